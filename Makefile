@@ -1,0 +1,76 @@
+# On a machine with Python 3.11 or newer, make and a C library, `make demo` and
+# `make test` need nothing done first. PYTHON=... names another Python than the first.
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.NOTPARALLEL:
+.PHONY: help demo test check format stubs venv constraints clean
+
+PYTHON ?=
+export PYTHON
+
+VENV := .venv
+RUN := $(VENV)/bin/python
+READY := $(VENV)/.ready
+
+# The oldest generator whose stubs the SDK promises to load. It needs an older
+# protobuf and setuptools than we run with, hence an environment of its own.
+STUBS_PINS := grpcio-tools==1.71.2 grpcio==1.71.2 protobuf==5.29.5 'setuptools<81'
+STUBS_VENV := .venv-stubs
+STUBS_READY := $(STUBS_VENV)/.ready-1.71.2
+STUBS_OUT := client
+
+CONSTRAINTS_VENV := .venv-constraints
+
+help:  ## print this list
+	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(firstword $(MAKEFILE_LIST)) | expand -t 14
+
+demo: $(READY)  ## start an engine, deploy a function, invoke it, show its bill
+	@$(RUN) docs/demo/run.py
+
+test: check  ## check, then run the whole test suite
+# The newest Pythons have no build of the pinned generator; its test knows them.
+	@$(MAKE) --silent $(STUBS_READY) || true
+	@$(RUN) -m pytest
+
+check: $(READY)  ## everything that needs no running: format, lint, types, imports
+	@$(RUN) -m ruff format --check .
+	@$(RUN) -m ruff check .
+	@$(RUN) -m mypy
+	@$(VENV)/bin/lint-imports --no-logo
+
+format: $(READY)  ## format the code, and mend what ruff can mend
+	@$(RUN) -m ruff format .
+	@$(RUN) -m ruff check --fix .
+
+stubs: $(STUBS_READY)  ## generate client/sandlot/v1 from proto/
+	@$(STUBS_VENV)/bin/python -m grpc_tools.protoc -Iproto --python_out=$(STUBS_OUT) \
+	  --pyi_out=$(STUBS_OUT) --grpc_python_out=$(STUBS_OUT) proto/sandlot/v1/*.proto
+
+venv: $(READY)  ## make .venv with all that the other targets need
+
+constraints: $(READY)  ## refresh constraints.txt: the newest of everything
+	@rm -rf $(CONSTRAINTS_VENV)
+	@.make/venv.sh $(CONSTRAINTS_VENV) -e '.[dev]'
+	@{ sed '/^[^#]/,$$d' constraints.txt; \
+	  $(CONSTRAINTS_VENV)/bin/python -m pip freeze --exclude-editable; } > $(CONSTRAINTS_VENV)/new
+	@mv $(CONSTRAINTS_VENV)/new constraints.txt
+	@rm -rf $(CONSTRAINTS_VENV)
+
+clean:  ## remove what make and the tools made
+	rm -rf .venv .venv-* build dist .mypy_cache .pytest_cache .ruff_cache \
+	  .import_linter_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# A tree that was copied brings along an environment that points at the original.
+ifneq ($(file <$(READY)),$(CURDIR))
+.PHONY: $(READY)
+endif
+
+$(READY): pyproject.toml constraints.txt
+	@.make/venv.sh $(VENV) -c constraints.txt -e '.[dev]'
+	@echo '$(CURDIR)' > $@
+
+$(STUBS_READY):
+	@.make/venv.sh $(STUBS_VENV) --only-binary=:all: $(STUBS_PINS)
+	@touch $@

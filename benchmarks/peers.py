@@ -1,0 +1,107 @@
+"""The same work done without us: by a new interpreter, and by a bare fork.
+
+The bare fork is the floor: a process as warm as our zygote, `os.fork`, and not one
+namespace, filter or limit. What we take beyond it is what the jail costs.
+"""
+
+import os
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from benchmarks.jails import ENVIRONMENT, TIMEOUT_S
+from benchmarks.workloads import Workload
+from sandlot_sandbox.launcher.runtimes import Runtime
+
+_SERVER = Path(__file__).with_name("bare_fork_server.py")
+
+_FLAGS = ("-I", "-S", "-B")
+"""As our zygotes are started: without site-packages, which saves a few milliseconds."""
+
+_EXEC = (
+    "import sys; sys.path.insert(0, sys.argv[1]); import importlib, json;"
+    " handler = importlib.import_module(sys.argv[2]).handler;"
+    " print(json.dumps(handler(json.loads(sys.argv[3]), None)))"
+)
+
+_MAX_ANSWER = 1 << 16
+
+
+def exec_python(runtime: Runtime, package: Path, workload: Workload) -> float:
+    """Seconds until a new interpreter has printed the first byte of its answer."""
+    command = [
+        *(_interpreter(runtime), *_FLAGS, "-c", _EXEC),
+        *(str(package), workload.module, workload.payload.decode()),
+    ]
+    began = time.perf_counter()
+    with subprocess.Popen(command, stdout=subprocess.PIPE, env=ENVIRONMENT) as process:
+        assert process.stdout is not None  # noqa: S101
+        first = os.read(process.stdout.fileno(), 1)
+        took = time.perf_counter() - began
+        process.communicate(timeout=TIMEOUT_S)
+    if not first or process.returncode:
+        raise RuntimeError(f"python -c could not run {workload.name}")
+    return took
+
+
+class BareChild:
+    """A forked process that answers, one event after another."""
+
+    def __init__(self, channel: socket.socket) -> None:
+        self._channel = channel
+
+    def ask(self, event: bytes) -> bytes:
+        self._channel.send(event)
+        return self._channel.recv(_MAX_ANSWER)
+
+    def close(self) -> None:
+        """It ends by itself then."""
+        self._channel.close()
+
+
+class BareForkServer:
+    """A process that has imported the workload, and forks when told to."""
+
+    def __init__(self, control: socket.socket) -> None:
+        self._control = control
+
+    def fork(self) -> BareChild:
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with theirs:
+            socket.send_fds(self._control, [b"fork"], [theirs.fileno()])
+        ours.settimeout(TIMEOUT_S)
+        return BareChild(ours)
+
+
+@contextmanager
+def bare_fork_server(
+    runtime: Runtime, package: Path, workload: Workload
+) -> Iterator[BareForkServer]:
+    """Ended, with what it forked, when the block is left."""
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with theirs:
+        process = subprocess.Popen(
+            [
+                *(_interpreter(runtime), *_FLAGS, str(_SERVER), str(theirs.fileno())),
+                *(str(package), str(runtime.guest_code), workload.module),
+            ],
+            pass_fds=[theirs.fileno()],
+            env=ENVIRONMENT,
+        )
+    try:
+        with ours:
+            ours.settimeout(TIMEOUT_S)
+            if ours.recv(16) != b"ready":
+                raise RuntimeError(
+                    f"the bare fork server could not run {workload.name}"
+                )
+            yield BareForkServer(ours)
+    finally:
+        process.wait(TIMEOUT_S)
+
+
+def _interpreter(runtime: Runtime) -> str:
+    return str(runtime.prefix / "bin" / runtime.name)

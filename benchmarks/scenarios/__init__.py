@@ -1,0 +1,12 @@
+"""What can be measured."""
+
+from benchmarks.scenarios import cold, profile, warm
+from benchmarks.scenarios.plan import Plan, Results, Scenario
+
+__all__ = ["SCENARIOS", "Plan", "Results"]
+
+SCENARIOS = {
+    "cold": Scenario(run=cold.run, usual_n=2000),
+    "warm": Scenario(run=warm.run, usual_n=2000),
+    "profile": Scenario(run=profile.run, usual_n=300),
+}

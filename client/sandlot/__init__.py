@@ -1,0 +1,77 @@
+"""Sandlot's client: the SDK in two twins, and the command `sandlot`.
+
+    from sandlot import AsyncClient, Client, errors
+
+Everything here is imported at first use: the command line imports this package
+too, and gRPC alone would more than double the time that `sandlot --help` takes.
+"""
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from sandlot import errors
+    from sandlot.aio import AsyncClient, AsyncFunctionHandle
+    from sandlot.client import Client, FunctionHandle
+    from sandlot.results import (
+        JSON,
+        Bill,
+        BillLine,
+        EngineStatus,
+        Function,
+        Key,
+        LogLine,
+        MapResult,
+        NewKey,
+        Reply,
+        Report,
+        Run,
+        Status,
+        Tenant,
+    )
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "JSON",
+    "AsyncClient",
+    "AsyncFunctionHandle",
+    "Bill",
+    "BillLine",
+    "Client",
+    "EngineStatus",
+    "Function",
+    "FunctionHandle",
+    "Key",
+    "LogLine",
+    "MapResult",
+    "NewKey",
+    "Reply",
+    "Report",
+    "Run",
+    "Status",
+    "Tenant",
+    "__version__",
+    "errors",
+]
+
+_HOMES = {
+    "AsyncClient": "sandlot.aio",
+    "AsyncFunctionHandle": "sandlot.aio",
+    "Client": "sandlot.client",
+    "FunctionHandle": "sandlot.client",
+}
+"""Where a name lives, if not in `sandlot.results`."""
+
+
+def __getattr__(name: str) -> object:
+    from importlib import import_module
+
+    if name == "errors":
+        return import_module("sandlot.errors")
+    if name not in __all__:
+        raise AttributeError(f"module 'sandlot' has no attribute {name!r}")
+    return getattr(import_module(_HOMES.get(name, "sandlot.results")), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

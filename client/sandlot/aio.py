@@ -1,0 +1,538 @@
+"""`AsyncClient`: the SDK for code under asyncio. Its twin is `client.Client`.
+
+Both only carry out what `calls` and `steps` describe. A client belongs to one event
+loop; it opens one connection, at the first call.
+"""
+
+import asyncio
+import os
+import time
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable
+from datetime import UTC, datetime
+from types import TracebackType
+from typing import Any, Self, TypeVar, Unpack, cast
+
+import grpc
+
+from sandlot import calls, config, failures, packing, steps, transport
+from sandlot.calls import Call, FunctionOptions
+from sandlot.config import Where
+from sandlot.errors import Internal, SandlotError
+from sandlot.parsing import Page
+from sandlot.results import (
+    JSON,
+    Bill,
+    EngineStatus,
+    Function,
+    Key,
+    LogLine,
+    MapResult,
+    NewKey,
+    Reply,
+    Run,
+    Tenant,
+)
+from sandlot.steps import Pause, Steps
+from sandlot.times import When, point_in_time
+from sandlot.transport import (
+    CALL_DEADLINE_S,
+    DEPLOY_DEADLINE_S,
+    INVOKE_DEADLINE_S,
+    STREAM_DEADLINE_S,
+    Deadline,
+)
+from sandlot.v1 import invocations_pb2 as pb
+from sandlot.window import Window
+
+T = TypeVar("T")
+
+
+class AsyncClient:
+    """A connection to an engine, as one tenant or as its operator.
+
+    What is not given is looked up: see `sandlot.config`. `deadline` is in seconds and
+    for every call that does not bring its own. Raises only `sandlot.errors`.
+    """
+
+    def __init__(
+        self,
+        endpoint: str | None = None,
+        *,
+        deadline: float | None = None,
+        **where: Unpack[Where],
+    ) -> None:
+        settings = config.resolve(endpoint, **where)
+        self._endpoint = settings.address.endpoint
+        self._deadline_s = deadline
+        self._metadata = transport.metadata_of(settings)
+        self._address = settings.address
+        self._opened: grpc.aio.Channel | None = None
+        self._methods: dict[str, grpc.aio.UnaryUnaryMultiCallable[Any, Any]] = {}
+
+    # --- functions -----------------------------------------------------------
+
+    async def deploy(
+        self,
+        source: str | os.PathLike[str] | bytes,
+        *,
+        name: str | None = None,
+        deadline: float | None = None,
+        **options: Unpack[FunctionOptions],
+    ) -> "AsyncFunctionHandle":
+        """Create or update a function from a folder, a file, `FILE.py:handler` or a
+        zip, and wait until it serves. Raises `DeployFailed`, which says why not.
+        """
+        package = await asyncio.to_thread(packing.pack, source)
+        errand = steps.deploy(package, name=name, options=options)
+        function = await self._drive(errand, deadline, DEPLOY_DEADLINE_S)
+        return AsyncFunctionHandle(self, function.name, deployed=function)
+
+    def function(self, name: str) -> "AsyncFunctionHandle":
+        """A handle; nothing is asked of the engine yet."""
+        return AsyncFunctionHandle(self, name)
+
+    def functions(self) -> AsyncIterator[Function]:
+        """All functions by name."""
+        return self._pages(calls.list_functions)
+
+    async def get_function(self, name: str) -> Function:
+        return await self._ask(calls.get_function(name))
+
+    async def update_function(
+        self,
+        name: str,
+        *,
+        deadline: float | None = None,
+        **options: Unpack[FunctionOptions],
+    ) -> Function:
+        """Change the given settings, and only those; wait until they serve."""
+        errand = steps.configure(name, options)
+        return await self._drive(errand, deadline, DEPLOY_DEADLINE_S)
+
+    async def delete_function(self, name: str) -> None:
+        """Delete it and its code. Its records and bills stay."""
+        await self._ask(calls.delete_function(name))
+
+    # --- invocations ---------------------------------------------------------
+
+    async def invoke(
+        self,
+        name: str,
+        value: JSON = None,
+        *,
+        payload: bytes | None = None,
+        deadline: float | None = None,
+        tail_log: bool = False,
+        qualifier: str = "",
+        client_context: JSON = None,
+        check: bool = True,
+    ) -> Reply:
+        """Run a function with `value` as its event, or with `payload` as it is.
+
+        A function that fails raises a `FunctionError`; with `check=False` its reply is
+        returned like any other.
+        """
+        request = calls.invoke_request(
+            name,
+            value,
+            payload=payload,
+            tail_log=tail_log,
+            qualifier=qualifier,
+            client_context=client_context,
+        )
+        errand = steps.invoke(calls.invoke(request), check=check)
+        return await self._drive(errand, deadline, INVOKE_DEADLINE_S)
+
+    async def enqueue(
+        self,
+        name: str,
+        value: JSON = None,
+        *,
+        payload: bytes | None = None,
+        deadline: float | None = None,
+        qualifier: str = "",
+    ) -> Reply:
+        """Queue an event. The reply holds no more than its `request_id`."""
+        request = calls.invoke_request(
+            name,
+            value,
+            payload=payload,
+            qualifier=qualifier,
+            invocation_type=pb.INVOCATION_TYPE_EVENT,
+        )
+        return await self._ask(calls.invoke(request), deadline)
+
+    async def dry_run(self, name: str, *, qualifier: str = "") -> None:
+        """Return if the function could be invoked, raise what stands in the way."""
+        request = calls.invoke_request(
+            name, qualifier=qualifier, invocation_type=pb.INVOCATION_TYPE_DRY_RUN
+        )
+        await self._ask(calls.invoke(request))
+
+    def map(
+        self,
+        name: str,
+        values: Iterable[JSON] | AsyncIterable[JSON],
+        *,
+        concurrency: int = 16,
+        ordered: bool = False,
+        qualifier: str = "",
+        deadline: float | None = None,
+    ) -> AsyncIterator[MapResult]:
+        """Run a function on many values over one stream, `concurrency` at once.
+
+        Results come when they are ready, or with `ordered` in the order of the values.
+        One that failed is a result with an `error`. Values are taken as there is room,
+        so they may be endless; a slow result holds up at most `concurrency` others.
+        """
+        window = Window(
+            name,
+            concurrency=concurrency,
+            ordered=ordered,
+            qualifier=qualifier,
+            clock=time.monotonic,
+        )
+        limit = self._limit(deadline, STREAM_DEADLINE_S)
+        return self._map(window, _each(values), limit)
+
+    def runs(self, name: str = "") -> AsyncIterator[Run]:
+        """Past invocations, newest first; of all functions if no name is given."""
+        return self._pages(lambda token: calls.list_invocations(name, token))
+
+    def logs(
+        self,
+        name: str,
+        *,
+        since: When | None = "10m",
+        follow: bool = False,
+        deadline: float | None = None,
+    ) -> AsyncIterator[LogLine]:
+        """A function's log since then; with `follow`, go on until the deadline."""
+        start = point_in_time(since, now=datetime.now(UTC))
+        call = calls.tail_logs(name, since=start, follow=follow)
+        usual_s = STREAM_DEADLINE_S if follow else CALL_DEADLINE_S
+        return self._lines(call, self._limit(deadline, usual_s))
+
+    # --- tenants, bills, the engine ------------------------------------------
+
+    async def create_tenant(
+        self,
+        name: str,
+        *,
+        id: str = "",  # noqa: A002  # the tenant's word for it
+        concurrency: int = 0,
+    ) -> NewKey:
+        """Make a tenant and its first key, whose secret is shown this once."""
+        return await self._ask(
+            calls.create_tenant(name, id=id, concurrency=concurrency)
+        )
+
+    def list_tenants(self) -> AsyncIterator[Tenant]:
+        return self._pages(calls.list_tenants)
+
+    async def update_tenant(
+        self,
+        tenant_id: str,
+        *,
+        name: str | None = None,
+        concurrency: int | None = None,
+    ) -> Tenant:
+        """Change what is given, and only that."""
+        return await self._ask(
+            calls.update_tenant(tenant_id, name=name, concurrency=concurrency)
+        )
+
+    async def delete_tenant(self, tenant_id: str) -> None:
+        """Delete a tenant that has no functions, and its keys. Its bill stays."""
+        await self._ask(calls.delete_tenant(tenant_id))
+
+    async def create_key(self, tenant_id: str = "") -> NewKey:
+        """Another key, for the caller's own tenant if none is given."""
+        return await self._ask(calls.create_key(tenant_id))
+
+    async def import_key(
+        self, access_key_id: str, secret_access_key: str, *, tenant_id: str = ""
+    ) -> Key:
+        """Take over an existing key pair, for scripts with fixed credentials."""
+        return await self._ask(
+            calls.import_key(access_key_id, secret_access_key, tenant_id=tenant_id)
+        )
+
+    def list_keys(self, tenant_id: str = "") -> AsyncIterator[Key]:
+        return self._pages(lambda token: calls.list_keys(tenant_id, token))
+
+    async def revoke_key(self, access_key_id: str) -> None:
+        """Take a key back, at once."""
+        await self._ask(calls.revoke_key(access_key_id))
+
+    async def bill(
+        self,
+        since: When | None = None,
+        until: When | None = None,
+        *,
+        tenant_id: str = "",
+    ) -> Bill:
+        """What is owed from `since` (this month's beginning) until `until` (now)."""
+        now = datetime.now(UTC)
+        return await self._ask(
+            calls.get_bill(
+                tenant_id,
+                since=point_in_time(since, now=now),
+                until=point_in_time(until, now=now),
+            )
+        )
+
+    async def status(self) -> EngineStatus:
+        """Version, isolation layers, runtimes, running processes."""
+        return await self._ask(calls.get_status())
+
+    # --- life ----------------------------------------------------------------
+
+    async def close(self) -> None:
+        """Close the connection. Calls under way are cancelled."""
+        if self._opened is not None:
+            await self._opened.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self.close()
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self._endpoint}>"
+
+    # --- carrying out ----------------------------------------------------------
+
+    def _limit(self, deadline: float | None, usual_s: float) -> Deadline:
+        """The call's own deadline, else the client's, else the usual one."""
+        given = deadline if deadline is not None else self._deadline_s
+        return Deadline(usual_s if given is None else given)
+
+    async def _ask(self, call: Call[T], deadline: float | None = None) -> T:
+        return await self._drive(steps.ask(call), deadline, CALL_DEADLINE_S)
+
+    async def _drive(
+        self, errand: Steps[T], deadline: float | None, usual_s: float
+    ) -> T:
+        """Carry out step after step; an error goes in where the step was asked for."""
+        limit = self._limit(deadline, usual_s)
+        try:
+            step = next(errand)
+            while True:
+                try:
+                    came_of_it = await self._take(step, limit)
+                except SandlotError as error:
+                    step = errand.throw(error)
+                else:
+                    step = errand.send(came_of_it)
+        except StopIteration as stop:
+            return cast(T, stop.value)
+
+    async def _take(self, step: Call[T] | Pause, limit: Deadline) -> T | None:
+        match step:
+            case Pause(seconds=seconds):
+                await asyncio.sleep(min(seconds, limit.left_s()))
+                return None
+            case Call():
+                return await self._call(step, limit)
+
+    async def _call(self, call: Call[T], limit: Deadline) -> T:
+        method = self._methods.get(call.method)
+        if method is None:
+            method = self._methods[call.method] = self._channel.unary_unary(
+                call.method,
+                request_serializer=type(call.request).SerializeToString,
+                response_deserializer=call.response.FromString,
+            )
+        try:
+            answer = await method(
+                call.request, timeout=limit.left_s(), metadata=self._metadata
+            )
+        except grpc.RpcError as error:
+            raise failures.from_call(error, endpoint=self._endpoint) from error
+        return call.parse(answer)
+
+    @property
+    def _channel(self) -> grpc.aio.Channel:
+        # Not in __init__: a channel belongs to the loop that runs when it is opened.
+        if self._opened is None:
+            self._opened = _open(self._address)
+        return self._opened
+
+    async def _pages(self, ask: Callable[[str], Call[Page[T]]]) -> AsyncIterator[T]:
+        token = ""
+        while True:
+            page = await self._ask(ask(token))
+            for item in page.items:
+                yield item
+            if not (token := page.next_token):
+                return
+
+    async def _stream(self, call: Call[T], limit: Deadline) -> AsyncIterator[T]:
+        stream = self._channel.unary_stream(
+            call.method,
+            request_serializer=type(call.request).SerializeToString,
+            response_deserializer=call.response.FromString,
+        )(call.request, timeout=limit.left_s(), metadata=self._metadata)
+        try:
+            async for answer in stream:
+                yield call.parse(answer)
+        except grpc.RpcError as error:
+            raise failures.from_call(error, endpoint=self._endpoint) from error
+        finally:
+            stream.cancel()
+
+    async def _map(
+        self, window: Window, values: AsyncIterator[JSON], limit: Deadline
+    ) -> AsyncIterator[MapResult]:
+        # gRPC reads requests in a task of its own; None ends it.
+        requests: asyncio.Queue[pb.InvokeManyRequest | None] = asyncio.Queue()
+        stream = self._channel.stream_stream(
+            calls.INVOKE_MANY,
+            request_serializer=pb.InvokeManyRequest.SerializeToString,
+            response_deserializer=pb.InvokeManyResponse.FromString,
+        )(_until_none(requests), timeout=limit.left_s(), metadata=self._metadata)
+        answers = aiter(stream)
+        try:
+            while True:
+                while (
+                    window.has_room and (value := await anext(values, _END)) is not _END
+                ):
+                    requests.put_nowait(window.sent(value))
+                if window.is_empty:
+                    break
+                for result in window.answered(await _next_of(answers)):
+                    yield result
+            requests.put_nowait(None)
+            await anext(answers, None)  # lets the engine end the stream by itself
+        except grpc.RpcError as error:
+            raise failures.from_call(error, endpoint=self._endpoint) from error
+        finally:
+            stream.cancel()
+
+    async def _lines(
+        self, call: Call[tuple[LogLine, ...]], limit: Deadline
+    ) -> AsyncIterator[LogLine]:
+        async for lines in self._stream(call, limit):
+            for line in lines:
+                yield line
+
+
+class AsyncFunctionHandle:
+    """A function of a client: its methods without the name."""
+
+    def __init__(
+        self, client: AsyncClient, name: str, *, deployed: Function | None = None
+    ) -> None:
+        self.name = name
+        self.deployed = deployed
+        """What `deploy` saw at its end; None for a handle made otherwise."""
+        self._client = client
+
+    async def invoke(
+        self,
+        value: JSON = None,
+        *,
+        payload: bytes | None = None,
+        deadline: float | None = None,
+        tail_log: bool = False,
+        qualifier: str = "",
+        client_context: JSON = None,
+        check: bool = True,
+    ) -> Reply:
+        """See `AsyncClient.invoke`."""
+        return await self._client.invoke(
+            self.name,
+            value,
+            payload=payload,
+            deadline=deadline,
+            tail_log=tail_log,
+            qualifier=qualifier,
+            client_context=client_context,
+            check=check,
+        )
+
+    async def enqueue(
+        self, value: JSON = None, *, payload: bytes | None = None
+    ) -> Reply:
+        """See `AsyncClient.enqueue`."""
+        return await self._client.enqueue(self.name, value, payload=payload)
+
+    def map(
+        self,
+        values: Iterable[JSON] | AsyncIterable[JSON],
+        *,
+        concurrency: int = 16,
+        ordered: bool = False,
+    ) -> AsyncIterator[MapResult]:
+        """See `AsyncClient.map`."""
+        return self._client.map(
+            self.name, values, concurrency=concurrency, ordered=ordered
+        )
+
+    def logs(
+        self, *, since: When | None = "10m", follow: bool = False
+    ) -> AsyncIterator[LogLine]:
+        """See `AsyncClient.logs`."""
+        return self._client.logs(self.name, since=since, follow=follow)
+
+    def runs(self) -> AsyncIterator[Run]:
+        """See `AsyncClient.runs`."""
+        return self._client.runs(self.name)
+
+    async def config(self) -> Function:
+        """The function as it is now."""
+        return await self._client.get_function(self.name)
+
+    async def update(self, **options: Unpack[FunctionOptions]) -> Function:
+        """See `AsyncClient.update_function`."""
+        return await self._client.update_function(self.name, **options)
+
+    async def delete(self) -> None:
+        """See `AsyncClient.delete_function`."""
+        await self._client.delete_function(self.name)
+
+    def __repr__(self) -> str:
+        return f"<AsyncFunctionHandle {self.name}>"
+
+
+_END = object()
+"""What no iterator of values yields."""
+
+
+def _open(address: config.Address) -> grpc.aio.Channel:
+    tls = transport.tls_of(address)
+    if tls is None:
+        return grpc.aio.insecure_channel(address.endpoint, options=transport.OPTIONS)
+    return grpc.aio.secure_channel(address.endpoint, tls, options=transport.OPTIONS)
+
+
+async def _each(values: Iterable[JSON] | AsyncIterable[JSON]) -> AsyncIterator[JSON]:
+    if isinstance(values, AsyncIterable):
+        async for value in values:
+            yield value
+    else:
+        for value in values:
+            yield value
+
+
+async def _until_none(
+    requests: asyncio.Queue[pb.InvokeManyRequest | None],
+) -> AsyncIterator[pb.InvokeManyRequest]:
+    while (request := await requests.get()) is not None:
+        yield request
+
+
+async def _next_of(
+    answers: AsyncIterator[pb.InvokeManyResponse],
+) -> pb.InvokeManyResponse:
+    answer = await anext(answers, None)
+    if answer is None:
+        raise Internal("the engine ended the stream with answers still owed")
+    return answer

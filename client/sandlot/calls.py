@@ -1,0 +1,374 @@
+"""Every call that the engine knows, as data: what to send and how to read the answer.
+
+Pure. The two clients carry calls out, one blocking and one not, and so share all
+that is in here; `steps` puts calls together into longer errands.
+"""
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Generic, TypedDict, TypeVar, cast
+
+from google.protobuf.message import Message
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from sandlot import parsing
+from sandlot.parsing import Page
+from sandlot.results import (
+    JSON,
+    Bill,
+    EngineStatus,
+    Function,
+    InitMode,
+    Key,
+    LogLine,
+    NewKey,
+    Reply,
+    Run,
+    Tenant,
+)
+from sandlot.v1 import functions_pb2 as fn
+from sandlot.v1 import invocations_pb2 as inv
+from sandlot.v1 import tenants_pb2 as ten
+
+T = TypeVar("T")
+
+PAGE_SIZE = 100
+"""How many things one page of a list holds."""
+
+READS = frozenset(
+    {
+        "/sandlot.v1.FunctionService/GetFunction",
+        "/sandlot.v1.FunctionService/ListFunctions",
+        "/sandlot.v1.InvocationService/ListInvocations",
+        "/sandlot.v1.TenantService/ListTenants",
+        "/sandlot.v1.TenantService/ListKeys",
+        "/sandlot.v1.BillingService/GetBill",
+        "/sandlot.v1.EngineService/GetStatus",
+    }
+)
+"""Methods that change nothing, so that repeating them never does harm."""
+
+INVOKE_MANY = "/sandlot.v1.InvocationService/InvokeMany"
+
+INIT_MODES = {
+    InitMode.AUTO: fn.INIT_MODE_AUTO,
+    InitMode.PER_INSTANCE: fn.INIT_MODE_PER_INSTANCE,
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Call(Generic[T]):
+    """One call: `method` with `request`; `parse` makes a result of the answer.
+
+    For a call whose answer is a stream, `parse` is applied to each message.
+    """
+
+    method: str
+    request: Message
+    response: type[Message]
+    parse: Callable[[Any], T]
+
+    @property
+    def is_read(self) -> bool:
+        return self.method in READS
+
+
+class FunctionOptions(TypedDict, total=False):
+    """The settings of a function. What is left out stays, or is AWS's default."""
+
+    handler: str
+    """`module.function`."""
+
+    runtime: str
+    """`python3.11`."""
+
+    memory: int
+    """MB, 128 to 10240."""
+
+    timeout: int
+    """Seconds, 1 to 900."""
+
+    env: Mapping[str, str]
+    """Replaces the environment whole."""
+
+    ephemeral_storage: int
+    """MB of private /tmp, 512 to 10240."""
+
+    description: str
+    init_mode: InitMode | str
+    """`auto` or `per-instance`."""
+
+
+FIELDS = {
+    "handler": "handler",
+    "runtime": "runtime",
+    "memory": "memory_mb",
+    "timeout": "timeout_s",
+    "env": "environment",
+    "ephemeral_storage": "ephemeral_storage_mb",
+    "description": "description",
+    "init_mode": "init_mode",
+}
+"""What `FunctionOptions` are called in messages and in `Function`."""
+
+
+# --- functions ---------------------------------------------------------------
+
+
+def create_function(
+    name: str, package: bytes, options: FunctionOptions
+) -> Call[Function]:
+    config = fn.FunctionConfig(**_settings(options))
+    return Call(
+        method="/sandlot.v1.FunctionService/CreateFunction",
+        request=fn.CreateFunctionRequest(name=name, config=config, zip=package),
+        response=fn.CreateFunctionResponse,
+        parse=_function,
+    )
+
+
+def update_code(name: str, package: bytes) -> Call[Function]:
+    return Call(
+        method="/sandlot.v1.FunctionService/UpdateFunctionCode",
+        request=fn.UpdateFunctionCodeRequest(name=name, zip=package),
+        response=fn.UpdateFunctionCodeResponse,
+        parse=_function,
+    )
+
+
+def update_configuration(
+    name: str, options: FunctionOptions, *, revision_id: str = ""
+) -> Call[Function]:
+    settings = _settings(options)
+    if (variables := settings.get("environment")) is not None:
+        settings["environment"] = fn.Environment(variables=variables)
+    return Call(
+        method="/sandlot.v1.FunctionService/UpdateFunctionConfiguration",
+        request=fn.UpdateFunctionConfigurationRequest(
+            name=name, revision_id=revision_id, **settings
+        ),
+        response=fn.UpdateFunctionConfigurationResponse,
+        parse=_function,
+    )
+
+
+def get_function(name: str) -> Call[Function]:
+    return Call(
+        method="/sandlot.v1.FunctionService/GetFunction",
+        request=fn.GetFunctionRequest(name=name),
+        response=fn.GetFunctionResponse,
+        parse=_function,
+    )
+
+
+def list_functions(token: str) -> Call[Page[Function]]:
+    return Call(
+        method="/sandlot.v1.FunctionService/ListFunctions",
+        request=fn.ListFunctionsRequest(page_size=PAGE_SIZE, page_token=token),
+        response=fn.ListFunctionsResponse,
+        parse=lambda m: parsing.page(m.functions, parsing.function, m.next_page_token),
+    )
+
+
+def delete_function(name: str) -> Call[None]:
+    return Call(
+        method="/sandlot.v1.FunctionService/DeleteFunction",
+        request=fn.DeleteFunctionRequest(name=name),
+        response=fn.DeleteFunctionResponse,
+        parse=parsing.nothing,
+    )
+
+
+def _function(message: Any) -> Function:
+    return parsing.function(message.function)
+
+
+def _settings(options: FunctionOptions) -> dict[str, Any]:
+    """The options by their names in messages. Raises TypeError for others."""
+    if unknown := options.keys() - FIELDS.keys():
+        raise TypeError(f"no such setting of a function: {', '.join(sorted(unknown))}")
+    settings = {FIELDS[option]: value for option, value in options.items()}
+    if "init_mode" in settings:
+        settings["init_mode"] = INIT_MODES[InitMode(cast(str, settings["init_mode"]))]
+    return settings
+
+
+# --- invocations -------------------------------------------------------------
+
+
+def invoke_request(
+    function: str,
+    value: JSON = None,
+    *,
+    payload: bytes | None = None,
+    invocation_type: inv.InvocationType = inv.INVOCATION_TYPE_REQUEST_RESPONSE,
+    tail_log: bool = False,
+    qualifier: str = "",
+    client_context: JSON = None,
+) -> inv.InvokeRequest:
+    """`payload` goes out as it is; else `value` as JSON, and None as no event at all,
+    which the engine takes for `{}`.
+    """
+    if payload is None:
+        payload = b"" if value is None else encode(value)
+    return inv.InvokeRequest(
+        function=function,
+        qualifier=qualifier,
+        payload=payload,
+        invocation_type=invocation_type,
+        tail_log=tail_log,
+        client_context="" if client_context is None else json.dumps(client_context),
+    )
+
+
+def encode(value: JSON) -> bytes:
+    return json.dumps(value, separators=(",", ":"), ensure_ascii=False).encode()
+
+
+def invoke(request: inv.InvokeRequest) -> Call[Reply]:
+    return Call(
+        method="/sandlot.v1.InvocationService/Invoke",
+        request=request,
+        response=inv.InvokeResponse,
+        parse=parsing.reply,
+    )
+
+
+def tail_logs(
+    function: str, *, since: datetime | None, follow: bool
+) -> Call[tuple[LogLine, ...]]:
+    return Call(
+        method="/sandlot.v1.InvocationService/TailLogs",
+        request=inv.TailLogsRequest(
+            function=function, since=_timestamp(since), follow=follow
+        ),
+        response=inv.TailLogsResponse,
+        parse=parsing.log_lines,
+    )
+
+
+def list_invocations(function: str, token: str) -> Call[Page[Run]]:
+    return Call(
+        method="/sandlot.v1.InvocationService/ListInvocations",
+        request=inv.ListInvocationsRequest(
+            function=function, page_size=PAGE_SIZE, page_token=token
+        ),
+        response=inv.ListInvocationsResponse,
+        parse=lambda m: parsing.page(m.invocations, parsing.run, m.next_page_token),
+    )
+
+
+# --- tenants, bills, the engine ----------------------------------------------
+
+
+def create_tenant(name: str, *, id: str, concurrency: int) -> Call[NewKey]:  # noqa: A002  # the message's word
+    return Call(
+        method="/sandlot.v1.TenantService/CreateTenant",
+        request=ten.CreateTenantRequest(name=name, id=id, concurrency=concurrency),
+        response=ten.CreateTenantResponse,
+        parse=parsing.new_tenant,
+    )
+
+
+def update_tenant(
+    id: str,  # noqa: A002  # the message's word
+    *,
+    name: str | None,
+    concurrency: int | None,
+) -> Call[Tenant]:
+    return Call(
+        method="/sandlot.v1.TenantService/UpdateTenant",
+        request=ten.UpdateTenantRequest(id=id, name=name, concurrency=concurrency),
+        response=ten.UpdateTenantResponse,
+        parse=lambda message: parsing.tenant(message.tenant),
+    )
+
+
+def list_tenants(token: str) -> Call[Page[Tenant]]:
+    return Call(
+        method="/sandlot.v1.TenantService/ListTenants",
+        request=ten.ListTenantsRequest(page_size=PAGE_SIZE, page_token=token),
+        response=ten.ListTenantsResponse,
+        parse=lambda m: parsing.page(m.tenants, parsing.tenant, m.next_page_token),
+    )
+
+
+def delete_tenant(id: str) -> Call[None]:  # noqa: A002  # the message's word
+    return Call(
+        method="/sandlot.v1.TenantService/DeleteTenant",
+        request=ten.DeleteTenantRequest(id=id),
+        response=ten.DeleteTenantResponse,
+        parse=parsing.nothing,
+    )
+
+
+def create_key(tenant_id: str) -> Call[NewKey]:
+    return Call(
+        method="/sandlot.v1.TenantService/CreateKey",
+        request=ten.CreateKeyRequest(tenant_id=tenant_id),
+        response=ten.CreateKeyResponse,
+        parse=parsing.new_key,
+    )
+
+
+def import_key(access_key_id: str, secret: str, *, tenant_id: str) -> Call[Key]:
+    return Call(
+        method="/sandlot.v1.TenantService/ImportKey",
+        request=ten.ImportKeyRequest(
+            tenant_id=tenant_id, access_key_id=access_key_id, secret_access_key=secret
+        ),
+        response=ten.ImportKeyResponse,
+        parse=lambda message: parsing.key(message.key),
+    )
+
+
+def list_keys(tenant_id: str, token: str) -> Call[Page[Key]]:
+    return Call(
+        method="/sandlot.v1.TenantService/ListKeys",
+        request=ten.ListKeysRequest(
+            tenant_id=tenant_id, page_size=PAGE_SIZE, page_token=token
+        ),
+        response=ten.ListKeysResponse,
+        parse=lambda m: parsing.page(m.keys, parsing.key, m.next_page_token),
+    )
+
+
+def revoke_key(access_key_id: str) -> Call[None]:
+    return Call(
+        method="/sandlot.v1.TenantService/RevokeKey",
+        request=ten.RevokeKeyRequest(access_key_id=access_key_id),
+        response=ten.RevokeKeyResponse,
+        parse=parsing.nothing,
+    )
+
+
+def get_bill(
+    tenant_id: str, *, since: datetime | None, until: datetime | None
+) -> Call[Bill]:
+    return Call(
+        method="/sandlot.v1.BillingService/GetBill",
+        request=ten.GetBillRequest(
+            tenant_id=tenant_id, since=_timestamp(since), until=_timestamp(until)
+        ),
+        response=ten.GetBillResponse,
+        parse=parsing.bill,
+    )
+
+
+def get_status() -> Call[EngineStatus]:
+    return Call(
+        method="/sandlot.v1.EngineService/GetStatus",
+        request=ten.GetStatusRequest(),
+        response=ten.GetStatusResponse,
+        parse=parsing.status,
+    )
+
+
+def _timestamp(when: datetime | None) -> Timestamp | None:
+    if when is None:
+        return None
+    stamp = Timestamp()
+    stamp.FromDatetime(when.astimezone(UTC))
+    return stamp

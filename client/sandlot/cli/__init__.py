@@ -1,0 +1,38 @@
+"""`sandlot`, the command. Data goes to stdout, all talk to stderr.
+
+Nothing here imports gRPC or Rich at its top: they are wanted only by commands that
+reach an engine or draw a table, and `--help` must not wait for them.
+"""
+
+import click
+
+from sandlot.cli.bill import bill
+from sandlot.cli.deploy import deploy
+from sandlot.cli.engine import doctor, up, version
+from sandlot.cli.functions import fn
+from sandlot.cli.invoke import invoke
+from sandlot.cli.logs import logs
+from sandlot.cli.root import Root
+from sandlot.cli.runs import runs
+from sandlot.cli.tenants import key, tenant
+
+SECTIONS: tuple[tuple[str, tuple[click.Command, ...]], ...] = (
+    ("Everyday", (up, deploy, invoke, logs)),
+    ("Functions", (fn,)),
+    ("Insight", (runs, bill)),
+    ("Tenants", (tenant, key)),
+    ("Engine", (doctor, version)),
+)
+
+
+@click.group(
+    cls=Root,
+    sections=SECTIONS,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+def main() -> None:
+    """Runs untrusted functions on your own machines, the way AWS Lambda does.
+
+    Exit codes: 0 ok, 1 the function failed, 2 usage, 3 refused, 4 engine
+    unreachable or broken, 5 deadline passed, 130 interrupted.
+    """

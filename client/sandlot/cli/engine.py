@@ -1,0 +1,163 @@
+"""`up`, `doctor`, `version`: the engine itself, where it is installed."""
+
+import importlib
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from sandlot import __version__
+from sandlot.cli.options import pair
+from sandlot.errors import SandlotError
+
+LAYERS = ("seccomp", "network", "proc")
+"""Layers of the jail that an operator may give up."""
+
+
+class NotInstalled(SandlotError):
+    """This installation has the client only."""
+
+
+def _engine() -> Any:
+    """The engine's entry points. By name, since the client does not depend on it."""
+    try:
+        return importlib.import_module("sandlot_engine.app")
+    except ModuleNotFoundError as error:
+        raise NotInstalled(
+            f"the engine is not installed here (no module {error.name!r}). "
+            "Fix: pip install 'sandlot[engine]'"
+        ) from error
+
+
+def _insecure_flags(command: Any) -> Any:
+    # Without environment variables: a weaker jail should be seen in the command.
+    for layer in reversed(LAYERS):
+        command = click.option(
+            f"--insecure-{layer}",
+            is_flag=True,
+            help=f"Run without the jail's {layer} layer. Never for strangers' code.",
+        )(command)
+    return command
+
+
+@click.command(context_settings={"show_default": True})
+@click.option(
+    "--data",
+    type=click.Path(file_okay=False, path_type=Path),
+    envvar="SANDLOT_DATA",
+    show_envvar=True,
+    help="Where functions, records and keys are kept.",
+)
+@click.option(
+    "--http",
+    default="127.0.0.1:9070",
+    metavar="HOST:PORT",
+    envvar="SANDLOT_HTTP",
+    show_envvar=True,
+    help="Where to serve AWS Lambda's API; port 0 picks a free one.",
+)
+@click.option(
+    "--grpc",
+    default="127.0.0.1:9071",
+    metavar="HOST:PORT",
+    envvar="SANDLOT_GRPC",
+    show_envvar=True,
+    help="Where to serve gRPC; port 0 picks a free one.",
+)
+@click.option(
+    "--json",
+    "as_json",
+    is_flag=True,
+    help="Print one JSON object when it serves, instead of the line `Ready …`.",
+)
+@click.option(
+    "--tls-cert",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    envvar="SANDLOT_TLS_CERT",
+    show_envvar=True,
+    help="Certificate chain, PEM.",
+)
+@click.option(
+    "--tls-key",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    envvar="SANDLOT_TLS_KEY",
+    show_envvar=True,
+    help="The certificate's private key, PEM.",
+)
+@click.option(
+    "--allow-plaintext",
+    is_flag=True,
+    envvar="SANDLOT_ALLOW_PLAINTEXT",
+    show_envvar=True,
+    help="Serve without TLS even where other machines can connect.",
+)
+@click.option(
+    "--user",
+    envvar="SANDLOT_USER",
+    show_envvar=True,
+    help="Started as root, run the engine as this user.",
+)
+@click.option(
+    "--region",
+    default="us-east-1",
+    envvar="SANDLOT_REGION",
+    show_envvar=True,
+    help="The region in ARNs.",
+)
+@click.option(
+    "--runtime",
+    "runtimes",
+    type=pair,
+    multiple=True,
+    metavar="NAME=PATH",
+    help="An interpreter for functions: python3.12=/usr/bin/python3.12. Repeatable.",
+)
+@_insecure_flags
+def up(**options: Any) -> None:
+    """Start an engine here, in the foreground.
+
+    It drains and stops on SIGTERM or Ctrl-C; functions and records stay.
+    """
+    if bool(options["tls_cert"]) != bool(options["tls_key"]):
+        raise click.UsageError("--tls-cert and --tls-key go together")
+    given_up = {layer for layer in LAYERS if options.pop(f"insecure_{layer}")}
+    engine = _engine()
+    chosen = engine.UpOptions(
+        **{**options, "runtimes": dict(options["runtimes"])},
+        given_up=frozenset(given_up),
+    )
+    sys.exit(engine.up(chosen))
+
+
+@click.command()
+@click.option(
+    "--prove", is_flag=True, help="Run hostile functions and show what stops them."
+)
+@click.option(
+    "--json",
+    "as_json",
+    is_flag=True,
+    envvar="SANDLOT_JSON",
+    show_envvar=True,
+    help="Print JSON.",
+)
+def doctor(*, prove: bool, as_json: bool) -> None:
+    """Say what this machine can enforce, and how to mend what it cannot."""
+    sys.exit(_engine().doctor(as_json=as_json, prove=prove))
+
+
+@click.command()
+@click.option(
+    "--json",
+    "as_json",
+    is_flag=True,
+    envvar="SANDLOT_JSON",
+    show_envvar=True,
+    help="Print JSON.",
+)
+def version(*, as_json: bool) -> None:
+    """Print the version of this client."""
+    click.echo(
+        f'{{"version": "{__version__}"}}' if as_json else f"sandlot {__version__}"
+    )

@@ -1,0 +1,67 @@
+"""`fn`: the functions there are."""
+
+from typing import Any
+
+import click
+
+from sandlot.cli.options import Flags, shared
+from sandlot.cli.output import show_list, show_one
+from sandlot.cli.settings import chosen, function_settings
+from sandlot.cli.text import one_line, size
+
+
+@click.group()
+def fn() -> None:
+    """List, show, change and delete functions."""
+
+
+@fn.command("list")
+@shared
+def list_(flags: Flags) -> None:
+    """List functions by name."""
+    with flags.client() as client:
+        show_list(
+            flags,
+            client.functions(),
+            [
+                ("NAME", lambda f: f.name),
+                ("RUNTIME", lambda f: f.runtime),
+                ("MEMORY", lambda f: f"{f.memory_mb} MB"),
+                ("TIMEOUT", lambda f: f"{f.timeout_s} s"),
+                ("CODE", lambda f: size(f.code_size)),
+                ("STATE", lambda f: f.state),
+                ("MODIFIED", lambda f: f"{f.last_modified:%Y-%m-%d %H:%M}"),
+            ],
+        )
+
+
+@fn.command()
+@click.argument("name")
+@shared
+def show(flags: Flags, *, name: str) -> None:
+    """Show one function."""
+    with flags.client() as client:
+        show_one(flags, client.get_function(name))
+
+
+@fn.command()
+@click.argument("name")
+@function_settings
+@shared
+def config(flags: Flags, *, name: str, **options: Any) -> None:
+    """Change the settings that are given, and only those; show them all."""
+    with flags.client() as client:
+        if changes := chosen(options):
+            client.update_function(name, **changes)
+        show_one(flags, client.get_function(name))
+
+
+@fn.command()
+@click.argument("name")
+@shared
+def delete(flags: Flags, *, name: str) -> None:
+    """Delete a function and its code. Its records and bills stay."""
+    flags.confirm(f"Delete the function {one_line(name)} and its code?")
+    with flags.client() as client:
+        client.delete_function(name)
+    flags.say(f"deleted {one_line(name)}")

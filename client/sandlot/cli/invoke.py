@@ -1,0 +1,154 @@
+"""`invoke`: the answer on stdout, one line about it on stderr."""
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from sandlot.cli import load
+from sandlot.cli.options import Flags, shared
+from sandlot.cli.output import document, plain
+from sandlot.cli.root import FUNCTION_FAILED, explain
+from sandlot.cli.text import block, dollars, short
+
+if TYPE_CHECKING:
+    from sandlot.results import Reply, Report
+
+
+@click.command()
+@click.argument("name")
+@click.argument("event", required=False)
+@click.option(
+    "-e",
+    "--event-file",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Read the event from a file.",
+)
+@click.option(
+    "--type",
+    "kind",
+    type=click.Choice(["request", "event", "dry-run"]),
+    default="request",
+    show_default=True,
+    help="Wait for the answer, queue it, or only check that it could be run.",
+)
+@click.option("--log", is_flag=True, help="Print the end of the log on stderr.")
+@click.option("--raw", is_flag=True, help="Print the answer's bytes as they are.")
+@click.option(
+    "-n",
+    "count",
+    type=click.IntRange(min=1),
+    default=1,
+    metavar="N",
+    help="Invoke it N times.",
+)
+@click.option(
+    "-c",
+    "concurrency",
+    type=click.IntRange(min=1, max=10_000),
+    default=1,
+    metavar="C",
+    help="So many at once.",
+)
+@click.option("--summary", is_flag=True, help="Print how it went instead of answers.")
+@shared
+def invoke(
+    flags: Flags,
+    *,
+    name: str,
+    event: str | None,
+    event_file: Path | None,
+    kind: str,
+    log: bool,
+    raw: bool,
+    count: int,
+    concurrency: int,
+    summary: bool,
+) -> None:
+    """Run a function with EVENT, which is JSON; `-` reads it from stdin."""
+    payload = _event(event, event_file)
+    with flags.client() as client:
+        if kind == "dry-run":
+            client.dry_run(name)
+            flags.say(f"{name} could be invoked")
+        elif kind == "event":
+            _say_queued(flags, client.enqueue(name, payload=payload))
+        elif count > 1 or summary:
+            run = load.Run(name=name, count=count, concurrency=concurrency)
+            failed = run.carry_out(
+                flags, client, json.loads(payload), only_summary=summary
+            )
+            sys.exit(FUNCTION_FAILED if failed else 0)
+        else:
+            _show(
+                flags,
+                client.invoke(name, payload=payload, tail_log=log, check=False),
+                raw=raw,
+            )
+
+
+def _event(text: str | None, file: Path | None) -> bytes:
+    """The event as JSON bytes, checked here so that a slip costs no invocation."""
+    if text is not None and file is not None:
+        raise click.UsageError("give EVENT or -e FILE, not both")
+    if file is not None:
+        content, where = file.read_bytes(), str(file)
+    elif text == "-":
+        content, where = sys.stdin.buffer.read(), "stdin"
+    else:
+        content, where = (text or "{}").encode(), "EVENT"
+    try:
+        json.loads(content)
+    except ValueError as error:
+        raise click.UsageError(f"{where} is not JSON: {error}") from error
+    return content
+
+
+def _say_queued(flags: Flags, reply: "Reply") -> None:
+    flags.say("queued")
+    if flags.as_json:
+        document({"request_id": reply.request_id})
+    else:
+        click.echo(reply.request_id)
+
+
+def _show(flags: Flags, reply: "Reply", *, raw: bool) -> None:
+    if flags.as_json:
+        document(as_json(reply))
+    elif raw:
+        sys.stdout.buffer.write(reply.payload)
+        sys.stdout.buffer.flush()
+    else:
+        click.echo(block(reply.payload.decode("utf-8", "replace")))
+    if reply.log_tail and not flags.as_json:
+        click.echo(block(reply.log_tail.decode("utf-8", "replace")), err=True, nl=False)
+    if reply.report is not None:
+        flags.say(one_line_about(reply.report))
+    if reply.function_error:
+        from sandlot import failures
+
+        explain(failures.from_reply(reply), flags)
+        sys.exit(FUNCTION_FAILED)
+
+
+def as_json(reply: "Reply") -> dict[str, Any]:
+    """A reply with its answer as JSON within JSON, not as text."""
+    fields: dict[str, Any] = plain(reply)
+    del fields["payload"]
+    try:
+        return {"value": reply.value, **fields}
+    except ValueError:
+        return {"value": None, "payload": plain(reply.payload), **fields}
+
+
+def one_line_about(report: "Report") -> str:
+    """`req 4f1c8a02…  cold  wait 0.2 · init 3.1 · run 0.8 ms   billed 4 ms   …`"""
+    init = "" if report.init_ms is None else f"init {report.init_ms:.1f} · "
+    return (
+        f"  req {short(report.request_id)}  {'cold' if report.cold else 'warm'}  "
+        f"wait {report.wait_ms:.1f} · {init}run {report.duration_ms:.1f} ms   "
+        f"billed {report.billed_ms} ms   "
+        f"mem {report.max_memory_mb}/{report.memory_mb} MB   {dollars(report.cost)}"
+    )

@@ -1,0 +1,50 @@
+"""`logs`: what a function printed, made harmless."""
+
+import sys
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+import click
+
+from sandlot.cli.options import Flags, shared, when
+from sandlot.cli.output import line, plain
+from sandlot.cli.text import one_line, short
+
+if TYPE_CHECKING:
+    from sandlot.results import LogLine
+
+
+@click.command()
+@click.argument("name")
+@click.option(
+    "--since",
+    type=when,
+    default="10m",
+    show_default=True,
+    metavar="WHEN",
+    help="From 30s, 10m, 2h or 7d ago on, or from a date.",
+)
+@click.option("-f", "--follow", is_flag=True, help="Go on as new lines come.")
+@click.option("--raw", is_flag=True, help="Print the lines' bytes as they are.")
+@shared
+def logs(
+    flags: Flags, *, name: str, since: datetime | None, follow: bool, raw: bool
+) -> None:
+    """Print a function's log. With --json, one object on a line."""
+    with flags.client() as client:
+        for entry in client.logs(name, since=since, follow=follow):
+            _show(flags, entry, raw=raw)
+
+
+def _show(flags: Flags, entry: "LogLine", *, raw: bool) -> None:
+    if flags.as_json:
+        fields = plain(entry)
+        fields["text"] = fields.pop("data")
+        line(fields)
+    elif raw:
+        sys.stdout.buffer.write(entry.data + b"\n")
+        sys.stdout.buffer.flush()
+    else:
+        local = entry.time.astimezone()
+        when = f"{local:%H:%M:%S}.{local.microsecond // 1000:03}"
+        click.echo(f"{when} {short(entry.request_id):>9}  {one_line(entry.text)}")

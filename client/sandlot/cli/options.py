@@ -1,0 +1,156 @@
+"""The flags that commands share, and what follows: which client, how to talk."""
+
+import functools
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from sandlot.errors import InvalidParameter
+from sandlot.times import point_in_time
+
+if TYPE_CHECKING:
+    from sandlot.client import Client
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Flags:
+    """The shared flags of one command."""
+
+    data: str | None
+    profile: str | None
+    tenant: str | None
+    endpoint: str | None
+    as_json: bool
+    quiet: bool
+    verbose: bool
+    deadline: float | None
+    yes: bool
+
+    def client(self) -> "Client":
+        """A client for these flags. Import and connection happen here, not before."""
+        from sandlot.client import Client
+
+        return Client(
+            self.endpoint,
+            data=self.data,
+            profile=self.profile,
+            tenant=self.tenant,
+            deadline=self.deadline,
+        )
+
+    def say(self, text: str) -> None:
+        """Talk, on stderr, unless it was asked to be quiet."""
+        if not self.quiet:
+            click.echo(text, err=True)
+
+    def confirm(self, question: str) -> None:
+        """Ask before what cannot be undone. Raises `Abort` unless the answer is yes."""
+        if self.yes:
+            return
+        if not sys.stdin.isatty():
+            raise click.UsageError(f"{question} There is nobody to ask: add --yes.")
+        click.confirm(question, abort=True, err=True)
+
+
+# The settings below that name an engine take their environment variables in
+# `sandlot.config`, not through Click: there a flag outranks every variable, while
+# Click would let SANDLOT_ENDPOINT outrank --data.
+_SHARED = (
+    click.option(
+        "--data",
+        metavar="DIR",
+        help="Talk to the engine that runs on this directory.  [env var: SANDLOT_DATA]",
+    ),
+    click.option(
+        "--profile",
+        metavar="NAME",
+        help="Table of the profile file to use.  [env var: SANDLOT_PROFILE]",
+    ),
+    click.option(
+        "--tenant",
+        metavar="ID",
+        help="Act for this tenant, with an operator's key.  [env var: SANDLOT_TENANT]",
+    ),
+    click.option(
+        "--endpoint",
+        metavar="HOST:PORT",
+        help="Where the engine's gRPC port is; grpcs://HOST:PORT for TLS."
+        "  [env var: SANDLOT_ENDPOINT]",
+    ),
+    click.option(
+        "--deadline",
+        type=click.FloatRange(min=0, min_open=True),
+        metavar="SECONDS",
+        envvar="SANDLOT_DEADLINE",
+        show_envvar=True,
+        help="Give up after this long.",
+    ),
+    click.option(
+        "--json",
+        "as_json",
+        is_flag=True,
+        envvar="SANDLOT_JSON",
+        show_envvar=True,
+        help="Print JSON.",
+    ),
+    click.option(
+        "-q",
+        "--quiet",
+        is_flag=True,
+        envvar="SANDLOT_QUIET",
+        show_envvar=True,
+        help="Print data and errors only.",
+    ),
+    click.option(
+        "-v",
+        "--verbose",
+        is_flag=True,
+        envvar="SANDLOT_VERBOSE",
+        show_envvar=True,
+        help="Show where errors come from.",
+    ),
+    click.option(
+        "--yes",
+        is_flag=True,
+        envvar="SANDLOT_YES",
+        show_envvar=True,
+        help="Do not ask before what cannot be undone.",
+    ),
+)
+
+
+def shared(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command the shared flags, as its first argument."""
+
+    @functools.wraps(command)
+    @click.pass_context
+    def with_flags(ctx: click.Context, /, **arguments: Any) -> None:
+        names = Flags.__dataclass_fields__
+        flags = Flags(**{name: arguments.pop(name) for name in names})
+        ctx.find_root().obj = flags
+        command(flags, **arguments)
+
+    decorated: Callable[..., None] = with_flags
+    for option in reversed(_SHARED):
+        decorated = option(decorated)
+    return decorated
+
+
+def when(text: str) -> datetime | None:
+    """The type of an option that is a point in time: `10m` ago, or a date."""
+    try:
+        return point_in_time(text, now=datetime.now(UTC))
+    except InvalidParameter as error:
+        raise click.BadParameter(error.message) from error
+
+
+def pair(text: str) -> tuple[str, str]:
+    """The type of an option that is `KEY=VALUE`."""
+    key, equals, value = text.partition("=")
+    if not (key and equals):
+        raise click.BadParameter(f"{text!r} is not KEY=VALUE")
+    return key, value

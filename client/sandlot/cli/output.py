@@ -1,0 +1,111 @@
+"""How data leaves: a table on a terminal, plain columns in a pipe, JSON when asked."""
+
+import dataclasses
+import json
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from datetime import datetime
+from decimal import Decimal
+from typing import Any, TypeVar
+
+import click
+
+from sandlot.cli.options import Flags
+from sandlot.cli.text import block, one_line
+
+T = TypeVar("T")
+
+COMPUTED = ("cost", "compute_cost", "requests_cost", "gb_seconds")
+"""Properties that belong in JSON beside the fields."""
+
+
+def show_list(
+    flags: Flags,
+    items: Iterable[T],
+    columns: Sequence[tuple[str, Callable[[T], object]]],
+) -> None:
+    """Many things: one JSON document, or a table."""
+    if flags.as_json:
+        document([plain(item) for item in items])
+        return
+    rows = [[one_line(str(cell(item))) for _, cell in columns] for item in items]
+    table([title for title, _ in columns], rows)
+
+
+def show_one(flags: Flags, item: object) -> None:
+    """One thing: one JSON document, or its fields, one on a line."""
+    fields = plain(item)
+    if flags.as_json:
+        document(fields)
+        return
+    rows = [[name, one_line(_in_words(value))] for name, value in fields.items()]
+    table(None, rows)
+
+
+def document(value: object) -> None:
+    """One JSON document."""
+    click.echo(block(json.dumps(value, indent=2)))
+
+
+def line(value: object) -> None:
+    """One JSON object of a stream, on a line."""
+    click.echo(one_line(json.dumps(value)))
+
+
+def table(titles: list[str] | None, rows: list[list[str]]) -> None:
+    """Cells must be harmless already. Rich draws on a terminal; it sees no markup."""
+    if sys.stdout.isatty():
+        rich_table(titles, rows)
+        return
+    everything = ([titles] if titles else []) + rows
+    widths = [max(map(len, column)) for column in zip(*everything, strict=True)]
+    for row in everything:
+        cells = [cell.ljust(width) for cell, width in zip(row, widths, strict=True)]
+        click.echo("  ".join(cells).rstrip())
+
+
+def rich_table(titles: list[str] | None, rows: list[list[str]]) -> None:
+    """For a terminal. Imported here, since only a terminal needs it."""
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    drawn = Table(box=None, show_header=titles is not None, pad_edge=False)
+    for title in titles or [""] * (len(rows[0]) if rows else 0):
+        drawn.add_column(title, overflow="fold")
+    for row in rows:
+        drawn.add_row(*map(Text, row))
+    Console().print(drawn)
+
+
+def plain(value: Any) -> Any:
+    """A result as JSON can hold it; money as text, so that nothing rounds it."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        names = [field.name for field in dataclasses.fields(value)]
+        names += [name for name in COMPUTED if hasattr(value, name)]
+        return {name: plain(getattr(value, name)) for name in names}
+    match value:
+        case datetime():
+            return value.isoformat().replace("+00:00", "Z")
+        case Decimal():
+            return f"{value:f}"
+        case bytes():
+            return value.decode("utf-8", "replace")
+        case dict():
+            return {key: plain(one) for key, one in value.items()}
+        case list() | tuple():
+            return [plain(one) for one in value]
+        case _:
+            return value
+
+
+def _in_words(value: object) -> str:
+    match value:
+        case None | "":
+            return "-"
+        case bool():
+            return "yes" if value else "no"
+        case dict():
+            return ", ".join(f"{key}={one}" for key, one in value.items()) or "-"
+        case _:
+            return str(value)

@@ -1,0 +1,105 @@
+"""The root of the commands: help in sections, and errors turned into exit codes."""
+
+import traceback
+from typing import Any
+
+import click
+
+from sandlot import errors
+from sandlot.cli.options import Flags
+from sandlot.cli.text import one_line
+
+FUNCTION_FAILED = 1
+# 2 is Click's own, for wrong usage.
+REFUSED = 3
+BROKEN = 4
+TOO_LATE = 5
+INTERRUPTED = 130
+
+EXIT_CODES: tuple[tuple[type[errors.SandlotError], int], ...] = (
+    (errors.FunctionError, FUNCTION_FAILED),
+    (errors.Refused, REFUSED),
+    (errors.DeadlineExceeded, TOO_LATE),
+    (errors.Fault, BROKEN),
+    (errors.ConnectionFailed, BROKEN),
+)
+
+NEXT: tuple[tuple[type[errors.SandlotError], str], ...] = (
+    (
+        errors.Unauthenticated,
+        "name the key with --data DIR, --profile NAME or SANDLOT_ACCESS_KEY_ID",
+    ),
+    (
+        errors.PermissionDenied,
+        "use an operator's key: --data DIR of the engine has one",
+    ),
+    (errors.DeadlineExceeded, "wait longer with --deadline SECONDS"),
+    (errors.DeployFailed, "mend the code or the settings, and deploy again"),
+    (errors.TimedOut, "raise the timeout: sandlot fn config NAME --timeout SECONDS"),
+    (errors.OutOfMemory, "raise the memory: sandlot fn config NAME --memory MB"),
+    (errors.FunctionError, "read its log: sandlot logs NAME"),
+)
+"""What to do where the message may not say so; the first that fits."""
+
+
+class Root(click.Group):
+    """A group whose help is in sections and whose errors are explained."""
+
+    def __init__(
+        self,
+        *args: Any,
+        sections: tuple[tuple[str, tuple[click.Command, ...]], ...],
+        **more: Any,
+    ) -> None:
+        super().__init__(*args, **more)
+        self.sections = sections
+        for _, commands in sections:
+            for command in commands:
+                self.add_command(command)
+
+    def format_commands(
+        self, ctx: click.Context, formatter: click.HelpFormatter
+    ) -> None:
+        for title, commands in self.sections:
+            with formatter.section(title):
+                formatter.write_dl(
+                    [
+                        (command.name or "", command.get_short_help_str(limit=72))
+                        for command in commands
+                    ]
+                )
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except errors.SandlotError as error:
+            explain(error, ctx.find_root().obj)
+            ctx.exit(exit_code(error))
+        except (KeyboardInterrupt, click.Abort):
+            click.echo("interrupted", err=True)
+            ctx.exit(INTERRUPTED)
+
+
+def exit_code(error: errors.SandlotError) -> int:
+    return next((code for kind, code in EXIT_CODES if isinstance(error, kind)), BROKEN)
+
+
+def explain(error: errors.SandlotError, flags: Flags | None) -> None:
+    """Say what, why, what to do next, and how to ask about it, on stderr."""
+    click.echo(f"{type(error).__name__}: {one_line(str(error))}", err=True)
+    if error.retry_after is not None:
+        click.echo(f"  try again in {error.retry_after:g} s", err=True)
+    if advice := next((what for kind, what in NEXT if isinstance(error, kind)), ""):
+        click.echo(f"  next: {advice}", err=True)
+    if error.docs_url:
+        click.echo(f"  see: {one_line(error.docs_url)}", err=True)
+    if error.request_id:
+        click.echo(f"  request id: {one_line(error.request_id)}", err=True)
+    if flags is not None and flags.verbose:
+        click.echo(one_line_each(error), err=True)
+
+
+def one_line_each(error: BaseException) -> str:
+    """The traceback, each of its lines made harmless."""
+    lines = "".join(traceback.format_exception(error)).splitlines()
+    return "\n".join(map(one_line, lines))

@@ -1,0 +1,45 @@
+"""`runs`: invocations that are over."""
+
+import itertools
+
+import click
+
+from sandlot.cli.options import Flags, shared
+from sandlot.cli.output import show_list
+from sandlot.cli.text import dollars
+
+
+@click.group()
+def runs() -> None:
+    """Look at past invocations."""
+
+
+@runs.command("list")
+@click.argument("name", required=False, default="")
+@click.option(
+    "--limit",
+    type=click.IntRange(min=1),
+    default=50,
+    show_default=True,
+    help="At most so many.",
+)
+@shared
+def list_(flags: Flags, *, name: str, limit: int) -> None:
+    """List invocations, newest first; of all functions if no NAME is given."""
+    with flags.client() as client:
+        show_list(
+            flags,
+            itertools.islice(client.runs(name), limit),
+            [
+                ("TIME", lambda r: f"{r.time.astimezone():%Y-%m-%d %H:%M:%S}"),
+                ("FUNCTION", lambda r: r.function),
+                ("STATUS", lambda r: r.status or "-"),
+                ("ERROR", lambda r: r.error_type or "-"),
+                ("RUN", lambda r: f"{r.report.duration_ms:.1f} ms"),
+                ("BILLED", lambda r: f"{r.report.billed_ms} ms"),
+                ("MEMORY", lambda r: f"{r.report.max_memory_mb} MB"),
+                ("START", lambda r: "cold" if r.report.cold else "warm"),
+                ("COST", lambda r: dollars(r.report.cost)),
+                ("REQUEST", lambda r: r.request_id),
+            ],
+        )

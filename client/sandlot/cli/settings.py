@@ -1,0 +1,66 @@
+"""The options that set a function, for `deploy` and `fn config` alike."""
+
+from collections.abc import Callable
+from typing import Any, cast
+
+import click
+
+from sandlot.cli.options import pair
+
+# Typed here and not imported: `sandlot.calls` brings gRPC's messages along.
+_OPTIONS = (
+    click.option("--handler", metavar="MODULE.FUNCTION", help="What to call."),
+    click.option("--runtime", metavar="NAME", help="The interpreter: python3.11."),
+    click.option(
+        "--memory", type=click.IntRange(min=1), metavar="MB", help="128 to 10240."
+    ),
+    click.option(
+        "--timeout", type=click.IntRange(min=1), metavar="SECONDS", help="1 to 900."
+    ),
+    click.option(
+        "--env",
+        type=pair,
+        multiple=True,
+        metavar="K=V",
+        help="A variable of the environment, which is replaced whole. Repeatable.",
+    ),
+    click.option(
+        "--ephemeral-storage",
+        type=click.IntRange(min=1),
+        metavar="MB",
+        help="Size of the private /tmp, 512 to 10240.",
+    ),
+    click.option(
+        "--init",
+        "init_mode",
+        type=click.Choice(["auto", "per-instance"]),
+        help="Fork instances from one import, or let each import by itself.",
+    ),
+    click.option("--description", metavar="TEXT", help="At most 256 characters."),
+)
+
+NAMES = (
+    "handler",
+    "runtime",
+    "memory",
+    "timeout",
+    "env",
+    "ephemeral_storage",
+    "init_mode",
+    "description",
+)
+
+
+def function_settings(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command the options that `chosen` reads."""
+    for option in reversed(_OPTIONS):
+        command = option(command)
+    return command
+
+
+def chosen(options: dict[str, Any]) -> Any:
+    """What was given, as `FunctionOptions`; what was not stays as it is."""
+    found = {name: options[name] for name in NAMES if options[name] not in (None, ())}
+    if "env" in found:
+        found["env"] = dict(cast("tuple[tuple[str, str], ...]", found["env"]))
+    return found

@@ -1,0 +1,152 @@
+"""`tenant` and `key`: who may do what, for the operator."""
+
+import sys
+from typing import TYPE_CHECKING
+
+import click
+
+from sandlot.cli.options import Flags, shared
+from sandlot.cli.output import show_list, show_one
+from sandlot.cli.text import one_line
+
+if TYPE_CHECKING:
+    from sandlot.results import NewKey
+
+
+@click.group()
+def tenant() -> None:
+    """Make, list, change and delete tenants."""
+
+
+@tenant.command()
+@click.argument("name")
+@click.option(
+    "--id", "tenant_id", default="", help="Twelve digits; one is chosen otherwise."
+)
+@click.option(
+    "--concurrency",
+    type=click.IntRange(min=1),
+    help="How many invocations may run at once; 1000 unless given.",
+)
+@shared
+def create(flags: Flags, *, name: str, tenant_id: str, concurrency: int | None) -> None:
+    """Make a tenant and its first key, whose secret is shown this once."""
+    with flags.client() as client:
+        made = client.create_tenant(name, id=tenant_id, concurrency=concurrency or 0)
+    _show_once(flags, made)
+
+
+@tenant.command("list")
+@shared
+def list_tenants(flags: Flags) -> None:
+    """List tenants by id."""
+    with flags.client() as client:
+        show_list(
+            flags,
+            client.list_tenants(),
+            [
+                ("ID", lambda one: one.id),
+                ("NAME", lambda one: one.name),
+                ("CONCURRENCY", lambda one: one.concurrency),
+                ("CREATED", lambda one: f"{one.created:%Y-%m-%d %H:%M}"),
+            ],
+        )
+
+
+@tenant.command()
+@click.argument("tenant_id", metavar="ID")
+@click.option("--name", help="A new name.")
+@click.option(
+    "--concurrency",
+    type=click.IntRange(min=1),
+    help="How many invocations may run at once from now on.",
+)
+@shared
+def update(
+    flags: Flags, *, tenant_id: str, name: str | None, concurrency: int | None
+) -> None:
+    """Change what is given, and only that."""
+    if name is None and concurrency is None:
+        raise click.UsageError("nothing to change: give --name or --concurrency")
+    with flags.client() as client:
+        show_one(
+            flags, client.update_tenant(tenant_id, name=name, concurrency=concurrency)
+        )
+
+
+@tenant.command("delete")
+@click.argument("tenant_id", metavar="ID")
+@shared
+def delete_tenant(flags: Flags, *, tenant_id: str) -> None:
+    """Delete a tenant that has no functions, and its keys. Its bill stays."""
+    flags.confirm(f"Delete the tenant {one_line(tenant_id)} and its keys?")
+    with flags.client() as client:
+        client.delete_tenant(tenant_id)
+    flags.say(f"deleted {one_line(tenant_id)}")
+
+
+@click.group()
+def key() -> None:
+    """Make, import, list and revoke keys (of others with --tenant)."""
+
+
+@key.command("create")
+@shared
+def create_key(flags: Flags) -> None:
+    """Make another key, whose secret is shown this once."""
+    with flags.client() as client:
+        made = client.create_key()
+    _show_once(flags, made)
+
+
+@key.command("import")
+@click.argument("access_key_id")
+@click.argument("secret", required=False)
+@shared
+def import_key(flags: Flags, *, access_key_id: str, secret: str | None) -> None:
+    """Take over an existing key pair, for scripts with fixed credentials.
+
+    Without SECRET it is asked for, or read from stdin: other users of a machine can
+    read the arguments of commands.
+    """
+    if secret is None:
+        secret = (
+            click.prompt("secret access key", hide_input=True, err=True)
+            if sys.stdin.isatty()
+            else sys.stdin.readline().strip()
+        )
+    with flags.client() as client:
+        show_one(flags, client.import_key(access_key_id, secret))
+
+
+@key.command("list")
+@shared
+def list_keys(flags: Flags) -> None:
+    """List keys, without secrets."""
+    with flags.client() as client:
+        show_list(
+            flags,
+            client.list_keys(),
+            [
+                ("ACCESS KEY ID", lambda one: one.access_key_id),
+                ("TENANT", lambda one: one.tenant_id),
+                ("OPERATOR", lambda one: "yes" if one.is_operator else "no"),
+                ("CREATED", lambda one: f"{one.created:%Y-%m-%d %H:%M}"),
+            ],
+        )
+
+
+@key.command()
+@click.argument("access_key_id")
+@shared
+def revoke(flags: Flags, *, access_key_id: str) -> None:
+    """Take a key back, at once."""
+    flags.confirm(f"Revoke {one_line(access_key_id)}? What uses it stops working.")
+    with flags.client() as client:
+        client.revoke_key(access_key_id)
+    flags.say(f"revoked {one_line(access_key_id)}")
+
+
+def _show_once(flags: Flags, made: "NewKey") -> None:
+    show_one(flags, made)
+    flags.say("  the secret is shown this once: keep it now")

@@ -1,0 +1,521 @@
+"""`Client`: the SDK for code that waits. Its twin is `aio.AsyncClient`.
+
+Both only carry out what `calls` and `steps` describe. A client is safe to share
+between threads; it opens one connection, at the first call.
+"""
+
+import asyncio
+import inspect
+import os
+import time
+import warnings
+from collections.abc import Callable, Iterable, Iterator
+from datetime import UTC, datetime
+from queue import SimpleQueue
+from types import TracebackType
+from typing import Any, Self, TypeVar, Unpack, cast
+
+import grpc
+
+from sandlot import calls, config, failures, packing, steps, transport
+from sandlot.calls import Call, FunctionOptions
+from sandlot.config import Where
+from sandlot.errors import Internal, SandlotError
+from sandlot.parsing import Page
+from sandlot.results import (
+    JSON,
+    Bill,
+    EngineStatus,
+    Function,
+    Key,
+    LogLine,
+    MapResult,
+    NewKey,
+    Reply,
+    Run,
+    Tenant,
+)
+from sandlot.steps import Pause, Steps
+from sandlot.times import When, point_in_time
+from sandlot.transport import (
+    CALL_DEADLINE_S,
+    DEPLOY_DEADLINE_S,
+    INVOKE_DEADLINE_S,
+    STREAM_DEADLINE_S,
+    Deadline,
+)
+from sandlot.v1 import invocations_pb2 as pb
+from sandlot.window import Window
+
+T = TypeVar("T")
+
+
+class Client:
+    """A connection to an engine, as one tenant or as its operator.
+
+    What is not given is looked up: see `sandlot.config`. `deadline` is in seconds and
+    for every call that does not bring its own. Raises only `sandlot.errors`.
+    """
+
+    def __init__(
+        self,
+        endpoint: str | None = None,
+        *,
+        deadline: float | None = None,
+        **where: Unpack[Where],
+    ) -> None:
+        settings = config.resolve(endpoint, **where)
+        self._endpoint = settings.address.endpoint
+        self._deadline_s = deadline
+        self._metadata = transport.metadata_of(settings)
+        self._channel = _open(settings.address)
+        self._methods: dict[str, grpc.UnaryUnaryMultiCallable[Any, Any]] = {}
+        self._has_warned = False
+
+    # --- functions -----------------------------------------------------------
+
+    def deploy(
+        self,
+        source: str | os.PathLike[str] | bytes,
+        *,
+        name: str | None = None,
+        deadline: float | None = None,
+        **options: Unpack[FunctionOptions],
+    ) -> "FunctionHandle":
+        """Create or update a function from a folder, a file, `FILE.py:handler` or a
+        zip, and wait until it serves. Raises `DeployFailed`, which says why not.
+        """
+        package = packing.pack(source)
+        errand = steps.deploy(package, name=name, options=options)
+        function = self._drive(errand, deadline, DEPLOY_DEADLINE_S)
+        return FunctionHandle(self, function.name, deployed=function)
+
+    def function(self, name: str) -> "FunctionHandle":
+        """A handle; nothing is asked of the engine yet."""
+        return FunctionHandle(self, name)
+
+    def functions(self) -> Iterator[Function]:
+        """All functions by name."""
+        return self._pages(calls.list_functions)
+
+    def get_function(self, name: str) -> Function:
+        return self._ask(calls.get_function(name))
+
+    def update_function(
+        self,
+        name: str,
+        *,
+        deadline: float | None = None,
+        **options: Unpack[FunctionOptions],
+    ) -> Function:
+        """Change the given settings, and only those; wait until they serve."""
+        errand = steps.configure(name, options)
+        return self._drive(errand, deadline, DEPLOY_DEADLINE_S)
+
+    def delete_function(self, name: str) -> None:
+        """Delete it and its code. Its records and bills stay."""
+        self._ask(calls.delete_function(name))
+
+    # --- invocations ---------------------------------------------------------
+
+    def invoke(
+        self,
+        name: str,
+        value: JSON = None,
+        *,
+        payload: bytes | None = None,
+        deadline: float | None = None,
+        tail_log: bool = False,
+        qualifier: str = "",
+        client_context: JSON = None,
+        check: bool = True,
+    ) -> Reply:
+        """Run a function with `value` as its event, or with `payload` as it is.
+
+        A function that fails raises a `FunctionError`; with `check=False` its reply is
+        returned like any other.
+        """
+        request = calls.invoke_request(
+            name,
+            value,
+            payload=payload,
+            tail_log=tail_log,
+            qualifier=qualifier,
+            client_context=client_context,
+        )
+        errand = steps.invoke(calls.invoke(request), check=check)
+        return self._drive(errand, deadline, INVOKE_DEADLINE_S)
+
+    def enqueue(
+        self,
+        name: str,
+        value: JSON = None,
+        *,
+        payload: bytes | None = None,
+        deadline: float | None = None,
+        qualifier: str = "",
+    ) -> Reply:
+        """Queue an event. The reply holds no more than its `request_id`."""
+        request = calls.invoke_request(
+            name,
+            value,
+            payload=payload,
+            qualifier=qualifier,
+            invocation_type=pb.INVOCATION_TYPE_EVENT,
+        )
+        return self._ask(calls.invoke(request), deadline)
+
+    def dry_run(self, name: str, *, qualifier: str = "") -> None:
+        """Return if the function could be invoked, raise what stands in the way."""
+        request = calls.invoke_request(
+            name, qualifier=qualifier, invocation_type=pb.INVOCATION_TYPE_DRY_RUN
+        )
+        self._ask(calls.invoke(request))
+
+    def map(
+        self,
+        name: str,
+        values: Iterable[JSON],
+        *,
+        concurrency: int = 16,
+        ordered: bool = False,
+        qualifier: str = "",
+        deadline: float | None = None,
+    ) -> Iterator[MapResult]:
+        """Run a function on many values over one stream, `concurrency` at once.
+
+        Results come when they are ready, or with `ordered` in the order of the values.
+        One that failed is a result with an `error`. Values are taken as there is room,
+        so they may be endless; a slow result holds up at most `concurrency` others.
+        """
+        window = Window(
+            name,
+            concurrency=concurrency,
+            ordered=ordered,
+            qualifier=qualifier,
+            clock=time.monotonic,
+        )
+        limit = self._limit(deadline, STREAM_DEADLINE_S)
+        return self._map(window, iter(values), limit)
+
+    def runs(self, name: str = "") -> Iterator[Run]:
+        """Past invocations, newest first; of all functions if no name is given."""
+        return self._pages(lambda token: calls.list_invocations(name, token))
+
+    def logs(
+        self,
+        name: str,
+        *,
+        since: When | None = "10m",
+        follow: bool = False,
+        deadline: float | None = None,
+    ) -> Iterator[LogLine]:
+        """A function's log since then; with `follow`, go on until the deadline."""
+        start = point_in_time(since, now=datetime.now(UTC))
+        call = calls.tail_logs(name, since=start, follow=follow)
+        usual_s = STREAM_DEADLINE_S if follow else CALL_DEADLINE_S
+        limit = self._limit(deadline, usual_s)
+        return (line for lines in self._stream(call, limit) for line in lines)
+
+    # --- tenants, bills, the engine ------------------------------------------
+
+    def create_tenant(
+        self,
+        name: str,
+        *,
+        id: str = "",  # noqa: A002  # the tenant's word for it
+        concurrency: int = 0,
+    ) -> NewKey:
+        """Make a tenant and its first key, whose secret is shown this once."""
+        return self._ask(calls.create_tenant(name, id=id, concurrency=concurrency))
+
+    def list_tenants(self) -> Iterator[Tenant]:
+        return self._pages(calls.list_tenants)
+
+    def update_tenant(
+        self,
+        tenant_id: str,
+        *,
+        name: str | None = None,
+        concurrency: int | None = None,
+    ) -> Tenant:
+        """Change what is given, and only that."""
+        return self._ask(
+            calls.update_tenant(tenant_id, name=name, concurrency=concurrency)
+        )
+
+    def delete_tenant(self, tenant_id: str) -> None:
+        """Delete a tenant that has no functions, and its keys. Its bill stays."""
+        self._ask(calls.delete_tenant(tenant_id))
+
+    def create_key(self, tenant_id: str = "") -> NewKey:
+        """Another key, for the caller's own tenant if none is given."""
+        return self._ask(calls.create_key(tenant_id))
+
+    def import_key(
+        self, access_key_id: str, secret_access_key: str, *, tenant_id: str = ""
+    ) -> Key:
+        """Take over an existing key pair, for scripts with fixed credentials."""
+        return self._ask(
+            calls.import_key(access_key_id, secret_access_key, tenant_id=tenant_id)
+        )
+
+    def list_keys(self, tenant_id: str = "") -> Iterator[Key]:
+        return self._pages(lambda token: calls.list_keys(tenant_id, token))
+
+    def revoke_key(self, access_key_id: str) -> None:
+        """Take a key back, at once."""
+        self._ask(calls.revoke_key(access_key_id))
+
+    def bill(
+        self,
+        since: When | None = None,
+        until: When | None = None,
+        *,
+        tenant_id: str = "",
+    ) -> Bill:
+        """What is owed from `since` (this month's beginning) until `until` (now)."""
+        now = datetime.now(UTC)
+        return self._ask(
+            calls.get_bill(
+                tenant_id,
+                since=point_in_time(since, now=now),
+                until=point_in_time(until, now=now),
+            )
+        )
+
+    def status(self) -> EngineStatus:
+        """Version, isolation layers, runtimes, running processes."""
+        return self._ask(calls.get_status())
+
+    # --- life ----------------------------------------------------------------
+
+    def close(self) -> None:
+        """Close the connection. Calls under way fail."""
+        self._channel.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self._endpoint}>"
+
+    # --- carrying out ----------------------------------------------------------
+
+    def _limit(self, deadline: float | None, usual_s: float) -> Deadline:
+        """The call's own deadline, else the client's, else the usual one."""
+        given = deadline if deadline is not None else self._deadline_s
+        return Deadline(usual_s if given is None else given)
+
+    def _ask(self, call: Call[T], deadline: float | None = None) -> T:
+        return self._drive(steps.ask(call), deadline, CALL_DEADLINE_S)
+
+    def _drive(self, errand: Steps[T], deadline: float | None, usual_s: float) -> T:
+        """Carry out step after step; an error goes in where the step was asked for."""
+        self._warn_in_event_loop()
+        limit = self._limit(deadline, usual_s)
+        try:
+            step = next(errand)
+            while True:
+                try:
+                    came_of_it = self._take(step, limit)
+                except SandlotError as error:
+                    step = errand.throw(error)
+                else:
+                    step = errand.send(came_of_it)
+        except StopIteration as stop:
+            return cast(T, stop.value)
+
+    def _take(self, step: Call[T] | Pause, limit: Deadline) -> T | None:
+        match step:
+            case Pause(seconds=seconds):
+                time.sleep(min(seconds, limit.left_s()))
+                return None
+            case Call():
+                return self._call(step, limit)
+
+    def _call(self, call: Call[T], limit: Deadline) -> T:
+        method = self._methods.get(call.method)
+        if method is None:
+            method = self._methods[call.method] = self._channel.unary_unary(
+                call.method,
+                request_serializer=type(call.request).SerializeToString,
+                response_deserializer=call.response.FromString,
+            )
+        try:
+            answer = method(
+                call.request, timeout=limit.left_s(), metadata=self._metadata
+            )
+        except grpc.RpcError as error:
+            raise failures.from_call(error, endpoint=self._endpoint) from error
+        return call.parse(answer)
+
+    def _pages(self, ask: Callable[[str], Call[Page[T]]]) -> Iterator[T]:
+        token = ""
+        while True:
+            page = self._ask(ask(token))
+            yield from page.items
+            if not (token := page.next_token):
+                return
+
+    def _stream(self, call: Call[T], limit: Deadline) -> Iterator[T]:
+        self._warn_in_event_loop()
+        stream = self._channel.unary_stream(
+            call.method,
+            request_serializer=type(call.request).SerializeToString,
+            response_deserializer=call.response.FromString,
+        )(call.request, timeout=limit.left_s(), metadata=self._metadata)
+        try:
+            for answer in stream:
+                yield call.parse(answer)
+        except grpc.RpcError as error:
+            raise failures.from_call(error, endpoint=self._endpoint) from error
+        finally:
+            stream.cancel()
+
+    def _map(
+        self, window: Window, values: Iterator[JSON], limit: Deadline
+    ) -> Iterator[MapResult]:
+        self._warn_in_event_loop()
+        # gRPC reads requests in a thread of its own; None ends it.
+        requests: SimpleQueue[pb.InvokeManyRequest | None] = SimpleQueue()
+        stream = self._channel.stream_stream(
+            calls.INVOKE_MANY,
+            request_serializer=pb.InvokeManyRequest.SerializeToString,
+            response_deserializer=pb.InvokeManyResponse.FromString,
+        )(iter(requests.get, None), timeout=limit.left_s(), metadata=self._metadata)
+        try:
+            while True:
+                while window.has_room and (value := next(values, _END)) is not _END:
+                    requests.put(window.sent(value))
+                if window.is_empty:
+                    break
+                yield from window.answered(_next_of(stream))
+            requests.put(None)
+            next(stream, None)  # lets the engine end the stream, instead of breaking it
+        except grpc.RpcError as error:
+            raise failures.from_call(error, endpoint=self._endpoint) from error
+        finally:
+            requests.put(None)
+            stream.cancel()
+
+    def _warn_in_event_loop(self) -> None:
+        if self._has_warned:
+            return
+        try:
+            asyncio.get_running_loop()
+        except RuntimeError:
+            return
+        self._has_warned = True
+        warnings.warn(
+            "sandlot.Client blocks, and here it stops a running event loop: use "
+            "sandlot.AsyncClient",
+            RuntimeWarning,
+            stacklevel=_frames_to_caller(),
+        )
+
+
+class FunctionHandle:
+    """A function of a client: its methods without the name."""
+
+    def __init__(
+        self, client: Client, name: str, *, deployed: Function | None = None
+    ) -> None:
+        self.name = name
+        self.deployed = deployed
+        """What `deploy` saw at its end; None for a handle made otherwise."""
+        self._client = client
+
+    def invoke(
+        self,
+        value: JSON = None,
+        *,
+        payload: bytes | None = None,
+        deadline: float | None = None,
+        tail_log: bool = False,
+        qualifier: str = "",
+        client_context: JSON = None,
+        check: bool = True,
+    ) -> Reply:
+        """See `Client.invoke`."""
+        return self._client.invoke(
+            self.name,
+            value,
+            payload=payload,
+            deadline=deadline,
+            tail_log=tail_log,
+            qualifier=qualifier,
+            client_context=client_context,
+            check=check,
+        )
+
+    def enqueue(self, value: JSON = None, *, payload: bytes | None = None) -> Reply:
+        """See `Client.enqueue`."""
+        return self._client.enqueue(self.name, value, payload=payload)
+
+    def map(
+        self, values: Iterable[JSON], *, concurrency: int = 16, ordered: bool = False
+    ) -> Iterator[MapResult]:
+        """See `Client.map`."""
+        return self._client.map(
+            self.name, values, concurrency=concurrency, ordered=ordered
+        )
+
+    def logs(
+        self, *, since: When | None = "10m", follow: bool = False
+    ) -> Iterator[LogLine]:
+        """See `Client.logs`."""
+        return self._client.logs(self.name, since=since, follow=follow)
+
+    def runs(self) -> Iterator[Run]:
+        """See `Client.runs`."""
+        return self._client.runs(self.name)
+
+    def config(self) -> Function:
+        """The function as it is now."""
+        return self._client.get_function(self.name)
+
+    def update(self, **options: Unpack[FunctionOptions]) -> Function:
+        """See `Client.update_function`."""
+        return self._client.update_function(self.name, **options)
+
+    def delete(self) -> None:
+        """See `Client.delete_function`."""
+        self._client.delete_function(self.name)
+
+    def __repr__(self) -> str:
+        return f"<FunctionHandle {self.name}>"
+
+
+_END = object()
+"""What no iterator of values yields."""
+
+
+def _open(address: config.Address) -> grpc.Channel:
+    tls = transport.tls_of(address)
+    if tls is None:
+        return grpc.insecure_channel(address.endpoint, options=transport.OPTIONS)
+    return grpc.secure_channel(address.endpoint, tls, options=transport.OPTIONS)
+
+
+def _next_of(stream: Iterator[pb.InvokeManyResponse]) -> pb.InvokeManyResponse:
+    answer = next(stream, None)
+    if answer is None:
+        raise Internal("the engine ended the stream with answers still owed")
+    return answer
+
+
+def _frames_to_caller() -> int:
+    """How far up, for `warnings`, the code outside this module is."""
+    level, frame = 0, inspect.currentframe()
+    while frame and frame.f_globals.get("__name__") == __name__:
+        level, frame = level + 1, frame.f_back
+    return level

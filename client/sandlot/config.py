@@ -1,0 +1,309 @@
+"""Which engine to talk to, and as whom.
+
+Settings come in layers, the first that has an answer wins:
+
+    arguments → `data=` → `profile=` → `SANDLOT_*` → `SANDLOT_DATA` → default profile
+
+and where none has an address, it is 127.0.0.1:9071.
+
+An address goes with its TLS settings, and a key with its secret: neither is ever
+put together from two layers.
+"""
+
+import ipaddress
+import json
+import os
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypedDict, Unpack
+
+from sandlot.errors import ConnectionFailed, InvalidParameter
+
+DEFAULT_ENDPOINT = "127.0.0.1:9071"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Address:
+    """Where the engine is and how to reach it."""
+
+    endpoint: str
+    """HOST:PORT or unix:PATH."""
+
+    tls: bool = False
+    ca_file: str | None = None
+    """PEM file of the authority to trust; the system's where it is None."""
+
+    insecure: bool = False
+    """Whether plaintext may leave this machine."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Credentials:
+    """A key pair."""
+
+    access_key_id: str
+    secret_access_key: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """What a client needs to know before its first call."""
+
+    address: Address
+    credentials: Credentials | None
+    tenant: str | None = None
+    """The tenant to act for, where the key is an operator's."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Layer:
+    """One source of settings; None where it says nothing."""
+
+    address: Address | None = None
+    credentials: Credentials | None = None
+    tenant: str | None = None
+
+
+class Where(TypedDict, total=False):
+    """What a client may be told about its engine; the rest is looked up."""
+
+    access_key_id: str | None
+    secret_access_key: str | None
+    tenant: str | None
+    """The tenant to act for; the key must be an operator's."""
+
+    profile: str | None
+    """A table of the profile file."""
+
+    data: str | os.PathLike[str] | None
+    """The data directory of an engine on this machine."""
+
+    tls: bool | None
+    ca_file: str | os.PathLike[str] | None
+    insecure: bool | None
+    """Whether plaintext may leave this machine."""
+
+
+def resolve(
+    endpoint: str | None = None,
+    *,
+    env: Mapping[str, str] = os.environ,
+    **where: Unpack[Where],
+) -> Settings:
+    """Find the settings. Raises `InvalidParameter` or `ConnectionFailed`, which say
+    where they were looked for.
+    """
+    profile, data = where.get("profile"), where.get("data")
+    arguments = Layer(
+        address=address_of(endpoint),
+        credentials=_pair(
+            where.get("access_key_id"), where.get("secret_access_key"), "the arguments"
+        ),
+        tenant=where.get("tenant"),
+    )
+    layers = [arguments]
+    if data is not None:
+        layers.append(from_data(Path(data), needs_address=not endpoint))
+    if profile is not None:
+        layers.append(from_profile(profile, env, must_exist=True))
+    has_address = any(layer.address for layer in layers)
+    layers.append(from_environment(env, needs_address=not has_address))
+    if profile is None:
+        layers.append(_default_profile(env))
+    return _checked(layers, where)
+
+
+def from_environment(env: Mapping[str, str], *, needs_address: bool = True) -> Layer:
+    """`SANDLOT_*`: single settings first, then the data directory named there."""
+    endpoint = env.get("SANDLOT_ENDPOINT")
+    single = Layer(
+        address=address_of(endpoint),
+        credentials=_pair(
+            env.get("SANDLOT_ACCESS_KEY_ID"),
+            env.get("SANDLOT_SECRET_ACCESS_KEY"),
+            "the environment",
+        ),
+        tenant=env.get("SANDLOT_TENANT") or None,
+    )
+    if not (directory := env.get("SANDLOT_DATA")):
+        return single
+    data = from_data(Path(directory), needs_address=needs_address and not endpoint)
+    return Layer(
+        address=single.address or data.address,
+        credentials=single.credentials or data.credentials,
+        tenant=single.tenant,
+    )
+
+
+def from_data(directory: Path, *, needs_address: bool) -> Layer:
+    """The address and the operator's key that an engine keeps in its data directory."""
+    engine = _read_json(directory / "engine.json")
+    if engine is None and needs_address:
+        raise ConnectionFailed(
+            f"no engine is running on {directory}: it has no engine.json. "
+            f"Start one with `sandlot up --data {directory}`."
+        )
+    operator = _read_json(directory / "operator.json") or {}
+    return Layer(
+        address=_engine_address(engine or {}),
+        credentials=_pair(
+            operator.get("access_key_id"),
+            operator.get("secret_access_key"),
+            str(directory / "operator.json"),
+        ),
+    )
+
+
+def from_profile(
+    name: str, env: Mapping[str, str] = os.environ, *, must_exist: bool
+) -> Layer:
+    """A table of the profile file, such as `[work]` with `endpoint = "…"`."""
+    file = profile_file(env)
+    try:
+        tables = tomllib.loads(file.read_text("utf-8"))
+    except FileNotFoundError:
+        tables = {}
+    except (OSError, ValueError) as error:
+        raise InvalidParameter(f"{file} cannot be read: {error}") from error
+    table = tables.get(name)
+    if not isinstance(table, dict):
+        if must_exist:
+            raise InvalidParameter(
+                f"there is no profile {name!r} in {file}. Add a table [{name}] with "
+                "endpoint, access_key_id and secret_access_key."
+            )
+        return Layer()
+    return Layer(
+        address=address_of(
+            table.get("endpoint"),
+            tls=table.get("tls") is True,
+            ca_file=table.get("ca_file"),
+            insecure=table.get("insecure") is True,
+        ),
+        credentials=_pair(
+            table.get("access_key_id"), table.get("secret_access_key"), str(file)
+        ),
+        tenant=table.get("tenant"),
+    )
+
+
+def profile_file(env: Mapping[str, str] = os.environ) -> Path:
+    """`~/.config/sandlot/config.toml`, or under `XDG_CONFIG_HOME`."""
+    home = env.get("XDG_CONFIG_HOME")
+    base = Path(home) if home else Path(env.get("HOME") or Path.home()) / ".config"
+    return base / "sandlot" / "config.toml"
+
+
+def address_of(
+    endpoint: str | None,
+    *,
+    tls: bool = False,
+    ca_file: str | None = None,
+    insecure: bool = False,
+) -> Address | None:
+    """Read HOST:PORT, `grpc://HOST:PORT`, `grpcs://HOST:PORT` (TLS) or `unix:PATH`."""
+    if not endpoint:
+        return None
+    scheme, separator, rest = endpoint.partition("://")
+    if separator and scheme not in {"grpc", "grpcs"}:
+        raise InvalidParameter(
+            f"the endpoint {endpoint!r} is not one of ours: write HOST:PORT of the "
+            "engine's gRPC port, or grpcs://HOST:PORT for TLS"
+        )
+    target = rest.rstrip("/") if separator else endpoint
+    if not target.startswith("unix:") and not target.rpartition(":")[2].isdecimal():
+        raise InvalidParameter(
+            f"the endpoint {endpoint!r} has no port; the engine's default is 9071"
+        )
+    return Address(
+        endpoint=target,
+        tls=tls or scheme == "grpcs" or ca_file is not None,
+        ca_file=ca_file,
+        insecure=insecure,
+    )
+
+
+def is_loopback(endpoint: str) -> bool:
+    """Whether what is sent there never leaves this machine."""
+    if endpoint.startswith("unix:"):
+        return True
+    host = endpoint.rpartition(":")[0].strip("[]")
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _default_profile(env: Mapping[str, str]) -> Layer:
+    name = env.get("SANDLOT_PROFILE")
+    return from_profile(name or "default", env, must_exist=bool(name))
+
+
+def _checked(layers: list[Layer], where: Where) -> Settings:
+    """The first answers, with plaintext refused where it would leave this machine."""
+    found = next(
+        (layer.address for layer in layers if layer.address),
+        Address(endpoint=DEFAULT_ENDPOINT),
+    )
+    address = _reached_as(found, where)
+    if not (address.tls or address.insecure or is_loopback(address.endpoint)):
+        raise InvalidParameter(
+            f"{address.endpoint} is not on this machine, and without TLS the secret "
+            "key would cross the network in the clear. Use grpcs://HOST:PORT, or "
+            "tls=True (in a profile: tls = true); insecure=True sends it all the same."
+        )
+    return Settings(
+        address=address,
+        credentials=next((one.credentials for one in layers if one.credentials), None),
+        tenant=next((one.tenant for one in layers if one.tenant), None),
+    )
+
+
+def _reached_as(found: Address, where: Where) -> Address:
+    """The arguments overrule how an address is reached, wherever it was found."""
+    tls, ca_file = where.get("tls"), where.get("ca_file")
+    insecure = where.get("insecure")
+    return Address(
+        endpoint=found.endpoint,
+        tls=tls if tls is not None else found.tls or ca_file is not None,
+        ca_file=os.fspath(ca_file) if ca_file is not None else found.ca_file,
+        insecure=found.insecure if insecure is None else insecure,
+    )
+
+
+def _pair(key: str | None, secret: str | None, where: str) -> Credentials | None:
+    if not key and not secret:
+        return None
+    if not key or not secret:
+        raise InvalidParameter(
+            f"half a key in {where}: access_key_id and secret_access_key go together"
+        )
+    return Credentials(access_key_id=key, secret_access_key=secret)
+
+
+def _engine_address(engine: Mapping[str, Any]) -> Address | None:
+    grpc = engine.get("grpc")
+    if not isinstance(grpc, str):
+        return None
+    # An engine that listens everywhere is reached from here by loopback.
+    host, _, port = grpc.rpartition(":")
+    local = {"0.0.0.0": "127.0.0.1", "[::]": "[::1]"}.get(host, host)  # noqa: S104
+    return address_of(f"{local}:{port}", tls=engine.get("tls") is True)
+
+
+def _read_json(file: Path) -> dict[str, Any] | None:
+    """The object in a file; None if there is no file, or not for us."""
+    try:
+        found = json.loads(file.read_text("utf-8"))
+    except FileNotFoundError:
+        return None
+    except PermissionError as error:
+        raise InvalidParameter(
+            f"{file} may not be read by this user: use the account that runs the "
+            "engine, or set SANDLOT_ENDPOINT and a key"
+        ) from error
+    except (OSError, ValueError) as error:
+        raise InvalidParameter(f"{file} cannot be read: {error}") from error
+    return found if isinstance(found, dict) else None

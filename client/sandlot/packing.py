@@ -1,0 +1,215 @@
+"""A file or a folder becomes a package: the same bytes in, the same zip out.
+
+The same zip every time means that deploying twice changes nothing, since the
+engine knows a package by its hash. So names are sorted, and times, owners and the
+umask are left out; of the mode only the executable bit is kept.
+"""
+
+import fnmatch
+import io
+import os
+import stat
+import zipfile
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from sandlot.errors import InvalidParameter, PayloadTooLarge
+
+MAX_ZIP = 52_428_800
+"""Bytes of a package (AWS: 50 MB)."""
+
+MAX_UNPACKED = 262_144_000
+"""Bytes of all its files (AWS: 250 MB)."""
+
+NEVER = ("__pycache__", ".git", ".venv", ".sandlotignore")
+"""Names that are left out wherever they are."""
+
+LIKELY_HANDLERS = {
+    "lambda_function.py": "lambda_function.lambda_handler",
+    "app.py": "app.handler",
+    "handler.py": "handler.handler",
+    "main.py": "main.handler",
+}
+"""The handler of a folder that has this file and names no other, first match wins."""
+
+_EPOCH = (1980, 1, 1, 0, 0, 0)
+"""The earliest time that a zip can hold."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Package:
+    """A zip, and what its source says about the function."""
+
+    zip: bytes = field(repr=False)
+    files: int
+    name: str | None = None
+    """After the file or folder; None for a zip, which may be called anything."""
+
+    handler: str | None = None
+    """From `FILE.py:handler`; None if the source does not say."""
+
+    likely_handler: str | None = None
+    """By the names of its files: a guess, good for a new function only."""
+
+
+def pack(source: str | os.PathLike[str] | bytes) -> Package:
+    """Pack a folder, a file or `FILE.py:handler`, or take a zip (path or bytes).
+
+    Raises `InvalidParameter` for what cannot be packed, `PayloadTooLarge` over 50 MB.
+    """
+    if isinstance(source, bytes):
+        return _checked(Package(zip=source, files=_count(source)))
+    path, handler = _split(os.fspath(source))
+    if path.is_dir():
+        return _checked(_pack_folder(path))
+    if path.suffix == ".zip" and path.is_file():
+        _refuse_over_limit(path.stat().st_size, path)
+        content = path.read_bytes()
+        return _checked(Package(zip=content, files=_count(content)))
+    if not path.is_file():
+        raise InvalidParameter(f"there is no file or folder {str(path)!r} to deploy")
+    return _checked(
+        Package(
+            zip=_zip([(path.name, path)]),
+            files=1,
+            name=path.stem,
+            handler=handler and f"{path.stem}.{handler}",
+            likely_handler=f"{path.stem}.handler",
+        )
+    )
+
+
+def _split(source: str) -> tuple[Path, str | None]:
+    """`app.py:main` → `app.py`, `main`; a path that exists is left alone."""
+    file, colon, handler = source.rpartition(":")
+    if colon and file.endswith(".py") and not Path(source).exists():
+        if not handler.isidentifier():
+            raise InvalidParameter(
+                f"{source!r}: after the colon belongs the name of a function"
+            )
+        return Path(file), handler
+    return Path(source), None
+
+
+def _pack_folder(root: Path) -> Package:
+    files = sorted(_files(root))
+    if not files:
+        raise InvalidParameter(f"the folder {str(root)!r} has no files to deploy")
+    present = {name for name, _ in files}
+    return Package(
+        zip=_zip(files),
+        files=len(files),
+        name=root.resolve().name,
+        likely_handler=next(
+            (known for file, known in LIKELY_HANDLERS.items() if file in present), None
+        ),
+    )
+
+
+def _files(root: Path) -> Iterator[tuple[str, Path]]:
+    """What belongs in the package: its name there, and the file."""
+    ignored = _patterns(root)
+    real_root = root.resolve()
+    for folder, folders, names in os.walk(root):
+        here = Path(folder)
+        folders[:] = [
+            one for one in folders if not _left_out(here / one, root, ignored)
+        ]
+        for linked in (one for one in folders if (here / one).is_symlink()):
+            raise InvalidParameter(
+                f"{here / linked} is a link to a folder, which a package cannot hold. "
+                "Copy the folder, or list it in .sandlotignore."
+            )
+        for name in names:
+            file = here / name
+            if not _left_out(file, root, ignored):
+                _refuse_unpackable(file, real_root)
+                yield file.relative_to(root).as_posix(), file
+
+
+def _patterns(root: Path) -> list[str]:
+    """Of .sandlotignore: shell patterns; `#` comments; `/` ends a folder's."""
+    file = root / ".sandlotignore"
+    if not file.is_file():
+        return []
+    lines = (line.strip() for line in file.read_text("utf-8").splitlines())
+    return [line for line in lines if line and not line.startswith("#")]
+
+
+def _left_out(path: Path, root: Path, patterns: list[str]) -> bool:
+    if path.name in NEVER:
+        return True
+    inside = path.relative_to(root).as_posix()
+    is_folder = path.is_dir()
+    for pattern in patterns:
+        if pattern.endswith("/") and not is_folder:
+            continue
+        wanted = pattern.strip("/")
+        # As in .gitignore: a pattern with a slash in it is about one place.
+        subject = inside if "/" in pattern.rstrip("/") else path.name
+        if fnmatch.fnmatchcase(subject, wanted):
+            return True
+    return False
+
+
+def _refuse_unpackable(file: Path, real_root: Path) -> None:
+    target = file.resolve()
+    if file.is_symlink() and not target.is_relative_to(real_root):
+        # Following it would publish a file that the folder does not contain.
+        raise InvalidParameter(
+            f"{file} is a link out of the folder, to {target}. "
+            "Copy the file, or list it in .sandlotignore."
+        )
+    if not target.is_file():
+        raise InvalidParameter(
+            f"{file} is neither a file nor a folder, so it cannot be packed. "
+            "Remove it, or list it in .sandlotignore."
+        )
+
+
+def _zip(files: list[tuple[str, Path]]) -> bytes:
+    _refuse_over_limit(sum(path.stat().st_size for _, path in files), None)
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, path in files:
+            archive.writestr(_entry(name, path), path.read_bytes())
+    return buffer.getvalue()
+
+
+def _entry(name: str, path: Path) -> zipfile.ZipInfo:
+    entry = zipfile.ZipInfo(name, _EPOCH)
+    entry.compress_type = zipfile.ZIP_DEFLATED
+    entry.create_system = 3  # Unix, wherever it was packed: the mode below is Unix's
+    mode = 0o755 if path.stat().st_mode & stat.S_IXUSR else 0o644
+    entry.external_attr = (stat.S_IFREG | mode) << 16
+    return entry
+
+
+def _refuse_over_limit(size: int, zip_file: Path | None) -> None:
+    """Before anything is read, so that a wrong path costs no memory."""
+    limit, what = (MAX_ZIP, "zip") if zip_file else (MAX_UNPACKED, "files unpacked")
+    if size > limit:
+        raise PayloadTooLarge(
+            f"the package has {size:,} bytes of {limit:,} allowed ({what}). "
+            "Leave out what the function does not need with .sandlotignore.",
+            facts={"limit": str(limit)},
+        )
+
+
+def _count(content: bytes) -> int:
+    try:
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            return sum(not entry.is_dir() for entry in archive.infolist())
+    except zipfile.BadZipFile as error:
+        raise InvalidParameter(f"the package is not a zip file: {error}") from error
+
+
+def _checked(package: Package) -> Package:
+    if len(package.zip) > MAX_ZIP:
+        raise PayloadTooLarge(
+            f"the zip has {len(package.zip):,} bytes of {MAX_ZIP:,} allowed. "
+            "Leave out what the function does not need with .sandlotignore.",
+            facts={"limit": str(MAX_ZIP)},
+        )
+    return package

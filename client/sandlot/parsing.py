@@ -1,0 +1,229 @@
+"""From messages to results. Pure; the counterpart of `calls`."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Generic, TypeVar
+
+from google.protobuf.duration_pb2 import Duration
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from sandlot.results import (
+    Bill,
+    BillLine,
+    EngineStatus,
+    Function,
+    FunctionState,
+    InitMode,
+    IsolationLayer,
+    Key,
+    LogLine,
+    LogSource,
+    NewKey,
+    Reply,
+    Report,
+    Run,
+    Runtime,
+    Status,
+    Tenant,
+    UpdateStatus,
+)
+from sandlot.v1 import functions_pb2, invocations_pb2, tenants_pb2
+
+T = TypeVar("T")
+M = TypeVar("M")
+
+STATES = {
+    functions_pb2.FUNCTION_STATE_ACTIVE: FunctionState.ACTIVE,
+    functions_pb2.FUNCTION_STATE_FAILED: FunctionState.FAILED,
+    functions_pb2.FUNCTION_STATE_INACTIVE: FunctionState.INACTIVE,
+}
+UPDATES = {
+    functions_pb2.UPDATE_STATUS_IN_PROGRESS: UpdateStatus.IN_PROGRESS,
+    functions_pb2.UPDATE_STATUS_SUCCESSFUL: UpdateStatus.SUCCESSFUL,
+    functions_pb2.UPDATE_STATUS_FAILED: UpdateStatus.FAILED,
+}
+STATUSES = {
+    invocations_pb2.INVOCATION_STATUS_OK: Status.OK,
+    invocations_pb2.INVOCATION_STATUS_ERROR: Status.ERROR,
+    invocations_pb2.INVOCATION_STATUS_TIMEOUT: Status.TIMEOUT,
+    invocations_pb2.INVOCATION_STATUS_CRASHED: Status.CRASHED,
+    invocations_pb2.INVOCATION_STATUS_INIT_FAILED: Status.INIT_FAILED,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Page(Generic[T]):
+    """Some results, and the token of the next page; empty on the last."""
+
+    items: tuple[T, ...]
+    next_token: str
+
+
+def page(items: Iterable[M], parse: Callable[[M], T], next_token: str) -> Page[T]:
+    return Page(tuple(map(parse, items)), next_token)
+
+
+def function(message: functions_pb2.Function) -> Function:
+    config = message.config
+    per_instance = config.init_mode == functions_pb2.INIT_MODE_PER_INSTANCE
+    return Function(
+        name=message.name,
+        arn=message.arn,
+        version=message.version,
+        handler=config.handler,
+        runtime=config.runtime,
+        memory_mb=config.memory_mb,
+        timeout_s=config.timeout_s,
+        environment=dict(config.environment),
+        ephemeral_storage_mb=config.ephemeral_storage_mb,
+        description=config.description,
+        init_mode=InitMode.PER_INSTANCE if per_instance else InitMode.AUTO,
+        code_size=message.code_size,
+        code_sha256=message.code_sha256,
+        # A state that this client does not know is not a reason to invoke.
+        state=STATES.get(message.state, FunctionState.PENDING),
+        state_reason=message.state_reason,
+        update_status=UPDATES.get(message.update_status, UpdateStatus.NONE),
+        update_reason=message.update_reason,
+        fork_safe=message.fork_safe,
+        fork_safety_reason=message.fork_safety_reason,
+        last_modified=_time(message.last_modified),
+        revision_id=message.revision_id,
+    )
+
+
+def reply(message: invocations_pb2.InvokeResponse) -> Reply:
+    return Reply(
+        payload=message.payload,
+        report=report(message.report) if message.HasField("report") else None,
+        log_tail=message.log_tail,
+        request_id=message.request_id,
+        executed_version=message.executed_version,
+        status=STATUSES.get(message.status),
+        function_error=message.function_error,
+    )
+
+
+def report(message: invocations_pb2.Report) -> Report:
+    has_init = message.HasField("init_duration")
+    return Report(
+        request_id=message.request_id,
+        duration_ms=_ms(message.duration),
+        init_ms=_ms(message.init_duration) if has_init else None,
+        wait_ms=_ms(message.wait_duration),
+        billed_ms=message.billed_ms,
+        billed_mb_ms=message.billed_mb_ms,
+        memory_mb=message.memory_mb,
+        max_memory_mb=message.max_memory_used_mb,
+        cold=message.cold,
+    )
+
+
+def log_lines(message: invocations_pb2.TailLogsResponse) -> tuple[LogLine, ...]:
+    return tuple(
+        LogLine(
+            time=_time(line.time),
+            request_id=line.request_id,
+            source=LogSource.PLATFORM
+            if line.source == invocations_pb2.LOG_SOURCE_PLATFORM
+            else LogSource.FUNCTION,
+            data=line.text,
+        )
+        for line in message.lines
+    )
+
+
+def run(message: invocations_pb2.InvocationRecord) -> Run:
+    return Run(
+        function=message.function,
+        time=_time(message.time),
+        status=STATUSES.get(message.status),
+        error_type=message.error_type,
+        report=report(message.report),
+    )
+
+
+def bill(message: tenants_pb2.GetBillResponse) -> Bill:
+    return Bill(
+        tenant_id=message.tenant_id,
+        lines=tuple(map(_bill_line, message.lines)),
+        total=_bill_line(message.total),
+    )
+
+
+def _bill_line(message: tenants_pb2.BillLine) -> BillLine:
+    return BillLine(
+        function=message.function,
+        invocations=message.invocations,
+        billed_ms=message.billed_ms,
+        billed_mb_ms=message.billed_mb_ms,
+    )
+
+
+def tenant(message: tenants_pb2.Tenant) -> Tenant:
+    return Tenant(
+        id=message.id,
+        name=message.name,
+        concurrency=message.concurrency,
+        created=_time(message.created),
+    )
+
+
+def key(message: tenants_pb2.Key) -> Key:
+    return Key(
+        tenant_id=message.tenant_id,
+        access_key_id=message.access_key_id,
+        is_operator=message.is_operator,
+        created=_time(message.created),
+    )
+
+
+def new_tenant(message: tenants_pb2.CreateTenantResponse) -> NewKey:
+    return NewKey(
+        tenant_id=message.tenant.id,
+        access_key_id=message.access_key_id,
+        secret_access_key=message.secret_access_key,
+    )
+
+
+def new_key(message: tenants_pb2.CreateKeyResponse) -> NewKey:
+    return NewKey(
+        tenant_id=message.key.tenant_id,
+        access_key_id=message.key.access_key_id,
+        secret_access_key=message.secret_access_key,
+    )
+
+
+def status(message: tenants_pb2.GetStatusResponse) -> EngineStatus:
+    return EngineStatus(
+        version=message.version,
+        mode=message.mode,
+        layers=tuple(
+            IsolationLayer(
+                name=layer.name,
+                stops=layer.stops,
+                holds=layer.holds,
+                detail=layer.detail,
+                given_up=layer.given_up,
+            )
+            for layer in message.layers
+        ),
+        runtimes=tuple(
+            Runtime(name=r.name, version=r.version) for r in message.runtimes
+        ),
+        zygotes=message.zygotes,
+        instances=message.instances,
+    )
+
+
+def nothing(message: object) -> None:
+    """For answers that say no more than that it was done."""
+
+
+def _time(stamp: Timestamp) -> datetime:
+    return stamp.ToDatetime(tzinfo=UTC)
+
+
+def _ms(duration: Duration) -> float:
+    return duration.ToNanoseconds() / 1e6

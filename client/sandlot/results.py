@@ -1,0 +1,314 @@
+"""What calls return: frozen values that know nothing of the wire.
+
+Durations end in `_ms`, sizes in `_mb`; times are aware datetimes, UTC.
+"""
+
+import json
+from dataclasses import dataclass, field
+from datetime import datetime
+from decimal import Decimal
+from enum import StrEnum
+from typing import Any, TypeAlias
+
+from sandlot import prices
+from sandlot.errors import SandlotError
+
+JSON: TypeAlias = Any
+"""An event or an answer: what `json.dumps` takes and `json.loads` gives.
+
+`Any`, because its shape is between the caller and the function; the only `Any` that
+the public signatures hold.
+"""
+
+
+class FunctionState(StrEnum):
+    """`PENDING → ACTIVE | FAILED`, and `INACTIVE` after long disuse."""
+
+    PENDING = "Pending"
+    ACTIVE = "Active"
+    FAILED = "Failed"
+    INACTIVE = "Inactive"
+
+
+class UpdateStatus(StrEnum):
+    """How the latest change went; the old revision serves until `SUCCESSFUL`."""
+
+    NONE = ""
+    IN_PROGRESS = "InProgress"
+    SUCCESSFUL = "Successful"
+    FAILED = "Failed"
+
+
+class InitMode(StrEnum):
+    """How instances come to be."""
+
+    AUTO = "auto"
+    PER_INSTANCE = "per-instance"
+
+
+class Status(StrEnum):
+    """How an invocation ended; everything but OK is the function's own failure."""
+
+    OK = "ok"
+    ERROR = "error"
+    TIMEOUT = "timeout"
+    CRASHED = "crashed"
+    INIT_FAILED = "init-failed"
+
+
+class LogSource(StrEnum):
+    """Who wrote a line; a function cannot write lines of the platform."""
+
+    PLATFORM = "platform"
+    FUNCTION = "function"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Function:
+    """A function as the engine knows it."""
+
+    name: str
+    arn: str
+    version: str
+    handler: str
+    runtime: str
+    memory_mb: int
+    timeout_s: int
+    environment: dict[str, str]
+    ephemeral_storage_mb: int
+    description: str
+    init_mode: InitMode
+    code_size: int
+    """Bytes of the package."""
+
+    code_sha256: str
+    """Of the package, base64 as AWS gives it."""
+
+    state: FunctionState
+    state_reason: str
+    update_status: UpdateStatus
+    update_reason: str
+    fork_safe: bool
+    """Whether instances are forked from a zygote that has imported the handler."""
+
+    fork_safety_reason: str
+    """What the import left behind that a fork would share; empty if nothing."""
+
+    last_modified: datetime
+    revision_id: str
+    """Changes with every change of the function."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Report:
+    """What an invocation took and costs."""
+
+    request_id: str
+    duration_ms: float
+    init_ms: float | None
+    """What the start of the instance took; None where a warm one was used."""
+
+    wait_ms: float
+    """From the call's arrival to the moment an instance was assigned."""
+
+    billed_ms: int
+    billed_mb_ms: int
+    """memory_mb x billed_ms: the unit that bills sum."""
+
+    memory_mb: int
+    max_memory_mb: int
+    cold: bool
+
+    @property
+    def cost(self) -> Decimal:
+        """Dollars for this one, exact; for many, price their sum (see `Bill`)."""
+        return prices.compute(self.billed_mb_ms) + prices.requests(1)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reply:
+    """The answer to an invocation."""
+
+    payload: bytes
+    """What the handler returned, or the error object, as JSON; empty for events."""
+
+    report: Report | None
+    """None for events and dry runs."""
+
+    log_tail: bytes = field(repr=False)
+    """The last 4 KB of the log, if asked for; any bytes, they are the function's."""
+
+    request_id: str
+    executed_version: str
+    status: Status | None
+    """None for events and dry runs."""
+
+    function_error: str
+    """`Unhandled` where the function failed, else empty."""
+
+    @property
+    def value(self) -> JSON:
+        """The payload, decoded; None for an empty one."""
+        return json.loads(self.payload) if self.payload else None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MapResult:
+    """What became of one value of a `map`: a reply or an error, or both.
+
+    A function that failed has both: its `Reply`, and the `FunctionError` that says
+    the same as an exception. A refused invocation has only an error.
+    """
+
+    index: int
+    """Which of the values, from 0."""
+
+    reply: Reply | None
+    error: SandlotError | None
+    elapsed_ms: float
+    """From handing it to the stream to having its answer, by this side's clock."""
+
+    @property
+    def value(self) -> JSON:
+        """What the function returned. Raises `error` if there is one."""
+        if self.error is not None:
+            raise self.error
+        return self.reply.value if self.reply else None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LogLine:
+    """A line of a function's log, without its line end."""
+
+    time: datetime
+    request_id: str
+    """Empty for what the import printed."""
+
+    source: LogSource
+    data: bytes
+    """The line as it was written: any bytes."""
+
+    @property
+    def text(self) -> str:
+        """The line as text; still the tenant's, so escape it before printing."""
+        return self.data.decode("utf-8", "replace")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """What is kept of an invocation that ran."""
+
+    function: str
+    time: datetime
+    status: Status | None
+    error_type: str
+    report: Report
+
+    @property
+    def request_id(self) -> str:
+        return self.report.request_id
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BillLine:
+    """A sum of the ledger: integers, priced only when asked."""
+
+    function: str
+    """Empty in the total."""
+
+    invocations: int
+    billed_ms: int
+    billed_mb_ms: int
+
+    @property
+    def gb_seconds(self) -> Decimal:
+        return prices.gb_seconds(self.billed_mb_ms)
+
+    @property
+    def requests_cost(self) -> Decimal:
+        return prices.requests(self.invocations)
+
+    @property
+    def compute_cost(self) -> Decimal:
+        return prices.compute(self.billed_mb_ms)
+
+    @property
+    def cost(self) -> Decimal:
+        """Dollars, exact."""
+        return self.requests_cost + self.compute_cost
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bill:
+    """What a tenant owes for a span of time."""
+
+    tenant_id: str
+    lines: tuple[BillLine, ...]
+    """By function."""
+
+    total: BillLine
+    """The exact sum of the lines."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tenant:
+    """An owner of functions."""
+
+    id: str
+    """Twelve digits."""
+
+    name: str
+    concurrency: int
+    created: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Key:
+    """A key, without its secret."""
+
+    tenant_id: str
+    access_key_id: str
+    is_operator: bool
+    created: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewKey:
+    """A key with its secret, which is shown this once."""
+
+    tenant_id: str
+    access_key_id: str
+    secret_access_key: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IsolationLayer:
+    """One thing that the jail relies on."""
+
+    name: str
+    stops: str
+    holds: bool
+    detail: str
+    given_up: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Runtime:
+    """An interpreter that functions can use."""
+
+    name: str
+    version: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineStatus:
+    """What the engine is and can do."""
+
+    version: str
+    mode: str
+    """`root` or `rootless`."""
+
+    layers: tuple[IsolationLayer, ...]
+    runtimes: tuple[Runtime, ...]
+    zygotes: int
+    instances: int

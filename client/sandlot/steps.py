@@ -1,0 +1,192 @@
+"""Errands of several calls, as generators: they yield what to do, and get the result.
+
+    step ── Call ──► the client sends it ──► its result, or its error, comes back in
+         └─ Pause ─► the client sleeps
+
+So each is written once: the blocking client and the asynchronous one only differ in
+how they carry out a step. The deadline is theirs too, one for the whole errand.
+
+Retries: gRPC itself repeats reads on UNAVAILABLE (see `transport`). Anything else
+is repeated only on the engine's own word that it did not start. A lost connection is
+UNAVAILABLE to gRPC as well, and repeating an invocation after that would run it twice.
+"""
+
+import base64
+import hashlib
+import sys
+from collections.abc import Generator
+from dataclasses import dataclass
+from typing import Any, TypeAlias, TypeVar, cast
+
+from sandlot import calls, failures
+from sandlot.calls import FIELDS, Call, FunctionOptions
+from sandlot.errors import (
+    DeadlineExceeded,
+    DeployFailed,
+    InvalidParameter,
+    NotFound,
+    Refused,
+    Unavailable,
+)
+from sandlot.packing import Package
+from sandlot.results import Function, FunctionState, Reply, UpdateStatus
+
+T = TypeVar("T")
+
+BACKOFF_S = (0.05, 0.1, 0.2)
+"""Pauses before the second, third and fourth attempt."""
+
+FIRST_POLL_S, LAST_POLL_S = 0.02, 0.5
+"""Pauses between looks at a function being made ready; each is half as long again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pause:
+    """Do nothing for a while."""
+
+    seconds: float
+
+
+Steps: TypeAlias = Generator[Call[Any] | Pause, Any, T]
+
+
+def ask(call: Call[T]) -> Steps[T]:
+    """One call, repeated while the engine says that it did not start."""
+    for pause_s in () if call.is_read else BACKOFF_S:
+        try:
+            return cast(T, (yield call))
+        except Unavailable:
+            yield Pause(pause_s)
+    return cast(T, (yield call))
+
+
+def invoke(call: Call[Reply], *, check: bool) -> Steps[Reply]:
+    """An invocation. With `check`, a function that failed raises."""
+    reply = yield from ask(call)
+    if check and reply.function_error:
+        raise failures.from_reply(reply)
+    return reply
+
+
+def deploy(
+    package: Package, *, name: str | None, options: FunctionOptions
+) -> Steps[Function]:
+    """Create or update, and wait until the new code and settings serve.
+
+    Of an existing function only what differs is changed, settings first, as
+    Terraform does: new code may need its new environment to be there.
+    """
+    name = name or package.name
+    if not name:
+        raise InvalidParameter("a zip has no name of its own: give the function's name")
+    if package.handler and "handler" not in options:
+        options = {**options, "handler": package.handler}
+    try:
+        existing = yield from _settled(name)
+    except NotFound:
+        return (yield from _create(name, package, options))
+    if existing.state is FunctionState.FAILED:
+        # It never served, so there is nothing to lose by making it anew, and only so
+        # can code and handler change together.
+        yield from ask(calls.delete_function(name))
+        return (yield from _create(name, package, _options_of(existing) | options))
+    if changes := _changes(existing, options):
+        existing = yield from configure(name, changes)
+    if existing.code_sha256 != _aws_sha256(package.zip):
+        yield from ask(calls.update_code(name, package.zip))
+        existing = yield from _ready(name)
+    return existing
+
+
+def configure(name: str, options: FunctionOptions) -> Steps[Function]:
+    """Change settings, and wait until they serve."""
+    yield from ask(calls.update_configuration(name, options))
+    return (yield from _ready(name))
+
+
+def _create(name: str, package: Package, options: FunctionOptions) -> Steps[Function]:
+    handler = options.get("handler") or package.likely_handler
+    if not handler:
+        raise InvalidParameter(
+            f"{name!r} has no handler: deploy FILE.py:HANDLER, or give handler="
+            "'module.function' (--handler)"
+        )
+    runtime = options.get("runtime") or (yield from _default_runtime())
+    options = {**options, "handler": handler, "runtime": runtime}
+    yield from ask(calls.create_function(name, package.zip, options))
+    return (yield from _ready(name))
+
+
+def _default_runtime() -> Steps[str]:
+    """This interpreter's version if the engine has it, else its newest Python."""
+    mine = f"python{sys.version_info.major}.{sys.version_info.minor}"
+    try:
+        status = yield from ask(calls.get_status())
+    except Refused:
+        return mine
+    pythons = [one.name for one in status.runtimes if one.name.startswith("python3.")]
+    if mine in pythons or not pythons:
+        return mine
+    return max(pythons, key=lambda name: int(name.rpartition(".")[2]))
+
+
+def _ready(name: str) -> Steps[Function]:
+    function = yield from _settled(name)
+    if function.state is FunctionState.FAILED:
+        raise DeployFailed(
+            f"{name} could not be made ready: {function.state_reason}",
+            facts={"function": name},
+        )
+    if function.update_status is UpdateStatus.FAILED:
+        raise DeployFailed(
+            f"the change of {name} failed and what was there before still serves: "
+            f"{function.update_reason}",
+            facts={"function": name},
+        )
+    return function
+
+
+def _settled(name: str) -> Steps[Function]:
+    """Look until nothing is being made ready; how it went is for the caller."""
+    pause_s = FIRST_POLL_S
+    function = yield from ask(calls.get_function(name))
+    while _is_in_the_making(function):
+        try:
+            yield Pause(pause_s)
+            function = yield from ask(calls.get_function(name))
+        except DeadlineExceeded as error:
+            raise DeadlineExceeded(
+                f"{name} is still being made ready, and goes on being so: "
+                f"see `sandlot fn show {name}`"
+            ) from error
+        pause_s = min(pause_s * 1.5, LAST_POLL_S)
+    return function
+
+
+def _is_in_the_making(function: Function) -> bool:
+    return (
+        function.state is FunctionState.PENDING
+        or function.update_status is UpdateStatus.IN_PROGRESS
+    )
+
+
+def _changes(existing: Function, options: FunctionOptions) -> FunctionOptions:
+    """The options that differ from what the function has."""
+    now = _options_of(existing)
+    different = {
+        option: value
+        for option, value in options.items()
+        if now.get(option) != (dict(value) if isinstance(value, dict) else value)
+    }
+    return cast(FunctionOptions, different)
+
+
+def _options_of(function: Function) -> FunctionOptions:
+    return cast(
+        FunctionOptions,
+        {option: getattr(function, field) for option, field in FIELDS.items()},
+    )
+
+
+def _aws_sha256(package: bytes) -> str:
+    return base64.b64encode(hashlib.sha256(package).digest()).decode()

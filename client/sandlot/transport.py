@@ -1,0 +1,103 @@
+"""How the channel is opened: retries, keepalive, sizes, TLS, who is calling."""
+
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import grpc
+
+from sandlot.calls import READS
+from sandlot.config import Address, Settings
+from sandlot.errors import DeadlineExceeded, InvalidParameter
+
+CALL_DEADLINE_S = 60.0
+"""For calls that run no function."""
+
+INVOKE_DEADLINE_S = 910.0
+"""For invocations: the longest timeout of a function, and some slack."""
+
+DEPLOY_DEADLINE_S = 120.0
+"""For uploading a package and waiting until it serves."""
+
+STREAM_DEADLINE_S = 86_400.0
+"""For what may go on for long: following a log, mapping many values."""
+
+MAX_MESSAGE = 64 * 1024 * 1024
+"""Bytes: a package of 50 MB, and slack."""
+
+SERVICE_CONFIG = {
+    "methodConfig": [
+        {
+            "name": [
+                dict(zip(("service", "method"), path[1:].split("/"), strict=True))
+                for path in sorted(READS)
+            ],
+            "retryPolicy": {
+                "maxAttempts": 4,
+                "initialBackoff": "0.05s",
+                "maxBackoff": "1s",
+                "backoffMultiplier": 2,
+                "retryableStatusCodes": ["UNAVAILABLE"],
+            },
+        }
+    ]
+}
+"""gRPC repeats reads by itself. What changes something is not in here: to gRPC a
+connection lost in mid-call is UNAVAILABLE too, and the work may have been done."""
+
+OPTIONS: tuple[tuple[str, str | int], ...] = (
+    ("grpc.service_config", json.dumps(SERVICE_CONFIG)),
+    ("grpc.enable_retries", 1),
+    ("grpc.keepalive_time_ms", 30_000),
+    ("grpc.keepalive_timeout_ms", 10_000),
+    ("grpc.max_send_message_length", MAX_MESSAGE),
+    ("grpc.max_receive_message_length", MAX_MESSAGE),
+    # A client never shares its channel's connection with one of other credentials.
+    ("grpc.use_local_subchannel_pool", 1),
+)
+
+
+def tls_of(address: Address) -> grpc.ChannelCredentials | None:
+    """The channel's credentials; None for plaintext."""
+    if not address.tls:
+        return None
+    if address.ca_file is None:
+        return grpc.ssl_channel_credentials()
+    try:
+        return grpc.ssl_channel_credentials(Path(address.ca_file).read_bytes())
+    except OSError as error:
+        raise InvalidParameter(
+            f"the CA file {address.ca_file!r} cannot be read: {error.strerror}"
+        ) from error
+
+
+def metadata_of(settings: Settings) -> tuple[tuple[str, str], ...]:
+    """Who is calling, and for which tenant."""
+    found: list[tuple[str, str]] = []
+    if key := settings.credentials:
+        bearer = f"Bearer {key.access_key_id}:{key.secret_access_key}"
+        found.append(("authorization", bearer))
+    if settings.tenant:
+        found.append(("sandlot-tenant", settings.tenant))
+    return tuple(found)
+
+
+class Deadline:
+    """A point in time, set once at the edge and passed down."""
+
+    def __init__(
+        self, seconds: float, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        if seconds <= 0:
+            raise InvalidParameter(f"a deadline of {seconds:g} s has already passed")
+        self._seconds = seconds
+        self._clock = clock
+        self._at = clock() + seconds
+
+    def left_s(self) -> float:
+        """Seconds until then. Raises `DeadlineExceeded` when there are none."""
+        left = self._at - self._clock()
+        if left <= 0:
+            raise DeadlineExceeded(f"the deadline of {self._seconds:g} s has passed")
+        return left

@@ -1,0 +1,1 @@
+"""The engine: gateways, invoker, catalog, scheduler and store of Sandlot."""

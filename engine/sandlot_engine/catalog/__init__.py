@@ -1,0 +1,1 @@
+"""What there is: functions and their code, tenants and their keys."""

@@ -1,0 +1,87 @@
+"""Secrets at rest: sealed under one master key that never leaves its file.
+
+AES-GCM with the access key's id as associated data, so that a sealed secret
+copied to another row of the database does not open there. The store's file alone
+is worth nothing to whoever steals it.
+"""
+
+import os
+import secrets
+from pathlib import Path
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+from sandlot_engine.errors import Internal, Refusal
+
+MASTER_KEY_BYTES = 32
+_NONCE_BYTES = 12
+_FORMAT = b"\x01"
+"""The first byte of what is sealed, so that there can be another way one day."""
+
+
+class Sealer:
+    """Seals and opens; safe to use from any thread."""
+
+    def __init__(self, master_key: bytes) -> None:
+        self._cipher = AESGCM(master_key)
+
+    @classmethod
+    def open(cls, path: Path) -> "Sealer":
+        """Read the master key, or make one where there is none.
+
+        Raises `Refusal` where others may read the file or it is no master key.
+        """
+        if not path.exists():
+            _make_key(path)
+        if path.stat().st_mode & 0o077:
+            raise Refusal(
+                f"Others may read the master key {path}, and with it every tenant's "
+                f"secret. Run: chmod 600 {path}"
+            )
+        master_key = path.read_bytes()
+        if len(master_key) != MASTER_KEY_BYTES:
+            raise Refusal(
+                f"The master key {path} has {len(master_key)} bytes instead of "
+                f"{MASTER_KEY_BYTES}. Bring it back from a backup; without it all "
+                "access keys must be made anew."
+            )
+        return cls(master_key)
+
+    def seal(self, secret: str, *, key_id: str) -> bytes:
+        """What `unseal` opens, only with the same key id."""
+        nonce = secrets.token_bytes(_NONCE_BYTES)
+        sealed = self._cipher.encrypt(nonce, secret.encode(), key_id.encode())
+        return _FORMAT + nonce + sealed
+
+    def unseal(self, sealed: bytes, *, key_id: str) -> str:
+        """Raises `Internal` where it was sealed otherwise, or changed since."""
+        body = sealed.removeprefix(_FORMAT)
+        try:
+            secret = self._cipher.decrypt(
+                body[:_NONCE_BYTES], body[_NONCE_BYTES:], key_id.encode()
+            )
+        except (InvalidTag, ValueError) as error:
+            raise Internal(
+                f"The secret of access key {key_id} cannot be opened: the master key "
+                "is not the one that sealed it, or the database was changed."
+            ) from error
+        return secret.decode()
+
+
+def _make_key(path: Path) -> None:
+    new = path.with_name(f"{path.name}.new")
+    new.unlink(missing_ok=True)
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+    descriptor = os.open(new, flags, 0o600)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(secrets.token_bytes(MASTER_KEY_BYTES))
+        file.flush()
+        os.fsync(file.fileno())
+    # Whole or not at all: half a key would lock everybody out.
+    new.rename(path)
+    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)

@@ -1,0 +1,172 @@
+"""What a tenant may ask for. Pure: every check takes a value and raises, or not.
+
+Limits are AWS Lambda's. Messages give the value, the limit, and what to do; where
+AWS's words are known, they come first.
+"""
+
+import json
+import re
+from collections.abc import Collection, Mapping
+
+from sandlot_engine.errors import InvalidParameter
+from sandlot_engine.model.function import FunctionConfig, InitMode
+
+MAX_NAME = 64
+MAX_HANDLER = 128
+MAX_DESCRIPTION = 256
+MAX_ENVIRONMENT = 4_096
+"""Bytes of the environment as compact JSON."""
+
+MEMORY_MB = range(128, 10_240 + 1)
+TIMEOUT_S = range(1, 900 + 1)
+EPHEMERAL_STORAGE_MB = range(512, 10_240 + 1)
+
+RESERVED_KEYS = frozenset(
+    {
+        "_HANDLER",
+        "_X_AMZN_TRACE_ID",
+        "AWS_DEFAULT_REGION",
+        "AWS_REGION",
+        "AWS_EXECUTION_ENV",
+        "AWS_LAMBDA_FUNCTION_NAME",
+        "AWS_LAMBDA_FUNCTION_MEMORY_SIZE",
+        "AWS_LAMBDA_FUNCTION_VERSION",
+        "AWS_LAMBDA_INITIALIZATION_TYPE",
+        "AWS_LAMBDA_LOG_GROUP_NAME",
+        "AWS_LAMBDA_LOG_STREAM_NAME",
+        "AWS_ACCESS_KEY",
+        "AWS_ACCESS_KEY_ID",
+        "AWS_SECRET_ACCESS_KEY",
+        "AWS_SESSION_TOKEN",
+        "AWS_LAMBDA_RUNTIME_API",
+        "LAMBDA_TASK_ROOT",
+        "LAMBDA_RUNTIME_DIR",
+    }
+)
+"""Set by the platform; a function cannot choose them."""
+
+_NAME = re.compile(r"[a-zA-Z0-9_-]+")
+_KEY = re.compile(r"[a-zA-Z][a-zA-Z0-9_]+")
+_ENVIRONMENT_FAILED = (
+    "Lambda was unable to configure your environment variables because the "
+    "environment variables you have provided "
+)
+_SHOWN_ENVIRONMENT = 1_000
+"""AWS repeats all of it; gRPC has some 8 KB for a message and its details."""
+
+_SHOWN = 200
+"""Characters of a refused value that are repeated in the message."""
+
+
+def check_name(name: str) -> None:
+    """Raise `InvalidParameter` unless a function can be called that."""
+    if len(name) > MAX_NAME or not _NAME.fullmatch(name):
+        raise InvalidParameter(
+            f"Function name {_shown(name)} has {len(name)} characters. It must have 1 "
+            f"to {MAX_NAME}, of letters, digits, hyphens and underscores.",
+            field="name",
+        )
+
+
+def check_config(config: FunctionConfig, runtimes: Collection[str]) -> None:
+    """Raise `InvalidParameter` unless the node can run a function so configured."""
+    _check_runtime(config.runtime, runtimes)
+    _check_handler(config.handler)
+    _check_number("memory_mb", config.memory_mb, MEMORY_MB, "MB")
+    _check_number("timeout_s", config.timeout_s, TIMEOUT_S, "seconds")
+    _check_number(
+        "ephemeral_storage_mb", config.ephemeral_storage_mb, EPHEMERAL_STORAGE_MB, "MB"
+    )
+    _check_description(config.description)
+    _check_environment(config.environment)
+    if not isinstance(config.init_mode, InitMode):
+        raise InvalidParameter(
+            f"Init mode {_shown(config.init_mode)} must be one of "
+            f"{', '.join(InitMode)}.",
+            field="init_mode",
+        )
+
+
+def _check_runtime(runtime: str, runtimes: Collection[str]) -> None:
+    if runtime not in runtimes:
+        known = ", ".join(sorted(runtimes)) or "none"
+        raise InvalidParameter(
+            f"Value {runtime} at 'runtime' failed to satisfy constraint: Member must "
+            f"satisfy enum value set: [{known}] or be a valid ARN. These are the "
+            "interpreters that this machine has.",
+            field="runtime",
+        )
+
+
+def _check_handler(handler: str) -> None:
+    if not _is_text(handler, MAX_HANDLER) or not re.fullmatch(r"\S+", handler):
+        raise InvalidParameter(
+            f"Handler {_shown(handler)} must have 1 to {MAX_HANDLER} characters and no "
+            "white space, as in 'module.function'.",
+            field="handler",
+        )
+
+
+def _check_number(field: str, value: object, allowed: range, unit: str) -> None:
+    is_number = isinstance(value, int) and not isinstance(value, bool)
+    if not is_number or value not in allowed:
+        raise InvalidParameter(
+            f"{field} is {_shown(value)}; it must be {allowed.start} to "
+            f"{allowed.stop - 1} {unit}.",
+            field=field,
+        )
+
+
+def _check_description(description: str) -> None:
+    if not _is_text(description, MAX_DESCRIPTION):
+        raise InvalidParameter(
+            f"The description has {len(description)} characters of {MAX_DESCRIPTION} "
+            "allowed, or is no text. Shorten it.",
+            field="description",
+        )
+
+
+def _check_environment(environment: Mapping[str, str]) -> None:
+    for key, value in environment.items():
+        if not isinstance(key, str) or not isinstance(value, str):
+            raise _bad_variable(key, "must be text, and so must its value")
+        if key not in RESERVED_KEYS and not _KEY.fullmatch(key):
+            raise _bad_variable(
+                key, "must be two or more letters, digits and '_', a letter first"
+            )
+        if "\0" in value or not _is_unicode(value):
+            raise _bad_variable(key, "has a value that no environment can hold")
+    if reserved := sorted(RESERVED_KEYS & environment.keys()):
+        raise InvalidParameter(
+            f"{_ENVIRONMENT_FAILED}contains reserved keys that are currently not "
+            "supported for modification. Reserved keys used in this request: "
+            f"{', '.join(reserved)}",
+            field="environment",
+        )
+    measured = json.dumps(dict(environment), ensure_ascii=False, separators=(",", ":"))
+    if len(measured.encode()) > MAX_ENVIRONMENT:
+        raise InvalidParameter(
+            f"{_ENVIRONMENT_FAILED}exceeded the 4KB limit. "
+            f"String measured: {measured[:_SHOWN_ENVIRONMENT]}",
+            field="environment",
+        )
+
+
+def _bad_variable(key: object, what: str) -> InvalidParameter:
+    return InvalidParameter(
+        f"Environment variable {_shown(key)} {what}.", field="environment"
+    )
+
+
+def _is_text(value: object, most: int) -> bool:
+    return isinstance(value, str) and len(value) <= most and _is_unicode(value)
+
+
+def _is_unicode(value: str) -> bool:
+    # A lone surrogate can be in a `str` and in no file, wire or environment.
+    return value.isascii() or not any("\ud800" <= char <= "\udfff" for char in value)
+
+
+def _shown(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"

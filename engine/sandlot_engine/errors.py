@@ -1,0 +1,141 @@
+"""What the engine says when it will not, or cannot.
+
+    SandlotError
+    ├── Refusal               we will not, and say what would change that
+    │   ├── InvalidParameter
+    │   │   └── TooLarge
+    │   ├── Unauthenticated
+    │   ├── PermissionDenied
+    │   ├── NotFound
+    │   ├── AlreadyExists
+    │   ├── Conflict
+    │   ├── Throttled
+    │   ├── QuotaExceeded
+    │   ├── DeadlineExceeded
+    │   └── NotSupported
+    └── Fault                 our side broke
+        ├── Unavailable       the work surely did not start
+        └── Internal          it may have
+
+A failing function is neither: it is a value, `Outcome.status`. Each class carries
+its faces, so that a gateway needs no table of its own: `grpc` is the name of a
+`grpc.StatusCode`, and the class name is the `ErrorInfo.reason` unless the
+exception brings a finer one.
+"""
+
+from typing import ClassVar
+
+
+class SandlotError(Exception):
+    """`message` says what, why and what to do next; `facts` go out as metadata."""
+
+    grpc: ClassVar[str] = "INTERNAL"
+
+    def __init__(self, message: str, *, reason: str = "", **facts: str | int) -> None:
+        super().__init__(message)
+        self.message = message
+        self.reason = reason or type(self).__name__
+        self.facts = {name: str(value) for name, value in facts.items()}
+
+
+class Refusal(SandlotError):
+    """We will not, and the message says what would change that."""
+
+    grpc = "FAILED_PRECONDITION"
+
+
+class InvalidParameter(Refusal):
+    """Something in the request is not as it must be; `field` names it."""
+
+    grpc = "INVALID_ARGUMENT"
+
+    def __init__(self, message: str, *, field: str = "", reason: str = "") -> None:
+        super().__init__(message, reason=reason, **({"field": field} if field else {}))
+        self.field = field
+
+
+class TooLarge(InvalidParameter):
+    """A payload, package or environment is over its limit."""
+
+
+class Unauthenticated(Refusal):
+    """No key, an unknown key, or a wrong secret."""
+
+    grpc = "UNAUTHENTICATED"
+
+
+class PermissionDenied(Refusal):
+    """The key is good, but not for this."""
+
+    grpc = "PERMISSION_DENIED"
+
+
+class NotFound(Refusal):
+    """There is no such thing, or not for this tenant: the two look the same."""
+
+    grpc = "NOT_FOUND"
+
+    def __init__(self, message: str, *, kind: str = "", name: str = "") -> None:
+        super().__init__(message, resource_type=kind, resource_name=name)
+
+
+class AlreadyExists(Refusal):
+    """The name is taken."""
+
+    grpc = "ALREADY_EXISTS"
+
+
+class Conflict(Refusal):
+    """Not in the state the thing is in now; try again when it has changed."""
+
+    grpc = "ABORTED"
+
+
+class Throttled(Refusal):
+    """Over a limit on how much at once or how fast.
+
+    `reason` is AWS's: `ConcurrentInvocationLimitExceeded` and the like.
+    """
+
+    grpc = "RESOURCE_EXHAUSTED"
+
+    def __init__(
+        self, message: str, *, reason: str, limit: int, retry_after_s: float
+    ) -> None:
+        super().__init__(message, reason=reason, limit=limit)
+        self.limit = limit
+        self.retry_after_s = retry_after_s
+
+
+class QuotaExceeded(Refusal):
+    """Over a limit on how much altogether; waiting does not help."""
+
+    grpc = "FAILED_PRECONDITION"
+
+
+class DeadlineExceeded(Refusal):
+    """The caller's deadline passed before there was an answer."""
+
+    grpc = "DEADLINE_EXCEEDED"
+
+
+class NotSupported(Refusal):
+    """Sandlot does not do this (yet); never silently ignored."""
+
+    grpc = "UNIMPLEMENTED"
+
+
+class Fault(SandlotError):
+    """Our side broke."""
+
+
+class Unavailable(Fault):
+    """Our side broke before the work began, so it is safe to send it again."""
+
+    grpc = "UNAVAILABLE"
+
+
+class Internal(Fault):
+    """Our side broke, and the work may have been done."""
+
+    grpc = "INTERNAL"

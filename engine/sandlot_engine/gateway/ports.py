@@ -1,0 +1,147 @@
+"""What the gateways need from below, and what they are given of it.
+
+`catalog.Functions` and `catalog.Tenants` satisfy the first two.
+"""
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+from sandlot_engine.clock import Clock
+from sandlot_engine.invocation.invoker import Invoker
+from sandlot_engine.model.function import Function, FunctionConfig
+from sandlot_engine.model.tenant import AccessKey, Tenant
+from sandlot_engine.store.ports import RecordStore
+
+
+class Functions(Protocol):
+    """The functions of all tenants; each call is about one tenant's."""
+
+    async def create(
+        self,
+        tenant_id: str,
+        name: str,
+        config: FunctionConfig,
+        zip: bytes,  # noqa: A002 - as callers say it
+    ) -> Function: ...
+
+    async def update_code(
+        self,
+        tenant_id: str,
+        name: str,
+        zip: bytes,  # noqa: A002 - as callers say it
+        revision_id: str,
+    ) -> Function: ...
+
+    async def update_configuration(
+        self, tenant_id: str, name: str, changes: Mapping[str, object], revision_id: str
+    ) -> Function:
+        """`changes` has fields of `FunctionConfig` by name."""
+        ...
+
+    async def get(self, tenant_id: str, name: str) -> Function: ...
+
+    async def delete(self, tenant_id: str, name: str) -> None: ...
+
+    # Last, because from here on the class's `list` hides the builtin.
+    async def list(
+        self, tenant_id: str, page_size: int, page_token: str
+    ) -> tuple[list[Function], str]:
+        """A page by name, and the token of the next one."""
+        ...
+
+
+class Tenants(Protocol):
+    """Tenants and their keys."""
+
+    async def create(
+        self, name: str, tenant_id: str = "", concurrency: int = 0
+    ) -> tuple[Tenant, AccessKey, str]:
+        """The tenant, its first key, and that key's secret."""
+        ...
+
+    async def update(
+        self, tenant_id: str, name: str | None = None, concurrency: int | None = None
+    ) -> Tenant: ...
+
+    async def get(self, tenant_id: str) -> Tenant: ...
+
+    async def delete(self, tenant_id: str) -> None: ...
+
+    async def create_key(self, tenant_id: str) -> tuple[AccessKey, str]: ...
+
+    async def import_key(
+        self, tenant_id: str, access_key_id: str, secret: str
+    ) -> AccessKey: ...
+
+    async def list_keys(
+        self, tenant_id: str, page_size: int, page_token: str
+    ) -> tuple[list[AccessKey], str]: ...
+
+    async def revoke_key(self, tenant_id: str | None, access_key_id: str) -> None:
+        """None is the operator, who may revoke anybody's."""
+        ...
+
+    async def authenticate(self, access_key_id: str, secret: str) -> AccessKey:
+        """Raise `Unauthenticated`, alike for an unknown key and a wrong secret."""
+        ...
+
+    # Last, because from here on the class's `list` hides the builtin.
+    async def list(
+        self, page_size: int, page_token: str
+    ) -> tuple[list[Tenant], str]: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IsolationLayer:
+    """One thing that the jail relies on."""
+
+    name: str
+    """As in `--insecure-NAME`."""
+
+    stops: str
+    holds: bool
+    detail: str = ""
+    """What was found, and how to mend it."""
+
+    given_up: bool = False
+    """By `--insecure-NAME`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Runtime:
+    """An interpreter that functions can use."""
+
+    name: str
+    """`python3.11`"""
+
+    version: str
+    """`3.11.9`"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineStatus:
+    """What the engine is and can do."""
+
+    version: str
+    mode: str
+    """`root` or `rootless`."""
+
+    layers: tuple[IsolationLayer, ...] = ()
+    runtimes: tuple[Runtime, ...] = ()
+    zygotes: int = 0
+    instances: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Backend:
+    """All that a gateway speaks to."""
+
+    functions: Functions
+    tenants: Tenants
+    invoker: Invoker
+    records: RecordStore
+    status: Callable[[], Awaitable[EngineStatus]]
+    clock: Clock
+    region: str
+    """For ARNs only."""

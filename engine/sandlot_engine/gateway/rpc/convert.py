@@ -1,0 +1,301 @@
+"""Wire <-> model, in one place. Durations and times are exact: whole microseconds."""
+
+import base64
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from types import MappingProxyType
+from typing import Any
+
+from google.protobuf.duration_pb2 import Duration
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from sandlot.v1 import functions_pb2 as functions
+from sandlot.v1 import invocations_pb2 as invocations
+from sandlot.v1 import tenants_pb2 as tenants
+from sandlot_engine.errors import InvalidParameter
+from sandlot_engine.gateway.ports import EngineStatus
+from sandlot_engine.gateway.rpc.faces import Face
+from sandlot_engine.model.function import (
+    LATEST,
+    Function,
+    FunctionConfig,
+    FunctionState,
+    InitMode,
+    UpdateStatus,
+    function_arn,
+)
+from sandlot_engine.model.invocation import (
+    BillLine,
+    InvocationType,
+    LogLine,
+    LogSource,
+    Outcome,
+    Record,
+    Report,
+    Status,
+)
+from sandlot_engine.model.tenant import AccessKey, Tenant
+
+# --- times ----------------------------------------------------------------------
+
+
+def timestamp(time: datetime) -> Timestamp:
+    """`time` knows its zone."""
+    wire = Timestamp()
+    wire.FromDatetime(time)
+    return wire
+
+
+def time_of(message: Any, field: str) -> datetime | None:
+    """The time in an optional field, UTC. Raise `InvalidParameter` where the
+    calendar has no such time."""
+    if not message.HasField(field):
+        return None
+    try:
+        time: datetime = getattr(message, field).ToDatetime(tzinfo=UTC)
+    except (ValueError, OverflowError) as error:
+        raise InvalidParameter(f"{field} is not a time: {error}", field=field) from None
+    return time
+
+
+def duration(milliseconds: float) -> Duration:
+    """Our milliseconds are whole microseconds divided by 1000, so this is exact."""
+    wire = Duration()
+    wire.FromMicroseconds(round(milliseconds * 1_000))
+    return wire
+
+
+# --- functions ------------------------------------------------------------------
+
+_INIT_MODES: dict[int, InitMode] = {
+    functions.INIT_MODE_UNSPECIFIED: InitMode.AUTO,
+    functions.INIT_MODE_AUTO: InitMode.AUTO,
+    functions.INIT_MODE_PER_INSTANCE: InitMode.PER_INSTANCE,
+}
+_INIT_MODES_OUT = {
+    InitMode.AUTO: functions.INIT_MODE_AUTO,
+    InitMode.PER_INSTANCE: functions.INIT_MODE_PER_INSTANCE,
+}
+_STATES_OUT = {
+    FunctionState.PENDING: functions.FUNCTION_STATE_PENDING,
+    FunctionState.ACTIVE: functions.FUNCTION_STATE_ACTIVE,
+    FunctionState.FAILED: functions.FUNCTION_STATE_FAILED,
+    FunctionState.INACTIVE: functions.FUNCTION_STATE_INACTIVE,
+}
+_UPDATES_OUT = {
+    UpdateStatus.NONE: functions.UPDATE_STATUS_UNSPECIFIED,
+    UpdateStatus.IN_PROGRESS: functions.UPDATE_STATUS_IN_PROGRESS,
+    UpdateStatus.SUCCESSFUL: functions.UPDATE_STATUS_SUCCESSFUL,
+    UpdateStatus.FAILED: functions.UPDATE_STATUS_FAILED,
+}
+
+
+def config_of(wire: functions.FunctionConfig) -> FunctionConfig:
+    """The settings of a new function; zeros are left to the defaults."""
+    given = {
+        "memory_mb": wire.memory_mb,
+        "timeout_s": wire.timeout_s,
+        "ephemeral_storage_mb": wire.ephemeral_storage_mb,
+    }
+    return FunctionConfig(
+        handler=wire.handler,
+        runtime=wire.runtime,
+        environment=dict(wire.environment),
+        description=wire.description,
+        init_mode=_init_mode(wire.init_mode),
+        **{name: value for name, value in given.items() if value},
+    )
+
+
+def changes_of(
+    wire: functions.UpdateFunctionConfigurationRequest,
+) -> Mapping[str, object]:
+    """The settings that are present, by their names in `FunctionConfig`."""
+    plain = (
+        "handler",
+        "runtime",
+        "memory_mb",
+        "timeout_s",
+        "ephemeral_storage_mb",
+        "description",
+    )
+    changes: dict[str, object] = {
+        name: getattr(wire, name) for name in plain if wire.HasField(name)
+    }
+    if wire.HasField("environment"):
+        changes["environment"] = dict(wire.environment.variables)
+    if wire.HasField("init_mode"):
+        changes["init_mode"] = _init_mode(wire.init_mode)
+    return MappingProxyType(changes)
+
+
+def _init_mode(wire: int) -> InitMode:
+    if wire not in _INIT_MODES:
+        raise InvalidParameter(f"init_mode {wire} is unknown", field="init_mode")
+    return _INIT_MODES[wire]
+
+
+def function_out(function: Function, *, region: str) -> functions.Function:
+    revision = function.current
+    config = revision.config
+    return functions.Function(
+        name=function.name,
+        arn=function_arn(region, function.tenant_id, function.name),
+        version=LATEST,
+        config=functions.FunctionConfig(
+            handler=config.handler,
+            runtime=config.runtime,
+            memory_mb=config.memory_mb,
+            timeout_s=config.timeout_s,
+            environment=config.environment,
+            ephemeral_storage_mb=config.ephemeral_storage_mb,
+            description=config.description,
+            init_mode=_INIT_MODES_OUT[config.init_mode],
+        ),
+        code_size=revision.code.size,
+        code_sha256=base64.b64encode(bytes.fromhex(revision.code.sha256)).decode(),
+        state=_STATES_OUT[function.state],
+        state_reason=function.state_reason,
+        update_status=_UPDATES_OUT[function.update_status],
+        update_reason=function.update_reason,
+        fork_safe=function.fork_safe,
+        fork_safety_reason=function.fork_safety_reason,
+        last_modified=timestamp(function.last_modified),
+        revision_id=revision.id,
+    )
+
+
+# --- invocations ----------------------------------------------------------------
+
+_TYPES: dict[int, InvocationType] = {
+    invocations.INVOCATION_TYPE_UNSPECIFIED: InvocationType.REQUEST_RESPONSE,
+    invocations.INVOCATION_TYPE_REQUEST_RESPONSE: InvocationType.REQUEST_RESPONSE,
+    invocations.INVOCATION_TYPE_EVENT: InvocationType.EVENT,
+    invocations.INVOCATION_TYPE_DRY_RUN: InvocationType.DRY_RUN,
+}
+_STATUSES_OUT = {
+    Status.OK: invocations.INVOCATION_STATUS_OK,
+    Status.ERROR: invocations.INVOCATION_STATUS_ERROR,
+    Status.TIMEOUT: invocations.INVOCATION_STATUS_TIMEOUT,
+    Status.CRASHED: invocations.INVOCATION_STATUS_CRASHED,
+    Status.INIT_FAILED: invocations.INVOCATION_STATUS_INIT_FAILED,
+}
+_SOURCES_OUT = {
+    LogSource.PLATFORM: invocations.LOG_SOURCE_PLATFORM,
+    LogSource.FUNCTION: invocations.LOG_SOURCE_FUNCTION,
+}
+
+
+def invocation_type_of(wire: int) -> InvocationType:
+    if wire not in _TYPES:
+        raise InvalidParameter(
+            f"invocation_type {wire} is unknown", field="invocation_type"
+        )
+    return _TYPES[wire]
+
+
+def outcome_out(outcome: Outcome) -> invocations.InvokeResponse:
+    return invocations.InvokeResponse(
+        payload=outcome.payload,
+        function_error=outcome.function_error,
+        executed_version=outcome.executed_version,
+        log_tail=outcome.log_tail,
+        report=_report_out(outcome.report, outcome.request_id),
+        request_id=outcome.request_id,
+        status=_STATUSES_OUT[outcome.status],
+    )
+
+
+def refused_out(face: Face) -> invocations.Refused:
+    return invocations.Refused(
+        code=face.code.value[0],
+        reason=face.reason,
+        message=face.message,
+        retry_after=face.retry_after,
+    )
+
+
+def record_out(record: Record) -> invocations.InvocationRecord:
+    return invocations.InvocationRecord(
+        function=record.function,
+        time=timestamp(record.time),
+        status=_STATUSES_OUT[record.status],
+        error_type=record.error_type,
+        report=_report_out(record.report, record.request_id),
+    )
+
+
+def _report_out(report: Report, request_id: str) -> invocations.Report:
+    return invocations.Report(
+        request_id=request_id,
+        duration=duration(report.duration_ms),
+        init_duration=None if report.init_ms is None else duration(report.init_ms),
+        billed_ms=report.billed_ms,
+        memory_mb=report.memory_mb,
+        max_memory_used_mb=report.max_memory_used_mb,
+        billed_mb_ms=report.billed_mb_ms,
+        wait_duration=duration(report.wait_ms),
+        cold=report.is_cold,
+    )
+
+
+def log_line_out(line: LogLine) -> invocations.LogLine:
+    return invocations.LogLine(
+        time=timestamp(line.time),
+        request_id=line.request_id,
+        source=_SOURCES_OUT[line.source],
+        text=line.text,
+    )
+
+
+# --- tenants, bills, the engine -------------------------------------------------
+
+
+def tenant_out(tenant: Tenant) -> tenants.Tenant:
+    return tenants.Tenant(
+        id=tenant.id,
+        name=tenant.name,
+        concurrency=tenant.concurrency,
+        created=timestamp(tenant.created),
+    )
+
+
+def key_out(key: AccessKey) -> tenants.Key:
+    return tenants.Key(
+        tenant_id=key.tenant_id,
+        access_key_id=key.id,
+        is_operator=key.is_operator,
+        created=timestamp(key.created),
+    )
+
+
+def bill_line_out(line: BillLine) -> tenants.BillLine:
+    return tenants.BillLine(
+        function=line.function,
+        invocations=line.invocations,
+        billed_ms=line.billed_ms,
+        billed_mb_ms=line.billed_mb_ms,
+    )
+
+
+def status_out(status: EngineStatus) -> tenants.GetStatusResponse:
+    return tenants.GetStatusResponse(
+        version=status.version,
+        mode=status.mode,
+        layers=[
+            tenants.IsolationLayer(
+                name=layer.name,
+                stops=layer.stops,
+                holds=layer.holds,
+                detail=layer.detail,
+                given_up=layer.given_up,
+            )
+            for layer in status.layers
+        ],
+        runtimes=[
+            tenants.Runtime(name=runtime.name, version=runtime.version)
+            for runtime in status.runtimes
+        ],
+        zygotes=status.zygotes,
+        instances=status.instances,
+    )

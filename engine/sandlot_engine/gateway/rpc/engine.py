@@ -1,0 +1,26 @@
+"""`EngineService`: what the engine is and can do."""
+
+from dataclasses import replace
+
+from sandlot.v1 import tenants_pb2 as wire
+from sandlot_engine.gateway.ports import Backend
+from sandlot_engine.gateway.rpc import Context
+from sandlot_engine.gateway.rpc.convert import status_out
+from sandlot_engine.gateway.rpc.interceptors import current_caller
+
+
+class EngineService:
+    """Status for operators; version and runtimes for tenants."""
+
+    def __init__(self, backend: Backend) -> None:
+        self._status = backend.status
+
+    async def GetStatus(
+        self, _request: wire.GetStatusRequest, _: Context
+    ) -> wire.GetStatusResponse:
+        status = await self._status()
+        if not current_caller().is_operator:
+            # How many instances live is other tenants' traffic, and a layer that
+            # does not hold is a hint for breaking out.
+            status = replace(status, mode="", layers=(), zygotes=0, instances=0)
+        return status_out(status)

@@ -1,0 +1,73 @@
+"""`FunctionService`: the functions of the caller's tenant."""
+
+from sandlot.v1 import functions_pb2 as wire
+from sandlot_engine.gateway.paging import page_size
+from sandlot_engine.gateway.ports import Backend
+from sandlot_engine.gateway.rpc import Context
+from sandlot_engine.gateway.rpc.convert import changes_of, config_of, function_out
+from sandlot_engine.gateway.rpc.interceptors import current_caller
+from sandlot_engine.model.function import Function
+
+
+class FunctionService:
+    """Wire to catalog and back."""
+
+    def __init__(self, backend: Backend) -> None:
+        self._functions = backend.functions
+        self._region = backend.region
+
+    async def CreateFunction(
+        self, request: wire.CreateFunctionRequest, _: Context
+    ) -> wire.CreateFunctionResponse:
+        function = await self._functions.create(
+            current_caller().tenant_id,
+            request.name,
+            config_of(request.config),
+            request.zip,
+        )
+        return wire.CreateFunctionResponse(function=self._out(function))
+
+    async def UpdateFunctionCode(
+        self, request: wire.UpdateFunctionCodeRequest, _: Context
+    ) -> wire.UpdateFunctionCodeResponse:
+        function = await self._functions.update_code(
+            current_caller().tenant_id, request.name, request.zip, request.revision_id
+        )
+        return wire.UpdateFunctionCodeResponse(function=self._out(function))
+
+    async def UpdateFunctionConfiguration(
+        self, request: wire.UpdateFunctionConfigurationRequest, _: Context
+    ) -> wire.UpdateFunctionConfigurationResponse:
+        function = await self._functions.update_configuration(
+            current_caller().tenant_id,
+            request.name,
+            changes_of(request),
+            request.revision_id,
+        )
+        return wire.UpdateFunctionConfigurationResponse(function=self._out(function))
+
+    async def GetFunction(
+        self, request: wire.GetFunctionRequest, _: Context
+    ) -> wire.GetFunctionResponse:
+        function = await self._functions.get(current_caller().tenant_id, request.name)
+        return wire.GetFunctionResponse(function=self._out(function))
+
+    async def ListFunctions(
+        self, request: wire.ListFunctionsRequest, _: Context
+    ) -> wire.ListFunctionsResponse:
+        functions, token = await self._functions.list(
+            current_caller().tenant_id, page_size(request.page_size), request.page_token
+        )
+        return wire.ListFunctionsResponse(
+            functions=[self._out(function) for function in functions],
+            next_page_token=token,
+        )
+
+    async def DeleteFunction(
+        self, request: wire.DeleteFunctionRequest, _: Context
+    ) -> wire.DeleteFunctionResponse:
+        await self._functions.delete(current_caller().tenant_id, request.name)
+        return wire.DeleteFunctionResponse()
+
+    def _out(self, function: Function) -> wire.Function:
+        return function_out(function, region=self._region)

@@ -1,0 +1,223 @@
+"""`InvocationService`: running functions, and reading what happened."""
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncGenerator, Coroutine, Iterator
+from contextlib import aclosing, contextmanager, nullcontext
+from typing import Any
+from uuid import uuid4
+
+import grpc.aio
+
+from sandlot.v1 import invocations_pb2 as wire
+from sandlot_engine.errors import Throttled, Unavailable
+from sandlot_engine.gateway.paging import page_size, position
+from sandlot_engine.gateway.ports import Backend
+from sandlot_engine.gateway.rpc import Context
+from sandlot_engine.gateway.rpc.convert import (
+    invocation_type_of,
+    log_line_out,
+    outcome_out,
+    record_out,
+    refused_out,
+    time_of,
+)
+from sandlot_engine.gateway.rpc.faces import face_of
+from sandlot_engine.gateway.rpc.interceptors import (
+    Call,
+    current_call,
+    current_caller,
+)
+from sandlot_engine.gateway.tail import tail
+from sandlot_engine.model.invocation import Invocation, InvocationType, LogLine
+
+MAX_IN_FLIGHT = 64
+"""Invocations of one `InvokeMany` stream at once, unsent answers included. Over it
+we stop reading, and HTTP/2's flow control slows the sender down."""
+
+MAX_FOLLOWERS = 100
+"""Logs that one tenant follows at once."""
+
+FOLLOW_RETRY_AFTER_S = 10.0
+
+MAX_BATCH_BYTES = 1024 * 1024
+"""Bytes of log in one message: clients refuse messages over 4 MB by default."""
+
+
+class InvocationService:
+    """Wire to invoker and back.
+
+    When `draining` is set, streams that could last for ever end with UNAVAILABLE:
+    whoever follows a log connects again, and no stream takes new invocations.
+    """
+
+    def __init__(self, backend: Backend, draining: asyncio.Event) -> None:
+        self._functions = backend.functions
+        self._invoker = backend.invoker
+        self._records = backend.records
+        self._clock = backend.clock
+        self._draining = draining
+        self._followers: Counter[str] = Counter()
+
+    async def Invoke(
+        self, request: wire.InvokeRequest, _: Context
+    ) -> wire.InvokeResponse:
+        call = current_call()
+        return await self._invoke(request, call, call.request_id)
+
+    async def _invoke(
+        self, request: wire.InvokeRequest, call: Call, request_id: str
+    ) -> wire.InvokeResponse:
+        invocation = Invocation(
+            request_id=request_id,
+            tenant_id=current_caller().tenant_id,
+            function=request.function,
+            payload=request.payload or b"{}",
+            type=invocation_type_of(request.invocation_type),
+            client_context=request.client_context,
+            tail_log=request.tail_log,
+            arrived=self._clock.monotonic(),
+        )
+        match invocation.type:
+            case InvocationType.REQUEST_RESPONSE:
+                outcome = await self._invoker.invoke(
+                    invocation, call.deadline, qualifier=request.qualifier
+                )
+                return outcome_out(outcome)
+            case InvocationType.EVENT:
+                await self._invoker.enqueue(invocation, qualifier=request.qualifier)
+            case InvocationType.DRY_RUN:
+                await self._invoker.dry_run(invocation, qualifier=request.qualifier)
+        return wire.InvokeResponse(request_id=request_id)
+
+    async def InvokeMany(self, _requests: object, context: Context) -> None:
+        call, room, writing = (
+            current_call(),
+            asyncio.Semaphore(MAX_IN_FLIGHT),
+            asyncio.Lock(),  # grpc takes one message at a time
+        )
+
+        async def read(answers: asyncio.TaskGroup) -> None:
+            while (request := await context.read()) is not grpc.aio.EOF:
+                await room.acquire()
+                answers.create_task(answer(request))
+
+        async def answer(request: wire.InvokeManyRequest) -> None:
+            try:
+                message = await self._answer(request, call)
+                async with writing:
+                    await context.write(message)
+            finally:
+                room.release()
+
+        # A stream that is cancelled cancels the group, and so its invocations.
+        async with asyncio.TaskGroup() as answers:
+            was_cut = await self._cut_by_draining(read(answers))
+        if was_cut:
+            raise _stopping()
+
+    async def _answer(
+        self, request: wire.InvokeManyRequest, call: Call
+    ) -> wire.InvokeManyResponse:
+        """A refusal is an answer here: it must not end its neighbours."""
+        request_id = str(uuid4())
+        try:
+            response = await self._invoke(request.request, call, request_id)
+        except Exception as error:  # noqa: BLE001 - as in `interceptors.Errors`
+            refused = refused_out(face_of(error, request_id))
+            return wire.InvokeManyResponse(id=request.id, refused=refused)
+        return wire.InvokeManyResponse(id=request.id, response=response)
+
+    async def TailLogs(self, request: wire.TailLogsRequest, context: Context) -> None:
+        tenant_id = current_caller().tenant_id
+        since = time_of(request, "since") or self._clock.now()
+        function = await self._functions.get(tenant_id, request.function)
+        pages = tail(
+            self._records, tenant_id, function.name, since=since, follow=request.follow
+        )
+        with self._following(tenant_id) if request.follow else nullcontext():
+            if await self._cut_by_draining(_send_pages(pages, context)):
+                raise _stopping()
+
+    @contextmanager
+    def _following(self, tenant_id: str) -> Iterator[None]:
+        followers = self._followers[tenant_id]
+        if followers >= MAX_FOLLOWERS:
+            raise Throttled(
+                f"tenant {tenant_id!r} already follows {followers} logs "
+                f"of {MAX_FOLLOWERS} allowed",
+                reason="LogFollowerLimitExceeded",
+                limit=MAX_FOLLOWERS,
+                retry_after_s=FOLLOW_RETRY_AFTER_S,
+            )
+        self._followers[tenant_id] += 1
+        try:
+            yield
+        finally:
+            self._followers[tenant_id] -= 1
+            if not self._followers[tenant_id]:
+                del self._followers[tenant_id]
+
+    async def _cut_by_draining(self, work: Coroutine[Any, Any, None]) -> bool:
+        """Do `work`, but cancel it when the server drains; whether that was so."""
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                task = tasks.create_task(work)
+                drain = tasks.create_task(self._cancel_when_draining(task))
+                await asyncio.wait([task])
+                drain.cancel()
+        except ExceptionGroup as group:
+            # Only `work` can fail, so there is one, and `Errors` should see it bare.
+            raise group.exceptions[0] from None
+        return task.cancelled()
+
+    async def _cancel_when_draining(self, task: asyncio.Task[None]) -> None:
+        await self._draining.wait()
+        task.cancel()
+
+    async def ListInvocations(
+        self, request: wire.ListInvocationsRequest, _: Context
+    ) -> wire.ListInvocationsResponse:
+        size = page_size(request.page_size)
+        # One more than asked for tells whether there is another page.
+        rows = await self._records.list_records(
+            current_caller().tenant_id,
+            request.function,
+            before=position(request.page_token),
+            limit=size + 1,
+        )
+        page = rows[:size]
+        return wire.ListInvocationsResponse(
+            invocations=[record_out(record) for _, record in page],
+            next_page_token=str(page[-1][0]) if len(rows) > size else "",
+        )
+
+
+async def _send_pages(
+    pages: AsyncGenerator[list[LogLine], None], context: Context
+) -> None:
+    """`write` waits for a slow reader, and the next page is read after it."""
+    async with aclosing(pages):
+        async for page in pages:
+            for lines in _batches(page):
+                await context.write(
+                    wire.TailLogsResponse(lines=[log_line_out(line) for line in lines])
+                )
+
+
+def _batches(page: list[LogLine]) -> Iterator[list[LogLine]]:
+    """Runs of lines that fit into one message together."""
+    batch: list[LogLine] = []
+    size = 0
+    for line in page:
+        if batch and size + len(line.text) > MAX_BATCH_BYTES:
+            yield batch
+            batch, size = [], 0
+        batch.append(line)
+        size += len(line.text)
+    if batch:
+        yield batch
+
+
+def _stopping() -> Unavailable:
+    return Unavailable("the engine is stopping; connect again")

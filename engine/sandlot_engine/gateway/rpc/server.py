@@ -1,0 +1,189 @@
+"""The gRPC server: services, limits, health, reflection, TLS, and its end.
+
+    async with serve(backend, address="127.0.0.1:0") as port:
+        ...
+
+Reflection shows nothing but the published protos; on loopback it needs no key, so
+that `grpcurl` works at once.
+"""
+
+import asyncio
+import ipaddress
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+import grpc
+import grpc.aio
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
+
+from sandlot.v1 import (
+    functions_pb2,
+    functions_pb2_grpc,
+    invocations_pb2,
+    invocations_pb2_grpc,
+    tenants_pb2,
+    tenants_pb2_grpc,
+)
+from sandlot_engine.errors import InvalidParameter, Unavailable
+from sandlot_engine.gateway.auth import Authenticator
+from sandlot_engine.gateway.ports import Backend
+from sandlot_engine.gateway.rpc.billing import BillingService
+from sandlot_engine.gateway.rpc.engine import EngineService
+from sandlot_engine.gateway.rpc.functions import FunctionService
+from sandlot_engine.gateway.rpc.interceptors import MAX_UPLOAD, interceptors
+from sandlot_engine.gateway.rpc.invocations import InvocationService
+from sandlot_engine.gateway.rpc.tenants import TenantService
+from sandlot_engine.model.invocation import MAX_RESPONSE
+
+DRAIN_S = 30.0
+"""How long open calls may go on when the server stops."""
+
+MAX_OPEN_CALLS = 10_000
+"""Calls of all tenants; grpc refuses the next one with RESOURCE_EXHAUSTED."""
+
+MAX_STREAMS = 2_000
+"""Calls of one connection."""
+
+MAX_SENT = MAX_RESPONSE + 64 * 1024
+"""Bytes of a message to a client: the largest answer, and the rest."""
+
+KEEPALIVE_S = 60
+"""An idle connection is tried this often, so that dead peers' streams end."""
+
+KEEPALIVE_TIMEOUT_S = 20
+MIN_PING_INTERVAL_S = 10
+"""Clients that ping more often are sent away."""
+
+SERVICE_NAMES = tuple(
+    service.full_name
+    for file in (functions_pb2, invocations_pb2, tenants_pb2)
+    for service in file.DESCRIPTOR.services_by_name.values()
+)
+"""`sandlot.v1.…`, all of them."""
+
+_OPTIONS = (
+    ("grpc.max_receive_message_length", MAX_UPLOAD),
+    ("grpc.max_send_message_length", MAX_SENT),
+    ("grpc.max_concurrent_streams", MAX_STREAMS),
+    ("grpc.keepalive_time_ms", KEEPALIVE_S * 1_000),
+    ("grpc.keepalive_timeout_ms", KEEPALIVE_TIMEOUT_S * 1_000),
+    ("grpc.keepalive_permit_without_calls", 1),
+    ("grpc.http2.min_recv_ping_interval_without_data_ms", MIN_PING_INTERVAL_S * 1_000),
+    # By default a second engine on the same port would start and get half the calls.
+    ("grpc.so_reuseport", 0),
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tls:
+    """What the server shows its clients. PEM."""
+
+    certificate: bytes
+    """The chain, its own certificate first."""
+
+    key: bytes = field(repr=False)
+
+
+@asynccontextmanager
+async def serve(
+    backend: Backend,
+    *,
+    address: str,
+    tls: Tls | None = None,
+    allow_plaintext: bool = False,
+    drain_s: float = DRAIN_S,
+) -> AsyncIterator[int]:
+    """Serve on `HOST:PORT` and give the port, which is a free one for port 0.
+
+    Without `tls` only loopback addresses are served, unless `allow_plaintext`:
+    keys travel in every call. Raises `InvalidParameter` otherwise, `Unavailable`
+    where the address is taken.
+
+    At the end no new call is taken, streams that could last for ever are asked to
+    end, and the others may go on for `drain_s`; then they are cancelled.
+    """
+    if tls is None and not allow_plaintext and not is_loopback(address):
+        raise InvalidParameter(
+            f"{address} can be reached from other machines, and keys would travel in "
+            "the clear; give a certificate and key, or allow plaintext",
+            field="grpc",
+        )
+    draining = asyncio.Event()
+    server = _server(backend, is_local=is_loopback(address))
+    _add_services(server, backend, draining)
+    health_servicer = await _add_health(server)
+    port = _bind(server, address, tls)
+    await server.start()
+    try:
+        yield port
+    finally:
+        draining.set()
+        await health_servicer.enter_graceful_shutdown()
+        await server.stop(drain_s)
+
+
+def is_loopback(address: str) -> bool:
+    """Whether only this machine can reach `HOST:PORT`. Names other than
+    `localhost` are not looked up: what they mean may change."""
+    if address.startswith(("unix:", "unix-abstract:")):
+        return True
+    host = address.rpartition(":")[0].strip("[]")
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _server(backend: Backend, *, is_local: bool) -> grpc.aio.Server:
+    public = ["/grpc.health."]
+    if is_local:
+        public.append("/grpc.reflection.")
+    return grpc.aio.server(
+        interceptors=interceptors(
+            Authenticator(backend.tenants), backend.clock, public=tuple(public)
+        ),
+        options=_OPTIONS,
+        maximum_concurrent_rpcs=MAX_OPEN_CALLS,
+    )
+
+
+def _add_services(
+    server: grpc.aio.Server, backend: Backend, draining: asyncio.Event
+) -> None:
+    functions_pb2_grpc.add_FunctionServiceServicer_to_server(
+        FunctionService(backend), server
+    )
+    invocations_pb2_grpc.add_InvocationServiceServicer_to_server(
+        InvocationService(backend, draining), server
+    )
+    tenants_pb2_grpc.add_TenantServiceServicer_to_server(TenantService(backend), server)
+    tenants_pb2_grpc.add_BillingServiceServicer_to_server(
+        BillingService(backend), server
+    )
+    tenants_pb2_grpc.add_EngineServiceServicer_to_server(EngineService(backend), server)
+    reflection.enable_server_reflection(
+        (*SERVICE_NAMES, health.SERVICE_NAME, reflection.SERVICE_NAME), server
+    )
+
+
+async def _add_health(server: grpc.aio.Server) -> health.aio.HealthServicer:
+    """Health of each service, and of the whole under the empty name."""
+    servicer = health.aio.HealthServicer()
+    health_pb2_grpc.add_HealthServicer_to_server(servicer, server)
+    for name in ("", *SERVICE_NAMES):
+        await servicer.set(name, health_pb2.HealthCheckResponse.SERVING)
+    return servicer
+
+
+def _bind(server: grpc.aio.Server, address: str, tls: Tls | None) -> int:
+    try:
+        if tls is None:
+            return server.add_insecure_port(address)
+        credentials = grpc.ssl_server_credentials([(tls.key, tls.certificate)])
+        return server.add_secure_port(address, credentials)
+    except RuntimeError as error:
+        raise Unavailable(f"cannot serve gRPC on {address}: {error}") from error

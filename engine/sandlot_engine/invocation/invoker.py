@@ -1,0 +1,230 @@
+"""One invocation from the gateway's request to the outcome.
+
+resolve → check → admit → run → outcome, and the record behind the caller's back.
+The warm path touches no store, makes no task and takes no other thread.
+"""
+
+import asyncio
+from types import TracebackType
+from typing import Protocol, Self
+
+from sandlot_engine.clock import Clock
+from sandlot_engine.errors import (
+    Conflict,
+    DeadlineExceeded,
+    Internal,
+    InvalidParameter,
+    TooLarge,
+)
+from sandlot_engine.invocation import json_check
+from sandlot_engine.invocation.admission import Admission
+from sandlot_engine.invocation.dispatcher import Dispatcher
+from sandlot_engine.invocation.ports import Runner
+from sandlot_engine.invocation.report import (
+    cancelled_outcome_of,
+    outcome_of,
+    record_of,
+)
+from sandlot_engine.model.function import Function, Revision
+from sandlot_engine.model.invocation import (
+    MAX_CLIENT_CONTEXT,
+    MAX_EVENT_PAYLOAD,
+    MAX_PAYLOAD,
+    Invocation,
+    InvocationType,
+    Outcome,
+)
+from sandlot_engine.store.ports import RecordStore
+
+GRACE_S = 60.0
+"""Beyond its function's timeout an invocation without a deadline may take this much
+for waiting, starting and stopping. The runner has bounds of its own and ends every
+run sooner; this one only makes sure that nothing waits for ever."""
+
+_MAX_BYTES = {
+    InvocationType.REQUEST_RESPONSE: MAX_PAYLOAD,
+    InvocationType.DRY_RUN: MAX_PAYLOAD,
+    InvocationType.EVENT: MAX_EVENT_PAYLOAD,
+}
+
+
+class Resolver(Protocol):
+    """The part of the catalog's functions that an invocation needs."""
+
+    def resolve(self, tenant_id: str, name: str, qualifier: str) -> Function:
+        """The function, or `NotFound`. From memory."""
+        ...
+
+
+class Quotas(Protocol):
+    """The part of the catalog's tenants that an invocation needs."""
+
+    def concurrency(self, tenant_id: str) -> int:
+        """How many invocations the tenant may have running. From memory."""
+        ...
+
+
+class Invoker:
+    """Runs invocations: the one way to a `Runner`, for every gateway.
+
+    An async context manager: leaving it drains the queue of events.
+    """
+
+    def __init__(
+        self,
+        *,
+        functions: Resolver,
+        quotas: Quotas,
+        runner: Runner,
+        records: RecordStore,
+        clock: Clock,
+        event_drain_s: float = 10.0,
+    ) -> None:
+        self._functions = functions
+        self._quotas = quotas
+        self._runner = runner
+        self._records = records
+        self._clock = clock
+        self.admission = Admission()
+        self.events = Dispatcher(self._attempt, clock, drain_s=event_drain_s)
+
+    def __repr__(self) -> str:
+        return f"<Invoker {self.admission!r} {self.events!r}>"
+
+    async def __aenter__(self) -> Self:
+        await self.events.__aenter__()
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self.events.__aexit__(kind, error, trace)
+
+    async def invoke(
+        self, invocation: Invocation, deadline: float | None, *, qualifier: str = ""
+    ) -> Outcome:
+        """Run the function and return how it ended; its failures are values.
+
+        Raises a `Refusal` where it was not started, `DeadlineExceeded` when
+        `deadline` (of the clock's `monotonic`) passes first, and a `Fault` where
+        our side broke. A caller that goes away, by deadline or cancellation, has
+        its slot given back, its instance destroyed and its time billed.
+        """
+        revision, function = self._resolve(invocation, qualifier)
+        self._check(invocation)
+        if deadline is not None and deadline <= self._clock.monotonic():
+            raise DeadlineExceeded("the caller's deadline passed before the start")
+        limit = self._quotas.concurrency(invocation.tenant_id)
+        self.admission.admit(invocation.tenant_id, limit=limit)
+        try:
+            return await self._run_until(deadline, function, revision, invocation)
+        finally:
+            self.admission.release(invocation.tenant_id)
+
+    async def enqueue(self, invocation: Invocation, *, qualifier: str = "") -> None:
+        """Take an event to be run soon. Raises as `invoke` does for what can be
+        said at once, and `Throttled` where the tenant's queue is full."""
+        await self.dry_run(invocation, qualifier=qualifier)
+        self.events.enqueue(invocation)
+
+    async def dry_run(self, invocation: Invocation, *, qualifier: str = "") -> None:
+        """Raise what `invoke` would, as far as that can be said without a run."""
+        self._resolve(invocation, qualifier)
+        self._check(invocation)
+
+    async def _attempt(self, event: Invocation) -> Outcome:
+        return await self.invoke(event, None)
+
+    def _resolve(
+        self, invocation: Invocation, qualifier: str
+    ) -> tuple[Revision, Function]:
+        function = self._functions.resolve(
+            invocation.tenant_id, invocation.function, qualifier
+        )
+        if function.serving is None:
+            raise Conflict(
+                "The operation cannot be performed at this time. The function is "
+                f"currently in the following state: {function.state.value}"
+            )
+        return function.serving, function
+
+    def _check(self, invocation: Invocation) -> None:
+        size, limit = len(invocation.payload), _MAX_BYTES[invocation.type]
+        if size > limit:
+            # A dry run says what the real call would.
+            kind = (
+                InvocationType.EVENT
+                if invocation.type is InvocationType.EVENT
+                else InvocationType.REQUEST_RESPONSE
+            )
+            raise TooLarge(
+                f"{size} byte payload is too large for the {kind.value} invocation "
+                f"type (limit {limit} bytes)",
+                field="payload",
+            )
+        if len(invocation.client_context.encode()) > MAX_CLIENT_CONTEXT:
+            raise TooLarge(
+                f"the client context has {len(invocation.client_context.encode())} "
+                f"bytes of {MAX_CLIENT_CONTEXT} allowed",
+                field="client_context",
+            )
+        try:
+            json_check.check(invocation.payload)
+        except json_check.NotJson as error:
+            raise InvalidParameter(
+                "Could not parse request body into json: Could not parse payload into "
+                f"json: {error}",
+                field="payload",
+                reason="InvalidRequestContent",
+            ) from error
+
+    async def _run_until(
+        self,
+        deadline: float | None,
+        function: Function,
+        revision: Revision,
+        invocation: Invocation,
+    ) -> Outcome:
+        now = self._clock.monotonic()
+        backstop = now + revision.config.timeout_s + GRACE_S
+        timer = asyncio.timeout((backstop if deadline is None else deadline) - now)
+        try:
+            async with timer:
+                return await self._run(function, revision, invocation)
+        except TimeoutError as error:
+            if not timer.expired():
+                raise
+            if deadline is None:
+                raise Internal(
+                    f"invocation {invocation.request_id} did not end within "
+                    f"{revision.config.timeout_s + GRACE_S:.0f} s"
+                ) from error
+            raise DeadlineExceeded(
+                f"the caller's deadline passed before function "
+                f"{invocation.function!r} answered (timeout "
+                f"{revision.config.timeout_s} s); its instance was stopped"
+            ) from error
+
+    async def _run(
+        self, function: Function, revision: Revision, invocation: Invocation
+    ) -> Outcome:
+        began = self._clock.monotonic()
+        try:
+            run = await self._runner.run(function, invocation)
+        except asyncio.CancelledError:
+            ran_s = self._clock.monotonic() - began
+            ended = self._clock.now()
+            outcome = cancelled_outcome_of(
+                invocation, revision, ran_s=ran_s, ended=ended
+            )
+            self._records.append(
+                record_of(invocation, outcome, ended=ended), outcome.log
+            )
+            raise
+        ended = self._clock.now()
+        outcome = outcome_of(invocation, revision, run, ended=ended)
+        self._records.append(record_of(invocation, outcome, ended=ended), outcome.log)
+        return outcome

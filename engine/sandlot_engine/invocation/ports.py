@@ -1,0 +1,23 @@
+"""What the invoker needs from below; `scheduler.Scheduler` satisfies it."""
+
+from typing import Protocol
+
+from sandlot_engine.model.function import Function
+from sandlot_engine.model.invocation import Invocation, Run
+
+
+class Runner(Protocol):
+    """Runs an invocation on an instance of the function's serving revision."""
+
+    async def run(self, function: Function, invocation: Invocation) -> Run:
+        """Lend an instance, send it the event, and return what came of it.
+
+        Returns for every way in which the tenant's code can end, a timeout
+        included. Raises `Throttled` where there is no room, `Unavailable` where
+        no instance could be started through our own fault, `Internal` where one
+        was lost through our own fault after it had the event.
+
+        A caller that is cancelled gets its instance destroyed: nobody knows what
+        the handler is still doing in there.
+        """
+        ...

@@ -1,0 +1,321 @@
+"""What a node saw of an invocation, put in AWS's words.
+
+Pure: a `Run` goes in, an `Outcome` comes out. Texts, separators and the order of
+keys are what clients match on, so they are AWS's to the letter. Durations become
+whole microseconds first, and sums and roundings are those of integers: 3.0 ms are
+billed as 3 and never, by a float's last bit, as 4.
+"""
+
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final
+
+from sandlot_engine.model.function import LATEST, Revision
+from sandlot_engine.model.invocation import (
+    MAX_LOG_TAIL,
+    MAX_RESPONSE,
+    Ended,
+    Invocation,
+    LogLine,
+    LogSource,
+    Outcome,
+    Record,
+    Report,
+    Run,
+    Status,
+)
+
+CANCELLED: Final = "Sandbox.Cancelled"
+"""Error type of an invocation whose caller went away: only records show it."""
+
+
+def outcome_of(
+    invocation: Invocation, revision: Revision, run: Run, *, ended: datetime
+) -> Outcome:
+    """The value that travels back to the caller. `ended` is UTC."""
+    verdict = _verdict(invocation, revision, run)
+    report, times = _report(revision, run)
+    log = tuple(_log(invocation.request_id, run, verdict, report, times, ended))
+    return Outcome(
+        request_id=invocation.request_id,
+        status=verdict.status,
+        payload=verdict.payload,
+        executed_version=LATEST,
+        report=report,
+        error_type=verdict.error_type,
+        log=log,
+        log_tail=log_tail(log) if invocation.tail_log else b"",
+    )
+
+
+def record_of(invocation: Invocation, outcome: Outcome, *, ended: datetime) -> Record:
+    """The row of the ledger for an invocation that ran."""
+    return Record(
+        request_id=invocation.request_id,
+        tenant_id=invocation.tenant_id,
+        function=invocation.function,
+        version=outcome.executed_version,
+        time=ended,
+        status=outcome.status,
+        error_type=outcome.error_type,
+        report=outcome.report,
+    )
+
+
+def cancelled_outcome_of(
+    invocation: Invocation, revision: Revision, *, ran_s: float, ended: datetime
+) -> Outcome:
+    """What is kept of an invocation whose caller went away before the answer.
+
+    Its instance was destroyed, and its time is billed as far as the function's
+    timeout: giving up early must not be a way to compute for nothing.
+    """
+    run = Run(
+        ended=Ended.EXITED,
+        error_type=CANCELLED,
+        duration_s=min(ran_s, float(revision.config.timeout_s)),
+        wait_s=0.0,
+        max_memory_mb=0,
+    )
+    return outcome_of(invocation, revision, run, ended=ended)
+
+
+def log_tail(log: tuple[LogLine, ...]) -> bytes:
+    """The last `MAX_LOG_TAIL` bytes of the log as text. The cut is at the front,
+    and REPORT is the last line and short, so it is never cut."""
+    lines: list[bytes] = []
+    size = 0
+    for line in reversed(log):
+        lines.append(line.text + b"\n")
+        size += len(lines[-1])
+        if size >= MAX_LOG_TAIL:
+            break
+    return b"".join(reversed(lines))[-MAX_LOG_TAIL:]
+
+
+# --- how it ended ---------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class _Verdict:
+    status: Status
+    payload: bytes
+    error_type: str = ""
+    report_tail: str = ""
+    """The end of the REPORT line, for failures that the platform noticed."""
+
+
+def _verdict(invocation: Invocation, revision: Revision, run: Run) -> _Verdict:
+    request_id = invocation.request_id
+    match run.ended:
+        case Ended.ANSWERED:
+            return _Verdict(Status.OK, run.payload)
+        case Ended.FAILED:
+            error_type = _plain(run.error_type)
+            payload = run.payload or _error(error_type, request_id, "Unknown error")
+            return _Verdict(Status.ERROR, payload, error_type)
+        case Ended.INIT_FAILED:
+            error_type = _plain(run.error_type)
+            payload = run.payload or _error(error_type, request_id, "Unknown error")
+            return _failed(Status.INIT_FAILED, payload, error_type)
+        case Ended.TIMED_OUT | Ended.INIT_TIMED_OUT:
+            timeout = f"Task timed out after {revision.config.timeout_s:.2f} seconds"
+            error_type = "Sandbox.Timedout"
+            payload = _error(error_type, request_id, timeout)
+            return _Verdict(Status.TIMEOUT, payload, error_type, "Status: timeout\t")
+        case Ended.TOO_LARGE:
+            return _failed(Status.ERROR, _RESPONSE_TOO_LARGE, _TOO_LARGE)
+        case Ended.EXITED | Ended.SIGNALED | Ended.VIOLATION:
+            error_type = _plain(run.error_type or "Runtime.ExitError")
+            payload = _error(error_type, request_id, _why_it_exited(run))
+            return _failed(Status.CRASHED, payload, error_type)
+
+
+def _failed(status: Status, payload: bytes, error_type: str) -> _Verdict:
+    tail = f"Status: error\tError Type: {error_type}\t"
+    return _Verdict(status, payload, error_type, tail)
+
+
+def _error(error_type: str, request_id: str, why: str) -> bytes:
+    return _compact(
+        {
+            "errorType": error_type,
+            "errorMessage": f"RequestId: {request_id} Error: {why}",
+        }
+    )
+
+
+def _compact(value: dict[str, str]) -> bytes:
+    return json.dumps(value, separators=(",", ":")).encode()
+
+
+# AWS gives these two keys in the other order than everywhere else.
+_TOO_LARGE = "Function.ResponseSizeTooLarge"
+_RESPONSE_TOO_LARGE = _compact(
+    {
+        "errorMessage": "Response payload size exceeded maximum allowed payload size "
+        f"({MAX_RESPONSE} bytes).",
+        "errorType": _TOO_LARGE,
+    }
+)
+
+
+def _why_it_exited(run: Run) -> str:
+    if run.ended is Ended.SIGNALED and run.signal is not None:
+        return f"Runtime exited with error: signal: {signal_text(run.signal)}"
+    if run.ended is Ended.EXITED and run.exit_code:
+        return f"Runtime exited with error: exit status {run.exit_code}"
+    return "Runtime exited without providing a reason"
+
+
+def signal_text(signal: int) -> str:
+    """A signal as Go, in which AWS's own supervisor is written, prints it."""
+    return _SIGNALS.get(signal, f"signal {signal}")
+
+
+_SIGNALS: Final = {
+    1: "hangup",
+    2: "interrupt",
+    3: "quit",
+    4: "illegal instruction",
+    5: "trace/breakpoint trap",
+    6: "aborted",
+    7: "bus error",
+    8: "floating point exception",
+    9: "killed",
+    10: "user defined signal 1",
+    11: "segmentation fault",
+    12: "user defined signal 2",
+    13: "broken pipe",
+    14: "alarm clock",
+    15: "terminated",
+    24: "CPU time limit exceeded",
+    25: "file size limit exceeded",
+    31: "bad system call",
+}
+
+
+def _plain(error_type: str) -> str:
+    """An error type is the tenant's word inside a line of ours: a tab in it would
+    forge fields of REPORT."""
+    return error_type if _PLAIN.fullmatch(error_type) else "Runtime.Unknown"
+
+
+_PLAIN: Final = re.compile(r"[\w.:$-]{1,128}")
+
+
+# --- what it took ---------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class _Times:
+    """Whole microseconds."""
+
+    duration_us: int
+    init_us: int | None
+
+
+def _report(revision: Revision, run: Run) -> tuple[Report, _Times]:
+    times = _times(revision, run)
+    report = Report(
+        duration_ms=times.duration_us / 1_000,
+        init_ms=None if times.init_us is None else times.init_us / 1_000,
+        wait_ms=_microseconds(run.wait_s) / 1_000,
+        billed_ms=billed_ms(times.duration_us + (times.init_us or 0)),
+        memory_mb=revision.config.memory_mb,
+        max_memory_used_mb=run.max_memory_mb,
+    )
+    return report, times
+
+
+def _times(revision: Revision, run: Run) -> _Times:
+    init_us = None if run.init_s is None else _microseconds(run.init_s)
+    duration_us = _microseconds(run.duration_s)
+    if run.ended in (Ended.TIMED_OUT, Ended.INIT_TIMED_OUT):
+        # A timeout costs what was promised. The time past it is ours: it is what
+        # we took to notice and to kill.
+        timeout_us = _microseconds(revision.config.timeout_s)
+        if init_us is not None and duration_us < timeout_us - _EARLY_US:
+            # The init ran within the timeout, as it does at its second try.
+            init_us = min(init_us, timeout_us)
+            duration_us = timeout_us - init_us
+        else:
+            duration_us = timeout_us
+    return _Times(duration_us, init_us)
+
+
+_EARLY_US: Final = 10_000
+"""A timer may be early by the clock's resolution, and far less than this."""
+
+
+def _microseconds(seconds: float) -> int:
+    return max(0, round(seconds * 1_000_000))
+
+
+def billed_ms(microseconds: int) -> int:
+    """Every begun millisecond counts."""
+    return -(-microseconds // 1_000)
+
+
+# --- what is logged -------------------------------------------------------------
+
+
+def _log(
+    request_id: str,
+    run: Run,
+    verdict: _Verdict,
+    report: Report,
+    times: _Times,
+    ended: datetime,
+) -> Iterator[LogLine]:
+    """The invocation's log in AWS's order: what the import printed comes before
+    START, where AWS has it too."""
+    began = ended - timedelta(microseconds=times.duration_us)
+
+    def platform(time: datetime, text: str) -> LogLine:
+        return LogLine(
+            time=time,
+            request_id=request_id,
+            source=LogSource.PLATFORM,
+            text=text.encode(),
+        )
+
+    yield from (line for line in run.log if not line.request_id)
+    if run.ended is Ended.INIT_FAILED:
+        yield platform(began, _init_report_line(times, verdict))
+    yield platform(began, f"START RequestId: {request_id} Version: {LATEST}")
+    yield from (line for line in run.log if line.request_id)
+    if run.log_bytes_dropped:
+        yield platform(ended, f"[… {run.log_bytes_dropped} bytes dropped]")
+    yield platform(ended, f"END RequestId: {request_id}")
+    yield platform(ended, _report_line(request_id, report, times, verdict))
+
+
+def _report_line(
+    request_id: str, report: Report, times: _Times, verdict: _Verdict
+) -> str:
+    """Tabs between the fields and, as AWS has it, after the last one, too."""
+    init = "" if times.init_us is None else f"Init Duration: {_ms(times.init_us)} ms\t"
+    return (
+        f"REPORT RequestId: {request_id}\t"
+        f"Duration: {_ms(times.duration_us)} ms\t"
+        f"Billed Duration: {report.billed_ms} ms\t"
+        f"Memory Size: {report.memory_mb} MB\t"
+        f"Max Memory Used: {report.max_memory_used_mb} MB\t"
+        f"{init}{verdict.report_tail}"
+    )
+
+
+def _init_report_line(times: _Times, verdict: _Verdict) -> str:
+    return (
+        f"INIT_REPORT Init Duration: {_ms(times.init_us or 0)} ms\tPhase: init\t"
+        f"Status: error\tError Type: {verdict.error_type}"
+    )
+
+
+def _ms(microseconds: int) -> str:
+    """Milliseconds with two decimals."""
+    return f"{microseconds / 1_000:.2f}"

@@ -1,0 +1,126 @@
+"""Functions: what a tenant uploads, its settings, and its life."""
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+
+LATEST = "$LATEST"
+
+
+class FunctionState(StrEnum):
+    """`PENDING → ACTIVE | FAILED`, and `INACTIVE` after long disuse."""
+
+    PENDING = "Pending"
+    ACTIVE = "Active"
+    FAILED = "Failed"
+    INACTIVE = "Inactive"
+
+
+class UpdateStatus(StrEnum):
+    """How the latest change went; the old revision serves until `SUCCESSFUL`."""
+
+    NONE = ""
+    IN_PROGRESS = "InProgress"
+    SUCCESSFUL = "Successful"
+    FAILED = "Failed"
+
+
+class InitMode(StrEnum):
+    """How instances come to be."""
+
+    AUTO = "auto"
+    """Forked from a zygote that has imported the handler, where that is safe."""
+
+    PER_INSTANCE = "per-instance"
+    """Every instance imports the handler itself, as AWS Lambda does."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FunctionConfig:
+    """The settings of a function. Limits and defaults are AWS Lambda's."""
+
+    handler: str
+    """`module.function`; at most 128 characters, no white space."""
+
+    runtime: str
+    """`python3.11`: the name of an interpreter that the node has."""
+
+    memory_mb: int = 128
+    """128 to 10240."""
+
+    timeout_s: int = 3
+    """1 to 900."""
+
+    environment: dict[str, str] = field(default_factory=dict)
+    """At most 4 KB as compact JSON."""
+
+    ephemeral_storage_mb: int = 512
+    """Size of the private /tmp, 512 to 10240."""
+
+    description: str = ""
+    """At most 256 characters."""
+
+    init_mode: InitMode = InitMode.AUTO
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Code:
+    """A stored package, named by its hash."""
+
+    sha256: str
+    """SHA-256 of the zip, lower-case hex: the name of its file and folder."""
+
+    size: int
+    """Bytes of the zip."""
+
+    unpacked_size: int
+    """Bytes of all its files."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Revision:
+    """Code and settings together: what an instance is an instance of.
+
+    Immutable. Every change of a function makes a new one, so that a running
+    instance never changes under its invocation.
+    """
+
+    id: str
+    """A UUID; also AWS's `RevisionId`."""
+
+    code: Code
+    config: FunctionConfig
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Function:
+    """A function of a tenant. `serving` answers; `pending` is being made ready."""
+
+    tenant_id: str
+    name: str
+    serving: Revision | None
+    """None only while the function is first being made ready, or failed to be."""
+
+    pending: Revision | None
+    """Of a create or update that has not settled, or of a create that failed."""
+
+    state: FunctionState
+    state_reason: str = ""
+    update_status: UpdateStatus = UpdateStatus.NONE
+    update_reason: str = ""
+    fork_safe: bool = True
+    fork_safety_reason: str = ""
+    last_modified: datetime
+    """UTC."""
+
+    @property
+    def current(self) -> Revision:
+        """The revision to show: the newest, whether it serves yet or not."""
+        revision = self.pending or self.serving
+        assert revision is not None, "a function always has a revision"  # noqa: S101
+        return revision
+
+
+def function_arn(region: str, tenant_id: str, name: str) -> str:
+    """The unqualified ARN, as AWS writes it."""
+    return f"arn:aws:lambda:{region}:{tenant_id}:function:{name}"

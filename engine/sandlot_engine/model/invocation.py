@@ -1,0 +1,211 @@
+"""Invocations: what is asked, how it ended, and what is kept of it."""
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+
+MAX_PAYLOAD = 6_291_456
+"""Bytes of a synchronous event (AWS: 6 MB)."""
+
+MAX_RESPONSE = 6_291_556
+"""Bytes of an answer (AWS: 6 MB + 100)."""
+
+MAX_EVENT_PAYLOAD = 1_048_576
+"""Bytes of an asynchronous event (AWS: 1 MB)."""
+
+MAX_CLIENT_CONTEXT = 3_583
+"""Bytes of the client context."""
+
+MAX_LOG_TAIL = 4_096
+"""Bytes of log returned with an answer."""
+
+
+class InvocationType(StrEnum):
+    """AWS's three."""
+
+    REQUEST_RESPONSE = "RequestResponse"
+    EVENT = "Event"
+    DRY_RUN = "DryRun"
+
+
+class Status(StrEnum):
+    """How an invocation ended. Everything but OK is the function's own failure."""
+
+    OK = "ok"
+    ERROR = "error"
+    """The handler raised, or its answer could not be used."""
+
+    TIMEOUT = "timeout"
+    CRASHED = "crashed"
+    """The instance exited or was killed."""
+
+    INIT_FAILED = "init-failed"
+    """The handler could not be imported."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Invocation:
+    """One request to run a function, after parsing and authentication."""
+
+    request_id: str
+    """A UUID."""
+
+    tenant_id: str
+    function: str
+    payload: bytes
+    """JSON; an empty event was replaced by `{}` at the edge."""
+
+    type: InvocationType = InvocationType.REQUEST_RESPONSE
+    client_context: str = ""
+    tail_log: bool = False
+    arrived: float
+    """`Clock.monotonic` when the call came in, seconds."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Report:
+    """What an invocation took, by the engine's own clock, never the tenant's."""
+
+    duration_ms: float
+    init_ms: float | None
+    """None where a warm instance was used."""
+
+    wait_ms: float
+    """From arrival to the assignment of an instance."""
+
+    billed_ms: int
+    memory_mb: int
+    max_memory_used_mb: int
+
+    @property
+    def billed_mb_ms(self) -> int:
+        """The unit that is summed; money is computed from sums."""
+        return self.memory_mb * self.billed_ms
+
+    @property
+    def is_cold(self) -> bool:
+        return self.init_ms is not None
+
+
+class LogSource(StrEnum):
+    """Who wrote a line; a function cannot write lines of the platform."""
+
+    PLATFORM = "platform"
+    FUNCTION = "function"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LogLine:
+    """A line of a function's log, without its line end."""
+
+    time: datetime
+    """UTC, when the engine read it."""
+
+    request_id: str
+    """Empty for what the import printed in a zygote."""
+
+    source: LogSource
+    text: bytes
+    """The tenant's bytes: never a key, a path or a format string."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """How an invocation ended: the value that travels back to the caller."""
+
+    request_id: str
+    status: Status
+    payload: bytes
+    """What the handler returned, or AWS's error object, as JSON."""
+
+    executed_version: str
+    report: Report
+    error_type: str = ""
+    log: tuple[LogLine, ...] = field(default=(), repr=False)
+    """START, what the function printed (bounded), END, REPORT."""
+
+    log_tail: bytes = field(default=b"", repr=False)
+    """The last `MAX_LOG_TAIL` bytes of the log, as AWS formats it."""
+
+    @property
+    def function_error(self) -> str:
+        """The value of `X-Amz-Function-Error`."""
+        return "" if self.status is Status.OK else "Unhandled"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Record:
+    """What is kept of an invocation that ran: one row of the ledger."""
+
+    request_id: str
+    tenant_id: str
+    function: str
+    version: str
+    time: datetime
+    """UTC, when it ended."""
+
+    status: Status
+    error_type: str
+    report: Report
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BillLine:
+    """A sum over records. Integers only."""
+
+    function: str
+    invocations: int
+    billed_ms: int
+    billed_mb_ms: int
+
+
+class Ended(StrEnum):
+    """How the instance's part in an invocation ended, as the node saw it."""
+
+    ANSWERED = "answered"
+    """The handler returned; `payload` is its answer."""
+
+    FAILED = "failed"
+    """The runtime reported an error; `payload` is its error object."""
+
+    INIT_FAILED = "init-failed"
+    """The import failed; `payload` is the runtime's error object."""
+
+    TIMED_OUT = "timed-out"
+    INIT_TIMED_OUT = "init-timed-out"
+    """The init phase was too long. The scheduler tries again; nobody above sees it."""
+
+    EXITED = "exited"
+    """The instance exited by itself, with `exit_code`."""
+
+    SIGNALED = "signaled"
+    """The instance was killed by `signal`, not by us."""
+
+    TOO_LARGE = "too-large"
+    """The answer was over `MAX_RESPONSE`."""
+
+    VIOLATION = "violation"
+    """What came back was not a frame, or not one that was asked for; we killed it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """What a node saw of one invocation, before it is put in AWS's words."""
+
+    ended: Ended
+    payload: bytes = b""
+    error_type: str = ""
+    """From the runtime's error object; checked to be a short plain string."""
+
+    exit_code: int | None = None
+    signal: int | None = None
+    init_s: float | None = None
+    """None where a warm instance was used."""
+
+    duration_s: float
+    wait_s: float
+    max_memory_mb: int
+    log: tuple[LogLine, ...] = field(default=(), repr=False)
+    """What the function printed, bounded."""
+
+    log_bytes_dropped: int = 0

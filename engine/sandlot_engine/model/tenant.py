@@ -1,0 +1,44 @@
+"""Tenants and their keys."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+DEFAULT_TENANT_ID = "000000000001"
+"""The tenant that an engine makes at its first start, for its operator."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tenant:
+    """An owner of functions: an account in AWS's words."""
+
+    id: str
+    """Twelve digits."""
+
+    name: str
+    concurrency: int
+    """How many invocations may run at once, over all functions."""
+
+    created: datetime
+    """UTC."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AccessKey:
+    """A key pair. The secret is only ever in memory and, sealed, in the store."""
+
+    id: str
+    tenant_id: str
+    is_operator: bool
+    created: datetime
+    """UTC."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Caller:
+    """Who is calling, after the key was checked."""
+
+    tenant_id: str
+    """Whose resources the call is about: the operator may choose any tenant's."""
+
+    access_key_id: str
+    is_operator: bool

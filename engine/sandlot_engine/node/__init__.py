@@ -1,0 +1,1 @@
+"""This machine: its launcher, the zygotes of its function versions, their instances."""

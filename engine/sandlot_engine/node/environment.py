@@ -1,0 +1,72 @@
+"""What a function finds in its environment: AWS Lambda's variables and its own."""
+
+from sandlot_engine.model.function import LATEST, Function, Revision, function_arn
+
+_DEFAULTS = {
+    "LANG": "en_US.UTF-8",
+    "LC_CTYPE": "C.UTF-8",
+    "TZ": ":UTC",
+    "PATH": "/var/lang/bin:/usr/local/bin:/usr/bin/:/bin:/opt/bin",
+    "LD_LIBRARY_PATH": (
+        "/var/lang/lib:/lib64:/usr/lib64:/var/runtime:/var/runtime/lib:/var/task"
+        ":/var/task/lib:/opt/lib"
+    ),
+    "PYTHONPATH": "/var/runtime",
+    # Numeric libraries start a thread per core when they are imported, and a
+    # process with threads cannot be cloned. One core is what most functions have.
+    "OPENBLAS_NUM_THREADS": "1",
+    "OMP_NUM_THREADS": "1",
+    "MKL_NUM_THREADS": "1",
+}
+"""The function's own settings come before these."""
+
+
+def environment_of(
+    function: Function, revision: Revision, region: str
+) -> dict[str, str]:
+    """Last wins: defaults, what the tenant set, what is AWS's alone."""
+    config = revision.config
+    return {
+        **_DEFAULTS,
+        **config.environment,
+        "PWD": "/var/task",
+        "LAMBDA_TASK_ROOT": "/var/task",
+        "LAMBDA_RUNTIME_DIR": "/var/runtime",
+        "AWS_REGION": region,
+        "AWS_DEFAULT_REGION": region,
+        "AWS_EXECUTION_ENV": f"AWS_Lambda_{config.runtime}",
+        "AWS_LAMBDA_FUNCTION_NAME": function.name,
+        "AWS_LAMBDA_FUNCTION_VERSION": LATEST,
+        "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": str(config.memory_mb),
+        "AWS_LAMBDA_LOG_GROUP_NAME": f"/aws/lambda/{function.name}",
+        "AWS_LAMBDA_INITIALIZATION_TYPE": "on-demand",
+        "_HANDLER": config.handler,
+    }
+
+
+def settings_of(
+    function: Function, revision: Revision, region: str, *, import_in_zygote: bool
+) -> dict[str, object]:
+    """What the guest is told, over the zygote's channel."""
+    return {
+        "handler": revision.config.handler,
+        "version": LATEST,
+        "import_in_zygote": import_in_zygote,
+        "environment": environment_of(function, revision, region),
+    }
+
+
+def event_header(
+    function: Function,
+    region: str,
+    request_id: str,
+    client_context: str,
+    deadline_ms: int,
+) -> dict[str, object]:
+    """What goes with an event, for the context object."""
+    return {
+        "request_id": request_id,
+        "deadline_ms": deadline_ms,
+        "function_arn": function_arn(region, function.tenant_id, function.name),
+        "client_context": client_context,
+    }

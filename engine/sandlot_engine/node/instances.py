@@ -1,0 +1,115 @@
+"""A sandboxed instance in the engine's words: invocations in, runs out."""
+
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+from sandlot_engine.errors import Internal, Unavailable
+from sandlot_engine.model.function import Function, Revision
+from sandlot_engine.model.invocation import Ended, Invocation, LogLine, LogSource, Run
+from sandlot_engine.node.environment import event_header
+from sandlot_engine.node.hosted import Hosted
+from sandlot_engine.node.node import Node
+from sandlot_sandbox import outcome
+from sandlot_sandbox.errors import LauncherLost, StartFailed
+from sandlot_sandbox.host.instance import Instance
+from sandlot_sandbox.host.log_pipe import Line
+
+_KB_PER_MB = 1024
+_EMPTY_EVENT = b"{}"
+
+
+class HostedInstance:
+    """Satisfies `scheduler.ports.Instance`."""
+
+    def __init__(self, instance: Instance, hosted: Hosted, region: str) -> None:
+        self._instance = instance
+        self._hosted = hosted
+        self._region = region
+
+    @property
+    def is_usable(self) -> bool:
+        return self._instance.is_usable
+
+    @property
+    def idle_since(self) -> float:
+        return self._instance.idle_since
+
+    async def run(
+        self,
+        function: Function,
+        invocation: Invocation,
+        *,
+        wait_s: float,
+        init_counts: bool = False,
+    ) -> Run:
+        assert function.serving is not None  # noqa: S101
+        timeout_s = function.serving.config.timeout_s
+        header = event_header(
+            function,
+            self._region,
+            invocation.request_id,
+            invocation.client_context,
+            int((time.time() + timeout_s) * 1000),
+        )
+        payload = invocation.payload or _EMPTY_EVENT
+        try:
+            ending = await self._instance.invoke(
+                header, payload, timeout_s=timeout_s, init_counts=init_counts
+            )
+        except StartFailed as error:
+            raise Unavailable(f"no instance could be started: {error}") from error
+        except LauncherLost as error:
+            raise Internal(
+                "the instance was lost with its launcher while it ran; it may have done"
+                " its work"
+            ) from error
+        if ending.ended is outcome.Ended.INIT_TIMED_OUT and not self._hosted.reason:
+            self._hosted.replace_zygote()
+        return _as_run(ending, invocation.request_id, wait_s)
+
+    def stop(self) -> None:
+        self._instance.stop()
+
+
+class NodeMachine:
+    """Satisfies `scheduler.ports.Machine`."""
+
+    def __init__(self, node: Node) -> None:
+        self._node = node
+
+    async def start(
+        self, function: Function, revision: Revision, *, on_death: Callable[[], None]
+    ) -> HostedInstance:
+        hosted = self._node.host(function, revision)
+        instance = await hosted.fork(on_death=lambda _: on_death())
+        return HostedInstance(instance, hosted, self._node.region)
+
+
+def log_lines(request_id: str, printed: tuple[Line, ...]) -> tuple[LogLine, ...]:
+    """What a tenant printed, as lines of the log."""
+    return tuple(
+        LogLine(
+            time=datetime.fromtimestamp(moment, UTC),
+            request_id=request_id,
+            source=LogSource.FUNCTION,
+            text=text,
+        )
+        for moment, text in printed
+    )
+
+
+def _as_run(ending: outcome.Ending, request_id: str, wait_s: float) -> Run:
+    return Run(
+        ended=Ended(ending.ended.value),
+        payload=ending.payload,
+        error_type=ending.error_type,
+        exit_code=ending.exit_code,
+        signal=ending.signal,
+        init_s=ending.init_s,
+        duration_s=ending.duration_s,
+        wait_s=wait_s,
+        max_memory_mb=-(-ending.peak_memory_kb // _KB_PER_MB),
+        log=log_lines(request_id, ending.printed),
+        log_bytes_dropped=ending.dropped,
+    )

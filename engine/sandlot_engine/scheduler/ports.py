@@ -1,0 +1,52 @@
+"""What the scheduler needs from a node; `node.instances` has the real ones."""
+
+from collections.abc import Callable
+from typing import Protocol
+
+from sandlot_engine.model.function import Function, Revision
+from sandlot_engine.model.invocation import Invocation, Run
+
+
+class Instance(Protocol):
+    """One invocation at a time."""
+
+    @property
+    def is_usable(self) -> bool:
+        """Whether it can serve an invocation now: alive, and not serving one."""
+        ...
+
+    @property
+    def idle_since(self) -> float:
+        """`time.monotonic` of its last answer."""
+        ...
+
+    async def run(
+        self,
+        function: Function,
+        invocation: Invocation,
+        *,
+        wait_s: float,
+        init_counts: bool = False,
+    ) -> Run:
+        """Raises `Unavailable` where the work surely did not start, `Internal` where
+        the instance was lost through our own fault.
+
+        A new instance whose init takes longer than the init phase may ends as
+        `INIT_TIMED_OUT`, unless `init_counts`: then the init is part of the
+        function's timeout.
+        """
+        ...
+
+    def stop(self) -> None:
+        """Destroy it in the background; harmless if it is dead."""
+        ...
+
+
+class Machine(Protocol):
+    """Starts instances."""
+
+    async def start(
+        self, function: Function, revision: Revision, *, on_death: Callable[[], None]
+    ) -> Instance:
+        """Raises `Unavailable`. `on_death` is called once, when it is useless."""
+        ...

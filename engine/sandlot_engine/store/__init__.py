@@ -1,0 +1,1 @@
+"""What is kept: small ports, and the adapters that satisfy them."""

@@ -1,0 +1,233 @@
+"""The database file: one thread writes, a few read, the event loop never waits.
+
+SQLite lets one connection write at a time, so ours is one thread with one
+connection. What piles up while it commits shares the next commit: under load
+many changes pay for one fsync.
+"""
+
+import asyncio
+import os
+import sqlite3
+import threading
+from collections.abc import AsyncIterator, Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import asynccontextmanager, closing
+from dataclasses import dataclass, field
+from itertools import groupby
+from pathlib import Path
+from queue import Empty, SimpleQueue
+from typing import Any, Self, TypeVar
+
+from sandlot_engine.errors import Internal, SandlotError
+from sandlot_engine.store.sqlite.migrations import migrate
+
+T = TypeVar("T")
+Work = Callable[[sqlite3.Connection], T]
+
+READERS = 2
+"""Threads, each with a connection, that answer queries."""
+
+MAX_JOBS_PER_COMMIT = 256
+"""Changes that may share one transaction."""
+
+BUSY_TIMEOUT_S = 5.0
+"""For a lock that somebody else's `sqlite3` shell may hold."""
+
+MAX_WAL_BYTES = 64 * 2**20
+"""What a checkpoint leaves of the write-ahead log."""
+
+
+class Database:
+    """Runs work on the file, off the event loop. `open` makes one."""
+
+    def __init__(self, path: Path, connection: sqlite3.Connection) -> None:
+        self._writer = _Writer(connection)
+        self._readers = _Readers(path)
+
+    @classmethod
+    @asynccontextmanager
+    async def open(cls, path: Path) -> AsyncIterator[Self]:
+        """Open or make the file, with the newest schema."""
+        connection = await asyncio.to_thread(_guarded, lambda: _prepare(path))
+        database = cls(path, connection)
+        try:
+            yield database
+        finally:
+            await asyncio.to_thread(database._close)
+
+    async def write(self, work: Work[T], *, durable: bool = True) -> T:
+        """Run `work` in a transaction and return once it is committed.
+
+        `durable` survives a power cut, otherwise only `kill -9`. Work that raises
+        one of our errors must have changed nothing before, and work may be run
+        twice, its first run rolled back.
+        """
+        job = _Job(work=work, durable=durable)
+        self._writer.jobs.put(job)
+        result: T = await asyncio.wrap_future(job.done)
+        return result
+
+    async def read(self, work: Work[T]) -> T:
+        """Run a query. It sees every write that has returned."""
+        return await asyncio.get_running_loop().run_in_executor(
+            self._readers.pool, self._readers.run, work
+        )
+
+    def _close(self) -> None:
+        # The writer last: the last connection to close folds the write-ahead log
+        # into the file, and a query-only one may not.
+        self._readers.close()
+        self._writer.close()
+
+
+@dataclass(slots=True, kw_only=True)
+class _Job:
+    work: Work[Any]
+    durable: bool
+    done: Future[Any] = field(default_factory=Future)
+
+
+class _Writer:
+    """The one thread that changes the file."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self.jobs: SimpleQueue[_Job | None] = SimpleQueue()
+        self._connection = connection
+        self._thread = threading.Thread(
+            target=self._run, name="store-writer", daemon=True
+        )
+        self._thread.start()
+
+    def close(self) -> None:
+        """Do all that was asked before, then stop."""
+        self.jobs.put(None)
+        self._thread.join()
+        self._connection.close()
+
+    def _run(self) -> None:
+        stopping = False
+        while not stopping:
+            batch, stopping = self._next_batch()
+            for durable, jobs in groupby(batch, key=lambda job: job.durable):
+                self._commit(list(jobs), durable=durable)
+
+    def _next_batch(self) -> tuple[list[_Job], bool]:
+        """What is waiting, at least one job, and whether that was the last."""
+        batch: list[_Job] = []
+        job = self.jobs.get()
+        while job is not None:
+            if job.done.set_running_or_notify_cancel():
+                batch.append(job)
+            if len(batch) >= MAX_JOBS_PER_COMMIT:
+                return batch, False
+            try:
+                job = self.jobs.get_nowait()
+            except Empty:
+                return batch, False
+        return batch, True
+
+    def _commit(self, jobs: list[_Job], *, durable: bool) -> None:
+        try:
+            results = self._transact(jobs, durable=durable)
+        except Exception as error:  # noqa: BLE001 -- handed to whoever asked
+            if len(jobs) > 1:
+                # One job of the batch broke it. Alone, only that one fails.
+                for job in jobs:
+                    self._commit([job], durable=durable)
+                return
+            jobs[0].done.set_exception(_as_ours(error))
+            return
+        for job, result in zip(jobs, results, strict=True):
+            if isinstance(result, SandlotError):
+                job.done.set_exception(result)
+            else:
+                job.done.set_result(result)
+
+    def _transact(self, jobs: list[_Job], *, durable: bool) -> list[Any]:
+        connection = self._connection
+        # In WAL mode NORMAL leaves the fsync to the checkpoint, FULL does one now.
+        connection.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
+        connection.execute("BEGIN IMMEDIATE")
+        try:
+            results = [_result_or_refusal(job.work, connection) for job in jobs]
+            connection.execute("COMMIT")
+        except BaseException:
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")
+            raise
+        return results
+
+
+class _Readers:
+    """A few threads with a connection each, so that a long query blocks no write."""
+
+    def __init__(self, path: Path) -> None:
+        self.pool = ThreadPoolExecutor(READERS, thread_name_prefix="store-reader")
+        self._path = path
+        self._mine = threading.local()
+        self._all: list[sqlite3.Connection] = []
+
+    def run(self, work: Work[T]) -> T:
+        return _guarded(lambda: work(self._connection()))
+
+    def close(self) -> None:
+        self.pool.shutdown()
+        for connection in self._all:
+            connection.close()
+
+    def _connection(self) -> sqlite3.Connection:
+        connection: sqlite3.Connection | None = getattr(self._mine, "connection", None)
+        if connection is None:
+            connection = self._mine.connection = _connect(self._path)
+            connection.execute("PRAGMA query_only = ON")
+            self._all.append(connection)
+        return connection
+
+
+def _prepare(path: Path) -> sqlite3.Connection:
+    # Ours alone: logs and sealed secrets are in there. SQLite gives the mode of
+    # the database to its write-ahead log.
+    os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+    connection = _connect(path)
+    try:
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute(f"PRAGMA journal_size_limit = {MAX_WAL_BYTES}")
+        migrate(connection)
+    except BaseException:
+        with closing(connection):
+            raise
+    return connection
+
+
+def _connect(path: Path) -> sqlite3.Connection:
+    # Transactions are ours to begin; a thread that is not the maker closes.
+    return sqlite3.connect(
+        path, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False
+    )
+
+
+def _result_or_refusal(work: Work[Any], connection: sqlite3.Connection) -> Any:
+    try:
+        return work(connection)
+    except SandlotError as refusal:
+        return refusal
+
+
+def _guarded(work: Callable[[], T]) -> T:
+    try:
+        return work()
+    except (sqlite3.Error, OSError) as error:
+        raise _as_ours(error) from error
+
+
+def _as_ours(error: Exception) -> SandlotError:
+    if isinstance(error, SandlotError):
+        return error
+    # A path would tell a tenant how our disk is laid out.
+    what = error.strerror if isinstance(error, OSError) else error
+    ours = Internal(
+        f"The store failed ({type(error).__name__}: {what}). Look for a full disk "
+        "or a damaged database in the data directory."
+    )
+    ours.__cause__ = error
+    return ours

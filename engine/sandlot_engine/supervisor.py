@@ -1,0 +1,272 @@
+"""What `sandlot up` is: it starts the engine and the launcher, and waits.
+
+    supervisor ─┬─ engine     unprivileged; speaks to the network
+                └─ launcher   privileged, or root of a user namespace; builds jails
+
+It exists because a launcher that died has to be replaced by somebody who may start
+one, and the engine, having given up its privileges, may not. It reads nothing but
+exit statuses, so there is nothing to attack. When it dies, the kernel kills both;
+when the engine dies, it ends the launcher and itself.
+"""
+
+import contextlib
+import fcntl
+import os
+import pwd
+import selectors
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections import deque
+from collections.abc import Iterator
+from pathlib import Path
+
+from sandlot_engine.options import EngineConfig, UpOptions
+from sandlot_sandbox.launcher import runtimes
+from sandlot_sandbox.probe import EX_CONFIG
+
+_ENGINE_UID = 990_070
+"""Whom the engine becomes where there is no user `sandlot`: a number nobody has."""
+
+_USER_NAME = "sandlot"
+_MAX_RESTARTS = 5
+_RESTART_WINDOW_S = 30.0
+"""More launchers than that in this time, and something is wrong that a new one will
+not mend."""
+
+_LOCK_WAIT_S = 3.0
+"""A previous engine that was killed needs a moment to be gone."""
+
+_DRAIN_S = 60.0
+"""How long the engine may take to end after SIGTERM."""
+
+
+def default_data() -> Path:
+    """Where data is kept if nobody says: the system's place, or the user's."""
+    if os.geteuid() == 0:
+        return Path("/var/lib/sandlot")
+    base = os.environ.get("XDG_DATA_HOME") or str(Path.home() / ".local" / "share")
+    return Path(base) / "sandlot"
+
+
+def up(options: UpOptions) -> int:
+    """Run until SIGTERM, SIGINT, or the engine's end; the exit status."""
+    data = (options.data or default_data()).absolute()
+    try:
+        uid, gid = _engine_ids(options.user)
+        _make_data(data, uid, gid)
+        with _locked(data) as lock:
+            found, problems = runtimes.discover(
+                data / "runtimes", named=options.runtimes
+            )
+            if problems or not found:
+                return _refuse(
+                    "; ".join(problems) or "no CPython 3.9 or later was found"
+                )
+            return _Supervisor(options, data, found, uid, gid, lock).run()
+    except _Refused as refused:
+        return _refuse(str(refused))
+    except OSError as error:
+        return _refuse(f"{error}; is the folder {data} yours, and is there room?")
+
+
+class _Refused(Exception):
+    pass
+
+
+class _Supervisor:
+    def __init__(
+        self,
+        options: UpOptions,
+        data: Path,
+        found: list[runtimes.Runtime],
+        uid: int,
+        gid: int,
+        lock: int,
+    ) -> None:
+        self._options = options
+        self._data = data
+        self._runtimes = runtimes.to_json(found)
+        self._ids = (uid, gid)
+        self._lock = lock
+        self._restarts: deque[float] = deque(maxlen=_MAX_RESTARTS)
+        self._control, self._theirs = socket.socketpair(
+            socket.AF_UNIX, socket.SOCK_SEQPACKET
+        )
+
+    def run(self) -> int:
+        wake_read, wake_write = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+        signal.set_wakeup_fd(wake_write, warn_on_full_buffer=False)
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD):
+            signal.signal(number, lambda *_: None)
+        engine = self._start_engine()
+        launcher = self._start_launcher()
+        asked_to_stop_at = None
+        try:
+            with selectors.DefaultSelector() as selector:
+                selector.register(wake_read, selectors.EVENT_READ)
+                while engine.poll() is None:
+                    selector.select(timeout=1.0)
+                    if _signals(wake_read) & {
+                        signal.SIGTERM,
+                        signal.SIGINT,
+                        signal.SIGHUP,
+                    }:
+                        asked_to_stop_at = asked_to_stop_at or time.monotonic()
+                        engine.terminate()
+                    if asked_to_stop_at is not None:
+                        if time.monotonic() - asked_to_stop_at > _DRAIN_S:
+                            engine.kill()
+                    elif launcher.poll() is not None and engine.poll() is None:
+                        launcher = self._replace(launcher)
+        finally:
+            for process in (engine, launcher):
+                process.kill()
+            for process in (engine, launcher):
+                process.wait()
+        return engine.returncode if engine.returncode >= 0 else 1
+
+    def _replace(
+        self, launcher: "subprocess.Popen[bytes]"
+    ) -> "subprocess.Popen[bytes]":
+        now = time.monotonic()
+        is_hopeless = (
+            len(self._restarts) == _MAX_RESTARTS
+            and now - self._restarts[0] < _RESTART_WINDOW_S
+        )
+        if launcher.returncode == EX_CONFIG or is_hopeless:
+            # The engine has been told why, and ends by itself.
+            return launcher
+        self._restarts.append(now)
+        print(  # noqa: T201 - the operator's terminal
+            f"sandlot: the launcher ended with status {launcher.returncode};"
+            " starting another",
+            file=sys.stderr,
+        )
+        return self._start_launcher()
+
+    def _start_engine(self) -> "subprocess.Popen[bytes]":
+        options = self._options
+        config = EngineConfig(
+            data=str(self._data),
+            http=options.http,
+            grpc=options.grpc,
+            as_json=options.as_json,
+            tls_cert=str(options.tls_cert or ""),
+            tls_key=str(options.tls_key or ""),
+            allow_plaintext=options.allow_plaintext,
+            region=options.region,
+            uid=self._ids[0],
+            gid=self._ids[1],
+            supervisor_pid=os.getpid(),
+            control=self._theirs.fileno(),
+            runtimes=self._runtimes,
+        )
+        process = subprocess.Popen(  # noqa: S603 - ourselves
+            [sys.executable, "-m", "sandlot_engine.engine", config.to_json()],
+            # The lock goes along: the folder is taken as long as either lives.
+            pass_fds=(self._theirs.fileno(), self._lock),
+            start_new_session=True,
+        )
+        self._theirs.close()
+        return process
+
+    def _start_launcher(self) -> "subprocess.Popen[bytes]":
+        engines_end, launchers_end = socket.socketpair(
+            socket.AF_UNIX, socket.SOCK_SEQPACKET
+        )
+        with engines_end, launchers_end:
+            process = subprocess.Popen(  # noqa: S603 - ourselves
+                [
+                    *(sys.executable, "-m", "sandlot_sandbox.launcher"),
+                    *("--channel", str(launchers_end.fileno())),
+                    *("--parent", str(os.getpid())),
+                    *("--code", str(self._data / "code")),
+                    *("--runtimes", self._runtimes),
+                    *("--given-up", ",".join(sorted(self._options.given_up))),
+                ],
+                pass_fds=(launchers_end.fileno(),),
+                env={"PATH": os.environ.get("PATH", os.defpath), **_python_path()},
+            )
+            with contextlib.suppress(OSError):  # an engine that is gone needs none
+                socket.send_fds(self._control, [b"launcher"], [engines_end.fileno()])
+        return process
+
+
+def _python_path() -> dict[str, str]:
+    path = os.environ.get("PYTHONPATH")
+    return {"PYTHONPATH": path} if path else {}
+
+
+def _signals(wake: int) -> set[int]:
+    try:
+        return set(os.read(wake, 512))
+    except BlockingIOError:
+        return set()
+
+
+def _engine_ids(user: str | None) -> tuple[int, int]:
+    if os.geteuid() != 0:
+        if user is not None:
+            raise _Refused("--user can only be given by root")
+        return os.geteuid(), os.getegid()
+    try:
+        if user is None:
+            try:
+                entry = pwd.getpwnam(_USER_NAME)
+            except KeyError:
+                return _ENGINE_UID, _ENGINE_UID
+        else:
+            if user.isdigit():
+                return _not_root(int(user)), int(user)
+            entry = pwd.getpwnam(user)
+    except KeyError:
+        raise _Refused(
+            f"there is no user {user!r}; give --user a name or number"
+        ) from None
+    return _not_root(entry.pw_uid), entry.pw_gid
+
+
+def _not_root(uid: int) -> int:
+    if uid == 0:
+        raise _Refused("the engine does not run as root; give --user another")
+    return uid
+
+
+def _make_data(data: Path, uid: int, gid: int) -> None:
+    """The engine's own folders, and the guest's code, which is not its to change."""
+    for folder in (data, data / "code"):
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        if os.geteuid() == 0:
+            os.chown(folder, uid, gid)
+    # Jails look for packages and the guest's code by mounts, others not at all.
+    data.chmod(0o700)
+    (data / "runtimes").mkdir(exist_ok=True, mode=0o755)
+
+
+@contextlib.contextmanager
+def _locked(data: Path) -> Iterator[int]:
+    lock = os.open(data / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        deadline = time.monotonic() + _LOCK_WAIT_S
+        while True:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() > deadline:
+                    raise _Refused(
+                        f"another engine is running on {data}; stop it, or give --data"
+                        " another folder"
+                    ) from None
+                time.sleep(0.05)
+        yield lock
+    finally:
+        os.close(lock)
+
+
+def _refuse(message: str) -> int:
+    print(f"sandlot: {message}", file=sys.stderr)  # noqa: T201 - the operator's terminal
+    return EX_CONFIG

@@ -1,0 +1,237 @@
+"""What travels between the engine and the jail, and the one parser of what comes up.
+
+Three small languages, each with its own cap on every length:
+
+    engine → instance   event: lengths, JSON header (ours), payload (the caller's)
+    instance → engine   answer: a fixed header, an error type, a payload
+    zygote ↔ engine     notes: one datagram each, a fixed header and a text
+
+What comes up is written by an attacker. So it has no JSON, no nesting and no
+optional parts: a kind out of a closed set, lengths that are checked before
+anything is allocated, and bytes that nobody here looks into. Nothing is pickled.
+
+Standard library only, CPython 3.9 or later; the guest imports this too.
+"""
+
+from __future__ import annotations
+
+import json
+import socket
+import struct
+
+MAX_PAYLOAD = 6_291_556
+"""Bytes of an answer: AWS's 6 MB + 100."""
+
+MAX_EVENT = 6_291_456
+"""Bytes of an event: AWS's 6 MB."""
+
+MAX_EVENT_HEADER = 32_768
+"""Bytes of an event's JSON header; the client context alone may have 3583."""
+
+MAX_ERROR_TYPE = 256
+"""Bytes of an error's type name."""
+
+MAX_NOTE = 65_536
+"""Bytes of one datagram on a zygote's channel, either way."""
+
+MAX_NOTE_TEXT = 8_192
+"""Bytes of text in a note that comes up."""
+
+# Answers.
+READY = 1
+"""The instance is initialised. Comes once, first."""
+ANSWER = 2
+"""The handler returned; the payload is its answer."""
+ERROR = 3
+"""The handler failed; the payload is AWS's error object."""
+INIT_ERROR = 4
+"""The import failed; the payload is AWS's error object. The instance then exits."""
+_ANSWER_KINDS = frozenset((READY, ANSWER, ERROR, INIT_ERROR))
+
+# Notes that come up.
+ZYGOTE_READY = 1
+"""The zygote can fork."""
+ZYGOTE_UNSAFE = 2
+"""The import left behind what clones must not share; the text says what."""
+INSTANCE_EXITED = 3
+"""`status` is a wait status. The zygote's word: good for an error message only."""
+FORK_FAILED = 4
+"""No instance came of a fork; the text says why."""
+_NOTE_KINDS = frozenset((ZYGOTE_READY, ZYGOTE_UNSAFE, INSTANCE_EXITED, FORK_FAILED))
+
+# Notes that go down.
+CONFIGURE = b"C"
+FORK = b"F"
+
+_EVENT = struct.Struct("!II")  # header length, payload length
+_ANSWER = struct.Struct("!BxHIQ")  # kind, type length, payload length, peak memory kB
+_NOTE = struct.Struct("!BxxxIi")  # kind, instance, status
+_FORK = struct.Struct("!cxxxI")  # b"F", instance
+
+
+class Violation(Exception):
+    """What came up is not in the language. Whoever sent it has to die."""
+
+
+class Oversize(Violation):
+    """An answer that announces more than `MAX_PAYLOAD` bytes."""
+
+
+class Answer:
+    """One answer of an instance; all of it is the tenant's word."""
+
+    __slots__ = ("error_type", "kind", "payload", "peak_memory_kb")
+
+    def __init__(
+        self, kind: int, error_type: str, payload: bytes, peak_memory_kb: int
+    ) -> None:
+        self.kind = kind
+        self.error_type = error_type
+        self.payload = payload
+        self.peak_memory_kb = peak_memory_kb
+
+
+class AnswerReader:
+    """Bytes in, answers out, or `Violation`. Holds no more than one answer."""
+
+    def __init__(self) -> None:
+        self._buffer = bytearray()
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing of a next answer has come yet."""
+        return not self._buffer
+
+    def feed(self, data: bytes) -> None:
+        self._buffer += data
+
+    def take(self) -> Answer | None:
+        """The next answer, or None while it is not whole."""
+        buffer = self._buffer
+        if len(buffer) < _ANSWER.size:
+            return None
+        kind, type_length, payload_length, peak_memory_kb = _ANSWER.unpack_from(buffer)
+        if kind not in _ANSWER_KINDS:
+            raise Violation(f"an answer of unknown kind {kind}")
+        if type_length > MAX_ERROR_TYPE:
+            raise Violation(f"an error type of {type_length} bytes")
+        if payload_length > MAX_PAYLOAD:
+            raise Oversize(f"an answer of {payload_length} bytes")
+        end = _ANSWER.size + type_length + payload_length
+        if len(buffer) < end:
+            return None
+        split = _ANSWER.size + type_length
+        error_type = buffer[_ANSWER.size : split].decode("utf-8", "replace")
+        payload = bytes(buffer[split:end])
+        del buffer[:end]
+        return Answer(kind, error_type, payload, peak_memory_kb)
+
+
+def encode_answer(
+    kind: int, payload: bytes, *, error_type: str = "", peak_memory_kb: int = 0
+) -> bytes:
+    """An answer as the guest sends it."""
+    name = error_type.encode("utf-8", "replace")[:MAX_ERROR_TYPE]
+    return _ANSWER.pack(kind, len(name), len(payload), peak_memory_kb) + name + payload
+
+
+def encode_event(header: dict[str, object], payload: bytes) -> bytes:
+    """An event as the engine sends it. The header is ours, the payload the caller's."""
+    head = json.dumps(header, separators=(",", ":")).encode()
+    if len(head) > MAX_EVENT_HEADER or len(payload) > MAX_EVENT:
+        raise ValueError(f"an event of {len(head)} + {len(payload)} bytes")
+    return _EVENT.pack(len(head), len(payload)) + head + payload
+
+
+def read_event(channel: socket.socket) -> tuple[dict[str, object], bytes] | None:
+    """Wait for the next event; None when the engine has closed the channel."""
+    lengths = _read_exactly(channel, _EVENT.size)
+    if lengths is None:
+        return None
+    head_length, payload_length = _EVENT.unpack(lengths)
+    if head_length > MAX_EVENT_HEADER or payload_length > MAX_EVENT:
+        raise Violation(f"an event of {head_length} + {payload_length} bytes")
+    body = _read_exactly(channel, head_length + payload_length)
+    if body is None:
+        return None
+    header = json.loads(body[:head_length])
+    return header, bytes(body[head_length:])
+
+
+def _read_exactly(channel: socket.socket, size: int) -> bytes | None:
+    data = channel.recv(size)
+    if len(data) == size:
+        return data
+    parts = bytearray(data)
+    while data and len(parts) < size:
+        data = channel.recv(min(size - len(parts), 1 << 20))
+        parts += data
+    return bytes(parts) if len(parts) == size else None
+
+
+class Note:
+    """One note of a zygote; all of it is the tenant's word."""
+
+    __slots__ = ("instance", "kind", "status", "text")
+
+    def __init__(self, kind: int, instance: int, status: int, text: str) -> None:
+        self.kind = kind
+        self.instance = instance
+        self.status = status
+        self.text = text
+
+
+def decode_note(datagram: bytes) -> Note:
+    """Raises `Violation`."""
+    if not _NOTE.size <= len(datagram) <= _NOTE.size + MAX_NOTE_TEXT:
+        raise Violation(f"a note of {len(datagram)} bytes")
+    kind, instance, status = _NOTE.unpack_from(datagram)
+    if kind not in _NOTE_KINDS:
+        raise Violation(f"a note of unknown kind {kind}")
+    return Note(
+        kind, instance, status, datagram[_NOTE.size :].decode("utf-8", "replace")
+    )
+
+
+def encode_note(
+    kind: int, *, instance: int = 0, status: int = 0, text: str = ""
+) -> bytes:
+    """A note as the zygote sends it."""
+    body = text.encode("utf-8", "replace")[:MAX_NOTE_TEXT]
+    return _NOTE.pack(kind, instance, status) + body
+
+
+def encode_configure(settings: dict[str, object]) -> bytes:
+    """The first note that goes down: what to import, and with which environment."""
+    note = CONFIGURE + json.dumps(settings, separators=(",", ":")).encode()
+    if len(note) > MAX_NOTE:
+        raise ValueError(f"settings of {len(note)} bytes")
+    return note
+
+
+def decode_configure(note: bytes) -> dict[str, object]:
+    """The settings out of the first note."""
+    if not note.startswith(CONFIGURE):
+        raise Violation("the first note must be the settings")
+    settings: dict[str, object] = json.loads(note[1:])
+    return settings
+
+
+def encode_fork(instance: int) -> bytes:
+    """Asks the zygote to fork; the descriptors of `ForkDescriptors` go with it."""
+    return _FORK.pack(FORK, instance)
+
+
+def decode_fork(note: bytes) -> int:
+    """The instance's number."""
+    if len(note) != _FORK.size:
+        raise Violation(f"a fork note of {len(note)} bytes")
+    kind, instance = _FORK.unpack(note)
+    if kind != FORK:
+        raise Violation(f"a note of unknown kind {kind!r}")
+    return int(instance)
+
+
+FORK_DESCRIPTORS = 5
+"""What goes with a fork: the cell's pid, mount and network namespaces, the
+instance's channel, its log pipe."""

@@ -1,0 +1,144 @@
+"""The steps into the jail, in order; each takes something away.
+
+They run in a process that the launcher has just cloned into new namespaces, before
+any tenant byte is read. Everything below the new root is made from the fixed names
+in this file; what comes from the host comes as detached mounts that the launcher
+opened beforehand, so no path is looked up on the way in.
+
+The order is forced: /proc has to be mounted while the host's is still there, or
+the kernel takes it for an attempt to uncover a masked one; limits and capabilities
+go before the filter, because it forbids the calls that change them; the filter goes
+last.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from dataclasses import dataclass
+
+from sandlot_sandbox import linux
+from sandlot_sandbox.limits import Limits
+
+INNER_ID = 1000
+"""User and group of everything in a jail, as seen from inside."""
+
+_STAGE = "/tmp"  # noqa: S108 - any directory will do: it is only covered, never used
+_PROC_OPTIONS = "hidepid=2,subset=pid"
+_PROC_FLAGS = linux.MS_NOSUID | linux.MS_NODEV | linux.MS_NOEXEC
+
+_DIRECTORIES = (
+    *("dev", "etc", "etc/ssl", "etc/ssl/certs", "old", "opt", "proc", "tmp", "usr"),
+    *("var", "var/lang", "var/runtime", "var/task"),
+)
+DEVICES = ("null", "zero", "full", "random", "urandom")
+_LINKS = (
+    ("/proc/self/fd", "dev/fd"),
+    ("/proc/self/fd/0", "dev/stdin"),
+    ("/proc/self/fd/1", "dev/stdout"),
+    ("/proc/self/fd/2", "dev/stderr"),
+)
+
+KEPT_BY_ZYGOTE = frozenset((linux.CAP_SYS_ADMIN, linux.CAP_SYS_CHROOT))
+"""What entering a cell takes, held over the zygote's own user namespace only. The
+filter leaves no call that could use them for more, and instances drop them."""
+
+
+@dataclass(frozen=True)
+class Root:
+    """What a jail's root file system is made of."""
+
+    mounts: tuple[tuple[int, str], ...]
+    """Detached mounts and where they go, relative to the root."""
+
+    links: tuple[tuple[str, str], ...]
+    """Symbolic links of the host's that its libraries need: /lib → usr/lib."""
+
+    files: tuple[tuple[str, bytes], ...]
+    """Files below etc, by content."""
+
+    @property
+    def descriptors(self) -> tuple[int, ...]:
+        return tuple(fd for fd, _ in self.mounts)
+
+
+def become_inner_user() -> None:
+    """Takes away: whatever uid the launcher has."""
+    os.setresgid(INNER_ID, INNER_ID, INNER_ID)
+    os.setresuid(INNER_ID, INNER_ID, INNER_ID)
+
+
+def assemble_root(root: Root, limits: Limits) -> None:
+    """Takes away: the host's files. Proof: `tests/guests/read_host.py`."""
+    linux.mount("none", "/", None, linux.MS_REC | linux.MS_PRIVATE)
+    flags = linux.MS_NOSUID | linux.MS_NODEV
+    linux.mount("root", _STAGE, "tmpfs", flags, "size=2m,nr_inodes=512,mode=755")
+    os.chdir(_STAGE)
+    for name in _DIRECTORIES:
+        os.mkdir(name, 0o755)
+    for target, name in (*root.links, *_LINKS):
+        os.symlink(target, name)
+    for name, content in root.files:
+        _write(name, content)
+    for name in DEVICES:
+        _write(f"dev/{name}", b"")
+    for fd, name in root.mounts:
+        os.makedirs(os.path.dirname(name) or ".", exist_ok=True)
+        if not os.path.lexists(name):
+            os.mkdir(name, 0o755)
+        linux.move_mount(fd, name)
+        os.close(fd)
+    mount_tmp("tmp", limits)
+    mount_proc("proc")
+    linux.pivot_root(".", "old")
+    os.chdir("/")
+    linux.unmount_tree("/old")
+    os.rmdir("/old")
+    remount = linux.MS_REMOUNT | linux.MS_BIND | linux.MS_RDONLY
+    linux.mount("none", "/", None, remount | flags)
+
+
+def mount_tmp(target: str, limits: Limits) -> None:
+    """A private /tmp of limited size and number of files."""
+    linux.mount(
+        "tmp", target, "tmpfs", linux.MS_NOSUID | linux.MS_NODEV, limits.tmp_options
+    )
+
+
+def mount_proc(target: str) -> None:
+    """Only the processes of the pid namespace we are in, and nothing of the machine."""
+    linux.mount("proc", target, "proc", _PROC_FLAGS, _PROC_OPTIONS)
+
+
+def name_the_host() -> None:
+    """Takes away: the machine's name."""
+    socket.sethostname("sandlot")
+
+
+def seal_zygote(limits: Limits, last_capability: int, seccomp: bytes | None) -> None:
+    """Takes away: limits, capabilities, privileges to be gained, system calls.
+
+    Proof: `tests/isolation/test_posture.py` for each line.
+    """
+    limits.apply()
+    linux.drop_bounding_set(last_capability, keep=KEPT_BY_ZYGOTE)
+    linux.set_capabilities(KEPT_BY_ZYGOTE, through_exec=True)
+    linux.set_no_new_privileges()
+    if seccomp is not None:
+        linux.load_filter(seccomp)
+
+
+def seal_reaper(last_capability: int, seccomp: bytes | None) -> None:
+    """For processes of ours inside the jail that only wait."""
+    linux.drop_bounding_set(last_capability)
+    linux.set_capabilities(frozenset(), through_exec=False)
+    linux.set_no_new_privileges()
+    linux.set_dumpable(dumpable=False)
+    if seccomp is not None:
+        linux.load_filter(seccomp)
+
+
+def _write(name: str, content: bytes) -> None:
+    fd = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
+    with os.fdopen(fd, "wb") as file:
+        file.write(content)

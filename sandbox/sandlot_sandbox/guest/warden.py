@@ -1,0 +1,221 @@
+"""Pid 1 of a jail: ours, not the tenant's. Makes the zygote, then cells, and reaps.
+
+It is cloned by the launcher into the jail's namespaces and never runs a tenant's
+byte. From inside its own pid namespace nothing can kill it; when it goes, the
+kernel takes the whole jail with it. It goes when its zygote does, and when the
+launcher's end of the link is closed.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import socket
+import struct
+from dataclasses import dataclass
+
+from sandlot_sandbox import linux
+from sandlot_sandbox.guest import cell, enter
+from sandlot_sandbox.limits import Limits
+
+GO = b"go"
+"""The launcher has written our id maps."""
+_READY = b"ready"
+
+_MAKE_CELL = struct.Struct("!cxxxQ")
+_CELL = struct.Struct("!cxxxQ")
+MADE, FAILED, DIED = b"M", b"F", b"D"
+_MAX_LINK_MESSAGE = 512
+CELL_DESCRIPTORS = 4
+"""A pidfd of the cell's first process, then its pid, mount and network namespaces."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """All that a jail is made from; copied into the warden by the clone."""
+
+    root: enter.Root
+    limits: Limits
+    last_capability: int
+    zygote_filter: bytes | None
+    reaper_filter: bytes | None
+    has_network: bool
+    """False only where the operator gave that layer up."""
+
+    argv: tuple[str, ...]
+    environment: dict[str, str]
+    channel: int
+    """The zygote's socket to the engine."""
+
+    log: int
+    """Where its stdout and stderr go until it has instances."""
+
+
+def encode_make_cell(number: int) -> bytes:
+    """Asks the warden for a cell."""
+    return _MAKE_CELL.pack(b"C", number)
+
+
+def decode_cell(message: bytes) -> tuple[bytes, int, str]:
+    """`MADE`, `FAILED` or `DIED`, the cell's number, and what there is to say.
+
+    Of any other kind are a warden's last words.
+    """
+    if len(message) < _CELL.size:
+        return b"", 0, message.decode("utf-8", "replace")
+    kind, number = _CELL.unpack_from(message)
+    return kind, number, message[_CELL.size :].decode("utf-8", "replace")
+
+
+def run(plan: Plan, link: socket.socket) -> None:
+    """The warden's whole life. Never returns."""
+    status = 1
+    try:
+        status = _live(plan, link)
+    except BaseException as error:  # noqa: BLE001 - it is reported, then we die of it
+        text = f"{type(error).__name__}: {error}"
+        link.setblocking(False)
+        link.send(text.encode("utf-8", "replace")[:_MAX_LINK_MESSAGE])
+    finally:
+        os._exit(status)
+
+
+def _live(plan: Plan, link: socket.socket) -> int:
+    _let_go_of_the_launchers(plan, link)
+    if link.recv(_MAX_LINK_MESSAGE) != GO:
+        return 1
+    enter.become_inner_user()
+    # After our credentials changed, which makes the kernel forget both.
+    linux.set_dumpable(dumpable=False)
+    linux.set_death_signal(signal.SIGKILL)
+    enter.name_the_host()
+    enter.assemble_root(plan.root, plan.limits)
+    if plan.has_network:
+        linux.raise_loopback()
+    wake_read, wake_write = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+    signal.set_wakeup_fd(wake_write, warn_on_full_buffer=False)
+    signal.signal(signal.SIGCHLD, lambda *_: None)
+    zygote = _start_zygote(plan)
+    os.close(plan.channel)
+    os.close(plan.log)
+    link.send(_READY)
+    return _Warden(plan, link, zygote).serve(wake_read)
+
+
+def _let_go_of_the_launchers(plan: Plan, link: socket.socket) -> None:
+    """Takes away: the launcher's descriptors, which the clone copied. The engine's
+    channel is among them, and links to other jails."""
+    kept = sorted({link.fileno(), plan.channel, plan.log, *plan.root.descriptors})
+    first = 3
+    for fd in kept:
+        linux.close_range(first, fd - 1)
+        first = max(first, fd + 1)
+    linux.close_from(first)
+
+
+def is_ready(message: bytes) -> bool:
+    """Whether the warden's first message says that all is well; else it says why."""
+    return message == _READY
+
+
+def _start_zygote(plan: Plan) -> int:
+    _use_up_pid_2()
+    pid = os.fork()
+    if pid:
+        return pid
+    try:
+        os.setsid()
+        null = os.open("/dev/null", os.O_RDONLY)
+        # Above the target numbers first, so that no dup2 overwrites a source.
+        channel, log = os.dup(plan.channel), os.dup(plan.log)
+        for source, target in ((null, 0), (log, 1), (log, 2), (channel, 3)):
+            os.dup2(source, target, inheritable=True)
+        linux.close_from(4)
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        signal.set_wakeup_fd(-1)
+        os.chdir("/var/task")
+        enter.seal_zygote(plan.limits, plan.last_capability, plan.zygote_filter)
+        os.execve(  # noqa: S606 - an interpreter of the launcher's choosing
+            plan.argv[0], plan.argv, plan.environment
+        )
+    except BaseException as error:  # noqa: BLE001 - the log is all there is to tell
+        os.write(2, f"sandlot: the zygote could not start: {error}\n".encode())
+    finally:
+        os._exit(127)
+
+
+def _use_up_pid_2() -> None:
+    """Every instance is process 2 of its cell. OpenSSL and others know a fork by its
+    new pid alone, so the zygote must not be process 2 of its own namespace."""
+    pid = os.fork()
+    if pid == 0:
+        os._exit(0)
+    os.waitpid(pid, 0)
+
+
+class _Warden:
+    def __init__(self, plan: Plan, link: socket.socket, zygote: int) -> None:
+        self._plan = plan
+        self._link = link
+        self._zygote = zygote
+        self._cells: dict[int, int] = {}
+
+    def serve(self, wake: int) -> int:
+        """Until the zygote or the launcher is gone; the zygote's exit status."""
+        poll = select.poll()
+        poll.register(self._link, select.POLLIN)
+        poll.register(wake, select.POLLIN)
+        while True:
+            for fd, _ in poll.poll():
+                if fd == wake:
+                    os.read(wake, 512)
+                    if (status := self._reap()) is not None:
+                        return status
+                elif not self._obey():
+                    return 0
+
+    def _obey(self) -> bool:
+        message = self._link.recv(_MAX_LINK_MESSAGE)
+        if not message:
+            return False
+        _, number = _MAKE_CELL.unpack(message)
+        try:
+            pid, descriptors = cell.make(
+                self._plan.limits,
+                self._plan.last_capability,
+                self._plan.reaper_filter,
+                has_network=self._plan.has_network,
+            )
+        except TimeoutError:
+            # Somebody stops what we make: with him we go, too.
+            raise
+        except OSError as error:
+            self._link.send(_CELL.pack(FAILED, number) + str(error).encode()[:256])
+            return True
+        self._cells[pid] = number
+        try:
+            socket.send_fds(self._link, [_CELL.pack(MADE, number)], descriptors)
+        finally:
+            for fd in descriptors:
+                os.close(fd)
+        return True
+
+    def _reap(self) -> int | None:
+        while True:
+            try:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                return 1
+            if not pid:
+                return None
+            if pid == self._zygote:
+                return _as_exit(status)
+            number = self._cells.pop(pid, None)
+            if number is not None:
+                self._link.send(_CELL.pack(DIED, number))
+
+
+def _as_exit(status: int) -> int:
+    code = os.waitstatus_to_exitcode(status)
+    return code if code >= 0 else 128 - code

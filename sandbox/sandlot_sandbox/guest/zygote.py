@@ -1,0 +1,201 @@
+"""The fork-server of one function version: imports the handler, then forks instances.
+
+It was exec'd inside a finished jail, and from its import on it is as hostile as the
+tenant likes. It has one channel, to the engine, on descriptor 3: the settings come
+first, then one fork after another; up go short notes. What its word is worth is
+the engine's business (`frames.py`).
+
+Single-threaded until the import, and, where the import leaves a thread behind,
+never forked from: see `fork_safety.py`.
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+import select
+import signal
+import socket
+import sys
+import time
+from collections.abc import Iterator
+from typing import Any
+
+from sandlot_sandbox import frames, linux
+from sandlot_sandbox.guest import (
+    failures,
+    fork_safety,
+    handler,
+    hooks,
+    instance,
+    logging_setup,
+    uniqueness,
+)
+
+_CHANNEL = 3
+_TASK = "/var/task"
+_WARDEN = 1
+
+
+def main(instance_filter: str) -> None:
+    """`instance_filter` is the instances' seccomp program in hex, or `-` for none."""
+    channel = socket.socket(fileno=_CHANNEL)
+    settings = frames.decode_configure(channel.recv(frames.MAX_NOTE))
+    _take_environment(settings)
+    _set_paths()
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(line_buffering=True, errors="backslashreplace")  # type: ignore[union-attr]
+    logging_setup.install()
+    zygote = _Zygote(channel, settings, instance_filter)
+    if settings["import_in_zygote"]:
+        zygote.import_handler()
+    else:
+        channel.send(frames.encode_note(frames.ZYGOTE_READY))
+    zygote.serve()
+
+
+def _take_environment(settings: dict[str, Any]) -> None:
+    os.environ.clear()
+    os.environ.update(settings["environment"])
+    time.tzset()
+
+
+def _set_paths() -> None:
+    version = f"python{sys.version_info[0]}.{sys.version_info[1]}"
+    extra = os.environ.get("PYTHONPATH", "").split(os.pathsep)
+    sys.path[:0] = [
+        _TASK,
+        *(path for path in extra if path and path != "/var/runtime"),
+        f"/opt/python/lib/{version}/site-packages",
+        "/opt/python",
+    ]
+    sys.path.append("/var/runtime/lib")
+    sys.argv = [""]
+
+
+def _left_behind() -> Iterator[str]:
+    """What an instance would not find again, because it has its own /tmp and /proc."""
+    if names := sorted(os.listdir("/tmp")):  # noqa: S108 - the jail's own
+        yield (
+            f"the import wrote to /tmp ({names[0]!r}): every instance has a /tmp of its"
+            " own, so write inside the handler"
+        )
+    known = {_WARDEN, os.getpid()}
+    if {int(name) for name in os.listdir("/proc") if name.isdigit()} - known:
+        yield "the import left a process running: start it inside the handler"
+
+
+class _Zygote:
+    def __init__(
+        self, channel: socket.socket, settings: dict[str, Any], instance_filter: str
+    ) -> None:
+        self._channel = channel
+        self._settings = settings
+        self._filter = (
+            None if instance_filter == "-" else bytes.fromhex(instance_filter)
+        )
+        self._function: Any = None
+        self._instances: dict[int, int] = {}
+        self._wake_read, self._wake_write = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+
+    def import_handler(self) -> None:
+        """Import, look at what it left behind, and say whether it may be cloned."""
+        before = fork_safety.take_snapshot()
+        try:
+            loaded = handler.load_handler(self._settings["handler"])
+        except BaseException as error:  # noqa: BLE001 - sys.exit() at import, say
+            loaded = failures.failure_of(error)
+        if isinstance(loaded, failures.Failure):
+            # Instances will fail in the same way, each in its own log.
+            self._say_unsafe(
+                [f"the import failed: {loaded.error_type}: {loaded.message}"]
+            )
+            return
+        # First, because this is where a function closes what may not be cloned.
+        failure = hooks.run_before_snapshot()
+        if failure is not None:
+            self._say_unsafe([f"a before-snapshot hook failed: {failure.message}"])
+            return
+        reasons = [*fork_safety.inspect_process(before), *_left_behind()]
+        found = uniqueness.collect(fork_safety.files_to_reopen(before))
+        if not reasons and not found.is_complete:
+            reasons = ["the import made too many objects to look for random generators"]
+        if reasons:
+            self._say_unsafe(reasons)
+            return
+        self._function = loaded
+        gc.collect()
+        gc.freeze()
+        self._channel.send(frames.encode_note(frames.ZYGOTE_READY))
+
+    def _say_unsafe(self, reasons: list[str]) -> None:
+        text = "\n".join(reasons)
+        self._channel.send(frames.encode_note(frames.ZYGOTE_UNSAFE, text=text))
+
+    def serve(self) -> None:
+        """Fork on demand until the engine closes the channel."""
+        signal.set_wakeup_fd(self._wake_write, warn_on_full_buffer=False)
+        signal.signal(signal.SIGCHLD, lambda *_: None)
+        poll = select.poll()
+        poll.register(self._channel, select.POLLIN)
+        poll.register(self._wake_read, select.POLLIN)
+        while True:
+            for fd, _ in poll.poll():
+                if fd == self._wake_read:
+                    os.read(fd, 512)
+                    self._reap()
+                elif not self._fork_next():
+                    return
+
+    def _fork_next(self) -> bool:
+        note, descriptors, _, _ = socket.recv_fds(
+            self._channel, frames.MAX_NOTE, frames.FORK_DESCRIPTORS
+        )
+        if not note:
+            return False
+        number = frames.decode_fork(note)
+        try:
+            self._fork(number, descriptors)
+        except OSError as error:
+            self._channel.send(
+                frames.encode_note(frames.FORK_FAILED, instance=number, text=str(error))
+            )
+        finally:
+            for fd in descriptors:
+                os.close(fd)
+        return True
+
+    def _fork(self, number: int, descriptors: list[int]) -> None:
+        pid_namespace, mounts, network, channel, log = descriptors
+        # What is in a buffer now would be written by every clone.
+        sys.stdout.flush()
+        sys.stderr.flush()
+        linux.setns(pid_namespace, linux.CLONE_NEWPID)
+        pid = os.fork()
+        if pid:
+            self._instances[pid] = number
+            return
+        signal.set_wakeup_fd(-1)
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        instance.enter_cell(
+            instance.Cell(pid_namespace, mounts, network, channel, log),
+            ours=(self._wake_read, self._wake_write),
+            seccomp=self._filter,
+        )
+        instance.run(self._function, self._settings)
+
+    def _reap(self) -> None:
+        while True:
+            try:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                return
+            if not pid:
+                return
+            number = self._instances.pop(pid, None)
+            if number is not None:
+                self._channel.send(
+                    frames.encode_note(
+                        frames.INSTANCE_EXITED, instance=number, status=status
+                    )
+                )

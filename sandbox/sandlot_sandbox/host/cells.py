@@ -1,0 +1,109 @@
+"""Cells of one zygote that wait for an instance, made ahead of time."""
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable
+
+from sandlot_sandbox.errors import SandboxError, ZygoteLost
+from sandlot_sandbox.host.launcher import Cell
+
+AHEAD = 4
+"""Cells that are kept ready while nobody asks for one."""
+
+
+class Cells:
+    """Gives out cells, first come, first served, and has others made meanwhile."""
+
+    def __init__(self, make: Callable[[], Awaitable[Cell]]) -> None:
+        self._make = make
+        self._ready: deque[Cell] = deque()
+        self._wanted: deque[asyncio.Future[Cell]] = deque()
+        self._on_the_way = 0
+        self._makers: set[asyncio.Task[None]] = set()
+        self._closed_because: str | None = None
+
+    def __repr__(self) -> str:
+        return (
+            f"<Cells {len(self._ready)} ready, {self._on_the_way} on the way,"
+            f" {len(self._wanted)} wanted>"
+        )
+
+    @property
+    def ready(self) -> int:
+        return len(self._ready)
+
+    def prepare(self, count: int = AHEAD) -> None:
+        """Have this many ready, sooner or later, beside those that are waited for."""
+        missing = count + len(self._wanted) - len(self._ready) - self._on_the_way
+        for _ in range(max(0, missing)):
+            self._start_making()
+
+    async def take(self) -> Cell:
+        """A cell; the caller owns it. Raises `ZygoteLost` or `StartFailed`."""
+        if self._closed_because is not None:
+            raise ZygoteLost(self._closed_because)
+        if self._ready:
+            cell = self._ready.popleft()
+            self.prepare()
+            return cell
+        future: asyncio.Future[Cell] = asyncio.get_running_loop().create_future()
+        self._wanted.append(future)
+        self.prepare(count=0)
+        try:
+            cell = await future
+        except asyncio.CancelledError:
+            if future in self._wanted:
+                self._wanted.remove(future)
+            elif not future.cancelled() and future.exception() is None:
+                self._give(future.result())
+            raise
+        # Who had to wait, as the first does after a zygote was replaced, should be
+        # the last who has to.
+        self.prepare()
+        return cell
+
+    def put_back(self, cell: Cell) -> None:
+        """One that was taken and not used."""
+        self._give(cell)
+
+    def close(self, because: str) -> None:
+        """The zygote is gone, and all its cells with it."""
+        self._closed_because = because
+        while self._ready:
+            self._ready.popleft().close()
+        while (wanted := self._next_wanted()) is not None:
+            wanted.set_exception(ZygoteLost(because))
+
+    def _start_making(self) -> None:
+        self._on_the_way += 1
+        task = asyncio.get_running_loop().create_task(self._bring())
+        self._makers.add(task)
+        task.add_done_callback(self._makers.discard)
+
+    async def _bring(self) -> None:
+        try:
+            cell = await self._make()
+        except SandboxError as error:
+            self._on_the_way -= 1
+            if (wanted := self._next_wanted()) is not None:
+                wanted.set_exception(error)
+            return
+        # Before the cell is given away, or a newcomer would count on it as well.
+        self._on_the_way -= 1
+        self._give(cell)
+
+    def _give(self, cell: Cell) -> None:
+        if self._closed_because is not None:
+            cell.close()
+        elif (wanted := self._next_wanted()) is not None:
+            wanted.set_result(cell)
+        else:
+            self._ready.append(cell)
+
+    def _next_wanted(self) -> asyncio.Future[Cell] | None:
+        while self._wanted:
+            future = self._wanted.popleft()
+            # Cancelled a moment ago, and its task has not run since.
+            if not future.done():
+                return future
+        return None

@@ -1,0 +1,347 @@
+"""The engine's hold on one instance: an event in, an answer out, and its death.
+
+    STARTING → IDLE ⇄ BUSY → STOPPING → DEAD
+
+The event goes straight into the instance's socket, for a new instance before it has
+even been forked. What comes back is parsed by `frames.AnswerReader`; whatever is not
+exactly what was asked for kills the instance.
+"""
+
+import asyncio
+import contextlib
+import os
+import signal
+import socket
+import time
+from collections.abc import Awaitable, Callable
+from enum import Enum
+
+from sandlot_sandbox import frames
+from sandlot_sandbox.errors import LauncherLost, StartFailed
+from sandlot_sandbox.host.log_pipe import LogPipe
+from sandlot_sandbox.outcome import Ended, Ending
+
+INIT_S = 10.0
+"""AWS Lambda's limit on the init phase."""
+
+FORK_S = 5.0
+"""How long a zygote may leave a fork note unread before it is taken for hostile."""
+
+_EXIT_NOTE_S = 0.25
+"""How long we wait for the zygote to say how an instance ended."""
+
+_KILL_S = 10.0
+"""How long a kill may take before it is our failure."""
+
+_READ = 1 << 18
+
+
+class State(Enum):
+    """See the module's drawing."""
+
+    STARTING = "starting"
+    IDLE = "idle"
+    BUSY = "busy"
+    STOPPING = "stopping"
+    DEAD = "dead"
+
+
+class Instance:
+    """One instance. `on_death` is called once, when it can serve no more."""
+
+    def __init__(
+        self,
+        channel: socket.socket,
+        log: int,
+        *,
+        kill: Callable[[], Awaitable[None]],
+        on_death: Callable[["Instance"], None],
+    ) -> None:
+        channel.setblocking(False)
+        self.state = State.STARTING
+        self.idle_since = 0.0
+        """`time.monotonic` of the last answer."""
+
+        self._channel = channel
+        self._loop = asyncio.get_running_loop()
+        self._log = LogPipe(log)
+        self._reader = frames.AnswerReader()
+        self._kill_cell = kill
+        self._on_death = on_death
+        self._born = time.monotonic()
+        self._init_is_told = False
+        self._ready_at: float | None = None
+        self._event_at = 0.0
+        self._timeout_s = 0.0
+        self._init_counts = False
+        self._timer: asyncio.TimerHandle | None = None
+        self._ending: asyncio.Future[Ending] | None = None
+        self._unsent = memoryview(b"")
+        self._exit_status: int | None = None
+        self._peak_memory_kb = 0
+        self._loop.add_reader(channel, self._read)
+
+    def __repr__(self) -> str:
+        return f"<Instance {self.state.value}>"
+
+    @property
+    def was_never_heard(self) -> bool:
+        """Whether it had time enough to say something, and never did."""
+        age = time.monotonic() - self._born
+        return self._ready_at is None and age > FORK_S
+
+    @property
+    def is_usable(self) -> bool:
+        return self.state is State.IDLE
+
+    async def invoke(
+        self,
+        header: dict[str, object],
+        payload: bytes,
+        *,
+        timeout_s: float,
+        init_counts: bool = False,
+    ) -> Ending:
+        """Send an event and wait for what comes of it; always ends.
+
+        `timeout_s` counts from the event's arrival at an initialised instance. A
+        new instance has `INIT_S` for its init before that, unless `init_counts`: then
+        `timeout_s` is for both. Unless the ending is reusable, the instance is
+        stopping or dead afterwards; so it is when this is cancelled. Raises
+        `StartFailed` and `LauncherLost`, our own failures.
+        """
+        assert self.state in (State.STARTING, State.IDLE)  # noqa: S101
+        if self.state is State.IDLE:
+            self.state = State.BUSY
+        self._ending = self._loop.create_future()
+        self._timeout_s = timeout_s
+        self._event_at = time.monotonic()
+        self._init_counts = init_counts
+        is_new = self.state is State.STARTING
+        self._arm(INIT_S if is_new and not init_counts else timeout_s)
+        self._send(frames.encode_event(header, payload))
+        try:
+            return await self._ending
+        except asyncio.CancelledError:
+            self.stop()
+            raise
+        finally:
+            self._disarm()
+            self._ending = None
+
+    async def destroy(self) -> None:
+        """Kill it, with everything it started; return when all of it is dead."""
+        if self.state is not State.DEAD:
+            self.state = State.STOPPING
+            async with asyncio.timeout(_KILL_S):
+                await self._kill_cell()
+            self._bury()
+
+    def note_exit(self, status: int) -> None:
+        """The zygote says that it ended with this wait status."""
+        self._exit_status = status
+        # What it sent before it went still counts.
+        self._read()
+        if self._ending is not None:
+            self._finish_gone()
+        self.stop()
+
+    def note_start_failed(self, text: str) -> None:
+        """The zygote says that there is no instance."""
+        if self._ready_at is not None:
+            # A lie: it ran. "Surely not started" is free, and is sent again.
+            self.note_exit(signal.SIGKILL)
+            return
+        if self._ending is not None and not self._ending.done():
+            self._ending.set_exception(StartFailed(text))
+        self.stop()
+
+    def note_zygote_lost(self, *, with_launcher: bool) -> None:
+        """The jail is dead, and we with it."""
+        if self.state is not State.DEAD:
+            self._read()
+            if with_launcher and self._ending is not None and not self._ending.done():
+                self._ending.set_exception(LauncherLost("the launcher is gone"))
+            if self._exit_status is None:
+                self._exit_status = signal.SIGKILL
+            self._finish_gone()
+            self._bury()
+
+    # Sending.
+
+    def _send(self, frame: bytes) -> None:
+        self._unsent = memoryview(frame)
+        self._write()
+
+    def _write(self) -> None:
+        try:
+            while self._unsent:
+                self._unsent = self._unsent[self._channel.send(self._unsent) :]
+        except BlockingIOError:
+            self._loop.add_writer(self._channel, self._write)
+            return
+        except OSError:
+            # It is dying; the reader tells how.
+            self._unsent = memoryview(b"")
+        self._loop.remove_writer(self._channel)
+
+    # Receiving.
+
+    def _read(self) -> None:
+        if self.state is State.DEAD:
+            return
+        try:
+            data = self._channel.recv(_READ)
+        except BlockingIOError:
+            return
+        except OSError:
+            data = b""
+        if not data:
+            self._loop.remove_reader(self._channel)
+            self._gone()
+            return
+        self._reader.feed(data)
+        try:
+            while (answer := self._reader.take()) is not None:
+                self._hear(answer)
+            if self.state is State.IDLE and not self._reader.is_empty:
+                raise frames.Violation("part of an answer that nobody asked for")
+        except frames.Violation as violation:
+            oversize = isinstance(violation, frames.Oversize)
+            self._finish(Ended.TOO_LARGE if oversize else Ended.VIOLATION)
+            self.stop()
+
+    def _hear(self, answer: frames.Answer) -> None:
+        self._peak_memory_kb = max(self._peak_memory_kb, answer.peak_memory_kb)
+        starting = self.state is State.STARTING and self._ready_at is None
+        if starting and answer.kind == frames.READY:
+            self._became_ready()
+        elif starting and answer.kind == frames.INIT_ERROR:
+            self._finish(Ended.INIT_FAILED, answer.payload, answer.error_type)
+            self.stop()
+        elif self.state is State.BUSY and answer.kind in (frames.ANSWER, frames.ERROR):
+            self._answered(answer)
+        else:
+            raise frames.Violation(
+                f"an answer of kind {answer.kind} while {self.state.value}"
+            )
+
+    def _became_ready(self) -> None:
+        self._ready_at = self._event_at = time.monotonic()
+        if self._ending is None:
+            self._become_idle()
+        else:
+            self.state = State.BUSY
+            if not self._init_counts:
+                self._arm(self._timeout_s)
+
+    def _answered(self, answer: frames.Answer) -> None:
+        if not self._reader.is_empty or self._unsent:
+            raise frames.Violation("more than one answer, or one before the event")
+        ended = Ended.ANSWERED if answer.kind == frames.ANSWER else Ended.FAILED
+        self._become_idle()
+        self._finish(ended, answer.payload, answer.error_type)
+
+    def _become_idle(self) -> None:
+        self.state = State.IDLE
+        self.idle_since = time.monotonic()
+
+    # Ending.
+
+    def _finish(
+        self,
+        ended: Ended,
+        payload: bytes = b"",
+        error_type: str = "",
+        *,
+        exit_code: int | None = None,
+        killed_by: int | None = None,
+    ) -> None:
+        """Resolve the invocation, if there is one: the first ending counts."""
+        if self._ending is None or self._ending.done():
+            return
+        now = time.monotonic()
+        init_s = None
+        if not self._init_is_told:
+            self._init_is_told = True
+            init_s = (self._ready_at or now) - self._born
+        printed, dropped = self._log.take()
+        self._ending.set_result(
+            Ending(
+                ended=ended,
+                payload=payload,
+                error_type=error_type,
+                exit_code=exit_code,
+                signal=killed_by,
+                init_s=init_s,
+                duration_s=now - self._event_at if self._ready_at else 0.0,
+                peak_memory_kb=self._peak_memory_kb,
+                printed=printed,
+                dropped=dropped,
+            )
+        )
+
+    def _timed_out(self) -> None:
+        is_init = self._ready_at is None and not self._init_counts
+        self._finish(Ended.INIT_TIMED_OUT if is_init else Ended.TIMED_OUT)
+        self.stop()
+
+    def _gone(self) -> None:
+        """It closed its channel, or was reaped: tell how, as soon as that is known."""
+        if self.state in (State.STOPPING, State.DEAD):
+            return
+        self.state = State.STOPPING
+        self._disarm()
+        self._timer = self._loop.call_later(_EXIT_NOTE_S, self._gone_untold)
+
+    def _gone_untold(self) -> None:
+        self._finish_gone()
+        self.stop()
+
+    def _finish_gone(self) -> None:
+        status = self._exit_status if self._exit_status is not None else signal.SIGKILL
+        if os.WIFSIGNALED(status):
+            self._finish(Ended.SIGNALED, killed_by=os.WTERMSIG(status))
+        else:
+            self._finish(Ended.EXITED, exit_code=os.WEXITSTATUS(status))
+
+    def stop(self) -> None:
+        """Kill it in the background; `on_death` tells when there is nothing left."""
+        if self.state is not State.DEAD:
+            self.state = State.STOPPING
+            _keep(self._loop.create_task(self._destroy_quietly()))
+
+    async def _destroy_quietly(self) -> None:
+        # A launcher that does not kill is a launcher that is lost, and its loss
+        # buries every instance; there is nobody here to tell.
+        with contextlib.suppress(TimeoutError):
+            await self.destroy()
+
+    def _bury(self) -> None:
+        if self.state is State.DEAD:
+            return
+        self.state = State.DEAD
+        self._disarm()
+        self._loop.remove_reader(self._channel)
+        self._loop.remove_writer(self._channel)
+        self._channel.close()
+        self._log.close()
+        self._on_death(self)
+
+    def _arm(self, delay_s: float) -> None:
+        self._disarm()
+        self._timer = self._loop.call_later(delay_s, self._timed_out)
+
+    def _disarm(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+
+_stopping: set[asyncio.Task[None]] = set()
+"""Tasks need an owner that outlives the instance they bury."""
+
+
+def _keep(task: asyncio.Task[None]) -> None:
+    _stopping.add(task)
+    task.add_done_callback(_stopping.discard)

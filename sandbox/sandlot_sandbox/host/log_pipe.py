@@ -1,0 +1,114 @@
+"""Reads what a tenant prints: for ever, at a bounded rate, keeping a bounded part."""
+
+import asyncio
+import os
+import time
+from collections.abc import Callable
+
+MAX_KEPT = 262_144
+"""Bytes kept of one invocation's output; the rest is read and counted."""
+
+MAX_LINES = 4_096
+"""Lines kept of one invocation's output."""
+
+_CHUNK = 65_536
+_BUDGET = 4 << 20
+"""Bytes read in one period; a tenant that prints more waits for us, not others."""
+_PERIOD_S = 0.25
+
+Line = tuple[float, bytes]
+"""Wall-clock seconds at which we read it, and the text without its line end."""
+
+
+class LogPipe:
+    """The reading end of an instance's stdout and stderr. Owns the descriptor."""
+
+    def __init__(self, fd: int, *, on_chunk: Callable[[], None] | None = None) -> None:
+        os.set_blocking(fd, False)
+        self._fd = fd
+        self._on_chunk = on_chunk
+        self._chunks: list[tuple[float, bytearray]] = []
+        self._kept = 0
+        self._dropped = 0
+        self._spent = 0
+        self._pause: asyncio.TimerHandle | None = None
+        self._is_open = True
+        self._loop = asyncio.get_running_loop()
+        self._loop.add_reader(fd, self._read)
+
+    def take(self) -> tuple[tuple[Line, ...], int]:
+        """All that was printed up to now, as lines, and how many bytes were dropped."""
+        if self._is_open and self._pause is None:
+            self._read()
+        chunks, dropped = self._chunks, self._dropped
+        self._chunks, self._kept, self._dropped = [], 0, 0
+        lines = _split(chunks)
+        if len(lines) > MAX_LINES:
+            dropped += sum(len(text) + 1 for _, text in lines[MAX_LINES:])
+            del lines[MAX_LINES:]
+        return tuple(lines), dropped
+
+    def close(self) -> None:
+        if self._is_open:
+            self._is_open = False
+            self._loop.remove_reader(self._fd)
+            if self._pause is not None:
+                self._pause.cancel()
+            os.close(self._fd)
+
+    def _read(self) -> None:
+        try:
+            data = os.read(self._fd, _CHUNK)
+        except BlockingIOError:
+            return
+        if not data:
+            self.close()
+            return
+        room = max(0, MAX_KEPT - self._kept)
+        if kept := data[:room]:
+            self._keep(kept)
+        self._dropped += len(data) - len(kept)
+        self._spend(len(data))
+        if self._on_chunk is not None:
+            self._on_chunk()
+
+    def _keep(self, data: bytes) -> None:
+        self._kept += len(data)
+        if len(self._chunks) < MAX_LINES:
+            self._chunks.append((time.time(), bytearray(data)))
+        else:
+            # Who prints by the byte does not get a time for each.
+            self._chunks[-1][1].extend(data)
+
+    def _spend(self, size: int) -> None:
+        if self._pause is None and self._spent == 0:
+            self._loop.call_later(_PERIOD_S, self._refill)
+        self._spent += size
+        if self._spent > _BUDGET and self._pause is None:
+            self._loop.remove_reader(self._fd)
+            self._pause = self._loop.call_later(_PERIOD_S, self._resume)
+
+    def _refill(self) -> None:
+        self._spent = 0
+
+    def _resume(self) -> None:
+        self._pause = None
+        self._spent = 0
+        if self._is_open:
+            self._loop.add_reader(self._fd, self._read)
+
+
+def _split(chunks: list[tuple[float, bytearray]]) -> list[Line]:
+    """Lines, each with the time of the chunk that it ends in. In linear time, however
+    the tenant cut its output."""
+    lines: list[Line] = []
+    begun: list[bytes] = []
+    for moment, data in chunks:
+        first, *others = bytes(data).split(b"\n")
+        begun.append(first)
+        for text in others:
+            lines.append((moment, b"".join(begun)))
+            begun = [text]
+    if any(begun):
+        lines.append((chunks[-1][0], b"".join(begun)))
+    return lines

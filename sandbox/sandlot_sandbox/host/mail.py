@@ -1,0 +1,124 @@
+"""Datagrams with descriptors over a unix socket, in an asyncio loop."""
+
+import asyncio
+import fcntl
+import os
+import socket
+import struct
+import termios
+from collections import deque
+from collections.abc import Callable, Sequence
+
+MAX_QUEUED = 8_192
+"""Datagrams that wait for a receiver; beyond it we take the receiver for dead."""
+
+
+_INT = struct.Struct("@i")
+
+
+class Mail:
+    """One end of a SEQPACKET pair. Owns the socket, and what is given to `send`.
+
+    `on_message` is called with each datagram and the descriptors that came with it;
+    `on_close` once, when the other end is closed or does not read.
+    """
+
+    def __init__(
+        self,
+        channel: socket.socket,
+        *,
+        max_size: int,
+        max_descriptors: int,
+        on_message: Callable[[bytes, list[int]], None],
+        on_close: Callable[[], None],
+    ) -> None:
+        channel.setblocking(False)
+        self._channel = channel
+        self._max_size = max_size
+        self._max_descriptors = max_descriptors
+        self._on_message = on_message
+        self._on_close = on_close
+        self._queue: deque[tuple[bytes, Sequence[int]]] = deque()
+        self._loop = asyncio.get_running_loop()
+        self._is_open = True
+        self._loop.add_reader(channel, self._read)
+
+    @property
+    def is_open(self) -> bool:
+        return self._is_open
+
+    @property
+    def has_unread(self) -> bool:
+        """Whether the other end has not read all that was sent."""
+        if not self._is_open:
+            return False
+        left = fcntl.ioctl(self._channel, termios.TIOCOUTQ, b"\0" * _INT.size)
+        return bool(self._queue) or _INT.unpack(left)[0] > 0
+
+    def send(self, datagram: bytes, descriptors: Sequence[int] = ()) -> None:
+        """Send, or keep until it can be sent; closes the descriptors afterwards."""
+        if not self._is_open:
+            _close_all(descriptors)
+        elif self._queue or not self._try_to_send(datagram, descriptors):
+            self._queue.append((datagram, descriptors))
+            self._loop.add_writer(self._channel, self._drain)
+            if len(self._queue) > MAX_QUEUED:
+                self._lose()
+
+    def close(self) -> None:
+        """Let go of the socket, without calling `on_close`."""
+        if self._is_open:
+            self._is_open = False
+            self._loop.remove_reader(self._channel)
+            self._loop.remove_writer(self._channel)
+            self._channel.close()
+            for _, descriptors in self._queue:
+                _close_all(descriptors)
+            self._queue.clear()
+
+    def _try_to_send(self, datagram: bytes, descriptors: Sequence[int]) -> bool:
+        try:
+            if descriptors:
+                socket.send_fds(self._channel, [datagram], list(descriptors))
+            else:
+                self._channel.send(datagram)
+        except BlockingIOError:
+            return False
+        except OSError:
+            # The reader sees the end, too; one place to tell of it is enough.
+            pass
+        _close_all(descriptors)
+        return True
+
+    def _drain(self) -> None:
+        while self._queue and self._try_to_send(*self._queue[0]):
+            self._queue.popleft()
+        if not self._queue:
+            self._loop.remove_writer(self._channel)
+
+    def _read(self) -> None:
+        try:
+            if self._max_descriptors:
+                datagram, descriptors, _, _ = socket.recv_fds(
+                    self._channel, self._max_size, self._max_descriptors
+                )
+            else:
+                # Without room for descriptors the kernel closes what is sent along.
+                datagram, descriptors = self._channel.recv(self._max_size), []
+        except BlockingIOError:
+            return
+        except OSError:
+            datagram, descriptors = b"", []
+        if datagram:
+            self._on_message(datagram, descriptors)
+        else:
+            self._lose()
+
+    def _lose(self) -> None:
+        self.close()
+        self._on_close()
+
+
+def _close_all(descriptors: Sequence[int]) -> None:
+    for fd in descriptors:
+        os.close(fd)

@@ -1,0 +1,228 @@
+"""The engine's hold on one zygote: settings in, forks out, notes back.
+
+A zygote is the tenant's from its import on, so nothing here waits for it without a
+deadline, and nothing it says is believed beyond "there is no instance, and why".
+"""
+
+import asyncio
+import itertools
+import os
+import socket
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from sandlot_sandbox import frames
+from sandlot_sandbox.errors import LauncherLost, StartFailed, ZygoteLost
+from sandlot_sandbox.host.cells import AHEAD, Cells
+from sandlot_sandbox.host.instance import Instance
+from sandlot_sandbox.host.launcher import Launcher
+from sandlot_sandbox.host.log_pipe import Line, LogPipe
+from sandlot_sandbox.host.mail import Mail
+from sandlot_sandbox.limits import Limits
+
+START_S = 20.0
+"""From the order to the import's beginning: the jail and the interpreter's start."""
+
+IMPORT_S = 10.0
+"""The import, as AWS Lambda limits its init phase."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recipe:
+    """What a zygote is made from."""
+
+    runtime: str
+    limits: Limits
+    code: str
+    """SHA-256 of the unpacked package, in hex."""
+
+    settings: Mapping[str, object]
+    """For the guest: handler, environment, and what the context object tells."""
+
+
+class Zygote:
+    """A running zygote. `lost` is set, with a reason, when it is gone."""
+
+    def __init__(
+        self, launcher: Launcher, recipe: Recipe, *, on_lost: Callable[["Zygote"], None]
+    ) -> None:
+        self.reason = ""
+        """Why the import was left to the instances; empty where it was not."""
+
+        self._launcher = launcher
+        self._recipe = recipe
+        self._on_lost = on_lost
+        self._lost_because: str | None = None
+        self._is_leaving = False
+        self._ready: asyncio.Future[frames.Note] = (
+            asyncio.get_running_loop().create_future()
+        )
+        self._instances: dict[int, Instance] = {}
+        self._unreported: set[int] = set()
+        """Forks of which the zygote may still say, once, how they ended."""
+
+        self._numbers = itertools.count(1)
+        self._cells = Cells(lambda: self._launcher.make_cell(self._number))
+        self._open()
+
+    def _open(self) -> None:
+        channel, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        read, write = os.pipe2(os.O_CLOEXEC)
+        self._log = LogPipe(read)
+        self._mail = Mail(
+            channel,
+            max_size=frames.MAX_NOTE,
+            max_descriptors=0,
+            on_message=self._hear,
+            # One that does not hear us is of no use; nothing happens if it is dead.
+            on_close=self.kill,
+        )
+        try:
+            self._number = self._launcher.start_zygote(
+                self._recipe.runtime,
+                self._recipe.limits,
+                code=self._recipe.code,
+                channel=theirs.detach(),
+                log=write,
+                on_death=self._lose,
+            )
+        except LauncherLost:
+            self._mail.close()
+            self._log.close()
+            raise
+        self._mail.send(frames.encode_configure(dict(self._recipe.settings)))
+
+    @property
+    def is_lost(self) -> bool:
+        return self._lost_because is not None
+
+    @property
+    def lost_with_launcher(self) -> bool:
+        """Whether it died of no doing of its own."""
+        return self.is_lost and self._launcher.is_lost
+
+    @property
+    def instances(self) -> int:
+        return len(self._instances)
+
+    async def wait_ready(self) -> bool:
+        """Whether it may be forked: False where the import must be left to instances.
+
+        Raises `ZygoteLost`. `reason` says why not.
+        """
+        try:
+            async with asyncio.timeout(START_S + IMPORT_S):
+                note = await asyncio.shield(self._ready)
+        except TimeoutError:
+            self.kill()
+            self.reason = f"the import took longer than {IMPORT_S:g} s"
+            return False
+        self.reason = note.text
+        return note.kind == frames.ZYGOTE_READY
+
+    def take_printed(self) -> tuple[tuple[Line, ...], int]:
+        """What the import printed, and how many bytes of it were dropped."""
+        return self._log.take()
+
+    async def fork(self, *, on_death: Callable[[Instance], None]) -> Instance:
+        """A new instance; it takes its first event while it still initialises.
+
+        Raises `ZygoteLost` or `StartFailed`.
+        """
+        cell = await self._cells.take()
+        if self.is_lost:
+            cell.close()
+            raise ZygoteLost(self._lost_because or "")
+        number = next(self._numbers)
+        try:
+            channel, theirs, read, write = _open_channels()
+        except OSError as error:
+            self._cells.put_back(cell)
+            raise StartFailed(str(error)) from error
+        instance = Instance(
+            channel,
+            read,
+            kill=lambda: self._launcher.kill_cell(self._number, cell.number),
+            on_death=lambda dead: self._forget(number, dead, on_death),
+        )
+        self._instances[number] = instance
+        self._unreported.add(number)
+        self._mail.send(
+            frames.encode_fork(number), (*cell.namespaces, theirs.detach(), write)
+        )
+        return instance
+
+    def kill(self) -> None:
+        """And every instance of it."""
+        self._launcher.kill_zygote(self._number)
+
+    def kill_when_empty(self) -> None:
+        """Let the instances that it has end first. It must not be forked again."""
+        self._is_leaving = True
+        if not self._instances:
+            self.kill()
+
+    def prepare_cells(self, count: int = AHEAD) -> None:
+        """Have cells made ahead of time, so that forks need not wait for them."""
+        self._cells.prepare(count)
+
+    def _hear(self, datagram: bytes, _: list[int]) -> None:
+        try:
+            note = frames.decode_note(datagram)
+            self._check_was_due(note)
+        except frames.Violation:
+            self.kill()
+            return
+        if note.kind in (frames.ZYGOTE_READY, frames.ZYGOTE_UNSAFE):
+            self._ready.set_result(note)
+        elif (instance := self._instances.get(note.instance)) is not None:
+            if note.kind == frames.INSTANCE_EXITED:
+                instance.note_exit(note.status)
+            else:
+                instance.note_start_failed(note.text)
+
+    def _check_was_due(self, note: frames.Note) -> None:
+        """Every note comes once. Nobody may have us read without end."""
+        if note.kind in (frames.ZYGOTE_READY, frames.ZYGOTE_UNSAFE):
+            if self._ready.done():
+                raise frames.Violation("ready twice")
+        elif note.instance not in self._unreported:
+            raise frames.Violation(f"a note on instance {note.instance}")
+        else:
+            self._unreported.remove(note.instance)
+
+    def _forget(
+        self, number: int, instance: Instance, on_death: Callable[[Instance], None]
+    ) -> None:
+        self._instances.pop(number, None)
+        if instance.was_never_heard and self._mail.has_unread:
+            # It leaves fork notes unread, and with each of them open files of ours.
+            self.kill()
+        if self._is_leaving and not self._instances:
+            self.kill()
+        on_death(instance)
+
+    def _lose(self, detail: str) -> None:
+        self._lost_because = detail
+        if not self._ready.done():
+            self._ready.set_exception(ZygoteLost(detail))
+            # Nobody may be waiting any more.
+            self._ready.exception()
+        self._mail.close()
+        self._log.close()
+        self._cells.close(detail)
+        for instance in list(self._instances.values()):
+            instance.note_zygote_lost(with_launcher=self._launcher.is_lost)
+        self._on_lost(self)
+
+
+def _open_channels() -> tuple[socket.socket, socket.socket, int, int]:
+    """An instance's channel, ours and its, and its log pipe. Raises `OSError`."""
+    channel, theirs = socket.socketpair()
+    try:
+        read, write = os.pipe2(os.O_CLOEXEC)
+    except OSError:
+        channel.close()
+        theirs.close()
+        raise
+    return channel, theirs, read, write

@@ -1,0 +1,229 @@
+"""The interpreters that functions can be written for: found, tried, prepared.
+
+Runs in the supervisor, before anything else is started: it executes interpreters
+that the operator's own PATH names, which the launcher never does.
+"""
+
+import glob
+import hashlib
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import sandlot_sandbox
+
+_MINORS = range(9, 16)
+_NAME = re.compile(r"python3\.(\d+)")
+_TRY_S = 20.0
+_ASK = (
+    "import sys, json, platform; print(json.dumps([platform.python_version(),"
+    " sys.base_prefix, sys.implementation.name, getattr(sys, '_base_executable', None)"
+    " or sys.executable]))"
+)
+
+GUEST_FILES = ("__init__.py", "linux.py", "frames.py", "limits.py")
+"""What of this package the guest needs, beside `guest/` itself."""
+
+_SYSTEM_PREFIX = Path("/usr")
+
+
+@dataclass(frozen=True, slots=True)
+class Runtime:
+    """An interpreter that works, and the guest's code compiled for it."""
+
+    name: str
+    """`python3.11`"""
+
+    version: str
+    """`3.11.7`"""
+
+    prefix: Path
+    """Mounted at /var/lang, unless it is /usr."""
+
+    guest_code: Path
+    """Mounted at /var/runtime."""
+
+    @property
+    def has_own_prefix(self) -> bool:
+        return self.prefix != _SYSTEM_PREFIX
+
+    @property
+    def executable(self) -> str:
+        """Where it is inside a jail."""
+        return (
+            f"/var/lang/bin/{self.name}"
+            if self.has_own_prefix
+            else f"/usr/bin/{self.name}"
+        )
+
+
+def discover(
+    store: Path, *, named: Mapping[str, str] | None = None
+) -> tuple[list[Runtime], list[str]]:
+    """The runtimes that work, and a sentence for each named one that does not.
+
+    `named` maps runtime names to interpreters and comes before what is found on
+    PATH, in pyenv's folder and beside ourselves. `store` is where the guest's code
+    is kept, compiled for each.
+    """
+    asked = {
+        name: _start_asking(candidates)
+        for name, candidates in _candidates(named or {}).items()
+    }
+    runtimes, problems = [], []
+    for name, questions in asked.items():
+        found = _first_answer(name, questions)
+        if found is not None:
+            version, prefix = found
+            runtimes.append(Runtime(name, version, prefix, store / f"{name}-{version}"))
+        elif named and name in named:
+            problems.append(
+                f"{named[name]} is not a CPython {name.removeprefix('python')}"
+            )
+    _prepare(runtimes)
+    return sorted(runtimes, key=lambda r: int(r.name.partition(".")[2])), problems
+
+
+def to_json(runtimes: Iterable[Runtime]) -> str:
+    """For the command lines of launcher and engine."""
+    return json.dumps([asdict(runtime) for runtime in runtimes], default=str)
+
+
+def from_json(text: str) -> list[Runtime]:
+    """The other way."""
+    return [
+        Runtime(r["name"], r["version"], Path(r["prefix"]), Path(r["guest_code"]))
+        for r in json.loads(text)
+    ]
+
+
+def _candidates(named: Mapping[str, str]) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    pyenv = os.environ.get("PYENV_ROOT") or str(Path.home() / ".pyenv")
+    for minor in _MINORS:
+        name = f"python3.{minor}"
+        if name in named:
+            found[name] = [named[name]]
+            continue
+        own = os.path.join(sys.base_prefix, "bin", name)
+        paths = [own] if os.access(own, os.X_OK) else []
+        # Not pathlib's, which fails on a folder that it may not look into.
+        paths += sorted(glob.glob(f"{pyenv}/versions/3.{minor}.*/bin/{name}"))[::-1]
+        if on_path := shutil.which(name):
+            paths.append(on_path)
+        if paths:
+            found[name] = paths
+    return found
+
+
+def _start_asking(candidates: list[str]) -> list[tuple[str, "subprocess.Popen[str]"]]:
+    started = []
+    for path in candidates:
+        try:
+            process = subprocess.Popen(  # noqa: S603 - the operator's own interpreters
+                [path, "-I", "-c", _ASK],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                text=True,
+            )
+        except OSError:
+            continue
+        started.append((path, process))
+    return started
+
+
+def _first_answer(
+    name: str, questions: list[tuple[str, "subprocess.Popen[str]"]]
+) -> tuple[str, Path] | None:
+    best = None
+    for _, process in questions:
+        try:
+            answer, _ = process.communicate(timeout=_TRY_S)
+            version, prefix, implementation, _executable = json.loads(answer)
+        except (ValueError, subprocess.TimeoutExpired):
+            process.kill()
+            process.wait()
+            continue
+        if (
+            best is None
+            and implementation == "cpython"
+            and f"python{version}".startswith(name + ".")
+        ):
+            root = Path(prefix).resolve()
+            if (root / "bin" / name).exists():
+                best = (str(version), root)
+    return best
+
+
+def _prepare(runtimes: list[Runtime]) -> None:
+    """Copy the guest's code for each runtime and have the runtime compile it."""
+    source = Path(sandlot_sandbox.__file__).parent
+    stamp = _fingerprint(source)
+    compiling = []
+    for runtime in runtimes:
+        marker = runtime.guest_code / ".stamp"
+        if marker.is_file() and marker.read_text() == stamp:
+            continue
+        shutil.rmtree(runtime.guest_code, ignore_errors=True)
+        _copy(source, runtime.guest_code)
+        compiling.append((runtime, marker, _compile(runtime)))
+    for runtime, marker, process in compiling:
+        if process.wait(timeout=_TRY_S) != 0:
+            raise RuntimeError(
+                f"{runtime.name} {runtime.version} cannot compile the guest"
+            )
+        _make_readable(runtime.guest_code)
+        marker.write_text(stamp)
+
+
+def _copy(source: Path, target: Path) -> None:
+    package = target / "sandlot_sandbox"
+    package.mkdir(parents=True)
+    for name in GUEST_FILES:
+        shutil.copyfile(source / name, package / name)
+    shutil.copytree(
+        source / "guest",
+        package / "guest",
+        ignore=shutil.ignore_patterns("__pycache__", "lib"),
+    )
+    shutil.copytree(
+        source / "guest" / "lib",
+        target / "lib",
+        ignore=shutil.ignore_patterns("__pycache__"),
+    )
+
+
+def _compile(runtime: Runtime) -> "subprocess.Popen[bytes]":
+    interpreter = runtime.prefix / "bin" / runtime.name
+    # Unchecked: the files are mounted read-only, and times would differ by runtime.
+    return subprocess.Popen(  # noqa: S603 - an interpreter that `discover` tried
+        [
+            *(str(interpreter), "-I", "-S", "-m", "compileall", "-q"),
+            *("--invalidation-mode", "unchecked-hash", "-s", str(runtime.guest_code)),
+            *("-p", "/var/runtime", str(runtime.guest_code)),
+        ],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+    )
+
+
+def _make_readable(root: Path) -> None:
+    root.chmod(0o755)
+    for path in root.rglob("*"):
+        path.chmod(0o755 if path.is_dir() else 0o644)
+
+
+def _fingerprint(source: Path) -> str:
+    digest = hashlib.sha256()
+    files = [source / name for name in GUEST_FILES]
+    files += sorted((source / "guest").rglob("*.py"))
+    for path in files:
+        digest.update(path.name.encode() + b"\0" + path.read_bytes())
+    return digest.hexdigest()

@@ -1,0 +1,64 @@
+"""Who a jail runs as: a user id of its own where we are root, ours where we are not."""
+
+import os
+from pathlib import Path
+
+from sandlot_sandbox import linux
+from sandlot_sandbox.guest.enter import INNER_ID
+from sandlot_sandbox.spec import MAX_ZYGOTES
+
+_BASE = 1_000_000_000
+_LAUNCHERS = 1 << 20
+"""How many pids have a range of their own; ranges of launchers alive at the same
+time must not meet, and no two of them have the same pid."""
+
+
+def can_give_ids() -> bool:
+    """Whether the ids that `UserIds` gives exist here: not so in a user namespace that
+    maps but a few, as a container's may."""
+    last = _BASE + _LAUNCHERS * MAX_ZYGOTES
+    return all(_is_mapped(kind, _BASE, last) for kind in ("uid_map", "gid_map"))
+
+
+def _is_mapped(kind: str, first: int, last: int) -> bool:
+    for line in (Path("/proc/self") / kind).read_text().splitlines():
+        start, _, count = (int(field) for field in line.split())
+        if start <= first and last <= start + count:
+            return True
+    return False
+
+
+class UserIds:
+    """Host ids for zygotes: never two live ones with the same, where we are root."""
+
+    def __init__(self, *, is_root: bool) -> None:
+        self._is_root = is_root
+        self._first = _BASE + os.getpid() % _LAUNCHERS * MAX_ZYGOTES
+        self._free = list(range(MAX_ZYGOTES - 1, -1, -1))
+
+    def take(self) -> int:
+        """An id as this process's user namespace counts them. Raises `IndexError`."""
+        slot = self._free.pop()
+        return self._first + slot if self._is_root else 0
+
+    def give_back(self, uid: int) -> None:
+        self._free.append(uid - self._first if self._is_root else 0)
+
+
+def become_root_of_own_namespace() -> None:
+    """For an ordinary user: hold all capabilities, over nothing but what we make.
+
+    Raises `OSError` where the kernel or a security module refuses.
+    """
+    uid, gid = os.geteuid(), os.getegid()
+    linux.unshare(linux.CLONE_NEWUSER | linux.CLONE_NEWNS)
+    write_maps("self", uid, gid, inner=0)
+    linux.mount("none", "/", None, linux.MS_REC | linux.MS_PRIVATE)
+
+
+def write_maps(pid: int | str, uid: int, gid: int, *, inner: int = INNER_ID) -> None:
+    """Map one user and group into a new user namespace; nobody else exists there."""
+    process = Path("/proc") / str(pid)
+    (process / "setgroups").write_text("deny")
+    (process / "uid_map").write_text(f"{inner} {uid} 1")
+    (process / "gid_map").write_text(f"{inner} {gid} 1")

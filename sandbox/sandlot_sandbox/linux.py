@@ -1,0 +1,312 @@
+"""The system calls that Python has no name for, through ctypes. Standard library only.
+
+Used by the launcher and, before any tenant code runs, by the guest. Every function
+raises `OSError` with the call's name where the kernel refuses, so that a step that
+failed can never be mistaken for one that was taken.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import struct
+
+MACHINE = os.uname().machine
+
+# From the kernel's tables; the two machines that CPython wheels are made for.
+_NUMBERS = {
+    "x86_64": {
+        "clone": 56,
+        "umount2": 166,
+        "mount": 165,
+        "pivot_root": 155,
+        "prctl": 157,
+        "capset": 126,
+        "unshare": 272,
+        "setns": 308,
+        "seccomp": 317,
+    },
+    "aarch64": {
+        "clone": 220,
+        "umount2": 39,
+        "mount": 40,
+        "pivot_root": 41,
+        "prctl": 167,
+        "capset": 91,
+        "unshare": 97,
+        "setns": 268,
+        "seccomp": 277,
+    },
+}
+# Calls newer than 5.0 have one number everywhere.
+_COMMON = {
+    "open_tree": 428,
+    "move_mount": 429,
+    "close_range": 436,
+    "mount_setattr": 442,
+}
+
+CLONE_NEWNS = 0x00020000
+CLONE_NEWCGROUP = 0x02000000
+CLONE_NEWUTS = 0x04000000
+CLONE_NEWIPC = 0x08000000
+CLONE_NEWUSER = 0x10000000
+CLONE_NEWPID = 0x20000000
+CLONE_NEWNET = 0x40000000
+
+MS_RDONLY = 0x1
+MS_NOSUID = 0x2
+MS_NODEV = 0x4
+MS_NOEXEC = 0x8
+MS_REMOUNT = 0x20
+MS_BIND = 0x1000
+MS_REC = 0x4000
+MS_PRIVATE = 0x40000
+MNT_DETACH = 0x2
+
+_AT_FDCWD = -100
+_AT_EMPTY_PATH = 0x1000
+_AT_RECURSIVE = 0x8000
+_OPEN_TREE_CLONE = 0x1
+_OPEN_TREE_CLOEXEC = os.O_CLOEXEC
+_MOVE_MOUNT_F_EMPTY_PATH = 0x4
+_MOUNT_ATTR_RDONLY = 0x1
+_MOUNT_ATTR_NOSUID = 0x2
+_MOUNT_ATTR_NODEV = 0x4
+
+_PR_SET_PDEATHSIG = 1
+_PR_SET_DUMPABLE = 4
+_PR_SET_NO_NEW_PRIVS = 38
+_PR_CAPBSET_DROP = 24
+_PR_CAP_AMBIENT = 47
+_PR_CAP_AMBIENT_RAISE = 2
+_PR_CAP_AMBIENT_CLEAR_ALL = 4
+_PR_SET_CHILD_SUBREAPER = 36
+
+CAP_SYS_CHROOT = 18
+CAP_SYS_ADMIN = 21
+_CAPABILITY_VERSION_3 = 0x20080522
+
+_SECCOMP_SET_MODE_FILTER = 1
+
+_SIOCGIFFLAGS = 0x8913
+_SIOCSIFFLAGS = 0x8914
+_IFF_UP = 0x1
+
+_libc = ctypes.CDLL(None, use_errno=True)
+# PyDLL keeps the interpreter's lock through the call: a clone in which another
+# thread held it would be a child that waits for ever.
+_python = ctypes.PyDLL(None, use_errno=True)
+
+
+def _number(name: str) -> int:
+    if name in _COMMON:
+        return _COMMON[name]
+    try:
+        return _NUMBERS[MACHINE][name]
+    except KeyError:
+        raise OSError(f"no number for {name} on {MACHINE}") from None
+
+
+def _call(name: str, *arguments: object) -> int:
+    widened = [ctypes.c_long(a) if isinstance(a, int) else a for a in arguments]
+    result = int(_libc.syscall(ctypes.c_long(_number(name)), *widened))
+    if result < 0:
+        number = ctypes.get_errno()
+        raise OSError(number, f"{name}: {os.strerror(number)}")
+    return result
+
+
+def clone(flags: int) -> int:
+    """Fork into new namespaces; the child is told by 0, as with `os.fork`.
+
+    For single-threaded processes only: libc's own fork handlers do not run.
+    """
+    _python.PyOS_BeforeFork()
+    pid = int(
+        _python.syscall(
+            ctypes.c_long(_number("clone")),
+            ctypes.c_long(flags | signal.SIGCHLD),
+            None,
+            None,
+            None,
+            None,
+        )
+    )
+    if pid == 0:
+        _python.PyOS_AfterFork_Child()
+        return 0
+    number = ctypes.get_errno()
+    _python.PyOS_AfterFork_Parent()
+    if pid < 0:
+        raise OSError(number, f"clone: {os.strerror(number)}")
+    return pid
+
+
+def unshare(flags: int) -> None:
+    """Leave the namespaces of `flags` for new ones."""
+    _call("unshare", flags)
+
+
+def setns(fd: int, kind: int) -> None:
+    """Enter the namespace behind `fd`, which must be of `kind`."""
+    _call("setns", fd, kind)
+
+
+def mount(
+    source: str, target: str, kind: str | None, flags: int, options: str = ""
+) -> None:
+    """mount(2)."""
+    _call(
+        "mount",
+        source.encode(),
+        target.encode(),
+        kind.encode() if kind else None,
+        flags,
+        options.encode() if options else None,
+    )
+
+
+def unmount_tree(target: str) -> None:
+    """Detach a mount and everything below it."""
+    _call("umount2", target.encode(), MNT_DETACH)
+
+
+def pivot_root(new_root: str, put_old: str) -> None:
+    """Make `new_root` the root; the old one is found at `put_old`."""
+    _call("pivot_root", new_root.encode(), put_old.encode())
+
+
+class _MountAttr(ctypes.Structure):
+    _fields_ = (
+        ("attr_set", ctypes.c_uint64),
+        ("attr_clr", ctypes.c_uint64),
+        ("propagation", ctypes.c_uint64),
+        ("userns_fd", ctypes.c_uint64),
+    )
+
+
+def clone_mount(source: int, *, read_only: bool, nodev: bool) -> int:
+    """A detached copy of the mount that `source`, a file or folder, lies on.
+
+    A descriptor. Never set-user-id. What is mounted below `source` does not come
+    along. It has to be a mount of the mount namespace we are in.
+    """
+    flags = _OPEN_TREE_CLONE | _OPEN_TREE_CLOEXEC | _AT_EMPTY_PATH
+    fd = _call("open_tree", source, b"", flags)
+    attributes = _MountAttr(
+        attr_set=_MOUNT_ATTR_NOSUID
+        | (_MOUNT_ATTR_RDONLY if read_only else 0)
+        | (_MOUNT_ATTR_NODEV if nodev else 0)
+    )
+    try:
+        _call(
+            "mount_setattr",
+            fd,
+            b"",
+            _AT_EMPTY_PATH | _AT_RECURSIVE,
+            ctypes.byref(attributes),
+            ctypes.sizeof(attributes),
+        )
+    except BaseException:
+        os.close(fd)
+        raise
+    return fd
+
+
+def move_mount(fd: int, target: str) -> None:
+    """Attach a detached mount at `target`."""
+    _call("move_mount", fd, b"", _AT_FDCWD, target.encode(), _MOVE_MOUNT_F_EMPTY_PATH)
+
+
+def set_death_signal(number: int) -> None:
+    """Have the kernel send us `number` when our parent dies.
+
+    Forgotten at every change of ids, so this comes after the last of them.
+    """
+    _call("prctl", _PR_SET_PDEATHSIG, number, 0, 0, 0)
+
+
+def set_dumpable(*, dumpable: bool) -> None:
+    """Whether processes of the same user may trace us and read our /proc."""
+    _call("prctl", _PR_SET_DUMPABLE, int(dumpable), 0, 0, 0)
+
+
+def set_no_new_privileges() -> None:
+    """No exec gives this process or its children any privilege, ever again."""
+    _call("prctl", _PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
+
+
+def become_subreaper() -> None:
+    """Adopt orphaned descendants, so that they can be waited for."""
+    _call("prctl", _PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+
+
+def last_capability() -> int:
+    """The highest capability this kernel knows."""
+    with open("/proc/sys/kernel/cap_last_cap", encoding="ascii") as file:
+        return int(file.read())
+
+
+def drop_bounding_set(last: int, *, keep: frozenset[int] = frozenset()) -> None:
+    """Make capabilities unreachable, whatever is exec'd later."""
+    for capability in range(last + 1):
+        if capability not in keep:
+            _call("prctl", _PR_CAPBSET_DROP, capability, 0, 0, 0)
+
+
+def set_capabilities(capabilities: frozenset[int], *, through_exec: bool) -> None:
+    """Hold exactly these, permitted and effective; kept by an exec if asked to be."""
+    mask = sum(1 << capability for capability in capabilities)
+    low, high = mask & 0xFFFFFFFF, mask >> 32
+    inherit_low, inherit_high = (low, high) if through_exec else (0, 0)
+    header = struct.pack("=Ii", _CAPABILITY_VERSION_3, 0)
+    sets = struct.pack("=6I", low, low, inherit_low, high, high, inherit_high)
+    _call("capset", header, sets)
+    _call("prctl", _PR_CAP_AMBIENT, _PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0)
+    if through_exec:
+        for capability in capabilities:
+            _call("prctl", _PR_CAP_AMBIENT, _PR_CAP_AMBIENT_RAISE, capability, 0, 0)
+
+
+def drop_capabilities() -> None:
+    """Hold none. Needs only capset(2): it also runs under the zygote's filter."""
+    header = struct.pack("=Ii", _CAPABILITY_VERSION_3, 0)
+    _call("capset", header, struct.pack("=6I", 0, 0, 0, 0, 0, 0))
+
+
+class _SockFprog(ctypes.Structure):
+    _fields_ = (("len", ctypes.c_ushort), ("filter", ctypes.c_char_p))
+
+
+def load_filter(program: bytes) -> None:
+    """Load a seccomp filter: `program` is an array of 8-byte BPF instructions."""
+    if not program or len(program) % 8:
+        raise OSError("seccomp: the program is not an array of instructions")
+    prog = _SockFprog(len(program) // 8, program)
+    _call("seccomp", _SECCOMP_SET_MODE_FILTER, 0, ctypes.byref(prog))
+
+
+def close_from(first: int) -> None:
+    """Close every descriptor from `first` on."""
+    _call("close_range", first, 0xFFFFFFFF, 0)
+
+
+def close_range(first: int, last: int) -> None:
+    """Close every descriptor from `first` to `last`; none if there are none between."""
+    if first <= last:
+        _call("close_range", first, last, 0)
+
+
+def raise_loopback() -> None:
+    """Bring up `lo` in the network namespace we are in."""
+    import fcntl
+    import socket
+
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as handle:
+        request = struct.pack("16sh14x", b"lo", 0)
+        flags = struct.unpack("16sh14x", fcntl.ioctl(handle, _SIOCGIFFLAGS, request))[1]
+        fcntl.ioctl(
+            handle, _SIOCSIFFLAGS, struct.pack("16sh14x", b"lo", flags | _IFF_UP)
+        )

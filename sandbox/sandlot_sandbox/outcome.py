@@ -1,0 +1,48 @@
+"""How the jailed side of an invocation ended, as the host saw it."""
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+
+class Ended(StrEnum):
+    """The tenant's doing, every one of them: our own failures are exceptions."""
+
+    ANSWERED = "answered"
+    FAILED = "failed"
+    """The runtime reported an error; `payload` is its error object."""
+
+    INIT_FAILED = "init-failed"
+    TIMED_OUT = "timed-out"
+    INIT_TIMED_OUT = "init-timed-out"
+    EXITED = "exited"
+    SIGNALED = "signaled"
+    TOO_LARGE = "too-large"
+    VIOLATION = "violation"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ending:
+    """One invocation on one instance. Only `ANSWERED` and `FAILED` leave it usable."""
+
+    ended: Ended
+    payload: bytes = b""
+    error_type: str = ""
+    exit_code: int | None = None
+    signal: int | None = None
+    init_s: float | None = None
+    """Of the instance, where this was its first invocation."""
+
+    duration_s: float
+    peak_memory_kb: int
+    """The instance's own word, until the memory cgroup tells."""
+
+    printed: tuple[tuple[float, bytes], ...] = field(default=(), repr=False)
+    """Lines with the wall-clock time at which we read them, without line ends."""
+
+    dropped: int = 0
+    """Bytes printed beyond what is kept."""
+
+    @property
+    def is_reusable(self) -> bool:
+        """Whether the instance may serve another event."""
+        return self.ended in (Ended.ANSWERED, Ended.FAILED)

@@ -1,0 +1,302 @@
+"""Which system calls a jailed process may make, as a table that can be reviewed.
+
+The program built from it (`launcher/filters.py`) answers ENOSYS for what is not
+listed and for arguments that no rule allows, so that libc falls back as it would
+on an older kernel; EPERM for calls that are well known to be refused; and kills
+the process for a foreign instruction set, whose call numbers would mean something
+else.
+
+`ZYGOTE` is loaded before the interpreter is exec'd, and every instance inherits it.
+`INSTANCE` is loaded by each instance on top, and takes away what only a fork needs.
+"""
+
+from dataclasses import dataclass
+from enum import Enum
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Calls that stand or fall together, and the reason."""
+
+    reason: str
+    calls: tuple[str, ...]
+
+
+def group(reason: str, calls: str) -> Group:
+    return Group(reason, tuple(calls.split()))
+
+
+class Test(Enum):
+    """How a rule looks at an argument; 32 bits, as the kernel reads an `int`."""
+
+    IS = "is"
+    MASKED = "masked"
+    """`argument & mask == value`"""
+
+
+@dataclass(frozen=True, slots=True)
+class Argument:
+    """One condition on argument number `index`."""
+
+    index: int
+    test: Test
+    value: int
+    mask: int = 0xFFFFFFFF
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """A call that is allowed if every condition of any alternative holds."""
+
+    call: str
+    reason: str
+    alternatives: tuple[tuple[Argument, ...], ...]
+
+
+def only(call: str, index: int, values: tuple[int, ...], reason: str) -> Rule:
+    """A call that is allowed for a few values of one argument."""
+    alternatives = tuple((Argument(index, Test.IS, value),) for value in values)
+    return Rule(call, reason, alternatives)
+
+
+ALLOWED = (
+    group(
+        "reading and writing what is already open",
+        "read write close readv writev pread64 pwrite64 preadv pwritev preadv2 pwritev2"
+        " lseek dup dup2 dup3 pipe pipe2 flock fsync fdatasync sync_file_range"
+        " copy_file_range sendfile splice tee close_range",
+    ),
+    group(
+        "files: the mounts are read-only but for /tmp",
+        "open openat openat2 creat stat fstat lstat newfstatat statx access faccessat"
+        " faccessat2 truncate ftruncate fallocate fadvise64 readahead getdents"
+        " getdents64 getcwd chdir fchdir rename renameat renameat2 mkdir mkdirat rmdir"
+        " link linkat unlink unlinkat symlink symlinkat readlink readlinkat chmod"
+        " fchmod fchmodat fchmodat2 chown fchown lchown fchownat umask utime utimes"
+        " utimensat futimesat statfs fstatfs getxattr lgetxattr fgetxattr setxattr"
+        " lsetxattr fsetxattr listxattr llistxattr flistxattr removexattr lremovexattr"
+        " fremovexattr inotify_init inotify_init1 inotify_add_watch inotify_rm_watch",
+    ),
+    group(
+        "memory; PROT_EXEC stays, for libffi and compilers of numeric code",
+        "mmap mprotect munmap mremap brk madvise mincore msync mlock mlock2 munlock"
+        " mlockall munlockall memfd_create membarrier pkey_alloc pkey_free"
+        " pkey_mprotect mseal",
+    ),
+    group(
+        "processes and threads of one's own",
+        "fork vfork execve execveat exit exit_group wait4 waitid set_tid_address"
+        " set_robust_list get_robust_list futex futex_waitv futex_wake futex_wait"
+        " futex_requeue rseq restart_syscall getpid getppid gettid getpgrp getpgid"
+        " getsid getuid geteuid getgid getegid getresuid getresgid getgroups setpgid"
+        " setsid pidfd_open pidfd_send_signal arch_prctl capget getrandom",
+    ),
+    group(
+        "signals, which end at the pid namespace",
+        "rt_sigaction rt_sigprocmask rt_sigreturn rt_sigpending rt_sigtimedwait"
+        " rt_sigqueueinfo rt_sigsuspend rt_tgsigqueueinfo sigaltstack kill tkill"
+        " tgkill pause signalfd signalfd4",
+    ),
+    group(
+        "time",
+        "time gettimeofday clock_gettime clock_getres clock_nanosleep nanosleep alarm"
+        " setitimer getitimer timer_create timer_settime timer_gettime"
+        " timer_getoverrun timer_delete timerfd_create timerfd_settime"
+        " timerfd_gettime times",
+    ),
+    group(
+        "asking about oneself and the scheduler; limits can only be lowered",
+        "sched_yield sched_getaffinity sched_setaffinity sched_getparam"
+        " sched_getscheduler sched_get_priority_max sched_get_priority_min"
+        " sched_rr_get_interval getpriority setpriority getcpu getrlimit setrlimit"
+        " prlimit64 getrusage sysinfo uname",
+    ),
+    group(
+        "waiting for events",
+        "poll ppoll select pselect6 epoll_create epoll_create1 epoll_ctl epoll_wait"
+        " epoll_pwait epoll_pwait2 eventfd eventfd2",
+    ),
+    group(
+        "sockets of the families that `socket` below allows",
+        "bind listen accept accept4 connect getsockname getpeername sendto recvfrom"
+        " sendmsg recvmsg sendmmsg recvmmsg setsockopt getsockopt shutdown",
+    ),
+)
+
+_AF_UNIX, _AF_INET, _AF_INET6 = 1, 2, 10
+_TYPE_MASK = 0xF
+"""SOCK_NONBLOCK and SOCK_CLOEXEC are bits above the type."""
+_STREAM, _DGRAM = 1, 2
+_NEW_NAMESPACES = 0x7E020000
+"""CLONE_NEWNS, NEWCGROUP, NEWUTS, NEWIPC, NEWUSER, NEWPID, NEWNET."""
+
+
+def _internet(family: int, kind: int, protocol: int) -> tuple[Argument, ...]:
+    return (
+        Argument(0, Test.IS, family),
+        Argument(1, Test.MASKED, kind, _TYPE_MASK),
+        Argument(2, Test.IS, protocol),
+    )
+
+
+RULES = (
+    Rule(
+        "clone",
+        "threads and children, but no new namespaces: they open the kernel's"
+        " administrative surface to whoever makes them",
+        ((Argument(0, Test.MASKED, 0, _NEW_NAMESPACES),),),
+    ),
+    Rule(
+        "socket",
+        "unix, TCP and UDP. Closes netlink (nf_tables), packet, raw, vsock, alg, and"
+        " every protocol that is loaded on demand",
+        (
+            (Argument(0, Test.IS, _AF_UNIX),),
+            *(
+                _internet(family, kind, protocol)
+                for family in (_AF_INET, _AF_INET6)
+                for kind, protocol in (
+                    (_STREAM, 0),
+                    (_STREAM, 6),
+                    (_DGRAM, 0),
+                    (_DGRAM, 17),
+                )
+            ),
+        ),
+    ),
+    only("socketpair", 0, (_AF_UNIX,), "the only family that has pairs"),
+    only(
+        "ioctl",
+        1,
+        (
+            0x5401,  # TCGETS, for isatty
+            0x5413,  # TIOCGWINSZ
+            0x540F,  # TIOCGPGRP
+            0x541B,  # FIONREAD
+            0x5421,  # FIONBIO
+            0x5451,  # FIOCLEX
+            0x5450,  # FIONCLEX
+            0x5411,  # TIOCOUTQ
+            0x8912,  # SIOCGIFCONF
+        ),
+        "what libraries ask of files and sockets; no TIOCSTI, no device or file-system"
+        " ioctl",
+    ),
+    only(
+        "prctl",
+        0,
+        (
+            1,  # PR_SET_PDEATHSIG
+            2,  # PR_GET_PDEATHSIG
+            3,  # PR_GET_DUMPABLE
+            15,  # PR_SET_NAME
+            16,  # PR_GET_NAME
+            21,  # PR_GET_SECCOMP
+            23,  # PR_CAPBSET_READ
+            29,  # PR_SET_TIMERSLACK
+            30,  # PR_GET_TIMERSLACK
+            36,  # PR_SET_CHILD_SUBREAPER
+            37,  # PR_GET_CHILD_SUBREAPER
+            38,  # PR_SET_NO_NEW_PRIVS
+            39,  # PR_GET_NO_NEW_PRIVS
+            41,  # PR_SET_THP_DISABLE
+            42,  # PR_GET_THP_DISABLE
+            0x53564D41,  # PR_SET_VMA, by which libc names its mappings
+        ),
+        "names, death signals, questions; nothing that changes what a process may do",
+    ),
+    only("personality", 0, (0xFFFFFFFF,), "to ask, not to change"),
+    only(
+        "fcntl",
+        1,
+        (
+            0,  # F_DUPFD
+            1,  # F_GETFD
+            2,  # F_SETFD
+            3,  # F_GETFL
+            4,  # F_SETFL
+            5,  # F_GETLK
+            6,  # F_SETLK
+            7,  # F_SETLKW
+            8,  # F_SETOWN
+            9,  # F_GETOWN
+            36,  # F_OFD_GETLK
+            37,  # F_OFD_SETLK
+            38,  # F_OFD_SETLKW
+            1025,  # F_GETLEASE
+            1030,  # F_DUPFD_CLOEXEC
+            1032,  # F_GETPIPE_SZ
+            1033,  # F_ADD_SEALS
+            1034,  # F_GET_SEALS
+        ),
+        "no leases and no notification, which reach other tenants through shared"
+        " inodes; no larger pipes, which are kernel memory",
+    ),
+)
+
+REFUSED = group(
+    "known calls that no function needs: EPERM says so more plainly than ENOSYS",
+    "ptrace process_vm_readv process_vm_writev kcmp pidfd_getfd process_madvise mount"
+    " umount2 pivot_root chroot unshare open_tree move_mount fsopen fsconfig fsmount"
+    " fspick mount_setattr bpf perf_event_open keyctl add_key request_key userfaultfd"
+    " open_by_handle_at name_to_handle_at reboot kexec_load kexec_file_load init_module"
+    " finit_module delete_module swapon swapoff acct quotactl syslog settimeofday"
+    " clock_settime adjtimex clock_adjtime sethostname setdomainname iopl ioperm"
+    " modify_ldt vhangup mknod mknodat setuid setgid setreuid setregid setresuid"
+    " setresgid setfsuid setfsgid setgroups fanotify_init fanotify_mark mbind"
+    " set_mempolicy get_mempolicy migrate_pages move_pages sched_setscheduler"
+    " sched_setparam sched_setattr ioprio_set vmsplice lookup_dcookie",
+)
+
+FORKING = (
+    group("a zygote's fork enters the cell that was made for it", "setns"),
+    group("an instance gives up its capabilities", "capset"),
+)
+
+FORKING_RULES = (
+    Rule(
+        "seccomp",
+        "an instance loads its own filter; no listener, no questions",
+        ((Argument(0, Test.IS, 1), Argument(1, Test.IS, 0)),),
+    ),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """What a filter is built from. `default` is an errno or `allow`."""
+
+    name: str
+    default: str
+    allowed: tuple[Group, ...] = ()
+    rules: tuple[Rule, ...] = ()
+    refused: tuple[Group, ...] = ()
+
+
+ZYGOTE = Policy(
+    "zygote",
+    "ENOSYS",
+    allowed=(*ALLOWED, *FORKING),
+    rules=(*RULES, *FORKING_RULES),
+    refused=(REFUSED,),
+)
+
+INSTANCE = Policy(
+    "instance",
+    "allow",
+    refused=(
+        group("what only a fork needs, taken away after it", "setns capset seccomp"),
+    ),
+)
+
+REAPER = Policy(
+    "reaper",
+    "EPERM",
+    allowed=(
+        group(
+            "a cell's first process only waits to be killed",
+            # ppoll is what pause(3) is made of where there is no pause(2): aarch64.
+            "rt_sigsuspend rt_sigreturn pause ppoll exit_group restart_syscall wait4",
+        ),
+    ),
+)

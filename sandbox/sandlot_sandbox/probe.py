@@ -1,0 +1,268 @@
+"""What this kernel lets us enforce, found out by doing it.
+
+Every layer is tried in a child of its own, in the very way the launcher uses it;
+nothing is concluded from version numbers. `sandlot doctor` prints the rows,
+`sandlot up` refuses to run on less unless a layer is given up by name.
+"""
+
+import errno
+import os
+import signal
+import socket
+from collections.abc import Callable
+from pathlib import Path
+
+from sandlot_sandbox import linux
+from sandlot_sandbox.guest import cell, enter
+from sandlot_sandbox.launcher import filters, users
+from sandlot_sandbox.limits import Limits
+from sandlot_sandbox.spec import Layer
+
+EX_CONFIG = 78
+"""sysexits(3): the machine is not set up for this."""
+
+CAN_BE_GIVEN_UP = frozenset(("seccomp", "network"))
+"""The layers a jail can be built without, if its operator says so by name."""
+
+_TRY_S = 10
+_FIRST_IN_CELL = 2
+
+
+class _Row:
+    def __init__(
+        self, name: str, stops: str, attempt: Callable[[], None], fix: str
+    ) -> None:
+        self.name = name
+        self.stops = stops
+        self.attempt = attempt
+        self.fix = fix
+
+
+def try_all(*, given_up: frozenset[str] = frozenset()) -> list[Layer]:
+    """Every layer, tried now, as the user we are."""
+    return [_judge(row, given_up) for row in _ROWS]
+
+
+def is_enough(layers: list[Layer]) -> bool:
+    """Whether jails can be built on these."""
+    return all(layer.holds or layer.given_up for layer in layers)
+
+
+def can_make_user_namespaces(layers: list[Layer]) -> bool:
+    return any(layer.name == "user" and layer.holds for layer in layers)
+
+
+def missing(layers: list[Layer]) -> list[Layer]:
+    """What `sandlot up` refuses for."""
+    return [layer for layer in layers if not layer.holds and not layer.given_up]
+
+
+def _judge(row: _Row, given_up: frozenset[str]) -> Layer:
+    error = _in_child(row.attempt)
+    detail = "" if error is None else f"{error}. {row.fix}"
+    return Layer(row.name, row.stops, error is None, detail, row.name in given_up)
+
+
+def _in_child(attempt: Callable[[], None]) -> str | None:
+    """The error of an attempt that a child made, or None if all went well."""
+    read, write = os.pipe2(os.O_CLOEXEC)
+    pid = os.fork()
+    if pid == 0:
+        signal.alarm(_TRY_S)
+        try:
+            if os.geteuid() != 0:
+                users.become_root_of_own_namespace()
+            attempt()
+            os.write(write, b"+")
+        except BaseException as error:  # noqa: BLE001 - it is what we came to find out
+            os.write(write, (str(error) or type(error).__name__).encode()[:400])
+        finally:
+            os._exit(0)
+    os.close(write)
+    try:
+        answer = os.read(read, 512)
+    finally:
+        os.close(read)
+        os.waitpid(pid, 0)
+    if answer == b"+":
+        return None
+    return answer.decode("utf-8", "replace") or "the attempt was killed"
+
+
+def _new(flags: int) -> Callable[[], None]:
+    return lambda: linux.unshare(flags)
+
+
+def _jailed(step: Callable[[], None], extra: int = 0) -> None:
+    """Run a step as pid 1 of a jail's namespaces, mapped as the launcher does it."""
+    go_read, go_write = os.pipe2(os.O_CLOEXEC)
+    said_read, said_write = os.pipe2(os.O_CLOEXEC)
+    flags = linux.CLONE_NEWUSER | linux.CLONE_NEWNS | linux.CLONE_NEWPID | extra
+    pid = linux.clone(flags)
+    if pid == 0:
+        try:
+            os.read(go_read, 1)
+            enter.become_inner_user()
+            step()
+            os.write(said_write, b"+")
+        except BaseException as error:  # noqa: BLE001 - as above
+            os.write(said_write, (str(error) or type(error).__name__).encode()[:300])
+        finally:
+            os._exit(0)
+    uid = users.UserIds(is_root=users.can_give_ids()).take()
+    users.write_maps(pid, uid, uid)
+    os.write(go_write, b"g")
+    os.close(said_write)
+    answer = os.read(said_read, 512)
+    os.waitpid(pid, 0)
+    if answer != b"+":
+        raise OSError(answer.decode("utf-8", "replace") or "killed")
+
+
+def _user() -> None:
+    _jailed(lambda: None)
+
+
+def _root_file_system() -> None:
+    source = os.open("/usr", os.O_PATH | os.O_CLOEXEC)
+    mount = linux.clone_mount(source, read_only=True, nodev=True)
+    root = enter.Root(mounts=((mount, "usr"),), links=(), files=())
+
+    def step() -> None:
+        for device in enter.DEVICES:
+            os.stat(f"/dev/{device}")
+        enter.assemble_root(root, Limits(memory_mb=128, tmp_mb=1))
+        if sorted(os.listdir("/usr")) == [] or os.path.lexists("/root"):
+            raise OSError("the new root is not what was built")
+        try:
+            os.mkdir("/usr/sandlot-probe")
+        except OSError:
+            return
+        raise OSError("a read-only mount was written to")
+
+    _jailed(step)
+
+
+def _cells() -> None:
+    limits = Limits(memory_mb=128, tmp_mb=1)
+    # Asked now: a jail does not have the machine's /proc.
+    last = linux.last_capability()
+
+    def step() -> None:
+        enter.assemble_root(enter.Root((), (), ()), limits)
+        _, descriptors = cell.make(limits, last, None, has_network=False)
+        linux.setns(descriptors[1], linux.CLONE_NEWPID)
+        child = os.fork()
+        if child == 0:
+            linux.setns(descriptors[2], linux.CLONE_NEWNS)
+            os._exit(0 if os.getpid() == _FIRST_IN_CELL else 1)
+        if os.waitpid(child, 0)[1]:
+            raise OSError("the cell was entered, but is not where it should be")
+
+    _jailed(step)
+
+
+def _seccomp() -> None:
+    program = filters.compile_filters().zygote
+    linux.set_no_new_privileges()
+    linux.load_filter(program)
+    try:
+        linux.mount("none", "/", None, linux.MS_REC | linux.MS_PRIVATE)
+    except OSError as error:
+        if error.errno == errno.EPERM:
+            return
+        raise
+    raise OSError("a filtered call went through")
+
+
+def _privileges() -> None:
+    linux.drop_bounding_set(linux.last_capability())
+    linux.set_capabilities(frozenset(), through_exec=False)
+    linux.set_no_new_privileges()
+    status = Path("/proc/self/status").read_text()
+    for line in (
+        "CapEff:\t0000000000000000",
+        "CapBnd:\t0000000000000000",
+        "NoNewPrivs:\t1",
+    ):
+        if line not in status:
+            raise OSError(f"no {line!r} in /proc/self/status")
+
+
+def _network() -> None:
+    linux.unshare(linux.CLONE_NEWNET)
+    linux.raise_loopback()
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        socket.create_connection(server.getsockname(), timeout=2).close()
+
+
+def _limits() -> None:
+    def step() -> None:
+        Limits(memory_mb=128, tmp_mb=1).apply()
+        try:
+            size = len(bytearray(1 << 30))
+        except MemoryError:
+            return
+        raise OSError(f"{size} bytes were had under a limit of 384 MB")
+
+    _jailed(step)
+
+
+_ROWS = (
+    _Row(
+        "user",
+        "holding any privilege over the machine",
+        _user,
+        "Allow user namespaces: sysctl user.max_user_namespaces > 0,"
+        " kernel.unprivileged_userns_clone=1, and on Ubuntu"
+        " kernel.apparmor_restrict_unprivileged_userns=0 or a profile; in a container,"
+        " allow clone and unshare in its seccomp profile",
+    ),
+    _Row(
+        "pid",
+        "seeing, signalling or outliving others",
+        _new(linux.CLONE_NEWPID),
+        "Build the kernel with CONFIG_PID_NS",
+    ),
+    _Row(
+        "mount",
+        "reading the host's files, writing anything but one's own /tmp",
+        _root_file_system,
+        "Needs Linux 5.12 (open_tree, mount_setattr) and an unmasked /proc: run"
+        " outside a container, or in one with an unmasked /proc",
+    ),
+    _Row(
+        "cell",
+        "instances that meet in /tmp, or leave processes behind",
+        _cells,
+        "Needs Linux 5.12 and user namespaces that may be nested",
+    ),
+    _Row("ipc", "sharing memory by name", _new(linux.CLONE_NEWIPC), "CONFIG_IPC_NS"),
+    _Row(
+        "uts", "learning the machine's name", _new(linux.CLONE_NEWUTS), "CONFIG_UTS_NS"
+    ),
+    _Row(
+        "network",
+        "reaching the host's services and the world",
+        _network,
+        "Build the kernel with CONFIG_NET_NS, and sysctl user.max_net_namespaces > 0",
+    ),
+    _Row(
+        "privileges",
+        "gaining capabilities by running another program",
+        _privileges,
+        "Build the kernel with CONFIG_MULTIUSER",
+    ),
+    _Row(
+        "seccomp",
+        "the system calls that have let others out of jails",
+        _seccomp,
+        "Install libseccomp2, and build the kernel with CONFIG_SECCOMP_FILTER",
+    ),
+    _Row(
+        "limits",
+        "taking all memory, files or processes",
+        _limits,
+        "Raise the limits of the session that starts the engine (ulimit -H -a)",
+    ),
+)

@@ -1,0 +1,178 @@
+"""What engine and launcher tell one another: small datagrams of JSON, descriptors.
+
+Down come four orders, up come reports. The engine is trusted less than the
+launcher: an order names a runtime, a package by its hash, and numbers, never a path;
+where packages lie is told to the launcher by whoever starts it.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import asdict, dataclass
+from typing import Any
+
+MAX_MESSAGE = 16_384
+"""Bytes of one datagram."""
+
+_HASH = re.compile(r"[0-9a-f]{64}")
+
+MAX_ZYGOTES = 1_024
+"""Zygotes of one launcher; each has a user id of its own."""
+
+
+class BadMessage(Exception):
+    """A datagram that is not one of the language."""
+
+
+@dataclass(frozen=True)
+class StartZygote:
+    """Descriptors: zygote channel, log pipe."""
+
+    zygote: int
+    """Chosen by the engine; never used twice."""
+
+    runtime: str
+    code: str
+    """SHA-256 of the package, in hex: the name of its unpacked folder."""
+
+    memory_mb: int
+    tmp_mb: int
+
+
+@dataclass(frozen=True)
+class MakeCell:
+    """Answered by `CellMade` or `CellFailed`."""
+
+    zygote: int
+    cell: int
+    """Chosen by the engine; never used twice for one zygote."""
+
+
+@dataclass(frozen=True)
+class KillCell:
+    """Everything in it dies. Answered by `CellDied` in any case."""
+
+    zygote: int
+    cell: int
+
+
+@dataclass(frozen=True)
+class KillZygote:
+    """And all its instances. Answered by `ZygoteDied` in any case."""
+
+    zygote: int
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One thing the jail relies on, after having been tried."""
+
+    name: str
+    stops: str
+    holds: bool
+    detail: str
+    given_up: bool = False
+
+
+@dataclass(frozen=True)
+class Hello:
+    """The launcher's first report: what this kernel was seen to enforce."""
+
+    mode: str
+    """`root` or `rootless`."""
+
+    layers: list[Layer]
+
+
+@dataclass(frozen=True)
+class ZygoteDied:
+    """`detail` says how, or why it could not be started."""
+
+    zygote: int
+    detail: str
+
+
+@dataclass(frozen=True)
+class CellMade:
+    """Descriptors: the cell's pid, mount and network namespaces."""
+
+    zygote: int
+    cell: int
+
+
+@dataclass(frozen=True)
+class CellFailed:
+    """No cell came of a `MakeCell`."""
+
+    zygote: int
+    cell: int
+    detail: str
+
+
+@dataclass(frozen=True)
+class CellDied:
+    """The cell is gone, and every process in it."""
+
+    zygote: int
+    cell: int
+
+
+Order = StartZygote | MakeCell | KillCell | KillZygote
+Report = Hello | ZygoteDied | CellMade | CellFailed | CellDied
+
+_ORDERS = {
+    kind.__name__: kind for kind in (StartZygote, MakeCell, KillCell, KillZygote)
+}
+_REPORTS = {
+    kind.__name__: kind for kind in (Hello, ZygoteDied, CellMade, CellFailed, CellDied)
+}
+
+
+def encode(message: Order | Report) -> bytes:
+    """A datagram."""
+    body = {"is": type(message).__name__, **asdict(message)}
+    data = json.dumps(body, separators=(",", ":")).encode()
+    if len(data) > MAX_MESSAGE:
+        raise BadMessage(f"a message of {len(data)} bytes")
+    return data
+
+
+def decode_order(datagram: bytes) -> Order:
+    """Raises `BadMessage` for anything but an order with fields of its types."""
+    fields = _object(datagram)
+    kind = _ORDERS.get(str(fields.pop("is", None)))
+    if kind is None:
+        raise BadMessage("an order of unknown kind")
+    for name, value in fields.items():
+        wanted = str if name in ("runtime", "code") else int
+        if type(value) is not wanted:
+            raise BadMessage(f"{name} is not of type {wanted.__name__}")
+        if isinstance(value, int) and not 0 <= value < 1 << 53:
+            raise BadMessage(f"{name} is {value}")
+    try:
+        order = kind(**fields)
+    except TypeError as error:
+        raise BadMessage(str(error)) from None
+    if isinstance(order, StartZygote) and not _HASH.fullmatch(order.code):
+        raise BadMessage("code is not a SHA-256 in hex")
+    return order
+
+
+def decode_report(datagram: bytes) -> Report:
+    """The launcher is trusted: this only undoes `encode`."""
+    fields = _object(datagram)
+    kind = _REPORTS[fields.pop("is")]
+    if kind is Hello:
+        fields["layers"] = [Layer(**layer) for layer in fields["layers"]]
+    return kind(**fields)
+
+
+def _object(datagram: bytes) -> dict[str, Any]:
+    try:
+        value = json.loads(datagram)
+    except (ValueError, RecursionError) as error:
+        raise BadMessage(str(error)) from None
+    if not isinstance(value, dict):
+        raise BadMessage("not an object")
+    return value

@@ -1,0 +1,1 @@
+"""Sandlot's tests, one folder per kind."""

@@ -1,0 +1,1 @@
+"""What users do: the CLI, the SDK and AWS's clients against `sandlot up`."""

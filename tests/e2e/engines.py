@@ -1,0 +1,178 @@
+"""Starts engines as users do: `python -m sandlot up`, a line on stdout, SIGTERM."""
+
+import json
+import os
+import selectors
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from enum import StrEnum
+from pathlib import Path
+from typing import IO, Any, Unpack
+
+import pytest
+
+import sandlot
+import sandlot_engine
+import sandlot_sandbox
+from sandlot import Client
+from sandlot.config import Where
+
+READY_S = 45.0
+STOP_S = 45.0
+
+USER = 12_345
+"""Who the rootless engine runs as in a suite that runs as root."""
+
+_AS_USER = Path(__file__).with_name("as_user.py")
+_ROOTS = [
+    str(Path(next(iter(package.__path__))).parent)
+    for package in (sandlot, sandlot_engine, sandlot_sandbox)
+]
+
+
+class Mode(StrEnum):
+    """Who starts the engine."""
+
+    ROOT = "root"
+    ROOTLESS = "rootless"
+
+
+MODES = tuple(Mode) if os.geteuid() == 0 else (Mode.ROOTLESS,)
+"""Those that can be tried here: an ordinary user cannot start anything as root."""
+
+
+class Engine:
+    """One `sandlot up` after another on one data directory."""
+
+    def __init__(self, mode: Mode, folder: Path) -> None:
+        self.mode = mode
+        self.data = folder / "data"
+        self.ready: dict[str, Any] = {}
+        """What the Ready line said."""
+
+        self._folder = folder
+        self._process: subprocess.Popen[str] | None = None
+        self._clients: list[Client] = []
+
+    def __repr__(self) -> str:
+        return f"<Engine {self.mode} {self.data}>"
+
+    @property
+    def pid(self) -> int:
+        """Of the supervisor, the process that was started."""
+        assert self._process is not None
+        return self._process.pid
+
+    def start(self, *options: str) -> None:
+        """Start it, and return when it serves."""
+        self.stop_quietly()
+        self._process = self._run(options, subprocess.PIPE)
+        assert self._process.stdout is not None
+        line = _first_line(self._process.stdout)
+        if not line.strip():
+            status = self._process.poll()
+            pytest.fail(f"no Ready line; exit status {status}; it said:\n{self.said}")
+        self.ready = json.loads(line)
+
+    def start_in_vain(self, *options: str) -> tuple[int, str]:
+        """Run one more `up` that should refuse: its exit status and what it said."""
+        with self._run(options, subprocess.DEVNULL) as process:
+            try:
+                return process.wait(READY_S), self.said
+            finally:
+                process.kill()
+
+    def client(self, **where: Unpack[Where]) -> Client:
+        """A client, as the operator if not told otherwise; closed with the engine."""
+        if "access_key_id" in where:
+            client = Client(self.ready["grpc"], **where)
+        else:
+            client = Client(**{"data": self.data, **where})
+        self._clients.append(client)
+        return client
+
+    def terminate(self) -> None:
+        """SIGTERM, without waiting."""
+        assert self._process is not None
+        self._process.terminate()
+
+    def wait(self) -> int:
+        """The exit status, once it has ended."""
+        assert self._process is not None
+        try:
+            return self._process.wait(STOP_S)
+        except subprocess.TimeoutExpired:
+            pytest.fail(f"it did not end within {STOP_S:g} s; it said:\n{self.said}")
+
+    def stop(self) -> int:
+        """SIGTERM, and the exit status."""
+        self.terminate()
+        return self.wait()
+
+    def stop_quietly(self) -> None:
+        """Whatever state it is in, afterwards there is none."""
+        for client in self._clients:
+            client.close()
+        self._clients.clear()
+        if (process := self._process) is not None:
+            # Its engine and launcher die with it, and everything below them.
+            process.kill()
+            process.wait()
+            if process.stdout is not None:
+                process.stdout.close()
+            self._process = None
+
+    @property
+    def said(self) -> str:
+        """What it wrote on stderr, over all its lives."""
+        return (self._folder / "stderr").read_text("utf-8", "replace")
+
+    def _run(self, options: tuple[str, ...], stdout: int) -> "subprocess.Popen[str]":
+        up = [sys.executable, "-m", "sandlot", "up", "--data", str(self.data)]
+        command = [*up, "--grpc", "127.0.0.1:0", "--http", "127.0.0.1:0", "--json"]
+        if self.mode is Mode.ROOTLESS and os.geteuid() == 0:
+            user = [sys.executable, str(_AS_USER), str(USER), str(self._folder)]
+            command = [*user, *command]
+        with (self._folder / "stderr").open("a") as stderr:
+            return subprocess.Popen(
+                [*command, *options],
+                stdin=subprocess.DEVNULL,
+                stdout=stdout,
+                stderr=stderr,
+                text=True,
+                env={
+                    "PATH": os.environ.get("PATH", os.defpath),
+                    "HOME": str(self._folder),
+                    "PYTHONPATH": os.pathsep.join(_ROOTS),
+                },
+            )
+
+
+@contextmanager
+def new_engine(mode: Mode) -> Iterator[Engine]:
+    """An engine with an empty data directory, not started yet."""
+    folder = Path(tempfile.mkdtemp(prefix="sandlot-e2e-"))
+    if mode is Mode.ROOTLESS and os.geteuid() == 0:
+        os.chown(folder, USER, USER)
+    engine = Engine(mode, folder)
+    try:
+        yield engine
+    finally:
+        engine.stop_quietly()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _first_line(stdout: IO[str]) -> str:
+    """Empty if it ends, or says nothing in time."""
+    until = time.monotonic() + READY_S
+    with selectors.DefaultSelector() as selector:
+        selector.register(stdout, selectors.EVENT_READ)
+        if selector.select(max(0.0, until - time.monotonic())):
+            # Written in one piece, so what is readable is a whole line or the end.
+            return stdout.readline()
+    return ""

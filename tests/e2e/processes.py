@@ -1,0 +1,238 @@
+"""What /proc tells of an engine's processes: who they are, and whether they are gone.
+
+    supervisor ─┬─ engine
+                └─ launcher ── warden ─┬─ zygote ── instance ── what it started
+                                       └─ cell ── what an instance left behind
+
+A process is its pid and its start time: pids come again.
+"""
+
+import os
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+
+from tests.e2e.waiting import wait_until
+
+_PROC = Path("/proc")
+_NAMESPACES = ("cgroup", "ipc", "mnt", "net", "pid", "user", "uts")
+_DEAD = "ZX"
+
+
+class Role(StrEnum):
+    """What a process is for."""
+
+    SUPERVISOR = "supervisor"
+    ENGINE = "engine"
+    LAUNCHER = "launcher"
+    WARDEN = "warden"
+    ZYGOTE = "zygote"
+    CELL = "cell"
+    INSTANCE = "instance"
+    TENANTS = "tenant's"
+
+
+@dataclass(frozen=True, slots=True)
+class Process:
+    """A process at one moment."""
+
+    pid: int
+    started: int
+    """Clock ticks after the machine's start."""
+
+    parent: int
+    state: str
+    command: str
+
+    def __repr__(self) -> str:
+        return f"<{self.pid} {self.state} {self.command[:60]}>"
+
+    @property
+    def identity(self) -> tuple[int, int]:
+        return self.pid, self.started
+
+
+@dataclass(frozen=True)
+class Family:
+    """All processes below a supervisor, itself included, at one moment."""
+
+    members: dict[int, Process]
+    roles: dict[int, Role]
+
+    def of_role(self, role: Role) -> list[Process]:
+        return [self.members[pid] for pid, known in self.roles.items() if known is role]
+
+    def only(self, role: Role) -> Process:
+        (found,) = self.of_role(role)
+        return found
+
+    def parent_of(self, process: Process) -> Process:
+        return self.members[process.parent]
+
+    def below(self, *tops: Process) -> list[Process]:
+        """`tops` and all their descendants."""
+        found = {top.pid for top in tops}
+        # Parents come first, because `members` is in the order of the walk.
+        for pid, process in self.members.items():
+            if process.parent in found:
+                found.add(pid)
+        return [self.members[pid] for pid in self.members if pid in found]
+
+    def marked(self, mark: str) -> list[Process]:
+        """Those that were started with `mark` among their arguments."""
+        return [p for p in self.members.values() if mark in p.command.split("\0")]
+
+
+def family_of(supervisor: int) -> Family:
+    """The processes below `supervisor` now."""
+    table = {process.pid: process for process in everybody()}
+    children: dict[int, list[int]] = {}
+    for process in table.values():
+        children.setdefault(process.parent, []).append(process.pid)
+    members: dict[int, Process] = {}
+    roles: dict[int, Role] = {}
+    waiting = [supervisor] if supervisor in table else []
+    for pid in waiting:  # Grows while we walk it.
+        members[pid] = table[pid]
+        above = roles.get(table[pid].parent) if pid != supervisor else None
+        roles[pid] = _role(table[pid], above)
+        waiting += sorted(children.get(pid, []))
+    return Family(members, roles)
+
+
+def _role(process: Process, above: Role | None) -> Role:
+    match above:
+        case None:
+            return Role.SUPERVISOR
+        case Role.SUPERVISOR:
+            is_engine = "sandlot_engine.engine" in process.command
+            return Role.ENGINE if is_engine else Role.LAUNCHER
+        case Role.LAUNCHER:
+            return Role.WARDEN
+        case Role.WARDEN:
+            return Role.ZYGOTE if "bootstrap.py" in process.command else Role.CELL
+        case Role.ZYGOTE:
+            return Role.INSTANCE
+        case _:
+            return Role.TENANTS
+
+
+def everybody() -> Iterator[Process]:
+    """Every process that this one can see."""
+    for entry in _PROC.iterdir():
+        if entry.name.isdigit():
+            try:
+                yield _read(int(entry.name))
+            except (FileNotFoundError, ProcessLookupError):
+                continue
+
+
+def _read(pid: int) -> Process:
+    stat = (_PROC / str(pid) / "stat").read_text("utf-8", "replace")
+    command = (_PROC / str(pid) / "cmdline").read_bytes().decode("utf-8", "replace")
+    # The name in parentheses may hold anything, spaces and parentheses too.
+    state, parent, *rest = stat.rpartition(")")[2].split()
+    return Process(pid, int(rest[17]), int(parent), state, command)
+
+
+def alive(processes: Iterable[Process]) -> list[Process]:
+    """Those that still run. A zombie does not: it holds nothing but its number."""
+    now = {p.identity: p for p in everybody() if p.state not in _DEAD}
+    return [now[p.identity] for p in processes if p.identity in now]
+
+
+def wait_gone(processes: Iterable[Process]) -> None:
+    """Wait until none of them runs any more."""
+    doomed = list(processes)
+    wait_until(
+        lambda: not alive(doomed),
+        "nothing of it is left;",
+        shown=lambda: f"still there: {alive(doomed)}",
+    )
+
+
+def strays(*marks: str) -> list[Process]:
+    """Processes anywhere on the machine with one of `marks` in their command line."""
+    return [
+        process
+        for process in everybody()
+        if process.pid != os.getpid()
+        and process.state not in _DEAD
+        and any(mark in process.command for mark in marks)
+    ]
+
+
+# What processes hold ------------------------------------------------------------
+
+
+def namespaces_of(processes: Iterable[Process]) -> set[str]:
+    """Of those processes that we may look at, less those that we are in ourselves."""
+    found = {name for process in processes for name in _namespaces(process.pid)}
+    return found - set(_namespaces(os.getpid()))
+
+
+def holders_of(namespaces: set[str]) -> list[Process]:
+    """Who is in one of them, or has it open."""
+    return [
+        process
+        for process in everybody()
+        if process.state not in _DEAD
+        and not namespaces.isdisjoint({*_namespaces(process.pid), *_open(process.pid)})
+    ]
+
+
+def descriptors_of(process: Process) -> Counter[str]:
+    """Its pipes, unix sockets, namespaces and handles on processes, counted.
+
+    Empty where the kernel does not let us look: an engine hides itself, and only
+    root sees it all the same.
+    """
+    unix = _unix_sockets(process.pid)
+    kinds = Counter[str]()
+    for target in _open(process.pid):
+        kind, _, inode = target.partition(":")
+        if kind != "socket" or inode.strip("[]") in unix:
+            kinds["pidfd" if target == "anon_inode:[pidfd]" else kind] += 1
+    counted = ("pipe", "socket", "pidfd", *_NAMESPACES)
+    return Counter({kind: kinds[kind] for kind in counted if kinds[kind]})
+
+
+def mounts_of(pid: int | str) -> int:
+    """How many mounts it sees; 0 where we may not look."""
+    try:
+        return len((_PROC / str(pid) / "mountinfo").read_text().splitlines())
+    except OSError:
+        return 0
+
+
+def _namespaces(pid: int) -> list[str]:
+    return [
+        target
+        for name in _NAMESPACES
+        if (target := _link(_PROC / str(pid) / "ns" / name))
+    ]
+
+
+def _open(pid: int) -> list[str]:
+    try:
+        descriptors = list((_PROC / str(pid) / "fd").iterdir())
+    except OSError:
+        return []
+    return [target for fd in descriptors if (target := _link(fd))]
+
+
+def _link(path: Path) -> str:
+    try:
+        return os.readlink(path)
+    except OSError:
+        return ""
+
+
+def _unix_sockets(pid: int) -> set[str]:
+    try:
+        rows = (_PROC / str(pid) / "net" / "unix").read_text().splitlines()[1:]
+    except OSError:
+        return set()
+    return {row.split()[6] for row in rows}

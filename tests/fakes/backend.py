@@ -1,0 +1,377 @@
+"""Catalog and records in memory, small enough to be seen to be right, and an engine
+made of them that serves gRPC."""
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from typing import Any, cast
+
+import grpc.aio
+
+from sandlot.v1 import functions_pb2_grpc, invocations_pb2_grpc, tenants_pb2_grpc
+from sandlot_engine.errors import AlreadyExists, NotFound, Unauthenticated
+from sandlot_engine.gateway.ports import (
+    Backend,
+    EngineStatus,
+    IsolationLayer,
+    Runtime,
+)
+from sandlot_engine.gateway.rpc.server import MAX_SENT, Tls, serve
+from sandlot_engine.invocation.invoker import Invoker
+from sandlot_engine.model.function import (
+    Code,
+    Function,
+    FunctionConfig,
+    FunctionState,
+    Revision,
+)
+from sandlot_engine.model.invocation import BillLine, LogLine, Record
+from sandlot_engine.model.tenant import AccessKey, Tenant
+from tests.fakes.runner import FakeClock, FakeRunner
+
+LONG_AGO = datetime(2026, 1, 1, tzinfo=UTC)
+
+ACME = "111111111111"
+GLOBEX = "222222222222"
+OPERATOR = "000000000001"
+
+
+def make_function(tenant_id: str, name: str, **config: Any) -> Function:
+    """An active function."""
+    settings: dict[str, Any] = {"handler": "app.handler", "runtime": "python3.11"}
+    revision = Revision(
+        id=f"revision-of-{name}",
+        code=Code(sha256="00" * 32, size=10, unpacked_size=20),
+        config=FunctionConfig(**(settings | config)),
+    )
+    return Function(
+        tenant_id=tenant_id,
+        name=name,
+        serving=revision,
+        pending=None,
+        state=FunctionState.ACTIVE,
+        last_modified=LONG_AGO,
+    )
+
+
+class FakeFunctions:
+    """Functions in a dict."""
+
+    def __init__(self) -> None:
+        self.all: dict[tuple[str, str], Function] = {}
+        self.changes: Mapping[str, object] = {}
+
+    def add(self, function: Function) -> Function:
+        self.all[function.tenant_id, function.name] = function
+        return function
+
+    def resolve(self, tenant_id: str, name: str, qualifier: str) -> Function:
+        if (tenant_id, name) not in self.all:
+            raise NotFound(f"Function not found: {name}", kind="function", name=name)
+        return self.all[tenant_id, name]
+
+    async def create(
+        self,
+        tenant_id: str,
+        name: str,
+        config: FunctionConfig,
+        zip: bytes,  # noqa: A002
+    ) -> Function:
+        if (tenant_id, name) in self.all:
+            raise AlreadyExists(f"Function already exist: {name}")
+        function = make_function(tenant_id, name)
+        code = Code(sha256="ab" * 32, size=len(zip), unpacked_size=0)
+        revision = Revision(id="r1", code=code, config=config)
+        return self.add(replace(function, serving=revision))
+
+    async def update_code(
+        self,
+        tenant_id: str,
+        name: str,
+        zip: bytes,  # noqa: A002
+        revision_id: str,
+    ) -> Function:
+        return self.resolve(tenant_id, name, "")
+
+    async def update_configuration(
+        self, tenant_id: str, name: str, changes: Mapping[str, object], revision_id: str
+    ) -> Function:
+        self.changes = changes
+        return self.resolve(tenant_id, name, "")
+
+    async def get(self, tenant_id: str, name: str) -> Function:
+        return self.resolve(tenant_id, name, "")
+
+    async def delete(self, tenant_id: str, name: str) -> None:
+        self.resolve(tenant_id, name, "")
+        del self.all[tenant_id, name]
+
+    async def list(
+        self, tenant_id: str, page_size: int, page_token: str
+    ) -> tuple[list[Function], str]:
+        return [f for (owner, _), f in self.all.items() if owner == tenant_id], ""
+
+
+class FakeTenants:
+    """Tenants in a dict. A key's secret is its id with `-secret`."""
+
+    def __init__(self) -> None:
+        self.all: dict[str, Tenant] = {}
+        self.keys: dict[str, AccessKey] = {}
+
+    def add(self, tenant_id: str, name: str, *, is_operator: bool = False) -> None:
+        self.all[tenant_id] = Tenant(
+            id=tenant_id, name=name, concurrency=2, created=LONG_AGO
+        )
+        self._add_key(f"key-of-{name}", tenant_id, is_operator=is_operator)
+
+    def _add_key(
+        self, key_id: str, tenant_id: str, *, is_operator: bool = False
+    ) -> AccessKey:
+        self.keys[key_id] = AccessKey(
+            id=key_id, tenant_id=tenant_id, is_operator=is_operator, created=LONG_AGO
+        )
+        return self.keys[key_id]
+
+    def concurrency(self, tenant_id: str) -> int:
+        return self.all[tenant_id].concurrency
+
+    def _get(self, tenant_id: str) -> Tenant:
+        if tenant_id not in self.all:
+            raise NotFound(
+                f"Tenant not found: {tenant_id}", kind="tenant", name=tenant_id
+            )
+        return self.all[tenant_id]
+
+    async def create(
+        self, name: str, tenant_id: str = "", concurrency: int = 0
+    ) -> tuple[Tenant, AccessKey, str]:
+        tenant_id = tenant_id or "333333333333"
+        self.add(tenant_id, name)
+        key = self.keys[f"key-of-{name}"]
+        return self.all[tenant_id], key, f"{key.id}-secret"
+
+    async def update(
+        self, tenant_id: str, name: str | None = None, concurrency: int | None = None
+    ) -> Tenant:
+        tenant = self._get(tenant_id)
+        self.all[tenant_id] = replace(
+            tenant,
+            name=tenant.name if name is None else name,
+            concurrency=tenant.concurrency if concurrency is None else concurrency,
+        )
+        return self.all[tenant_id]
+
+    async def get(self, tenant_id: str) -> Tenant:
+        return self._get(tenant_id)
+
+    async def delete(self, tenant_id: str) -> None:
+        del self.all[self._get(tenant_id).id]
+
+    async def create_key(self, tenant_id: str) -> tuple[AccessKey, str]:
+        key = self._add_key(f"key{len(self.keys)}", self._get(tenant_id).id)
+        return key, f"{key.id}-secret"
+
+    async def import_key(
+        self, tenant_id: str, access_key_id: str, secret: str
+    ) -> AccessKey:
+        return self._add_key(access_key_id, self._get(tenant_id).id)
+
+    async def list_keys(
+        self, tenant_id: str, page_size: int, page_token: str
+    ) -> tuple[list[AccessKey], str]:
+        self._get(tenant_id)
+        return [key for key in self.keys.values() if key.tenant_id == tenant_id], ""
+
+    async def revoke_key(self, tenant_id: str | None, access_key_id: str) -> None:
+        key = self.keys.get(access_key_id)
+        if key is None or tenant_id not in (None, key.tenant_id):
+            raise NotFound(
+                f"Key not found: {access_key_id}", kind="key", name=access_key_id
+            )
+        del self.keys[access_key_id]
+
+    async def authenticate(self, access_key_id: str, secret: str) -> AccessKey:
+        if access_key_id not in self.keys or secret != f"{access_key_id}-secret":
+            raise Unauthenticated("unknown key or wrong secret")
+        return self.keys[access_key_id]
+
+    async def list(self, page_size: int, page_token: str) -> tuple[list[Tenant], str]:
+        return list(self.all.values()), ""
+
+
+class FakeRecords:
+    """Records and logs in lists; a position is an index plus one."""
+
+    def __init__(self) -> None:
+        self.records: list[Record] = []
+        self.lines: list[tuple[str, str, LogLine]] = []
+        self.reads = 0
+        self._more = asyncio.Condition()
+
+    def append(self, record: Record, log: Sequence[LogLine]) -> None:
+        self.records.append(record)
+        self.append_log(record.tenant_id, record.function, log)
+
+    def append_log(self, tenant_id: str, function: str, log: Sequence[LogLine]) -> None:
+        self.lines += [(tenant_id, function, line) for line in log]
+
+    async def flush(self) -> None:
+        async with self._more:
+            self._more.notify_all()
+
+    async def list_records(
+        self, tenant_id: str, function: str, *, before: int, limit: int
+    ) -> list[tuple[int, Record]]:
+        rows = [
+            (position, record)
+            for position, record in enumerate(self.records, start=1)
+            if record.tenant_id == tenant_id
+            and function in ("", record.function)
+            and (before == 0 or position < before)
+        ]
+        return rows[::-1][:limit]
+
+    async def list_log(
+        self,
+        tenant_id: str,
+        function: str,
+        *,
+        since: datetime | None,
+        after: int,
+        limit: int,
+    ) -> list[tuple[int, LogLine]]:
+        self.reads += 1
+        rows = [
+            (position, line)
+            for position, (owner, name, line) in enumerate(self.lines, start=1)
+            if (owner, name) == (tenant_id, function)
+            and position > after
+            and (since is None or line.time >= since)
+        ]
+        return rows[:limit]
+
+    async def wait_for_log(self, tenant_id: str, function: str, *, after: int) -> None:
+        async with self._more:
+            if len(self.lines) <= after:
+                await self._more.wait()
+
+    async def bill(
+        self, tenant_id: str, *, since: datetime, until: datetime
+    ) -> list[BillLine]:
+        mine = [
+            record
+            for record in self.records
+            if record.tenant_id == tenant_id and since <= record.time < until
+        ]
+        return [
+            BillLine(
+                function=name,
+                invocations=len(records),
+                billed_ms=sum(record.report.billed_ms for record in records),
+                billed_mb_ms=sum(record.report.billed_mb_ms for record in records),
+            )
+            for name in sorted({record.function for record in mine})
+            if (records := [record for record in mine if record.function == name])
+        ]
+
+
+@dataclass(slots=True)
+class FakeEngine:
+    """A real gRPC server and a real channel over fakes.
+
+    Tenant Acme has functions `echo` and `slow`, tenant Globex has `theirs`.
+    """
+
+    functions: FakeFunctions = field(default_factory=FakeFunctions)
+    tenants: FakeTenants = field(default_factory=FakeTenants)
+    records: FakeRecords = field(default_factory=FakeRecords)
+    runner: FakeRunner = field(default_factory=FakeRunner)
+    clock: FakeClock = field(default_factory=FakeClock)
+    invoker: Invoker = field(init=False)
+    channel: grpc.aio.Channel = field(init=False)
+    port: int = 0
+
+    def __post_init__(self) -> None:
+        self.tenants.add(OPERATOR, "operator", is_operator=True)
+        self.tenants.add(ACME, "acme")
+        self.tenants.add(GLOBEX, "globex")
+        for tenant_id, name in ((ACME, "echo"), (ACME, "slow"), (GLOBEX, "theirs")):
+            self.functions.add(make_function(tenant_id, name))
+        self.invoker = Invoker(
+            functions=self.functions,
+            quotas=self.tenants,
+            runner=self.runner,
+            records=self.records,
+            clock=self.clock,
+            event_drain_s=1.0,
+        )
+
+    def backend(self) -> Backend:
+        return Backend(
+            functions=self.functions,
+            tenants=self.tenants,
+            invoker=self.invoker,
+            records=self.records,
+            status=self._status,
+            clock=self.clock,
+            region="us-east-1",
+        )
+
+    async def _status(self) -> EngineStatus:
+        return EngineStatus(
+            version="1.0",
+            mode="rootless",
+            layers=(IsolationLayer(name="seccomp", stops="system calls", holds=True),),
+            runtimes=(Runtime(name="python3.11", version="3.11.9"),),
+            zygotes=3,
+            instances=7,
+        )
+
+    @property
+    def function_service(self) -> Any:
+        return cast("Any", functions_pb2_grpc).FunctionServiceStub(self.channel)
+
+    @property
+    def invocation_service(self) -> Any:
+        return cast("Any", invocations_pb2_grpc).InvocationServiceStub(self.channel)
+
+    @property
+    def tenant_service(self) -> Any:
+        return cast("Any", tenants_pb2_grpc).TenantServiceStub(self.channel)
+
+    @property
+    def billing_service(self) -> Any:
+        return cast("Any", tenants_pb2_grpc).BillingServiceStub(self.channel)
+
+    @property
+    def engine_service(self) -> Any:
+        return cast("Any", tenants_pb2_grpc).EngineServiceStub(self.channel)
+
+
+def as_tenant(name: str) -> tuple[tuple[str, str], ...]:
+    """The metadata of a call with the key of `acme`, `globex` or the `operator`."""
+    return (("authorization", f"Bearer key-of-{name}:key-of-{name}-secret"),)
+
+
+@asynccontextmanager
+async def fake_engine(
+    *, drain_s: float = 5.0, tls: Tls | None = None
+) -> AsyncIterator[FakeEngine]:
+    """Serve a `FakeEngine` on a free port, with a channel to it."""
+    engine = FakeEngine()
+    async with engine.invoker:
+        async with serve(
+            engine.backend(), address="127.0.0.1:0", tls=tls, drain_s=drain_s
+        ) as port:
+            options = (
+                ("grpc.max_receive_message_length", MAX_SENT),
+                ("grpc.max_send_message_length", -1),
+            )
+            engine.port = port
+            async with grpc.aio.insecure_channel(
+                f"127.0.0.1:{port}", options=options
+            ) as engine.channel:
+                yield engine

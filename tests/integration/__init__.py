@@ -1,0 +1,1 @@
+"""Several parts together: real processes, real sockets, one engine."""

@@ -1,0 +1,1 @@
+"""What the jail holds back, tried by real guest programs in real jails."""

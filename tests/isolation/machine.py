@@ -1,0 +1,254 @@
+"""The sandbox without the engine: a launcher process, its host side, guests to run."""
+
+import asyncio
+import contextlib
+import hashlib
+import json
+import os
+import shutil
+import signal
+import socket
+import sys
+import tempfile
+import time
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+from sandlot_sandbox.host.instance import Instance
+from sandlot_sandbox.host.launcher import Launcher
+from sandlot_sandbox.host.zygote import Recipe, Zygote
+from sandlot_sandbox.launcher import runtimes
+from sandlot_sandbox.limits import Limits
+from sandlot_sandbox.outcome import Ended, Ending
+from sandlot_sandbox.spec import Hello
+
+GUESTS = Path(__file__).parent.parent / "guests"
+PROJECT = Path(__file__).parent.parent.parent
+RUNTIME = f"python3.{sys.version_info[1]}"
+ORDINARY_UID = 990_071
+"""Whom root becomes for the rootless mode: a number nobody has."""
+
+MODES = ("root", "rootless") if os.geteuid() == 0 else ("rootless",)
+"""Both are tested by root. An ordinary user has only the one."""
+
+WAIT_S = 10.0
+"""For what surely comes; a test that gets there has failed."""
+
+NUMBER = "sandlot-isolation-test"
+
+
+class Store:
+    """Where code and runtimes lie; readable for the ordinary user, too."""
+
+    def __init__(self, folder: Path) -> None:
+        self.code = folder / "code"
+        self.code.mkdir(mode=0o755)
+        found, _ = runtimes.discover(
+            folder / "runtimes", named={RUNTIME: sys.executable}
+        )
+        self.runtimes = [runtime for runtime in found if runtime.name == RUNTIME]
+        assert self.runtimes, f"there is no {RUNTIME} to run guests with"
+        (folder / "runtimes").chmod(0o755)
+
+    def add(self, guest: str) -> str:
+        """A guest program as an unpacked package; its hash."""
+        source = (GUESTS / f"{guest}.py").read_bytes()
+        digest = hashlib.sha256(source).hexdigest()
+        folder = self.code / digest
+        if not folder.exists():
+            folder.mkdir(mode=0o755)
+            (folder / "app.py").write_bytes(source)
+            (folder / "app.py").chmod(0o644)
+        return digest
+
+
+@contextlib.contextmanager
+def temporary_store() -> Iterator[Store]:
+    with tempfile.TemporaryDirectory(prefix="sandlot-isolation-") as folder:
+        Path(folder).chmod(0o755)
+        yield Store(Path(folder))
+
+
+class Guest:
+    """A zygote of a guest program, and how to ask its instances things."""
+
+    def __init__(self, zygote: Zygote) -> None:
+        self.zygote = zygote
+        self.lost = asyncio.Event()
+        self.dead: list[Instance] = []
+        self._death = asyncio.Event()
+
+    async def fork(self) -> Instance:
+        return await self.zygote.fork(on_death=self._note_death)
+
+    def _note_death(self, instance: Instance) -> None:
+        self.dead.append(instance)
+        self._death.set()
+
+    async def wait_death(self, instance: Instance) -> None:
+        async with asyncio.timeout(WAIT_S):
+            while instance not in self.dead:
+                self._death.clear()
+                await self._death.wait()
+
+    async def ask(self, what: str, **arguments: Any) -> Any:
+        """What a function of the guest returns, in an instance of its own."""
+        instance = await self.fork()
+        try:
+            return await ask(instance, what, **arguments)
+        finally:
+            await instance.destroy()
+
+
+async def send(
+    instance: Instance, what: str, *, timeout_s: float = WAIT_S, **arguments: Any
+) -> Ending:
+    """Invoke a function of the guest by its name."""
+    header: dict[str, object] = {
+        "request_id": "8f5d0d6c-0000-4000-8000-000000000000",
+        "deadline_ms": int((time.time() + timeout_s) * 1000),
+        "function_arn": "arn:aws:lambda:us-east-1:000000000001:function:guest",
+    }
+    event = json.dumps({"do": what, **arguments}).encode()
+    return await instance.invoke(header, event, timeout_s=timeout_s)
+
+
+async def ask(instance: Instance, what: str, **arguments: Any) -> Any:
+    """`send`, for functions that answer."""
+    ending = await send(instance, what, **arguments)
+    assert ending.ended is Ended.ANSWERED, (ending, ending.printed)
+    return json.loads(ending.payload)
+
+
+class Sandbox:
+    """One launcher process and the engine's side of it."""
+
+    def __init__(
+        self,
+        mode: str,
+        store: Store,
+        process: asyncio.subprocess.Process,
+        launcher: Launcher,
+        hello: Hello,
+    ) -> None:
+        self.mode = mode
+        self.store = store
+        self.process = process
+        self.launcher = launcher
+        self.hello = hello
+        self.is_lost = asyncio.Event()
+
+    def __repr__(self) -> str:
+        return f"<Sandbox {self.mode}>"
+
+    def make_zygote(
+        self,
+        guest: str,
+        *,
+        memory_mb: int = 128,
+        tmp_mb: int = 16,
+        import_in_zygote: bool = True,
+        environment: Mapping[str, str] | None = None,
+    ) -> Guest:
+        """Ordered, but not waited for."""
+        recipe = Recipe(
+            runtime=RUNTIME,
+            limits=Limits(memory_mb=memory_mb, tmp_mb=tmp_mb),
+            code=self.store.add(guest),
+            settings={
+                "handler": "app.handler",
+                "version": "$LATEST",
+                "import_in_zygote": import_in_zygote,
+                "environment": {"TZ": ":UTC", **(environment or {})},
+            },
+        )
+        lost = asyncio.Event()
+        made = Guest(Zygote(self.launcher, recipe, on_lost=lambda _: lost.set()))
+        made.lost = lost
+        return made
+
+    @asynccontextmanager
+    async def running(self, guest: str, **settings: Any) -> AsyncIterator[Guest]:
+        """A guest that is ready to fork; killed at the end."""
+        made = self.make_zygote(guest, **settings)
+        try:
+            is_safe = await made.zygote.wait_ready()
+            assert is_safe, made.zygote.reason
+            yield made
+        finally:
+            made.zygote.kill()
+            async with asyncio.timeout(WAIT_S):
+                await made.lost.wait()
+
+
+@asynccontextmanager
+async def started(
+    mode: str, store: Store, *, given_up: str = "", nofile: int | None = None
+) -> AsyncIterator[Sandbox]:
+    """A launcher in a mode, killed at the end if it has not ended by itself."""
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    argv = [
+        *(sys.executable, "-m", "sandlot_sandbox.launcher"),
+        *("--channel", str(theirs.fileno()), "--parent", str(os.getpid())),
+        *("--code", str(store.code)),
+        *("--runtimes", runtimes.to_json(store.runtimes)),
+        *("--given-up", given_up),
+    ]
+    if mode == "rootless" and os.geteuid() == 0:
+        reached = [*sys.path, sys.prefix, sys.base_prefix, str(PROJECT)]
+        paths = [path for path in reached if Path(path).is_dir()]
+        script = str(Path(__file__).parent / "as_user.py")
+        argv = [sys.executable, script, str(ORDINARY_UID), *paths, "--", *argv]
+    if nofile is not None:
+        argv = ["/usr/bin/env", "prlimit", f"--nofile={nofile}:{nofile}", *argv]
+    process = await asyncio.create_subprocess_exec(
+        *argv,
+        pass_fds=(theirs.fileno(),),
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+    )
+    theirs.close()
+    lost = asyncio.Event()
+    launcher = Launcher(ours, on_lost=lost.set)
+    try:
+        async with asyncio.timeout(30):
+            hello = await launcher.wait_hello()
+        sandbox = Sandbox(mode, store, process, launcher, hello)
+        sandbox.is_lost = lost
+        yield sandbox
+    finally:
+        launcher.close()
+        try:
+            async with asyncio.timeout(WAIT_S):
+                await process.wait()
+        except TimeoutError:
+            process.send_signal(signal.SIGKILL)
+            await process.wait()
+            raise
+
+
+def kernel_facts(pid: int | str) -> dict[str, str]:
+    """/proc/PID/status, by name."""
+    text = Path(f"/proc/{pid}/status").read_text()
+    return dict(line.split(":\t", 1) for line in text.splitlines() if ":\t" in line)
+
+
+def descendants(pid: int) -> list[int]:
+    """Every process below `pid`, parents first."""
+    children: dict[int, list[int]] = {}
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            with contextlib.suppress(OSError):
+                parent = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
+                children.setdefault(parent, []).append(int(entry.name))
+    found, todo = [], [pid]
+    while todo:
+        below = children.get(todo.pop(), [])
+        found += below
+        todo += below
+    return found
+
+
+def prepared_copy(source: Path, target: Path) -> None:
+    shutil.copytree(source, target)

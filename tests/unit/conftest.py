@@ -1,0 +1,78 @@
+"""Fixtures of the unit tests: an engine in memory, and clients that talk to it."""
+
+import os
+from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from sandlot import AsyncClient, Client
+from sandlot.cli import main
+from tests.fakes.server import OPERATOR, Engine, Server
+
+Cli = Callable[..., Result]
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    with Server() as running:
+        yield running
+
+
+@pytest.fixture
+def engine(server: Server) -> Engine:
+    """What the fake server holds."""
+    return server.engine
+
+
+@pytest.fixture
+def nobodys_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """An environment without settings, and an empty home; the home."""
+    for name in [name for name in os.environ if name.startswith("SANDLOT_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.delenv("XDG_CONFIG_HOME", raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    return tmp_path
+
+
+@pytest.fixture
+def client(server: Server, nobodys_environment: Path) -> Iterator[Client]:
+    """The operator's blocking client."""
+    with Client(
+        server.address,
+        access_key_id=OPERATOR[0],
+        secret_access_key=OPERATOR[1],
+        deadline=30,
+    ) as open_client:
+        yield open_client
+
+
+@pytest.fixture
+async def aclient(
+    server: Server, nobodys_environment: Path
+) -> AsyncIterator[AsyncClient]:
+    """The operator's asynchronous client."""
+    async with AsyncClient(
+        server.address,
+        access_key_id=OPERATOR[0],
+        secret_access_key=OPERATOR[1],
+        deadline=30,
+    ) as open_client:
+        yield open_client
+
+
+@pytest.fixture
+def cli(
+    server: Server, nobodys_environment: Path, monkeypatch: pytest.MonkeyPatch
+) -> Cli:
+    """Runs `sandlot ARGUMENTS…` in this process, as the operator of the fake engine."""
+    monkeypatch.setenv("SANDLOT_ENDPOINT", server.address)
+    monkeypatch.setenv("SANDLOT_ACCESS_KEY_ID", OPERATOR[0])
+    monkeypatch.setenv("SANDLOT_SECRET_ACCESS_KEY", OPERATOR[1])
+    runner = CliRunner()
+
+    def run(*arguments: str, stdin: str | None = None) -> Result:
+        return runner.invoke(main, arguments, input=stdin, prog_name="sandlot")
+
+    return run

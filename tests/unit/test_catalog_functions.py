@@ -1,0 +1,527 @@
+"""The life of a function: made ready, changed, found, deleted, resumed."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import pytest
+
+from sandlot_engine.catalog import functions as catalog
+from sandlot_engine.catalog.code import CodeStore
+from sandlot_engine.catalog.functions import Functions, Prepared, Quota
+from sandlot_engine.clock import SystemClock
+from sandlot_engine.errors import (
+    AlreadyExists,
+    Conflict,
+    Internal,
+    InvalidParameter,
+    NotFound,
+    QuotaExceeded,
+    SandlotError,
+    Unavailable,
+)
+from sandlot_engine.model.function import (
+    Function,
+    FunctionConfig,
+    FunctionState,
+    Revision,
+    UpdateStatus,
+)
+from tests.fakes.stores import MemoryStore
+from tests.fakes.waiting import DEADLINE_S, eventually
+from tests.fakes.zips import zip_of
+
+TENANT = "000000000042"
+ARN = f"arn:aws:lambda:eu-north-1:{TENANT}:function:resize"
+CONFIG = FunctionConfig(handler="app.handler", runtime="python3.11")
+ZIP = zip_of({"app.py": "def handler(event, context): return 1"})
+OTHER_ZIP = zip_of({"app.py": "def handler(event, context): return 2"})
+READY = Prepared(fork_safe=True, reason="")
+
+
+@dataclass
+class Node:
+    """What the scheduler does for the catalog, held back until `go` is set."""
+
+    go: asyncio.Event = field(default_factory=asyncio.Event)
+    prepared: list[str] = field(default_factory=list)
+    """Revision ids, and so below."""
+
+    retired: list[str] = field(default_factory=list)
+    cancelled: list[str] = field(default_factory=list)
+    error: BaseException | None = None
+    answer: Prepared = READY
+    preparing: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def prepare(self, _: Function, revision: Revision, path: Path) -> Prepared:
+        self.preparing.set()
+        try:
+            await self.go.wait()
+        except asyncio.CancelledError:
+            self.cancelled.append(revision.id)
+            raise
+        if self.error is not None:
+            raise self.error
+        assert path.name == revision.code.sha256
+        self.prepared.append(revision.id)
+        return self.answer
+
+    async def retire(self, tenant_id: str, name: str, revision_id: str) -> None:
+        assert tenant_id == TENANT
+        assert name
+        self.retired.append(revision_id)
+
+
+@dataclass
+class Bench:
+    """A catalog with everything below it."""
+
+    functions: Functions
+    node: Node
+    store: MemoryStore
+    code_folder: Path
+
+    async def create(self, name: str = "resize", *, code: bytes = ZIP) -> Function:
+        return await self.functions.create(TENANT, name, CONFIG, code)
+
+    async def settled(self, name: str = "resize") -> Function:
+        """The function once nothing is in progress any more."""
+        self.node.go.set()
+
+        async def is_settled() -> bool:
+            function = await self.functions.get(TENANT, name)
+            is_pending = function.state is FunctionState.PENDING
+            is_updating = function.update_status is UpdateStatus.IN_PROGRESS
+            return not is_pending and not is_updating
+
+        await eventually(is_settled)
+        return await self.functions.get(TENANT, name)
+
+    async def codes_left(self, count: int) -> None:
+        """Wait until there are as many packages on disk."""
+
+        async def are_left() -> bool:
+            return len(list(self.code_folder.glob("*.zip"))) == count
+
+        await eventually(are_left)
+
+
+@asynccontextmanager
+async def opened(
+    folder: Path, store: MemoryStore, node: Node, quota: Quota | None
+) -> AsyncIterator[Bench]:
+    async with CodeStore(folder / "code") as codes:
+        functions = Functions(
+            store,
+            codes,
+            clock=SystemClock(),
+            runtimes=lambda: ["python3.11"],
+            prepare=node.prepare,
+            retire=node.retire,
+            region="eu-north-1",
+            quota=quota,
+        )
+        async with functions:
+            yield Bench(functions, node, store, folder / "code")
+
+
+@pytest.fixture
+async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
+    async with opened(tmp_path, MemoryStore(), Node(), None) as made:
+        yield made
+
+
+async def test_a_new_function_is_pending_until_it_is_made_ready(bench: Bench) -> None:
+    created = await bench.create()
+
+    assert created.state is FunctionState.PENDING
+    assert created.state_reason == "The function is being created."
+    assert created.update_status is UpdateStatus.NONE
+    with pytest.raises(
+        Conflict,
+        match=r"^The operation cannot be performed at this time\. The function is "
+        r"currently in the following state: Pending$",
+    ):
+        bench.functions.resolve(TENANT, "resize")
+
+    ready = await bench.settled()
+
+    assert ready.state is FunctionState.ACTIVE
+    assert ready.state_reason == ""
+    assert ready.update_status is UpdateStatus.SUCCESSFUL
+    assert ready.serving == created.pending
+    assert bench.functions.resolve(TENANT, "resize", "$LATEST") == ready
+    assert await bench.store.get_function(TENANT, "resize") == ready
+
+
+async def test_what_the_import_left_behind_is_kept(bench: Bench) -> None:
+    bench.node.answer = Prepared(fork_safe=False, reason="an open socket")
+    await bench.create()
+
+    ready = await bench.settled()
+
+    assert not ready.fork_safe
+    assert ready.fork_safety_reason == "an open socket"
+
+
+@pytest.mark.parametrize("qualifier", ["", "$LATEST", "7", "live"])
+async def test_what_is_not_there_is_not_found_by_its_arn(
+    bench: Bench, qualifier: str
+) -> None:
+    with pytest.raises(NotFound) as refusal:
+        bench.functions.resolve(TENANT, "resize", qualifier)
+
+    assert str(refusal.value) == f"Function not found: {ARN}:{qualifier or '$LATEST'}"
+
+
+async def test_only_latest_can_be_resolved(bench: Bench) -> None:
+    await bench.create()
+    await bench.settled()
+
+    with pytest.raises(NotFound, match=r":7$"):
+        bench.functions.resolve(TENANT, "resize", "7")
+
+
+async def test_a_function_is_not_found_by_another_tenant(bench: Bench) -> None:
+    await bench.create()
+
+    with pytest.raises(NotFound, match=r"^Function not found: arn:aws:lambda:"):
+        await bench.functions.get("000000000001", "resize")
+
+
+async def test_a_name_is_taken_once(bench: Bench) -> None:
+    await bench.create()
+
+    with pytest.raises(AlreadyExists, match=r"^Function already exist: resize$"):
+        await bench.create()
+
+
+async def test_of_two_who_create_at_once_one_is_refused(bench: Bench) -> None:
+    results = await asyncio.gather(
+        bench.create(), bench.create(code=OTHER_ZIP), return_exceptions=True
+    )
+
+    assert sum(isinstance(each, AlreadyExists) for each in results) == 1
+    await bench.codes_left(1)
+
+
+@pytest.mark.parametrize(
+    ("name", "config", "code"),
+    [
+        ("a b", CONFIG, ZIP),
+        ("resize", replace(CONFIG, memory_mb=1), ZIP),
+        ("resize", CONFIG, b"no zip"),
+    ],
+)
+async def test_what_is_refused_leaves_nothing_behind(
+    bench: Bench, name: str, config: FunctionConfig, code: bytes
+) -> None:
+    with pytest.raises(InvalidParameter):
+        await bench.functions.create(TENANT, name, config, code)
+
+    assert await bench.functions.list(TENANT) == ([], "")
+    await bench.codes_left(0)
+
+
+@pytest.mark.parametrize("error", [Unavailable("no launcher"), Internal("broken")])
+async def test_a_function_that_cannot_be_made_ready_has_failed(
+    bench: Bench, error: SandlotError
+) -> None:
+    bench.node.error = error
+    await bench.create()
+
+    failed = await bench.settled()
+
+    assert failed.state is FunctionState.FAILED
+    assert failed.state_reason == error.message
+    with pytest.raises(Conflict, match=r"state: Failed.*Delete the function"):
+        bench.functions.resolve(TENANT, "resize")
+    with pytest.raises(Conflict, match="state: Failed"):
+        await bench.functions.update_code(TENANT, "resize", ZIP)
+
+
+async def test_a_failed_function_can_be_deleted_and_created_again(
+    bench: Bench,
+) -> None:
+    bench.node.error = Unavailable("no launcher")
+    await bench.create()
+    await bench.settled()
+    bench.node.error = None
+
+    await bench.functions.delete(TENANT, "resize")
+    await bench.create()
+
+    assert (await bench.settled()).state is FunctionState.ACTIVE
+
+
+async def test_a_bug_of_ours_fails_the_function_and_tells_no_details(
+    bench: Bench, caplog: pytest.LogCaptureFixture
+) -> None:
+    bench.node.error = ZeroDivisionError("at secret place")
+    await bench.create()
+
+    failed = await bench.settled()
+
+    assert failed.state is FunctionState.FAILED
+    assert "secret" not in failed.state_reason
+    assert "secret" in caplog.text
+
+
+async def test_what_takes_too_long_has_failed(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(catalog, "PREPARE_TIMEOUT_S", 0.0)
+    await bench.create()
+
+    failed = await bench.settled()
+
+    assert failed.state is FunctionState.FAILED
+    assert "not ready after" in failed.state_reason
+
+
+async def test_the_old_revision_serves_until_the_new_one_is_ready(
+    bench: Bench,
+) -> None:
+    await bench.create()
+    old = await bench.settled()
+    bench.node.go.clear()
+
+    updating = await bench.functions.update_code(TENANT, "resize", OTHER_ZIP)
+
+    assert updating.update_status is UpdateStatus.IN_PROGRESS
+    assert bench.functions.resolve(TENANT, "resize").serving == old.serving
+    assert updating.current.code != old.current.code
+
+    new = await bench.settled()
+
+    assert new.update_status is UpdateStatus.SUCCESSFUL
+    assert new.serving == updating.pending
+    await bench.codes_left(1)
+    assert bench.node.retired == [old.current.id]
+
+
+async def test_an_update_that_fails_leaves_the_old_revision_serving(
+    bench: Bench,
+) -> None:
+    await bench.create()
+    old = await bench.settled()
+    bench.node.error = Unavailable("no launcher")
+
+    await bench.functions.update_code(TENANT, "resize", OTHER_ZIP)
+    failed = await bench.settled()
+
+    assert failed.update_status is UpdateStatus.FAILED
+    assert failed.update_reason == "no launcher"
+    assert failed.state is FunctionState.ACTIVE
+    assert failed.serving == old.serving
+    assert bench.node.retired == []
+    await bench.codes_left(1)
+
+
+async def test_a_change_of_settings_names_what_it_changes(bench: Bench) -> None:
+    await bench.create()
+    old = await bench.settled()
+
+    await bench.functions.update_configuration(
+        TENANT, "resize", {"memory_mb": 256, "environment": {"AB": "c"}}
+    )
+    new = await bench.settled()
+
+    assert new.current.config == replace(CONFIG, memory_mb=256, environment={"AB": "c"})
+    assert new.current.code == old.current.code
+    assert new.current.id != old.current.id
+    await bench.codes_left(1)
+
+
+@pytest.mark.parametrize("changes", [{"memory_mb": 1}, {"colour": "red"}])
+async def test_settings_that_are_wrong_change_nothing(
+    bench: Bench, changes: dict[str, object]
+) -> None:
+    await bench.create()
+    old = await bench.settled()
+
+    with pytest.raises(InvalidParameter):
+        await bench.functions.update_configuration(TENANT, "resize", changes)
+
+    assert await bench.functions.get(TENANT, "resize") == old
+
+
+async def test_a_second_update_at_once_is_refused(bench: Bench) -> None:
+    await bench.create()
+    await bench.settled()
+    bench.node.go.clear()
+    await bench.functions.update_code(TENANT, "resize", OTHER_ZIP)
+
+    with pytest.raises(Conflict) as refusal:
+        await bench.functions.update_configuration(TENANT, "resize", {"timeout_s": 9})
+
+    assert str(refusal.value) == (
+        "The operation cannot be performed at this time. An update is in progress for "
+        f"resource: {ARN}"
+    )
+
+
+async def test_an_update_of_an_older_revision_is_refused(bench: Bench) -> None:
+    await bench.create()
+    ready = await bench.settled()
+
+    with pytest.raises(
+        Conflict, match=r"^The Revision Id provided does not"
+    ) as refusal:
+        await bench.functions.update_code(TENANT, "resize", ZIP, "older")
+    await bench.functions.update_code(TENANT, "resize", ZIP, ready.current.id)
+
+    assert refusal.value.reason == "PreconditionFailed"
+
+
+async def test_a_deleted_function_is_gone_with_all_that_ran_of_it(
+    bench: Bench,
+) -> None:
+    await bench.create()
+    ready = await bench.settled()
+
+    await bench.functions.delete(TENANT, "resize")
+
+    with pytest.raises(NotFound, match=f"^Function not found: {ARN}$"):
+        await bench.functions.get(TENANT, "resize")
+    assert bench.node.retired == [ready.current.id]
+    assert await bench.store.all_functions() == []
+    await bench.codes_left(0)
+
+
+async def test_deleting_stops_what_is_being_made_ready(bench: Bench) -> None:
+    created = await bench.create()
+    async with asyncio.timeout(DEADLINE_S):
+        await bench.node.preparing.wait()
+
+    await bench.functions.delete(TENANT, "resize")
+
+    assert bench.node.cancelled == bench.node.retired == [created.current.id]
+    assert bench.node.prepared == []
+    await bench.codes_left(0)
+
+
+async def test_a_package_stays_while_another_function_has_it(bench: Bench) -> None:
+    await bench.create("first")
+    await bench.create("second")
+    await bench.settled("first")
+    second = await bench.settled("second")
+
+    await bench.functions.delete(TENANT, "first")
+
+    path = await bench.functions.code_path(second.current)
+    assert (path / "app.py").exists()
+    assert await bench.functions.read_code(TENANT, "second") == ZIP
+
+
+async def test_a_package_that_arrives_while_its_last_user_goes_is_kept(
+    bench: Bench,
+) -> None:
+    await bench.create("old")
+    await bench.settled("old")
+
+    await asyncio.gather(bench.functions.delete(TENANT, "old"), bench.create("new"))
+    await bench.settled("new")
+
+    assert await bench.functions.read_code(TENANT, "new") == ZIP
+
+
+async def test_a_caller_who_hangs_up_does_not_leave_half_a_function(
+    bench: Bench,
+) -> None:
+    call = asyncio.create_task(bench.create())
+    await asyncio.sleep(0)
+    call.cancel()
+    await asyncio.wait({call})
+
+    async def is_stored() -> bool:
+        return await bench.store.get_function(TENANT, "resize") is not None
+
+    await eventually(is_stored)
+
+    assert (await bench.settled()).state is FunctionState.ACTIVE
+
+
+async def test_functions_are_listed_by_name_and_page_by_page(bench: Bench) -> None:
+    for name in ("c", "a", "b"):
+        await bench.create(name)
+
+    page, token = await bench.functions.list(TENANT, 2)
+    rest, end = await bench.functions.list(TENANT, 2, token)
+
+    assert [each.name for each in page] == ["a", "b"]
+    assert [each.name for each in rest] == ["c"]
+    assert end == ""
+
+
+async def test_a_tenant_has_a_bounded_number_of_functions(tmp_path: Path) -> None:
+    quota = Quota(functions=2)
+    async with opened(tmp_path, MemoryStore(), Node(), quota) as bench:
+        results = await asyncio.gather(
+            *(bench.create(str(n)) for n in range(4)), return_exceptions=True
+        )
+
+        assert sum(isinstance(each, QuotaExceeded) for each in results) == 2
+
+
+async def test_a_tenant_has_a_bounded_number_of_code_bytes(tmp_path: Path) -> None:
+    quota = Quota(code_bytes=len(ZIP) + 100)
+    async with opened(tmp_path, MemoryStore(), Node(), quota) as bench:
+        await bench.create("first")
+        await bench.create("same-package")
+
+        with pytest.raises(QuotaExceeded) as refusal:
+            await bench.create("other", code=OTHER_ZIP)
+
+        assert refusal.value.reason == "CodeStorageExceeded"
+        await bench.codes_left(1)
+
+
+async def test_an_engine_that_stopped_half_way_goes_on(tmp_path: Path) -> None:
+    store = MemoryStore()
+    async with opened(tmp_path, store, Node(), None) as before:
+        await before.create("updating")
+        await before.settled("updating")
+        before.node.go.clear()
+        await before.create("new")
+        update = await before.functions.update_code(TENANT, "updating", OTHER_ZIP)
+
+    async with opened(tmp_path, store, Node(), None) as after:
+        old = after.functions.resolve(TENANT, "updating").serving
+        new = await after.settled("new")
+        updated = await after.settled("updating")
+
+        assert old is not None
+        assert old.id != update.current.id
+        assert new.state is FunctionState.ACTIVE
+        assert updated.serving == update.pending
+        assert len(after.node.prepared) == 2
+
+
+async def test_an_engine_that_starts_removes_packages_nobody_has(
+    tmp_path: Path,
+) -> None:
+    async with CodeStore(tmp_path / "code") as codes:
+        await codes.put(ZIP)
+
+    async with opened(tmp_path, MemoryStore(), Node(), None) as bench:
+        await bench.codes_left(0)
+
+
+async def test_a_store_that_fails_leaves_things_as_they_were(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def fail(*_: object, **__: object) -> None:
+        raise Internal("disk full")
+
+    await bench.create()
+    ready = await bench.settled()
+    monkeypatch.setattr(bench.store, "put_function", fail)
+
+    with pytest.raises(Internal):
+        await bench.functions.update_code(TENANT, "resize", OTHER_ZIP)
+
+    assert bench.functions.resolve(TENANT, "resize") == ready
+    await bench.codes_left(1)

@@ -1,0 +1,337 @@
+"""The other commands, run as a user runs them, against an engine in memory."""
+
+import json
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+from tests.fakes.server import OPERATOR, Engine, Server
+from tests.unit.conftest import Cli
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    file = tmp_path / "hello.py"
+    file.write_text("def main(event, context): return event\n")
+    return file
+
+
+# --- functions ---------------------------------------------------------------
+
+
+def test_deploy_makes_a_function_of_a_file_and_a_handler(
+    cli: Cli, engine: Engine, source: Path
+) -> None:
+    done = cli("deploy", f"{source}:main", "--memory", "256", "--env", "A=1=2")
+
+    function = engine.functions["000000000001", "hello"]
+    assert done.exit_code == 0
+    assert done.stdout.strip() == function.arn
+    assert function.config.handler == "hello.main"
+    assert (function.config.memory_mb, function.config.environment["A"]) == (256, "1=2")
+
+
+def test_deploy_as_json_is_the_function(cli: Cli, source: Path) -> None:
+    told = json.loads(cli("deploy", str(source), "--name", "x", "--json").stdout)
+
+    assert (told["name"], told["state"]) == ("x", "Active")
+
+
+def test_deploy_says_why_instances_are_not_forked(
+    cli: Cli, engine: Engine, source: Path
+) -> None:
+    cli("deploy", str(source))
+    function = engine.functions["000000000001", "hello"]
+    function.fork_safe, function.fork_safety_reason = False, "an open socket"
+
+    assert "an open socket" in cli("deploy", str(source)).stderr
+
+
+def test_functions_are_listed_as_plain_columns_in_a_pipe(
+    cli: Cli, engine: Engine
+) -> None:
+    engine.add_function("a")
+    engine.add_function("much-longer")
+
+    first, *rows = cli("fn", "list").stdout.splitlines()
+
+    assert first.split()[:2] == ["NAME", "RUNTIME"]
+    assert [row.split()[0] for row in rows] == ["a", "much-longer"]
+    assert {row.index("python3.11") for row in rows} == {first.index("RUNTIME")}
+
+
+def test_a_list_as_json_is_one_document(cli: Cli, engine: Engine) -> None:
+    for name in "abc":
+        engine.add_function(name)
+
+    assert [one["name"] for one in json.loads(cli("fn", "list", "--json").stdout)] == [
+        *"abc"
+    ]
+
+
+def test_config_changes_what_is_given_and_shows_the_rest(
+    cli: Cli, engine: Engine
+) -> None:
+    engine.add_function("hello")
+
+    told = json.loads(cli("fn", "config", "hello", "--timeout", "9", "--json").stdout)
+
+    assert (told["timeout_s"], told["memory_mb"]) == (9, 128)
+
+
+def test_what_cannot_be_undone_is_not_done_unasked(cli: Cli, engine: Engine) -> None:
+    engine.add_function("hello")
+
+    refused = cli("fn", "delete", "hello")
+    still_there = ("000000000001", "hello") in engine.functions
+    done = cli("fn", "delete", "hello", "--yes")
+
+    assert (refused.exit_code, still_there) == (2, True)
+    assert "--yes" in refused.stderr
+    assert (done.exit_code, engine.functions) == (0, {})
+
+
+# --- insight -----------------------------------------------------------------
+
+
+def test_logs_show_time_request_and_text(cli: Cli, engine: Engine) -> None:
+    engine.add_function("hello")
+    engine.log("hello", b"saying hello", request_id="4f1c8a02-aaaa")
+
+    assert cli("logs", "hello", "--since", "1h").stdout.endswith(
+        " 4f1c8a02…  saying hello\n"
+    )
+
+
+def test_logs_as_json_are_an_object_on_each_line(cli: Cli, engine: Engine) -> None:
+    engine.add_function("hello")
+    engine.log("hello", b"one")
+    engine.log("hello", b"two")
+
+    lines = cli("logs", "hello", "--json").stdout.splitlines()
+
+    assert [json.loads(line)["text"] for line in lines] == ["one", "two"]
+
+
+def test_a_time_that_is_none_is_a_usage_error(cli: Cli) -> None:
+    done = cli("logs", "hello", "--since", "yesterday")
+
+    assert done.exit_code == 2
+    assert "10m" in done.stderr
+
+
+def test_runs_are_listed_newest_first_and_no_more_than_asked_for(
+    cli: Cli, engine: Engine
+) -> None:
+    engine.add_function("a")
+    for _ in range(4):
+        cli("invoke", "a")
+
+    told = json.loads(cli("runs", "list", "a", "--limit", "3", "--json").stdout)
+
+    newest = [record.report.request_id for record in reversed(engine.records)]
+    assert [one["report"]["request_id"] for one in told] == newest[:3]
+
+
+def test_the_bill_shows_exact_sums_and_prices_them(cli: Cli, engine: Engine) -> None:
+    engine.add_function("hello")
+    cli("invoke", "hello", "-n", "1000", "--summary")
+
+    told = json.loads(cli("bill", "--json").stdout)
+    shown = cli("bill").stdout
+
+    assert told["total"]["billed_mb_ms"] == 512_000
+    assert told["total"]["cost"] == "0.00020833335"
+    assert shown.splitlines()[-1].split()[-1] == "$0.000208333"
+
+
+# --- tenants -----------------------------------------------------------------
+
+
+def test_a_new_tenant_is_printed_with_its_key_as_scripts_expect(cli: Cli) -> None:
+    done = cli(
+        "tenant",
+        "create",
+        "acme",
+        "--id",
+        "123456789012",
+        "--concurrency",
+        "5",
+        "--json",
+    )
+
+    assert json.loads(done.stdout) == {
+        "tenant_id": "123456789012",
+        "access_key_id": "KEY12345678901200001",
+        "secret_access_key": "secret-of-123456789012",
+    }
+
+
+def test_tenants_are_listed_changed_and_deleted(cli: Cli, engine: Engine) -> None:
+    cli("tenant", "create", "acme", "--id", "123456789012")
+
+    cli("tenant", "update", "123456789012", "--concurrency", "7")
+    listed = json.loads(cli("tenant", "list", "--json").stdout)
+    cli("tenant", "delete", "123456789012", "--yes")
+
+    assert [one["concurrency"] for one in listed] == [1000, 7]
+    assert list(engine.tenants) == ["000000000001"]
+
+
+def test_an_imported_secret_comes_from_stdin(cli: Cli, engine: Engine) -> None:
+    done = cli("key", "import", "FIXEDKEY000000001", stdin="fixed-secret\n")
+
+    assert done.exit_code == 0
+    assert engine.secrets["FIXEDKEY000000001"] == "fixed-secret"
+    assert "fixed-secret" not in done.output
+
+
+def test_keys_are_made_listed_and_revoked(cli: Cli, engine: Engine) -> None:
+    made = json.loads(cli("key", "create", "--json").stdout)
+    listed = json.loads(cli("key", "list", "--json").stdout)
+    cli("key", "revoke", made["access_key_id"], "--yes")
+
+    assert {one["access_key_id"] for one in listed} == {
+        made["access_key_id"],
+        OPERATOR[0],
+    }
+    assert list(engine.keys) == [OPERATOR[0]]
+
+
+def test_the_tenant_flag_acts_for_another(cli: Cli, engine: Engine) -> None:
+    cli("fn", "list", "--tenant", "123456789012")
+
+    assert engine.metadata[-1]["sandlot-tenant"] == "123456789012"
+
+
+# --- errors ------------------------------------------------------------------
+
+
+def test_what_is_not_there_exits_3_and_says_what_to_do(cli: Cli) -> None:
+    done = cli("fn", "show", "nowhere")
+
+    assert done.exit_code == 3
+    assert "NotFound: there is no function 'nowhere': see `sandlot fn list`" in (
+        done.stderr
+    )
+
+
+def test_no_engine_exits_4_and_says_how_to_start_one(cli: Cli) -> None:
+    done = cli("fn", "list", "--endpoint", "127.0.0.1:1")
+
+    assert done.exit_code == 4
+    assert "sandlot up" in done.stderr
+
+
+def test_a_data_directory_names_the_engine_and_outranks_the_environment(
+    cli: Cli, server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SANDLOT_ENDPOINT", "127.0.0.1:1")
+    (tmp_path / "engine.json").write_text(json.dumps({"grpc": server.address}))
+    (tmp_path / "operator.json").write_text(
+        json.dumps({"access_key_id": OPERATOR[0], "secret_access_key": OPERATOR[1]})
+    )
+
+    assert cli("fn", "list", "--data", str(tmp_path)).exit_code == 0
+
+
+def test_an_interrupt_exits_130(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupt(self: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("sandlot.Client.functions", interrupt)
+
+    assert cli("fn", "list").exit_code == 130
+
+
+def test_verbose_shows_where_an_error_comes_from(cli: Cli) -> None:
+    assert "Traceback" in cli("fn", "show", "nowhere", "-v").stderr
+    assert "Traceback" not in cli("fn", "show", "nowhere").stderr
+
+
+# --- the engine --------------------------------------------------------------
+
+
+@dataclass
+class FakeApp:
+    """Stands where `sandlot_engine.app` would."""
+
+    calls: list[Any] = field(default_factory=list)
+
+    def install(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        module = ModuleType("sandlot_engine.app")
+        module.__dict__.update(UpOptions=dict, up=self.up, doctor=self.doctor)
+        monkeypatch.setitem(sys.modules, "sandlot_engine.app", module)
+
+    def up(self, options: Any) -> int:
+        self.calls.append(options)
+        return 7
+
+    def doctor(self, *, as_json: bool, prove: bool) -> int:
+        self.calls.append((as_json, prove))
+        return 0
+
+
+def test_up_hands_its_options_to_the_engine_and_exits_as_it_says(
+    cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app = FakeApp()
+    app.install(monkeypatch)
+
+    done = cli(
+        *("up", "--data", str(tmp_path), "--http", "127.0.0.1:0", "--json"),
+        *("--runtime", "python3.12=/usr/bin/python3.12", "--insecure-network"),
+    )
+
+    assert done.exit_code == 7
+    assert app.calls == [
+        {
+            "data": tmp_path,
+            "http": "127.0.0.1:0",
+            "grpc": "127.0.0.1:9071",
+            "as_json": True,
+            "tls_cert": None,
+            "tls_key": None,
+            "allow_plaintext": False,
+            "user": None,
+            "region": "us-east-1",
+            "runtimes": {"python3.12": "/usr/bin/python3.12"},
+            "given_up": frozenset({"network"}),
+        }
+    ]
+
+
+def test_a_weaker_jail_cannot_come_from_the_environment(
+    cli: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app = FakeApp()
+    app.install(monkeypatch)
+    monkeypatch.setenv("SANDLOT_INSECURE_SECCOMP", "1")
+
+    cli("up")
+
+    assert app.calls[0]["given_up"] == frozenset()
+
+
+def test_doctor_is_the_engines(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    app = FakeApp()
+    app.install(monkeypatch)
+
+    assert cli("doctor", "--prove").exit_code == 0
+    assert app.calls == [(False, True)]
+
+
+def test_without_the_engine_up_says_how_to_install_it(
+    cli: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "sandlot_engine", None)
+    monkeypatch.delitem(sys.modules, "sandlot_engine.app", raising=False)
+
+    done = cli("up")
+
+    assert done.exit_code == 4
+    assert "pip install 'sandlot[engine]'" in done.stderr

@@ -1,0 +1,184 @@
+"""`sandlot invoke`: the answer on stdout, one line about it on stderr."""
+
+import json
+import re
+import threading
+from pathlib import Path
+
+import grpc
+
+from sandlot.v1 import invocations_pb2 as inv
+from tests.fakes.server import Engine, Failure, Refusal
+from tests.unit.conftest import Cli
+
+
+def fail(event: object) -> None:
+    raise Failure("ValueError", "no such thing")
+
+
+def test_the_answer_is_on_stdout_and_its_report_on_stderr(
+    cli: Cli, engine: Engine
+) -> None:
+    engine.add_function("hello")
+
+    done = cli("invoke", "hello", '{"name": "Ada"}')
+
+    assert done.exit_code == 0
+    assert json.loads(done.stdout) == {"name": "Ada"}
+    assert re.fullmatch(
+        r"  req [0-9a-f]{8}…  cold  wait 0\.2 · init 3\.1 · run 0\.8 ms   "
+        r"billed 4 ms   mem 19/128 MB   \$0\.000000208\n",
+        done.stderr,
+    )
+
+
+def test_quiet_leaves_only_the_answer(cli: Cli, engine: Engine) -> None:
+    engine.add_function("hello")
+
+    assert cli("invoke", "hello", "-q").stderr == ""
+
+
+def test_the_event_may_come_from_a_file_or_from_stdin(
+    cli: Cli, engine: Engine, tmp_path: Path
+) -> None:
+    engine.add_function("echo")
+    (tmp_path / "event.json").write_text('{"from": "file"}')
+
+    from_file = cli("invoke", "echo", "-e", str(tmp_path / "event.json"))
+    from_stdin = cli("invoke", "echo", "-", stdin='{"from": "stdin"}')
+
+    assert json.loads(from_file.stdout) == {"from": "file"}
+    assert json.loads(from_stdin.stdout) == {"from": "stdin"}
+
+
+def test_an_event_that_is_not_json_is_a_usage_error_and_costs_nothing(
+    cli: Cli, engine: Engine
+) -> None:
+    engine.add_function("echo")
+
+    done = cli("invoke", "echo", "{name: Ada}")
+
+    assert done.exit_code == 2
+    assert "not JSON" in done.stderr
+    assert engine.requests == []
+
+
+def test_a_function_that_fails_exits_1_with_its_error_object_on_stdout(
+    cli: Cli, engine: Engine
+) -> None:
+    engine.add_function("broken", fail)
+
+    done = cli("invoke", "broken")
+
+    assert done.exit_code == 1
+    assert json.loads(done.stdout)["errorType"] == "ValueError"
+    assert "Unhandled: ValueError: no such thing" in done.stderr
+    assert "sandlot logs" in done.stderr
+
+
+def test_json_is_one_document_with_value_and_report(cli: Cli, engine: Engine) -> None:
+    engine.add_function("hello")
+
+    told = json.loads(cli("invoke", "hello", "[1, 2]", "--json").stdout)
+
+    assert told["value"] == [1, 2]
+    assert told["status"] == "ok"
+    assert told["report"]["billed_mb_ms"] == 512
+    assert told["report"]["cost"].startswith("0.00000020833")
+
+
+def test_the_log_comes_on_stderr_when_asked_for(cli: Cli, engine: Engine) -> None:
+    engine.add_function("hello")
+    engine.log("hello", b"saying hello")
+
+    assert "saying hello" in cli("invoke", "hello", "--log").stderr
+    assert "saying hello" not in cli("invoke", "hello").stderr
+
+
+def test_an_event_is_queued_and_its_id_is_the_data(cli: Cli, engine: Engine) -> None:
+    engine.add_function("hello")
+
+    done = cli("invoke", "hello", "--type", "event")
+
+    assert re.fullmatch(r"[0-9a-f-]{36}\n", done.stdout)
+    assert engine.requests[-1].invocation_type == inv.INVOCATION_TYPE_EVENT
+
+
+def test_a_dry_run_runs_nothing(cli: Cli, engine: Engine) -> None:
+    engine.add_function("hello")
+
+    assert cli("invoke", "hello", "--type", "dry-run").exit_code == 0
+    assert engine.records == []
+
+
+def test_many_invocations_print_an_answer_each(cli: Cli, engine: Engine) -> None:
+    engine.add_function("echo")
+
+    done = cli("invoke", "echo", "1", "-n", "20", "-c", "4")
+
+    assert done.stdout.splitlines() == ["1"] * 20
+    assert "20 ok · 0 errors · 4 at once" in done.stderr
+
+
+def test_many_invocations_as_json_are_an_object_on_each_line(
+    cli: Cli, engine: Engine
+) -> None:
+    engine.add_function("echo")
+
+    lines = cli("invoke", "echo", "1", "-n", "5", "--json").stdout.splitlines()
+
+    assert sorted(json.loads(line)["index"] for line in lines) == [0, 1, 2, 3, 4]
+
+
+def test_a_summary_counts_errors_by_kind_and_exits_1(cli: Cli, engine: Engine) -> None:
+    turns = iter([None, fail, None, fail])
+    engine.add_function("flaky", lambda event: (next(turns) or (lambda _: 1))(event))
+
+    done = cli("invoke", "flaky", "-n", "4", "-c", "2", "--summary", "--json")
+
+    told = json.loads(done.stdout)
+    assert done.exit_code == 1
+    assert (told["ok"], told["errors"]) == (2, 2)
+    assert told["errors_by_type"] == {"Unhandled": 2}
+    assert told["p50_ms"] <= told["p95_ms"] <= told["p99_ms"]
+
+
+def test_percentiles_are_latencies_that_happened() -> None:
+    from sandlot.cli.load import percentile
+
+    hundred = [float(n) for n in range(1, 101)]
+
+    assert [percentile(hundred, share) for share in (50, 95, 99)] == [50, 95, 99]
+    assert percentile([7.0], 99) == 7.0
+
+
+def test_a_deadline_that_passes_exits_5(cli: Cli, engine: Engine) -> None:
+    let_go = threading.Event()
+    engine.add_function("slow", lambda event: let_go.wait(30))
+
+    done = cli("invoke", "slow", "--deadline", "0.2")
+    let_go.set()
+
+    assert done.exit_code == 5
+    assert "--deadline" in done.stderr
+
+
+def test_a_throttled_invocation_exits_3_and_says_when_to_come_back(
+    cli: Cli, engine: Engine
+) -> None:
+    engine.refuse_next.append(
+        Refusal(
+            grpc.StatusCode.RESOURCE_EXHAUSTED,
+            "ConcurrentInvocationLimitExceeded",
+            "tenant 'acme' already has 50 invocations running of 50 allowed",
+            retry_after_s=0.5,
+            request_id="req-42",
+        )
+    )
+
+    done = cli("invoke", "hello")
+
+    assert done.exit_code == 3
+    assert "50 invocations running of 50 allowed" in done.stderr
+    assert "try again in 0.5 s" in done.stderr
+    assert "request id: req-42" in done.stderr

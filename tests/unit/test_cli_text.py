@@ -1,0 +1,80 @@
+"""What tenants write cannot command the terminal of who reads it."""
+
+import json
+
+import pytest
+
+from sandlot.cli import output, text
+from tests.fakes.server import Engine, Failure
+from tests.unit.conftest import Cli
+
+ESCAPES = {
+    "clear the screen": "\x1b[2J",
+    "set the window's title": "\x1b]0;owned\x07",
+    "C1 form of the same": "\x9b2J",
+    "overwrite the line": "\rsecret",
+    "turn the text round": "\u202etxt.exe",
+    "no width": "\u200b",
+    "half a character": "\ud800",
+}
+
+
+@pytest.mark.parametrize("hostile", ESCAPES.values(), ids=ESCAPES.keys())
+def test_silent_characters_are_shown(hostile: str) -> None:
+    for harmless in (text.block(hostile), text.one_line(hostile)):
+        assert all(character.isprintable() for character in harmless), harmless
+        assert json.loads(f'"{harmless}"') == hostile
+
+
+def test_newlines_stay_in_a_block_and_go_from_a_line() -> None:
+    assert text.block("a\nb\tc") == "a\nb\tc"
+    assert text.one_line("a\nb") == "a\\u000ab"
+
+
+@pytest.mark.parametrize("json_flag", [[], ["--json"]], ids=["text", "json"])
+def test_escape_sequences_in_a_log_are_neutralised(
+    cli: Cli, engine: Engine, json_flag: list[str]
+) -> None:
+    engine.add_function("hello")
+    engine.log("hello", b"\x1b[2J\xc2\x9b2J\rgone", request_id="r\x1b[31m")
+
+    shown = cli("logs", "hello", *json_flag).stdout
+
+    assert not set(shown) & {"\x1b", "\x9b", "\r"}
+    assert "gone" in shown
+
+
+def test_raw_logs_are_the_bytes_as_they_were(cli: Cli, engine: Engine) -> None:
+    engine.add_function("hello")
+    engine.log("hello", b"\x1b[2J\xff")
+
+    assert cli("logs", "hello", "--raw").stdout_bytes == b"\x1b[2J\xff\n"
+
+
+def test_an_answer_is_escaped_and_still_decodes_to_the_same(
+    cli: Cli, engine: Engine
+) -> None:
+    engine.add_function("echo", lambda event: {"a": "\x9b\u202e\x7f", "b": "é"})
+
+    shown = cli("invoke", "echo").stdout
+
+    assert not set(shown) & {"\x9b", "\u202e", "\x7f"}
+    assert json.loads(shown) == {"a": "\x9b\u202e\x7f", "b": "é"}
+
+
+def test_an_error_cannot_forge_lines_of_ours(cli: Cli, engine: Engine) -> None:
+    def fail(event: object) -> None:
+        raise Failure("E\x1b[31m", "no\n  request id: forged\x1b[2J")
+
+    engine.add_function("evil", fail)
+
+    shown = cli("invoke", "evil")
+
+    assert "\x1b" not in shown.output
+    assert "\n  request id: forged" not in shown.stderr
+
+
+def test_rich_markup_is_text(capsys: pytest.CaptureFixture[str]) -> None:
+    output.rich_table(["NAME"], [["[bold red]x[/]"]])
+
+    assert "[bold red]x[/]" in capsys.readouterr().out

@@ -1,0 +1,94 @@
+"""The asynchronous twin: the same behaviour, checked where the shells differ."""
+
+import inspect
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from sandlot import AsyncClient, AsyncFunctionHandle, Client, FunctionHandle, errors
+from tests.fakes.server import Engine, Failure
+
+
+@pytest.mark.parametrize(
+    ("blocking", "asynchronous"),
+    [(Client, AsyncClient), (FunctionHandle, AsyncFunctionHandle)],
+)
+def test_the_twins_have_the_same_methods_with_the_same_parameters(
+    blocking: type, asynchronous: type
+) -> None:
+    def methods(kind: type) -> dict[str, list[str]]:
+        return {
+            name: list(inspect.signature(member).parameters)
+            for name, member in inspect.getmembers(kind, inspect.isfunction)
+            if not name.startswith("_")
+        }
+
+    assert methods(asynchronous) == methods(blocking)
+
+
+async def test_deploy_invoke_list_and_delete(
+    aclient: AsyncClient, engine: Engine, tmp_path: Path
+) -> None:
+    (tmp_path / "hello.py").write_text("def handler(event, context): ...\n")
+    engine.polls_until_ready = 2
+
+    hello = await aclient.deploy(tmp_path / "hello.py", memory=256)
+    reply = await hello.invoke({"n": 1})
+    names = [one.name async for one in aclient.functions()]
+    await hello.delete()
+
+    assert reply.value == {"n": 1}
+    assert names == ["hello"]
+    with pytest.raises(errors.NotFound):
+        await hello.config()
+
+
+async def test_a_function_that_fails_raises_here_too(
+    aclient: AsyncClient, engine: Engine
+) -> None:
+    def fail(event: object) -> None:
+        raise Failure("ValueError", "no")
+
+    engine.add_function("broken", fail)
+
+    with pytest.raises(errors.Unhandled, match="ValueError: no"):
+        await aclient.invoke("broken")
+
+
+async def test_values_may_come_asynchronously(
+    aclient: AsyncClient, engine: Engine
+) -> None:
+    engine.add_function("double", lambda n: n * 2)
+
+    async def values() -> AsyncIterator[int]:
+        for n in range(30):
+            yield n
+
+    results = aclient.map("double", values(), concurrency=4, ordered=True)
+
+    assert [one.value async for one in results] == [n * 2 for n in range(30)]
+
+
+async def test_logs_and_runs_can_be_iterated(
+    aclient: AsyncClient, engine: Engine
+) -> None:
+    engine.add_function("hello")
+    engine.log("hello", b"one")
+    engine.log("hello", b"two")
+    await aclient.invoke("hello")
+
+    assert [line.text async for line in aclient.logs("hello")] == ["one", "two"]
+    assert [run.function async for run in aclient.runs("hello")] == ["hello"]
+
+
+async def test_no_engine_is_a_failed_connection(nobodys_environment: Path) -> None:
+    async with AsyncClient("127.0.0.1:1", deadline=10) as client:
+        with pytest.raises(errors.ConnectionFailed):
+            await client.invoke("hello")
+
+
+def test_a_client_can_be_made_before_there_is_a_loop(
+    nobodys_environment: Path,
+) -> None:
+    assert repr(AsyncClient("127.0.0.1:1")) == "<AsyncClient 127.0.0.1:1>"

@@ -1,0 +1,309 @@
+"""The blocking client against a real gRPC server."""
+
+import asyncio
+import warnings
+from datetime import UTC, datetime
+from decimal import Decimal
+from pathlib import Path
+
+import grpc
+import pytest
+
+from sandlot import Client, errors
+from sandlot.results import Status
+from sandlot.v1 import invocations_pb2 as inv
+from tests.fakes.server import OPERATOR, Engine, Failure, Refusal, Server
+
+
+def test_an_invocation_sends_json_and_decodes_the_answer(
+    client: Client, engine: Engine
+) -> None:
+    engine.add_function("hello", lambda event: {"greeting": f"Hello {event['name']}"})
+
+    reply = client.invoke("hello", {"name": "Ada"})
+
+    assert reply.value == {"greeting": "Hello Ada"}
+    assert reply.status is Status.OK
+
+
+def test_a_payload_goes_out_byte_for_byte(client: Client, engine: Engine) -> None:
+    engine.add_function("hello")
+
+    client.invoke("hello", payload=b'{ "a":1 }')
+
+    assert engine.requests[-1].payload == b'{ "a":1 }'
+
+
+def test_a_report_has_times_memory_and_an_exact_cost(
+    client: Client, engine: Engine
+) -> None:
+    engine.add_function("hello")
+
+    report = client.invoke("hello").report
+
+    assert report is not None
+    assert (report.wait_ms, report.init_ms, report.duration_ms) == (0.2, 3.1, 0.8)
+    assert (report.billed_ms, report.billed_mb_ms, report.cold) == (4, 512, True)
+    assert report.cost == Decimal("0.0002") / 1000 + Decimal("0.0000166667") / 2000
+
+
+def test_the_key_goes_with_every_call(client: Client, engine: Engine) -> None:
+    list(client.functions())
+
+    assert engine.metadata[-1]["authorization"] == "Bearer " + ":".join(OPERATOR)
+
+
+def test_an_operator_acts_for_another_tenant(server: Server) -> None:
+    server.engine.add_function("theirs", tenant_id="000000000002")
+
+    with Client(
+        server.address,
+        access_key_id=OPERATOR[0],
+        secret_access_key=OPERATOR[1],
+        tenant="000000000002",
+    ) as client:
+        assert [one.name for one in client.functions()] == ["theirs"]
+
+
+@pytest.mark.parametrize(
+    ("status", "type_", "expected"),
+    [
+        (inv.INVOCATION_STATUS_ERROR, "ValueError", errors.Unhandled),
+        (inv.INVOCATION_STATUS_TIMEOUT, "Sandbox.Timedout", errors.TimedOut),
+        (inv.INVOCATION_STATUS_CRASHED, "Runtime.ExitError", errors.Crashed),
+        (inv.INVOCATION_STATUS_CRASHED, "Runtime.OutOfMemory", errors.OutOfMemory),
+        (inv.INVOCATION_STATUS_CRASHED, "Runtime.SyscallDenied", errors.SyscallDenied),
+        (
+            inv.INVOCATION_STATUS_INIT_FAILED,
+            "Runtime.ImportModuleError",
+            errors.InitFailed,
+        ),
+        # A handler may call its own exception what it likes.
+        (inv.INVOCATION_STATUS_ERROR, "OutOfMemory", errors.Unhandled),
+    ],
+)
+def test_a_function_that_fails_raises_an_error_of_its_kind(
+    client: Client,
+    engine: Engine,
+    status: inv.InvocationStatus,
+    type_: str,
+    expected: type[errors.FunctionError],
+) -> None:
+    def fail(event: object) -> None:
+        raise Failure(type_, "what happened", status, ('File "x.py", line 1',))
+
+    engine.add_function("broken", fail)
+
+    with pytest.raises(errors.FunctionError) as failed:
+        client.invoke("broken")
+
+    assert type(failed.value) is expected
+    assert (failed.value.type, failed.value.message) == (type_, "what happened")
+    assert failed.value.stack_trace == ('File "x.py", line 1',)
+    assert failed.value.request_id
+    assert failed.value.report is not None
+
+
+def test_without_check_a_failure_is_a_reply(client: Client, engine: Engine) -> None:
+    def fail(event: object) -> None:
+        raise Failure("ValueError", "no")
+
+    engine.add_function("broken", fail)
+
+    reply = client.invoke("broken", check=False)
+
+    assert (reply.status, reply.function_error) == (Status.ERROR, "Unhandled")
+
+
+def test_a_reply_that_is_no_error_object_still_makes_an_error() -> None:
+    from sandlot import failures
+    from sandlot.results import Reply
+
+    reply = Reply(
+        payload=b"\xff not json",
+        report=None,
+        log_tail=b"",
+        request_id="r",
+        executed_version="",
+        status=Status.CRASHED,
+        function_error="Unhandled",
+    )
+
+    assert "not json" in failures.from_reply(reply).message
+
+
+@pytest.mark.parametrize(
+    ("code", "reason", "expected"),
+    [
+        ("INVALID_ARGUMENT", "InvalidParameter", errors.InvalidParameter),
+        ("INVALID_ARGUMENT", "InvalidZip", errors.InvalidParameter),
+        ("INVALID_ARGUMENT", "TooLarge", errors.PayloadTooLarge),
+        ("UNAUTHENTICATED", "Unauthenticated", errors.Unauthenticated),
+        ("PERMISSION_DENIED", "PermissionDenied", errors.PermissionDenied),
+        ("NOT_FOUND", "NotFound", errors.NotFound),
+        ("ALREADY_EXISTS", "AlreadyExists", errors.AlreadyExists),
+        ("ABORTED", "Conflict", errors.Conflict),
+        (
+            "RESOURCE_EXHAUSTED",
+            "ConcurrentInvocationLimitExceeded",
+            errors.Throttled,
+        ),
+        ("FAILED_PRECONDITION", "QuotaExceeded", errors.QuotaExceeded),
+        ("FAILED_PRECONDITION", "Refusal", errors.Refused),
+        ("UNIMPLEMENTED", "NotSupported", errors.NotSupported),
+        ("DEADLINE_EXCEEDED", "DeadlineExceeded", errors.DeadlineExceeded),
+        ("INTERNAL", "Internal", errors.Internal),
+        ("UNKNOWN", "SomethingNew", errors.Internal),
+    ],
+)
+def test_what_the_engine_refuses_with_becomes_the_error_of_that_name(
+    client: Client,
+    engine: Engine,
+    code: str,
+    reason: str,
+    expected: type[errors.SandlotError],
+) -> None:
+    engine.refuse_next.append(Refusal(grpc.StatusCode[code], reason, "no, because"))
+
+    with pytest.raises(errors.SandlotError) as refused:
+        client.dry_run("hello")
+
+    assert type(refused.value) is expected
+    assert (refused.value.reason, refused.value.message) == (reason, "no, because")
+    assert isinstance(refused.value.__cause__, grpc.RpcError)
+
+
+def test_a_throttled_call_says_which_limit_and_when_to_come_back(
+    client: Client, engine: Engine
+) -> None:
+    engine.refuse_next.append(
+        Refusal(
+            grpc.StatusCode.RESOURCE_EXHAUSTED,
+            "ConcurrentInvocationLimitExceeded",
+            "tenant 'acme' already has 50 invocations running of 50 allowed",
+            retry_after_s=0.25,
+            facts={"limit": "50"},
+            request_id="req-1",
+        )
+    )
+
+    with pytest.raises(errors.Throttled) as refused:
+        client.invoke("hello")
+
+    assert (refused.value.limit, refused.value.retry_after) == (50, 0.25)
+    assert refused.value.request_id == "req-1"
+
+
+def test_a_wrong_secret_is_unauthenticated(server: Server) -> None:
+    with (
+        Client(
+            server.address, access_key_id=OPERATOR[0], secret_access_key="wrong"
+        ) as client,
+        pytest.raises(errors.Unauthenticated),
+    ):
+        client.status()
+
+
+def test_no_engine_is_a_failed_connection_that_says_how_to_start_one() -> None:
+    with (
+        Client("127.0.0.1:1", deadline=10) as client,
+        pytest.raises(errors.ConnectionFailed, match="sandlot up"),
+    ):
+        client.invoke("hello")
+
+
+def test_a_deadline_that_passes_is_not_a_grpc_error(
+    client: Client, engine: Engine
+) -> None:
+    import threading
+
+    let_go = threading.Event()
+    engine.add_function("slow", lambda event: let_go.wait(30))
+
+    with pytest.raises(errors.DeadlineExceeded):
+        client.invoke("slow", deadline=0.2)
+    let_go.set()
+
+
+def test_lists_page_by_themselves(client: Client, engine: Engine) -> None:
+    for name in "abcde":
+        engine.add_function(name)
+
+    assert [one.name for one in client.functions()] == list("abcde")
+
+
+def test_an_event_is_queued_and_a_dry_run_is_not_run(
+    client: Client, engine: Engine
+) -> None:
+    engine.add_function("hello")
+
+    ticket = client.enqueue("hello", {"n": 1})
+    client.dry_run("hello")
+
+    assert ticket.request_id
+    assert ticket.report is None
+    assert engine.records == []
+
+
+def test_runs_and_the_bill_add_up(client: Client, engine: Engine) -> None:
+    engine.add_function("hello")
+    for _ in range(3):
+        client.invoke("hello")
+
+    runs = list(client.runs("hello"))
+    bill = client.bill(since="1h")
+
+    assert bill.total.billed_mb_ms == sum(run.report.billed_mb_ms for run in runs)
+    assert bill.total.cost == sum(line.cost for line in bill.lines)
+    assert bill.lines[0].invocations == 3
+
+
+def test_logs_replay_what_was_printed(client: Client, engine: Engine) -> None:
+    engine.add_function("hello")
+    engine.log("hello", b"caf\xc3\xa9 \xff", request_id="r1")
+
+    (line,) = client.function("hello").logs(since=datetime(2026, 1, 1, tzinfo=UTC))
+
+    assert (line.text, line.data) == ("café \ufffd", b"caf\xc3\xa9 \xff")
+    assert engine.requests[-1].since.ToDatetime() == datetime(2026, 1, 1)  # noqa: DTZ001  # protobuf's are naive
+
+
+def test_tenants_and_keys_are_made_changed_and_taken_back(client: Client) -> None:
+    made = client.create_tenant("acme", id="123456789012", concurrency=20)
+    client.update_tenant("123456789012", concurrency=30)
+    another = client.create_key("123456789012")
+    client.import_key("FIXEDKEY000000001", "fixed-secret", tenant_id="123456789012")
+    client.revoke_key(another.access_key_id)
+
+    keys = {key.access_key_id for key in client.list_keys("123456789012")}
+    (tenant,) = (t for t in client.list_tenants() if t.id == "123456789012")
+    client.delete_tenant("123456789012")
+
+    assert keys == {made.access_key_id, "FIXEDKEY000000001"}
+    assert (tenant.name, tenant.concurrency) == ("acme", 30)
+    assert "123456789012" not in {t.id for t in client.list_tenants()}
+    assert made.secret_access_key not in repr(made)
+
+
+async def test_a_blocking_client_in_a_running_loop_warns_once(
+    client: Client, engine: Engine
+) -> None:
+    engine.add_function("hello")
+
+    with pytest.warns(RuntimeWarning, match="AsyncClient") as caught:
+        client.invoke("hello")
+
+    assert caught[0].filename == __file__
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        client.invoke("hello")
+        await asyncio.to_thread(client.invoke, "hello")
+
+
+def test_an_unknown_setting_is_a_mistake_of_the_caller(
+    client: Client, tmp_path: Path
+) -> None:
+    (tmp_path / "app.py").write_text("")
+
+    with pytest.raises(TypeError, match="memroy"):
+        client.deploy(tmp_path / "app.py", memroy=1)  # type: ignore[call-arg]  # the point

@@ -1,0 +1,162 @@
+"""Deploying: create or update, and wait until it serves."""
+
+from pathlib import Path
+
+import pytest
+
+from sandlot import Client, errors
+from sandlot.packing import pack
+from sandlot.v1 import functions_pb2 as fn
+from tests.fakes.server import Engine
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    file = tmp_path / "src" / "hello.py"
+    file.parent.mkdir()
+    file.write_text("def handler(event, context): return event\n")
+    return file
+
+
+def asked(engine: Engine) -> list[str]:
+    """The kinds of request that changed something, in order."""
+    kinds = [type(one).__name__.removesuffix("Request") for one in engine.requests]
+    return [kind for kind in kinds if not kind.startswith(("Get", "List"))]
+
+
+def test_a_new_function_is_created_and_waited_for(
+    client: Client, engine: Engine, source: Path
+) -> None:
+    engine.polls_until_ready = 3
+
+    hello = client.deploy(source, memory=256, env={"MODE": "fast"})
+
+    assert hello.deployed is not None
+    assert (hello.name, hello.deployed.state) == ("hello", "Active")
+    assert hello.deployed.handler == "hello.handler"
+    assert hello.deployed.environment == {"MODE": "fast"}
+    assert engine.zips["hello"] == pack(source).zip
+
+
+def test_the_engines_newest_python_is_taken_if_it_lacks_ours(
+    client: Client, source: Path
+) -> None:
+    hello = client.deploy(source)
+
+    assert hello.config().runtime == "python3.10"
+
+
+def test_deploying_the_same_again_changes_nothing(
+    client: Client, engine: Engine, source: Path
+) -> None:
+    client.deploy(source, memory=256)
+    engine.requests.clear()
+
+    client.deploy(source, memory=256)
+
+    assert asked(engine) == []
+
+
+def test_an_existing_function_gets_only_what_differs_and_settings_first(
+    client: Client, engine: Engine, source: Path
+) -> None:
+    client.deploy(source, memory=256, timeout=10)
+    source.write_text("def handler(event, context): return 2\n")
+    engine.requests.clear()
+
+    hello = client.deploy(source, memory=512, timeout=10)
+
+    assert asked(engine) == ["UpdateFunctionConfiguration", "UpdateFunctionCode"]
+    assert hello.deployed is not None
+    assert (hello.deployed.memory_mb, hello.deployed.timeout_s) == (512, 10)
+    (change,) = (
+        one
+        for one in engine.requests
+        if isinstance(one, fn.UpdateFunctionConfigurationRequest)
+    )
+    assert not change.HasField("timeout_s")
+
+
+def test_a_function_that_cannot_be_made_ready_says_why(
+    client: Client, engine: Engine, source: Path
+) -> None:
+    engine.next_updates.append((fn.FUNCTION_STATE_FAILED, "No module named 'nmupy'"))
+
+    with pytest.raises(errors.DeployFailed, match="No module named 'nmupy'"):
+        client.deploy(source)
+
+
+def test_a_function_that_never_served_is_made_anew_with_its_settings(
+    client: Client, engine: Engine, source: Path
+) -> None:
+    engine.next_updates.append((fn.FUNCTION_STATE_FAILED, "no"))
+    with pytest.raises(errors.DeployFailed):
+        client.deploy(source, memory=512, handler="hello.wrong")
+    engine.requests.clear()
+
+    hello = client.deploy(source, handler="hello.handler")
+
+    assert asked(engine) == ["DeleteFunction", "CreateFunction"]
+    assert hello.deployed is not None
+    assert (hello.deployed.handler, hello.deployed.memory_mb) == ("hello.handler", 512)
+
+
+def test_a_failed_update_says_that_the_old_code_serves(
+    client: Client, engine: Engine, source: Path
+) -> None:
+    client.deploy(source)
+    engine.next_updates.append((fn.UPDATE_STATUS_FAILED, "SyntaxError"))
+    source.write_text("def")
+
+    with pytest.raises(errors.DeployFailed, match="still serves: SyntaxError"):
+        client.deploy(source)
+
+
+def test_a_deploy_that_takes_too_long_says_that_it_goes_on(
+    client: Client, engine: Engine, source: Path
+) -> None:
+    engine.polls_until_ready = 1_000_000
+
+    with pytest.raises(errors.DeadlineExceeded, match="still being made ready"):
+        client.deploy(source, deadline=0.3)
+
+
+def test_a_folder_without_a_likely_handler_needs_one(
+    client: Client, source: Path
+) -> None:
+    with pytest.raises(errors.InvalidParameter, match="no handler"):
+        client.deploy(source.parent)
+
+
+def test_a_guessed_handler_never_replaces_one_that_was_given(
+    client: Client, source: Path
+) -> None:
+    client.deploy(source, handler="hello.main")
+
+    client.deploy(source)
+
+    assert client.get_function("hello").handler == "hello.main"
+
+
+def test_a_zip_needs_a_name(client: Client, source: Path) -> None:
+    with pytest.raises(errors.InvalidParameter, match="function's name"):
+        client.deploy(pack(source).zip, handler="hello.handler")
+
+
+def test_an_empty_environment_can_be_told_from_none(
+    client: Client, engine: Engine, source: Path
+) -> None:
+    client.deploy(source, env={"A": "1"})
+
+    client.update_function("hello", memory=256)
+    kept = client.get_function("hello").environment
+    client.update_function("hello", env={})
+    emptied = client.get_function("hello").environment
+
+    assert (kept, emptied) == ({"A": "1"}, {})
+
+
+def test_init_mode_travels_both_ways(client: Client, source: Path) -> None:
+    client.deploy(source, init_mode="per-instance")
+
+    assert client.get_function("hello").init_mode == "per-instance"

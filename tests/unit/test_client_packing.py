@@ -1,0 +1,144 @@
+"""A file or folder becomes a zip, the same every time."""
+
+import io
+import os
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from sandlot import packing
+from sandlot.errors import InvalidParameter, PayloadTooLarge
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    made = tmp_path / "hello"
+    (made / "lib").mkdir(parents=True)
+    (made / "app.py").write_text("def handler(event, context): return event\n")
+    (made / "lib" / "tool.sh").write_text("#!/bin/sh\n")
+    (made / "lib" / "tool.sh").chmod(0o755)
+    return made
+
+
+def names(package: packing.Package) -> list[str]:
+    with zipfile.ZipFile(io.BytesIO(package.zip)) as archive:
+        return archive.namelist()
+
+
+def test_the_same_folder_gives_the_same_bytes(folder: Path) -> None:
+    before = packing.pack(folder).zip
+    os.utime(folder / "app.py", (0, 1_700_000_000))
+    (folder / "app.py").chmod(0o600)
+
+    assert packing.pack(folder).zip == before
+
+
+def test_a_folder_gives_its_name_and_its_likely_handler(folder: Path) -> None:
+    package = packing.pack(folder)
+
+    assert (package.name, package.likely_handler) == ("hello", "app.handler")
+    assert names(package) == ["app.py", "lib/tool.sh"]
+
+
+def test_executable_bits_are_kept(folder: Path) -> None:
+    with zipfile.ZipFile(io.BytesIO(packing.pack(folder).zip)) as archive:
+        modes = {
+            one.filename: one.external_attr >> 16 & 0o777 for one in archive.filelist
+        }
+
+    assert modes == {"app.py": 0o644, "lib/tool.sh": 0o755}
+
+
+def test_a_file_with_a_handler_gives_both_names(tmp_path: Path) -> None:
+    (tmp_path / "resize.py").write_text("def main(event, context): ...\n")
+
+    package = packing.pack(f"{tmp_path}/resize.py:main")
+
+    assert (package.name, package.handler) == ("resize", "resize.main")
+    assert names(package) == ["resize.py"]
+
+
+def test_what_python_and_git_leave_behind_is_left_out(folder: Path) -> None:
+    for name in ("__pycache__", ".git", ".venv"):
+        (folder / name).mkdir()
+        (folder / name / "x").write_text("x")
+
+    assert names(packing.pack(folder)) == ["app.py", "lib/tool.sh"]
+
+
+def test_sandlotignore_leaves_out_what_it_lists(folder: Path) -> None:
+    (folder / "notes.md").write_text("x")
+    (folder / "lib" / "data.md").write_text("x")
+    (folder / "big").mkdir()
+    (folder / "big" / "file").write_text("x")
+    (folder / ".sandlotignore").write_text("# comment\n*.md\nbig/\nlib/tool.sh\n")
+
+    assert names(packing.pack(folder)) == ["app.py"]
+
+
+def test_a_link_out_of_the_folder_is_refused(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "secret").write_text("x")
+    (folder / "innocent.txt").symlink_to(tmp_path / "secret")
+
+    with pytest.raises(InvalidParameter, match="link out of the folder"):
+        packing.pack(folder)
+
+
+def test_a_link_within_the_folder_becomes_a_copy(folder: Path) -> None:
+    (folder / "main.py").symlink_to("app.py")
+
+    with zipfile.ZipFile(io.BytesIO(packing.pack(folder).zip)) as archive:
+        assert archive.read("main.py") == archive.read("app.py")
+
+
+def test_a_link_to_a_folder_is_refused(folder: Path) -> None:
+    (folder / "again").symlink_to(folder / "lib")
+
+    with pytest.raises(InvalidParameter, match="link to a folder"):
+        packing.pack(folder)
+
+
+def test_what_is_not_a_file_is_refused_and_not_read(folder: Path) -> None:
+    os.mkfifo(folder / "pipe")
+
+    with pytest.raises(InvalidParameter, match="neither a file nor a folder"):
+        packing.pack(folder)
+
+
+def test_a_zip_is_taken_as_it_is(folder: Path, tmp_path: Path) -> None:
+    content = packing.pack(folder).zip
+    (tmp_path / "code.zip").write_bytes(content)
+
+    assert packing.pack(tmp_path / "code.zip").zip == content
+    assert packing.pack(content).files == 2
+
+
+def test_bytes_that_are_no_zip_are_refused() -> None:
+    with pytest.raises(InvalidParameter, match="not a zip file"):
+        packing.pack(b"def handler(): ...")
+
+
+def test_a_package_over_the_limit_is_refused_with_both_numbers(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(packing, "MAX_ZIP", 100)
+
+    with pytest.raises(PayloadTooLarge, match="of 100 allowed") as refused:
+        packing.pack(folder)
+
+    assert refused.value.limit == 100
+
+
+def test_files_over_the_limit_are_refused_before_they_are_read(folder: Path) -> None:
+    with (folder / "sparse").open("wb") as file:
+        file.truncate(packing.MAX_UNPACKED + 1)
+
+    with pytest.raises(PayloadTooLarge, match="unpacked"):
+        packing.pack(folder)
+
+
+@pytest.mark.parametrize("source", ["nowhere", "nowhere.py:handler"])
+def test_a_path_that_is_not_there_is_refused(source: str, tmp_path: Path) -> None:
+    with pytest.raises(InvalidParameter, match="no file or folder"):
+        packing.pack(f"{tmp_path}/{source}")

@@ -1,0 +1,127 @@
+"""What is sent again, and what never is."""
+
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+
+import grpc
+import pytest
+
+from sandlot import AsyncClient, Client, errors
+from tests.fakes.server import OPERATOR, Engine, Refusal, Server
+
+
+def unavailable(times: int) -> list[Refusal]:
+    refusal = Refusal(grpc.StatusCode.UNAVAILABLE, "Unavailable", "no instance started")
+    return [refusal] * times
+
+
+def test_an_invocation_that_surely_did_not_start_is_sent_again(
+    client: Client, engine: Engine
+) -> None:
+    engine.add_function("hello")
+    engine.refuse_next.extend(unavailable(2))
+
+    assert client.invoke("hello", {"n": 1}).value == {"n": 1}
+    assert len(engine.requests) == 3
+
+
+async def test_the_asynchronous_twin_sends_again_too(
+    aclient: AsyncClient, engine: Engine
+) -> None:
+    engine.add_function("hello")
+    engine.refuse_next.extend(unavailable(2))
+
+    assert (await aclient.invoke("hello", {"n": 1})).value == {"n": 1}
+
+
+def test_after_four_attempts_it_is_given_up(client: Client, engine: Engine) -> None:
+    engine.refuse_next.extend(unavailable(10))
+
+    with pytest.raises(errors.Unavailable):
+        client.invoke("hello")
+
+    assert len(engine.requests) == 4
+
+
+def test_reads_are_repeated_by_grpc_itself(client: Client, engine: Engine) -> None:
+    engine.add_function("hello")
+    engine.refuse_next.extend(unavailable(2))
+
+    assert client.get_function("hello").name == "hello"
+    assert engine.metadata[-1]["grpc-previous-rpc-attempts"] == "2"
+
+
+@pytest.mark.parametrize(
+    "code", [grpc.StatusCode.INTERNAL, grpc.StatusCode.RESOURCE_EXHAUSTED]
+)
+def test_nothing_else_is_sent_again(
+    client: Client, engine: Engine, code: grpc.StatusCode
+) -> None:
+    engine.refuse_next.append(Refusal(code, "Whatever", "no"))
+
+    with pytest.raises(errors.SandlotError):
+        client.invoke("hello")
+
+    assert len(engine.requests) == 1
+
+
+def test_an_invocation_whose_connection_is_lost_is_never_sent_again(
+    server: Server, nobodys_environment: object
+) -> None:
+    runs: list[object] = []
+    with cuttable(server.port) as (port, cut):
+
+        def answer(event: object) -> None:
+            runs.append(event)
+            cut()
+
+        server.engine.add_function("transfer", answer)
+        with (
+            Client(
+                f"127.0.0.1:{port}",
+                access_key_id=OPERATOR[0],
+                secret_access_key=OPERATOR[1],
+                deadline=20,
+            ) as client,
+            pytest.raises(errors.ConnectionFailed, match="was lost"),
+        ):
+            client.invoke("transfer", {"amount": 1})
+
+        assert runs == [{"amount": 1}]
+
+
+@contextmanager
+def cuttable(port: int) -> Iterator[tuple[int, Callable[[], None]]]:
+    """A way to the server that can be cut, and works again for the next connection."""
+    sockets: list[socket.socket] = []
+
+    def carry(source: socket.socket, target: socket.socket) -> None:
+        with suppress(OSError):
+            while data := source.recv(65536):
+                target.sendall(data)
+
+    def accept(listener: socket.socket) -> None:
+        with suppress(OSError):
+            while True:
+                here, _ = listener.accept()
+                there = socket.create_connection(("127.0.0.1", port), timeout=10)
+                sockets.extend((here, there))
+                for pair in ((here, there), (there, here)):
+                    threading.Thread(target=carry, args=pair, daemon=True).start()
+
+    def cut() -> None:
+        while sockets:
+            end = sockets.pop()
+            with suppress(OSError):
+                end.shutdown(socket.SHUT_RDWR)
+            end.close()
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        threading.Thread(target=accept, args=(listener,), daemon=True).start()
+        try:
+            yield listener.getsockname()[1], cut
+        finally:
+            listener.shutdown(socket.SHUT_RDWR)
+            cut()

@@ -1,0 +1,249 @@
+"""From a request to an outcome, with a runner that runs nothing."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from sandlot_engine.errors import (
+    Conflict,
+    DeadlineExceeded,
+    Internal,
+    InvalidParameter,
+    NotFound,
+    SandlotError,
+    Throttled,
+    TooLarge,
+    Unavailable,
+)
+from sandlot_engine.invocation import invoker as invoker_module
+from sandlot_engine.model.function import FunctionState
+from sandlot_engine.model.invocation import (
+    MAX_EVENT_PAYLOAD,
+    MAX_PAYLOAD,
+    Ended,
+    Invocation,
+    InvocationType,
+    Run,
+    Status,
+)
+from tests.fakes.backend import ACME, FakeEngine
+
+
+@pytest.fixture
+async def engine() -> AsyncIterator[FakeEngine]:
+    engine = FakeEngine()
+    async with engine.invoker:
+        yield engine
+
+
+def request(function: str = "echo", **fields: Any) -> Invocation:
+    return Invocation(
+        **{
+            "request_id": f"id-{function}",
+            "tenant_id": ACME,
+            "function": function,
+            "payload": b'{"a":1}',
+            "arrived": 1_000.0,
+            **fields,
+        }
+    )
+
+
+async def test_an_outcome_comes_back_and_its_record_is_kept(engine: FakeEngine) -> None:
+    outcome = await engine.invoker.invoke(request(), None)
+
+    assert (outcome.status, outcome.payload) == (Status.OK, b'{"a":1}')
+    assert [record.report for record in engine.records.records] == [outcome.report]
+    assert [line for _, _, line in engine.records.lines] == list(outcome.log)
+
+
+async def test_a_function_that_fails_is_a_value_and_is_billed(
+    engine: FakeEngine,
+) -> None:
+    engine.runner.answers["echo"] = Run(
+        ended=Ended.TIMED_OUT, duration_s=3.1, wait_s=0.0, max_memory_mb=1
+    )
+
+    outcome = await engine.invoker.invoke(request(), None)
+
+    assert outcome.status is Status.TIMEOUT
+    assert engine.records.records[0].report.billed_ms == 3_000
+
+
+@pytest.mark.parametrize(
+    "raised",
+    [
+        Throttled("no room", reason="r", limit=1, retry_after_s=1),
+        Unavailable("no instance"),
+        Internal("lost"),
+        ValueError("unforeseen"),
+    ],
+    ids=lambda raised: type(raised).__name__,
+)
+async def test_what_we_failed_to_run_frees_its_slot_and_costs_nothing(
+    engine: FakeEngine, raised: Exception
+) -> None:
+    engine.runner.answers["echo"] = raised
+
+    with pytest.raises(type(raised)):
+        await engine.invoker.invoke(request(), None)
+
+    assert engine.invoker.admission.running(ACME) == 0
+    assert not engine.records.records
+
+
+async def test_a_cancelled_caller_gives_its_slot_back_and_pays(
+    engine: FakeEngine,
+) -> None:
+    engine.runner.hold("slow")
+    task = asyncio.create_task(engine.invoker.invoke(request("slow"), None))
+    await engine.runner.started.get()
+    engine.clock.advance(0.25)
+
+    task.cancel()
+    await asyncio.wait([task])
+
+    assert engine.invoker.admission.running(ACME) == 0
+    assert len(engine.runner.cancelled) == 1
+    assert engine.records.records[0].report.billed_ms == 250
+
+
+async def test_a_deadline_stops_the_run(engine: FakeEngine) -> None:
+    engine.runner.hold("slow")
+    deadline = engine.clock.monotonic() + 0.01
+
+    with pytest.raises(DeadlineExceeded, match="'slow'"):
+        await engine.invoker.invoke(request("slow"), deadline)
+
+    assert engine.invoker.admission.running(ACME) == 0
+    assert len(engine.runner.cancelled) == 1
+
+
+async def test_a_deadline_that_has_passed_starts_nothing(engine: FakeEngine) -> None:
+    with pytest.raises(DeadlineExceeded):
+        await engine.invoker.invoke(request(), engine.clock.monotonic())
+
+    assert engine.runner.started.empty()
+
+
+async def test_nothing_runs_for_ever_without_a_deadline(
+    engine: FakeEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # The function's timeout is 3 s.
+    monkeypatch.setattr(invoker_module, "GRACE_S", -2.99)
+    engine.runner.hold("slow")
+
+    with pytest.raises(Internal, match="did not end"):
+        await engine.invoker.invoke(request("slow"), None)
+
+
+async def test_a_timeout_error_of_the_runner_is_not_taken_for_the_deadline(
+    engine: FakeEngine,
+) -> None:
+    engine.runner.answers["echo"] = TimeoutError("a socket's")
+
+    with pytest.raises(TimeoutError, match="a socket's"):
+        await engine.invoker.invoke(request(), engine.clock.monotonic() + 9)
+
+
+async def test_the_tenants_concurrency_is_kept(engine: FakeEngine) -> None:
+    engine.runner.hold("slow")
+    tasks = [
+        asyncio.create_task(engine.invoker.invoke(request("slow"), None))
+        for _ in range(2)
+    ]
+    for _ in tasks:
+        await engine.runner.started.get()
+
+    with pytest.raises(Throttled, match="2 invocations running of 2 allowed"):
+        await engine.invoker.invoke(request(), None)
+
+    for task in tasks:
+        task.cancel()
+    await asyncio.wait(tasks)
+
+
+@pytest.mark.parametrize(
+    ("fields", "raised", "says"),
+    [
+        ({"function": "nothing"}, NotFound, "nothing"),
+        (
+            {"payload": b" " * (MAX_PAYLOAD + 1)},
+            TooLarge,
+            (
+                "6291457 byte payload is too large for the RequestResponse invocation "
+                r"type \(limit 6291456 bytes\)"
+            ),
+        ),
+        (
+            {"payload": b" " * (MAX_EVENT_PAYLOAD + 1), "type": InvocationType.EVENT},
+            TooLarge,
+            (
+                "1048577 byte payload is too large for the Event invocation "
+                r"type \(limit 1048576 bytes\)"
+            ),
+        ),
+        ({"client_context": "é" * 1_792}, TooLarge, "3584 bytes of 3583 allowed"),
+        (
+            {"payload": b"{"},
+            InvalidParameter,
+            "^Could not parse request body into json",
+        ),
+        (
+            {"payload": b"[" + b" " * 100_000},
+            InvalidParameter,
+            "^Could not parse request body into json",
+        ),
+    ],
+)
+@pytest.mark.parametrize("way", ["invoke", "enqueue", "dry_run"])
+async def test_what_cannot_be_run_is_refused_in_every_way(
+    engine: FakeEngine,
+    fields: dict[str, Any],
+    raised: type[SandlotError],
+    says: str,
+    way: str,
+) -> None:
+    invocation = request(**fields)
+    ways: dict[str, Callable[[], Awaitable[object]]] = {
+        "invoke": lambda: engine.invoker.invoke(invocation, None),
+        "enqueue": lambda: engine.invoker.enqueue(invocation),
+        "dry_run": lambda: engine.invoker.dry_run(invocation),
+    }
+
+    with pytest.raises(raised, match=says):
+        await ways[way]()
+
+    assert engine.runner.started.empty()
+    assert engine.invoker.admission.running(ACME) == 0
+
+
+async def test_a_function_that_is_not_ready_is_refused(engine: FakeEngine) -> None:
+
+    function = engine.functions.all[ACME, "echo"]
+    pending = replace(
+        function, serving=None, pending=function.serving, state=FunctionState.PENDING
+    )
+    engine.functions.add(pending)
+
+    with pytest.raises(Conflict, match="in the following state: Pending"):
+        await engine.invoker.invoke(request(), None)
+
+
+async def test_an_event_runs_after_its_caller_was_answered(engine: FakeEngine) -> None:
+    await engine.invoker.enqueue(request(type=InvocationType.EVENT))
+
+    started = await engine.runner.started.get()
+
+    assert started.request_id == "id-echo"
+
+
+async def test_a_dry_run_takes_no_slot(engine: FakeEngine) -> None:
+    await engine.tenants.update(ACME, concurrency=0)
+
+    await engine.invoker.dry_run(request(type=InvocationType.DRY_RUN))
+
+    assert engine.runner.started.empty()

@@ -1,0 +1,346 @@
+"""AWS's words for how an invocation ended. The texts are AWS's to the letter."""
+
+import json
+from dataclasses import replace
+from datetime import UTC, datetime
+from fractions import Fraction
+from math import ceil
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sandlot_engine.invocation.report import (
+    billed_ms,
+    cancelled_outcome_of,
+    log_tail,
+    outcome_of,
+    record_of,
+    signal_text,
+)
+from sandlot_engine.model.function import Revision
+from sandlot_engine.model.invocation import (
+    MAX_LOG_TAIL,
+    Ended,
+    Invocation,
+    LogLine,
+    LogSource,
+    Outcome,
+    Run,
+    Status,
+)
+from tests.fakes.backend import make_function
+
+ID = "8f5a1c9e-0000-4000-8000-000000000001"
+ENDED = datetime(2026, 5, 17, 12, 30, tzinfo=UTC)
+INVOCATION = Invocation(
+    request_id=ID,
+    tenant_id="111111111111",
+    function="f",
+    payload=b"{}",
+    tail_log=True,
+    arrived=0.0,
+)
+RAN = Run(ended=Ended.ANSWERED, duration_s=0.00301, wait_s=0.0, max_memory_mb=36)
+
+
+def revision(**config: int) -> Revision:
+    serving = make_function("111111111111", "f", **config).serving
+    assert serving is not None
+    return serving
+
+
+def outcome(run: Run, **config: int) -> Outcome:
+    return outcome_of(INVOCATION, revision(**config), run, ended=ENDED)
+
+
+def ended(how: Ended, **fields: object) -> Run:
+    return replace(RAN, ended=how, **fields)  # type: ignore[arg-type]
+
+
+def report_line(of: Outcome) -> str:
+    return of.log[-1].text.decode()
+
+
+def printed(text: bytes, request_id: str = ID) -> LogLine:
+    return LogLine(
+        time=ENDED, request_id=request_id, source=LogSource.FUNCTION, text=text
+    )
+
+
+# --- payloads -------------------------------------------------------------------
+
+
+def test_an_answer_is_passed_on_untouched() -> None:
+    result = outcome(replace(RAN, payload=b'{ "a":1 }'))
+
+    assert (result.status, result.payload) == (Status.OK, b'{ "a":1 }')
+    assert (result.function_error, result.executed_version) == ("", "$LATEST")
+
+
+def test_the_runtimes_error_object_is_passed_on_untouched() -> None:
+    payload = b'{"errorMessage": "no", "errorType": "ValueError", "stackTrace": []}'
+
+    result = outcome(ended(Ended.FAILED, payload=payload, error_type="ValueError"))
+
+    assert (result.status, result.payload) == (Status.ERROR, payload)
+    assert (result.function_error, result.error_type) == ("Unhandled", "ValueError")
+
+
+def test_a_timeout_is_told_as_aws_tells_it() -> None:
+    result = outcome(ended(Ended.TIMED_OUT), timeout_s=1)
+
+    assert result.status is Status.TIMEOUT
+    assert result.payload.decode() == (
+        '{"errorType":"Sandbox.Timedout","errorMessage":"RequestId: '
+        f'{ID} Error: Task timed out after 1.00 seconds"}}'
+    )
+
+
+@pytest.mark.parametrize(
+    ("run", "why"),
+    [
+        (ended(Ended.EXITED, exit_code=0), "Runtime exited without providing a reason"),
+        (ended(Ended.EXITED), "Runtime exited without providing a reason"),
+        (
+            ended(Ended.EXITED, exit_code=127),
+            "Runtime exited with error: exit status 127",
+        ),
+        (
+            ended(Ended.SIGNALED, signal=9),
+            "Runtime exited with error: signal: killed",
+        ),
+        (
+            ended(Ended.SIGNALED, signal=11),
+            "Runtime exited with error: signal: segmentation fault",
+        ),
+        (
+            ended(Ended.SIGNALED, signal=6),
+            "Runtime exited with error: signal: aborted",
+        ),
+        (ended(Ended.VIOLATION), "Runtime exited without providing a reason"),
+    ],
+)
+def test_a_crash_is_told_as_aws_tells_it(run: Run, why: str) -> None:
+    result = outcome(run)
+
+    assert result.status is Status.CRASHED
+    assert result.payload.decode() == (
+        f'{{"errorType":"Runtime.ExitError","errorMessage":"RequestId: {ID} '
+        f'Error: {why}"}}'
+    )
+
+
+def test_a_crash_that_the_node_can_name_keeps_its_name() -> None:
+    run = ended(Ended.SIGNALED, signal=9, error_type="Runtime.OutOfMemory")
+
+    result = outcome(run)
+
+    assert result.error_type == "Runtime.OutOfMemory"
+    assert json.loads(result.payload)["errorType"] == "Runtime.OutOfMemory"
+
+
+def test_an_answer_that_is_too_large_is_told_as_aws_tells_it() -> None:
+    result = outcome(ended(Ended.TOO_LARGE))
+
+    assert result.status is Status.ERROR
+    assert result.payload == (
+        b'{"errorMessage":"Response payload size exceeded maximum allowed payload '
+        b'size (6291556 bytes).","errorType":"Function.ResponseSizeTooLarge"}'
+    )
+
+
+def test_a_signal_without_a_name_keeps_its_number() -> None:
+    assert signal_text(64) == "signal 64"
+
+
+# --- lines ----------------------------------------------------------------------
+
+
+def test_a_warm_report_has_no_init_duration() -> None:
+    log = outcome(RAN).log
+
+    assert [line.text.decode() for line in log] == [
+        f"START RequestId: {ID} Version: $LATEST",
+        f"END RequestId: {ID}",
+        (
+            f"REPORT RequestId: {ID}\tDuration: 3.01 ms\tBilled Duration: 4 ms\t"
+            "Memory Size: 128 MB\tMax Memory Used: 36 MB\t"
+        ),
+    ]
+
+
+def test_a_cold_report_has_the_init_duration_and_bills_it() -> None:
+    line = report_line(outcome(replace(RAN, duration_s=0.13361, init_s=0.080)))
+
+    assert line.endswith(
+        "Duration: 133.61 ms\tBilled Duration: 214 ms\tMemory Size: 128 MB\t"
+        "Max Memory Used: 36 MB\tInit Duration: 80.00 ms\t"
+    )
+
+
+def test_a_timeouts_report_says_so_and_bills_the_full_timeout() -> None:
+    run = ended(Ended.TIMED_OUT, duration_s=1.037, init_s=0.0101)
+
+    result = outcome(run, timeout_s=1)
+
+    assert "Duration: 1000.00 ms\tBilled Duration: 1011 ms\t" in report_line(result)
+    assert report_line(result).endswith("\tStatus: timeout\t")
+
+
+@pytest.mark.parametrize(
+    ("init_s", "duration_s"), [(3.02, 0.0), (2.0, 1.03), (1.999_999, 1.03)]
+)
+def test_an_init_within_the_timeout_is_not_billed_twice(
+    init_s: float, duration_s: float
+) -> None:
+    run = ended(Ended.TIMED_OUT, init_s=init_s, duration_s=duration_s)
+
+    assert outcome(run, timeout_s=3).report.billed_ms == 3_000
+
+
+def test_a_crashs_report_says_so() -> None:
+    line = report_line(outcome(ended(Ended.EXITED, exit_code=1)))
+
+    assert line.endswith("\tStatus: error\tError Type: Runtime.ExitError\t")
+
+
+def test_a_failing_import_has_a_line_of_its_own_before_start() -> None:
+    run = ended(
+        Ended.INIT_FAILED,
+        payload=b"{}",
+        error_type="Runtime.ImportModuleError",
+        init_s=1.23604,
+        log=(printed(b"importing", request_id=""), printed(b"never")),
+    )
+
+    result = outcome(run)
+
+    assert result.status is Status.INIT_FAILED
+    assert [line.text.decode().split(" ")[0] for line in result.log] == [
+        "importing",
+        "INIT_REPORT",
+        "START",
+        "never",
+        "END",
+        "REPORT",
+    ]
+    assert result.log[1].text.decode() == (
+        "INIT_REPORT Init Duration: 1236.04 ms\tPhase: init\tStatus: error\t"
+        "Error Type: Runtime.ImportModuleError"
+    )
+
+
+def test_a_forged_report_is_the_functions_line() -> None:
+    forged = printed(b"REPORT RequestId: x\tBilled Duration: 0 ms\t")
+
+    log = outcome(replace(RAN, log=(forged,))).log
+
+    sources = [line.source for line in log if line.text.startswith(b"REPORT")]
+    assert sources == [LogSource.FUNCTION, LogSource.PLATFORM]
+
+
+@pytest.mark.parametrize("forged", ["X\tBilled Duration: 0 ms", "X\nREPORT", "x" * 999])
+def test_an_error_type_cannot_forge_fields_of_the_report(forged: str) -> None:
+    result = outcome(ended(Ended.INIT_FAILED, error_type=forged))
+
+    assert report_line(result).endswith("\tError Type: Runtime.Unknown\t")
+
+
+def test_dropped_output_is_announced_by_the_platform() -> None:
+    run = replace(RAN, log=(printed(b"much"),), log_bytes_dropped=512)
+
+    line = outcome(run).log[2]
+
+    assert line.text.decode() == "[… 512 bytes dropped]"
+    assert line.source is LogSource.PLATFORM
+
+
+# --- the tail -------------------------------------------------------------------
+
+
+def test_a_short_tail_is_the_whole_log() -> None:
+    tail = outcome(replace(RAN, log=(printed(b"hello"),))).log_tail
+
+    assert tail.startswith(f"START RequestId: {ID} Version: $LATEST\nhello\n".encode())
+    assert tail.endswith(b"Max Memory Used: 36 MB\t\n")
+
+
+def test_a_long_tail_is_cut_at_its_front() -> None:
+    run = replace(RAN, log=tuple(printed(b"x" * 100) for _ in range(1_000)))
+
+    result = outcome(run)
+
+    assert len(result.log_tail) == MAX_LOG_TAIL
+    assert result.log_tail.endswith(result.log[-1].text + b"\n")
+
+
+@given(st.lists(st.binary(max_size=3_000), max_size=5))
+def test_a_tail_is_the_end_of_the_text(texts: list[bytes]) -> None:
+    log = tuple(printed(text) for text in texts)
+
+    whole = b"".join(text + b"\n" for text in texts)
+    assert log_tail(log) == whole[-MAX_LOG_TAIL:]
+
+
+def test_no_tail_is_made_for_nobody() -> None:
+    unasked = replace(INVOCATION, tail_log=False)
+
+    assert outcome_of(unasked, revision(), RAN, ended=ENDED).log_tail == b""
+
+
+# --- the bill -------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("duration_s", "billed"),
+    [(0.003, 3), (0.0030001, 3), (0.003001, 4), (0.1 + 0.2, 300), (0.0, 0), (-1.0, 0)],
+)
+def test_a_float_never_costs_a_millisecond(duration_s: float, billed: int) -> None:
+    assert outcome(replace(RAN, duration_s=duration_s)).report.billed_ms == billed
+
+
+@given(st.integers(min_value=0, max_value=10**12))
+def test_a_bill_is_the_exact_ceiling(microseconds: int) -> None:
+    assert billed_ms(microseconds) == ceil(Fraction(microseconds, 1_000))
+
+
+@given(
+    st.integers(min_value=0, max_value=900_000),
+    st.integers(min_value=0, max_value=9_999),
+)
+def test_whole_milliseconds_are_billed_as_they_are(duration: int, init: int) -> None:
+    run = replace(RAN, duration_s=duration / 1_000, init_s=init / 1_000)
+
+    assert outcome(run).report.billed_ms == duration + init
+
+
+def test_the_unit_of_the_bill_is_memory_times_time() -> None:
+    report = outcome(replace(RAN, duration_s=0.01), memory_mb=512).report
+
+    assert (report.billed_mb_ms, report.is_cold) == (5_120, False)
+
+
+def test_a_cancelled_invocation_is_billed_up_to_its_timeout() -> None:
+    quick = cancelled_outcome_of(INVOCATION, revision(), ran_s=0.25, ended=ENDED)
+    stuck = cancelled_outcome_of(INVOCATION, revision(), ran_s=99.0, ended=ENDED)
+
+    assert (quick.report.billed_ms, stuck.report.billed_ms) == (250, 3_000)
+    assert quick.error_type == "Sandbox.Cancelled"
+
+
+def test_a_record_says_who_ran_what_when_and_how() -> None:
+    result = outcome(ended(Ended.EXITED, exit_code=1))
+
+    record = record_of(INVOCATION, result, ended=ENDED)
+
+    assert (record.request_id, record.tenant_id, record.function) == (
+        ID,
+        "111111111111",
+        "f",
+    )
+    assert (record.time, record.status, record.error_type) == (
+        ENDED,
+        Status.CRASHED,
+        "Runtime.ExitError",
+    )

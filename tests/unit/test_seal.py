@@ -1,0 +1,71 @@
+"""Secrets at rest open only where they were sealed for."""
+
+import stat
+from pathlib import Path
+
+import pytest
+
+from sandlot_engine.catalog.seal import MASTER_KEY_BYTES, Sealer
+from sandlot_engine.errors import Internal, Refusal
+
+
+@pytest.fixture
+def sealer(tmp_path: Path) -> Sealer:
+    return Sealer.open(tmp_path / "master.key")
+
+
+def test_a_secret_opens_for_its_own_key_only(sealer: Sealer) -> None:
+    sealed = sealer.seal("wJalrXUtnFEMI", key_id="AKIA1")
+
+    assert sealer.unseal(sealed, key_id="AKIA1") == "wJalrXUtnFEMI"
+    with pytest.raises(Internal):
+        sealer.unseal(sealed, key_id="AKIA2")
+
+
+def test_a_sealed_secret_does_not_show_it_and_is_never_the_same(sealer: Sealer) -> None:
+    first = sealer.seal("wJalrXUtnFEMI", key_id="AKIA1")
+
+    assert b"wJalrXUtnFEMI" not in first
+    assert sealer.seal("wJalrXUtnFEMI", key_id="AKIA1") != first
+
+
+@pytest.mark.parametrize("size", [0, 5, 42])
+def test_what_was_not_sealed_does_not_open(sealer: Sealer, size: int) -> None:
+    with pytest.raises(Internal, match="master key"):
+        sealer.unseal(bytes(size), key_id="AKIA1")
+
+
+def test_a_changed_secret_does_not_open(sealer: Sealer) -> None:
+    sealed = sealer.seal("wJalrXUtnFEMI", key_id="AKIA1")
+    changed = sealed[:-1] + bytes([sealed[-1] ^ 1])
+
+    with pytest.raises(Internal, match="master key"):
+        sealer.unseal(changed, key_id="AKIA1")
+
+
+def test_the_master_key_is_made_once_and_for_us_only(tmp_path: Path) -> None:
+    path = tmp_path / "master.key"
+    sealed = Sealer.open(path).seal("wJalrXUtnFEMI", key_id="AKIA1")
+
+    assert Sealer.open(path).unseal(sealed, key_id="AKIA1") == "wJalrXUtnFEMI"
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert len(path.read_bytes()) == MASTER_KEY_BYTES
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_master_key_that_others_may_read_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "master.key"
+    Sealer.open(path)
+    path.chmod(0o640)
+
+    with pytest.raises(Refusal, match="chmod 600"):
+        Sealer.open(path)
+
+
+def test_half_a_master_key_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "master.key"
+    path.touch(mode=0o600)
+    path.write_bytes(b"half")
+
+    with pytest.raises(Refusal, match="4 bytes instead of 32"):
+        Sealer.open(path)
