@@ -17,9 +17,6 @@ OPEN_FILES = 1024
 ZYGOTE_PROCESSES = 4096
 """Processes and threads of one zygote, its instances and cells together."""
 
-INSTANCE_PROCESSES = 3072
-"""The same, as an instance meets it: a fork bomb leaves the zygote room to fork."""
-
 INODES_PER_MB = 64
 """Files in a /tmp, by its size: 32,768 in one of 512 MB."""
 
@@ -56,11 +53,6 @@ class Limits:
             (resource.RLIMIT_RTPRIO, 0),
         ):
             _lower(kind, limit)
-
-
-def apply_to_instance() -> None:
-    """What an instance may use less of than its zygote."""
-    _lower(resource.RLIMIT_NPROC, INSTANCE_PROCESSES)
 
 
 def _lower(kind: int, limit: int) -> None:

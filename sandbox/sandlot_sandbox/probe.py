@@ -7,6 +7,7 @@ nothing is concluded from version numbers. `sandlot doctor` prints the rows,
 
 import errno
 import os
+import resource
 import signal
 import socket
 from collections.abc import Callable
@@ -15,7 +16,7 @@ from pathlib import Path
 from sandlot_sandbox import linux
 from sandlot_sandbox.guest import cell, enter
 from sandlot_sandbox.launcher import filters, users
-from sandlot_sandbox.limits import Limits
+from sandlot_sandbox.limits import OPEN_FILES, Limits
 from sandlot_sandbox.spec import Layer
 
 EX_CONFIG = 78
@@ -25,6 +26,10 @@ CAN_BE_GIVEN_UP = frozenset(("seccomp", "network"))
 """The layers a jail can be built without, if its operator says so by name."""
 
 _TRY_S = 10
+
+_MIN_OPEN_FILES = 4 * OPEN_FILES
+"""Without root, a jail's open files on their way through a socket count for launcher
+and engine as well, and a jail may have some more than `OPEN_FILES` on their way."""
 _FIRST_IN_CELL = 2
 
 
@@ -197,8 +202,13 @@ def _network() -> None:
 
 
 def _limits() -> None:
+    files = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    if files < _MIN_OPEN_FILES:
+        raise OSError(f"{files} open files are too few: at least {_MIN_OPEN_FILES}")
+
     def step() -> None:
         Limits(memory_mb=128, tmp_mb=1).apply()
+        _expect_no_process_beyond_the_limit()
         try:
             size = len(bytearray(1 << 30))
         except MemoryError:
@@ -206,6 +216,17 @@ def _limits() -> None:
         raise OSError(f"{size} bytes were had under a limit of 384 MB")
 
     _jailed(step)
+
+
+def _expect_no_process_beyond_the_limit() -> None:
+    resource.setrlimit(resource.RLIMIT_NPROC, (1, 1))
+    try:
+        child = os.fork()
+    except BlockingIOError:
+        return
+    if child == 0:
+        os._exit(0)
+    raise OSError("a limit of 1 process let 2 be")
 
 
 _ROWS = (

@@ -126,16 +126,35 @@ def test_a_log_record_has_level_time_and_request_id(guest: Guest) -> None:
 
 
 @every_interpreter
-def test_a_given_level_becomes_the_roots(guest: Guest) -> None:
+def test_logging_imported_later_has_the_format_too(guest: Guest) -> None:
     done = guest.run(
         """
+        logging_setup.install()
+        assert "logging" not in sys.modules
         import logging
-        logging_setup.install(level="DEBUG")
-        logging.debug("fine")
+        logging.warning("late")
         """
     )
 
-    assert done.stdout.endswith("\tfine\n")
+    assert done.stdout.startswith("[WARNING]\t")
+    assert done.stdout.endswith("\tlate\n")
+
+
+@every_interpreter
+def test_a_tenants_own_logging_module_does_not_shadow_the_real_one(
+    guest: Guest,
+) -> None:
+    (guest.tenant / "logging.py").write_text("")
+
+    done = guest.run(
+        """
+        logging_setup.install()
+        import logging
+        logging.warning("real")
+        """
+    )
+
+    assert done.stdout.endswith("\treal\n")
 
 
 @every_interpreter

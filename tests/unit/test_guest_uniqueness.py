@@ -155,9 +155,10 @@ def test_a_replaced_module_that_cannot_be_reseeded_is_a_failure(guest: Guest) ->
 
 
 @every_interpreter
-def test_a_clone_with_its_zygotes_process_id_is_refused(guest: Guest) -> None:
+def test_a_zygote_with_its_clones_process_id_is_refused(guest: Guest) -> None:
     error_type, message = guest.result_of(
         """
+        uniqueness.CLONE_PID = os.getpid()
         uniqueness.collect()
         failure = uniqueness.reseed()
         result = [failure.error_type, failure.message]
@@ -165,7 +166,24 @@ def test_a_clone_with_its_zygotes_process_id_is_refused(guest: Guest) -> None:
     )
 
     assert error_type == "Runtime.AfterRestoreError"
-    assert "which its zygote has too" in message
+    assert "which its instances have too" in message
+
+
+@every_interpreter
+def test_reseeding_before_the_fork_gives_each_clone_its_own(guest: Guest) -> None:
+    draws = guest.result_of(
+        """
+        import random
+        own = random.Random(1)
+        uniqueness.collect()
+        result = []
+        for _ in range(3):
+            assert uniqueness.reseed() is None
+            result.append(in_a_clone(own.random))
+        """
+    )
+
+    assert len(set(draws)) == 3
 
 
 @every_interpreter

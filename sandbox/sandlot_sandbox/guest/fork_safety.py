@@ -22,7 +22,7 @@ import fcntl
 import os
 import resource
 import stat
-import threading
+import sys
 import time
 
 TYPE_CHECKING = False
@@ -278,6 +278,10 @@ def _threads() -> list[int]:
 
 
 def _python_threads() -> dict[int, str]:
+    # Not imported for this: what it does after a fork would cost every clone.
+    threading = sys.modules.get("threading")
+    if threading is None:
+        return {}
     return {thread.native_id or 0: thread.name for thread in threading.enumerate()}
 
 

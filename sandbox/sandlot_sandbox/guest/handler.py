@@ -9,7 +9,6 @@ so whoever calls these ends its process too.
 from __future__ import annotations
 
 import importlib
-import logging
 import sys
 from contextlib import suppress
 
@@ -111,6 +110,9 @@ def print_init_failure(failure: Failure) -> None:
     """Log a failed init as AWS does: a warning, then the error."""
     # The tenant may have put handlers of its own on the root logger.
     with suppress(Exception):
+        # Not before: see `logging_setup`.
+        import logging
+
         logging.warning(INIT_WARNING)  # noqa: LOG015  (AWS logs it there)
     print_failure(failure)
 

@@ -2,6 +2,9 @@
 
 The steps of `enter_cell` are the last that are ours alone; `run` then shares its
 process with the tenant's code, and everything it sends is the tenant's word.
+
+A clone pays for every page that it is the first to write to. So what can be done in
+the zygote is done there, and what cannot is kept plain.
 """
 
 from __future__ import annotations
@@ -11,69 +14,68 @@ import os
 import resource
 import socket
 import sys
-import time
-from typing import Any, NamedTuple
 
-from sandlot_sandbox import frames, limits, linux
+from sandlot_sandbox import frames
 from sandlot_sandbox.guest import (
     context,
     failures,
     handler,
     hooks,
     logging_setup,
-    uniqueness,
 )
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from sandlot_sandbox.linux import Entry
+
+PROCESSES = 3072
+"""Of the whole zygote's, as an instance meets the limit: less than the zygote's own,
+so that a fork bomb leaves it room to fork."""
 
 _CHANNEL = 3
 _MAX_EXIT = 255
+_READY = frames.encode_answer(frames.READY, b"")
+_TRACE = "_X_AMZN_TRACE_ID"
+_REHEARSALS = 20
+"""Enough for the interpreter to settle on specialised instructions, which it would
+otherwise write into the code of every clone."""
 
 
-class Cell(NamedTuple):
-    """The descriptors that came with the fork."""
-
-    pid_namespace: int
-    mounts: int
-    network: int
-    channel: int
-    log: int
-
-
-def enter_cell(cell: Cell, *, ours: tuple[int, ...], seccomp: bytes | None) -> None:
+def enter_cell(entry: Entry, cell: list[int], ours: tuple[int, ...]) -> None:
     """Takes away: the zygote's /tmp, processes and loopback, its channel, its log, the
-    capabilities that entering took, and the calls that did it. Dies if a step fails."""
+    capabilities that entering took, and the calls that did it. Dies if a step fails.
+
+    `cell` has the descriptors of `frames.FORK_DESCRIPTORS`, `ours` the zygote's own.
+    """
     try:
-        linux.setns(cell.mounts, linux.CLONE_NEWNS)
-        _enter_network(cell.network)
+        _, mounts, network, channel, log = cell
+        entry.enter(mounts, network)
         os.chdir("/var/task")
-        os.dup2(cell.log, 1)
-        os.dup2(cell.log, 2)
+        os.dup2(log, 1)
+        os.dup2(log, 2)
         # Closes the zygote's channel; the instance's takes its number.
-        os.dup2(cell.channel, _CHANNEL, inheritable=False)
-        for fd in (*cell, *ours):
+        os.dup2(channel, _CHANNEL, False)
+        for fd in cell:
             os.close(fd)
-        limits.apply_to_instance()
-        linux.drop_capabilities()
-        if seccomp is not None:
-            linux.load_filter(seccomp)
+        for fd in ours:
+            os.close(fd)
+        resource.setrlimit(resource.RLIMIT_NPROC, (PROCESSES, PROCESSES))
+        entry.give_up_privileges()
     except BaseException as error:  # noqa: BLE001 - nobody may run on half a jail
         os.write(2, f"sandlot: the cell could not be entered: {error}\n".encode())
         os._exit(1)
 
 
-def _enter_network(network: int) -> None:
-    try:
-        linux.setns(network, linux.CLONE_NEWNET)
-    except PermissionError:
-        # Where the operator gave that layer up, it is the one that we are in.
-        if os.fstat(network).st_ino != os.stat("/proc/self/ns/net").st_ino:
-            raise
+def run(function: Any, handler_name: str) -> None:
+    """Initialise, announce, serve events until the channel is closed. Never returns.
 
-
-def run(function: Any, settings: dict[str, Any]) -> None:
-    """Initialise, announce, serve events until the channel is closed. Never returns."""
+    `function` is the handler if the zygote has imported it, else None.
+    """
     status = 1
     try:
-        status = _live(function, settings)
+        status = _live(function, handler_name)
     except SystemExit as error:
         status = _exit_status(error)
     except BaseException:  # noqa: BLE001 - the interpreter would do the same
@@ -83,28 +85,48 @@ def run(function: Any, settings: dict[str, Any]) -> None:
         os._exit(status)
 
 
-def _live(function: Any, settings: dict[str, Any]) -> int:
-    channel = socket.socket(fileno=_CHANNEL)
-    stream = (
-        f"{time.strftime('%Y/%m/%d')}/[{settings['version']}]{os.urandom(16).hex()}"
-    )
-    os.environ["AWS_LAMBDA_LOG_STREAM_NAME"] = stream
+def rehearse(header: dict[str, Any]) -> None:
+    """In the zygote: go the way of an event, so that clones find it trodden."""
+    ours, theirs = socket.socketpair()
+    event = frames.encode_event(header, b'{"key": ["value", 1, null]}')
+    with ours, theirs:
+        for _ in range(_REHEARSALS):
+            theirs.sendall(event)
+            arrived = frames.read_event(ours)
+            assert arrived is not None  # noqa: S101
+            _serve(ours, _echo, *arrived)
+            theirs.recv(len(event) * 2)
+
+
+def _echo(event: object, _: object) -> object:
+    return {"event": event}
+
+
+def _live(function: Any, handler_name: str) -> int:
     if function is None:
-        loaded = handler.load_handler(settings["handler"])
-        failure = loaded if isinstance(loaded, failures.Failure) else None
-        function = loaded
+        function = handler.load_handler(handler_name)
+        failure = function if isinstance(function, failures.Failure) else None
     else:
-        failure = uniqueness.reseed() or hooks.run_after_restore()
+        failure = hooks.run_after_restore()
     if failure is not None:
         handler.print_init_failure(failure)
-        payload = failures.error_payload(failure, "")
         _flush()
-        _send(channel, frames.INIT_ERROR, payload, failure.error_type)
+        payload = failures.error_payload(failure, "")
+        answer = frames.encode_answer(
+            frames.INIT_ERROR, payload, error_type=failure.error_type
+        )
+        _channel().sendall(answer)
         return 1
-    _send(channel, frames.READY, b"")
+    os.write(_CHANNEL, _READY)
+    channel = _channel()
     while (event := frames.read_event(channel)) is not None:
         _serve(channel, function, *event)
     return 0
+
+
+def _channel() -> socket.socket:
+    # Family and type are given, or the socket would be asked for them.
+    return socket.socket(socket.AF_UNIX, socket.SOCK_STREAM, 0, _CHANNEL)
 
 
 def _serve(
@@ -114,9 +136,9 @@ def _serve(
     logging_setup.set_request_id(request_id)
     trace = header.get("trace_id")
     if trace:
-        os.environ["_X_AMZN_TRACE_ID"] = trace
-    else:
-        os.environ.pop("_X_AMZN_TRACE_ID", None)
+        os.environ[_TRACE] = trace
+    elif _TRACE in os.environ:
+        del os.environ[_TRACE]
     made = context.make(
         request_id=request_id,
         deadline_ms=header["deadline_ms"],
@@ -128,17 +150,13 @@ def _serve(
     else:
         answer = handler.invoke(function, payload, made)
     _flush()
-    kind = frames.ANSWER if answer.ok else frames.ERROR
-    _send(channel, kind, answer.payload, answer.error_type)
-
-
-def _send(
-    channel: socket.socket, kind: int, payload: bytes, error_type: str = ""
-) -> None:
     peak_kb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     channel.sendall(
         frames.encode_answer(
-            kind, payload, error_type=error_type, peak_memory_kb=peak_kb
+            frames.ANSWER if answer.ok else frames.ERROR,
+            answer.payload,
+            error_type=answer.error_type,
+            peak_memory_kb=peak_kb,
         )
     )
 

@@ -1,21 +1,32 @@
-"""AWS's log format on the root logger.
+"""AWS's log format on the root logger, from the moment that `logging` is imported.
 
-`logging` is imported in every zygote, used or not: it costs about 4 ms more than the
-`traceback` module that is needed anyway, once per version and not per instance, and a
-function that configures logging on its own (AWS's handler being there) relies on it.
-An import later, on first use, could also find a tenant's own `logging.py`.
+AWS's runtime imports `logging` itself. Here it is the tenant's import that counts: with
+`logging` comes `threading`, and what those two do after a fork would cost every clone
+of a function that uses neither a third of its start.
+
+The standard library's module is found in any case, as it is on AWS, where a tenant's
+own `logging.py` comes too late.
 """
 
 from __future__ import annotations
 
-import logging
+import os
 import sys
 import time
+from importlib import _bootstrap_external
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import logging
+    from importlib.machinery import ModuleSpec
+    from types import ModuleType
+    from typing import Any
 
 TEXT_FORMAT = (
     "[%(levelname)s]\t%(asctime)s.%(msecs)03dZ\t%(aws_request_id)s\t%(message)s\n"
 )
 DATE_FORMAT = "%Y-%m-%dT%H:%M:%S"
+_STANDARD_LIBRARY = [os.path.dirname(os.__file__)]
 
 
 class _Current:
@@ -25,42 +36,79 @@ class _Current:
     tenant_id: str | None = None
 
 
-class LambdaLogHandler(logging.Handler):
-    """Writes to whatever `sys.stdout` is at that moment, as AWS's handler does."""
+class _Watch:
+    """A finder that finds `logging`, once, and has it set up when it has run."""
 
-    def emit(self, record: logging.LogRecord) -> None:
-        """Write one record; the format ends the line."""
-        try:
-            sys.stdout.write(self.format(record))
-            sys.stdout.flush()
-        except Exception:  # noqa: BLE001  (logging's rule: a bad record is no error)
-            self.handleError(record)
-
-
-class LambdaLogFilter(logging.Filter):
-    """Gives each record the id of the running invocation; "" during init."""
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        """Add the ids and let the record pass."""
-        record.aws_request_id = _Current.request_id
-        record.tenant_id = _Current.tenant_id
-        return True
+    def find_spec(
+        self, name: str, path: object = None, target: object = None
+    ) -> ModuleSpec | None:
+        if name != "logging":
+            return None
+        sys.meta_path.remove(self)
+        finder: Any = _bootstrap_external.PathFinder
+        spec: ModuleSpec = finder.find_spec(name, _STANDARD_LIBRARY)
+        spec.loader = _Loader(spec.loader)  # type: ignore[assignment]
+        return spec
 
 
-def install(level: str = "") -> None:
-    """Put AWS's handler on the root logger. The root's level stays unless given."""
-    # On the class, as AWS does it: formatters made by the tenant print UTC too.
-    logging.Formatter.converter = time.gmtime
-    handler = LambdaLogHandler()
-    handler.setFormatter(logging.Formatter(TEXT_FORMAT, DATE_FORMAT))
-    handler.addFilter(LambdaLogFilter())
-    root = logging.getLogger()
-    root.addHandler(handler)
-    if isinstance(logging.getLevelName(level), int):
-        root.setLevel(level)
+class _Loader:
+    def __init__(self, loader: Any) -> None:
+        self._loader = loader
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._loader, name)
+
+    def create_module(self, spec: ModuleSpec) -> ModuleType | None:
+        created: ModuleType | None = self._loader.create_module(spec)
+        return created
+
+    def exec_module(self, module: ModuleType) -> None:
+        module.__spec__.loader = module.__loader__ = self._loader  # type: ignore[union-attr]
+        self._loader.exec_module(module)
+        _set_up(module)
+
+
+def install() -> None:
+    """Set up `logging` now if it is imported, else when it is."""
+    module = sys.modules.get("logging")
+    if module is not None:
+        _set_up(module)
+    else:
+        sys.meta_path.insert(0, _Watch())
 
 
 def set_request_id(request_id: str, tenant_id: str | None = None) -> None:
     """Name the invocation that records belong to from now on."""
     _Current.request_id = request_id
     _Current.tenant_id = tenant_id
+
+
+def _set_up(module: Any) -> None:
+    # On the class, as AWS does it: formatters made by the tenant print UTC too.
+    module.Formatter.converter = time.gmtime
+    handler = _handler_class(module)()
+    handler.setFormatter(module.Formatter(TEXT_FORMAT, DATE_FORMAT))
+    handler.addFilter(_add_ids)
+    module.getLogger().addHandler(handler)
+
+
+def _add_ids(record: logging.LogRecord) -> bool:
+    """A filter that lets every record pass, with the ids of the running invocation."""
+    record.aws_request_id = _Current.request_id
+    record.tenant_id = _Current.tenant_id
+    return True
+
+
+def _handler_class(module: Any) -> type[logging.Handler]:
+    class LambdaLogHandler(module.Handler):  # type: ignore[misc]
+        """Writes to whatever `sys.stdout` is at that moment, as AWS's handler does."""
+
+        def emit(self, record: logging.LogRecord) -> None:
+            """Write one record; the format ends the line."""
+            try:
+                sys.stdout.write(self.format(record))
+                sys.stdout.flush()
+            except Exception:  # noqa: BLE001  (logging's rule: a bad record is no error)
+                self.handleError(record)
+
+    return LambdaLogHandler

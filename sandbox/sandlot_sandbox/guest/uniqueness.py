@@ -1,8 +1,8 @@
 """Make clones differ where they must: random numbers, unique ids, temporary names.
 
 A fork copies the state of every generator that the import made. `collect` finds them
-once, in the zygote; `reseed` gives them fresh entropy in each clone, right after the
-fork. Files left open for reading get a position of their own on the same occasion.
+once, in the zygote; `reseed` gives them fresh entropy for the next clone, right before
+its fork. Files left open for reading get a position of their own on the same occasion.
 
 Left as they are, because they cannot or need not change:
 - the hash seed and the memory layout: one zygote serves one version of one tenant;
@@ -10,7 +10,8 @@ Left as they are, because they cannot or need not change:
 - OpenSSL: it notices a fork by the process id. So a clone must not have the process id
   of its zygote, not even in another pid namespace: then all clones would draw the
   same "random" bytes, and the private keys made of them would be equal. Copies of
-  OpenSSL inside wheels cannot be reached from here, so `reseed` refuses such a clone;
+  OpenSSL inside wheels cannot be reached from here, so `reseed` refuses to go on in a
+  zygote whose id is the one that clones have in their cells;
 - generators out of Python's sight (torch, native code): an after-restore hook's job.
 
 A generator that the import seeded on purpose is reseeded too; nothing tells it from
@@ -45,6 +46,9 @@ SEARCH_STEP = 100_000
 TWISTER_WORDS = 624
 """The state of a Mersenne twister, in words of 32 bits."""
 
+CLONE_PID = 2
+"""Every instance is the second process of its cell."""
+
 NODE_BITS = 48
 MULTICAST_BIT = 1 << 40
 """RFC 4122 §4.5: marks a node id that is random and no network card's."""
@@ -60,12 +64,10 @@ class Collected:
         "files",
         "is_complete",
         "numpy_legacy",
-        "pid",
         "randoms",
     )
 
     def __init__(self, files: Iterable[int]) -> None:
-        self.pid = os.getpid()
         self.files = list(files)
         """Descriptors to reopen, from `fork_safety.files_to_reopen`."""
         self.randoms: list[Any] = []
@@ -105,12 +107,12 @@ def collect(files: Iterable[int] = ()) -> Collected:
 
 
 def reseed() -> Failure | None:
-    """Give this clone its own state of everything collected. Right after the fork."""
+    """Make everything collected anew, for the next clone. Right before its fork."""
     collected = _collected[0]
-    if os.getpid() == collected.pid:
+    if os.getpid() == CLONE_PID:
         return _failure(
-            f"the instance has process id {collected.pid}, which its zygote has too, "
-            "so OpenSSL would not notice the fork"
+            f"the zygote has process id {CLONE_PID}, which its instances have too, so "
+            "OpenSSL would not notice the fork"
         )
     try:
         _reseed(collected)

@@ -18,8 +18,6 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Iterator
-from typing import Any
 
 from sandlot_sandbox import frames, linux
 from sandlot_sandbox.guest import (
@@ -32,9 +30,20 @@ from sandlot_sandbox.guest import (
     uniqueness,
 )
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import Any
+
 _CHANNEL = 3
 _TASK = "/var/task"
 _WARDEN = 1
+_REHEARSAL: dict[str, object] = {
+    "request_id": "",
+    "deadline_ms": 0,
+    "function_arn": "",
+    "client_context": "",
+}
 
 
 def main(instance_filter: str) -> None:
@@ -47,10 +56,10 @@ def main(instance_filter: str) -> None:
         stream.reconfigure(line_buffering=True, errors="backslashreplace")  # type: ignore[union-attr]
     logging_setup.install()
     zygote = _Zygote(channel, settings, instance_filter)
-    if settings["import_in_zygote"]:
-        zygote.import_handler()
-    else:
-        channel.send(frames.encode_note(frames.ZYGOTE_READY))
+    if settings["import_in_zygote"] and not zygote.import_handler():
+        # The engine ends us when it has read why.
+        channel.recv(frames.MAX_NOTE)
+        return
     zygote.serve()
 
 
@@ -91,15 +100,15 @@ class _Zygote:
     ) -> None:
         self._channel = channel
         self._settings = settings
-        self._filter = (
+        self._entry = linux.Entry(
             None if instance_filter == "-" else bytes.fromhex(instance_filter)
         )
         self._function: Any = None
         self._instances: dict[int, int] = {}
         self._wake_read, self._wake_write = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
 
-    def import_handler(self) -> None:
-        """Import, look at what it left behind, and say whether it may be cloned."""
+    def import_handler(self) -> bool:
+        """Import, look at what it left behind; whether it may be cloned."""
         before = fork_safety.take_snapshot()
         try:
             loaded = handler.load_handler(self._settings["handler"])
@@ -110,23 +119,21 @@ class _Zygote:
             self._say_unsafe(
                 [f"the import failed: {loaded.error_type}: {loaded.message}"]
             )
-            return
+            return False
         # First, because this is where a function closes what may not be cloned.
         failure = hooks.run_before_snapshot()
         if failure is not None:
             self._say_unsafe([f"a before-snapshot hook failed: {failure.message}"])
-            return
+            return False
         reasons = [*fork_safety.inspect_process(before), *_left_behind()]
         found = uniqueness.collect(fork_safety.files_to_reopen(before))
         if not reasons and not found.is_complete:
             reasons = ["the import made too many objects to look for random generators"]
         if reasons:
             self._say_unsafe(reasons)
-            return
+            return False
         self._function = loaded
-        gc.collect()
-        gc.freeze()
-        self._channel.send(frames.encode_note(frames.ZYGOTE_READY))
+        return True
 
     def _say_unsafe(self, reasons: list[str]) -> None:
         text = "\n".join(reasons)
@@ -134,11 +141,17 @@ class _Zygote:
 
     def serve(self) -> None:
         """Fork on demand until the engine closes the channel."""
+        instance.rehearse(_REHEARSAL)
+        gc.collect()
+        # A clone's collector does not look at what it inherited, and so does not
+        # write to it either.
+        gc.freeze()
         signal.set_wakeup_fd(self._wake_write, warn_on_full_buffer=False)
         signal.signal(signal.SIGCHLD, lambda *_: None)
         poll = select.poll()
         poll.register(self._channel, select.POLLIN)
         poll.register(self._wake_read, select.POLLIN)
+        self._channel.send(frames.encode_note(frames.ZYGOTE_READY))
         while True:
             for fd, _ in poll.poll():
                 if fd == self._wake_read:
@@ -166,11 +179,11 @@ class _Zygote:
         return True
 
     def _fork(self, number: int, descriptors: list[int]) -> None:
-        pid_namespace, mounts, network, channel, log = descriptors
+        self._make_unique()
         # What is in a buffer now would be written by every clone.
         sys.stdout.flush()
         sys.stderr.flush()
-        linux.setns(pid_namespace, linux.CLONE_NEWPID)
+        linux.setns(descriptors[0], linux.CLONE_NEWPID)
         pid = os.fork()
         if pid:
             self._instances[pid] = number
@@ -178,11 +191,21 @@ class _Zygote:
         signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         instance.enter_cell(
-            instance.Cell(pid_namespace, mounts, network, channel, log),
-            ours=(self._wake_read, self._wake_write),
-            seccomp=self._filter,
+            self._entry, descriptors, (self._wake_read, self._wake_write)
         )
-        instance.run(self._function, self._settings)
+        instance.run(self._function, self._settings["handler"])
+
+    def _make_unique(self) -> None:
+        """What the next clone must not share with the others, made anew for it.
+
+        Before the fork: here it costs a few microseconds, and in the clone, which
+        has written to nothing yet, ten times that.
+        """
+        stream = f"[{self._settings['version']}]{os.urandom(16).hex()}"
+        day = time.strftime("%Y/%m/%d/")
+        os.environ["AWS_LAMBDA_LOG_STREAM_NAME"] = day + stream
+        if self._function is not None and (failure := uniqueness.reseed()):
+            raise OSError(failure.message)
 
     def _reap(self) -> None:
         while True:

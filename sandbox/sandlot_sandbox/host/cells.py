@@ -7,6 +7,10 @@ from collections.abc import Awaitable, Callable
 from sandlot_sandbox.errors import SandboxError, ZygoteLost
 from sandlot_sandbox.host.launcher import Cell
 
+REFILL_S = 0.01
+"""A cell that was taken is replaced this much later, so that making the next one does
+not compete with the start that the last one was taken for."""
+
 AHEAD = 4
 """Cells that are kept ready while nobody asks for one."""
 
@@ -20,6 +24,7 @@ class Cells:
         self._wanted: deque[asyncio.Future[Cell]] = deque()
         self._on_the_way = 0
         self._makers: set[asyncio.Task[None]] = set()
+        self._refill: asyncio.TimerHandle | None = None
         self._closed_because: str | None = None
 
     def __repr__(self) -> str:
@@ -43,9 +48,11 @@ class Cells:
         if self._closed_because is not None:
             raise ZygoteLost(self._closed_because)
         if self._ready:
-            cell = self._ready.popleft()
-            self.prepare()
-            return cell
+            if self._refill is None:
+                self._refill = asyncio.get_running_loop().call_later(
+                    REFILL_S, self._refill_now
+                )
+            return self._ready.popleft()
         future: asyncio.Future[Cell] = asyncio.get_running_loop().create_future()
         self._wanted.append(future)
         self.prepare(count=0)
@@ -69,10 +76,17 @@ class Cells:
     def close(self, because: str) -> None:
         """The zygote is gone, and all its cells with it."""
         self._closed_because = because
+        if self._refill is not None:
+            self._refill.cancel()
         while self._ready:
             self._ready.popleft().close()
         while (wanted := self._next_wanted()) is not None:
             wanted.set_exception(ZygoteLost(because))
+
+    def _refill_now(self) -> None:
+        self._refill = None
+        if self._closed_because is None:
+            self.prepare()
 
     def _start_making(self) -> None:
         self._on_the_way += 1

@@ -27,7 +27,7 @@ _ASK = (
     " or sys.executable]))"
 )
 
-GUEST_FILES = ("__init__.py", "linux.py", "frames.py", "limits.py")
+GUEST_FILES = ("__init__.py", "linux.py", "frames.py")
 """What of this package the guest needs, beside `guest/` itself."""
 
 _SYSTEM_PREFIX = Path("/usr")
