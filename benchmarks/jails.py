@@ -113,8 +113,7 @@ class Jails:
         lost = asyncio.Event()
         zygote = Zygote(self._launcher, recipe, on_lost=lambda _: lost.set())
         try:
-            if not await zygote.wait_ready():
-                raise SandboxError(f"{workload.name} cannot be forked: {zygote.reason}")
+            await _wait_ready(zygote, workload)
             yield ReadyZygote(zygote, workload, self._launcher.is_quiet)
         finally:
             zygote.kill()
@@ -132,6 +131,17 @@ class Jails:
             sum(process.cpu_times()[: 2 if process is processes[0] else 4])
             for process in processes
         ]
+
+
+async def _wait_ready(zygote: Zygote, workload: Workload) -> None:
+    try:
+        if await zygote.wait_ready():
+            return
+        why = zygote.reason
+    except SandboxError as error:
+        printed = b"\n".join(text for _, text in zygote.take_printed()[0])
+        why = f"{error}\n{printed.decode('utf-8', 'replace')}"
+    raise RuntimeError(f"{workload.name} cannot be forked: {why}")
 
 
 class ReadyZygote:
@@ -172,7 +182,7 @@ async def open_jails(
 ) -> AsyncIterator[Jails]:
     """A launcher of our own. At the end it is gone, and every process under it.
 
-    `bootstrap` replaces the zygote's first file, for guests that measure themselves.
+    `bootstrap` comes before the zygote's first file, for guests that look on.
     """
     with tempfile.TemporaryDirectory(prefix="sandlot-benchmark-") as folder:
         found, code = _prepare(Path(folder), runtime, bootstrap)
@@ -199,8 +209,9 @@ def _prepare(
     folder.chmod(0o755)
     found = _runtime(folder, runtime)
     if bootstrap is not None:
-        guest = found.guest_code / "sandlot_sandbox" / "guest"
-        shutil.copyfile(bootstrap, guest / "bootstrap.py")
+        original = found.guest_code / "sandlot_sandbox" / "guest" / "bootstrap.py"
+        original.rename(f"{original}.replaced")
+        shutil.copyfile(bootstrap, original)
     code = folder / "code"
     code.mkdir(mode=0o755)
     return found, code

@@ -10,6 +10,7 @@ import importlib.metadata
 import json
 import logging
 import os
+import resource
 import secrets
 import signal
 import socket
@@ -54,6 +55,9 @@ def _give_up_root(config: EngineConfig) -> None:
         os.setresgid(config.gid, config.gid, config.gid)
         os.setresuid(config.uid, config.uid, config.uid)
     os.umask(0o077)
+    # Two for each instance; and what is on its way to a jail counts until it is read.
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     linux.set_no_new_privileges()
     linux.set_dumpable(dumpable=False)
     linux.set_death_signal(signal.SIGKILL)
@@ -139,7 +143,9 @@ async def _running(config: EngineConfig) -> AsyncIterator[_Facts]:
             )
         )
         await _first_launcher(config, node, stack)
-        scheduler = await enter(Scheduler.running(NodeMachine(node), clock=clock))
+        scheduler = await enter(
+            Scheduler.running(NodeMachine(node), clock=clock, idle_s=config.idle_s)
+        )
 
         async def prepare(function: Function, revision: Revision, _: Path) -> Prepared:
             reason = await node.host(function, revision).prepare()

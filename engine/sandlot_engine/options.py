@@ -8,6 +8,7 @@ from typing import Any
 DEFAULT_HTTP = "127.0.0.1:9070"
 DEFAULT_GRPC = "127.0.0.1:9071"
 DEFAULT_REGION = "us-east-1"
+DEFAULT_IDLE_S = 300.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,6 +32,9 @@ class UpOptions:
     region: str = DEFAULT_REGION
     """For ARNs and environments only."""
 
+    idle_s: float = DEFAULT_IDLE_S
+    """How long an instance stays without an invocation."""
+
     runtimes: dict[str, str] = field(default_factory=dict)
     """Interpreters by runtime name, before those that are found."""
 
@@ -50,6 +54,7 @@ class EngineConfig:
     tls_key: str
     allow_plaintext: bool
     region: str
+    idle_s: float
     uid: int
     gid: int
     supervisor_pid: int

@@ -37,7 +37,11 @@ def _cover(closed: Path, inside: list[Path]) -> None:
     mode = linux.MS_NOSUID | linux.MS_NODEV
     linux.mount("sandlot", str(closed), "tmpfs", mode, "size=1m,mode=755")
     for path, source in zip(inside, sources, strict=True):
-        path.mkdir(parents=True, exist_ok=True, mode=0o755)
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o755)
+        if stat.S_ISDIR(os.fstat(source).st_mode):
+            path.mkdir(exist_ok=True, mode=0o755)
+        else:
+            path.touch()
         linux.mount(f"/proc/self/fd/{source}", str(path), None, linux.MS_BIND)
         os.close(source)
 

@@ -16,6 +16,7 @@ import pwd
 import selectors
 import signal
 import socket
+import stat
 import subprocess
 import sys
 import time
@@ -25,7 +26,7 @@ from pathlib import Path
 
 from sandlot_engine.options import EngineConfig, UpOptions
 from sandlot_sandbox.launcher import runtimes
-from sandlot_sandbox.probe import EX_CONFIG
+from sandlot_sandbox.probe import CAN_BE_GIVEN_UP, EX_CONFIG
 
 _ENGINE_UID = 990_070
 """Whom the engine becomes where there is no user `sandlot`: a number nobody has."""
@@ -55,6 +56,7 @@ def up(options: UpOptions) -> int:
     """Run until SIGTERM, SIGINT, or the engine's end; the exit status."""
     data = (options.data or default_data()).absolute()
     try:
+        _check_given_up(options.given_up)
         uid, gid = _engine_ids(options.user)
         _make_data(data, uid, gid)
         with _locked(data) as lock:
@@ -74,6 +76,14 @@ def up(options: UpOptions) -> int:
 
 class _Refused(Exception):
     pass
+
+
+def _check_given_up(given_up: frozenset[str]) -> None:
+    if unknown := sorted(given_up - CAN_BE_GIVEN_UP):
+        raise _Refused(
+            f"{unknown[0]!r} cannot be given up; these can: "
+            + ", ".join(sorted(CAN_BE_GIVEN_UP))
+        )
 
 
 class _Supervisor:
@@ -158,6 +168,7 @@ class _Supervisor:
             tls_key=str(options.tls_key or ""),
             allow_plaintext=options.allow_plaintext,
             region=options.region,
+            idle_s=options.idle_s,
             uid=self._ids[0],
             gid=self._ids[1],
             supervisor_pid=os.getpid(),
@@ -240,15 +251,24 @@ def _make_data(data: Path, uid: int, gid: int) -> None:
     for folder in (data, data / "code"):
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         if os.geteuid() == 0:
-            os.chown(folder, uid, gid)
+            # What lies in there is the engine's: were it a link, we would give away
+            # what it points at.
+            fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+            os.fchown(fd, uid, gid)
+            os.close(fd)
     # Jails look for packages and the guest's code by mounts, others not at all.
     data.chmod(0o700)
-    (data / "runtimes").mkdir(exist_ok=True, mode=0o755)
+    guest_code = data / "runtimes"
+    guest_code.mkdir(exist_ok=True, mode=0o755)
+    found = guest_code.lstat()
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid():
+        raise _Refused(f"{guest_code} is not ours; remove it, it is made anew")
 
 
 @contextlib.contextmanager
 def _locked(data: Path) -> Iterator[int]:
-    lock = os.open(data / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+    lock = os.open(data / "lock", flags, 0o600)
     try:
         deadline = time.monotonic() + _LOCK_WAIT_S
         while True:

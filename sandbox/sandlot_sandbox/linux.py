@@ -332,8 +332,10 @@ class Entry:
     beforehand is, and what is left touches little.
     """
 
-    def __init__(self, program: bytes | None) -> None:
-        """`program` is the filter that instances load; None where that was given up."""
+    def __init__(self, program: bytes | None, *, has_network: bool) -> None:
+        """`program` is the filter that instances load; None where that was given up,
+        as `has_network` tells of a cell's own network."""
+        self._has_network = has_network
         self._setns = _Setns(("setns", _libc))
         self._capset = _Capset(("capset", _libc))
         self._syscall = _Seccomp(("syscall", _libc))
@@ -348,7 +350,9 @@ class Entry:
 
     def enter(self, mounts: int, network: int) -> None:
         """Move into a cell's namespaces. Raises `OSError`."""
-        if self._setns(mounts, CLONE_NEWNS) or self._setns(network, CLONE_NEWNET):
+        if self._setns(mounts, CLONE_NEWNS):
+            raise _error("setns")
+        if self._has_network and self._setns(network, CLONE_NEWNET):
             raise _error("setns")
 
     def give_up_privileges(self) -> None:

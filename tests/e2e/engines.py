@@ -92,7 +92,7 @@ class Engine:
         if "access_key_id" in where:
             client = Client(self.ready["grpc"], **where)
         else:
-            client = Client(**{"data": self.data, **where})
+            client = Client(data=self.data, tenant=where.get("tenant"))
         self._clients.append(client)
         return client
 

@@ -173,13 +173,15 @@ def namespaces_of(processes: Iterable[Process]) -> set[str]:
     return found - set(_namespaces(os.getpid()))
 
 
-def holders_of(namespaces: set[str]) -> list[Process]:
-    """Who is in one of them, or has it open."""
+def still_in(namespaces: set[str], known: Iterable[Process]) -> list[Process]:
+    """Who of those `known` from before is in one of the namespaces.
+
+    Newer processes do not count: the numbers of namespaces come again at once.
+    """
     return [
         process
-        for process in everybody()
-        if process.state not in _DEAD
-        and not namespaces.isdisjoint({*_namespaces(process.pid), *_open(process.pid)})
+        for process in alive(known)
+        if not namespaces.isdisjoint(_namespaces(process.pid))
     ]
 
 
@@ -225,7 +227,7 @@ def _open(pid: int) -> list[str]:
 
 def _link(path: Path) -> str:
     try:
-        return os.readlink(path)
+        return str(path.readlink())
     except OSError:
         return ""
 

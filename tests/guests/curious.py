@@ -120,9 +120,11 @@ def connect(event):
 
 
 def interfaces(event):
-    return [name for _, name in socket.if_nameindex()] if event.get("by") else open(
-        "/proc/self/net/dev"
-    ).read()
+    return (
+        [name for _, name in socket.if_nameindex()]
+        if event.get("by")
+        else open("/proc/self/net/dev").read()
+    )
 
 
 server = None
@@ -255,7 +257,9 @@ def foreign_instructions(event):
     }[event["machine"]]
     pid = os.fork()
     if pid == 0:
-        page = mmap.mmap(-1, 4096, prot=mmap.PROT_READ | mmap.PROT_WRITE | mmap.PROT_EXEC)
+        page = mmap.mmap(
+            -1, 4096, prot=mmap.PROT_READ | mmap.PROT_WRITE | mmap.PROT_EXEC
+        )
         page.write(code)
         address = ctypes.addressof(ctypes.c_char.from_buffer(page))
         got = ctypes.CFUNCTYPE(ctypes.c_long)(address)()
@@ -273,13 +277,27 @@ def read_memory(event):
 
 
 def set_user_id(event):
-    """Run a set-user-id program; the user that it was."""
-    done = subprocess.run(
-        [sys.executable, "-c", "import os; print(os.geteuid())"],
-        stdout=subprocess.PIPE,
-        check=True,
+    """Run a program of root's that is set-user-id, if there is one; who it runs as."""
+    status = (
+        subprocess.run(
+            ["/usr/bin/su", "-c", "true", "root"], stdin=subprocess.DEVNULL
+        ).returncode
+        if os.path.exists("/usr/bin/su")
+        else 1
     )
-    return int(done.stdout)
+    with open("/proc/self/status") as file:
+        return {
+            "uid": os.getuid() if status else 0,
+            "no_new_privileges": "NoNewPrivs:\t1" in file.read(),
+        }
+
+
+def host_name(event):
+    return socket.gethostname()
+
+
+def groups(event):
+    return os.getgroups()
 
 
 def inject_input(event):

@@ -5,7 +5,14 @@ from collections.abc import AsyncIterator, Iterator
 import pytest
 import pytest_asyncio
 
-from tests.isolation.machine import MODES, Guest, Sandbox, Store, started, temporary_store
+from tests.isolation.machine import (
+    MODES,
+    Guest,
+    Sandbox,
+    Store,
+    started,
+    temporary_store,
+)
 
 
 @pytest.fixture(scope="session")

@@ -5,7 +5,6 @@ import contextlib
 import hashlib
 import json
 import os
-import shutil
 import signal
 import socket
 import sys
@@ -35,8 +34,6 @@ MODES = ("root", "rootless") if os.geteuid() == 0 else ("rootless",)
 
 WAIT_S = 10.0
 """For what surely comes; a test that gets there has failed."""
-
-NUMBER = "sandlot-isolation-test"
 
 
 class Store:
@@ -103,7 +100,12 @@ class Guest:
 
 
 async def send(
-    instance: Instance, what: str, *, timeout_s: float = WAIT_S, **arguments: Any
+    instance: Instance,
+    what: str,
+    *,
+    timeout_s: float = WAIT_S,
+    init_counts: bool = False,
+    **arguments: Any,
 ) -> Ending:
     """Invoke a function of the guest by its name."""
     header: dict[str, object] = {
@@ -112,7 +114,9 @@ async def send(
         "function_arn": "arn:aws:lambda:us-east-1:000000000001:function:guest",
     }
     event = json.dumps({"do": what, **arguments}).encode()
-    return await instance.invoke(header, event, timeout_s=timeout_s)
+    return await instance.invoke(
+        header, event, timeout_s=timeout_s, init_counts=init_counts
+    )
 
 
 async def ask(instance: Instance, what: str, **arguments: Any) -> Any:
@@ -185,7 +189,7 @@ class Sandbox:
 
 @asynccontextmanager
 async def started(
-    mode: str, store: Store, *, given_up: str = "", nofile: int | None = None
+    mode: str, store: Store, *, given_up: str = "", prlimit: tuple[str, ...] = ()
 ) -> AsyncIterator[Sandbox]:
     """A launcher in a mode, killed at the end if it has not ended by itself."""
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -197,15 +201,14 @@ async def started(
         *("--given-up", given_up),
     ]
     if mode == "rootless" and os.geteuid() == 0:
-        reached = [*sys.path, sys.prefix, sys.base_prefix, str(PROJECT)]
-        paths = [path for path in reached if Path(path).is_dir()]
-        script = str(Path(__file__).parent / "as_user.py")
-        argv = [sys.executable, script, str(ORDINARY_UID), *paths, "--", *argv]
-    if nofile is not None:
-        argv = ["/usr/bin/env", "prlimit", f"--nofile={nofile}:{nofile}", *argv]
+        argv = [*as_ordinary_user(), *argv]
+    if prlimit:
+        argv = ["/usr/bin/env", "prlimit", *prlimit, *argv]
     process = await asyncio.create_subprocess_exec(
         *argv,
         pass_fds=(theirs.fileno(),),
+        # What root's shells have: none of it may reach a jail.
+        extra_groups=(0, 42) if os.geteuid() == 0 else None,
         env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
     )
     theirs.close()
@@ -226,6 +229,14 @@ async def started(
             process.send_signal(signal.SIGKILL)
             await process.wait()
             raise
+
+
+def as_ordinary_user() -> list[str]:
+    """What to put before a command line, as root."""
+    reached = [*sys.path, sys.prefix, sys.base_prefix, str(PROJECT)]
+    paths = [path for path in reached if Path(path).is_dir()]
+    script = str(Path(__file__).parent / "as_user.py")
+    return [sys.executable, script, str(ORDINARY_UID), *paths, "--"]
 
 
 def kernel_facts(pid: int | str) -> dict[str, str]:
@@ -250,5 +261,25 @@ def descendants(pid: int) -> list[int]:
     return found
 
 
-def prepared_copy(source: Path, target: Path) -> None:
-    shutil.copytree(source, target)
+async def wait_gone(pids: list[int]) -> None:
+    """Until none of these processes lives."""
+    async with asyncio.timeout(WAIT_S):
+        for pid in pids:
+            with contextlib.suppress(ProcessLookupError):
+                await _wait_end(os.pidfd_open(pid))
+
+
+async def _wait_end(pidfd: int) -> None:
+    ended = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    loop.add_reader(pidfd, ended.set)
+    try:
+        await ended.wait()
+    finally:
+        loop.remove_reader(pidfd)
+        os.close(pidfd)
+
+
+def open_files(pid: int | str = "self") -> int:
+    """How many descriptors a process holds."""
+    return sum(1 for _ in Path(f"/proc/{pid}/fd").iterdir())

@@ -11,7 +11,7 @@ from sandlot import __version__
 from sandlot.cli.options import pair
 from sandlot.errors import SandlotError
 
-LAYERS = ("seccomp", "network", "proc")
+LAYERS = ("seccomp", "network")
 """Layers of the jail that an operator may give up."""
 
 
@@ -104,6 +104,16 @@ def _insecure_flags(command: Any) -> Any:
     envvar="SANDLOT_REGION",
     show_envvar=True,
     help="The region in ARNs.",
+)
+@click.option(
+    "--idle",
+    "idle_s",
+    type=click.FloatRange(min=0, min_open=True),
+    default=300.0,
+    metavar="SECONDS",
+    envvar="SANDLOT_IDLE",
+    show_envvar=True,
+    help="How long an instance stays without an invocation.",
 )
 @click.option(
     "--runtime",

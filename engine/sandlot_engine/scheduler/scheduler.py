@@ -2,7 +2,7 @@
 
 import asyncio
 import itertools
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -130,19 +130,35 @@ class Scheduler:
         error or a cancellation nobody knows what the tenant's code is still doing
         in there, so the instance is destroyed.
         """
-        number = await self._wait_turn(invocation.request_id, revision.id)
-        if number is None:
-            number = await self._start(function, revision)
-        instance = self._instances[number]
+        number, instance = await self._take(function, revision, invocation)
         try:
             yield instance
         finally:
             if instance.is_usable:
                 self._act(self._state.instance_freed(number))
             else:
-                self._act(self._state.instance_died(number))
-                self._instances.pop(number, None)
-                instance.stop()
+                self._let_go(number, instance)
+
+    async def _take(
+        self, function: Function, revision: Revision, invocation: Invocation
+    ) -> tuple[int, Instance]:
+        while True:
+            number = await self._wait_turn(invocation.request_id, revision.id)
+            if number is None:
+                number = await self._start(function, revision)
+                return number, self._instances[number]
+            instance = self._instances.get(number)
+            if instance is not None and instance.is_usable:
+                return number, instance
+            # An idle instance can end by itself at any time, and between an
+            # assignment and its invocation's turn: then we ask for another.
+            self._let_go(number, instance)
+
+    def _let_go(self, number: int, instance: Instance | None) -> None:
+        self._act(self._state.instance_died(number))
+        self._instances.pop(number, None)
+        if instance is not None:
+            instance.stop()
 
     async def _wait_turn(self, invocation: str, version: str) -> int | None:
         """An instance's number, or None: start one, a place is kept for it."""
@@ -186,12 +202,21 @@ class Scheduler:
             self._act(self._state.instance_died(number))
 
     def _act(self, decisions: list[Decision]) -> None:
-        for decision in decisions:
-            match decision:
+        todo = deque(decisions)
+        while todo:
+            match todo.popleft():
+                # A turn may have been cancelled a moment ago, and its task not have
+                # run since: what it is given goes back at once.
                 case Assign(invocation=invocation, instance=number):
-                    self._turns[invocation].set_result(number)
-                case Start(invocation=invocation):
-                    self._turns[invocation].set_result(None)
+                    if self._turns[invocation].done():
+                        todo += self._state.instance_freed(number)
+                    else:
+                        self._turns[invocation].set_result(number)
+                case Start(invocation=invocation, version=version):
+                    if self._turns[invocation].done():
+                        todo += self._state.start_ended(version, None)
+                    else:
+                        self._turns[invocation].set_result(None)
                 case Retire(instance=number):
                     if (instance := self._instances.pop(number, None)) is not None:
                         instance.stop()
@@ -199,7 +224,7 @@ class Scheduler:
     async def _sweep(self) -> None:
         """Retire what has been idle too long."""
         while True:
-            await asyncio.sleep(_SWEEP_S)
+            await asyncio.sleep(min(_SWEEP_S, self._idle_s))
             self.retire_idle(since=self._clock.monotonic() - self._idle_s)
 
     def retire_idle(self, *, since: float) -> int:
@@ -214,6 +239,4 @@ class Scheduler:
 
     def _retire(self, numbers: list[int]) -> None:
         for number in numbers:
-            instance = self._instances.pop(number)
-            self._act(self._state.instance_died(number))
-            instance.stop()
+            self._let_go(number, self._instances.get(number))

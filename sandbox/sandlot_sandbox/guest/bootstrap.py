@@ -8,4 +8,4 @@ from sandlot_sandbox.guest import zygote
 
 if __name__ == "__main__":
     sys.path.remove("/var/runtime")
-    zygote.main(sys.argv[1])
+    zygote.main(sys.argv[1:])

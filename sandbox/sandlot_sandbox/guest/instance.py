@@ -61,7 +61,9 @@ def enter_cell(entry: Entry, cell: list[int], ours: tuple[int, ...]) -> None:
             os.close(fd)
         for fd in ours:
             os.close(fd)
-        resource.setrlimit(resource.RLIMIT_NPROC, (PROCESSES, PROCESSES))
+        # The zygote's own may be less, if whoever started us has less.
+        processes = min(PROCESSES, resource.getrlimit(resource.RLIMIT_NPROC)[1])
+        resource.setrlimit(resource.RLIMIT_NPROC, (processes, processes))
         entry.give_up_privileges()
     except BaseException as error:  # noqa: BLE001 - nobody may run on half a jail
         os.write(2, f"sandlot: the cell could not be entered: {error}\n".encode())

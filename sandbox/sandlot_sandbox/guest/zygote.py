@@ -46,8 +46,9 @@ _REHEARSAL: dict[str, object] = {
 }
 
 
-def main(instance_filter: str) -> None:
-    """`instance_filter` is the instances' seccomp program in hex, or `-` for none."""
+def main(layers: list[str]) -> None:
+    """`layers`: the instances' seccomp program in hex, and `own-network`; or, where the
+    operator gave a layer up, `no-seccomp` and `no-network` in their places."""
     channel = socket.socket(fileno=_CHANNEL)
     settings = frames.decode_configure(channel.recv(frames.MAX_NOTE))
     _take_environment(settings)
@@ -55,12 +56,20 @@ def main(instance_filter: str) -> None:
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(line_buffering=True, errors="backslashreplace")  # type: ignore[union-attr]
     logging_setup.install()
-    zygote = _Zygote(channel, settings, instance_filter)
+    zygote = _Zygote(channel, settings, _entry(layers))
     if settings["import_in_zygote"] and not zygote.import_handler():
         # The engine ends us when it has read why.
         channel.recv(frames.MAX_NOTE)
         return
     zygote.serve()
+
+
+def _entry(layers: list[str]) -> linux.Entry:
+    program, network = layers
+    return linux.Entry(
+        None if program == "no-seccomp" else bytes.fromhex(program),
+        has_network={"own-network": True, "no-network": False}[network],
+    )
 
 
 def _take_environment(settings: dict[str, Any]) -> None:
@@ -96,13 +105,11 @@ def _left_behind() -> Iterator[str]:
 
 class _Zygote:
     def __init__(
-        self, channel: socket.socket, settings: dict[str, Any], instance_filter: str
+        self, channel: socket.socket, settings: dict[str, Any], entry: linux.Entry
     ) -> None:
         self._channel = channel
         self._settings = settings
-        self._entry = linux.Entry(
-            None if instance_filter == "-" else bytes.fromhex(instance_filter)
-        )
+        self._entry = entry
         self._function: Any = None
         self._instances: dict[int, int] = {}
         self._wake_read, self._wake_write = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)

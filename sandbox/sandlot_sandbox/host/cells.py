@@ -48,10 +48,7 @@ class Cells:
         if self._closed_because is not None:
             raise ZygoteLost(self._closed_because)
         if self._ready:
-            if self._refill is None:
-                self._refill = asyncio.get_running_loop().call_later(
-                    REFILL_S, self._refill_now
-                )
+            self._refill_soon()
             return self._ready.popleft()
         future: asyncio.Future[Cell] = asyncio.get_running_loop().create_future()
         self._wanted.append(future)
@@ -66,7 +63,7 @@ class Cells:
             raise
         # Who had to wait, as the first does after a zygote was replaced, should be
         # the last who has to.
-        self.prepare()
+        self._refill_soon()
         return cell
 
     def put_back(self, cell: Cell) -> None:
@@ -82,6 +79,12 @@ class Cells:
             self._ready.popleft().close()
         while (wanted := self._next_wanted()) is not None:
             wanted.set_exception(ZygoteLost(because))
+
+    def _refill_soon(self) -> None:
+        if self._refill is None and self._closed_because is None:
+            self._refill = asyncio.get_running_loop().call_later(
+                REFILL_S, self._refill_now
+            )
 
     def _refill_now(self) -> None:
         self._refill = None

@@ -33,7 +33,8 @@ _EXIT_NOTE_S = 0.25
 _KILL_S = 10.0
 """How long a kill may take before it is our failure."""
 
-_READ = 1 << 18
+_READ = 1 << 16
+"""Most answers fit, and from here on every read would map memory of its own."""
 
 
 class State(Enum):
@@ -110,7 +111,11 @@ class Instance:
         stopping or dead afterwards; so it is when this is cancelled. Raises
         `StartFailed` and `LauncherLost`, our own failures.
         """
-        assert self.state in (State.STARTING, State.IDLE)  # noqa: S101
+        if self.state is State.IDLE:
+            # What has come since the last answer, nobody asked for.
+            self._read()
+        if self.state not in (State.STARTING, State.IDLE):
+            raise StartFailed("the instance ended while it was idle")
         if self.state is State.IDLE:
             self.state = State.BUSY
         self._ending = self._loop.create_future()
@@ -170,20 +175,25 @@ class Instance:
     # Sending.
 
     def _send(self, frame: bytes) -> None:
-        self._unsent = memoryview(frame)
-        self._write()
-
-    def _write(self) -> None:
         try:
-            while self._unsent:
-                self._unsent = self._unsent[self._channel.send(self._unsent) :]
+            sent = self._channel.send(frame)
         except BlockingIOError:
-            self._loop.add_writer(self._channel, self._write)
+            sent = 0
+        except OSError:
+            return  # it is dying; the reader tells how
+        if sent < len(frame):
+            self._unsent = memoryview(frame)[sent:]
+            self._loop.add_writer(self._channel, self._send_rest)
+
+    def _send_rest(self) -> None:
+        try:
+            self._unsent = self._unsent[self._channel.send(self._unsent) :]
+        except BlockingIOError:
             return
         except OSError:
-            # It is dying; the reader tells how.
             self._unsent = memoryview(b"")
-        self._loop.remove_writer(self._channel)
+        if not self._unsent:
+            self._loop.remove_writer(self._channel)
 
     # Receiving.
 

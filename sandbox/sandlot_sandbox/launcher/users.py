@@ -8,6 +8,7 @@ from sandlot_sandbox.guest.enter import INNER_ID
 from sandlot_sandbox.spec import MAX_ZYGOTES
 
 _BASE = 1_000_000_000
+_OUR_MAPS = Path("/proc/self")
 _LAUNCHERS = 1 << 20
 """How many pids have a range of their own; ranges of launchers alive at the same
 time must not meet, and no two of them have the same pid."""
@@ -21,7 +22,7 @@ def can_give_ids() -> bool:
 
 
 def _is_mapped(kind: str, first: int, last: int) -> bool:
-    for line in (Path("/proc/self") / kind).read_text().splitlines():
+    for line in (_OUR_MAPS / kind).read_text().splitlines():
         start, _, count = (int(field) for field in line.split())
         if start <= first and last <= start + count:
             return True

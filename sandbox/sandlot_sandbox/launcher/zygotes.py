@@ -132,7 +132,8 @@ def start(
                 has_network=setting.has_network,
                 argv=(
                     *(runtime.executable, "-I", "-S", "-B", _BOOTSTRAP),
-                    setting.filters.instance.hex() if setting.filters else "-",
+                    setting.filters.instance.hex() if setting.filters else "no-seccomp",
+                    "own-network" if setting.has_network else "no-network",
                 ),
                 environment=_ENVIRONMENT,
                 channel=channel,

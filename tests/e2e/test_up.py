@@ -1,0 +1,169 @@
+"""Starting and stopping: readiness, drain, what is lost and what never is."""
+
+import os
+import signal
+import sqlite3
+import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+
+import pytest
+
+from sandlot import Reply, errors
+from tests.e2e import processes
+from tests.e2e.conftest import deploy_guest
+from tests.e2e.engines import Engine
+from tests.e2e.waiting import DEADLINE_S, wait_until
+
+_RUNNING = 3
+_REFUSED = 78
+"""EX_CONFIG of sysexits.h."""
+
+
+def test_the_ready_line_says_where_to_connect_and_as_whom(fresh_engine: Engine) -> None:
+    ready = fresh_engine.ready
+
+    assert ready["pid"] == fresh_engine.pid
+    assert ready["grpc"].startswith("127.0.0.1:")
+    assert ready["credentials_file"] == str(fresh_engine.data / "operator.json")
+    assert fresh_engine.client().status().mode == fresh_engine.mode
+
+
+def test_a_second_engine_on_the_same_directory_is_refused(fresh_engine: Engine) -> None:
+    status, said = fresh_engine.start_in_vain()
+
+    assert status == _REFUSED
+    assert f"another engine is running on {fresh_engine.data}" in said
+    assert fresh_engine.client().status().mode == fresh_engine.mode
+
+
+def test_sigterm_lets_running_invocations_finish_and_loses_no_record(
+    fresh_engine: Engine,
+) -> None:
+    client = fresh_engine.client()
+    function = deploy_guest(client, "counter")
+    told = [function.invoke(tail_log=True) for _ in range(5)]
+    queued = [function.enqueue() for _ in range(5)]
+    with ThreadPoolExecutor(_RUNNING) as pool:
+        running = [
+            # Longer than anybody needs to send the signal, and to see it matter.
+            pool.submit(function.invoke, {"until": _in_seconds(2)}, tail_log=True)
+            for _ in range(_RUNNING)
+        ]
+        wait_until(lambda: client.status().instances >= _RUNNING, "the invocations run")
+
+        fresh_engine.terminate()
+
+        told += [one.result(DEADLINE_S) for one in running]
+    assert fresh_engine.wait() == 0
+    fresh_engine.start()
+    client = fresh_engine.client()
+    runs = {run.request_id: run for run in client.runs(function.name)}
+    assert runs.keys() == {reply.request_id for reply in (*told, *queued)}
+    (line,) = client.bill().lines
+    assert line.invocations == len(runs)
+    assert line.billed_ms == sum(
+        runs[reply.request_id].report.billed_ms for reply in queued
+    ) + sum(_billed_ms(reply) for reply in told)
+
+
+def test_the_bill_is_the_sum_of_the_report_lines(fresh_engine: Engine) -> None:
+    client = fresh_engine.client()
+    small = deploy_guest(client, "counter", memory=128)
+    large = deploy_guest(client, "counter", memory=512)
+
+    billed = {
+        function.name: [_billed_ms(function.invoke(tail_log=True)) for _ in range(10)]
+        for function in (small, large)
+    }
+
+    bill = client.bill()
+    assert {line.function: line.billed_ms for line in bill.lines} == {
+        name: sum(all_ms) for name, all_ms in billed.items()
+    }
+    assert bill.total.billed_mb_ms == 128 * sum(billed[small.name]) + 512 * sum(
+        billed[large.name]
+    )
+    assert bill.total.invocations == 20
+
+
+def test_kill_9_loses_no_record_that_was_flushed(fresh_engine: Engine) -> None:
+    client = fresh_engine.client()
+    function = deploy_guest(client, "counter")
+    flushed = {function.invoke().request_id for _ in range(10)}
+    wait_until(
+        lambda: _on_disk(fresh_engine) == len(flushed), "the records were flushed"
+    )
+    last = {function.invoke().request_id for _ in range(10)}
+    family = processes.family_of(fresh_engine.pid)
+
+    os.kill(family.only(processes.Role.ENGINE).pid, signal.SIGKILL)
+
+    fresh_engine.wait()
+    fresh_engine.start()
+    client = fresh_engine.client()
+    runs = list(client.runs(function.name))
+    kept = {run.request_id for run in runs}
+    assert flushed <= kept <= flushed | last
+    assert client.bill().total.billed_mb_ms == sum(
+        run.report.billed_mb_ms for run in runs
+    )
+
+
+def test_functions_tenants_and_keys_survive_a_restart(fresh_engine: Engine) -> None:
+    key = fresh_engine.client().create_tenant("lasting")
+    client = fresh_engine.client(
+        access_key_id=key.access_key_id, secret_access_key=key.secret_access_key
+    )
+    function = deploy_guest(client, "counter", memory=256, env={"COLOUR": "blue"})
+    before = function.config()
+
+    assert fresh_engine.stop() == 0
+    fresh_engine.start()
+
+    client = fresh_engine.client(
+        access_key_id=key.access_key_id, secret_access_key=key.secret_access_key
+    )
+    assert client.get_function(function.name) == before
+    assert client.invoke(function.name).value["count"] == 1
+
+
+def test_idle_instances_are_retired(fresh_engine: Engine) -> None:
+    fresh_engine.start("--idle", "0.2")
+    client = fresh_engine.client()
+    function = deploy_guest(client, "counter")
+
+    first = function.invoke().value
+
+    wait_until(lambda: client.status().instances == 0, "the instance is retired")
+    assert client.status().zygotes == 1
+    again = function.invoke().value
+    assert again["count"] == 1
+    assert again["instance"] != first["instance"]
+
+
+def test_an_engine_that_is_not_there_is_a_failed_connection(
+    fresh_engine: Engine,
+) -> None:
+    client = fresh_engine.client()
+    assert fresh_engine.stop() == 0
+
+    with pytest.raises(errors.ConnectionFailed, match="sandlot up"):
+        client.status()
+
+
+def _billed_ms(reply: Reply) -> int:
+    """As the REPORT line has it."""
+    fields = reply.log_tail.decode().splitlines()[-1].split("\t")
+    (billed,) = (f for f in fields if f.startswith("Billed Duration: "))
+    return int(billed.removeprefix("Billed Duration: ").removesuffix(" ms"))
+
+
+def _in_seconds(seconds: float) -> float:
+    return time.time() + seconds
+
+
+def _on_disk(engine: Engine) -> int:
+    with closing(sqlite3.connect(engine.data / "sandlot.db")) as database:
+        (count,) = database.execute("SELECT count(*) FROM records").fetchone()
+        return int(count)

@@ -1,0 +1,108 @@
+"""A zygote belongs to its tenant from the import on: what one can do to the others
+by not doing what a zygote does."""
+
+import asyncio
+
+import pytest
+
+from sandlot_sandbox.errors import SandboxError, ZygoteLost
+from sandlot_sandbox.host import instance as host_instance
+from sandlot_sandbox.outcome import Ended
+from tests.isolation.machine import WAIT_S, Guest, Sandbox, ask, open_files, send
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+
+async def _lost(guest: Guest) -> None:
+    async with asyncio.timeout(WAIT_S):
+        await guest.lost.wait()
+
+
+async def test_one_that_stops_what_its_warden_makes_loses_its_jail(
+    sandbox: Sandbox, curious: Guest
+) -> None:
+    guest = sandbox.make_zygote("stopping_zygote")
+    assert await guest.zygote.wait_ready()
+
+    with pytest.raises(SandboxError):
+        await guest.fork()
+
+    await _lost(guest)
+    assert await curious.ask("tmp") == []
+
+
+async def test_one_that_does_not_read_its_forks_loses_its_jail(
+    sandbox: Sandbox, curious: Guest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(host_instance, "FORK_S", 0.05)
+    guest = sandbox.make_zygote("deaf_zygote")
+    assert await guest.zygote.wait_ready()
+    instance = await guest.fork()
+
+    ending = await send(instance, "nothing", timeout_s=0.1, init_counts=True)
+
+    assert ending.ended is Ended.TIMED_OUT
+    await _lost(guest)
+    assert await curious.ask("tmp") == []
+
+
+async def test_one_that_is_slow_to_read_is_not_taken_for_hostile(
+    sandbox: Sandbox,
+) -> None:
+    async with sandbox.running("curious") as guest:
+        instance = await guest.fork()
+        await instance.destroy()
+
+        assert await guest.ask("tmp") == []
+        assert not guest.zygote.is_lost
+
+
+@pytest.mark.parametrize("program", ["flooding_zygote", "mute_zygote"])
+async def test_one_that_floods_or_hangs_up_loses_its_jail(
+    sandbox: Sandbox, curious: Guest, program: str
+) -> None:
+    guest = sandbox.make_zygote(program)
+
+    await guest.zygote.wait_ready()
+    await _lost(guest)
+
+    with pytest.raises(ZygoteLost):
+        await guest.fork()
+    assert await curious.ask("tmp") == []
+
+
+@pytest.mark.parametrize("what", ["kind", "short", "long", "empty", "exit"])
+async def test_one_that_babbles_loses_its_jail(
+    sandbox: Sandbox, curious: Guest, what: str
+) -> None:
+    guest = sandbox.make_zygote("babbling_zygote", environment={"BABBLE": what})
+
+    await guest.zygote.wait_ready()
+    await _lost(guest)
+
+    assert await curious.ask("tmp") == []
+
+
+async def test_lost_jails_leave_us_no_open_files(
+    own_sandbox: Sandbox,
+) -> None:
+    before = open_files()
+
+    for what in ("kind", "short"):
+        guest = own_sandbox.make_zygote("babbling_zygote", environment={"BABBLE": what})
+        await guest.zygote.wait_ready()
+        await _lost(guest)
+
+    assert open_files() == before
+
+
+async def test_its_word_on_how_an_instance_ended_is_not_needed(
+    sandbox: Sandbox,
+) -> None:
+    async with sandbox.running("liar") as guest:
+        instance = await guest.fork()
+        ending = await send(instance, "closed", timeout_s=5)
+        await guest.wait_death(instance)
+
+        assert not ending.is_reusable
+        assert await ask(await guest.fork(), "nothing", later=True) == "wait for it"

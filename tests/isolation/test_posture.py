@@ -1,0 +1,325 @@
+"""All that can be seen of a jailed process from outside, against one table.
+
+A fact that the table does not have fails the test as much as one that differs: what
+was forgotten here would be what is wrong there.
+"""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sandlot_sandbox.limits import OPEN_FILES, ZYGOTE_PROCESSES
+from tests.isolation.machine import (
+    ORDINARY_UID,
+    Guest,
+    Sandbox,
+    ask,
+    descendants,
+    kernel_facts,
+)
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+NAMESPACES = frozenset(("user", "mnt", "pid", "net", "ipc", "uts", "cgroup"))
+KEPT = "0000000000240000"
+"""CAP_SYS_ADMIN and CAP_SYS_CHROOT, over the jail's own user namespace."""
+
+NONE = "0000000000000000"
+INSTANCE_PROCESSES = 3072
+TMP_MB = 16
+MEMORY_MB = 128
+MIB = 1 << 20
+
+MOUNTS = {
+    "/": "tmpfs ro,nosuid,nodev",
+    "/usr/bin": "host ro,nosuid,nodev",
+    "/usr/lib": "host ro,nosuid,nodev",
+    "/usr/lib32": "host ro,nosuid,nodev",
+    "/usr/lib64": "host ro,nosuid,nodev",
+    "/lib": "host ro,nosuid,nodev",
+    "/lib64": "host ro,nosuid,nodev",
+    "/bin": "host ro,nosuid,nodev",
+    "/usr/share/zoneinfo": "host ro,nosuid,nodev",
+    "/usr/share/ca-certificates": "host ro,nosuid,nodev",
+    "/usr/local/share/ca-certificates": "host ro,nosuid,nodev",
+    "/etc/ssl/certs": "host ro,nosuid,nodev",
+    "/var/lang": "host ro,nosuid,nodev",
+    "/var/runtime": "host ro,nosuid,nodev",
+    "/var/task": "host ro,nosuid,nodev",
+    "/dev/null": "host rw,nosuid",
+    "/dev/zero": "host rw,nosuid",
+    "/dev/full": "host rw,nosuid",
+    "/dev/random": "host rw,nosuid",
+    "/dev/urandom": "host rw,nosuid",
+    "/tmp": "tmpfs rw,nosuid,nodev",
+    "/proc": "proc rw,nosuid,nodev,noexec",
+}
+NOT_EVERYWHERE = frozenset(
+    (
+        *("/usr/lib32", "/usr/lib64", "/lib", "/lib64", "/bin", "/var/lang"),
+        *("/usr/share/ca-certificates", "/usr/local/share/ca-certificates"),
+    )
+)
+"""What not every distribution has as a folder of its own."""
+
+
+def posture(pid: int) -> dict[str, Any]:
+    facts = kernel_facts(pid)
+    process = Path("/proc") / str(pid)
+    return {
+        "uid": set(facts["Uid"].split()),
+        "gid": set(facts["Gid"].split()),
+        "groups": facts["Groups"].split(),
+        **{name: facts[name] for name in ("CapInh", "CapPrm", "CapEff")},
+        **{name: facts[name] for name in ("CapBnd", "CapAmb")},
+        "no_new_privileges": facts["NoNewPrivs"],
+        "seccomp": (facts["Seccomp"], facts["Seccomp_filters"]),
+        "threads": facts["Threads"],
+        "ignores": facts["SigIgn"],
+        "descriptors": _descriptors(process),
+        "limits": _limits(process),
+        "cwd": str((process / "cwd").readlink()),
+        "root": str((process / "root").readlink()),
+        "environment": _environment(process),
+        "mounts": _mounts(process),
+        "victim": int((process / "oom_score_adj").read_text()),
+        "foreign_namespaces": {
+            kind for kind in _namespaces("self") if _ns(pid, kind) != _ns("self", kind)
+        },
+    }
+
+
+def expected(sandbox: Sandbox, *, is_instance: bool) -> dict[str, Any]:
+    capabilities = NONE if is_instance else KEPT
+    return {
+        "uid": {_uid(sandbox)},
+        "gid": {_uid(sandbox)},
+        "groups": [],
+        **dict.fromkeys(("CapInh", "CapPrm", "CapEff", "CapAmb"), capabilities),
+        "CapBnd": KEPT,
+        "no_new_privileges": "1",
+        "seccomp": ("2", "2" if is_instance else "1"),
+        "threads": "1",
+        "ignores": "0000000001001000",  # SIGPIPE and SIGXFSZ, as CPython has it
+        "descriptors": {
+            0: "/dev/null",
+            1: "pipe",
+            2: "pipe",
+            3: "socket",
+            # A zygote's wake-up pipe.
+            **({} if is_instance else {4: "pipe", 5: "pipe"}),
+        },
+        "limits": {
+            "Max core file size": 0,
+            "Max open files": OPEN_FILES,
+            "Max locked memory": 65_536,
+            "Max file size": TMP_MB * MIB,
+            "Max data size": (MEMORY_MB + 256) * MIB,
+            "Max processes": INSTANCE_PROCESSES if is_instance else ZYGOTE_PROCESSES,
+            "Max msgqueue size": 0,
+            "Max pending signals": 1024,
+            "Max nice priority": 0,
+            "Max realtime priority": 0,
+        },
+        "cwd": "/var/task",
+        "root": "/",
+        "environment": {"PATH", "LD_LIBRARY_PATH", "LANG", "LC_CTYPE", "TZ"},
+        "mounts": MOUNTS,
+        "victim": 500,
+        "foreign_namespaces": NAMESPACES,
+    }
+
+
+async def test_a_zygote_before_the_import_is_as_the_table_says(
+    sandbox: Sandbox,
+) -> None:
+    async with _alone(sandbox, import_in_zygote=False) as (_, pid):
+        seen = posture(pid)
+
+    _compare(seen, expected(sandbox, is_instance=False))
+
+
+async def test_a_zygote_after_the_import_is_as_the_table_says(sandbox: Sandbox) -> None:
+    async with _alone(sandbox) as (_, pid):
+        seen = posture(pid)
+
+    _compare(seen, expected(sandbox, is_instance=False))
+
+
+@pytest.mark.parametrize("import_in_zygote", [True, False])
+async def test_an_instance_is_as_the_table_says(
+    sandbox: Sandbox, import_in_zygote: bool
+) -> None:
+    async with _alone(sandbox, import_in_zygote=import_in_zygote) as (guest, zygote):
+        pid = await _instance_of(guest, zygote)
+        seen = posture(pid)
+
+    _compare(seen, expected(sandbox, is_instance=True))
+
+
+async def test_two_zygotes_share_no_namespace(sandbox: Sandbox) -> None:
+    async with _alone(sandbox) as (_, one), _alone(sandbox) as (_, other):
+        shared = {kind for kind in NAMESPACES if _ns(one, kind) == _ns(other, kind)}
+        ids = {kernel_facts(pid)["Uid"] for pid in (one, other)}
+
+    assert shared == set()
+    assert len(ids) == (2 if sandbox.mode == "root" else 1)
+
+
+async def test_an_instance_has_processes_mounts_and_network_of_its_own(
+    sandbox: Sandbox,
+) -> None:
+    async with _alone(sandbox) as (guest, zygote):
+        one = await _instance_of(guest, zygote)
+        other = await _instance_of(guest, zygote)
+        shared = {kind for kind in NAMESPACES if _ns(one, kind) == _ns(other, kind)}
+        with_zygote = {
+            kind for kind in NAMESPACES if _ns(one, kind) == _ns(zygote, kind)
+        }
+
+    assert shared == with_zygote == {"user", "ipc", "uts", "cgroup"}
+
+
+async def test_wardens_and_cells_hold_nothing_of_the_launchers(
+    sandbox: Sandbox,
+) -> None:
+    async with _alone(sandbox) as (guest, zygote):
+        instance = await guest.fork()
+        below = descendants(sandbox.process.pid)
+        links = _sockets(sandbox.process.pid)
+        held = {pid: _sockets(pid) & links for pid in below}
+        cells = [pid for pid in below if _is_cell(pid)]
+        cell_descriptors = [_descriptors(Path(f"/proc/{pid}")) for pid in cells]
+        await instance.destroy()
+
+    assert {pid: fds for pid, fds in held.items() if fds} == {}
+    assert cells
+    assert cell_descriptors == [{}] * len(cells)
+    assert zygote not in cells
+
+
+async def test_a_cell_s_first_process_has_no_capability_and_can_only_wait(
+    sandbox: Sandbox,
+) -> None:
+    async with _alone(sandbox) as (guest, _):
+        instance = await guest.fork()
+        cells = [pid for pid in descendants(sandbox.process.pid) if _is_cell(pid)]
+        facts = [kernel_facts(pid) for pid in cells]
+        await instance.destroy()
+
+    assert cells
+    for fact in facts:
+        assert {fact[n] for n in ("CapInh", "CapPrm", "CapEff", "CapBnd")} == {NONE}
+        assert (fact["NoNewPrivs"], fact["Seccomp"]) == ("1", "2")
+
+
+class _alone:  # noqa: N801 - reads as the context manager that it is
+    """A guest, and its zygote's process."""
+
+    def __init__(self, sandbox: Sandbox, **settings: Any) -> None:
+        self._sandbox = sandbox
+        self._running = sandbox.running(
+            "curious", tmp_mb=TMP_MB, memory_mb=MEMORY_MB, **settings
+        )
+
+    async def __aenter__(self) -> tuple[Guest, int]:
+        before = set(descendants(self._sandbox.process.pid))
+        guest = await self._running.__aenter__()
+        new = set(descendants(self._sandbox.process.pid)) - before
+        zygotes = [pid for pid in new if _is_zygote(pid)]
+        assert len(zygotes) == 1
+        return guest, zygotes[0]
+
+    async def __aexit__(self, *raised: Any) -> None:
+        await self._running.__aexit__(*raised)
+
+
+async def _instance_of(guest: Guest, zygote: int) -> int:
+    """A new instance that has initialised; its process."""
+    before = set(descendants(zygote))
+    instance = await guest.fork()
+    await ask(instance, "tmp")
+    (pid,) = set(descendants(zygote)) - before
+    return pid
+
+
+def _is_zygote(pid: int) -> bool:
+    return "bootstrap.py" in Path(f"/proc/{pid}/cmdline").read_text()
+
+
+def _is_cell(pid: int) -> bool:
+    """The first process of a nested pid namespace, and not of the jail's own."""
+    numbers = kernel_facts(pid)["NSpid"].split()
+    return numbers[-1] == "1" and len(numbers) == 3
+
+
+def _uid(sandbox: Sandbox) -> str:
+    if sandbox.mode == "rootless":
+        return str(os.geteuid() or ORDINARY_UID)
+    first = 1_000_000_000 + sandbox.process.pid % (1 << 20) * 1024
+    return f"{first}..{first + 1023}"
+
+
+def _compare(seen: dict[str, Any], wanted: dict[str, Any]) -> None:
+    for name in ("uid", "gid"):
+        (allowed,), (one,) = wanted.pop(name), seen.pop(name)
+        low, _, high = allowed.partition("..")
+        assert int(low) <= int(one) <= int(high or low), f"{name} {one}"
+    missing = set(wanted["mounts"]) - set(seen["mounts"])
+    assert missing <= NOT_EVERYWHERE
+    wanted["mounts"] = {k: v for k, v in wanted["mounts"].items() if k not in missing}
+    assert seen == wanted
+
+
+def _descriptors(process: Path) -> dict[int, str]:
+    return {
+        int(fd.name): str(fd.readlink()).split(":")[0]
+        for fd in (process / "fd").iterdir()
+    }
+
+
+def _sockets(pid: int) -> set[str]:
+    """By number, to be compared between processes; an epoll handle by its kind."""
+    links = {str(fd.readlink()) for fd in Path(f"/proc/{pid}/fd").iterdir()}
+    return {link for link in links if link.startswith("socket:") or "eventpoll" in link}
+
+
+def _limits(process: Path) -> dict[str, int]:
+    """What is limited, and cannot be raised again."""
+    found = {}
+    for line in (process / "limits").read_text().splitlines()[1:]:
+        name, soft, hard = line[:26].strip(), *line[26:].split()[:2]
+        if soft == hard != "unlimited" and name != "Max stack size":
+            found[name] = int(soft)
+    return found
+
+
+def _environment(process: Path) -> set[str]:
+    items = (process / "environ").read_text().split("\0")
+    return {item.partition("=")[0] for item in items if item}
+
+
+def _mounts(process: Path) -> dict[str, str]:
+    """The topmost mount at each place."""
+    found = {}
+    for line in (process / "mountinfo").read_text().splitlines():
+        fields = line.split()
+        kind = fields[fields.index("-") + 1]
+        options = [o for o in fields[5].split(",") if not o.endswith("atime")]
+        shown = kind if kind in ("tmpfs", "proc") else "host"
+        found[fields[4]] = f"{shown} {','.join(options)}"
+    return found
+
+
+def _namespaces(pid: int | str) -> list[str]:
+    return [
+        entry.name
+        for entry in Path(f"/proc/{pid}/ns").iterdir()
+        if not entry.name.endswith("_for_children")
+    ]
+
+
+def _ns(pid: int | str, kind: str) -> str:
+    return str(Path(f"/proc/{pid}/ns/{kind}").readlink())

@@ -1,0 +1,131 @@
+"""A machine that lacks a layer is refused, by name, before any tenant's code runs."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Sequence
+
+import pytest
+
+from sandlot_sandbox.launcher import runtimes
+from sandlot_sandbox.probe import EX_CONFIG
+from sandlot_sandbox.spec import MAX_MESSAGE, Hello, decode_report
+from tests.isolation.machine import MODES, Store, as_ordinary_user, started
+
+TRY_ALL = (
+    "import json; from sandlot_sandbox import probe; layers = probe.try_all();"
+    " print(json.dumps({x.name: x.detail for x in layers if not x.holds}))"
+)
+IN_A_NAMESPACE = (
+    *(as_ordinary_user() if os.geteuid() == 0 else ()),
+    *("/usr/bin/unshare", "--user", "--map-root-user", "--mount"),
+)
+"""A user namespace of its own: what is changed in there is changed nowhere else."""
+
+LIMITS = {
+    "max_net_namespaces": {"network"},
+    "max_pid_namespaces": {"pid", "user", "mount", "cell", "limits"},
+    "max_ipc_namespaces": {"ipc"},
+    "max_uts_namespaces": {"uts"},
+}
+"""Which layers must be found missing where the kernel gives no namespace of a kind."""
+
+
+def _environment() -> dict[str, str]:
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+
+
+def _run(argv: Sequence[str]) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        argv,
+        env=_environment(),
+        capture_output=True,
+        text=True,
+        timeout=50,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_this_machine_has_every_layer(mode: str) -> None:
+    before = as_ordinary_user() if mode == "rootless" and os.geteuid() == 0 else []
+
+    done = _run([*before, sys.executable, "-c", TRY_ALL])
+
+    assert json.loads(done.stdout) == {}, done.stderr
+
+
+def test_root_of_a_namespace_with_one_user_has_every_layer() -> None:
+    done = _run([*IN_A_NAMESPACE, sys.executable, "-c", TRY_ALL])
+
+    assert json.loads(done.stdout) == {}, done.stderr
+
+
+@pytest.mark.parametrize(("name", "missing"), LIMITS.items())
+def test_a_kind_of_namespace_that_is_not_given_is_found_missing(
+    name: str, missing: set[str]
+) -> None:
+    lower = f"echo 0 > /proc/sys/user/{name} && exec {sys.executable} -c '{TRY_ALL}'"
+
+    done = _run([*IN_A_NAMESPACE, "sh", "-c", lower])
+
+    found = json.loads(done.stdout)
+    assert set(found) == missing, done.stderr
+    assert all(found.values()), "each row says why, and how to mend it"
+
+
+def test_too_few_open_files_are_found_missing() -> None:
+    done = _run(["prlimit", "--nofile=1024:1024", sys.executable, "-c", TRY_ALL])
+
+    assert "1024 open files are too few" in json.loads(done.stdout)["limits"]
+
+
+def test_a_launcher_that_lacks_a_layer_says_so_and_builds_no_jail(
+    store: Store,
+) -> None:
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    launcher = [
+        *(sys.executable, "-m", "sandlot_sandbox.launcher"),
+        *("--channel", str(theirs.fileno()), "--parent", str(os.getpid())),
+        *("--code", str(store.code)),
+        *("--runtimes", runtimes.to_json(store.runtimes)),
+    ]
+    script = 'echo 0 > /proc/sys/user/max_net_namespaces && exec "$@"'
+    with ours, theirs:
+        done = subprocess.run(
+            [*IN_A_NAMESPACE, "sh", "-c", script, "sh", *launcher],
+            env=_environment(),
+            pass_fds=[theirs.fileno()],
+            timeout=50,
+            check=False,
+        )
+        hello = decode_report(ours.recv(MAX_MESSAGE))
+
+    assert done.returncode == EX_CONFIG
+    assert isinstance(hello, Hello)
+    assert [row.name for row in hello.layers if not row.holds] == ["network"]
+
+
+@pytest.mark.asyncio(loop_scope="session")
+@pytest.mark.parametrize("layer", ["network", "seccomp"])
+async def test_a_layer_that_was_given_up_by_name_is_done_without(
+    store: Store, layer: str
+) -> None:
+    async with (
+        started(MODES[0], store, given_up=layer) as sandbox,
+        sandbox.running("curious") as guest,
+    ):
+        given_up = {row.name for row in sandbox.hello.layers if row.given_up}
+        facts = await guest.ask("read", path="/proc/self/status")
+        devices = await guest.ask("interfaces")
+
+    assert given_up == {layer}
+    assert ("Seccomp:\t0" in facts) == (layer == "seccomp")
+    assert (_names(devices) == ["lo"]) == (layer != "network")
+
+
+def _names(devices: str) -> list[str]:
+    """Of /proc/net/dev. A machine that runs tests has more than a loopback."""
+    return [line.partition(":")[0].strip() for line in devices.splitlines()[2:]]

@@ -1,0 +1,215 @@
+"""The one parser of what tenants send: round trips, and anything at all."""
+
+import itertools
+import json
+import socket
+import struct
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from sandlot_sandbox import frames
+
+KINDS = st.sampled_from([frames.READY, frames.ANSWER, frames.ERROR, frames.INIT_ERROR])
+NOTE_KINDS = st.sampled_from(
+    [
+        *(frames.ZYGOTE_READY, frames.ZYGOTE_UNSAFE),
+        *(frames.INSTANCE_EXITED, frames.FORK_FAILED),
+    ]
+)
+MOST_OF_AN_ANSWER = 16 + frames.MAX_ERROR_TYPE + frames.MAX_PAYLOAD
+
+
+def _fed(*parts: bytes) -> frames.AnswerReader:
+    reader = frames.AnswerReader()
+    for part in parts:
+        reader.feed(part)
+    return reader
+
+
+def _header(kind: int, type_length: int, payload_length: int) -> bytes:
+    return struct.pack("!BxHIQ", kind, type_length, payload_length, 0)
+
+
+@given(KINDS, st.binary(max_size=2000), st.text(max_size=80), st.integers(0, 2**40))
+def test_an_answer_arrives_as_it_was_sent(
+    kind: int, payload: bytes, error_type: str, peak: int
+) -> None:
+    sent = frames.encode_answer(
+        kind, payload, error_type=error_type, peak_memory_kb=peak
+    )
+
+    reader = _fed(sent)
+    answer = reader.take()
+
+    assert answer is not None
+    assert (answer.kind, answer.payload, answer.peak_memory_kb) == (kind, payload, peak)
+    assert (
+        error_type.encode("utf-8", "replace")
+        .decode()
+        .startswith(answer.error_type.rstrip("�"))
+    )
+    assert reader.is_empty
+
+
+@given(st.binary(max_size=300), st.lists(st.integers(0, 400), max_size=6))
+def test_it_does_not_matter_how_an_answer_is_cut(
+    payload: bytes, cuts: list[int]
+) -> None:
+    sent = frames.encode_answer(frames.ANSWER, payload, error_type="E")
+    edges = [0, *sorted(min(cut, len(sent)) for cut in cuts), len(sent)]
+    reader = frames.AnswerReader()
+
+    got = []
+    for start, end in itertools.pairwise(edges):
+        reader.feed(sent[start:end])
+        got += [answer] if (answer := reader.take()) else []
+
+    assert [answer.payload for answer in got] == [payload]
+
+
+@given(st.lists(st.binary(max_size=60), max_size=20))
+@example([b"\x02" + b"\xff" * 20])
+@example([_header(frames.ANSWER, 0, frames.MAX_PAYLOAD + 1)])
+@example([_header(frames.ERROR, 0xFFFF, 0xFFFFFFFF)])
+def test_anything_else_is_a_violation_or_not_yet_whole(parts: list[bytes]) -> None:
+    reader = frames.AnswerReader()
+
+    for part in parts:
+        reader.feed(part)
+        try:
+            while (answer := reader.take()) is not None:
+                assert isinstance(answer, frames.Answer)
+        except frames.Violation:
+            return
+
+
+@pytest.mark.parametrize(
+    ("header", "violation"),
+    [
+        (_header(0, 0, 0), frames.Violation),
+        (_header(5, 0, 0), frames.Violation),
+        (_header(255, 0, 0), frames.Violation),
+        (_header(frames.ERROR, frames.MAX_ERROR_TYPE + 1, 0), frames.Violation),
+        (_header(frames.ANSWER, 0, frames.MAX_PAYLOAD + 1), frames.Oversize),
+        (_header(frames.ANSWER, 0, 0xFFFFFFFF), frames.Oversize),
+    ],
+)
+def test_a_bad_header_is_refused_before_its_body_comes(
+    header: bytes, violation: type[Exception]
+) -> None:
+    with pytest.raises(violation):
+        _fed(header).take()
+
+
+def test_the_largest_answer_is_taken_and_nothing_is_kept_of_it() -> None:
+    sent = frames.encode_answer(frames.ANSWER, b"x" * frames.MAX_PAYLOAD)
+    reader = _fed(sent)
+
+    answer = reader.take()
+
+    assert answer is not None
+    assert len(answer.payload) == frames.MAX_PAYLOAD
+    assert reader.is_empty
+
+
+def test_a_reader_never_wants_more_than_one_answer() -> None:
+    longest = _header(
+        frames.ANSWER, frames.MAX_ERROR_TYPE, frames.MAX_PAYLOAD
+    ) + b"x" * (frames.MAX_ERROR_TYPE + frames.MAX_PAYLOAD)
+
+    assert len(longest) == MOST_OF_AN_ANSWER
+    assert _fed(longest[:-1]).take() is None
+    assert _fed(longest).take() is not None
+
+
+@given(
+    NOTE_KINDS, st.integers(0, 2**32 - 1), st.integers(-(2**31), 2**31 - 1), st.text()
+)
+def test_a_note_arrives_as_it_was_sent(
+    kind: int, instance: int, status: int, text: str
+) -> None:
+    note = frames.decode_note(
+        frames.encode_note(kind, instance=instance, status=status, text=text)
+    )
+
+    assert (note.kind, note.instance, note.status) == (kind, instance, status)
+    assert note.text == text.encode("utf-8", "replace").decode()
+
+
+@given(st.binary(max_size=frames.MAX_NOTE_TEXT + 100))
+@example(b"")
+@example(b"\x01" * (frames.MAX_NOTE_TEXT + 13))
+def test_any_other_note_is_a_violation(datagram: bytes) -> None:
+    try:
+        note = frames.decode_note(datagram)
+    except frames.Violation:
+        return
+    assert len(note.text) <= frames.MAX_NOTE_TEXT
+
+
+def test_a_note_s_text_is_cut_by_its_sender() -> None:
+    sent = frames.encode_note(frames.ZYGOTE_UNSAFE, text="ü" * frames.MAX_NOTE_TEXT)
+
+    assert len(frames.decode_note(sent).text) <= frames.MAX_NOTE_TEXT
+
+
+@given(st.dictionaries(st.text(max_size=9), st.text(max_size=40)), st.binary())
+def test_an_event_arrives_as_it_was_sent(
+    header: dict[str, str], payload: bytes
+) -> None:
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        ours.sendall(frames.encode_event(dict(header), payload))
+
+        assert frames.read_event(theirs) == (header, payload)
+
+
+def test_an_event_that_is_cut_off_is_no_event() -> None:
+    ours, theirs = socket.socketpair()
+    with theirs:
+        with ours:
+            ours.sendall(frames.encode_event({"a": 1}, b"payload")[:-1])
+
+        assert frames.read_event(theirs) is None
+
+
+@pytest.mark.parametrize(
+    ("header", "payload"),
+    [
+        ({"a": "x" * frames.MAX_EVENT_HEADER}, b""),
+        ({}, b"x" * (frames.MAX_EVENT + 1)),
+    ],
+)
+def test_an_event_over_its_limit_is_not_sent(
+    header: dict[str, object], payload: bytes
+) -> None:
+    with pytest.raises(ValueError, match="an event of"):
+        frames.encode_event(header, payload)
+
+
+@given(st.integers(0, 2**32 - 1))
+def test_a_fork_note_arrives_as_it_was_sent(instance: int) -> None:
+    assert frames.decode_fork(frames.encode_fork(instance)) == instance
+
+
+@given(st.binary(max_size=20))
+def test_any_other_fork_note_is_a_violation(note: bytes) -> None:
+    try:
+        instance = frames.decode_fork(note)
+    except frames.Violation:
+        return
+    assert frames.encode_fork(instance)[:1] == note[:1]
+
+
+def test_settings_arrive_as_they_were_sent() -> None:
+    settings: dict[str, object] = {"handler": "app.handler", "environment": {"Ä": "ö"}}
+
+    assert frames.decode_configure(frames.encode_configure(settings)) == settings
+    assert json.dumps(settings)
+
+
+def test_the_first_note_must_be_the_settings() -> None:
+    with pytest.raises(frames.Violation):
+        frames.decode_configure(frames.encode_fork(1))

@@ -1,0 +1,252 @@
+"""The engine's hold on one instance, against a socket that says what a test likes."""
+
+import asyncio
+import os
+import signal
+import socket
+from collections.abc import AsyncIterator
+
+import pytest
+import pytest_asyncio
+
+from sandlot_sandbox import frames
+from sandlot_sandbox.errors import LauncherLost, StartFailed
+from sandlot_sandbox.host.instance import Instance, State
+from sandlot_sandbox.outcome import Ended, Ending
+
+WAIT_S = 5.0
+SILENCE_S = 0.05
+
+
+class Tenant:
+    """The other end of an instance's channel and log, and its killer."""
+
+    def __init__(self) -> None:
+        ours, self.channel = socket.socketpair()
+        self.channel.setblocking(False)
+        read, self.log = os.pipe2(os.O_CLOEXEC)
+        self.died = asyncio.Event()
+        self.kills = 0
+        self.instance = Instance(
+            ours, read, kill=self._kill, on_death=lambda _: self.died.set()
+        )
+
+    async def _kill(self) -> None:
+        self.kills += 1
+
+    def say(self, kind: int, payload: bytes = b"") -> None:
+        self.channel.send(frames.encode_answer(kind, payload, peak_memory_kb=7))
+
+    async def be_ready(self) -> None:
+        """Through one invocation, so that it is idle."""
+        running = self.invoke()
+        self.say(frames.READY)
+        await self.hear()
+        self.say(frames.ANSWER, b"{}")
+        assert (await running).ended is Ended.ANSWERED
+
+    async def hear(self) -> bytes:
+        """The next event."""
+        loop = asyncio.get_running_loop()
+        async with asyncio.timeout(WAIT_S):
+            return await loop.sock_recv(self.channel, 1 << 16)
+
+    def invoke(
+        self, *, timeout_s: float = WAIT_S, init_counts: bool = False
+    ) -> asyncio.Task[Ending]:
+        return asyncio.get_running_loop().create_task(
+            self.instance.invoke(
+                {"request_id": "r"}, b"{}", timeout_s=timeout_s, init_counts=init_counts
+            )
+        )
+
+    async def wait_death(self) -> None:
+        async with asyncio.timeout(WAIT_S):
+            await self.died.wait()
+
+    def close(self) -> None:
+        self.channel.close()
+        os.close(self.log)
+
+
+@pytest_asyncio.fixture
+async def tenant() -> AsyncIterator[Tenant]:
+    made = Tenant()
+    yield made
+    await made.instance.destroy()
+    made.close()
+
+
+async def test_an_answer_ends_the_invocation_and_leaves_it_idle(tenant: Tenant) -> None:
+    running = tenant.invoke()
+    await tenant.hear()
+    tenant.say(frames.READY)
+    tenant.say(frames.ANSWER, b"42")
+    ending = await running
+
+    assert (ending.ended, ending.payload) == (Ended.ANSWERED, b"42")
+    assert ending.init_s is not None
+    assert tenant.instance.is_usable
+
+
+async def test_only_the_first_invocation_is_told_of_the_init(tenant: Tenant) -> None:
+    await tenant.be_ready()
+    running = tenant.invoke()
+    await tenant.hear()
+    tenant.say(frames.ANSWER, b"1")
+
+    assert (await running).init_s is None
+
+
+async def test_an_answer_before_the_event_is_none(tenant: Tenant) -> None:
+    await tenant.be_ready()
+
+    tenant.say(frames.ANSWER, b"42")
+
+    with pytest.raises(StartFailed, match="while it was idle"):
+        await tenant.invoke()
+    await tenant.wait_death()
+
+
+async def test_one_that_ended_while_it_was_idle_did_not_start(tenant: Tenant) -> None:
+    await tenant.be_ready()
+
+    tenant.channel.close()
+
+    with pytest.raises(StartFailed, match="while it was idle"):
+        await tenant.invoke()
+    await tenant.wait_death()
+
+
+async def test_part_of_an_answer_while_idle_is_a_violation(tenant: Tenant) -> None:
+    await tenant.be_ready()
+
+    tenant.channel.send(b"\x02")
+
+    await tenant.wait_death()
+    assert not tenant.instance.is_usable
+
+
+async def test_silence_times_out_and_kills(tenant: Tenant) -> None:
+    await tenant.be_ready()
+
+    ending = await tenant.invoke(timeout_s=SILENCE_S)
+
+    assert ending.ended is Ended.TIMED_OUT
+    assert ending.duration_s >= SILENCE_S
+    await tenant.wait_death()
+
+
+async def test_the_timeout_starts_when_the_init_is_over(tenant: Tenant) -> None:
+    running = tenant.invoke(timeout_s=SILENCE_S)
+    await asyncio.wait([running], timeout=3 * SILENCE_S)
+    assert not running.done()
+
+    tenant.say(frames.READY)
+
+    assert (await running).ended is Ended.TIMED_OUT
+
+
+async def test_with_an_init_that_counts_there_is_one_timeout(tenant: Tenant) -> None:
+    ending = await tenant.invoke(timeout_s=SILENCE_S, init_counts=True)
+
+    assert ending.ended is Ended.TIMED_OUT
+
+
+async def test_a_cancelled_invocation_kills(tenant: Tenant) -> None:
+    await tenant.be_ready()
+    running = tenant.invoke()
+    await tenant.hear()
+
+    running.cancel()
+
+    with pytest.raises(asyncio.CancelledError):
+        await running
+    await tenant.wait_death()
+
+
+@pytest.mark.parametrize(
+    ("status", "ended"),
+    [(3 << 8, Ended.EXITED), (signal.SIGSEGV, Ended.SIGNALED), (-1, None)],
+)
+async def test_its_zygote_tells_how_it_ended(
+    tenant: Tenant, status: int, ended: Ended | None
+) -> None:
+    await tenant.be_ready()
+    running = tenant.invoke()
+    await tenant.hear()
+
+    tenant.channel.close()
+    tenant.instance.note_exit(status)
+    ending = await running
+
+    assert ended is None or ending.ended is ended
+    assert not ending.is_reusable
+
+
+async def test_an_answer_before_the_end_still_counts(tenant: Tenant) -> None:
+    await tenant.be_ready()
+    running = tenant.invoke()
+    await tenant.hear()
+
+    tenant.say(frames.ANSWER, b"1")
+    tenant.instance.note_exit(0)
+
+    assert (await running).ended is Ended.ANSWERED
+    await tenant.wait_death()
+
+
+async def test_one_that_was_never_forked_surely_did_not_start(tenant: Tenant) -> None:
+    running = tenant.invoke()
+    await asyncio.sleep(0)
+
+    tenant.instance.note_start_failed("out of processes")
+
+    with pytest.raises(StartFailed, match="out of processes"):
+        await running
+
+
+async def test_one_that_ran_cannot_be_said_not_to_have_started(tenant: Tenant) -> None:
+    # Or its zygote could have every invocation for nothing, at the very end of it.
+    await tenant.be_ready()
+    running = tenant.invoke()
+    await tenant.hear()
+
+    tenant.instance.note_start_failed("never happened")
+
+    assert (await running).ended is Ended.SIGNALED
+
+
+async def test_with_its_launcher_lost_it_may_have_done_its_work(
+    tenant: Tenant,
+) -> None:
+    await tenant.be_ready()
+    running = tenant.invoke()
+    await tenant.hear()
+
+    tenant.instance.note_zygote_lost(with_launcher=True)
+
+    with pytest.raises(LauncherLost):
+        await running
+    assert tenant.instance.state is State.DEAD
+
+
+async def test_with_its_zygote_lost_it_was_killed(tenant: Tenant) -> None:
+    await tenant.be_ready()
+    running = tenant.invoke()
+    await tenant.hear()
+
+    tenant.instance.note_zygote_lost(with_launcher=False)
+
+    ending = await running
+    assert (ending.ended, ending.signal) == (Ended.SIGNALED, signal.SIGKILL)
+
+
+async def test_death_is_told_once(tenant: Tenant) -> None:
+    await tenant.be_ready()
+    tenant.instance.stop()
+    tenant.instance.stop()
+    await tenant.wait_death()
+
+    assert tenant.instance.state is State.DEAD
+    assert tenant.kills >= 1

@@ -1,0 +1,284 @@
+"""The policy's tables, and the programs made from them, run call by call."""
+
+import errno
+import os
+from collections import Counter
+from collections.abc import Sequence
+
+import pyseccomp
+import pytest
+
+from sandlot_sandbox import policy
+from sandlot_sandbox.launcher.filters import Filters, compile_filters
+from tests.fakes import bpf
+
+ARCHES = {"x86_64": bpf.ARCH_X86_64, "aarch64": bpf.ARCH_AARCH64}
+ARCH = ARCHES[os.uname().machine]
+ON_X86_64 = os.uname().machine == "x86_64"
+
+NEWER_THAN_SOME_LIBSECCOMP = frozenset(
+    (
+        *("epoll_pwait2", "fchmodat2", "mseal"),
+        *("futex_requeue", "futex_waitv", "futex_wait", "futex_wake"),
+    )
+)
+"""Allowed where libseccomp knows them, else ENOSYS: the stricter answer."""
+
+ONLY_ON_X86_64 = frozenset(
+    policy.group(
+        "aarch64 has newer calls in their stead",
+        "open creat stat lstat access dup2 pipe poll select epoll_create epoll_wait"
+        " eventfd signalfd inotify_init getdents rename mkdir rmdir link unlink symlink"
+        " readlink chmod chown lchown utime utimes futimesat fork vfork getpgrp pause"
+        " alarm time arch_prctl mknod iopl ioperm modify_ldt lookup_dcookie",
+    ).calls
+)
+
+REFUSED = bpf.ERRNO | errno.EPERM
+MISSING = bpf.ERRNO | errno.ENOSYS
+HIGH = 1 << 32
+
+TABLES = (policy.ZYGOTE, policy.INSTANCE, policy.REAPER)
+
+
+@pytest.fixture(scope="module")
+def filters() -> Filters:
+    return compile_filters()
+
+
+def _number(call: str) -> int:
+    return int(pyseccomp.resolve_syscall(pyseccomp.Arch.NATIVE, call))
+
+
+def _allowed(table: policy.Policy) -> list[str]:
+    return [call for group in table.allowed for call in group.calls]
+
+
+def _refused(table: policy.Policy) -> list[str]:
+    return [call for group in table.refused for call in group.calls]
+
+
+def _zygote(filters: Filters, call: str, *arguments: int) -> int:
+    return bpf.decide(filters.zygote, _number(call), arguments, arch=ARCH)
+
+
+@pytest.mark.parametrize("table", TABLES, ids=lambda table: table.name)
+def test_every_call_of_a_table_has_a_number(table: policy.Policy) -> None:
+    names = [*_allowed(table), *_refused(table), *(rule.call for rule in table.rules)]
+    unknown = {call for call in names if _number(call) < 0}
+
+    assert unknown - NEWER_THAN_SOME_LIBSECCOMP <= (
+        frozenset() if ON_X86_64 else ONLY_ON_X86_64
+    )
+
+
+@pytest.mark.parametrize("table", TABLES, ids=lambda table: table.name)
+def test_a_call_stands_in_a_table_once(table: policy.Policy) -> None:
+    counts = Counter(
+        [*_allowed(table), *_refused(table), *(rule.call for rule in table.rules)]
+    )
+
+    assert [call for call, count in counts.items() if count > 1] == []
+
+
+def test_every_group_and_rule_gives_a_reason() -> None:
+    for table in TABLES:
+        assert all(group.reason for group in (*table.allowed, *table.refused))
+        assert all(rule.reason and rule.alternatives for rule in table.rules)
+
+
+def test_the_zygote_s_program_is_its_table_for_every_number(filters: Filters) -> None:
+    wanted = {_number(call): bpf.ALLOW for call in _allowed(policy.ZYGOTE)}
+    wanted |= {_number(call): REFUSED for call in _refused(policy.ZYGOTE)}
+    by_argument = {_number(rule.call) for rule in policy.ZYGOTE.rules}
+
+    for number in range(1024):
+        if number not in by_argument:
+            got = bpf.decide(filters.zygote, number, arch=ARCH)
+            assert got == wanted.get(number, MISSING), number
+
+
+def test_the_instance_s_program_takes_away_what_a_fork_needs(filters: Filters) -> None:
+    taken = {_number(call) for call in ("setns", "capset", "seccomp")}
+
+    for number in range(1024):
+        got = bpf.decide(filters.instance, number, (1, 0), arch=ARCH)
+        assert got == (REFUSED if number in taken else bpf.ALLOW), number
+
+
+def test_a_cell_s_first_process_may_do_next_to_nothing(filters: Filters) -> None:
+    allowed = {
+        number
+        for number in range(1024)
+        if bpf.decide(filters.reaper, number, arch=ARCH) == bpf.ALLOW
+    }
+
+    assert allowed == {
+        number for call in _allowed(policy.REAPER) if (number := _number(call)) >= 0
+    }
+    assert bpf.decide(filters.reaper, _number("openat"), arch=ARCH) == REFUSED
+
+
+@pytest.mark.parametrize("name", ["zygote", "instance", "reaper"])
+@pytest.mark.parametrize(
+    "arch", [bpf.ARCH_I386, bpf.ARCH_X86_64, bpf.ARCH_AARCH64, 0, 0xFFFFFFFF]
+)
+def test_a_foreign_instruction_set_kills(
+    filters: Filters, name: str, arch: int
+) -> None:
+    if arch == ARCH:
+        return
+    for number in range(512):
+        got = bpf.decide(getattr(filters, name), number, arch=arch)
+        assert got == bpf.KILL_PROCESS
+
+
+@pytest.mark.skipif(not ON_X86_64, reason="x32 is a part of x86-64")
+@pytest.mark.parametrize("name", ["zygote", "instance", "reaper"])
+def test_x32_kills(filters: Filters, name: str) -> None:
+    for number in (*range(600), 0x3FFFFFFF):
+        got = bpf.decide(getattr(filters, name), number | bpf.X32, arch=ARCH)
+        assert got == bpf.KILL_PROCESS
+
+
+CLONE_THREAD = 0x3D0F00
+CLONE_CHILD = 0x1200011
+
+
+@pytest.mark.parametrize(
+    ("flags", "is_allowed"),
+    [
+        (CLONE_THREAD, True),
+        (CLONE_CHILD, True),
+        (17, True),
+        (0, True),
+        *((1 << bit, False) for bit in (17, 25, 26, 27, 28, 29, 30)),
+        (CLONE_THREAD | 0x10000000, False),
+        (HIGH | 0x10000000, False),
+        (HIGH | 17, True),
+    ],
+    ids=hex,
+)
+def test_clone_makes_no_namespace(
+    filters: Filters, flags: int, is_allowed: bool
+) -> None:
+    assert _zygote(filters, "clone", flags) == (bpf.ALLOW if is_allowed else MISSING)
+
+
+def test_clone3_is_missing_because_its_flags_cannot_be_seen(filters: Filters) -> None:
+    assert _zygote(filters, "clone3", 0, 88) == MISSING
+
+
+UNIX, INET, INET6, NETLINK, PACKET, VSOCK, ALG = 1, 2, 10, 16, 17, 40, 38
+STREAM, DGRAM, RAW, SEQPACKET = 1, 2, 3, 5
+NONBLOCK_CLOEXEC = 0o2004000
+
+
+@pytest.mark.parametrize(
+    ("arguments", "is_allowed"),
+    [
+        ((UNIX, STREAM, 0), True),
+        ((UNIX, SEQPACKET | NONBLOCK_CLOEXEC, 0), True),
+        *(((family, STREAM, 0), True) for family in (INET, INET6)),
+        *(((family, STREAM, 6), True) for family in (INET, INET6)),
+        *(((family, DGRAM | NONBLOCK_CLOEXEC, 17), True) for family in (INET, INET6)),
+        ((INET, STREAM, 17), False),
+        ((INET, STREAM, 132), False),
+        ((INET, STREAM, 262), False),
+        ((INET, DGRAM, 1), False),
+        ((INET, DGRAM, 136), False),
+        ((INET, RAW, 0), False),
+        ((INET, RAW, 255), False),
+        ((INET, SEQPACKET, 132), False),
+        ((INET, STREAM, HIGH | 262), False),
+        ((NETLINK, RAW, 0), False),
+        ((NETLINK, DGRAM, 12), False),
+        ((HIGH | NETLINK, RAW, 12), False),
+        ((PACKET, RAW, 0), False),
+        ((VSOCK, STREAM, 0), False),
+        ((ALG, SEQPACKET, 0), False),
+        *(((family, STREAM, 0), False) for family in range(3, 64) if family != INET6),
+    ],
+    ids=str,
+)
+def test_sockets_are_unix_tcp_and_udp(
+    filters: Filters, arguments: Sequence[int], is_allowed: bool
+) -> None:
+    got = _zygote(filters, "socket", *arguments)
+
+    assert got == (bpf.ALLOW if is_allowed else MISSING)
+
+
+def test_pairs_are_of_unix_sockets(filters: Filters) -> None:
+    for family in range(64):
+        got = _zygote(filters, "socketpair", family, STREAM, 0)
+        assert got == (bpf.ALLOW if family == UNIX else MISSING)
+
+
+TCGETS, TIOCSTI, TIOCLINUX, FIONREAD, SIOCGIFCONF = (
+    0x5401,
+    0x5412,
+    0x541C,
+    0x541B,
+    0x8912,
+)
+
+
+@pytest.mark.parametrize("request_", [TCGETS, FIONREAD, SIOCGIFCONF], ids=hex)
+def test_what_libraries_ask_of_descriptors_is_answered(
+    filters: Filters, request_: int
+) -> None:
+    assert _zygote(filters, "ioctl", 0, request_) == bpf.ALLOW
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [TIOCSTI, TIOCLINUX, 0x8914, 0x89F0, 0x40086602, 0xC0185879, 0x4C00, 0xB701],
+    ids=hex,
+)
+@pytest.mark.parametrize("high", [0, HIGH, 0xFFFFFFFF << 32], ids=hex)
+def test_other_ioctls_are_missing_whatever_is_in_the_bits_above(
+    filters: Filters, request_: int, high: int
+) -> None:
+    assert _zygote(filters, "ioctl", 0, high | request_) == MISSING
+
+
+@pytest.mark.parametrize(
+    ("call", "arguments", "is_allowed"),
+    [
+        ("prctl", (15,), True),  # PR_SET_NAME
+        ("prctl", (4,), False),  # PR_SET_DUMPABLE
+        ("prctl", (22, 2), False),  # PR_SET_SECCOMP
+        ("prctl", (24,), False),  # PR_CAPBSET_DROP
+        ("prctl", (35,), False),  # PR_SET_MM
+        ("prctl", (47, 2), False),  # PR_CAP_AMBIENT
+        ("prctl", (0x59616D61,), False),  # PR_SET_PTRACER
+        ("personality", (0xFFFFFFFF,), True),
+        ("personality", (0,), False),
+        ("personality", (0x0040000,), False),  # ADDR_NO_RANDOMIZE
+        ("fcntl", (0, 3), True),  # F_GETFL
+        ("fcntl", (0, 1024), False),  # F_SETLEASE
+        ("fcntl", (0, 1026), False),  # F_NOTIFY
+        ("fcntl", (0, 1031), False),  # F_SETPIPE_SZ
+        ("fcntl", (0, HIGH | 1031), False),
+        ("fcntl", (0, 10), False),  # F_SETSIG
+        ("seccomp", (1, 0), True),
+        ("seccomp", (1, 8), False),  # SECCOMP_FILTER_FLAG_NEW_LISTENER
+        ("seccomp", (0, 0), False),
+        ("seccomp", (2, 0), False),
+        ("setns", (3, 0x20000), True),
+        ("unshare", (0x20000,), None),
+        ("mount", (), None),
+        ("ptrace", (16,), None),
+        ("io_uring_setup", (), False),
+        ("memfd_secret", (), False),
+    ],
+    ids=str,
+)
+def test_what_a_zygote_may_do(
+    filters: Filters, call: str, arguments: Sequence[int], is_allowed: bool | None
+) -> None:
+    """None: refused by name."""
+    wanted = {True: bpf.ALLOW, False: MISSING, None: REFUSED}[is_allowed]
+
+    assert _zygote(filters, call, *arguments) == wanted

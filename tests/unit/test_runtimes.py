@@ -1,0 +1,130 @@
+"""Interpreters: found, tried, and given the guest's code."""
+
+import stat
+import sys
+from pathlib import Path
+
+import pytest
+
+from sandlot_sandbox.launcher import runtimes
+from sandlot_sandbox.launcher.runtimes import Runtime
+
+NAME = f"python3.{sys.version_info[1]}"
+
+
+@pytest.fixture
+def _no_others(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Of the interpreters that may be on this machine, only the one that we name."""
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setenv("PYENV_ROOT", str(tmp_path))
+    monkeypatch.setattr(runtimes, "_MINORS", [sys.version_info[1]])
+
+
+def _script(path: Path, text: str) -> str:
+    path.write_text(f"#!/bin/sh\n{text}\n")
+    path.chmod(0o755)
+    return str(path)
+
+
+@pytest.mark.usefixtures("_no_others")
+def test_a_named_interpreter_is_found(tmp_path: Path) -> None:
+    (found,), problems = runtimes.discover(
+        tmp_path / "store", named={NAME: sys.executable}
+    )
+
+    assert problems == []
+    assert found.name == NAME
+    assert found.version.startswith(NAME.removeprefix("python"))
+    assert (found.prefix / "bin" / NAME).exists()
+
+
+@pytest.mark.usefixtures("_no_others")
+def test_an_interpreter_beside_ourselves_needs_no_name(tmp_path: Path) -> None:
+    found, _ = runtimes.discover(tmp_path / "store")
+
+    assert [runtime.name for runtime in found] == [NAME]
+
+
+@pytest.mark.usefixtures("_no_others")
+@pytest.mark.parametrize(
+    "answer",
+    [
+        *("exit 1", "echo hello", "echo '[]'", "kill -9 $$"),
+        """echo '["2.7.18", "/", "cpython", ""]'""",
+    ],
+)
+def test_a_named_one_that_is_not_what_it_should_be_is_a_problem(
+    tmp_path: Path, answer: str
+) -> None:
+    path = _script(tmp_path / "fake", answer)
+
+    found, problems = runtimes.discover(tmp_path / "store", named={NAME: path})
+
+    assert found == []
+    assert problems == [f"{path} is not a CPython {NAME.removeprefix('python')}"]
+
+
+@pytest.mark.usefixtures("_no_others")
+def test_a_named_one_that_is_not_there_is_a_problem(tmp_path: Path) -> None:
+    path = str(tmp_path / "nowhere")
+
+    found, (problem,) = runtimes.discover(tmp_path / "store", named={NAME: path})
+
+    assert found == []
+    assert path in problem
+
+
+@pytest.mark.usefixtures("_no_others")
+def test_the_guest_s_code_is_compiled_and_everybody_s_to_read(tmp_path: Path) -> None:
+    (found,), _ = runtimes.discover(tmp_path / "store", named={NAME: sys.executable})
+    package = found.guest_code / "sandlot_sandbox"
+
+    assert (package / "guest" / "warden.py").is_file()
+    assert list((package / "guest" / "__pycache__").glob("warden.*.pyc"))
+    assert (found.guest_code / "lib" / "snapshot_restore_py.py").is_file()
+    for path in found.guest_code.rglob("*"):
+        mode = stat.S_IMODE(path.stat().st_mode)
+        assert path.name == ".stamp" or mode == (0o755 if path.is_dir() else 0o644)
+
+
+@pytest.mark.usefixtures("_no_others")
+def test_nothing_of_ours_but_the_guest_goes_into_a_jail(tmp_path: Path) -> None:
+    (found,), _ = runtimes.discover(tmp_path / "store", named={NAME: sys.executable})
+    package = found.guest_code / "sandlot_sandbox"
+
+    assert {entry.name for entry in package.iterdir()} == {
+        *("guest", "__pycache__", *runtimes.GUEST_FILES)
+    }
+
+
+@pytest.mark.usefixtures("_no_others")
+def test_it_is_prepared_once_and_again_when_it_was_changed(tmp_path: Path) -> None:
+    def prepared() -> tuple[float, str]:
+        (found,), _ = runtimes.discover(
+            tmp_path / "store", named={NAME: sys.executable}
+        )
+        file = found.guest_code / "sandlot_sandbox" / "frames.py"
+        return file.stat().st_mtime_ns, str(found.guest_code)
+
+    first, folder = prepared()
+    assert prepared() == (first, folder)
+
+    (Path(folder) / ".stamp").write_text("of an older version")
+    assert prepared()[0] > first
+
+
+def test_runtimes_survive_the_command_line() -> None:
+    known = [
+        Runtime("python3.9", "3.9.18", Path("/usr"), Path("/data/runtimes/a")),
+        Runtime("python3.12", "3.12.1", Path("/opt/p y"), Path('/data/"b"')),
+    ]
+
+    assert runtimes.from_json(runtimes.to_json(known)) == known
+
+
+def test_an_interpreter_of_the_system_is_where_it_always_is() -> None:
+    system = Runtime("python3.11", "3.11.2", Path("/usr"), Path("/x"))
+    own = Runtime("python3.11", "3.11.2", Path("/opt/python"), Path("/x"))
+
+    assert system.executable == "/usr/bin/python3.11"
+    assert own.executable == "/var/lang/bin/python3.11"

@@ -1,0 +1,392 @@
+"""Lending instances: whatever happens to an invocation, what it took comes back."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+
+import pytest
+import pytest_asyncio
+
+from sandlot_engine.errors import Unavailable
+from sandlot_engine.model.function import Function, Revision
+from sandlot_engine.model.invocation import Ended, Invocation, Run
+from sandlot_engine.scheduler import scheduler as module
+from sandlot_engine.scheduler.scheduler import Scheduler
+from tests.fakes.runner import FakeClock
+from tests.fakes.things import function
+
+WAIT_S = 5.0
+
+
+class FakeInstance:
+    """Answers when the test says so."""
+
+    def __init__(self, machine: "FakeMachine", on_death: Callable[[], None]) -> None:
+        self.is_usable = True
+        self.is_stopped = False
+        self.idle_since = 0.0
+        self.runs = 0
+        self._machine = machine
+        self._on_death = on_death
+
+    async def run(
+        self,
+        function: Function,
+        invocation: Invocation,
+        *,
+        wait_s: float,
+        init_counts: bool = False,
+    ) -> Run:
+        self.is_usable = False
+        self.runs += 1
+        self._machine.running.put_nowait(self)
+        outcome = await self._machine.outcome(init_counts)
+        if isinstance(outcome, Exception):
+            raise outcome
+        self.is_usable = outcome.ended in (Ended.ANSWERED, Ended.FAILED)
+        self.idle_since = self._machine.clock.monotonic()
+        return outcome
+
+    def stop(self) -> None:
+        self.is_stopped = True
+        self.is_usable = False
+
+    def die(self) -> None:
+        """By itself, as an idle process may at any time."""
+        self.is_usable = False
+        self._on_death()
+
+
+class FakeMachine:
+    """Starts instances when the test says so."""
+
+    def __init__(self, clock: FakeClock) -> None:
+        self.clock = clock
+        self.instances: list[FakeInstance] = []
+        self.running: asyncio.Queue[FakeInstance] = asyncio.Queue()
+        self.starting: asyncio.Queue[str] = asyncio.Queue()
+        self.may_start = asyncio.Event()
+        self.may_start.set()
+        self.may_answer = asyncio.Event()
+        self.may_answer.set()
+        self.refusal: Exception | None = None
+        self.endings: list[Run | Exception] = []
+
+    async def start(
+        self, function: Function, revision: Revision, *, on_death: Callable[[], None]
+    ) -> FakeInstance:
+        self.starting.put_nowait(function.name)
+        await self.may_start.wait()
+        if self.refusal is not None:
+            raise self.refusal
+        instance = FakeInstance(self, on_death)
+        self.instances.append(instance)
+        return instance
+
+    async def outcome(self, init_counts: bool) -> Run | Exception:
+        await self.may_answer.wait()
+        return self.endings.pop(0) if self.endings else _run(Ended.ANSWERED)
+
+
+def _run(ended: Ended) -> Run:
+    return Run(ended=ended, duration_s=0.001, wait_s=0.0, max_memory_mb=1)
+
+
+class World:
+    """A scheduler with two places, of which one may be starting at once."""
+
+    def __init__(self, scheduler: Scheduler, machine: FakeMachine) -> None:
+        self.scheduler = scheduler
+        self.machine = machine
+        self.clock = machine.clock
+        self._count = 0
+
+    def invoke(self, name: str = "resize") -> asyncio.Task[Run]:
+        self._count += 1
+        invocation = Invocation(
+            request_id=f"r-{self._count}",
+            tenant_id="1",
+            function=name,
+            payload=b"{}",
+            arrived=self.clock.monotonic(),
+        )
+        return asyncio.get_running_loop().create_task(
+            self.scheduler.run(_function(name), invocation)
+        )
+
+    async def wait_running(self) -> FakeInstance:
+        async with asyncio.timeout(WAIT_S):
+            return await self.machine.running.get()
+
+    async def wait_starting(self) -> str:
+        async with asyncio.timeout(WAIT_S):
+            return await self.machine.starting.get()
+
+    async def wait_assigned(self) -> None:
+        """Until the one that waits has been given an instance, and before it knows."""
+        ((_, turn),) = self.scheduler._turns.items()  # noqa: SLF001 - only seen there
+        async with asyncio.timeout(WAIT_S):
+            while not turn.done():  # noqa: ASYNC110 - an event would come a turn late
+                await asyncio.sleep(0)
+
+    def check_nothing_is_taken(self) -> None:
+        """All that is left is idle, and both places can be had again."""
+        state = self.scheduler._state  # noqa: SLF001 - what the shell must keep sound
+        state.check()
+        assert state.waiting == 0
+        assert "0 busy, 0 starting, 0 waiting" in repr(state)
+        assert not self.scheduler._turns  # noqa: SLF001
+        assert not self.scheduler._running  # noqa: SLF001
+
+
+def _function(name: str) -> Function:
+    from dataclasses import replace
+
+    from tests.fakes.things import revision
+
+    return function(name, serving=replace(revision(), id=f"rev-of-{name}"))
+
+
+@pytest_asyncio.fixture
+async def world() -> AsyncIterator[World]:
+    clock = FakeClock()
+    machine = FakeMachine(clock)
+    async with Scheduler.running(
+        machine, clock=clock, max_instances=2, max_starting=1
+    ) as scheduler:
+        made = World(scheduler, machine)
+        yield made
+        made.check_nothing_is_taken()
+
+
+async def test_an_instance_is_used_again(world: World) -> None:
+    await world.invoke()
+    await world.invoke()
+
+    assert [instance.runs for instance in world.machine.instances] == [2]
+
+
+async def test_a_busy_instance_means_another_one_is_started(world: World) -> None:
+    world.machine.may_answer.clear()
+    both = [world.invoke(), world.invoke()]
+    await world.wait_running()
+    await world.wait_running()
+    world.machine.may_answer.set()
+    await asyncio.gather(*both)
+
+    assert len(world.machine.instances) == 2
+
+
+async def test_beyond_the_last_place_an_invocation_waits(world: World) -> None:
+    world.machine.may_answer.clear()
+    three = [world.invoke() for _ in range(3)]
+    await world.wait_running()
+    await world.wait_running()
+
+    world.machine.may_answer.set()
+    await asyncio.gather(*three)
+
+    assert len(world.machine.instances) == 2
+
+
+@pytest.mark.parametrize(
+    "ended", [Ended.TIMED_OUT, Ended.EXITED, Ended.VIOLATION, Ended.TOO_LARGE]
+)
+async def test_an_instance_that_did_not_answer_is_not_used_again(
+    world: World, ended: Ended
+) -> None:
+    world.machine.endings = [_run(ended)]
+
+    assert (await world.invoke()).ended is ended
+    await world.invoke()
+
+    assert [instance.is_stopped for instance in world.machine.instances] == [
+        True,
+        False,
+    ]
+
+
+async def test_an_init_that_took_too_long_is_tried_again(world: World) -> None:
+    world.machine.endings = [_run(Ended.INIT_TIMED_OUT)]
+
+    assert (await world.invoke()).ended is Ended.ANSWERED
+    assert [instance.runs for instance in world.machine.instances] == [1, 1]
+
+
+async def test_a_start_that_failed_is_told_and_its_place_given_back(
+    world: World,
+) -> None:
+    world.machine.refusal = Unavailable("no")
+    with pytest.raises(Unavailable):
+        await world.invoke()
+
+    world.machine.refusal = None
+    assert (await world.invoke()).ended is Ended.ANSWERED
+
+
+async def test_cancelled_while_its_instance_starts(world: World) -> None:
+    world.machine.may_start.clear()
+    first, second = world.invoke(), world.invoke()
+    await world.wait_starting()
+
+    first.cancel()
+    await asyncio.wait([first])
+    assert await world.wait_starting() == "resize", "the place went to the next"
+    world.machine.may_start.set()
+
+    assert (await second).ended is Ended.ANSWERED
+
+
+async def test_cancelled_while_it_waits_for_a_place(world: World) -> None:
+    world.machine.may_answer.clear()
+    running = [world.invoke(), world.invoke()]
+    await world.wait_running()
+    await world.wait_running()
+    waiting = world.invoke()
+    await asyncio.sleep(0)
+
+    waiting.cancel()
+    await asyncio.wait([waiting])
+    world.machine.may_answer.set()
+    await asyncio.gather(*running)
+
+
+async def test_cancelled_while_it_runs(world: World) -> None:
+    world.machine.may_answer.clear()
+    running = world.invoke()
+    instance = await world.wait_running()
+
+    running.cancel()
+    await asyncio.wait([running])
+
+    assert instance.is_stopped
+
+
+async def test_cancelled_in_the_moment_in_which_an_instance_is_freed(
+    world: World,
+) -> None:
+    # The turn is cancelled at once, its task runs later: the freed instance must not
+    # be given to it, nor the one that freed it be told of that.
+    world.machine.may_answer.clear()
+    running = [world.invoke(), world.invoke()]
+    await world.wait_running()
+    await world.wait_running()
+    waiting = world.invoke()
+    await asyncio.sleep(0)
+
+    world.machine.may_answer.set()
+    waiting.cancel()
+
+    assert [run.ended for run in await asyncio.gather(*running)] == [Ended.ANSWERED] * 2
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+
+
+async def test_cancelled_in_the_moment_in_which_a_place_is_freed(world: World) -> None:
+    world.machine.may_start.clear()
+    starting = world.invoke()
+    await world.wait_starting()
+    waiting = world.invoke("parse")
+    await asyncio.sleep(0)
+
+    world.machine.may_start.set()
+    waiting.cancel()
+
+    assert (await starting).ended is Ended.ANSWERED
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+
+
+async def test_cancelled_after_it_was_given_an_instance_and_before_it_knew(
+    world: World,
+) -> None:
+    world.machine.may_answer.clear()
+    running = [world.invoke(), world.invoke()]
+    await world.wait_running()
+    await world.wait_running()
+    waiting = world.invoke()
+    await asyncio.sleep(0)
+
+    world.machine.may_answer.set()
+    await world.wait_assigned()
+    waiting.cancel()
+    await asyncio.wait([waiting])
+
+    await asyncio.gather(*running)
+
+
+@pytest.mark.parametrize("has_been_told", [True, False])
+async def test_an_idle_instance_that_died_is_not_given_to_anyone(
+    world: World, has_been_told: bool
+) -> None:
+    await world.invoke()
+    (instance,) = world.machine.instances
+    if has_been_told:
+        instance.die()
+    else:
+        instance.is_usable = False
+
+    assert (await world.invoke()).ended is Ended.ANSWERED
+    assert [i.runs for i in world.machine.instances] == [1, 1]
+
+
+async def test_an_instance_that_dies_between_assignment_and_use_is_replaced(
+    world: World,
+) -> None:
+    world.machine.may_answer.clear()
+    running = [world.invoke(), world.invoke()]
+    first = await world.wait_running()
+    await world.wait_running()
+    waiting = world.invoke()
+    await asyncio.sleep(0)
+
+    world.machine.may_answer.set()
+    await world.wait_assigned()
+    for instance in (first, *world.machine.instances):
+        instance.die()
+
+    assert (await waiting).ended is Ended.ANSWERED
+    await asyncio.gather(*running)
+
+
+async def test_the_idle_are_retired_after_their_time(world: World) -> None:
+    await world.invoke()
+    (instance,) = world.machine.instances
+    since = world.clock.monotonic()
+    world.clock.advance(1)
+
+    assert world.scheduler.retire_idle(since=since - 1) == 0
+    assert world.scheduler.retire_idle(since=since) == 1
+    assert instance.is_stopped
+    assert world.scheduler.instances == 0
+
+
+async def test_draining_waits_for_the_busy_and_retires_all(world: World) -> None:
+    world.machine.may_answer.clear()
+    running = world.invoke()
+    instance = await world.wait_running()
+    draining = asyncio.get_running_loop().create_task(
+        world.scheduler.drain("rev-of-resize")
+    )
+    await asyncio.sleep(0)
+    assert not draining.done()
+
+    world.machine.may_answer.set()
+    await draining
+
+    assert (await running).ended is Ended.ANSWERED
+    assert instance.is_stopped
+    assert world.scheduler.instances == 0
+
+
+async def test_a_full_machine_retires_an_idle_instance_of_another(
+    world: World,
+) -> None:
+    await asyncio.gather(world.invoke(), world.invoke())
+    await world.invoke("parse")
+
+    assert [i.is_stopped for i in world.machine.instances].count(True) <= 1
+    assert world.scheduler.instances <= 2
+
+
+def test_the_limits_of_a_machine_have_names() -> None:
+    assert module.MAX_STARTING < module.MAX_INSTANCES

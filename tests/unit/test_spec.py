@@ -1,0 +1,106 @@
+"""Orders are read from a process that is trusted less; reports are not."""
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from sandlot_sandbox import spec
+
+NUMBERS = st.integers(0, 2**53 - 1)
+ORDERS = st.one_of(
+    st.builds(
+        spec.StartZygote,
+        zygote=NUMBERS,
+        runtime=st.text(max_size=30),
+        code=st.text("0123456789abcdef", min_size=64, max_size=64),
+        memory_mb=NUMBERS,
+        tmp_mb=NUMBERS,
+    ),
+    st.builds(spec.MakeCell, zygote=NUMBERS, cell=NUMBERS),
+    st.builds(spec.KillCell, zygote=NUMBERS, cell=NUMBERS),
+    st.builds(spec.KillZygote, zygote=NUMBERS),
+)
+START: dict[str, Any] = {
+    "is": "StartZygote",
+    "zygote": 1,
+    "runtime": "python3.11",
+    "code": "a" * 64,
+    "memory_mb": 128,
+    "tmp_mb": 512,
+}
+
+
+@given(ORDERS)
+def test_an_order_arrives_as_it_was_sent(order: spec.Order) -> None:
+    assert spec.decode_order(spec.encode(order)) == order
+
+
+@pytest.mark.parametrize(
+    "report",
+    [
+        spec.Hello("root", [spec.Layer("user", "x", holds=True, detail="ü")]),
+        spec.ZygoteDied(1, "the jail was killed by signal 9"),
+        spec.CellMade(1, 2),
+        spec.CellFailed(1, 2, "why"),
+        spec.CellDied(1, 2),
+    ],
+)
+def test_a_report_arrives_as_it_was_sent(report: spec.Report) -> None:
+    assert spec.decode_report(spec.encode(report)) == report
+
+
+@given(st.binary(max_size=200))
+@example(b"[" * spec.MAX_MESSAGE)
+@example(b'{"is":' * 2000)
+@example(b"\xff")
+@example(b"1e999")
+def test_any_other_datagram_is_refused(datagram: bytes) -> None:
+    with pytest.raises(spec.BadMessage):
+        spec.decode_order(datagram)
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"is": "Hello"},
+        {"is": ["StartZygote"]},
+        {"is": None},
+        {"code": "../../etc"},
+        {"code": "a" * 63},
+        {"code": "a" * 64 + "\n"},
+        {"code": "A" * 64},
+        {"code": 1},
+        {"zygote": -1},
+        {"zygote": 2**53},
+        {"zygote": True},
+        {"zygote": 1.0},
+        {"zygote": "1"},
+        {"zygote": None},
+        {"runtime": 3},
+        {"runtime": ["python3.11"]},
+        {"path": "/etc"},
+        {"path": 1},
+    ],
+    ids=str,
+)
+def test_an_order_with_a_field_of_another_kind_is_refused(
+    changed: dict[str, Any],
+) -> None:
+    with pytest.raises(spec.BadMessage):
+        spec.decode_order(json.dumps({**START, **changed}).encode())
+
+
+@pytest.mark.parametrize("missing", sorted(START))
+def test_an_order_that_lacks_a_field_is_refused(missing: str) -> None:
+    fields = {name: value for name, value in START.items() if name != missing}
+
+    with pytest.raises(spec.BadMessage):
+        spec.decode_order(json.dumps(fields).encode())
+
+
+def test_a_message_over_the_limit_is_not_sent() -> None:
+    with pytest.raises(spec.BadMessage):
+        spec.encode(spec.ZygoteDied(1, "x" * spec.MAX_MESSAGE))
