@@ -1,10 +1,10 @@
 """`python -m benchmarks SCENARIO`: measure, print a table, and keep it if asked to."""
 
 import argparse
-import asyncio
 import sys
 from pathlib import Path
 
+import uvloop
 from rich.console import Console
 
 from benchmarks import machine, report
@@ -26,7 +26,7 @@ def main() -> int:
         console=console,
     )
     before = machine.load()
-    results = asyncio.run(scenario.run(plan))
+    results = uvloop.run(scenario.run(plan))
     facts = machine.look(
         load_before=before,
         mode=results.mode,

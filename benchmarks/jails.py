@@ -21,6 +21,7 @@ from pathlib import Path
 import psutil
 
 from benchmarks.workloads import Workload
+from sandlot_sandbox import frames
 from sandlot_sandbox.errors import SandboxError
 from sandlot_sandbox.host.instance import Instance
 from sandlot_sandbox.host.launcher import Cell, Launcher
@@ -166,14 +167,13 @@ class ReadyZygote:
     async def fork(self) -> Instance:
         return await self._zygote.fork(on_death=lambda _: None)
 
-    def header(self) -> dict[str, object]:
+    def header(self) -> frames.EventHeader:
         """What goes with an event."""
-        return {
-            "request_id": "6f7d2f0c-9ab4-4c06-8d2b-2a6d0a4f7a11",
-            "deadline_ms": int((time.time() + TIMEOUT_S) * 1000),
-            "function_arn": "arn:aws:lambda:us-east-1:123456789012:function:benchmark",
-            "client_context": "",
-        }
+        return frames.EventHeader(
+            "6f7d2f0c-9ab4-4c06-8d2b-2a6d0a4f7a11",
+            int((time.time() + TIMEOUT_S) * 1000),
+            "arn:aws:lambda:us-east-1:123456789012:function:benchmark",
+        )
 
 
 @asynccontextmanager

@@ -21,6 +21,8 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import uvloop
+
 from sandlot_engine.errors import SandlotError
 from sandlot_engine.options import EngineConfig
 from sandlot_engine.reach import make_reachable
@@ -42,7 +44,8 @@ def main() -> int:
         format="sandlot: %(levelname)s %(name)s: %(message)s",
     )
     logging.getLogger("uvicorn").setLevel(logging.WARNING)
-    return asyncio.run(_serve(config, started))
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        return runner.run(_serve(config, started))
 
 
 def _give_up_root(config: EngineConfig) -> None:

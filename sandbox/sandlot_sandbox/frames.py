@@ -2,7 +2,7 @@
 
 Three small languages, each with its own cap on every length:
 
-    engine → instance   event: lengths, JSON header (ours), payload (the caller's)
+    engine → instance   event: a fixed header, texts (ours), payload (the caller's)
     instance → engine   answer: a fixed header, an error type, a payload
     zygote ↔ engine     notes: one datagram each, a fixed header and a text
 
@@ -25,8 +25,8 @@ MAX_PAYLOAD = 6_291_556
 MAX_EVENT = 6_291_456
 """Bytes of an event: AWS's 6 MB."""
 
-MAX_EVENT_HEADER = 32_768
-"""Bytes of an event's JSON header; the client context alone may have 3583."""
+MAX_EVENT_TEXT = 8_192
+"""Bytes of one text in an event's header; the client context may have 3583."""
 
 MAX_ERROR_TYPE = 256
 """Bytes of an error's type name."""
@@ -63,7 +63,8 @@ _NOTE_KINDS = frozenset((ZYGOTE_READY, ZYGOTE_UNSAFE, INSTANCE_EXITED, FORK_FAIL
 CONFIGURE = b"C"
 FORK = b"F"
 
-_EVENT = struct.Struct("!II")  # header length, payload length
+# Deadline in ms, payload length, lengths of the header's texts.
+_EVENT = struct.Struct("!QIHHHH")
 _ANSWER = struct.Struct("!BxHIQ")  # kind, type length, payload length, peak memory kB
 _NOTE = struct.Struct("!BxxxIi")  # kind, instance, status
 _FORK = struct.Struct("!cxxxI")  # b"F", instance
@@ -135,38 +136,88 @@ def encode_answer(
     return _ANSWER.pack(kind, len(name), len(payload), peak_memory_kb) + name + payload
 
 
-def encode_event(header: dict[str, object], payload: bytes) -> bytes:
+class EventHeader:
+    """What goes with an event, for the context object."""
+
+    __slots__ = (
+        "client_context",
+        "deadline_ms",
+        "function_arn",
+        "request_id",
+        "trace_id",
+    )
+
+    def __init__(
+        self,
+        request_id: str,
+        deadline_ms: int,
+        function_arn: str,
+        client_context: str = "",
+        trace_id: str = "",
+    ) -> None:
+        self.request_id = request_id
+        self.deadline_ms = deadline_ms
+        """Wall-clock time, in milliseconds since the epoch."""
+        self.function_arn = function_arn
+        self.client_context = client_context
+        self.trace_id = trace_id
+
+
+def encode_event(header: EventHeader, payload: bytes) -> bytes:
     """An event as the engine sends it. The header is ours, the payload the caller's."""
-    head = json.dumps(header, separators=(",", ":")).encode()
-    if len(head) > MAX_EVENT_HEADER or len(payload) > MAX_EVENT:
-        raise ValueError(f"an event of {len(head)} + {len(payload)} bytes")
-    return _EVENT.pack(len(head), len(payload)) + head + payload
+    request_id = header.request_id.encode()
+    arn = header.function_arn.encode()
+    context = header.client_context.encode()
+    trace = header.trace_id.encode()
+    longest = max(len(request_id), len(arn), len(context), len(trace))
+    if longest > MAX_EVENT_TEXT or len(payload) > MAX_EVENT:
+        raise ValueError(f"an event of {longest} + {len(payload)} bytes")
+    fixed = _EVENT.pack(
+        header.deadline_ms,
+        len(payload),
+        *(len(request_id), len(arn), len(context), len(trace)),
+    )
+    return b"".join((fixed, request_id, arn, context, trace, payload))
 
 
-def read_event(channel: socket.socket) -> tuple[dict[str, object], bytes] | None:
+def read_event(channel: socket.socket) -> tuple[EventHeader, bytes] | None:
     """Wait for the next event; None when the engine has closed the channel."""
-    lengths = _read_exactly(channel, _EVENT.size)
-    if lengths is None:
+    # Most events come whole at once; and none is followed by another unasked.
+    data = channel.recv(_USUAL_EVENT)
+    data = _complete(channel, data, _EVENT.size)
+    if len(data) < _EVENT.size:
         return None
-    head_length, payload_length = _EVENT.unpack(lengths)
-    if head_length > MAX_EVENT_HEADER or payload_length > MAX_EVENT:
-        raise Violation(f"an event of {head_length} + {payload_length} bytes")
-    body = _read_exactly(channel, head_length + payload_length)
-    if body is None:
+    deadline_ms, size, request_id, arn, context, trace = _EVENT.unpack_from(data)
+    texts = request_id + arn + context + trace
+    if texts > 4 * MAX_EVENT_TEXT or size > MAX_EVENT:
+        raise Violation(f"an event of {texts} + {size} bytes")
+    data = _complete(channel, data, _EVENT.size + texts + size)
+    if len(data) != _EVENT.size + texts + size:
         return None
-    header = json.loads(body[:head_length])
-    return header, bytes(body[head_length:])
+    payload_at = _EVENT.size + texts
+    arn_at = _EVENT.size + request_id
+    header = EventHeader(
+        data[_EVENT.size : arn_at].decode(),
+        deadline_ms,
+        data[arn_at : arn_at + arn].decode(),
+        data[arn_at + arn : payload_at - trace].decode(),
+        data[payload_at - trace : payload_at].decode(),
+    )
+    return header, data[payload_at:]
 
 
-def _read_exactly(channel: socket.socket, size: int) -> bytes | None:
-    data = channel.recv(size)
-    if len(data) == size:
+_USUAL_EVENT = 16_384
+
+
+def _complete(channel: socket.socket, data: bytes, size: int) -> bytes:
+    """Read on until there are `size` bytes, or the other end is closed."""
+    if len(data) >= size:
         return data
     parts = bytearray(data)
     while data and len(parts) < size:
         data = channel.recv(min(size - len(parts), 1 << 20))
         parts += data
-    return bytes(parts) if len(parts) == size else None
+    return bytes(parts)
 
 
 class Note:

@@ -348,12 +348,23 @@ class Entry:
             self._filter = _fprog(program)
             self._filter_address = ctypes.addressof(self._filter)
 
+    def enter_pid_namespace(self, pid_namespace: int) -> None:
+        """Have the next fork come up in a cell. In the zygote. Raises `OSError`."""
+        if self._setns(pid_namespace, CLONE_NEWPID):
+            raise _error("setns")
+
     def enter(self, mounts: int, network: int) -> None:
         """Move into a cell's namespaces. Raises `OSError`."""
         if self._setns(mounts, CLONE_NEWNS):
             raise _error("setns")
         if self._has_network and self._setns(network, CLONE_NEWNET):
             raise _error("setns")
+
+    def rehearse(self) -> None:
+        """Make the same calls, with arguments that the kernel refuses."""
+        self._setns(-1, 0)
+        self._capset(None, None)
+        self._syscall(self._seccomp, -1, -1, 0)
 
     def give_up_privileges(self) -> None:
         """Capabilities, then the calls that needed them. Raises `OSError`."""

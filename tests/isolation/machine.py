@@ -15,6 +15,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+from sandlot_sandbox import frames
 from sandlot_sandbox.host.instance import Instance
 from sandlot_sandbox.host.launcher import Launcher
 from sandlot_sandbox.host.zygote import Recipe, Zygote
@@ -108,11 +109,11 @@ async def send(
     **arguments: Any,
 ) -> Ending:
     """Invoke a function of the guest by its name."""
-    header: dict[str, object] = {
-        "request_id": "8f5d0d6c-0000-4000-8000-000000000000",
-        "deadline_ms": int((time.time() + timeout_s) * 1000),
-        "function_arn": "arn:aws:lambda:us-east-1:000000000001:function:guest",
-    }
+    header = frames.EventHeader(
+        "8f5d0d6c-0000-4000-8000-000000000000",
+        int((time.time() + timeout_s) * 1000),
+        "arn:aws:lambda:us-east-1:000000000001:function:guest",
+    )
     event = json.dumps({"do": what, **arguments}).encode()
     return await instance.invoke(
         header, event, timeout_s=timeout_s, init_counts=init_counts

@@ -125,7 +125,9 @@ def expected(sandbox: Sandbox, *, is_instance: bool) -> dict[str, Any]:
         },
         "cwd": "/var/task",
         "root": "/",
-        "environment": {"PATH", "LD_LIBRARY_PATH", "LANG", "LC_CTYPE", "TZ"},
+        "environment": {
+            *("PATH", "LD_LIBRARY_PATH", "LD_BIND_NOW", "LANG", "LC_CTYPE", "TZ")
+        },
         "mounts": MOUNTS,
         "victim": 500,
         "foreign_namespaces": NAMESPACES,

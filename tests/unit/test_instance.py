@@ -56,7 +56,10 @@ class Tenant:
     ) -> asyncio.Task[Ending]:
         return asyncio.get_running_loop().create_task(
             self.instance.invoke(
-                {"request_id": "r"}, b"{}", timeout_s=timeout_s, init_counts=init_counts
+                frames.EventHeader("r", 0, "arn"),
+                b"{}",
+                timeout_s=timeout_s,
+                init_counts=init_counts,
             )
         )
 

@@ -1,6 +1,6 @@
 """What a function finds in its environment: AWS Lambda's variables and its own."""
 
-from sandlot_engine.model.function import LATEST, Function, Revision, function_arn
+from sandlot_engine.model.function import LATEST, Function, Revision
 
 _DEFAULTS = {
     "LANG": "en_US.UTF-8",
@@ -53,20 +53,4 @@ def settings_of(
         "version": LATEST,
         "import_in_zygote": import_in_zygote,
         "environment": environment_of(function, revision, region),
-    }
-
-
-def event_header(
-    function: Function,
-    region: str,
-    request_id: str,
-    client_context: str,
-    deadline_ms: int,
-) -> dict[str, object]:
-    """What goes with an event, for the context object."""
-    return {
-        "request_id": request_id,
-        "deadline_ms": deadline_ms,
-        "function_arn": function_arn(region, function.tenant_id, function.name),
-        "client_context": client_context,
     }

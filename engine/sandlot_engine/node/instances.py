@@ -5,13 +5,13 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 
 from sandlot_engine.errors import Internal, Unavailable
-from sandlot_engine.model.function import Function, Revision
+from sandlot_engine.model.function import Function, Revision, function_arn
 from sandlot_engine.model.invocation import Ended, Invocation, LogLine, LogSource, Run
-from sandlot_engine.node.environment import event_header
 from sandlot_engine.node.hosted import Hosted
 from sandlot_engine.node.node import Node
 from sandlot_sandbox import outcome
 from sandlot_sandbox.errors import LauncherLost, StartFailed
+from sandlot_sandbox.frames import EventHeader
 from sandlot_sandbox.host.instance import Instance
 from sandlot_sandbox.host.log_pipe import Line
 
@@ -45,12 +45,11 @@ class HostedInstance:
     ) -> Run:
         assert function.serving is not None  # noqa: S101
         timeout_s = function.serving.config.timeout_s
-        header = event_header(
-            function,
-            self._region,
+        header = EventHeader(
             invocation.request_id,
-            invocation.client_context,
             int((time.time() + timeout_s) * 1000),
+            function_arn(self._region, function.tenant_id, function.name),
+            invocation.client_context,
         )
         payload = invocation.payload or _EMPTY_EVENT
         try:

@@ -70,14 +70,15 @@ def enter_cell(entry: Entry, cell: list[int], ours: tuple[int, ...]) -> None:
         os._exit(1)
 
 
-def run(function: Any, handler_name: str) -> None:
+def run(function: Any, handler_name: str, channel: socket.socket) -> None:
     """Initialise, announce, serve events until the channel is closed. Never returns.
 
-    `function` is the handler if the zygote has imported it, else None.
+    `function` is the handler if the zygote has imported it, else None. `channel` was
+    the zygote's; behind its descriptor there is the instance's now.
     """
     status = 1
     try:
-        status = _live(function, handler_name)
+        status = _live(function, handler_name, channel)
     except SystemExit as error:
         status = _exit_status(error)
     except BaseException:  # noqa: BLE001 - the interpreter would do the same
@@ -87,12 +88,15 @@ def run(function: Any, handler_name: str) -> None:
         os._exit(status)
 
 
-def rehearse(header: dict[str, Any]) -> None:
-    """In the zygote: go the way of an event, so that clones find it trodden."""
+def rehearse(entry: Entry) -> None:
+    """In the zygote: go the way of a clone, so that clones find it trodden."""
     ours, theirs = socket.socketpair()
+    header = frames.EventHeader("", 0, "")
     event = frames.encode_event(header, b'{"key": ["value", 1, null]}')
     with ours, theirs:
         for _ in range(_REHEARSALS):
+            entry.rehearse()
+            os.close(os.dup2(ours.fileno(), os.dup(0), False))
             theirs.sendall(event)
             arrived = frames.read_event(ours)
             assert arrived is not None  # noqa: S101
@@ -104,7 +108,7 @@ def _echo(event: object, _: object) -> object:
     return {"event": event}
 
 
-def _live(function: Any, handler_name: str) -> int:
+def _live(function: Any, handler_name: str, channel: socket.socket) -> int:
     if function is None:
         function = handler.load_handler(handler_name)
         failure = function if isinstance(function, failures.Failure) else None
@@ -117,35 +121,31 @@ def _live(function: Any, handler_name: str) -> int:
         answer = frames.encode_answer(
             frames.INIT_ERROR, payload, error_type=failure.error_type
         )
-        _channel().sendall(answer)
+        channel.sendall(answer)
         return 1
     os.write(_CHANNEL, _READY)
-    channel = _channel()
     while (event := frames.read_event(channel)) is not None:
         _serve(channel, function, *event)
     return 0
 
 
-def _channel() -> socket.socket:
-    # Family and type are given, or the socket would be asked for them.
-    return socket.socket(socket.AF_UNIX, socket.SOCK_STREAM, 0, _CHANNEL)
-
-
 def _serve(
-    channel: socket.socket, function: Any, header: dict[str, Any], payload: bytes
+    channel: socket.socket,
+    function: Any,
+    header: frames.EventHeader,
+    payload: bytes,
 ) -> None:
-    request_id = header["request_id"]
+    request_id = header.request_id
     logging_setup.set_request_id(request_id)
-    trace = header.get("trace_id")
-    if trace:
-        os.environ[_TRACE] = trace
+    if header.trace_id:
+        os.environ[_TRACE] = header.trace_id
     elif _TRACE in os.environ:
         del os.environ[_TRACE]
     made = context.make(
         request_id=request_id,
-        deadline_ms=header["deadline_ms"],
-        function_arn=header["function_arn"],
-        client_context_json=header.get("client_context", ""),
+        deadline_ms=header.deadline_ms,
+        function_arn=header.function_arn,
+        client_context_json=header.client_context,
     )
     if isinstance(made, failures.Failure):
         answer = handler.failed(made, request_id)

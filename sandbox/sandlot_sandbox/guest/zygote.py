@@ -11,6 +11,7 @@ never forked from: see `fork_safety.py`.
 
 from __future__ import annotations
 
+import _signal  # type: ignore[import-not-found]
 import gc
 import os
 import select
@@ -38,12 +39,9 @@ if TYPE_CHECKING:
 _CHANNEL = 3
 _TASK = "/var/task"
 _WARDEN = 1
-_REHEARSAL: dict[str, object] = {
-    "request_id": "",
-    "deadline_ms": 0,
-    "function_arn": "",
-    "client_context": "",
-}
+_CHORES_MS = 2
+_SIGCHLD = int(signal.SIGCHLD)
+_SIG_DFL = int(signal.SIG_DFL)
 
 
 def main(layers: list[str]) -> None:
@@ -111,6 +109,9 @@ class _Zygote:
         self._settings = settings
         self._entry = entry
         self._function: Any = None
+        self._chores: list[int] = []
+        """Descriptors that came with the last fork."""
+        self._not_unique: failures.Failure | None = None
         self._instances: dict[int, int] = {}
         self._wake_read, self._wake_write = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
 
@@ -148,7 +149,8 @@ class _Zygote:
 
     def serve(self) -> None:
         """Fork on demand until the engine closes the channel."""
-        instance.rehearse(_REHEARSAL)
+        self._make_unique()
+        instance.rehearse(self._entry)
         gc.collect()
         # A clone's collector does not look at what it inherited, and so does not
         # write to it either.
@@ -160,7 +162,10 @@ class _Zygote:
         poll.register(self._wake_read, select.POLLIN)
         self._channel.send(frames.encode_note(frames.ZYGOTE_READY))
         while True:
-            for fd, _ in poll.poll():
+            happened = poll.poll(_CHORES_MS if self._chores else None)
+            if not happened:
+                self._do_chores()
+            for fd, _ in happened:
                 if fd == self._wake_read:
                     os.read(fd, 512)
                     self._reap()
@@ -168,51 +173,62 @@ class _Zygote:
                     return
 
     def _fork_next(self) -> bool:
-        note, descriptors, _, _ = socket.recv_fds(
+        self._do_chores()
+        note, self._chores, _, _ = socket.recv_fds(
             self._channel, frames.MAX_NOTE, frames.FORK_DESCRIPTORS
         )
         if not note:
             return False
         number = frames.decode_fork(note)
         try:
-            self._fork(number, descriptors)
+            self._fork(number, self._chores)
         except OSError as error:
             self._channel.send(
                 frames.encode_note(frames.FORK_FAILED, instance=number, text=str(error))
             )
-        finally:
-            for fd in descriptors:
-                os.close(fd)
         return True
 
     def _fork(self, number: int, descriptors: list[int]) -> None:
-        self._make_unique()
+        if self._not_unique is not None:
+            raise OSError(self._not_unique.message)
         # What is in a buffer now would be written by every clone.
         sys.stdout.flush()
         sys.stderr.flush()
-        linux.setns(descriptors[0], linux.CLONE_NEWPID)
+        self._entry.enter_pid_namespace(descriptors[0])
         pid = os.fork()
         if pid:
             self._instances[pid] = number
             return
-        signal.set_wakeup_fd(-1)
-        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        # Not by way of `signal`, whose enumerations cost a clone fifty pages.
+        _signal.set_wakeup_fd(-1)
+        _signal.signal(_SIGCHLD, _SIG_DFL)
         instance.enter_cell(
             self._entry, descriptors, (self._wake_read, self._wake_write)
         )
-        instance.run(self._function, self._settings["handler"])
+        instance.run(self._function, self._settings["handler"], self._channel)
+
+    def _do_chores(self) -> None:
+        """After a fork, once the clone has had its start: until the zygote sleeps, the
+        clone may be waiting for its processor."""
+        if self._chores:
+            for fd in self._chores:
+                os.close(fd)
+            self._chores = []
+            self._make_unique()
 
     def _make_unique(self) -> None:
         """What the next clone must not share with the others, made anew for it.
 
-        Before the fork: here it costs a few microseconds, and in the clone, which
-        has written to nothing yet, ten times that.
+        In the zygote: here it costs some microseconds, and in a clone, which has
+        written to nothing yet, ten times that. After the last fork, while nobody
+        waits.
         """
         stream = f"[{self._settings['version']}]{os.urandom(16).hex()}"
         day = time.strftime("%Y/%m/%d/")
         os.environ["AWS_LAMBDA_LOG_STREAM_NAME"] = day + stream
-        if self._function is not None and (failure := uniqueness.reseed()):
-            raise OSError(failure.message)
+        self._not_unique = None
+        if self._function is not None:
+            self._not_unique = uniqueness.reseed()
 
     def _reap(self) -> None:
         while True:

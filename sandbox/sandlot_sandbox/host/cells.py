@@ -1,11 +1,13 @@
 """Cells of one zygote that wait for an instance, made ahead of time."""
 
 import asyncio
+import os
+import socket
 from collections import deque
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 
 from sandlot_sandbox.errors import SandboxError, ZygoteLost
-from sandlot_sandbox.host.launcher import Cell
 
 REFILL_S = 0.01
 """A cell that was taken is replaced this much later, so that making the next one does
@@ -15,13 +17,34 @@ AHEAD = 4
 """Cells that are kept ready while nobody asks for one."""
 
 
+@dataclass(frozen=True, slots=True)
+class Berth:
+    """A cell, and both ends of the channels of the instance that will move in."""
+
+    cell: int
+    channel: socket.socket
+    """Our end."""
+
+    log: int
+    """Our end."""
+
+    theirs: tuple[int, ...]
+    """What goes with the fork, as `frames.FORK_DESCRIPTORS` says."""
+
+    def close(self) -> None:
+        """Let go of everything. Whoever took the berth instead owns its parts."""
+        self.channel.close()
+        for fd in (self.log, *self.theirs):
+            os.close(fd)
+
+
 class Cells:
     """Gives out cells, first come, first served, and has others made meanwhile."""
 
-    def __init__(self, make: Callable[[], Awaitable[Cell]]) -> None:
+    def __init__(self, make: Callable[[], Awaitable[Berth]]) -> None:
         self._make = make
-        self._ready: deque[Cell] = deque()
-        self._wanted: deque[asyncio.Future[Cell]] = deque()
+        self._ready: deque[Berth] = deque()
+        self._wanted: deque[asyncio.Future[Berth]] = deque()
         self._on_the_way = 0
         self._makers: set[asyncio.Task[None]] = set()
         self._refill: asyncio.TimerHandle | None = None
@@ -43,18 +66,18 @@ class Cells:
         for _ in range(max(0, missing)):
             self._start_making()
 
-    async def take(self) -> Cell:
+    async def take(self) -> Berth:
         """A cell; the caller owns it. Raises `ZygoteLost` or `StartFailed`."""
         if self._closed_because is not None:
             raise ZygoteLost(self._closed_because)
         if self._ready:
             self._refill_soon()
             return self._ready.popleft()
-        future: asyncio.Future[Cell] = asyncio.get_running_loop().create_future()
+        future: asyncio.Future[Berth] = asyncio.get_running_loop().create_future()
         self._wanted.append(future)
         self.prepare(count=0)
         try:
-            cell = await future
+            berth = await future
         except asyncio.CancelledError:
             if future in self._wanted:
                 self._wanted.remove(future)
@@ -64,11 +87,7 @@ class Cells:
         # Who had to wait, as the first does after a zygote was replaced, should be
         # the last who has to.
         self._refill_soon()
-        return cell
-
-    def put_back(self, cell: Cell) -> None:
-        """One that was taken and not used."""
-        self._give(cell)
+        return berth
 
     def close(self, because: str) -> None:
         """The zygote is gone, and all its cells with it."""
@@ -99,7 +118,7 @@ class Cells:
 
     async def _bring(self) -> None:
         try:
-            cell = await self._make()
+            berth = await self._make()
         except SandboxError as error:
             self._on_the_way -= 1
             if (wanted := self._next_wanted()) is not None:
@@ -107,17 +126,17 @@ class Cells:
             return
         # Before the cell is given away, or a newcomer would count on it as well.
         self._on_the_way -= 1
-        self._give(cell)
+        self._give(berth)
 
-    def _give(self, cell: Cell) -> None:
+    def _give(self, berth: Berth) -> None:
         if self._closed_because is not None:
-            cell.close()
+            berth.close()
         elif (wanted := self._next_wanted()) is not None:
-            wanted.set_result(cell)
+            wanted.set_result(berth)
         else:
-            self._ready.append(cell)
+            self._ready.append(berth)
 
-    def _next_wanted(self) -> asyncio.Future[Cell] | None:
+    def _next_wanted(self) -> asyncio.Future[Berth] | None:
         while self._wanted:
             future = self._wanted.popleft()
             # Cancelled a moment ago, and its task has not run since.

@@ -97,7 +97,7 @@ class Instance:
 
     async def invoke(
         self,
-        header: dict[str, object],
+        header: frames.EventHeader,
         payload: bytes,
         *,
         timeout_s: float,

@@ -5,6 +5,7 @@ deadline, and nothing it says is believed beyond "there is no instance, and why"
 """
 
 import asyncio
+import contextlib
 import itertools
 import os
 import socket
@@ -13,9 +14,9 @@ from dataclasses import dataclass
 
 from sandlot_sandbox import frames
 from sandlot_sandbox.errors import LauncherLost, StartFailed, ZygoteLost
-from sandlot_sandbox.host.cells import AHEAD, Cells
+from sandlot_sandbox.host.cells import AHEAD, Berth, Cells
 from sandlot_sandbox.host.instance import Instance
-from sandlot_sandbox.host.launcher import Launcher
+from sandlot_sandbox.host.launcher import Cell, Launcher
 from sandlot_sandbox.host.log_pipe import Line, LogPipe
 from sandlot_sandbox.host.mail import Mail
 from sandlot_sandbox.limits import Limits
@@ -62,7 +63,7 @@ class Zygote:
         """Forks of which the zygote may still say, once, how they ended."""
 
         self._numbers = itertools.count(1)
-        self._cells = Cells(lambda: self._launcher.make_cell(self._number))
+        self._cells = Cells(self._make_berth)
         self._open()
 
     def _open(self) -> None:
@@ -129,27 +130,21 @@ class Zygote:
 
         Raises `ZygoteLost` or `StartFailed`.
         """
-        cell = await self._cells.take()
+        berth = await self._cells.take()
         if self.is_lost:
-            cell.close()
+            berth.close()
             raise ZygoteLost(self._lost_because or "")
         number = next(self._numbers)
-        try:
-            channel, theirs, read, write = _open_channels()
-        except OSError as error:
-            self._cells.put_back(cell)
-            raise StartFailed(str(error)) from error
+        # First of all, so that it wakes while we build our end.
+        self._mail.send(frames.encode_fork(number), berth.theirs)
         instance = Instance(
-            channel,
-            read,
-            kill=lambda: self._launcher.kill_cell(self._number, cell.number),
+            berth.channel,
+            berth.log,
+            kill=lambda: self._launcher.kill_cell(self._number, berth.cell),
             on_death=lambda dead: self._forget(number, dead, on_death),
         )
         self._instances[number] = instance
         self._unreported.add(number)
-        self._mail.send(
-            frames.encode_fork(number), (*cell.namespaces, theirs.detach(), write)
-        )
         return instance
 
     def kill(self) -> None:
@@ -165,6 +160,9 @@ class Zygote:
     def prepare_cells(self, count: int = AHEAD) -> None:
         """Have cells made ahead of time, so that forks need not wait for them."""
         self._cells.prepare(count)
+
+    async def _make_berth(self) -> Berth:
+        return _berth(await self._launcher.make_cell(self._number))
 
     def _hear(self, datagram: bytes, _: list[int]) -> None:
         try:
@@ -216,13 +214,16 @@ class Zygote:
         self._on_lost(self)
 
 
-def _open_channels() -> tuple[socket.socket, socket.socket, int, int]:
-    """An instance's channel, ours and its, and its log pipe. Raises `OSError`."""
-    channel, theirs = socket.socketpair()
-    try:
-        read, write = os.pipe2(os.O_CLOEXEC)
-    except OSError:
-        channel.close()
-        theirs.close()
-        raise
-    return channel, theirs, read, write
+def _berth(cell: Cell) -> Berth:
+    """A cell with its channels opened, ahead of time as well. Raises `StartFailed`."""
+    with contextlib.ExitStack() as undo:
+        undo.callback(cell.close)
+        try:
+            channel, theirs = socket.socketpair()
+            undo.callback(channel.close)
+            undo.callback(theirs.close)
+            read, write = os.pipe2(os.O_CLOEXEC)
+        except OSError as error:
+            raise StartFailed(f"no channel could be opened: {error}") from error
+        undo.pop_all()
+    return Berth(cell.number, channel, read, (*cell.namespaces, theirs.detach(), write))

@@ -36,6 +36,9 @@ _ENVIRONMENT = {
     "LANG": "en_US.UTF-8",
     "LC_CTYPE": "C.UTF-8",
     "TZ": ":UTC",
+    # All symbols at once, in the zygote: a clone that is the first to call a function
+    # of a library would otherwise look it up, and write down where it is.
+    "LD_BIND_NOW": "1",
 }
 """What the interpreter itself reads at its start. The function's own environment
 comes later, over the zygote's channel, and never through the launcher."""
