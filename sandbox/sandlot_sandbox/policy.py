@@ -75,7 +75,7 @@ ALLOWED = (
         " fchmod fchmodat fchmodat2 chown fchown lchown fchownat umask utime utimes"
         " utimensat futimesat statfs fstatfs getxattr lgetxattr fgetxattr setxattr"
         " lsetxattr fsetxattr listxattr llistxattr flistxattr removexattr lremovexattr"
-        " fremovexattr inotify_init inotify_init1 inotify_add_watch inotify_rm_watch",
+        " fremovexattr",
     ),
     group(
         "memory; PROT_EXEC stays, for libffi and compilers of numeric code",
@@ -235,8 +235,10 @@ RULES = (
 )
 
 REFUSED = group(
-    "known calls that no function needs: EPERM says so more plainly than ENOSYS",
-    "ptrace process_vm_readv process_vm_writev kcmp pidfd_getfd process_madvise mount"
+    "known calls that no function needs: EPERM says so more plainly than ENOSYS; with"
+    " inotify, which tells what others do with the files that all jails share",
+    "inotify_init inotify_init1 inotify_add_watch inotify_rm_watch"
+    " ptrace process_vm_readv process_vm_writev kcmp pidfd_getfd process_madvise mount"
     " umount2 pivot_root chroot unshare open_tree move_mount fsopen fsconfig fsmount"
     " fspick mount_setattr bpf perf_event_open keyctl add_key request_key userfaultfd"
     " open_by_handle_at name_to_handle_at reboot kexec_load kexec_file_load init_module"

@@ -282,7 +282,7 @@ _ROWS = (
     ),
     _Row(
         "limits",
-        "taking all memory, files or processes",
+        "endless files and processes, and memory, by the process",
         _limits,
         "Raise the limits of the session that starts the engine (ulimit -H -a)",
     ),

@@ -100,7 +100,7 @@ async def test_the_environment_is_what_the_function_was_given(curious: Guest) ->
 
     assert names == {"TZ", "MINE", "AWS_LAMBDA_LOG_STREAM_NAME"}
     assert {item.partition("=")[0] for item in at_exec.split("\0") if item} == {
-        *("PATH", "LD_LIBRARY_PATH", "LANG", "LC_CTYPE", "TZ")
+        *("PATH", "LD_LIBRARY_PATH", "LD_BIND_NOW", "LANG", "LC_CTYPE", "TZ")
     }
 
 

@@ -28,7 +28,7 @@ ONLY_ON_X86_64 = frozenset(
     policy.group(
         "aarch64 has newer calls in their stead",
         "open creat stat lstat access dup2 pipe poll select epoll_create epoll_wait"
-        " eventfd signalfd inotify_init getdents rename mkdir rmdir link unlink symlink"
+        " eventfd signalfd getdents rename mkdir rmdir link unlink symlink"
         " readlink chmod chown lchown utime utimes futimesat fork vfork getpgrp pause"
         " alarm time arch_prctl mknod iopl ioperm modify_ldt lookup_dcookie",
     ).calls

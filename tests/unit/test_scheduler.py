@@ -69,15 +69,27 @@ class FakeMachine:
         self.may_answer = asyncio.Event()
         self.may_answer.set()
         self.refusal: Exception | None = None
+        self.importing: dict[str, asyncio.Event] = {}
+        self.lost_zygotes = 0
         self.endings: list[Run | Exception] = []
+
+    def is_ready(self, function: Function, revision: Revision) -> bool:
+        return function.name not in self.importing
+
+    async def make_ready(self, function: Function, revision: Revision) -> None:
+        await self.importing[function.name].wait()
+        del self.importing[function.name]
 
     async def start(
         self, function: Function, revision: Revision, *, on_death: Callable[[], None]
-    ) -> FakeInstance:
+    ) -> FakeInstance | None:
         self.starting.put_nowait(function.name)
         await self.may_start.wait()
         if self.refusal is not None:
             raise self.refusal
+        if self.lost_zygotes:
+            self.lost_zygotes -= 1
+            return None
         instance = FakeInstance(self, on_death)
         self.instances.append(instance)
         return instance
@@ -221,6 +233,30 @@ async def test_a_start_that_failed_is_told_and_its_place_given_back(
 
     world.machine.refusal = None
     assert (await world.invoke()).ended is Ended.ANSWERED
+
+
+async def test_a_slow_import_does_not_keep_others_from_starting(world: World) -> None:
+    world.machine.importing["slow"] = asyncio.Event()
+    slow = world.invoke("slow")
+    await asyncio.sleep(0)
+
+    assert (await world.invoke("quick")).ended is Ended.ANSWERED
+    world.machine.importing["slow"].set()
+    assert (await slow).ended is Ended.ANSWERED
+
+
+async def test_a_zygote_lost_during_a_start_is_replaced_once(world: World) -> None:
+    world.machine.lost_zygotes = 1
+
+    assert (await world.invoke()).ended is Ended.ANSWERED
+
+
+async def test_a_zygote_that_is_always_lost_is_told(world: World) -> None:
+    world.machine.lost_zygotes = 9
+
+    with pytest.raises(Unavailable, match="ended 2 times"):
+        await world.invoke()
+    world.machine.lost_zygotes = 0
 
 
 async def test_cancelled_while_its_instance_starts(world: World) -> None:

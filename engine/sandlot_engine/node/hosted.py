@@ -13,7 +13,7 @@ from sandlot_engine.errors import Unavailable
 from sandlot_engine.model.function import Function, InitMode, Revision
 from sandlot_engine.node.environment import settings_of
 from sandlot_engine.node.launchers import Launchers
-from sandlot_sandbox.errors import SandboxError
+from sandlot_sandbox.errors import SandboxError, ZygoteLost
 from sandlot_sandbox.host.instance import Instance
 from sandlot_sandbox.host.log_pipe import Line
 from sandlot_sandbox.host.zygote import Recipe, Zygote
@@ -72,25 +72,34 @@ class Hosted:
 
     async def prepare(self) -> str:
         """Have a zygote running; returns `reason`. Raises `Unavailable`."""
-        zygote = await self._live_zygote()
-        zygote.prepare_cells()
-        return self.reason
-
-    async def fork(self, on_death: Callable[[Instance], None]) -> Instance:
-        """A new instance. Raises `Unavailable`: surely nothing was started."""
         for attempt in range(1, _TRIES + 1):
             try:
                 zygote = await self._live_zygote()
-                instance = await zygote.fork(on_death=on_death)
             except SandboxError as error:
                 if attempt == _TRIES:
                     raise Unavailable(
                         f"no instance could be started: {error}"
                     ) from error
             else:
-                self.last_used = time.monotonic()
-                return instance
+                zygote.prepare_cells()
+                return self.reason
         raise AssertionError
+
+    async def fork(self, on_death: Callable[[Instance], None]) -> Instance | None:
+        """A new instance; None where there is no zygote, or it ended meanwhile.
+
+        Raises `Unavailable`: surely nothing was started.
+        """
+        if self._zygote is None or self._zygote.is_lost:
+            return None
+        try:
+            instance = await self._zygote.fork(on_death=on_death)
+        except ZygoteLost:
+            return None
+        except SandboxError as error:
+            raise Unavailable(f"no instance could be started: {error}") from error
+        self.last_used = time.monotonic()
+        return instance
 
     def retire(self) -> None:
         """Kill the zygote and everything in it; there will be no other."""

@@ -77,11 +77,19 @@ class NodeMachine:
     def __init__(self, node: Node) -> None:
         self._node = node
 
+    def is_ready(self, function: Function, revision: Revision) -> bool:
+        return self._node.host(function, revision).is_live
+
+    async def make_ready(self, function: Function, revision: Revision) -> None:
+        await self._node.host(function, revision).prepare()
+
     async def start(
         self, function: Function, revision: Revision, *, on_death: Callable[[], None]
-    ) -> HostedInstance:
+    ) -> HostedInstance | None:
         hosted = self._node.host(function, revision)
         instance = await hosted.fork(on_death=lambda _: on_death())
+        if instance is None:
+            return None
         return HostedInstance(instance, hosted, self._node.region)
 
 

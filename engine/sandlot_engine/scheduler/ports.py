@@ -45,8 +45,22 @@ class Instance(Protocol):
 class Machine(Protocol):
     """Starts instances."""
 
+    def is_ready(self, function: Function, revision: Revision) -> bool:
+        """Whether an instance could be started at once."""
+        ...
+
+    async def make_ready(self, function: Function, revision: Revision) -> None:
+        """Start what instances come from; takes as long as the tenant's import.
+
+        Raises `Unavailable`.
+        """
+        ...
+
     async def start(
         self, function: Function, revision: Revision, *, on_death: Callable[[], None]
-    ) -> Instance:
-        """Raises `Unavailable`. `on_death` is called once, when it is useless."""
+    ) -> Instance | None:
+        """None where it was not ready, or ceased to be. Raises `Unavailable`.
+
+        `on_death` is called once, when the instance is useless.
+        """
         ...

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from sandlot_engine.clock import Clock
+from sandlot_engine.errors import Unavailable
 from sandlot_engine.model.function import Function, Revision
 from sandlot_engine.model.invocation import Ended, Invocation, Run
 from sandlot_engine.scheduler.ports import Instance, Machine
@@ -23,6 +24,9 @@ MAX_INSTANCES = 3_000
 
 MAX_STARTING = 8
 """Being started at once."""
+
+MAX_FAILED_STARTS = 2
+"""For one invocation: what was lost under us deserves a second try."""
 
 IDLE_S = 300.0
 """How long an instance stays without an invocation."""
@@ -142,11 +146,23 @@ class Scheduler:
     async def _take(
         self, function: Function, revision: Revision, invocation: Invocation
     ) -> tuple[int, Instance]:
+        failed_starts = 0
         while True:
+            if not self._machine.is_ready(function, revision):
+                # Before we ask for a place to start in: the places are everybody's,
+                # and an import takes as long as its tenant likes.
+                await self._machine.make_ready(function, revision)
             number = await self._wait_turn(invocation.request_id, revision.id)
             if number is None:
-                number = await self._start(function, revision)
-                return number, self._instances[number]
+                if (number := await self._start(function, revision)) is not None:
+                    return number, self._instances[number]
+                failed_starts += 1
+                if failed_starts == MAX_FAILED_STARTS:
+                    raise Unavailable(
+                        f"the zygote of {function.name!r} ended {failed_starts} times"
+                        " before it had forked an instance"
+                    )
+                continue
             instance = self._instances.get(number)
             if instance is not None and instance.is_usable:
                 return number, instance
@@ -184,7 +200,7 @@ class Scheduler:
         else:
             self._act(self._state.instance_freed(number))
 
-    async def _start(self, function: Function, revision: Revision) -> int:
+    async def _start(self, function: Function, revision: Revision) -> int | None:
         number = next(self._numbers)
         try:
             instance = await self._machine.start(
@@ -193,6 +209,9 @@ class Scheduler:
         except BaseException:
             self._act(self._state.start_ended(revision.id, None))
             raise
+        if instance is None:
+            self._act(self._state.start_ended(revision.id, None))
+            return None
         self._instances[number] = instance
         self._act(self._state.start_ended(revision.id, number))
         return number
