@@ -17,6 +17,7 @@ MACHINE = os.uname().machine
 # From the kernel's tables; the two machines that CPython wheels are made for.
 _NUMBERS = {
     "x86_64": {
+        "rt_sigaction": 13,
         "clone": 56,
         "umount2": 166,
         "mount": 165,
@@ -28,6 +29,7 @@ _NUMBERS = {
         "seccomp": 317,
     },
     "aarch64": {
+        "rt_sigaction": 134,
         "clone": 220,
         "umount2": 39,
         "mount": 40,
@@ -89,6 +91,11 @@ CAP_SYS_ADMIN = 21
 _CAPABILITY_VERSION_3 = 0x20080522
 
 _SECCOMP_SET_MODE_FILTER = 1
+
+_LAST_SIGNAL = 64
+_KERNEL_SIGACTION = 32
+_SIGNAL_SET = 8
+"""Sizes in bytes, as the kernel has them."""
 
 _SIOCGIFFLAGS = 0x8913
 _SIOCSIFFLAGS = 0x8914
@@ -230,6 +237,17 @@ def set_death_signal(number: int) -> None:
     Forgotten at every change of ids, so this comes after the last of them.
     """
     _call("prctl", _PR_SET_PDEATHSIG, number, 0, 0, 0)
+
+
+def restore_default_signals() -> None:
+    """Undo what was ignored when we were started: that would outlive every exec.
+
+    By the bare call, because libc keeps the two signals of its own to itself.
+    """
+    default = bytes(_KERNEL_SIGACTION)
+    for number in range(1, _LAST_SIGNAL + 1):
+        if number not in (signal.SIGKILL, signal.SIGSTOP):
+            _call("rt_sigaction", number, default, None, _SIGNAL_SET)
 
 
 def set_dumpable(*, dumpable: bool) -> None:

@@ -126,13 +126,13 @@ def _start_zygote(plan: Plan) -> int:
         return pid
     try:
         os.setsid()
+        linux.restore_default_signals()
         null = os.open("/dev/null", os.O_RDONLY)
         # Above the target numbers first, so that no dup2 overwrites a source.
         channel, log = os.dup(plan.channel), os.dup(plan.log)
         for source, target in ((null, 0), (log, 1), (log, 2), (channel, 3)):
             os.dup2(source, target, inheritable=True)
         linux.close_from(4)
-        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         signal.set_wakeup_fd(-1)
         os.chdir("/var/task")
         enter.seal_zygote(plan.limits, plan.last_capability, plan.zygote_filter)
