@@ -271,25 +271,37 @@ def last_capability() -> int:
         return int(file.read())
 
 
-def drop_bounding_set(last: int, *, keep: frozenset[int] = frozenset()) -> None:
-    """Make capabilities unreachable, whatever is exec'd later."""
+def drop_bounding_set(last: int) -> None:
+    """Make all capabilities unreachable, whatever is exec'd later."""
     for capability in range(last + 1):
-        if capability not in keep:
-            _call("prctl", _PR_CAPBSET_DROP, capability, 0, 0, 0)
+        _call("prctl", _PR_CAPBSET_DROP, capability, 0, 0, 0)
+
+
+def make_inheritable(capabilities: frozenset[int], last: int) -> None:
+    """Hold all, and let these be kept by an exec."""
+    _capset((1 << (last + 1)) - 1, _mask(capabilities))
 
 
 def set_capabilities(capabilities: frozenset[int], *, through_exec: bool) -> None:
     """Hold exactly these, permitted and effective; kept by an exec if asked to be."""
-    mask = sum(1 << capability for capability in capabilities)
-    low, high = mask & 0xFFFFFFFF, mask >> 32
-    inherit_low, inherit_high = (low, high) if through_exec else (0, 0)
-    header = struct.pack("=Ii", _CAPABILITY_VERSION_3, 0)
-    sets = struct.pack("=6I", low, low, inherit_low, high, high, inherit_high)
-    _call("capset", header, sets)
+    mask = _mask(capabilities)
+    _capset(mask, mask if through_exec else 0)
     _call("prctl", _PR_CAP_AMBIENT, _PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0)
     if through_exec:
         for capability in capabilities:
             _call("prctl", _PR_CAP_AMBIENT, _PR_CAP_AMBIENT_RAISE, capability, 0, 0)
+
+
+def _mask(capabilities: frozenset[int]) -> int:
+    return sum(1 << capability for capability in capabilities)
+
+
+def _capset(held: int, inheritable: int) -> None:
+    words = (held, held, inheritable)
+    header = struct.pack("=Ii", _CAPABILITY_VERSION_3, 0)
+    low = (word & 0xFFFFFFFF for word in words)
+    high = (word >> 32 for word in words)
+    _call("capset", header, struct.pack("=6I", *low, *high))
 
 
 class _SockFprog(ctypes.Structure):

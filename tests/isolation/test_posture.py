@@ -98,7 +98,7 @@ def expected(sandbox: Sandbox, *, is_instance: bool) -> dict[str, Any]:
         "gid": {_uid(sandbox)},
         "groups": [],
         **dict.fromkeys(("CapInh", "CapPrm", "CapEff", "CapAmb"), capabilities),
-        "CapBnd": KEPT,
+        "CapBnd": NONE,
         "no_new_privileges": "1",
         "seccomp": ("2", "2" if is_instance else "1"),
         "threads": "1",

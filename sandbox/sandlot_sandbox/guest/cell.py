@@ -12,6 +12,7 @@ be killed; the instance cannot touch it, because it is pid 1 there.
 
 from __future__ import annotations
 
+import _signal  # type: ignore[import-not-found]
 import contextlib
 import os
 import signal
@@ -22,6 +23,8 @@ from sandlot_sandbox.guest import enter
 from sandlot_sandbox.limits import Limits
 
 _NAMESPACES = linux.CLONE_NEWPID | linux.CLONE_NEWNS
+_SIGCHLD = int(signal.SIGCHLD)
+_SIG_IGN = int(signal.SIG_IGN)
 _SEALED = b"s"
 _MAX_ERROR = 256
 _MAKE_S = 5.0
@@ -29,7 +32,7 @@ _MAKE_S = 5.0
 
 
 def make(
-    limits: Limits, last_capability: int, seccomp: bytes | None, *, has_network: bool
+    limits: Limits, seccomp: bytes | None, *, has_network: bool
 ) -> tuple[int, list[int]]:
     """The first process's pid, and descriptors of: it, and its pid, mount and
     network namespaces. Raises `OSError`, leaving nothing behind."""
@@ -37,7 +40,7 @@ def make(
     flags = _NAMESPACES | (linux.CLONE_NEWNET if has_network else 0)
     pid = linux.clone(flags)
     if pid == 0:
-        _hold(limits, last_capability, seccomp, has_network, theirs)
+        _hold(limits, seccomp, has_network, theirs)
     theirs.close()
     ours.settimeout(_MAKE_S)
     descriptors: list[int] = []
@@ -56,15 +59,15 @@ def make(
 
 def _hold(
     limits: Limits,
-    last_capability: int,
     seccomp: bytes | None,
     has_network: bool,
     warden: socket.socket,
 ) -> None:
     try:
-        signal.set_wakeup_fd(-1)
+        # Not by way of `signal`, whose enumerations cost a clone fifty pages.
+        _signal.set_wakeup_fd(-1)
         # Ignored, so that the kernel reaps orphans by itself.
-        signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+        _signal.signal(_SIGCHLD, _SIG_IGN)
         linux.set_death_signal(signal.SIGKILL)
         enter.mount_tmp("/tmp", limits)  # noqa: S108 - the jail's own
         enter.mount_proc("/proc")
@@ -77,9 +80,9 @@ def _hold(
         ]
         socket.send_fds(warden, [_SEALED], namespaces)
         linux.close_from(0)
-        enter.seal_reaper(last_capability, seccomp)
+        enter.seal_reaper(seccomp)
         while True:
-            signal.pause()
+            _signal.pause()
     except BaseException as error:  # noqa: BLE001 - it is reported, then we die of it
         with contextlib.suppress(OSError):
             warden.send(str(error).encode()[:_MAX_ERROR] or b"unknown")

@@ -121,19 +121,26 @@ def seal_zygote(limits: Limits, last_capability: int, seccomp: bytes | None) -> 
     Proof: `tests/isolation/test_posture.py` for each line.
     """
     limits.apply()
-    linux.drop_bounding_set(last_capability, keep=KEPT_BY_ZYGOTE)
+    # First, because what is not in the bounding set cannot be made inheritable any
+    # more; and emptying the bounding set takes a capability that goes after it.
+    linux.make_inheritable(KEPT_BY_ZYGOTE, last_capability)
+    linux.drop_bounding_set(last_capability)
     linux.set_capabilities(KEPT_BY_ZYGOTE, through_exec=True)
     linux.set_no_new_privileges()
     if seccomp is not None:
         linux.load_filter(seccomp)
 
 
-def seal_reaper(last_capability: int, seccomp: bytes | None) -> None:
-    """For processes of ours inside the jail that only wait."""
+def seal_warden(last_capability: int) -> None:
+    """For the warden and all that it makes. It keeps its capabilities over the jail,
+    but nothing that is exec'd below it could have any."""
     linux.drop_bounding_set(last_capability)
-    linux.set_capabilities(frozenset(), through_exec=False)
     linux.set_no_new_privileges()
-    linux.set_dumpable(dumpable=False)
+
+
+def seal_reaper(seccomp: bytes | None) -> None:
+    """For processes of ours inside the jail that only wait; after `seal_warden`."""
+    linux.set_capabilities(frozenset(), through_exec=False)
     if seccomp is not None:
         linux.load_filter(seccomp)
 

@@ -8,6 +8,7 @@ launcher's end of the link is closed.
 
 from __future__ import annotations
 
+import gc
 import os
 import select
 import signal
@@ -99,6 +100,10 @@ def _live(plan: Plan, link: socket.socket) -> int:
     zygote = _start_zygote(plan)
     os.close(plan.channel)
     os.close(plan.log)
+    enter.seal_warden(plan.last_capability)
+    gc.collect()
+    # Cells' processes do not look at, and so do not write to, what they inherited.
+    gc.freeze()
     link.send(_READY)
     return _Warden(plan, link, zygote).serve(wake_read)
 
@@ -183,7 +188,6 @@ class _Warden:
         try:
             pid, descriptors = cell.make(
                 self._plan.limits,
-                self._plan.last_capability,
                 self._plan.reaper_filter,
                 has_network=self._plan.has_network,
             )
