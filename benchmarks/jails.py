@@ -126,8 +126,10 @@ class Jails:
         zygote with its instances; of cells and instances, those that are dead."""
         processes = [psutil.Process(self._process.pid)]
         for _ in ("warden", "zygote"):
-            # The zygote is its warden's first child; what follows are cells.
-            processes.append(min(processes[-1].children(), key=lambda p: p.pid))
+            # The zygote is its warden's first child; what follows are cells. By time,
+            # because process ids begin again.
+            children = processes[-1].children()
+            processes.append(min(children, key=lambda p: p.create_time()))
         return [
             sum(process.cpu_times()[: 2 if process is processes[0] else 4])
             for process in processes

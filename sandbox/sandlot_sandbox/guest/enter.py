@@ -69,7 +69,7 @@ def become_inner_user() -> None:
 
 
 def assemble_root(root: Root, limits: Limits) -> None:
-    """Takes away: the host's files. Proof: `tests/guests/read_host.py`."""
+    """Takes away: the host's files. Proof: `tests/isolation/test_sight.py`."""
     linux.mount("none", "/", None, linux.MS_REC | linux.MS_PRIVATE)
     flags = linux.MS_NOSUID | linux.MS_NODEV
     linux.mount("root", _STAGE, "tmpfs", flags, "size=2m,nr_inodes=512,mode=755")
