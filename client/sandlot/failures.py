@@ -87,7 +87,7 @@ def from_reply(reply: Reply) -> errors.FunctionError:
     trace = told.get("stackTrace")
     kind = str(told.get("errorType") or "")
     return _function_error(reply.status, kind)(
-        str(told.get("errorMessage") or reply.payload.decode("utf-8", "replace")),
+        str(told.get("errorMessage", reply.payload.decode("utf-8", "replace"))),
         type=kind,
         stack_trace=tuple(map(str, trace)) if isinstance(trace, list) else (),
         request_id=reply.request_id,

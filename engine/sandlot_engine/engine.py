@@ -78,7 +78,10 @@ async def _serve(config: EngineConfig, started: float) -> int:
             _announce(config, facts, time.monotonic() - started)
             await stop.wait()
             log.info("draining")
-    except (_Refused, SandlotError) as refused:
+    except (_Refused, SandlotError, BaseExceptionGroup) as error:
+        refused = _refusal_in(error)
+        if refused is None:
+            raise
         print(f"sandlot: {refused}", file=sys.stderr)  # noqa: T201 - the operator's terminal
         return EX_CONFIG
     return 0
@@ -86,6 +89,14 @@ async def _serve(config: EngineConfig, started: float) -> int:
 
 class _Refused(Exception):
     pass
+
+
+def _refusal_in(error: BaseException) -> Exception | None:
+    """What the operator is to be told; task groups wrap what went through them."""
+    if isinstance(error, BaseExceptionGroup):
+        found = (_refusal_in(inner) for inner in error.exceptions)
+        return next((refused for refused in found if refused is not None), None)
+    return error if isinstance(error, _Refused | SandlotError) else None
 
 
 class _Facts:

@@ -40,6 +40,7 @@ not mend."""
 _LOCK_WAIT_S = 3.0
 """A previous engine that was killed needs a moment to be gone."""
 
+_LAST_PORT = 65_535
 _DRAIN_S = 60.0
 """How long the engine may take to end after SIGTERM."""
 
@@ -57,6 +58,8 @@ def up(options: UpOptions) -> int:
     data = (options.data or default_data()).absolute()
     try:
         _check_given_up(options.given_up)
+        for name, address in (("--grpc", options.grpc), ("--http", options.http)):
+            _check_address(name, address)
         uid, gid = _engine_ids(options.user)
         _make_data(data, uid, gid)
         with _locked(data) as lock:
@@ -84,6 +87,12 @@ def _check_given_up(given_up: frozenset[str]) -> None:
             f"{unknown[0]!r} cannot be given up; these can: "
             + ", ".join(sorted(CAN_BE_GIVEN_UP))
         )
+
+
+def _check_address(name: str, address: str) -> None:
+    host, _, port = address.rpartition(":")
+    if not host or not port.isdecimal() or int(port) > _LAST_PORT:
+        raise _Refused(f"{name} {address!r} is not HOST:PORT, with a port up to 65535")
 
 
 class _Supervisor:
@@ -146,8 +155,8 @@ class _Supervisor:
             len(self._restarts) == _MAX_RESTARTS
             and now - self._restarts[0] < _RESTART_WINDOW_S
         )
-        if launcher.returncode == EX_CONFIG or is_hopeless:
-            # The engine has been told why, and ends by itself.
+        if launcher.returncode in (0, EX_CONFIG) or is_hopeless:
+            # The engine hung up on it, or has been told why, and ends by itself.
             return launcher
         self._restarts.append(now)
         print(  # noqa: T201 - the operator's terminal
@@ -254,8 +263,15 @@ def _make_data(data: Path, uid: int, gid: int) -> None:
             # What lies in there is the engine's: were it a link, we would give away
             # what it points at.
             fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
-            os.fchown(fd, uid, gid)
-            os.close(fd)
+            try:
+                if os.fstat(fd).st_uid not in (0, uid):
+                    raise _Refused(
+                        f"{folder} belongs to another user; give --data a folder of"
+                        " its own, or change its owner"
+                    )
+                os.fchown(fd, uid, gid)
+            finally:
+                os.close(fd)
     # Jails look for packages and the guest's code by mounts, others not at all.
     data.chmod(0o700)
     guest_code = data / "runtimes"

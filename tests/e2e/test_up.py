@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 import sqlite3
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -12,7 +13,7 @@ import pytest
 from sandlot import Reply, errors
 from tests.e2e import processes
 from tests.e2e.conftest import deploy_guest
-from tests.e2e.engines import Engine
+from tests.e2e.engines import Engine, Mode, new_engine
 from tests.e2e.waiting import DEADLINE_S, wait_until
 
 _RUNNING = 3
@@ -35,6 +36,23 @@ def test_a_second_engine_on_the_same_directory_is_refused(fresh_engine: Engine) 
     assert status == _REFUSED
     assert f"another engine is running on {fresh_engine.data}" in said
     assert fresh_engine.client().status().mode == fresh_engine.mode
+
+
+def test_an_address_that_is_taken_or_none_is_told_in_one_line(mode: Mode) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken, new_engine(mode) as engine:
+        port = taken.getsockname()[1]
+        for option in (
+            f"--grpc=127.0.0.1:{port}",
+            f"--http=127.0.0.1:{port}",
+            "--grpc=127.0.0.1:99999",
+            "--grpc=nonsense",
+            "--grpc=0.0.0.0:0",
+        ):
+            status, said = engine.start_in_vain(option)
+
+            assert status == _REFUSED, option
+            assert "Traceback" not in said
+            assert said.splitlines()[-1].startswith("sandlot: ")
 
 
 def test_sigterm_lets_running_invocations_finish_and_loses_no_record(

@@ -10,7 +10,8 @@ from sandlot.cli.options import Flags
 from sandlot.cli.text import one_line
 
 FUNCTION_FAILED = 1
-# 2 is Click's own, for wrong usage.
+USAGE = 2
+"""Click's own, too."""
 REFUSED = 3
 BROKEN = 4
 TOO_LATE = 5
@@ -75,6 +76,14 @@ class Root(click.Group):
         except errors.SandlotError as error:
             explain(error, ctx.find_root().obj)
             ctx.exit(exit_code(error))
+        except (UnicodeError, ValueError, RecursionError, OverflowError) as error:
+            # What no option's own check refused: it cannot be sent as it is.
+            click.echo(f"{type(error).__name__}: {one_line(str(error))}", err=True)
+            click.echo("  next: mend the input; see --help", err=True)
+            ctx.exit(USAGE)
+        except OSError as error:
+            click.echo(f"{type(error).__name__}: {one_line(str(error))}", err=True)
+            ctx.exit(BROKEN)
         except (KeyboardInterrupt, click.Abort):
             click.echo("interrupted", err=True)
             ctx.exit(INTERRUPTED)

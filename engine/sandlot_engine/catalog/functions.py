@@ -17,7 +17,7 @@ import asyncio
 import logging
 import uuid
 from bisect import bisect_right
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, fields, replace
@@ -57,6 +57,9 @@ DEFAULT_PAGE, MAX_PAGE = 50, 1_000
 
 MAX_PREPARING = 8
 """Revisions that are made ready at once; the others wait."""
+
+MAX_PREPARING_OF_TENANT = 2
+"""Of those, one tenant's: an import may take as long as its tenant likes."""
 
 PREPARE_TIMEOUT_S = 120.0
 """For unpacking and starting a zygote, once it is a revision's turn."""
@@ -125,6 +128,9 @@ class Functions:
         self._turns = KeyedLocks()
         """By tenant: whose turn it is to change something."""
         self._room = asyncio.Semaphore(MAX_PREPARING)
+        self._shares: defaultdict[str, asyncio.Semaphore] = defaultdict(
+            lambda: asyncio.Semaphore(MAX_PREPARING_OF_TENANT)
+        )
         self._preparing: dict[str, asyncio.Task[None]] = {}
         """By revision id."""
         self._arriving: Counter[str] = Counter()
@@ -364,7 +370,8 @@ class Functions:
             )
 
     async def _prepared(self, function: Function, revision: Revision) -> Prepared:
-        async with self._room:
+        # The tenant's own share first: who waits for that holds nothing of others.
+        async with self._shares[function.tenant_id], self._room:
             try:
                 async with asyncio.timeout(PREPARE_TIMEOUT_S):
                     path = await self._codes.unpacked(revision.code)

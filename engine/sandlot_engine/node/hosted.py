@@ -29,6 +29,16 @@ Printed = Callable[[Function, tuple[Line, ...]], None]
 """Takes what an import printed."""
 
 
+def _known_reason(function: Function, revision: Revision) -> str:
+    """Why instances import for themselves, as far as it is known beforehand."""
+    if revision.config.init_mode is InitMode.PER_INSTANCE:
+        return _ASKED_FOR
+    if function.serving is not None and function.serving.id == revision.id:
+        # Found out when it was prepared, perhaps by an engine before this one.
+        return function.fork_safety_reason
+    return ""
+
+
 class Hosted:
     """Shared by all invocations of the revision. `retire` ends it for good."""
 
@@ -45,9 +55,7 @@ class Hosted:
         self.function = function
         self.revision = revision
         self.last_used = time.monotonic()
-        self.reason = (
-            _ASKED_FOR if revision.config.init_mode is InitMode.PER_INSTANCE else ""
-        )
+        self.reason = _known_reason(function, revision)
         """Why instances import for themselves; empty where the zygote did."""
 
         self._launchers = launchers

@@ -144,7 +144,7 @@ class _Zygote:
         return True
 
     def _say_unsafe(self, reasons: list[str]) -> None:
-        text = "\n".join(reasons)
+        text = "; ".join(reasons)
         self._channel.send(frames.encode_note(frames.ZYGOTE_UNSAFE, text=text))
 
     def serve(self) -> None:

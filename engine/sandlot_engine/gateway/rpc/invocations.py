@@ -200,9 +200,13 @@ async def _send_pages(
     async with aclosing(pages):
         async for page in pages:
             for lines in _batches(page):
-                await context.write(
-                    wire.TailLogsResponse(lines=[log_line_out(line) for line in lines])
+                response = wire.TailLogsResponse(
+                    lines=[log_line_out(line) for line in lines]
                 )
+                try:
+                    await context.write(response)
+                except grpc.aio.InternalError:
+                    return  # grpc's word for a caller that is gone
 
 
 def _batches(page: list[LogLine]) -> Iterator[list[LogLine]]:
