@@ -40,6 +40,9 @@ not mend."""
 _LOCK_WAIT_S = 3.0
 """A previous engine that was killed needs a moment to be gone."""
 
+_ENGINE_ENDS_S = 2.0
+"""An engine that still lives this long after its launcher ended wants another."""
+
 _LAST_PORT = 65_535
 _DRAIN_S = 60.0
 """How long the engine may take to end after SIGTERM."""
@@ -111,6 +114,7 @@ class _Supervisor:
         self._ids = (uid, gid)
         self._lock = lock
         self._restarts: deque[float] = deque(maxlen=_MAX_RESTARTS)
+        self._ended_at: float | None = None
         self._control, self._theirs = socket.socketpair(
             socket.AF_UNIX, socket.SOCK_SEQPACKET
         )
@@ -155,9 +159,14 @@ class _Supervisor:
             len(self._restarts) == _MAX_RESTARTS
             and now - self._restarts[0] < _RESTART_WINDOW_S
         )
-        if launcher.returncode in (0, EX_CONFIG) or is_hopeless:
-            # The engine hung up on it, or has been told why, and ends by itself.
+        if launcher.returncode == EX_CONFIG or is_hopeless:
+            # It would be of no use again, now.
             return launcher
+        self._ended_at = self._ended_at or now
+        if launcher.returncode == 0 and now - self._ended_at < _ENGINE_ENDS_S:
+            # The engine hung up on it, most likely because it is ending itself.
+            return launcher
+        self._ended_at = None
         self._restarts.append(now)
         print(  # noqa: T201 - the operator's terminal
             f"sandlot: the launcher ended with status {launcher.returncode};"

@@ -326,11 +326,14 @@ def test_a_clone_reads_a_file_at_a_position_of_its_own(guest: Guest) -> None:
         fd = os.open("data.txt", os.O_RDONLY)
         os.read(fd, 2)
         files = fork_safety.files_to_reopen(before)
-        assert files == [fd], files
+        assert files == [(fd, 2)], files
         def read():
-            fork_safety.reopen(files)
             return [os.read(fd, 3).decode(), os.get_inheritable(fd)]
-        result = [in_a_clone(read), in_a_clone(read)]
+        def clone():
+            # As the zygote does: before each fork, when the last clone may have read.
+            fork_safety.reopen(files)
+            return in_a_clone(read)
+        result = [clone(), clone()]
         """
     )
 

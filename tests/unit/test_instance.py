@@ -253,3 +253,12 @@ async def test_death_is_told_once(tenant: Tenant) -> None:
 
     assert tenant.instance.state is State.DEAD
     assert tenant.kills >= 1
+
+
+async def test_what_comes_after_a_violation_is_not_kept(tenant: Tenant) -> None:
+    running = tenant.invoke()
+    await asyncio.sleep(0)
+    tenant.channel.send(b"\xff" * 65_536)
+
+    assert (await running).ended is Ended.VIOLATION
+    assert tenant.instance._reader.is_empty  # noqa: SLF001

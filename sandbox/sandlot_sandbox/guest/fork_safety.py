@@ -92,26 +92,28 @@ def inspect_process(baseline: Snapshot) -> list[str]:
     return _bounded(list(dict.fromkeys(reasons)))
 
 
-def files_to_reopen(baseline: Snapshot) -> list[int]:
-    """The regular files that the import left open for reading, for `reopen`."""
+def files_to_reopen(baseline: Snapshot) -> list[tuple[int, int]]:
+    """The regular files that the import left open for reading, and where in them it
+    was, for `reopen`."""
     return [
-        fd
+        (fd, os.lseek(fd, 0, os.SEEK_CUR))
         for fd, identity in _new_descriptors(baseline)
         if stat.S_ISREG(identity[2]) and not _is_memfd(fd) and not _is_writable(fd)
     ]
 
 
-def reopen(descriptors: Iterable[int]) -> None:
-    """In a clone: give each file a position of its own, at the place it was.
+def reopen(files: Iterable[tuple[int, int]]) -> None:
+    """For the next clone: give each file a position of its own, where the import left
+    it. The last clone shares the descriptor's and may have moved it since.
 
     A file that cannot be opened again (by now it may be out of reach) stays shared.
     """
-    for fd in descriptors:
+    for fd, position in files:
         try:
             own = os.open(f"/proc/self/fd/{fd}", fcntl.fcntl(fd, fcntl.F_GETFL))
         except OSError:
             continue
-        os.lseek(own, os.lseek(fd, 0, os.SEEK_CUR), os.SEEK_SET)
+        os.lseek(own, position, os.SEEK_SET)
         os.dup2(own, fd, inheritable=os.get_inheritable(fd))
         os.close(own)
 

@@ -67,7 +67,7 @@ class Collected:
         "randoms",
     )
 
-    def __init__(self, files: Iterable[int]) -> None:
+    def __init__(self, files: Iterable[tuple[int, int]]) -> None:
         self.files = list(files)
         """Descriptors to reopen, from `fork_safety.files_to_reopen`."""
         self.randoms: list[Any] = []
@@ -88,7 +88,7 @@ _collected: list[Collected] = []
 """What the last `collect` found; at most one."""
 
 
-def collect(files: Iterable[int] = ()) -> Collected:
+def collect(files: Iterable[tuple[int, int]] = ()) -> Collected:
     """Find every generator on the heap. In the zygote, after the import.
 
     Before `gc.freeze`: frozen objects are no longer listed.

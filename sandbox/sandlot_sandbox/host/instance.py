@@ -67,6 +67,8 @@ class Instance:
         self._loop = asyncio.get_running_loop()
         self._log = LogPipe(log)
         self._reader = frames.AnswerReader()
+        self._is_violated = False
+        self._is_being_destroyed = False
         self._kill_cell = kill
         self._on_death = on_death
         self._born = time.monotonic()
@@ -198,7 +200,7 @@ class Instance:
     # Receiving.
 
     def _read(self) -> None:
-        if self.state is State.DEAD:
+        if self.state is State.DEAD or self._is_violated:
             return
         try:
             data = self._channel.recv(_READ)
@@ -218,6 +220,10 @@ class Instance:
                 raise frames.Violation("part of an answer that nobody asked for")
         except frames.Violation as violation:
             oversize = isinstance(violation, frames.Oversize)
+            # Until it is dead it may send as much as it likes; nobody listens.
+            self._is_violated = True
+            self._loop.remove_reader(self._channel)
+            self._reader = frames.AnswerReader()
             self._finish(Ended.TOO_LARGE if oversize else Ended.VIOLATION)
             self.stop()
 
@@ -319,7 +325,9 @@ class Instance:
         """Kill it in the background; `on_death` tells when there is nothing left."""
         if self.state is not State.DEAD:
             self.state = State.STOPPING
-            _keep(self._loop.create_task(self._destroy_quietly()))
+            if not self._is_being_destroyed:
+                self._is_being_destroyed = True
+                _keep(self._loop.create_task(self._destroy_quietly()))
 
     async def _destroy_quietly(self) -> None:
         # A launcher that does not kill is a launcher that is lost, and its loss
