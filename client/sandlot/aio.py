@@ -7,7 +7,7 @@ loop; it opens one connection, at the first call.
 import asyncio
 import os
 import time
-from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Sequence
 from datetime import UTC, datetime
 from types import TracebackType
 from typing import Any, Self, TypeVar, Unpack, cast
@@ -27,6 +27,7 @@ from sandlot.results import (
     Key,
     LogLine,
     MapResult,
+    Network,
     NewKey,
     Reply,
     Run,
@@ -221,10 +222,22 @@ class AsyncClient:
         *,
         id: str = "",  # noqa: A002  # the tenant's word for it
         concurrency: int = 0,
+        network: Network | str = Network.NONE,
+        network_allow: Sequence[str] = (),
     ) -> NewKey:
-        """Make a tenant and its first key, whose secret is shown this once."""
+        """Make a tenant and its first key, whose secret is shown this once.
+
+        `network` is the most that its functions may have, `network_allow` the CIDRs
+        that those with egress may reach although they are not public.
+        """
         return await self._ask(
-            calls.create_tenant(name, id=id, concurrency=concurrency)
+            calls.create_tenant(
+                name,
+                id=id,
+                concurrency=concurrency,
+                network=network,
+                network_allow=network_allow,
+            )
         )
 
     def list_tenants(self) -> AsyncIterator[Tenant]:
@@ -236,10 +249,21 @@ class AsyncClient:
         *,
         name: str | None = None,
         concurrency: int | None = None,
+        network: Network | str | None = None,
+        network_allow: Sequence[str] | None = None,
     ) -> Tenant:
-        """Change what is given, and only that."""
+        """Change what is given, and only that; `network_allow` is replaced whole.
+
+        Functions above a lower `network` are refused from then on.
+        """
         return await self._ask(
-            calls.update_tenant(tenant_id, name=name, concurrency=concurrency)
+            calls.update_tenant(
+                tenant_id,
+                name=name,
+                concurrency=concurrency,
+                network=network,
+                network_allow=network_allow,
+            )
         )
 
     async def delete_tenant(self, tenant_id: str) -> None:

@@ -5,15 +5,17 @@ that is in here; `steps` puts calls together into longer errands.
 """
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Generic, TypedDict, TypeVar, cast
+from enum import StrEnum
+from typing import Any, Generic, TypedDict, TypeVar
 
 from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from sandlot import parsing
+from sandlot.errors import PayloadTooLarge, UsageError
 from sandlot.parsing import Page
 from sandlot.results import (
     JSON,
@@ -23,6 +25,7 @@ from sandlot.results import (
     InitMode,
     Key,
     LogLine,
+    Network,
     NewKey,
     Reply,
     Run,
@@ -33,6 +36,13 @@ from sandlot.v1 import invocations_pb2 as inv
 from sandlot.v1 import tenants_pb2 as ten
 
 T = TypeVar("T")
+E = TypeVar("E", bound=StrEnum)
+
+MAX_EVENT = 6_291_456
+"""Bytes of an event whose caller waits (AWS: 6 MB)."""
+
+MAX_QUEUED_EVENT = 1_048_576
+"""Bytes of an event that is queued (AWS: 1 MB)."""
 
 PAGE_SIZE = 100
 """How many things one page of a list holds."""
@@ -55,6 +65,11 @@ INVOKE_MANY = "/sandlot.v1.InvocationService/InvokeMany"
 INIT_MODES = {
     InitMode.AUTO: fn.INIT_MODE_AUTO,
     InitMode.PER_INSTANCE: fn.INIT_MODE_PER_INSTANCE,
+}
+NETWORKS = {
+    Network.NONE: fn.NETWORK_NONE,
+    Network.EGRESS: fn.NETWORK_EGRESS,
+    Network.HOST: fn.NETWORK_HOST,
 }
 
 
@@ -100,6 +115,9 @@ class FunctionOptions(TypedDict, total=False):
     init_mode: InitMode | str
     """`auto` or `per-instance`."""
 
+    network: Network | str
+    """`none`, `egress` or `host`; at most what the tenant may have."""
+
 
 FIELDS = {
     "handler": "handler",
@@ -110,6 +128,7 @@ FIELDS = {
     "ephemeral_storage": "ephemeral_storage_mb",
     "description": "description",
     "init_mode": "init_mode",
+    "network": "network",
 }
 """What `FunctionOptions` are called in messages and in `Function`."""
 
@@ -186,13 +205,24 @@ def _function(message: Any) -> Function:
 
 
 def _settings(options: FunctionOptions) -> dict[str, Any]:
-    """The options by their names in messages. Raises TypeError for others."""
+    """The options by their names in messages. Raises TypeError for others, and
+    `UsageError` for a value that there is not.
+    """
     if unknown := options.keys() - FIELDS.keys():
         raise TypeError(f"no such setting of a function: {', '.join(sorted(unknown))}")
     settings = {FIELDS[option]: value for option, value in options.items()}
     if "init_mode" in settings:
-        settings["init_mode"] = INIT_MODES[InitMode(cast(str, settings["init_mode"]))]
+        settings["init_mode"] = INIT_MODES[_member(InitMode, settings["init_mode"])]
+    if "network" in settings:
+        settings["network"] = NETWORKS[_member(Network, settings["network"])]
     return settings
+
+
+def _member(kind: type[E], value: object) -> E:
+    for one in kind:
+        if one == value:
+            return one
+    raise UsageError(f"{value!r} is not one of {', '.join(kind)}")
 
 
 # --- invocations -------------------------------------------------------------
@@ -209,10 +239,12 @@ def invoke_request(
     client_context: JSON = None,
 ) -> inv.InvokeRequest:
     """`payload` goes out as it is; else `value` as JSON, and None as no event at all,
-    which the engine takes for `{}`.
+    which the engine takes for `{}`. Raises `PayloadTooLarge`.
     """
     if payload is None:
         payload = b"" if value is None else encode(value)
+    is_queued = invocation_type == inv.INVOCATION_TYPE_EVENT
+    check_event_size(payload, is_queued=is_queued)
     return inv.InvokeRequest(
         function=function,
         qualifier=qualifier,
@@ -223,8 +255,27 @@ def invoke_request(
     )
 
 
+def check_event_size(payload: bytes, *, is_queued: bool = False) -> None:
+    """Raise `PayloadTooLarge` for what the engine would refuse, before it is sent."""
+    limit = MAX_QUEUED_EVENT if is_queued else MAX_EVENT
+    if len(payload) > limit:
+        kind = "an event that is queued" if is_queued else "an event"
+        raise PayloadTooLarge(
+            f"the event has {len(payload):,} bytes of {limit:,} that {kind} may have. "
+            "Put the data where the function can read it, and send where that is.",
+            facts={"limit": str(limit)},
+        )
+
+
 def encode(value: JSON) -> bytes:
-    return json.dumps(value, separators=(",", ":"), ensure_ascii=False).encode()
+    try:
+        return json.dumps(
+            value, separators=(",", ":"), ensure_ascii=False, allow_nan=False
+        ).encode()
+    except ValueError as error:
+        # NaN and Infinity, which JSON has not though Python writes them; cycles; and
+        # what is no Unicode.
+        raise UsageError(f"the event cannot be JSON: {error}") from error
 
 
 def invoke(request: inv.InvokeRequest) -> Call[Reply]:
@@ -263,10 +314,23 @@ def list_invocations(function: str, token: str) -> Call[Page[Run]]:
 # --- tenants, bills, the engine ----------------------------------------------
 
 
-def create_tenant(name: str, *, id: str, concurrency: int) -> Call[NewKey]:  # noqa: A002  # the message's word
+def create_tenant(
+    name: str,
+    *,
+    id: str,  # noqa: A002  # the message's word
+    concurrency: int,
+    network: Network | str,
+    network_allow: Sequence[str],
+) -> Call[NewKey]:
     return Call(
         method="/sandlot.v1.TenantService/CreateTenant",
-        request=ten.CreateTenantRequest(name=name, id=id, concurrency=concurrency),
+        request=ten.CreateTenantRequest(
+            name=name,
+            id=id,
+            concurrency=concurrency,
+            network=NETWORKS[_member(Network, network)],
+            network_allow=network_allow,
+        ),
         response=ten.CreateTenantResponse,
         parse=parsing.new_tenant,
     )
@@ -277,10 +341,20 @@ def update_tenant(
     *,
     name: str | None,
     concurrency: int | None,
+    network: Network | str | None,
+    network_allow: Sequence[str] | None,
 ) -> Call[Tenant]:
     return Call(
         method="/sandlot.v1.TenantService/UpdateTenant",
-        request=ten.UpdateTenantRequest(id=id, name=name, concurrency=concurrency),
+        request=ten.UpdateTenantRequest(
+            id=id,
+            name=name,
+            concurrency=concurrency,
+            network=None if network is None else NETWORKS[_member(Network, network)],
+            network_allow=None
+            if network_allow is None
+            else ten.Cidrs(cidrs=network_allow),
+        ),
         response=ten.UpdateTenantResponse,
         parse=lambda message: parsing.tenant(message.tenant),
     )

@@ -9,7 +9,7 @@ import inspect
 import os
 import time
 import warnings
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from queue import SimpleQueue
 from types import TracebackType
@@ -30,6 +30,7 @@ from sandlot.results import (
     Key,
     LogLine,
     MapResult,
+    Network,
     NewKey,
     Reply,
     Run,
@@ -225,9 +226,23 @@ class Client:
         *,
         id: str = "",  # noqa: A002  # the tenant's word for it
         concurrency: int = 0,
+        network: Network | str = Network.NONE,
+        network_allow: Sequence[str] = (),
     ) -> NewKey:
-        """Make a tenant and its first key, whose secret is shown this once."""
-        return self._ask(calls.create_tenant(name, id=id, concurrency=concurrency))
+        """Make a tenant and its first key, whose secret is shown this once.
+
+        `network` is the most that its functions may have, `network_allow` the CIDRs
+        that those with egress may reach although they are not public.
+        """
+        return self._ask(
+            calls.create_tenant(
+                name,
+                id=id,
+                concurrency=concurrency,
+                network=network,
+                network_allow=network_allow,
+            )
+        )
 
     def list_tenants(self) -> Iterator[Tenant]:
         return self._pages(calls.list_tenants)
@@ -238,10 +253,21 @@ class Client:
         *,
         name: str | None = None,
         concurrency: int | None = None,
+        network: Network | str | None = None,
+        network_allow: Sequence[str] | None = None,
     ) -> Tenant:
-        """Change what is given, and only that."""
+        """Change what is given, and only that; `network_allow` is replaced whole.
+
+        Functions above a lower `network` are refused from then on.
+        """
         return self._ask(
-            calls.update_tenant(tenant_id, name=name, concurrency=concurrency)
+            calls.update_tenant(
+                tenant_id,
+                name=name,
+                concurrency=concurrency,
+                network=network,
+                network_allow=network_allow,
+            )
         )
 
     def delete_tenant(self, tenant_id: str) -> None:

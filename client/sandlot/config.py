@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypedDict, Unpack
 
-from sandlot.errors import ConnectionFailed, InvalidParameter
+from sandlot.errors import ConnectionFailed, UsageError
 
 DEFAULT_ENDPOINT = "127.0.0.1:9071"
 
@@ -92,7 +92,7 @@ def resolve(
     env: Mapping[str, str] = os.environ,
     **where: Unpack[Where],
 ) -> Settings:
-    """Find the settings. Raises `InvalidParameter` or `ConnectionFailed`, which say
+    """Find the settings. Raises `UsageError` or `ConnectionFailed`, which say
     where they were looked for.
     """
     profile, data = where.get("profile"), where.get("data")
@@ -166,11 +166,11 @@ def from_profile(
     except FileNotFoundError:
         tables = {}
     except (OSError, ValueError) as error:
-        raise InvalidParameter(f"{file} cannot be read: {error}") from error
+        raise UsageError(f"{file} cannot be read: {error}") from error
     table = tables.get(name)
     if not isinstance(table, dict):
         if must_exist:
-            raise InvalidParameter(
+            raise UsageError(
                 f"there is no profile {name!r} in {file}. Add a table [{name}] with "
                 "endpoint, access_key_id and secret_access_key."
             )
@@ -208,13 +208,13 @@ def address_of(
         return None
     scheme, separator, rest = endpoint.partition("://")
     if separator and scheme not in {"grpc", "grpcs"}:
-        raise InvalidParameter(
+        raise UsageError(
             f"the endpoint {endpoint!r} is not one of ours: write HOST:PORT of the "
             "engine's gRPC port, or grpcs://HOST:PORT for TLS"
         )
     target = rest.rstrip("/") if separator else endpoint
     if not target.startswith("unix:") and not target.rpartition(":")[2].isdecimal():
-        raise InvalidParameter(
+        raise UsageError(
             f"the endpoint {endpoint!r} has no port; the engine's default is 9071"
         )
     return Address(
@@ -249,7 +249,7 @@ def _checked(layers: list[Layer], where: Where) -> Settings:
     )
     address = _reached_as(found, where)
     if not (address.tls or address.insecure or is_loopback(address.endpoint)):
-        raise InvalidParameter(
+        raise UsageError(
             f"{address.endpoint} is not on this machine, and without TLS the secret "
             "key would cross the network in the clear. Use grpcs://HOST:PORT, or "
             "tls=True (in a profile: tls = true); insecure=True sends it all the same."
@@ -277,7 +277,7 @@ def _pair(key: str | None, secret: str | None, where: str) -> Credentials | None
     if not key and not secret:
         return None
     if not key or not secret:
-        raise InvalidParameter(
+        raise UsageError(
             f"half a key in {where}: access_key_id and secret_access_key go together"
         )
     return Credentials(access_key_id=key, secret_access_key=secret)
@@ -300,10 +300,10 @@ def _read_json(file: Path) -> dict[str, Any] | None:
     except FileNotFoundError:
         return None
     except PermissionError as error:
-        raise InvalidParameter(
+        raise UsageError(
             f"{file} may not be read by this user: use the account that runs the "
             "engine, or set SANDLOT_ENDPOINT and a key"
         ) from error
     except (OSError, ValueError) as error:
-        raise InvalidParameter(f"{file} cannot be read: {error}") from error
+        raise UsageError(f"{file} cannot be read: {error}") from error
     return found if isinstance(found, dict) else None

@@ -10,6 +10,7 @@
     │   └── Crashed             its process exited or was killed
     ├── Refused                 the engine will not; the message says what would help
     │   ├── InvalidParameter
+    │   │   └── UsageError      noticed here, before anything was asked of an engine
     │   ├── NotFound
     │   ├── AlreadyExists
     │   ├── Conflict            not now: something else is changing it
@@ -135,6 +136,10 @@ class Refused(SandlotError):
 
 class InvalidParameter(Refused):
     """Something in the request, or in the client's settings, is not as it must be."""
+
+
+class UsageError(InvalidParameter):
+    """Noticed on this side: an argument, a setting or a file is not as it must be."""
 
 
 class NotFound(Refused):

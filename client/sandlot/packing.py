@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from sandlot.errors import InvalidParameter, PayloadTooLarge
+from sandlot.errors import PayloadTooLarge, UsageError
 
 MAX_ZIP = 52_428_800
 """Bytes of a package (AWS: 50 MB)."""
@@ -56,7 +56,7 @@ class Package:
 def pack(source: str | os.PathLike[str] | bytes) -> Package:
     """Pack a folder, a file or `FILE.py:handler`, or take a zip (path or bytes).
 
-    Raises `InvalidParameter` for what cannot be packed, `PayloadTooLarge` over 50 MB.
+    Raises `UsageError` for what cannot be packed, `PayloadTooLarge` over 50 MB.
     """
     if isinstance(source, bytes):
         return _checked(Package(zip=source, files=_count(source)))
@@ -68,7 +68,7 @@ def pack(source: str | os.PathLike[str] | bytes) -> Package:
         content = path.read_bytes()
         return _checked(Package(zip=content, files=_count(content)))
     if not path.is_file():
-        raise InvalidParameter(f"there is no file or folder {str(path)!r} to deploy")
+        raise UsageError(f"there is no file or folder {str(path)!r} to deploy")
     return _checked(
         Package(
             zip=_zip([(path.name, path)]),
@@ -85,7 +85,7 @@ def _split(source: str) -> tuple[Path, str | None]:
     file, colon, handler = source.rpartition(":")
     if colon and file.endswith(".py") and not Path(source).exists():
         if not handler.isidentifier():
-            raise InvalidParameter(
+            raise UsageError(
                 f"{source!r}: after the colon belongs the name of a function"
             )
         return Path(file), handler
@@ -95,7 +95,7 @@ def _split(source: str) -> tuple[Path, str | None]:
 def _pack_folder(root: Path) -> Package:
     files = sorted(_files(root))
     if not files:
-        raise InvalidParameter(f"the folder {str(root)!r} has no files to deploy")
+        raise UsageError(f"the folder {str(root)!r} has no files to deploy")
     present = {name for name, _ in files}
     return Package(
         zip=_zip(files),
@@ -117,7 +117,7 @@ def _files(root: Path) -> Iterator[tuple[str, Path]]:
             one for one in folders if not _left_out(here / one, root, ignored)
         ]
         for linked in (one for one in folders if (here / one).is_symlink()):
-            raise InvalidParameter(
+            raise UsageError(
                 f"{here / linked} is a link to a folder, which a package cannot hold. "
                 "Copy the folder, or list it in .sandlotignore."
             )
@@ -157,12 +157,12 @@ def _refuse_unpackable(file: Path, real_root: Path) -> None:
     target = file.resolve()
     if file.is_symlink() and not target.is_relative_to(real_root):
         # Following it would publish a file that the folder does not contain.
-        raise InvalidParameter(
+        raise UsageError(
             f"{file} is a link out of the folder, to {target}. "
             "Copy the file, or list it in .sandlotignore."
         )
     if not target.is_file():
-        raise InvalidParameter(
+        raise UsageError(
             f"{file} is neither a file nor a folder, so it cannot be packed. "
             "Remove it, or list it in .sandlotignore."
         )
@@ -202,7 +202,7 @@ def _count(content: bytes) -> int:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
             return sum(not entry.is_dir() for entry in archive.infolist())
     except zipfile.BadZipFile as error:
-        raise InvalidParameter(f"the package is not a zip file: {error}") from error
+        raise UsageError(f"the package is not a zip file: {error}") from error
 
 
 def _checked(package: Package) -> Package:

@@ -19,6 +19,7 @@ from sandlot.results import (
     Key,
     LogLine,
     LogSource,
+    Network,
     NewKey,
     Reply,
     Report,
@@ -37,6 +38,11 @@ STATES = {
     functions_pb2.FUNCTION_STATE_ACTIVE: FunctionState.ACTIVE,
     functions_pb2.FUNCTION_STATE_FAILED: FunctionState.FAILED,
     functions_pb2.FUNCTION_STATE_INACTIVE: FunctionState.INACTIVE,
+}
+NETWORKS: dict[int, Network] = {
+    functions_pb2.NETWORK_UNSPECIFIED: Network.NONE,
+    functions_pb2.NETWORK_NONE: Network.NONE,
+    functions_pb2.NETWORK_EGRESS: Network.EGRESS,
 }
 UPDATES = {
     functions_pb2.UPDATE_STATUS_IN_PROGRESS: UpdateStatus.IN_PROGRESS,
@@ -79,6 +85,7 @@ def function(message: functions_pb2.Function) -> Function:
         ephemeral_storage_mb=config.ephemeral_storage_mb,
         description=config.description,
         init_mode=InitMode.PER_INSTANCE if per_instance else InitMode.AUTO,
+        network=_network(config.network),
         code_size=message.code_size,
         code_sha256=message.code_sha256,
         # A state that this client does not know is not a reason to invoke.
@@ -166,6 +173,8 @@ def tenant(message: tenants_pb2.Tenant) -> Tenant:
         id=message.id,
         name=message.name,
         concurrency=message.concurrency,
+        network=_network(message.network),
+        network_allow=tuple(message.network_allow),
         created=_time(message.created),
     )
 
@@ -214,7 +223,15 @@ def status(message: tenants_pb2.GetStatusResponse) -> EngineStatus:
         ),
         zygotes=message.zygotes,
         instances=message.instances,
+        on_host_network={
+            one.tenant_id: one.functions for one in message.on_host_network
+        },
     )
+
+
+def _network(number: int) -> Network:
+    # One that this client does not know is shown as the most there is.
+    return NETWORKS.get(number, Network.HOST)
 
 
 def nothing(message: object) -> None:

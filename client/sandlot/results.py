@@ -46,6 +46,19 @@ class InitMode(StrEnum):
     PER_INSTANCE = "per-instance"
 
 
+class Network(StrEnum):
+    """What a function can reach, from the least to the most."""
+
+    NONE = "none"
+    """A loopback of its own, and no way out."""
+
+    EGRESS = "egress"
+    """Out to public addresses, and to what the operator allowed its tenant besides."""
+
+    HOST = "host"
+    """The machine's own network, local services included."""
+
+
 class Status(StrEnum):
     """How an invocation ended; everything but OK is the function's own failure."""
 
@@ -78,6 +91,7 @@ class Function:
     ephemeral_storage_mb: int
     description: str
     init_mode: InitMode
+    network: Network
     code_size: int
     """Bytes of the package."""
 
@@ -97,6 +111,20 @@ class Function:
     last_modified: datetime
     revision_id: str
     """Changes with every change of the function."""
+
+    @property
+    def import_error(self) -> str:
+        """Why the handler cannot be imported, and all invocations fail; else empty."""
+        reason = self.fork_safety_reason
+        return next(
+            (reason.removeprefix(one) for one in NO_IMPORT if reason.startswith(one)),
+            "",
+        )
+
+
+NO_IMPORT = ("the import failed: ", "the import ended the process: ")
+"""How the engine's reason for not forking instances begins where there is nothing to
+fork. In the first it quotes the function's own error."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -259,6 +287,12 @@ class Tenant:
 
     name: str
     concurrency: int
+    network: Network
+    """The most that its functions may have."""
+
+    network_allow: tuple[str, ...]
+    """What its functions with `EGRESS` may reach although it is not public: CIDRs."""
+
     created: datetime
 
 
@@ -312,3 +346,5 @@ class EngineStatus:
     runtimes: tuple[Runtime, ...]
     zygotes: int
     instances: int
+    on_host_network: dict[str, int]
+    """How many functions share the machine's network, by tenant; for operators."""

@@ -23,10 +23,10 @@ from sandlot.calls import FIELDS, Call, FunctionOptions
 from sandlot.errors import (
     DeadlineExceeded,
     DeployFailed,
-    InvalidParameter,
     NotFound,
     Refused,
     Unavailable,
+    UsageError,
 )
 from sandlot.packing import Package
 from sandlot.results import Function, FunctionState, Reply, UpdateStatus
@@ -78,7 +78,7 @@ def deploy(
     """
     name = name or package.name
     if not name:
-        raise InvalidParameter("a zip has no name of its own: give the function's name")
+        raise UsageError("a zip has no name of its own: give the function's name")
     if package.handler and "handler" not in options:
         options = {**options, "handler": package.handler}
     try:
@@ -107,7 +107,7 @@ def configure(name: str, options: FunctionOptions) -> Steps[Function]:
 def _create(name: str, package: Package, options: FunctionOptions) -> Steps[Function]:
     handler = options.get("handler") or package.likely_handler
     if not handler:
-        raise InvalidParameter(
+        raise UsageError(
             f"{name!r} has no handler: deploy FILE.py:HANDLER, or give handler="
             "'module.function' (--handler)"
         )

@@ -4,7 +4,7 @@ import re
 from datetime import UTC, datetime, timedelta
 from typing import TypeAlias
 
-from sandlot.errors import InvalidParameter
+from sandlot.errors import UsageError
 
 When: TypeAlias = datetime | timedelta | str
 
@@ -15,7 +15,7 @@ _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks
 def point_in_time(when: When | None, *, now: datetime) -> datetime | None:
     """Durations count back from `now`; what has no time zone is UTC.
 
-    Raises `InvalidParameter` for text that is neither a duration nor ISO 8601.
+    Raises `UsageError` for text that is neither a duration nor ISO 8601.
     """
     match when:
         case None:
@@ -34,7 +34,7 @@ def _from_text(text: str, *, now: datetime) -> datetime:
             return now - timedelta(**{_UNITS[ago[2]]: int(ago[1])})
         point = datetime.fromisoformat(text)
     except (ValueError, OverflowError) as error:
-        raise InvalidParameter(
+        raise UsageError(
             f"{text!r} is not a time: write a duration such as 30s, 10m, 2h or 7d, or "
             "a date such as 2026-11-01 or 2026-11-01T09:30:00Z"
         ) from error

@@ -9,7 +9,7 @@ import grpc
 
 from sandlot.calls import READS
 from sandlot.config import Address, Settings
-from sandlot.errors import DeadlineExceeded, InvalidParameter
+from sandlot.errors import DeadlineExceeded, UsageError
 
 CALL_DEADLINE_S = 60.0
 """For calls that run no function."""
@@ -22,6 +22,9 @@ DEPLOY_DEADLINE_S = 120.0
 
 STREAM_DEADLINE_S = 86_400.0
 """For what may go on for long: following a log, mapping many values."""
+
+MAX_DEADLINE_S = 1e8
+"""Three years; gRPC cannot hold much more."""
 
 MAX_MESSAGE = 64 * 1024 * 1024
 """Bytes: a package of 50 MB, and slack."""
@@ -67,7 +70,7 @@ def tls_of(address: Address) -> grpc.ChannelCredentials | None:
     try:
         return grpc.ssl_channel_credentials(Path(address.ca_file).read_bytes())
     except OSError as error:
-        raise InvalidParameter(
+        raise UsageError(
             f"the CA file {address.ca_file!r} cannot be read: {error.strerror}"
         ) from error
 
@@ -89,8 +92,11 @@ class Deadline:
     def __init__(
         self, seconds: float, clock: Callable[[], float] = time.monotonic
     ) -> None:
-        if seconds <= 0:
-            raise InvalidParameter(f"a deadline of {seconds:g} s has already passed")
+        if not 0 < seconds <= MAX_DEADLINE_S:
+            raise UsageError(
+                f"a deadline of {seconds:g} s: it must be more than 0, and at most "
+                f"{MAX_DEADLINE_S:,.0f}"
+            )
         self._seconds = seconds
         self._clock = clock
         self._at = clock() + seconds

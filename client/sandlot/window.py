@@ -7,7 +7,7 @@ order is kept, answers that wait for an earlier one.
 from collections.abc import Callable
 
 from sandlot import calls, failures, parsing
-from sandlot.errors import Internal, InvalidParameter
+from sandlot.errors import Internal, UsageError
 from sandlot.results import JSON, MapResult
 from sandlot.v1 import invocations_pb2 as pb
 
@@ -28,7 +28,7 @@ class Window:
         clock: Callable[[], float],
     ) -> None:
         if not 1 <= concurrency <= MAX_CONCURRENCY:
-            raise InvalidParameter(
+            raise UsageError(
                 f"concurrency is {concurrency}, and must be 1 to {MAX_CONCURRENCY}"
             )
         self._function = function
@@ -54,8 +54,12 @@ class Window:
         """Take in the next value; the request that carries it."""
         index, self._next = self._next, self._next + 1
         self._under_way[index] = self._clock()
-        request = calls.invoke_request(
-            self._function, payload=calls.encode(value), qualifier=self._qualifier
+        # Not checked here: one that is too large is refused by the engine, for itself,
+        # and the others go on.
+        request = pb.InvokeRequest(
+            function=self._function,
+            payload=calls.encode(value),
+            qualifier=self._qualifier,
         )
         return pb.InvokeManyRequest(id=index, request=request)
 

@@ -18,17 +18,33 @@ import sys
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import uvloop
 
-from sandlot_engine.errors import SandlotError
+from sandlot_engine.errors import SandlotError, Unavailable
 from sandlot_engine.options import EngineConfig
 from sandlot_engine.reach import make_reachable
 from sandlot_sandbox import linux
 from sandlot_sandbox.launcher import runtimes
-from sandlot_sandbox.probe import EX_CONFIG, missing
+from sandlot_sandbox.probe import CAN_BE_GIVEN_UP, EX_CONFIG, missing
+from sandlot_sandbox.spec import Hello, Layer
+
+# The parts themselves are imported by the functions that make them, so that a
+# supervisor that is gone is noticed first, and cheaply.
+if TYPE_CHECKING:
+    from sandlot_engine.catalog.code import CodeStore
+    from sandlot_engine.catalog.functions import Prepared
+    from sandlot_engine.catalog.tenants import Tenants
+    from sandlot_engine.gateway.ports import Backend, EngineStatus
+    from sandlot_engine.model.function import Function, Revision
+    from sandlot_engine.node.launchers import Launchers
+    from sandlot_engine.node.node import Node
+    from sandlot_engine.scheduler.scheduler import Scheduler
+    from sandlot_engine.store.sqlite import SqliteStore
 
 _FIRST_LAUNCHER_S = 30.0
 log = logging.getLogger("sandlot")
@@ -53,6 +69,8 @@ def _give_up_root(config: EngineConfig) -> None:
         needed = [Path(config.data), Path(sys.prefix), Path(sys.base_prefix)]
         needed += [Path(path) for path in sys.path if Path(path).is_dir()]
         needed += [Path(path) for path in (config.tls_cert, config.tls_key) if path]
+        # What is made now, others have to walk through.
+        os.umask(0o022)
         make_reachable(needed, uid=config.uid)
         os.setgroups([])
         os.setresgid(config.gid, config.gid, config.gid)
@@ -69,15 +87,19 @@ def _give_up_root(config: EngineConfig) -> None:
 
 
 async def _serve(config: EngineConfig, started: float) -> int:
-    stop = asyncio.Event()
+    stop = _Stop()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
+        loop.add_signal_handler(number, stop.ask)
     try:
         async with _running(config) as facts:
             _announce(config, facts, time.monotonic() - started)
             await stop.wait()
             log.info("draining")
+    except asyncio.CancelledError:
+        if not stop.was_asked:
+            raise
+        log.info("stopped before it was ready")
     except (_Refused, SandlotError, BaseExceptionGroup) as error:
         refused = _refusal_in(error)
         if refused is None:
@@ -85,6 +107,25 @@ async def _serve(config: EngineConfig, started: float) -> int:
         print(f"sandlot: {refused}", file=sys.stderr)  # noqa: T201 - the operator's terminal
         return EX_CONFIG
     return 0
+
+
+class _Stop:
+    """SIGTERM: ends the start, if there is one under way, or else the serving."""
+
+    def __init__(self) -> None:
+        self.was_asked = False
+        self._starting = asyncio.current_task()
+        self._asked = asyncio.Event()
+
+    def ask(self) -> None:
+        if self._starting is not None and not self.was_asked:
+            self._starting.cancel()
+        self.was_asked = True
+        self._asked.set()
+
+    async def wait(self) -> None:
+        self._starting = None
+        await self._asked.wait()
 
 
 class _Refused(Exception):
@@ -99,84 +140,54 @@ def _refusal_in(error: BaseException) -> Exception | None:
     return error if isinstance(error, _Refused | SandlotError) else None
 
 
+@dataclass(frozen=True, slots=True)
 class _Facts:
     """What the Ready line says."""
 
-    def __init__(self, grpc: str, http: str, mode: str, given_up: list[str]) -> None:
-        self.grpc = grpc
-        self.http = http
-        self.mode = mode
-        self.given_up = given_up
+    grpc: str
+    http: str
+    mode: str
+    given_up: list[str]
 
 
 @asynccontextmanager
 async def _running(config: EngineConfig) -> AsyncIterator[_Facts]:
-    """Everything, from the bottom up; undone from the top down."""
-    # Imported late, so that a supervisor that is gone is noticed first, and cheaply.
+    """All the parts, from the bottom up; undone from the top down."""
     from sandlot_engine.catalog.code import CodeStore
-    from sandlot_engine.catalog.functions import Functions, Prepared
-    from sandlot_engine.catalog.seal import Sealer
-    from sandlot_engine.catalog.tenants import Tenants
+    from sandlot_engine.catalog.functions import Functions
     from sandlot_engine.clock import SystemClock
-    from sandlot_engine.gateway.http import serve as serve_http
     from sandlot_engine.gateway.ports import Backend
-    from sandlot_engine.gateway.rpc.server import Tls, serve
     from sandlot_engine.invocation.invoker import Invoker
-    from sandlot_engine.model.function import Function, Revision
-    from sandlot_engine.node.instances import NodeMachine, log_lines
-    from sandlot_engine.node.node import Node
+    from sandlot_engine.node.builder import build_package
+    from sandlot_engine.node.instances import NodeMachine
+    from sandlot_engine.node.launchers import Launchers
     from sandlot_engine.scheduler.scheduler import Scheduler
     from sandlot_engine.store.sqlite import SqliteStore
 
-    data = Path(config.data)
-    clock = SystemClock()
+    data, clock = Path(config.data), SystemClock()
     known = runtimes.from_json(config.runtimes)
     async with contextlib.AsyncExitStack() as stack:
         enter = stack.enter_async_context
         store = await enter(SqliteStore.open(data / "sandlot.db"))
-        codes = await enter(CodeStore(data / "code"))
-        tenants = Tenants(store, Sealer.open(data / "master.key"), clock=clock)
-        first_key = await tenants.ensure_operator()
-        if first_key is not None:
-            key, secret = first_key
-            _write_private(
-                data / "operator.json",
-                {
-                    "tenant_id": key.tenant_id,
-                    "access_key_id": key.id,
-                    "secret_access_key": secret,
-                },
-            )
-        node = await enter(
-            Node.running(
-                unpack=lambda revision: codes.unpacked(revision.code),
-                printed=lambda function, lines: store.append_log(
-                    function.tenant_id, function.name, log_lines("", lines)
-                ),
-                region=config.region,
-            )
-        )
-        await _first_launcher(config, node, stack)
+        tenants = await _tenants(data, store)
+        launchers = Launchers()
+        await enter(launchers.listening(socket.socket(fileno=config.control)))
+        build = partial(build_package, launchers)
+        codes = await enter(CodeStore(data / "code", build=build))
+        node = _node(config, launchers, store, codes, tenants)
+        hello = await _first_hello(launchers)
         scheduler = await enter(
             Scheduler.running(NodeMachine(node), clock=clock, idle_s=config.idle_s)
         )
-
-        async def prepare(function: Function, revision: Revision, _: Path) -> Prepared:
-            reason = await node.host(function, revision).prepare()
-            return Prepared(fork_safe=not reason, reason=reason)
-
-        async def retire(_tenant: str, _name: str, revision_id: str) -> None:
-            await scheduler.drain(revision_id)
-            node.retire(revision_id)
-
         functions = await enter(
             Functions(
                 store,
                 codes,
                 clock=clock,
                 runtimes=lambda: [runtime.name for runtime in known],
-                prepare=prepare,
-                retire=retire,
+                prepare=partial(_prepare, node),
+                retire=partial(_retire, node, scheduler),
+                grant_network=tenants.grant_network,
                 region=config.region,
             )
         )
@@ -194,96 +205,144 @@ async def _running(config: EngineConfig) -> AsyncIterator[_Facts]:
             tenants=tenants,
             invoker=invoker,
             records=store,
-            status=lambda: _status(node, known),
+            status=partial(_status, launchers, node, known),
             clock=clock,
             region=config.region,
         )
-        tls = None
-        if config.tls_cert:
-            tls = Tls(
-                certificate=await asyncio.to_thread(Path(config.tls_cert).read_bytes),
-                key=await asyncio.to_thread(Path(config.tls_key).read_bytes),
-            )
-        port = await enter(
-            serve(
-                backend,
-                address=config.grpc,
-                tls=tls,
-                allow_plaintext=config.allow_plaintext,
-            )
+        grpc, http = await enter(_gateways(config, backend, launchers))
+        given_up = [layer.name for layer in hello.layers if layer.given_up]
+        yield _Facts(grpc=grpc, http=http, mode=hello.mode, given_up=given_up)
+
+
+async def _tenants(data: Path, store: "SqliteStore") -> "Tenants":
+    """With an operator among them, whose key is in the folder from the first start."""
+    from sandlot_engine.catalog.seal import Sealer
+    from sandlot_engine.catalog.tenants import Tenants
+    from sandlot_engine.clock import SystemClock
+
+    tenants = Tenants(store, Sealer.open(data / "master.key"), clock=SystemClock())
+    first_key = await tenants.ensure_operator()
+    if first_key is not None:
+        key, secret = first_key
+        _write_private(
+            data / "operator.json",
+            {
+                "tenant_id": key.tenant_id,
+                "access_key_id": key.id,
+                "secret_access_key": secret,
+            },
         )
-        http_port = await enter(serve_http(backend, address=config.http))
+    return tenants
+
+
+def _node(
+    config: EngineConfig,
+    launchers: "Launchers",
+    store: "SqliteStore",
+    codes: "CodeStore",
+    tenants: "Tenants",
+) -> "Node":
+    from sandlot_engine.node.instances import log_lines
+    from sandlot_engine.node.node import Node
+
+    return Node(
+        launchers,
+        unpack=lambda revision: codes.unpacked(revision.code, revision.config.runtime),
+        grant_network=tenants.grant_network,
+        printed=lambda function, lines: store.append_log(
+            function.tenant_id, function.name, log_lines("", lines)
+        ),
+        region=config.region,
+    )
+
+
+async def _first_hello(launchers: "Launchers") -> Hello:
+    """What the first launcher finds. Raises `_Refused` where this machine cannot hold
+    tenants' code, or no launcher comes to find that out."""
+    try:
+        await launchers.current(wait_s=_FIRST_LAUNCHER_S)
+    except Unavailable as error:
+        if launchers.hello is not None and (lacks := missing(launchers.hello.layers)):
+            raise _Refused(_told(lacks)) from error
+        raise _Refused(f"{launchers.trouble}; its messages are above") from error
+    hello = launchers.hello
+    assert hello is not None  # noqa: S101
+    for layer in hello.layers:
+        if layer.given_up:
+            log.warning(
+                "running WITHOUT %s, as asked: stops %s", layer.name, layer.stops
+            )
+        elif not layer.holds:
+            log.warning("running without %s", _row(layer))
+    return hello
+
+
+def _told(lacking: list[Layer]) -> str:
+    rows = "\n".join(f"  {_row(layer)}" for layer in lacking)
+    return (
+        "this machine cannot enforce what tenants must be held to:\n"
+        f"{rows}\nSee `sandlot doctor`. What can be done without, by"
+        f" --insecure=LAYER,…: {', '.join(sorted(CAN_BE_GIVEN_UP))}."
+    )
+
+
+def _row(layer: Layer) -> str:
+    return f"{layer.name}: stops {layer.stops}. {layer.detail}".rstrip()
+
+
+async def _prepare(
+    node: "Node", function: "Function", revision: "Revision", _: Path
+) -> "Prepared":
+    from sandlot_engine.catalog.functions import Prepared
+
+    reason = await node.host(function, revision).prepare()
+    return Prepared(fork_safe=not reason, reason=reason)
+
+
+async def _retire(
+    node: "Node", scheduler: "Scheduler", _tenant: str, _name: str, revision: str
+) -> None:
+    await scheduler.drain(revision)
+    node.retire(revision)
+
+
+@asynccontextmanager
+async def _gateways(
+    config: EngineConfig, backend: "Backend", launchers: "Launchers"
+) -> AsyncIterator[tuple[str, str]]:
+    """Where gRPC and HTTP are served."""
+    from sandlot_engine.gateway.http import serve as serve_http
+    from sandlot_engine.gateway.rpc.server import Tls, serve
+
+    tls = None
+    if config.tls_cert:
+        tls = Tls(
+            certificate=await asyncio.to_thread(Path(config.tls_cert).read_bytes),
+            key=await asyncio.to_thread(Path(config.tls_key).read_bytes),
+        )
+    async with (
+        serve(
+            backend,
+            address=config.grpc,
+            tls=tls,
+            allow_plaintext=config.allow_plaintext,
+        ) as port,
+        serve_http(
+            backend, address=config.http, trouble=lambda: launchers.trouble
+        ) as http_port,
+    ):
         host = config.grpc.rpartition(":")[0]
         http_host = config.http.rpartition(":")[0]
-        hello = node.hello
-        assert hello is not None  # noqa: S101
-        yield _Facts(
-            grpc=f"{host}:{port}",
-            http=f"http://{http_host}:{http_port}",
-            mode=hello.mode,
-            given_up=[layer.name for layer in hello.layers if layer.given_up],
-        )
+        yield f"{host}:{port}", f"http://{http_host}:{http_port}"
 
 
-async def _first_launcher(
-    config: EngineConfig, node: Any, stack: contextlib.AsyncExitStack
-) -> None:
-    """Wait for the launcher and its findings; then take replacements as they come."""
-    from sandlot_sandbox.errors import LauncherLost
-    from sandlot_sandbox.host.mail import Mail
-
-    first: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-    adopting: set[asyncio.Task[None]] = set()
-
-    async def adopt(channel: socket.socket) -> None:
-        try:
-            hello = await node.adopt_launcher(channel)
-        except LauncherLost as error:
-            # The supervisor sees it, too, and sends another or gives up.
-            log.warning("%s", error)
-            return
-        if lacking := missing(hello.layers):
-            rows = "\n".join(
-                f"  {x.name}: stops {x.stops}. {x.detail}" for x in lacking
-            )
-            refused = _Refused(
-                "this machine cannot enforce what tenants must be held to:\n"
-                f"{rows}\nSee `sandlot doctor`. To do without seccomp or network:"
-                " --insecure-NAME."
-            )
-            if not first.done():
-                first.set_exception(refused)
-        elif not first.done():
-            first.set_result(None)
-
-    def hear(_: bytes, descriptors: list[int]) -> None:
-        for fd in descriptors:
-            task = asyncio.get_running_loop().create_task(
-                adopt(socket.socket(fileno=fd))
-            )
-            adopting.add(task)
-            task.add_done_callback(adopting.discard)
-
-    control = Mail(
-        socket.socket(fileno=config.control),
-        max_size=64,
-        max_descriptors=1,
-        on_message=hear,
-        # The kernel ends us with the supervisor; there is nothing left to do.
-        on_close=lambda: None,
-    )
-    stack.callback(control.close)
-    try:
-        async with asyncio.timeout(_FIRST_LAUNCHER_S):
-            await first
-    except TimeoutError:
-        raise _Refused("the launcher did not start; its messages are above") from None
-
-
-async def _status(node: Any, known: list[runtimes.Runtime]) -> Any:
+async def _status(
+    launchers: "Launchers", node: "Node", known: list[runtimes.Runtime]
+) -> "EngineStatus":
     from sandlot_engine.gateway.ports import EngineStatus, IsolationLayer, Runtime
 
-    hello = node.hello
+    hello = launchers.hello
+    assert hello is not None, "nothing is served before the first launcher"  # noqa: S101
     return EngineStatus(
         version=_version(),
         mode=hello.mode,
@@ -325,6 +384,7 @@ def _announce(config: EngineConfig, facts: _Facts, took_s: float) -> None:
                 "pid": pid,
                 "credentials_file": str(credentials),
             }
+            | ({"isolation_given_up": facts.given_up} if facts.given_up else {})
         )
     else:
         without = f" WITHOUT {', '.join(facts.given_up)}" if facts.given_up else ""

@@ -37,12 +37,15 @@ _RESTART_WINDOW_S = 30.0
 """More launchers than that in this time, and something is wrong that a new one will
 not mend."""
 
+_PAUSES_S = {0: 2.0, EX_CONFIG: 30.0}
+"""How long the next launcher waits after one that ended so. With 0, the engine hung up
+on it, most likely because it is ending itself; one that still lives then wants
+another. With `EX_CONFIG`, the machine lacks something: somebody may have mended it."""
+
 _LOCK_WAIT_S = 3.0
 """A previous engine that was killed needs a moment to be gone."""
 
-_ENGINE_ENDS_S = 2.0
-"""An engine that still lives this long after its launcher ended wants another."""
-
+_STOPPING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 _LAST_PORT = 65_535
 _DRAIN_S = 60.0
 """How long the engine may take to end after SIGTERM."""
@@ -59,6 +62,9 @@ def default_data() -> Path:
 def up(options: UpOptions) -> int:
     """Run until SIGTERM, SIGINT, or the engine's end; the exit status."""
     data = (options.data or default_data()).absolute()
+    for number in _STOPPING:
+        # Until there is an engine to drain. What was begun is undone on the way out.
+        signal.signal(number, lambda *_: sys.exit(0))
     try:
         _check_given_up(options.given_up)
         for name, address in (("--grpc", options.grpc), ("--http", options.http)):
@@ -98,6 +104,27 @@ def _check_address(name: str, address: str) -> None:
         raise _Refused(f"{name} {address!r} is not HOST:PORT, with a port up to 65535")
 
 
+class _Restarts:
+    """When the launcher that ended is to be replaced."""
+
+    def __init__(self) -> None:
+        self._times: deque[float] = deque(maxlen=_MAX_RESTARTS)
+        self._ended_at: float | None = None
+
+    def is_due(self, status: int, *, now: float) -> bool:
+        """Asked from a launcher's end on until it is; then it has been replaced."""
+        if self._ended_at is None:
+            self._ended_at = now
+        if now - self._ended_at < _PAUSES_S.get(status, 0.0):
+            return False
+        is_full = len(self._times) == _MAX_RESTARTS
+        if is_full and now - self._times[0] < _RESTART_WINDOW_S:
+            return False
+        self._ended_at = None
+        self._times.append(now)
+        return True
+
+
 class _Supervisor:
     def __init__(
         self,
@@ -113,8 +140,7 @@ class _Supervisor:
         self._runtimes = runtimes.to_json(found)
         self._ids = (uid, gid)
         self._lock = lock
-        self._restarts: deque[float] = deque(maxlen=_MAX_RESTARTS)
-        self._ended_at: float | None = None
+        self._restarts = _Restarts()
         self._control, self._theirs = socket.socketpair(
             socket.AF_UNIX, socket.SOCK_SEQPACKET
         )
@@ -122,7 +148,7 @@ class _Supervisor:
     def run(self) -> int:
         wake_read, wake_write = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         signal.set_wakeup_fd(wake_write, warn_on_full_buffer=False)
-        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD):
+        for number in (*_STOPPING, signal.SIGCHLD):
             signal.signal(number, lambda *_: None)
         engine = self._start_engine()
         launcher = self._start_launcher()
@@ -132,47 +158,30 @@ class _Supervisor:
                 selector.register(wake_read, selectors.EVENT_READ)
                 while engine.poll() is None:
                     selector.select(timeout=1.0)
-                    if _signals(wake_read) & {
-                        signal.SIGTERM,
-                        signal.SIGINT,
-                        signal.SIGHUP,
-                    }:
+                    if _signals(wake_read).intersection(_STOPPING):
                         asked_to_stop_at = asked_to_stop_at or time.monotonic()
                         engine.terminate()
                     if asked_to_stop_at is not None:
                         if time.monotonic() - asked_to_stop_at > _DRAIN_S:
                             engine.kill()
-                    elif launcher.poll() is not None and engine.poll() is None:
-                        launcher = self._replace(launcher)
+                    elif launcher.poll() is not None:
+                        launcher = self._replaced(launcher)
         finally:
             for process in (engine, launcher):
                 process.kill()
             for process in (engine, launcher):
                 process.wait()
+        if asked_to_stop_at is not None and engine.returncode == -signal.SIGTERM:
+            return 0  # it had not come so far as to listen, nor to serve
         return engine.returncode if engine.returncode >= 0 else 1
 
-    def _replace(
+    def _replaced(
         self, launcher: "subprocess.Popen[bytes]"
     ) -> "subprocess.Popen[bytes]":
-        now = time.monotonic()
-        is_hopeless = (
-            len(self._restarts) == _MAX_RESTARTS
-            and now - self._restarts[0] < _RESTART_WINDOW_S
-        )
-        if launcher.returncode == EX_CONFIG or is_hopeless:
-            # It would be of no use again, now.
+        status = launcher.returncode
+        if not self._restarts.is_due(status, now=time.monotonic()):
             return launcher
-        self._ended_at = self._ended_at or now
-        if launcher.returncode == 0 and now - self._ended_at < _ENGINE_ENDS_S:
-            # The engine hung up on it, most likely because it is ending itself.
-            return launcher
-        self._ended_at = None
-        self._restarts.append(now)
-        print(  # noqa: T201 - the operator's terminal
-            f"sandlot: the launcher ended with status {launcher.returncode};"
-            " starting another",
-            file=sys.stderr,
-        )
+        _say(f"the launcher ended with status {status}; starting another")
         return self._start_launcher()
 
     def _start_engine(self) -> "subprocess.Popen[bytes]":
@@ -313,5 +322,9 @@ def _locked(data: Path) -> Iterator[int]:
 
 
 def _refuse(message: str) -> int:
-    print(f"sandlot: {message}", file=sys.stderr)  # noqa: T201 - the operator's terminal
+    _say(message)
     return EX_CONFIG
+
+
+def _say(message: str) -> None:
+    print(f"sandlot: {message}", file=sys.stderr)  # noqa: T201 - the operator's terminal

@@ -12,6 +12,11 @@ class LauncherLost(SandboxError):
 class ZygoteLost(SandboxError):
     """A zygote died or could not be started; the message says how."""
 
+    def __init__(self, message: str, *, started: bool = True) -> None:
+        super().__init__(message)
+        self.started = started
+        """False where its jail was never complete: our failure, not the tenant's."""
+
 
 class StartFailed(SandboxError):
     """No instance came of a fork; the message says why."""

@@ -1,10 +1,11 @@
 """What travels between the engine and the jail, and the one parser of what comes up.
 
-Three small languages, each with its own cap on every length:
+Small languages, each with its own cap on every length:
 
     engine → instance   event: a fixed header, texts (ours), payload (the caller's)
     instance → engine   answer: a fixed header, an error type, a payload
     zygote ↔ engine     notes: one datagram each, a fixed header and a text
+    builder → engine    one note, of two other kinds
 
 What comes up is written by an attacker. So it has no JSON, no nesting and no
 optional parts: a kind out of a closed set, lengths that are checked before
@@ -57,7 +58,16 @@ INSTANCE_EXITED = 3
 """`status` is a wait status. The zygote's word: good for an error message only."""
 FORK_FAILED = 4
 """No instance came of a fork; the text says why."""
-_NOTE_KINDS = frozenset((ZYGOTE_READY, ZYGOTE_UNSAFE, INSTANCE_EXITED, FORK_FAILED))
+ZYGOTE_STARTED = 7
+"""Its interpreter runs, and has read its settings. Comes once, first."""
+ZYGOTE_NOTES = frozenset(
+    (ZYGOTE_STARTED, ZYGOTE_READY, ZYGOTE_UNSAFE, INSTANCE_EXITED, FORK_FAILED)
+)
+BUILT = 5
+"""A package was unpacked: `status` bytes in `instance` files and folders."""
+REFUSED = 6
+"""A package was refused; the text says why. `status` is 1 where it is too large."""
+BUILDER_NOTES = frozenset((BUILT, REFUSED))
 
 # Notes that go down.
 CONFIGURE = b"C"
@@ -221,7 +231,7 @@ def _complete(channel: socket.socket, data: bytes, size: int) -> bytes:
 
 
 class Note:
-    """One note of a zygote; all of it is the tenant's word."""
+    """One note of a zygote or a builder; all of it is the tenant's word."""
 
     __slots__ = ("instance", "kind", "status", "text")
 
@@ -232,12 +242,12 @@ class Note:
         self.text = text
 
 
-def decode_note(datagram: bytes) -> Note:
-    """Raises `Violation`."""
+def decode_note(datagram: bytes, kinds: frozenset[int] = ZYGOTE_NOTES) -> Note:
+    """A note of one of these kinds. Raises `Violation`."""
     if not _NOTE.size <= len(datagram) <= _NOTE.size + MAX_NOTE_TEXT:
         raise Violation(f"a note of {len(datagram)} bytes")
     kind, instance, status = _NOTE.unpack_from(datagram)
-    if kind not in _NOTE_KINDS:
+    if kind not in kinds:
         raise Violation(f"a note of unknown kind {kind}")
     return Note(
         kind, instance, status, datagram[_NOTE.size :].decode("utf-8", "replace")
@@ -247,7 +257,7 @@ def decode_note(datagram: bytes) -> Note:
 def encode_note(
     kind: int, *, instance: int = 0, status: int = 0, text: str = ""
 ) -> bytes:
-    """A note as the zygote sends it."""
+    """A note as a zygote or a builder sends it."""
     body = text.encode("utf-8", "replace")[:MAX_NOTE_TEXT]
     return _NOTE.pack(kind, instance, status) + body
 
@@ -285,4 +295,7 @@ def decode_fork(note: bytes) -> int:
 
 FORK_DESCRIPTORS = 5
 """What goes with a fork: the cell's pid, mount and network namespaces, the
-instance's channel, its log pipe."""
+instance's channel, its log pipe. Then, where there is Landlock, the cell's ruleset; and
+the files by which its control groups are joined, if there are any."""
+
+MAX_FORK_DESCRIPTORS = 12

@@ -11,6 +11,16 @@ MEMORY_ALLOWANCE_MB = 256
 """On top of a function's memory, for the interpreter and for the stacks of some
 thirty threads, which count from the moment they are reserved."""
 
+PROCESSES = 1024
+"""Processes and threads of one instance, as AWS Lambda has it; where the `pids`
+controller holds it."""
+
+ZYGOTE_EXTRA_MB = 64
+"""What a zygote's group has on top: the interpreter, the warden, the kernel's own."""
+
+MB_PER_CPU = 1769
+"""A function of this much memory has one processor, as on AWS Lambda."""
+
 OPEN_FILES = 1024
 """As AWS Lambda has it."""
 
@@ -19,6 +29,22 @@ ZYGOTE_PROCESSES = 4096
 
 INODES_PER_MB = 64
 """Files in a /tmp, by its size: 32,768 in one of 512 MB."""
+
+
+@dataclass(frozen=True)
+class Share:
+    """What one control group may use."""
+
+    memory_bytes: int
+    """Of everything: private and shared memory, files in memory, the kernel's."""
+
+    cpus: float
+    """Processors that it is owed when others want them, too."""
+
+    max_cpus: float
+    """Processors that it may use when nobody else does."""
+
+    processes: int
 
 
 @dataclass(frozen=True)
@@ -36,6 +62,31 @@ class Limits:
         """For mount(2) of a tmpfs."""
         inodes = self.tmp_mb * INODES_PER_MB
         return f"size={self.tmp_mb}m,nr_inodes={inodes},mode=1777"
+
+    @property
+    def cpus(self) -> float:
+        return self.memory_mb / MB_PER_CPU
+
+    @property
+    def instance_share(self) -> Share:
+        """The hard end. That memory without /tmp is within the function's size is seen
+        to by whoever reads the group's usage."""
+        return Share(
+            memory_bytes=(self.memory_mb + self.tmp_mb) * _MIB,
+            cpus=self.cpus,
+            max_cpus=max(1.0, self.cpus),
+            processes=PROCESSES,
+        )
+
+    @property
+    def zygote_share(self) -> Share:
+        """An import is not held to a fraction of a processor, as on AWS Lambda."""
+        return Share(
+            memory_bytes=(self.memory_mb + self.tmp_mb + ZYGOTE_EXTRA_MB) * _MIB,
+            cpus=1.0,
+            max_cpus=max(1.0, self.cpus),
+            processes=PROCESSES,
+        )
 
     def apply(self) -> None:
         """Bind this process and its children. Only ever lowers a limit."""

@@ -45,6 +45,9 @@ _NUMBERS = {
 _COMMON = {
     "open_tree": 428,
     "move_mount": 429,
+    "landlock_create_ruleset": 444,
+    "landlock_add_rule": 445,
+    "landlock_restrict_self": 446,
     "close_range": 436,
     "mount_setattr": 442,
 }
@@ -304,6 +307,93 @@ def _capset(held: int, inheritable: int) -> None:
     _call("capset", header, struct.pack("=6I", *low, *high))
 
 
+_LANDLOCK_CREATE_RULESET_VERSION = 1
+_LANDLOCK_RULE_PATH_BENEATH = 1
+
+LANDLOCK_EXECUTE = 1 << 0
+LANDLOCK_WRITE_FILE = 1 << 1
+LANDLOCK_READ_FILE = 1 << 2
+LANDLOCK_READ_DIR = 1 << 3
+LANDLOCK_TRUNCATE = 1 << 14
+LANDLOCK_IOCTL_DEV = 1 << 15
+LANDLOCK_SCOPE_ABSTRACT_UNIX_SOCKET = 1 << 0
+LANDLOCK_SCOPE_SIGNAL = 1 << 1
+
+_LANDLOCK_FIRST_WITH = ((1, 13), (2, 14), (3, 15), (5, 16))
+"""From which version on how many of the rights to files are known."""
+
+_LANDLOCK_FIRST_WITH_SCOPES = 6
+
+
+class _RulesetAttr(ctypes.Structure):
+    _fields_ = (
+        ("handled_access_fs", ctypes.c_uint64),
+        ("handled_access_net", ctypes.c_uint64),
+        ("scoped", ctypes.c_uint64),
+    )
+
+
+class _PathBeneathAttr(ctypes.Structure):
+    _pack_ = 1
+    _fields_ = (("allowed_access", ctypes.c_uint64), ("parent_fd", ctypes.c_int32))
+
+
+def landlock_version() -> int:
+    """The version of Landlock's interface; 0 where the kernel has none of it."""
+    try:
+        return _call(
+            "landlock_create_ruleset", None, 0, _LANDLOCK_CREATE_RULESET_VERSION
+        )
+    except OSError:
+        return 0
+
+
+def landlock_file_rights(version: int) -> int:
+    """All rights to files that this version can take away."""
+    known = [count for first, count in _LANDLOCK_FIRST_WITH if version >= first]
+    return (1 << known[-1]) - 1 if known else 0
+
+
+def landlock_scopes(version: int) -> int:
+    """Signals and abstract sockets, where this version can confine them."""
+    if version < _LANDLOCK_FIRST_WITH_SCOPES:
+        return 0
+    return LANDLOCK_SCOPE_ABSTRACT_UNIX_SOCKET | LANDLOCK_SCOPE_SIGNAL
+
+
+def make_ruleset(files: int, scopes: int) -> int:
+    """A Landlock ruleset that takes away these rights; a descriptor."""
+    attributes = _RulesetAttr(handled_access_fs=files, scoped=scopes)
+    # An older kernel takes the longer structure as long as what it does not know is 0.
+    return _call(
+        "landlock_create_ruleset",
+        ctypes.byref(attributes),
+        ctypes.sizeof(attributes),
+        0,
+    )
+
+
+def allow_beneath(ruleset: int, path: str, rights: int) -> None:
+    """Give back some rights below `path`, which may be a file."""
+    parent = os.open(path, os.O_PATH | os.O_CLOEXEC)
+    try:
+        rule = _PathBeneathAttr(allowed_access=rights, parent_fd=parent)
+        _call(
+            "landlock_add_rule",
+            ruleset,
+            _LANDLOCK_RULE_PATH_BENEATH,
+            ctypes.byref(rule),
+            0,
+        )
+    finally:
+        os.close(parent)
+
+
+def restrict_self(ruleset: int) -> None:
+    """Bind this process, and all that it will start, to a ruleset."""
+    _call("landlock_restrict_self", ruleset, 0)
+
+
 class _SockFprog(ctypes.Structure):
     _fields_ = (("len", ctypes.c_ushort), ("filter", ctypes.c_char_p))
 
@@ -363,13 +453,14 @@ class Entry:
     """
 
     def __init__(self, program: bytes | None, *, has_network: bool) -> None:
-        """`program` is the filter that instances load; None where that was given up,
-        as `has_network` tells of a cell's own network."""
+        """`program` is the filter that instances load; None where that was given up.
+        `has_network` tells whether cells have a network of their own."""
         self._has_network = has_network
         self._setns = _Setns(("setns", _libc))
         self._capset = _Capset(("capset", _libc))
         self._syscall = _Seccomp(("syscall", _libc))
         self._seccomp = _number("seccomp")
+        self._restrict_self = _number("landlock_restrict_self")
         self._capability_header = struct.pack("=Ii", _CAPABILITY_VERSION_3, 0)
         self._no_capabilities = bytes(24)
         self._filter: _SockFprog | None = None
@@ -396,8 +487,11 @@ class Entry:
         self._capset(None, None)
         self._syscall(self._seccomp, -1, -1, 0)
 
-    def give_up_privileges(self) -> None:
-        """Capabilities, then the calls that needed them. Raises `OSError`."""
+    def give_up_privileges(self, ruleset: int | None) -> None:
+        """Files and signals beyond a Landlock ruleset, capabilities, then the calls
+        that needed them. Raises `OSError`."""
+        if ruleset is not None and self._syscall(self._restrict_self, ruleset, 0, 0):
+            raise _error("landlock_restrict_self")
         if self._capset(self._capability_header, self._no_capabilities):
             raise _error("capset")
         if self._filter is not None and self._syscall(

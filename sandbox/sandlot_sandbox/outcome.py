@@ -34,7 +34,7 @@ class Ending:
 
     duration_s: float
     peak_memory_kb: int
-    """The instance's own word, until the memory cgroup tells."""
+    """At most the function's size."""
 
     printed: tuple[tuple[float, bytes], ...] = field(default=(), repr=False)
     """Lines with the wall-clock time at which we read them, without line ends."""

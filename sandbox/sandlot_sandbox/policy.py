@@ -253,6 +253,7 @@ REFUSED = group(
 FORKING = (
     group("a zygote's fork enters the cell that was made for it", "setns"),
     group("an instance gives up its capabilities", "capset"),
+    group("and binds itself to the ruleset of its cell", "landlock_restrict_self"),
 )
 
 FORKING_RULES = (
@@ -283,11 +284,26 @@ ZYGOTE = Policy(
     refused=(REFUSED,),
 )
 
+_UNSEEN = "memfd_create"
+ZYGOTE_WITHOUT_GROUPS = Policy(
+    "zygote where no control group counts memory: without files that nobody sees",
+    "ENOSYS",
+    allowed=tuple(
+        Group(part.reason, tuple(call for call in part.calls if call != _UNSEEN))
+        for part in ZYGOTE.allowed
+    ),
+    rules=ZYGOTE.rules,
+    refused=ZYGOTE.refused,
+)
+
 INSTANCE = Policy(
     "instance",
     "allow",
     refused=(
-        group("what only a fork needs, taken away after it", "setns capset seccomp"),
+        group(
+            "what only a fork needs, taken away after it",
+            "setns capset seccomp landlock_restrict_self",
+        ),
     ),
 )
 
@@ -296,9 +312,10 @@ REAPER = Policy(
     "EPERM",
     allowed=(
         group(
-            "a cell's first process only waits to be killed",
+            "a cell's first process only waits to be killed, or to stop the others",
             # ppoll is what pause(3) is made of where there is no pause(2): aarch64.
-            "rt_sigsuspend rt_sigreturn pause ppoll exit_group restart_syscall wait4",
+            "rt_sigsuspend rt_sigreturn pause ppoll exit_group restart_syscall wait4"
+            " read kill",
         ),
     ),
 )

@@ -8,6 +8,7 @@ nothing is concluded from version numbers. `sandlot doctor` prints the rows,
 import errno
 import os
 import resource
+import select
 import signal
 import socket
 from collections.abc import Callable
@@ -15,14 +16,14 @@ from pathlib import Path
 
 from sandlot_sandbox import linux
 from sandlot_sandbox.guest import cell, enter
-from sandlot_sandbox.launcher import filters, users
+from sandlot_sandbox.launcher import cgroups, filters, users
 from sandlot_sandbox.limits import OPEN_FILES, Limits
 from sandlot_sandbox.spec import Layer
 
 EX_CONFIG = 78
 """sysexits(3): the machine is not set up for this."""
 
-CAN_BE_GIVEN_UP = frozenset(("seccomp", "network"))
+CAN_BE_GIVEN_UP = frozenset(("seccomp", "network", "landlock", "cgroup"))
 """The layers a jail can be built without, if its operator says so by name."""
 
 _TRY_S = 10
@@ -35,7 +36,7 @@ _FIRST_IN_CELL = 2
 
 class _Row:
     def __init__(
-        self, name: str, stops: str, attempt: Callable[[], None], fix: str
+        self, name: str, stops: str, attempt: Callable[[], str | None], fix: str
     ) -> None:
         self.name = name
         self.stops = stops
@@ -43,14 +44,17 @@ class _Row:
         self.fix = fix
 
 
-def try_all(*, given_up: frozenset[str] = frozenset()) -> list[Layer]:
+def try_all(
+    *, given_up: frozenset[str] = frozenset(), cgroups_only: str = ""
+) -> list[Layer]:
     """Every layer, tried now, as the user we are."""
-    return [_judge(row, given_up) for row in _ROWS]
+    rows = [*_ROWS, _cgroup_row(cgroups_only)]
+    return [_judge(row, given_up) for row in rows]
 
 
 def is_enough(layers: list[Layer]) -> bool:
     """Whether jails can be built on these."""
-    return all(layer.holds or layer.given_up for layer in layers)
+    return not missing(layers)
 
 
 def can_make_user_namespaces(layers: list[Layer]) -> bool:
@@ -59,17 +63,30 @@ def can_make_user_namespaces(layers: list[Layer]) -> bool:
 
 def missing(layers: list[Layer]) -> list[Layer]:
     """What `sandlot up` refuses for."""
-    return [layer for layer in layers if not layer.holds and not layer.given_up]
+    return [
+        layer
+        for layer in layers
+        if layer.required and not layer.holds and not layer.given_up
+    ]
 
 
 def _judge(row: _Row, given_up: frozenset[str]) -> Layer:
-    error = _in_child(row.attempt)
-    detail = "" if error is None else f"{error}. {row.fix}"
-    return Layer(row.name, row.stops, error is None, detail, row.name in given_up)
+    holds, said = _in_child(row.attempt)
+    # Without root nobody may make control groups, unless systemd lets him: then pid 1
+    # of each jail watches over its memory, and the row says so.
+    required = row.name != "cgroup" or users.is_root_of_many()
+    return Layer(
+        row.name,
+        row.stops,
+        holds,
+        said if holds else f"{said}. {row.fix}",
+        row.name in given_up,
+        required,
+    )
 
 
-def _in_child(attempt: Callable[[], None]) -> str | None:
-    """The error of an attempt that a child made, or None if all went well."""
+def _in_child(attempt: Callable[[], str | None]) -> tuple[bool, str]:
+    """Whether an attempt that a child made went well, and what there is to say."""
     read, write = os.pipe2(os.O_CLOEXEC)
     pid = os.fork()
     if pid == 0:
@@ -77,21 +94,23 @@ def _in_child(attempt: Callable[[], None]) -> str | None:
         try:
             if os.geteuid() != 0:
                 users.become_root_of_own_namespace()
-            attempt()
-            os.write(write, b"+")
+            os.write(write, b"+" + (attempt() or "").encode())
         except BaseException as error:  # noqa: BLE001 - it is what we came to find out
             os.write(write, (str(error) or type(error).__name__).encode()[:400])
         finally:
             os._exit(0)
     os.close(write)
     try:
-        answer = os.read(read, 512)
+        ready, _, _ = select.select([read], [], [], _TRY_S)
+        answer = os.read(read, 512) if ready else b""
     finally:
         os.close(read)
+        # It may have left somebody behind who holds the pipe, but not itself.
+        os.kill(pid, signal.SIGKILL)
         os.waitpid(pid, 0)
-    if answer == b"+":
-        return None
-    return answer.decode("utf-8", "replace") or "the attempt was killed"
+    if answer.startswith(b"+"):
+        return True, answer[1:].decode("utf-8", "replace")
+    return False, answer.decode("utf-8", "replace") or "the attempt was killed"
 
 
 def _new(flags: int) -> Callable[[], None]:
@@ -149,15 +168,22 @@ def _root_file_system() -> None:
 
 
 def _cells() -> None:
-    limits = Limits(memory_mb=128, tmp_mb=1)
+    blueprint = cell.Blueprint(
+        limits=Limits(memory_mb=128, tmp_mb=1),
+        seccomp=None,
+        has_network=False,
+        landlock=0,
+        has_leash=False,
+    )
 
     def step() -> None:
-        enter.assemble_root(enter.Root((), (), ()), limits)
-        _, descriptors = cell.make(limits, None, has_network=False)
-        linux.setns(descriptors[1], linux.CLONE_NEWPID)
+        enter.assemble_root(enter.Root((), (), ()), blueprint.limits)
+        _, names, descriptors = cell.make(blueprint, [])
+        opened = dict(zip(names, descriptors, strict=True))
+        linux.setns(opened["pid"], linux.CLONE_NEWPID)
         child = os.fork()
         if child == 0:
-            linux.setns(descriptors[2], linux.CLONE_NEWNS)
+            linux.setns(opened["mnt"], linux.CLONE_NEWNS)
             os._exit(0 if os.getpid() == _FIRST_IN_CELL else 1)
         if os.waitpid(child, 0)[1]:
             raise OSError("the cell was entered, but is not where it should be")
@@ -166,7 +192,7 @@ def _cells() -> None:
 
 
 def _seccomp() -> None:
-    program = filters.compile_filters().zygote
+    program = filters.compile_filters(has_memory_group=True).zygote
     linux.set_no_new_privileges()
     linux.load_filter(program)
     try:
@@ -214,6 +240,53 @@ def _limits() -> None:
         raise OSError(f"{size} bytes were had under a limit of 384 MB")
 
     _jailed(step)
+
+
+def _landlock() -> str:
+    version = linux.landlock_version()
+    if not version:
+        raise OSError("this kernel has none")
+    if not users.is_root_of_many() and not linux.landlock_scopes(version):
+        raise OSError(
+            f"version {version} does not confine signals, and all jails have one user"
+        )
+    linux.set_no_new_privileges()
+    ruleset = linux.make_ruleset(linux.landlock_file_rights(version), 0)
+    linux.allow_beneath(ruleset, "/usr", linux.LANDLOCK_READ_DIR)
+    linux.restrict_self(ruleset)
+    os.listdir("/usr")
+    try:
+        os.listdir("/")
+    except PermissionError:
+        scopes = "" if linux.landlock_scopes(version) else ", without signals"
+        return f"version {version}{scopes}"
+    raise OSError("a folder that was taken away was read")
+
+
+def _cgroup_row(only: str) -> _Row:
+    def attempt() -> str:
+        tree = cgroups.Tree.plant(cgroups.find(only=only))
+        # We join it ourselves, so somebody else has to remove it.
+        cgroups.Janitor(tree)
+        group = tree.make("1", Limits(memory_mb=128, tmp_mb=1).instance_share)
+        for join in group.open_joins():
+            os.write(join, b"0")
+        inside = Path("/proc/self/cgroup").read_text()
+        if inside.count(f"/{tree.name}/1\n") < len(tree.parts):
+            raise OSError("a group was joined, but we are not in it")
+        return tree.description
+
+    return _Row(
+        "cgroup",
+        "using more memory, processors and processes than one's share, all together",
+        attempt if only != "none" else _no_cgroups,
+        "Memory and processes are watched by pid 1 of each jail instead, and processors"
+        " are not limited: start the engine as root, or by systemd with Delegate=yes",
+    )
+
+
+def _no_cgroups() -> None:
+    raise OSError("they were not to be used")
 
 
 def _expect_no_process_beyond_the_limit() -> None:
@@ -277,6 +350,13 @@ _ROWS = (
         "the system calls that have let others out of jails",
         _seccomp,
         "Install libseccomp2, and build the kernel with CONFIG_SECCOMP_FILTER",
+    ),
+    _Row(
+        "landlock",
+        "files, signals and sockets beyond the instance, if another layer fails",
+        _landlock,
+        "Boot with lsm=...,landlock (Linux 5.13; 6.12 to confine signals, which it"
+        " takes where all jails have one user), or start the engine as root",
     ),
     _Row(
         "limits",

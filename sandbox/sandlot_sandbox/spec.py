@@ -21,6 +21,14 @@ MAX_ZYGOTES = 1_024
 """Zygotes of one launcher; each has a user id of its own."""
 
 
+NONE, EGRESS, HOST = "none", "egress", "host"
+NETWORKS = frozenset((NONE, EGRESS, HOST))
+"""What a jail can reach: itself; the world, but no private networks; or all that
+the machine can."""
+
+_TEXTS = frozenset(("runtime", "code", "network", "allow"))
+
+
 class BadMessage(Exception):
     """A datagram that is not one of the language."""
 
@@ -34,10 +42,27 @@ class StartZygote:
 
     runtime: str
     code: str
-    """SHA-256 of the package, in hex: the name of its unpacked folder."""
+    """SHA-256 of the package, in hex; with the runtime, the name of its folder."""
 
     memory_mb: int
     tmp_mb: int
+    network: str
+    """One of `NETWORKS`."""
+
+    allow: str
+    """Networks, with commas between, that an `egress` jail may reach although they are
+    private."""
+
+
+@dataclass(frozen=True)
+class StartBuilder:
+    """A jail in which our own program unpacks a package. Descriptors: its channel, log
+    pipe, the package, the empty folder that it is to fill."""
+
+    zygote: int
+    """A number like a zygote's: it is killed, and dies, as one."""
+
+    runtime: str
 
 
 @dataclass(frozen=True)
@@ -73,6 +98,8 @@ class Layer:
     holds: bool
     detail: str
     given_up: bool = False
+    required: bool = True
+    """Whether `sandlot up` refuses to start without it."""
 
 
 @dataclass(frozen=True)
@@ -91,14 +118,21 @@ class ZygoteDied:
 
     zygote: int
     detail: str
+    started: bool
+    """Whether its jail was complete: if not, nothing of the tenant's ever ran."""
 
 
 @dataclass(frozen=True)
 class CellMade:
-    """Descriptors: the cell's pid, mount and network namespaces."""
+    """`parts` says what the descriptors are, in their order: the cell's namespaces
+    `pid`, `mnt` and `net`; its `tmp`; the `ruleset` of its instance; `join`, once for
+    every control group; of the group's files `usage`, `peak` and `events`, as far as
+    there are any; and what is written to to freeze it: `freeze`, v1's `freezer`, or a
+    `leash`."""
 
     zygote: int
     cell: int
+    parts: list[str]
 
 
 @dataclass(frozen=True)
@@ -116,13 +150,16 @@ class CellDied:
 
     zygote: int
     cell: int
+    verdict: str = ""
+    """What it was killed for, `memory` or `processes`, if it was by us."""
 
 
-Order = StartZygote | MakeCell | KillCell | KillZygote
+Order = StartZygote | StartBuilder | MakeCell | KillCell | KillZygote
 Report = Hello | ZygoteDied | CellMade | CellFailed | CellDied
 
 _ORDERS = {
-    kind.__name__: kind for kind in (StartZygote, MakeCell, KillCell, KillZygote)
+    kind.__name__: kind
+    for kind in (StartZygote, StartBuilder, MakeCell, KillCell, KillZygote)
 }
 _REPORTS = {
     kind.__name__: kind for kind in (Hello, ZygoteDied, CellMade, CellFailed, CellDied)
@@ -145,7 +182,7 @@ def decode_order(datagram: bytes) -> Order:
     if kind is None:
         raise BadMessage("an order of unknown kind")
     for name, value in fields.items():
-        wanted = str if name in ("runtime", "code") else int
+        wanted = str if name in _TEXTS else int
         if type(value) is not wanted:
             raise BadMessage(f"{name} is not of type {wanted.__name__}")
         if isinstance(value, int) and not 0 <= value < 1 << 53:
@@ -154,8 +191,11 @@ def decode_order(datagram: bytes) -> Order:
         order = kind(**fields)
     except TypeError as error:
         raise BadMessage(str(error)) from None
-    if isinstance(order, StartZygote) and not _HASH.fullmatch(order.code):
-        raise BadMessage("code is not a SHA-256 in hex")
+    if isinstance(order, StartZygote):
+        if not _HASH.fullmatch(order.code):
+            raise BadMessage("code is not a SHA-256 in hex")
+        if order.network not in NETWORKS:
+            raise BadMessage("an unknown kind of network")
     return order
 
 

@@ -8,6 +8,7 @@ import pytest
 
 from sandlot_engine.errors import AlreadyExists, Conflict, NotFound
 from sandlot_engine.model.function import FunctionState, UpdateStatus
+from sandlot_engine.model.network import Network
 from sandlot_engine.store.ports import FunctionStore
 from tests.fakes.stores import ADAPTERS, OpenStore
 from tests.fakes.things import function, revision
@@ -29,6 +30,17 @@ async def test_a_function_comes_back_as_it_was_stored(store: FunctionStore) -> N
         fork_safe=False,
         fork_safety_reason="an open socket",
     )
+    await store.create_function(stored)
+
+    assert await store.get_function("1", "resize") == stored
+
+
+@pytest.mark.parametrize("network", Network)
+async def test_a_function_keeps_its_network(
+    store: FunctionStore, network: Network
+) -> None:
+    config = replace(revision().config, network=network)
+    stored = function(serving=replace(revision(), config=config))
     await store.create_function(stored)
 
     assert await store.get_function("1", "resize") == stored

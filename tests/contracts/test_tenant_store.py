@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from sandlot_engine.errors import AlreadyExists, Conflict, NotFound
+from sandlot_engine.model.network import Network
 from tests.fakes.stores import ADAPTERS, OpenStore, Store
 from tests.fakes.things import function, key, tenant
 
@@ -19,9 +20,11 @@ async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator
 
 
 async def test_a_tenant_comes_back_as_it_was_stored(store: Store) -> None:
-    await store.create_tenant(tenant())
+    trusted = replace(tenant(), network=Network.HOST, network_allow=("10.0.0.1/32",))
+    await store.create_tenant(trusted)
 
-    assert await store.get_tenant(tenant().id) == tenant()
+    assert await store.get_tenant(trusted.id) == trusted
+    assert await store.list_tenants(after="", limit=9) == [trusted]
     assert await store.get_tenant("000000000008") is None
 
 
@@ -34,7 +37,13 @@ async def test_a_tenant_id_is_taken_once(store: Store) -> None:
 
 async def test_a_change_replaces_a_tenant(store: Store) -> None:
     await store.create_tenant(tenant())
-    changed = replace(tenant(), name="other", concurrency=99)
+    changed = replace(
+        tenant(),
+        name="other",
+        concurrency=99,
+        network=Network.EGRESS,
+        network_allow=("10.1.0.0/16", "fd00::/8"),
+    )
 
     await store.put_tenant(changed)
 

@@ -55,6 +55,9 @@ class Engine:
         self.ready: dict[str, Any] = {}
         """What the Ready line said."""
 
+        self.started_by: tuple[str, ...] = ()
+        """A command that runs the one that is appended to it."""
+
         self._folder = folder
         self._process: subprocess.Popen[str] | None = None
         self._clients: list[Client] = []
@@ -70,14 +73,19 @@ class Engine:
 
     def start(self, *options: str) -> None:
         """Start it, and return when it serves."""
-        self.stop_quietly()
-        self._process = self._run(options, subprocess.PIPE)
+        self.begin(*options)
+        assert self._process is not None
         assert self._process.stdout is not None
         line = _first_line(self._process.stdout)
         if not line.strip():
             status = self._process.poll()
             pytest.fail(f"no Ready line; exit status {status}; it said:\n{self.said}")
         self.ready = json.loads(line)
+
+    def begin(self, *options: str) -> None:
+        """Start it, without waiting."""
+        self.stop_quietly()
+        self._process = self._run(options, subprocess.PIPE)
 
     def start_in_vain(self, *options: str) -> tuple[int, str]:
         """Run one more `up` that should refuse: its exit status and what it said."""
@@ -140,7 +148,7 @@ class Engine:
             command = [*user, *command]
         with (self._folder / "stderr").open("a") as stderr:
             return subprocess.Popen(
-                [*command, *options],
+                [*self.started_by, *command, *options],
                 stdin=subprocess.DEVNULL,
                 stdout=stdout,
                 stderr=stderr,

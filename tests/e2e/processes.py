@@ -1,8 +1,9 @@
 """What /proc tells of an engine's processes: who they are, and whether they are gone.
 
     supervisor ─┬─ engine
-                └─ launcher ── warden ─┬─ zygote ── instance ── what it started
-                                       └─ cell ── what an instance left behind
+                └─ launcher ─┬─ janitor
+                             └─ warden ─┬─ zygote ── instance ── what it started
+                                        └─ cell ── what an instance left behind
 
 A process is its pid and its start time: pids come again.
 """
@@ -27,6 +28,7 @@ class Role(StrEnum):
     SUPERVISOR = "supervisor"
     ENGINE = "engine"
     LAUNCHER = "launcher"
+    JANITOR = "janitor"
     WARDEN = "warden"
     ZYGOTE = "zygote"
     CELL = "cell"
@@ -110,13 +112,18 @@ def _role(process: Process, above: Role | None) -> Role:
             is_engine = "sandlot_engine.engine" in process.command
             return Role.ENGINE if is_engine else Role.LAUNCHER
         case Role.LAUNCHER:
-            return Role.WARDEN
+            return Role.WARDEN if _has_own_pids(process) else Role.JANITOR
         case Role.WARDEN:
             return Role.ZYGOTE if "bootstrap.py" in process.command else Role.CELL
         case Role.ZYGOTE:
             return Role.INSTANCE
         case _:
             return Role.TENANTS
+
+
+def _has_own_pids(process: Process) -> bool:
+    mine = [_link(_PROC / str(pid) / "ns/pid") for pid in (process.pid, process.parent)]
+    return mine[0] != mine[1]
 
 
 def everybody() -> Iterator[Process]:

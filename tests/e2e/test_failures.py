@@ -151,7 +151,7 @@ def test_an_event_of_six_megabytes_passes(failing: FunctionHandle) -> None:
 
 
 def test_an_event_over_six_megabytes_is_refused(failing: FunctionHandle) -> None:
-    with pytest.raises(errors.PayloadTooLarge, match="6291457 byte payload"):
+    with pytest.raises(errors.PayloadTooLarge, match="6,291,457 bytes of 6,291,456"):
         failing.invoke(payload=_event_of(MAX_EVENT + 1))
 
 

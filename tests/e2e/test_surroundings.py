@@ -116,6 +116,34 @@ def test_every_runtime_that_is_listed_runs(operator: Client, deploy: Deploy) -> 
     assert seen == listed != []
 
 
+def test_a_package_s_bytecode_is_made_once_for_each_runtime(
+    operator: Client, deploy: Deploy
+) -> None:
+    package = {
+        "app.py": (
+            "import importlib.machinery, os\n"
+            "compiled = []\n"
+            "loader = importlib.machinery.SourceFileLoader\n"
+            "compile_it = loader.source_to_code\n"
+            "def note(self, data, path, **options):\n"
+            "    compiled.append(path)\n"
+            "    return compile_it(self, data, path, **options)\n"
+            "loader.source_to_code = note\n"
+            "import lib.tool\n"
+            "def handler(event, context):\n"
+            "    return [compiled, os.path.relpath(lib.tool.__spec__.cached)]\n"
+        ),
+        "lib/__init__.py": "",
+        "lib/tool.py": "ANSWER = 42\n",
+    }
+    listed = [runtime.name for runtime in operator.status().runtimes]
+
+    seen = [deploy(package, runtime=name).invoke().value for name in listed]
+
+    tags = [name.replace("python", "cpython-").replace(".", "") for name in listed]
+    assert seen == [[[], f"lib/__pycache__/tool.{tag}.pyc"] for tag in tags] != []
+
+
 def test_a_package_is_read_only_and_keeps_its_programs_executable(
     client: Client,
 ) -> None:
@@ -132,7 +160,11 @@ def test_a_package_is_read_only_and_keeps_its_programs_executable(
 
     function.delete()
     assert seen["said"] == "it runs\n"
-    assert seen["modes"] == {"own_files.py": "0o644", "tool.sh": "0o755"}
+    assert seen["modes"] == {
+        "__pycache__": "0o755",
+        "own_files.py": "0o644",
+        "tool.sh": "0o755",
+    }
     assert seen["refused"].keys() == {"write", "overwrite", "remove", "chmod"}
     assert seen["refused"]["write"] == "Read-only file system"
 

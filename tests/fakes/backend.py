@@ -2,7 +2,8 @@
 made of them that serves gRPC."""
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -11,6 +12,7 @@ from typing import Any, cast
 import grpc.aio
 
 from sandlot.v1 import functions_pb2_grpc, invocations_pb2_grpc, tenants_pb2_grpc
+from sandlot_engine.catalog.validation import check_network
 from sandlot_engine.errors import AlreadyExists, NotFound, Unauthenticated
 from sandlot_engine.gateway.ports import (
     Backend,
@@ -28,6 +30,7 @@ from sandlot_engine.model.function import (
     Revision,
 )
 from sandlot_engine.model.invocation import BillLine, LogLine, Record
+from sandlot_engine.model.network import Network
 from sandlot_engine.model.tenant import AccessKey, Tenant
 from tests.fakes.runner import FakeClock, FakeRunner
 
@@ -62,6 +65,8 @@ class FakeFunctions:
     def __init__(self) -> None:
         self.all: dict[tuple[str, str], Function] = {}
         self.changes: Mapping[str, object] = {}
+        self.renewed: list[str] = []
+        """Tenants whose network policy was said to have changed."""
 
     def add(self, function: Function) -> Function:
         self.all[function.tenant_id, function.name] = function
@@ -108,6 +113,16 @@ class FakeFunctions:
         self.resolve(tenant_id, name, "")
         del self.all[tenant_id, name]
 
+    async def renew(self, tenant_id: str) -> None:
+        self.renewed.append(tenant_id)
+
+    def count_by_network(self, network: Network) -> Mapping[str, int]:
+        return Counter(
+            tenant_id
+            for (tenant_id, _), function in self.all.items()
+            if function.current.config.network is network
+        )
+
     async def list(
         self, tenant_id: str, page_size: int, page_token: str
     ) -> tuple[list[Function], str]:
@@ -138,6 +153,10 @@ class FakeTenants:
     def concurrency(self, tenant_id: str) -> int:
         return self.all[tenant_id].concurrency
 
+    def grant_network(self, tenant_id: str, network: Network) -> tuple[str, ...]:
+        check_network(network, self._get(tenant_id))
+        return self.all[tenant_id].network_allow
+
     def _get(self, tenant_id: str) -> Tenant:
         if tenant_id not in self.all:
             raise NotFound(
@@ -146,21 +165,36 @@ class FakeTenants:
         return self.all[tenant_id]
 
     async def create(
-        self, name: str, tenant_id: str = "", concurrency: int = 0
+        self,
+        name: str,
+        tenant_id: str = "",
+        concurrency: int = 0,
+        network: Network = Network.NONE,
+        network_allow: Iterable[str] = (),
     ) -> tuple[Tenant, AccessKey, str]:
         tenant_id = tenant_id or "333333333333"
         self.add(tenant_id, name)
+        await self.update(tenant_id, network=network, network_allow=network_allow)
         key = self.keys[f"key-of-{name}"]
         return self.all[tenant_id], key, f"{key.id}-secret"
 
     async def update(
-        self, tenant_id: str, name: str | None = None, concurrency: int | None = None
+        self,
+        tenant_id: str,
+        name: str | None = None,
+        concurrency: int | None = None,
+        network: Network | None = None,
+        network_allow: Iterable[str] | None = None,
     ) -> Tenant:
         tenant = self._get(tenant_id)
         self.all[tenant_id] = replace(
             tenant,
             name=tenant.name if name is None else name,
             concurrency=tenant.concurrency if concurrency is None else concurrency,
+            network=tenant.network if network is None else network,
+            network_allow=tenant.network_allow
+            if network_allow is None
+            else tuple(network_allow),
         )
         return self.all[tenant_id]
 
@@ -288,13 +322,14 @@ class FakeEngine:
     functions: FakeFunctions = field(default_factory=FakeFunctions)
     tenants: FakeTenants = field(default_factory=FakeTenants)
     records: FakeRecords = field(default_factory=FakeRecords)
-    runner: FakeRunner = field(default_factory=FakeRunner)
     clock: FakeClock = field(default_factory=FakeClock)
+    runner: FakeRunner = field(init=False)
     invoker: Invoker = field(init=False)
     channel: grpc.aio.Channel = field(init=False)
     port: int = 0
 
     def __post_init__(self) -> None:
+        self.runner = FakeRunner(self.clock)
         self.tenants.add(OPERATOR, "operator", is_operator=True)
         self.tenants.add(ACME, "acme")
         self.tenants.add(GLOBEX, "globex")

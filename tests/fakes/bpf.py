@@ -1,11 +1,13 @@
-"""The kernel's side of a seccomp filter: runs a program on one system call."""
+"""The kernel's side of seccomp filters: runs programs on one system call."""
 
 import struct
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from functools import lru_cache
 
 ALLOW = 0x7FFF0000
 KILL_PROCESS = 0x80000000
 ERRNO = 0x00050000
+_ACTION = 0xFFFF0000
 
 ARCH_X86_64 = 0xC000003E
 ARCH_I386 = 0x40000003
@@ -23,11 +25,29 @@ def decide(
     program: bytes, number: int, arguments: Sequence[int] = (), *, arch: int
 ) -> int:
     """What the kernel would do: the value that the program returns."""
+    return run(program, number, arguments, arch=arch)[0]
+
+
+def decide_all(
+    programs: Iterable[bytes], number: int, arguments: Sequence[int] = (), *, arch: int
+) -> int:
+    """With several filters, oldest first: the strictest action counts, and of two that
+    are alike the newest, which the kernel asks first. See seccomp(2)."""
+    answers = [decide(program, number, arguments, arch=arch) for program in programs]
+    return min(reversed(answers), key=lambda answer: _signed(answer & _ACTION))
+
+
+def run(
+    program: bytes, number: int, arguments: Sequence[int] = (), *, arch: int
+) -> tuple[int, int]:
+    """What the program returns, and how many instructions that took."""
     six = [*arguments, 0, 0, 0, 0, 0, 0][:6]
     data = struct.pack("=iIQ6Q", _signed(number), arch, 0, *(a % 2**64 for a in six))
-    code = list(_INSTRUCTION.iter_unpack(program))
+    code = _instructions(program)
     at, accumulator = 0, 0
-    for _ in range(len(code)):
+    for taken in range(1, len(code) + 1):
+        if at >= len(code):
+            break
         operation, if_true, if_false, k = code[at]
         at += 1
         match operation:
@@ -46,10 +66,15 @@ def decide(
             case 0x45:  # JMP JSET K
                 at += if_true if accumulator & k else if_false
             case 0x06:  # RET K
-                return int(k)
+                return int(k), taken
             case _:
                 raise NotAProgram(f"instruction {at - 1} is {operation:#x}")
     raise NotAProgram("it does not end")
+
+
+@lru_cache(maxsize=32)
+def _instructions(program: bytes) -> list[tuple[int, int, int, int]]:
+    return list(_INSTRUCTION.iter_unpack(program))
 
 
 def _signed(number: int) -> int:

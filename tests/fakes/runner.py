@@ -1,6 +1,7 @@
 """A `Runner` that runs nothing, and a clock that a test moves."""
 
 import asyncio
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
 from sandlot_engine.model.function import Function
@@ -19,26 +20,38 @@ class FakeRunner:
     """Answers every invocation as it was told to for the function; echoes otherwise.
 
     `held` functions answer when their event is set. `started` gets each invocation
-    when it begins, `cancelled` has those whose caller went away.
+    when it begins, `cancelled` has those whose caller went away. While `is_full`, they
+    wait for an instance in vain.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, clock: "FakeClock") -> None:
+        self.clock = clock
         self.answers: dict[str, Run | Exception] = {}
         self.held: dict[str, asyncio.Event] = {}
         self.started: asyncio.Queue[Invocation] = asyncio.Queue()
         self.cancelled: list[Invocation] = []
+        self.is_full = False
 
     def hold(self, function: str) -> asyncio.Event:
         self.held[function] = asyncio.Event()
         return self.held[function]
 
-    async def run(self, function: Function, invocation: Invocation) -> Run:
+    async def run(
+        self,
+        function: Function,
+        invocation: Invocation,
+        *,
+        note_cut: Callable[[float], None],
+    ) -> Run:
         self.started.put_nowait(invocation)
+        began = self.clock.monotonic()
         try:
             if function.name in self.held:
                 await self.held[function.name].wait()
         except asyncio.CancelledError:
             self.cancelled.append(invocation)
+            if not self.is_full:
+                note_cut(self.clock.monotonic() - began)
             raise
         answer = self.answers.get(function.name)
         if isinstance(answer, Exception):

@@ -10,7 +10,7 @@ import hashlib
 import json
 import threading
 import uuid
-from collections import defaultdict, deque
+from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -24,6 +24,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from google.rpc import error_details_pb2, status_pb2
 from grpc_status import rpc_status
 
+from sandlot import transport
 from sandlot.v1 import functions_pb2 as fn
 from sandlot.v1 import functions_pb2_grpc as fn_grpc
 from sandlot.v1 import invocations_pb2 as inv
@@ -58,6 +59,12 @@ class Failure(Exception):
     message: str
     status: inv.InvocationStatus = inv.INVOCATION_STATUS_ERROR
     stack_trace: tuple[str, ...] = ()
+
+
+class Verbatim(str):
+    """What a behaviour returns to be the payload as it is."""
+
+    __slots__ = ()
 
 
 Answer = Callable[[Any], Any]
@@ -111,7 +118,11 @@ class Engine:
         concurrency: int = 1000,
     ) -> ten.Tenant:
         tenant = ten.Tenant(
-            id=tenant_id, name=name, concurrency=concurrency, created=NOW
+            id=tenant_id,
+            name=name,
+            concurrency=concurrency,
+            created=NOW,
+            network=fn.NETWORK_HOST if is_operator else fn.NETWORK_NONE,
         )
         self.tenants[tenant_id] = tenant
         self.add_key(tenant_id, *key, is_operator=is_operator)
@@ -144,6 +155,7 @@ class Engine:
                 memory_mb=128,
                 timeout_s=3,
                 ephemeral_storage_mb=512,
+                network=fn.NETWORK_NONE,
             ),
             state=fn.FUNCTION_STATE_ACTIVE,
             fork_safe=True,
@@ -212,7 +224,10 @@ class Engine:
         answer = self.answers.get(request.function, lambda event: event)
         status, error = inv.INVOCATION_STATUS_OK, ""
         try:
-            payload = json.dumps(answer(json.loads(request.payload or b"{}"))).encode()
+            answered = answer(json.loads(request.payload or b"{}"))
+            if not isinstance(answered, Verbatim):
+                answered = json.dumps(answered)
+            payload = answered.encode()
         except Failure as failure:
             status, error = failure.status, "Unhandled"
             payload = _error_object(failure, request_id)
@@ -412,6 +427,9 @@ class Tenants(ten_grpc.TenantServiceServicer):
         tenant = self.engine.add_tenant(
             tenant_id, request.name, key=key, concurrency=request.concurrency or 1000
         )
+        if request.network:
+            tenant.network = request.network
+        tenant.network_allow.extend(request.network_allow)
         return ten.CreateTenantResponse(
             tenant=tenant, access_key_id=key[0], secret_access_key=key[1]
         )
@@ -423,6 +441,10 @@ class Tenants(ten_grpc.TenantServiceServicer):
             tenant.name = request.name
         if request.HasField("concurrency"):
             tenant.concurrency = request.concurrency
+        if request.HasField("network"):
+            tenant.network = request.network
+        if request.HasField("network_allow"):
+            tenant.network_allow[:] = request.network_allow.cidrs
         return ten.UpdateTenantResponse(tenant=tenant)
 
     def ListTenants(self, request: Any, context: Any) -> Any:
@@ -497,6 +519,14 @@ class Status(ten_grpc.EngineServiceServicer):
                 ten.Runtime(name="python3.9", version="3.9.1"),
                 ten.Runtime(name="python3.10", version="3.10.2"),
             ],
+            on_host_network=[
+                ten.HostNetwork(tenant_id=tenant_id, functions=count)
+                for tenant_id, count in Counter(
+                    tenant_id
+                    for (tenant_id, _), function in self.engine.functions.items()
+                    if function.config.network == fn.NETWORK_HOST
+                ).items()
+            ],
         )
 
 
@@ -570,8 +600,13 @@ class Server:
 
     def __init__(self, credentials: grpc.ServerCredentials | None = None) -> None:
         self.engine = Engine()
+        self.stopped = threading.Event()
         self._pool = ThreadPoolExecutor(max_workers=8)
-        self._server = grpc.server(self._pool, interceptors=[Refusals()])
+        self._server = grpc.server(
+            self._pool,
+            interceptors=[Refusals()],
+            options=[("grpc.max_receive_message_length", transport.MAX_MESSAGE)],
+        )
         fn_grpc.add_FunctionServiceServicer_to_server(
             Functions(self.engine), self._server
         )
@@ -598,8 +633,13 @@ class Server:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._server.stop(grace=0).wait(timeout=10)
+        self.stop_now()
         self._pool.shutdown(wait=False)
+
+    def stop_now(self) -> None:
+        """Break every call; what a behaviour may do too, in a thread of its own."""
+        self._server.stop(grace=0).wait(timeout=10)
+        self.stopped.set()
 
 
 def _page(items: list[Any], request: Any) -> tuple[list[Any], str]:

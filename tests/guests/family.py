@@ -24,10 +24,16 @@ def handler(event, context):
 def start_family(mark):
     nap = [sys.executable, "-I", "-S", "-c", "import time; time.sleep(3600)", mark]
     subprocess.Popen(nap)
+    # Closed by the daemon's exec: from then on it can be known by its mark. Once we
+    # have answered, nothing in here runs any more.
+    started, daemon = os.pipe()
     between = os.fork()
     if between == 0:
         os.setsid()
         if os.fork() == 0:
             os.execv(nap[0], nap)
         os._exit(0)
+    os.close(daemon)
     os.waitpid(between, 0)
+    os.read(started, 1)
+    os.close(started)

@@ -66,12 +66,13 @@ def closed():
 
 
 def later(step):
-    """Once the answer of the invocation that is running has surely gone."""
+    """Once the answer of the invocation that is running has gone, most likely, and before
+    the instance is frozen; or else when it is thawed."""
 
     def run():
         while not handler.has_answered.is_set():
             time.sleep(0.001)
-        time.sleep(0.02)
+        time.sleep(0.002)
         step()
 
     threading.Thread(target=run, daemon=True).start()

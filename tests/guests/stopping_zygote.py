@@ -10,7 +10,7 @@ channel.send(struct.pack("!BxxxIi", 1, 0, 0))
 while True:
     try:
         os.kill(-1, signal.SIGSTOP)
-    except ProcessLookupError:
+    except OSError:
         pass
 
 

@@ -199,6 +199,25 @@ async def test_a_cancelled_stream_cancels_its_invocations(engine: FakeEngine) ->
     assert len(engine.runner.cancelled) == 2
 
 
+async def test_a_stream_whose_caller_is_gone_ends_without_a_complaint(
+    engine: FakeEngine, caplog: pytest.LogCaptureFixture
+) -> None:
+    # Answers that become ready in the moment in which their caller hangs up.
+    await engine.tenants.update(ACME, concurrency=30)
+    held = engine.runner.hold("slow")
+    stream = many(engine)
+    for number in range(20):
+        await stream.write(numbered(number, "slow"))
+        await engine.runner.started.get()
+
+    stream.cancel()
+    held.set()
+
+    await until(lambda: engine.invoker.admission.running(ACME) == 0)
+    await invoke(engine)
+    assert [record.message for record in caplog.records] == []
+
+
 async def test_a_stream_has_only_so_many_in_flight(engine: FakeEngine) -> None:
     await engine.tenants.update(ACME, concurrency=10 * MAX_IN_FLIGHT)
     held = engine.runner.hold("slow")

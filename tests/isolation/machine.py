@@ -54,7 +54,7 @@ class Store:
         """A guest program as an unpacked package; its hash."""
         source = (GUESTS / f"{guest}.py").read_bytes()
         digest = hashlib.sha256(source).hexdigest()
-        folder = self.code / digest
+        folder = self.code / f"{digest}-{RUNTIME}"
         if not folder.exists():
             folder.mkdir(mode=0o755)
             (folder / "app.py").write_bytes(source)
@@ -190,7 +190,12 @@ class Sandbox:
 
 @asynccontextmanager
 async def started(
-    mode: str, store: Store, *, given_up: str = "", prlimit: tuple[str, ...] = ()
+    mode: str,
+    store: Store,
+    *,
+    given_up: str = "",
+    cgroups: str = "",
+    prlimit: tuple[str, ...] = (),
 ) -> AsyncIterator[Sandbox]:
     """A launcher in a mode, killed at the end if it has not ended by itself."""
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -199,7 +204,7 @@ async def started(
         *("--channel", str(theirs.fileno()), "--parent", str(os.getpid())),
         *("--code", str(store.code)),
         *("--runtimes", runtimes.to_json(store.runtimes)),
-        *("--given-up", given_up),
+        *("--given-up", given_up, "--cgroups", cgroups),
     ]
     if mode == "rootless" and os.geteuid() == 0:
         argv = [*as_ordinary_user(), *argv]

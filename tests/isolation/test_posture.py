@@ -5,6 +5,7 @@ was forgotten here would be what is wrong there.
 """
 
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -65,19 +66,34 @@ NOT_EVERYWHERE = frozenset(
 """What not every distribution has as a folder of its own."""
 
 
-def posture(pid: int) -> dict[str, Any]:
+MIB_OF_ZYGOTE, MIB_OF_INSTANCE = MEMORY_MB + TMP_MB + 64, MEMORY_MB + TMP_MB
+SHARES_OF_ZYGOTE, SHARES_OF_INSTANCE = 1024, 74
+"""Of a processor's 1024; a function of 128 MB has 128/1769 of one."""
+
+
+def posture(pid: int, launcher: int) -> dict[str, Any]:
     facts = kernel_facts(pid)
     process = Path("/proc") / str(pid)
     return {
         "uid": set(facts["Uid"].split()),
         "gid": set(facts["Gid"].split()),
+        # A process that may not be dumped is not its own user's, says /proc.
+        "owner": {str(_owner(pid))},
         "groups": facts["Groups"].split(),
         **{name: facts[name] for name in ("CapInh", "CapPrm", "CapEff")},
         **{name: facts[name] for name in ("CapBnd", "CapAmb")},
         "no_new_privileges": facts["NoNewPrivs"],
         "seccomp": (facts["Seccomp"], facts["Seccomp_filters"]),
-        "threads": facts["Threads"],
+        "threads": [facts["Threads"], *_kinds_of_threads(process)],
+        "umask": facts["Umask"],
+        "traced": facts["TracerPid"],
+        "blocks": facts["SigBlk"],
         "ignores": facts["SigIgn"],
+        "personality": (process / "personality").read_text().strip(),
+        "timer_slack": (process / "timerslack_ns").read_text().strip(),
+        "scheduled": (os.sched_getscheduler(pid), os.getpriority(0, pid)),
+        "cgroups": _groups(pid, launcher),
+        "cgroup_limits": _group_limits(pid, launcher),
         "descriptors": _descriptors(process),
         "limits": _limits(process),
         "cwd": str((process / "cwd").readlink()),
@@ -96,13 +112,22 @@ def expected(sandbox: Sandbox, *, is_instance: bool) -> dict[str, Any]:
     return {
         "uid": {_uid(sandbox)},
         "gid": {_uid(sandbox)},
+        "owner": {_uid(sandbox)},
         "groups": [],
         **dict.fromkeys(("CapInh", "CapPrm", "CapEff", "CapAmb"), capabilities),
         "CapBnd": NONE,
         "no_new_privileges": "1",
         "seccomp": ("2", "2" if is_instance else "1"),
-        "threads": "1",
+        "threads": ["1", 1],
+        "umask": "0077",
+        "traced": "0",
+        "blocks": NONE,
         "ignores": "0000000001001000",  # SIGPIPE and SIGXFSZ, as CPython has it
+        "personality": "00000000",
+        "timer_slack": "50000",
+        "scheduled": (os.SCHED_OTHER, 0),
+        "cgroups": _wanted_groups(sandbox, is_instance=is_instance),
+        "cgroup_limits": _wanted_limits(sandbox, is_instance=is_instance),
         "descriptors": {
             0: "/dev/null",
             1: "pipe",
@@ -138,14 +163,14 @@ async def test_a_zygote_before_the_import_is_as_the_table_says(
     sandbox: Sandbox,
 ) -> None:
     async with _alone(sandbox, import_in_zygote=False) as (_, pid):
-        seen = posture(pid)
+        seen = posture(pid, sandbox.process.pid)
 
     _compare(seen, expected(sandbox, is_instance=False))
 
 
 async def test_a_zygote_after_the_import_is_as_the_table_says(sandbox: Sandbox) -> None:
     async with _alone(sandbox) as (_, pid):
-        seen = posture(pid)
+        seen = posture(pid, sandbox.process.pid)
 
     _compare(seen, expected(sandbox, is_instance=False))
 
@@ -156,9 +181,24 @@ async def test_an_instance_is_as_the_table_says(
 ) -> None:
     async with _alone(sandbox, import_in_zygote=import_in_zygote) as (guest, zygote):
         pid = await _instance_of(guest, zygote)
-        seen = posture(pid)
+        seen = posture(pid, sandbox.process.pid)
 
     _compare(seen, expected(sandbox, is_instance=True))
+
+
+async def test_what_an_instance_starts_is_held_as_it_is_itself(
+    sandbox: Sandbox,
+) -> None:
+    async with _alone(sandbox, "family_of_threads") as (guest, zygote):
+        instance = await guest.fork()
+        await ask(instance, "start", threads=3)
+        pid, child = descendants(zygote)
+        own = posture(pid, sandbox.process.pid)
+        childs = posture(child, sandbox.process.pid)
+        await instance.destroy()
+
+    assert own["threads"] == childs["threads"] == ["4", 1]
+    assert own == childs
 
 
 async def test_two_zygotes_share_no_namespace(sandbox: Sandbox) -> None:
@@ -198,7 +238,8 @@ async def test_wardens_and_cells_hold_nothing_of_the_launchers(
 
     assert {pid: fds for pid, fds in held.items() if fds} == {}
     assert cells
-    assert cell_descriptors == [{}] * len(cells)
+    leash = {} if sandbox.mode == "root" else {0: "pipe"}
+    assert cell_descriptors == [leash] * len(cells)
     assert zygote not in cells
 
 
@@ -217,13 +258,49 @@ async def test_a_cell_s_first_process_has_no_capability_and_can_only_wait(
         assert (fact["NoNewPrivs"], fact["Seccomp"]) == ("1", "2")
 
 
+async def test_what_is_ours_in_a_jail_lets_nobody_look_into_it(
+    sandbox: Sandbox,
+) -> None:
+    async with _alone(sandbox) as (guest, zygote):
+        instance = await guest.fork()
+        warden = _parent(zygote)
+        ours = [warden, *_cells(sandbox)]
+        owners = {pid: _owner(pid) for pid in ours}
+        users = {kernel_facts(pid)["Uid"] for pid in ours}
+        await instance.destroy()
+
+    assert len(ours) > 1
+    # The machine's root is the owner of what may not be dumped, whosever it is.
+    assert set(owners.values()) == {0}
+    assert all("0" not in user.split() for user in users)
+
+
+async def test_an_instance_s_group_has_its_first_process_and_nobody_else_s(
+    sandbox: Sandbox,
+) -> None:
+    if not _has_groups(sandbox):
+        return  # the table above says that there is none
+    async with _alone(sandbox) as (guest, zygote):
+        one = await _instance_of(guest, zygote)
+        other = await _instance_of(guest, zygote)
+        warden = _parent(zygote)
+        members = {pid: _members(pid, sandbox) for pid in (zygote, one, other)}
+
+    assert members[zygote] == {zygote, warden}
+    for pid in (one, other):
+        (first,) = members[pid] - {pid}
+        assert first not in (zygote, one, other)
+
+
 class _alone:  # noqa: N801 - reads as the context manager that it is
     """A guest, and its zygote's process."""
 
-    def __init__(self, sandbox: Sandbox, **settings: Any) -> None:
+    def __init__(
+        self, sandbox: Sandbox, guest: str = "curious", **settings: Any
+    ) -> None:
         self._sandbox = sandbox
         self._running = sandbox.running(
-            "curious", tmp_mb=TMP_MB, memory_mb=MEMORY_MB, **settings
+            guest, tmp_mb=TMP_MB, memory_mb=MEMORY_MB, **settings
         )
 
     async def __aenter__(self) -> tuple[Guest, int]:
@@ -251,6 +328,18 @@ def _is_zygote(pid: int) -> bool:
     return "bootstrap.py" in Path(f"/proc/{pid}/cmdline").read_text()
 
 
+def _cells(sandbox: Sandbox) -> set[int]:
+    return {pid for pid in descendants(sandbox.process.pid) if _is_cell(pid)}
+
+
+def _owner(pid: int) -> int:
+    return Path(f"/proc/{pid}/status").stat().st_uid
+
+
+def _parent(pid: int) -> int:
+    return int(kernel_facts(pid)["PPid"])
+
+
 def _is_cell(pid: int) -> bool:
     """The first process of a nested pid namespace, and not of the jail's own."""
     numbers = kernel_facts(pid)["NSpid"].split()
@@ -264,8 +353,140 @@ def _uid(sandbox: Sandbox) -> str:
     return f"{first}..{first + 1023}"
 
 
+def _kinds_of_threads(process: Path) -> list[int]:
+    """How many kinds of threads there are, by what could set one of them free."""
+    names = ("Uid", "Gid", "Groups", "CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb")
+    names += ("NoNewPrivs", "Seccomp", "Seccomp_filters", "SigBlk", "NSpid")
+    kinds = set()
+    for task in (process / "task").iterdir():
+        facts = kernel_facts(f"{process.name}/task/{task.name}")
+        # A thread has a number of its own in every namespace.
+        facts["NSpid"] = str(len(facts["NSpid"].split()))
+        links = [(task / "ns" / kind).readlink() for kind in sorted(NAMESPACES)]
+        groups = (task / "cgroup").read_text()
+        kinds.add((*(facts[name] for name in names), *links, groups))
+    return [len(kinds)]
+
+
+def _group_paths(pid: int) -> dict[str, str]:
+    """By the controllers of each hierarchy, as the kernel lists them; v2 has none."""
+    lines = Path(f"/proc/{pid}/cgroup").read_text().splitlines()
+    return {names: path for _, names, path in (line.split(":", 2) for line in lines)}
+
+
+def _groups(pid: int, launcher: int) -> dict[str, str]:
+    """What kind of group it is in, in each hierarchy: all of one name."""
+    theirs = _group_paths(launcher)
+    tree = re.compile(rf"^(.*)/sandlot-{launcher}/(\d+)(\.\d+)?$")
+    found, names = {}, set()
+    for hierarchy, path in _group_paths(pid).items():
+        if match := tree.match(path):
+            names.add(match[2] + (match[3] or ""))
+            found[hierarchy] = "an instance's" if match[3] else "a zygote's"
+        else:
+            is_same = path == theirs[hierarchy]
+            found[hierarchy] = "the launcher's" if is_same else path
+    assert len(names) <= 1, names
+    return found
+
+
+def _has_groups(sandbox: Sandbox) -> bool:
+    return any(layer.name == "cgroup" and layer.holds for layer in sandbox.hello.layers)
+
+
+def _controls(sandbox: Sandbox) -> tuple[str, frozenset[str]]:
+    """The version, and the controllers, of the groups that the launcher makes."""
+    (layer,) = [layer for layer in sandbox.hello.layers if layer.name == "cgroup"]
+    if not layer.holds:
+        return "", frozenset()
+    version, _, controls = layer.detail.partition(": ")
+    return version.removeprefix("cgroup "), frozenset(controls.split(", "))
+
+
+def _wanted_groups(sandbox: Sandbox, *, is_instance: bool) -> dict[str, str]:
+    version, controls = _controls(sandbox)
+    own = "an instance's" if is_instance else "a zygote's"
+    used = {"": version == "v2"} if version != "v1" else {}
+    return {
+        names: own
+        if used.get(names, version == "v1" and bool(controls & set(names.split(","))))
+        else "the launcher's"
+        for names in _group_paths(sandbox.process.pid)
+    }
+
+
+def _group_limits(pid: int, launcher: int) -> dict[str, str]:
+    """What the files of its groups say; of those that are the launcher's, nothing."""
+    found = {}
+    for hierarchy, kind in _groups(pid, launcher).items():
+        if kind != "the launcher's":
+            folder = group_folder(hierarchy, _group_paths(pid)[hierarchy])
+            for name in LIMIT_FILES:
+                if (folder / name).exists():
+                    found[name] = (folder / name).read_text().strip()
+    return found
+
+
+LIMIT_FILES = (
+    *("memory.limit_in_bytes", "cpu.shares", "cpu.cfs_quota_us", "cpu.cfs_period_us"),
+    *("memory.max", "memory.swap.max", "memory.oom.group", "cpu.weight", "cpu.max"),
+    "pids.max",
+)
+
+
+def _wanted_limits(sandbox: Sandbox, *, is_instance: bool) -> dict[str, str]:
+    version, controls = _controls(sandbox)
+    mib = MIB_OF_INSTANCE if is_instance else MIB_OF_ZYGOTE
+    shares = SHARES_OF_INSTANCE if is_instance else SHARES_OF_ZYGOTE
+    by_controller = {
+        "v1": {
+            "memory": {"memory.limit_in_bytes": mib * MIB},
+            "cpu": {
+                "cpu.shares": shares,
+                "cpu.cfs_quota_us": 100_000,
+                "cpu.cfs_period_us": 100_000,
+            },
+            "pids": {"pids.max": 1024},
+        },
+        "v2": {
+            "memory": {
+                "memory.max": mib * MIB,
+                "memory.swap.max": 0,
+                "memory.oom.group": 1,
+            },
+            "cpu": {
+                "cpu.weight": shares * 100 // 1024,
+                "cpu.max": "100000 100000",
+            },
+            "pids": {"pids.max": 1024},
+        },
+        "": {},
+    }[version]
+    wanted = [by_controller[name] for name in controls & by_controller.keys()]
+    return {file: str(value) for files in wanted for file, value in files.items()}
+
+
+def group_folder(hierarchy: str, path: str) -> Path:
+    root = Path("/sys/fs/cgroup")
+    if not hierarchy and (root / "unified").is_dir():
+        hierarchy = "unified"
+    return root / hierarchy / path.lstrip("/")
+
+
+def _members(pid: int, sandbox: Sandbox) -> set[int]:
+    """Who is in all of its groups together with it."""
+    lists = [
+        (group_folder(hierarchy, _group_paths(pid)[hierarchy]) / "cgroup.procs")
+        for hierarchy, kind in _groups(pid, sandbox.process.pid).items()
+        if kind != "the launcher's"
+    ]
+    each = [{int(number) for number in file.read_text().split()} for file in lists]
+    assert all(members == each[0] for members in each)
+    return each[0]
+
+
 def _compare(seen: dict[str, Any], wanted: dict[str, Any]) -> None:
-    for name in ("uid", "gid"):
+    for name in ("uid", "gid", "owner"):
         (allowed,), (one,) = wanted.pop(name), seen.pop(name)
         low, _, high = allowed.partition("..")
         assert int(low) <= int(one) <= int(high or low), f"{name} {one}"

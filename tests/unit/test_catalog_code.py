@@ -1,124 +1,304 @@
-"""Packages on disk: whole or not at all, once for all who ask."""
+"""Packages on disk: whole or not at all, built once for all who ask."""
 
 import asyncio
+import os
 import stat
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
-from sandlot_engine.catalog import code, packages
+from sandlot_engine.catalog import code
 from sandlot_engine.catalog.code import CodeStore
-from sandlot_engine.errors import Internal, InvalidParameter
+from sandlot_engine.errors import Internal, InvalidParameter, TooLarge, Unavailable
+from tests.fakes.building import build_here
 from tests.fakes.zips import zip_of
 
 PACKAGE = zip_of({"app.py": "def handler(event, context): return 1"})
+OTHER = zip_of({"other.py": ""})
+RUNTIME = "python3.11"
+
+
+class Builder:
+    """Builds without a jail, when it is let to; counts."""
+
+    def __init__(self) -> None:
+        self.go = asyncio.Event()
+        self.go.set()
+        self.began = asyncio.Event()
+        self.runtimes: list[str] = []
+        self.at_once = self.most_at_once = 0
+        self.error: Exception | None = None
+        """Raised after the files were written."""
+
+    async def build(self, runtime: str, package: int, folder: int) -> int:
+        self.runtimes.append(runtime)
+        self.at_once += 1
+        self.most_at_once = max(self.most_at_once, self.at_once)
+        self.began.set()
+        try:
+            await self.go.wait()
+            size = await build_here(runtime, package, folder)
+        finally:
+            self.at_once -= 1
+        if self.error is not None:
+            raise self.error
+        return size
 
 
 @pytest.fixture
-async def codes(tmp_path: Path) -> AsyncIterator[CodeStore]:
-    async with CodeStore(tmp_path / "code") as store:
+def builder() -> Builder:
+    return Builder()
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    return tmp_path / "code"
+
+
+@pytest.fixture
+async def codes(root: Path, builder: Builder) -> AsyncIterator[CodeStore]:
+    async with CodeStore(root, build=builder.build) as store:
         yield store
 
 
-async def test_a_package_is_kept_for_us_only(codes: CodeStore, tmp_path: Path) -> None:
-    kept = await codes.put(PACKAGE)
+async def test_a_package_is_kept_for_us_only(codes: CodeStore, root: Path) -> None:
+    kept = await codes.put(PACKAGE, RUNTIME)
 
-    path = tmp_path / "code" / f"{kept.sha256}.zip"
+    path = root / f"{kept.sha256}.zip"
     assert path.read_bytes() == PACKAGE
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert kept.size == len(PACKAGE)
+    assert kept.unpacked_size == len("def handler(event, context): return 1")
     assert await codes.hash(PACKAGE) == kept.sha256
-
-
-async def test_what_is_no_package_is_not_kept(codes: CodeStore, tmp_path: Path) -> None:
-    with pytest.raises(InvalidParameter):
-        await codes.put(b"not a zip")
-
-    assert _names(tmp_path / "code") == []
-
-
-async def test_a_package_comes_back_and_is_unpacked(codes: CodeStore) -> None:
-    kept = await codes.put(PACKAGE)
-
-    folder = await codes.unpacked(kept)
-
-    assert folder.name == kept.sha256
-    assert _names(folder) == ["app.py"]
     assert await codes.read(kept) == PACKAGE
 
 
-async def test_all_who_ask_at_once_share_one_unpacking(
-    codes: CodeStore, monkeypatch: pytest.MonkeyPatch
+async def test_a_package_is_built_when_it_is_put(
+    codes: CodeStore, root: Path, builder: Builder
 ) -> None:
-    kept = await codes.put(PACKAGE)
-    made = []
+    kept = await codes.put(PACKAGE, RUNTIME)
 
-    def unpack_and_count(zip_path: Path, into: Path) -> None:
-        made.append(into.exists())
-        packages.unpack(zip_path, into)
+    folder = await codes.unpacked(kept, RUNTIME)
 
-    monkeypatch.setattr(code, "unpack", unpack_and_count)
+    assert folder == root / f"{kept.sha256}-{RUNTIME}"
+    assert _names(folder) == ["app.py"]
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o755
+    assert builder.runtimes == [RUNTIME]
 
-    folders = await asyncio.gather(*(codes.unpacked(kept) for _ in range(10)))
+
+async def test_what_is_too_large_is_never_on_disk(
+    codes: CodeStore, root: Path, builder: Builder
+) -> None:
+    with pytest.raises(TooLarge):
+        await codes.put(bytes(52_428_801), RUNTIME)
+
+    assert _names(root) == []
+    assert builder.runtimes == []
+
+
+@pytest.mark.parametrize(
+    "refused", [b"", b"not a zip", zip_of({"app.py": "", "../out.py": ""})]
+)
+async def test_what_is_refused_leaves_nothing(
+    codes: CodeStore, root: Path, refused: bytes
+) -> None:
+    with pytest.raises(InvalidParameter, match=r"^Could not unzip"):
+        await codes.put(refused, RUNTIME)
+
+    assert _names(root) == []
+
+
+async def test_a_builder_that_fails_leaves_nothing(
+    codes: CodeStore, root: Path, builder: Builder
+) -> None:
+    builder.error = Unavailable("the launcher died")
+
+    with pytest.raises(Unavailable):
+        await codes.put(PACKAGE, RUNTIME)
+
+    assert _names(root) == []
+
+
+async def test_a_builder_that_fails_takes_nothing_that_was_there(
+    codes: CodeStore, root: Path, builder: Builder
+) -> None:
+    kept = await codes.put(PACKAGE, RUNTIME)
+    builder.error = Unavailable("the launcher died")
+
+    with pytest.raises(Unavailable):
+        await codes.put(PACKAGE, "python3.9")
+
+    assert _names(root) == [f"{kept.sha256}-{RUNTIME}", f"{kept.sha256}.zip"]
+
+
+async def test_a_package_has_a_folder_for_each_runtime(
+    codes: CodeStore, builder: Builder
+) -> None:
+    kept = await codes.put(PACKAGE, RUNTIME)
+
+    other = await codes.unpacked(kept, "python3.9")
+
+    assert other != await codes.unpacked(kept, RUNTIME)
+    assert _names(other) == ["app.py"]
+    assert builder.runtimes == [RUNTIME, "python3.9"]
+
+
+async def test_a_package_that_is_put_again_is_not_built_again(
+    codes: CodeStore, builder: Builder
+) -> None:
+    first = await codes.put(PACKAGE, RUNTIME)
+
+    second = await codes.put(PACKAGE, RUNTIME)
+
+    assert second == first
+    assert builder.runtimes == [RUNTIME]
+
+
+async def test_a_package_of_an_engine_before_is_put_with_its_size(
+    root: Path, builder: Builder
+) -> None:
+    async with CodeStore(root, build=builder.build) as before:
+        kept = await before.put(PACKAGE, RUNTIME)
+        inode = (await before.unpacked(kept, RUNTIME)).stat().st_ino
+
+    async with CodeStore(root, build=builder.build) as after:
+        again = await after.put(PACKAGE, RUNTIME)
+        folder = await after.unpacked(again, RUNTIME)
+
+    assert again == kept
+    # It may be mounted: the one that was there stays.
+    assert folder.stat().st_ino == inode
+    assert _names(root) == [folder.name, f"{kept.sha256}.zip"]
+
+
+async def test_a_folder_that_is_missing_is_built_from_the_zip(
+    root: Path, builder: Builder
+) -> None:
+    async with CodeStore(root, build=builder.build) as before:
+        kept = await before.put(PACKAGE, RUNTIME)
+        folder = await before.unpacked(kept, RUNTIME)
+        (folder / "app.py").unlink()
+        folder.rmdir()
+
+    async with CodeStore(root, build=builder.build) as after:
+        assert _names(await after.unpacked(kept, RUNTIME)) == ["app.py"]
+
+
+async def test_all_who_ask_at_once_share_one_build(
+    codes: CodeStore, builder: Builder
+) -> None:
+    kept = await codes.put(PACKAGE, RUNTIME)
+
+    folders = await asyncio.gather(
+        *(codes.unpacked(kept, "python3.9") for _ in range(10))
+    )
 
     assert len(set(folders)) == 1
-    assert made.count(False) == 1
+    assert builder.runtimes == [RUNTIME, "python3.9"]
+
+
+async def test_few_packages_are_built_at_once(
+    codes: CodeStore, builder: Builder
+) -> None:
+    zips = [zip_of({f"{number}.py": ""}) for number in range(6)]
+
+    await asyncio.gather(*(codes.put(zipped, RUNTIME) for zipped in zips))
+
+    assert builder.most_at_once == code.BUILDS
+    assert len(builder.runtimes) == len(zips)
 
 
 async def test_a_package_is_discarded_twice_without_complaint(
-    codes: CodeStore, tmp_path: Path
+    codes: CodeStore, root: Path
 ) -> None:
-    kept = await codes.put(PACKAGE)
-    await codes.unpacked(kept)
+    kept = await codes.put(PACKAGE, RUNTIME)
+    await codes.unpacked(kept, "python3.9")
 
     await codes.discard(kept)
     await codes.discard(kept)
 
-    assert _names(tmp_path / "code") == []
+    assert _names(root) == []
 
 
-async def test_a_package_that_is_gone_is_our_fault(codes: CodeStore) -> None:
-    kept = await codes.put(PACKAGE)
+async def test_a_package_that_was_discarded_can_be_put_again(
+    codes: CodeStore, builder: Builder
+) -> None:
+    kept = await codes.put(PACKAGE, RUNTIME)
+    await codes.discard(kept)
+
+    assert await codes.put(PACKAGE, RUNTIME) == kept
+
+    assert _names(await codes.unpacked(kept, RUNTIME)) == ["app.py"]
+    assert builder.runtimes == [RUNTIME, RUNTIME]
+
+
+async def test_a_package_that_is_gone_is_our_fault(
+    codes: CodeStore, root: Path
+) -> None:
+    kept = await codes.put(PACKAGE, RUNTIME)
     await codes.discard(kept)
 
     with pytest.raises(Internal, match="No such file"):
-        await codes.unpacked(kept)
+        await codes.unpacked(kept, RUNTIME)
+
+    assert _names(root) == []
 
 
-async def test_what_was_half_made_is_gone_after_a_start(tmp_path: Path) -> None:
-    root = tmp_path / "code"
+async def test_what_was_half_made_is_gone_after_a_start(
+    root: Path, builder: Builder
+) -> None:
     (root / ".new-abc/lib").mkdir(parents=True)
     (root / ".new-abc.zip").write_bytes(b"half")
 
-    async with CodeStore(root) as codes:
-        await codes.put(PACKAGE)
+    async with CodeStore(root, build=builder.build) as codes:
+        await codes.put(PACKAGE, RUNTIME)
 
     assert not [name for name in _names(root) if name.startswith(".new-")]
 
 
-async def test_only_what_is_wanted_is_kept(codes: CodeStore, tmp_path: Path) -> None:
-    wanted = await codes.put(PACKAGE)
-    other = await codes.put(zip_of({"other.py": ""}))
-    await codes.unpacked(other)
+async def test_only_what_is_wanted_is_kept(codes: CodeStore, root: Path) -> None:
+    wanted = await codes.put(PACKAGE, RUNTIME)
+    other = await codes.put(OTHER, RUNTIME)
+    (root / other.sha256).mkdir()  # as engines before this one called it
 
     await codes.keep_only({wanted.sha256})
 
-    assert _names(tmp_path / "code") == [f"{wanted.sha256}.zip"]
+    assert _names(root) == [f"{wanted.sha256}-{RUNTIME}", f"{wanted.sha256}.zip"]
 
 
-async def test_a_caller_who_gives_up_does_not_stop_the_unpacking(
-    codes: CodeStore,
+async def test_a_caller_who_gives_up_does_not_stop_the_build(
+    codes: CodeStore, root: Path, builder: Builder
 ) -> None:
-    kept = await codes.put(PACKAGE)
-    impatient = asyncio.create_task(codes.unpacked(kept))
-    await asyncio.sleep(0)
+    builder.go.clear()
+    impatient = asyncio.create_task(codes.put(PACKAGE, RUNTIME))
+    await builder.began.wait()
     impatient.cancel()
     await asyncio.wait({impatient})
+    builder.go.set()
 
-    folder = await codes.unpacked(kept)
+    kept = await codes.put(PACKAGE, RUNTIME)
 
-    assert _names(folder) == ["app.py"]
+    assert builder.runtimes == [RUNTIME]
+    assert _names(root) == [f"{kept.sha256}-{RUNTIME}", f"{kept.sha256}.zip"]
+
+
+async def test_no_descriptor_is_left_open(codes: CodeStore, builder: Builder) -> None:
+    await codes.put(OTHER, RUNTIME)
+    before = _open_files()
+
+    await codes.put(PACKAGE, RUNTIME)
+    with pytest.raises(InvalidParameter):
+        await codes.put(b"not a zip", RUNTIME)
+    builder.error = Unavailable("the launcher died")
+    with pytest.raises(Unavailable):
+        await codes.put(PACKAGE, "python3.9")
+
+    assert _open_files() == before
+
+
+def _open_files() -> list[str]:
+    return sorted(os.listdir("/proc/self/fd"))  # noqa: PTH208 -- names, not paths
 
 
 def _names(folder: Path) -> list[str]:

@@ -11,6 +11,7 @@ import pytest
 from sandlot_engine.catalog import functions as catalog
 from sandlot_engine.catalog.code import CodeStore
 from sandlot_engine.catalog.functions import Functions, Prepared, Quota
+from sandlot_engine.catalog.validation import check_network
 from sandlot_engine.clock import SystemClock
 from sandlot_engine.errors import (
     AlreadyExists,
@@ -18,6 +19,7 @@ from sandlot_engine.errors import (
     Internal,
     InvalidParameter,
     NotFound,
+    PermissionDenied,
     QuotaExceeded,
     SandlotError,
     Unavailable,
@@ -29,7 +31,11 @@ from sandlot_engine.model.function import (
     Revision,
     UpdateStatus,
 )
+from sandlot_engine.model.network import Network
+from sandlot_engine.model.tenant import Tenant
+from tests.fakes.building import build_here
 from tests.fakes.stores import MemoryStore
+from tests.fakes.things import tenant
 from tests.fakes.waiting import DEADLINE_S, eventually
 from tests.fakes.zips import zip_of
 
@@ -54,6 +60,8 @@ class Node:
     error: BaseException | None = None
     answer: Prepared = READY
     preparing: asyncio.Event = field(default_factory=asyncio.Event)
+    busy: dict[str, asyncio.Event] = field(default_factory=dict)
+    """Revisions whose last invocation ends when the event is set."""
 
     async def prepare(self, _: Function, revision: Revision, path: Path) -> Prepared:
         self.preparing.set()
@@ -64,13 +72,15 @@ class Node:
             raise
         if self.error is not None:
             raise self.error
-        assert path.name == revision.code.sha256
+        assert path.name == f"{revision.code.sha256}-python3.11"
         self.prepared.append(revision.id)
         return self.answer
 
     async def retire(self, tenant_id: str, name: str, revision_id: str) -> None:
         assert tenant_id == TENANT
         assert name
+        if revision_id in self.busy:
+            await self.busy[revision_id].wait()
         self.retired.append(revision_id)
 
 
@@ -82,9 +92,26 @@ class Bench:
     node: Node
     store: MemoryStore
     code_folder: Path
+    owner: Tenant = field(default_factory=lambda: tenant(TENANT))
+    """The tenant, with its network policy."""
 
-    async def create(self, name: str = "resize", *, code: bytes = ZIP) -> Function:
-        return await self.functions.create(TENANT, name, CONFIG, code)
+    def grant_network(self, tenant_id: str, network: Network) -> None:
+        assert tenant_id == TENANT
+        check_network(network, self.owner)
+
+    async def set_policy(self, network: Network) -> None:
+        self.owner = replace(self.owner, network=network)
+        await self.functions.renew(TENANT)
+
+    async def create(
+        self,
+        name: str = "resize",
+        *,
+        code: bytes = ZIP,
+        network: Network = Network.NONE,
+    ) -> Function:
+        config = replace(CONFIG, network=network)
+        return await self.functions.create(TENANT, name, config, code)
 
     async def settled(self, name: str = "resize") -> Function:
         """The function once nothing is in progress any more."""
@@ -112,7 +139,7 @@ class Bench:
 async def opened(
     folder: Path, store: MemoryStore, node: Node, quota: Quota | None
 ) -> AsyncIterator[Bench]:
-    async with CodeStore(folder / "code") as codes:
+    async with CodeStore(folder / "code", build=build_here) as codes:
         functions = Functions(
             store,
             codes,
@@ -120,11 +147,13 @@ async def opened(
             runtimes=lambda: ["python3.11"],
             prepare=node.prepare,
             retire=node.retire,
+            grant_network=lambda *asked: made.grant_network(*asked),
             region="eu-north-1",
             quota=quota,
         )
+        made = Bench(functions, node, store, folder / "code")
         async with functions:
-            yield Bench(functions, node, store, folder / "code")
+            yield made
 
 
 @pytest.fixture
@@ -316,8 +345,173 @@ async def test_an_update_that_fails_leaves_the_old_revision_serving(
     assert failed.update_reason == "no launcher"
     assert failed.state is FunctionState.ACTIVE
     assert failed.serving == old.serving
-    assert bench.node.retired == []
     await bench.codes_left(1)
+
+
+@pytest.mark.parametrize("first", [True, False], ids=["create", "update"])
+async def test_what_could_not_be_made_ready_is_retired(
+    bench: Bench, *, first: bool
+) -> None:
+    if not first:
+        await bench.create()
+        await bench.settled()
+    bench.node.error = Unavailable("no launcher")
+
+    if first:
+        failing = await bench.create()
+    else:
+        failing = await bench.functions.update_code(TENANT, "resize", OTHER_ZIP)
+    await bench.settled()
+
+    async def is_retired() -> bool:
+        return bench.node.retired == [failing.current.id]
+
+    await eventually(is_retired)
+
+
+async def test_a_package_stays_while_what_has_it_mounted_still_runs(
+    bench: Bench,
+) -> None:
+    await bench.create()
+    old = await bench.settled()
+    bench.node.busy[old.current.id] = asyncio.Event()
+    await bench.functions.update_configuration(TENANT, "resize", {"timeout_s": 9})
+    new = await bench.settled()
+
+    await bench.functions.delete(TENANT, "resize")
+    retired, kept = list(bench.node.retired), list(bench.code_folder.glob("*.zip"))
+    bench.node.busy[old.current.id].set()
+
+    assert retired == [new.current.id]
+    assert len(kept) == 1
+    await bench.codes_left(0)
+
+
+# --- networks --------------------------------------------------------------------
+
+
+async def test_a_network_that_the_tenant_may_not_have_is_refused_at_deploy(
+    bench: Bench,
+) -> None:
+    with pytest.raises(PermissionDenied, match="may have 'none' at most"):
+        await bench.create(network=Network.EGRESS)
+
+    assert await bench.functions.list(TENANT) == ([], "")
+    await bench.codes_left(0)
+
+
+async def test_a_network_that_the_tenant_may_not_have_is_refused_as_a_change(
+    bench: Bench,
+) -> None:
+    await bench.create()
+    old = await bench.settled()
+
+    with pytest.raises(PermissionDenied, match="may have 'none' at most"):
+        await bench.functions.update_configuration(
+            TENANT, "resize", {"network": Network.HOST}
+        )
+
+    assert await bench.functions.get(TENANT, "resize") == old
+
+
+async def test_a_function_above_its_tenants_policy_changes_only_to_less(
+    bench: Bench,
+) -> None:
+    await bench.set_policy(Network.HOST)
+    await bench.create(network=Network.HOST)
+    await bench.settled()
+    await bench.set_policy(Network.EGRESS)
+
+    with pytest.raises(PermissionDenied):
+        await bench.functions.update_code(TENANT, "resize", OTHER_ZIP)
+    with pytest.raises(PermissionDenied):
+        await bench.functions.update_configuration(TENANT, "resize", {"timeout_s": 9})
+    await bench.functions.update_configuration(
+        TENANT, "resize", {"network": Network.EGRESS}
+    )
+    less = await bench.settled()
+
+    assert less.current.config.network is Network.EGRESS
+    await bench.codes_left(1)
+
+
+async def test_a_changed_policy_ends_what_ran_before_it_and_nothing_else(
+    bench: Bench,
+) -> None:
+    await bench.set_policy(Network.EGRESS)
+    await bench.create("without")
+    await bench.create("with", code=OTHER_ZIP, network=Network.EGRESS)
+    without = await bench.settled("without")
+    old = await bench.settled("with")
+
+    await bench.set_policy(Network.EGRESS)
+    new = bench.functions.resolve(TENANT, "with")
+
+    async def is_retired() -> bool:
+        return bench.node.retired == [old.current.id]
+
+    await eventually(is_retired)
+    assert new.current.id != old.current.id
+    assert replace(new, serving=old.serving) == old
+    assert await bench.store.get_function(TENANT, "with") == new
+    assert bench.functions.resolve(TENANT, "without") == without
+    await bench.codes_left(2)
+
+
+async def test_a_change_that_is_under_way_goes_by_the_new_policy(bench: Bench) -> None:
+    await bench.set_policy(Network.EGRESS)
+    created = await bench.create(network=Network.EGRESS)
+    async with asyncio.timeout(DEADLINE_S):
+        await bench.node.preparing.wait()
+
+    await bench.set_policy(Network.NONE)
+    failed = await bench.settled()
+
+    assert failed.state is FunctionState.FAILED
+    assert "may have 'none' at most" in failed.state_reason
+    assert bench.node.prepared == []
+    assert bench.node.cancelled == [created.current.id]
+
+
+async def test_a_change_that_is_still_allowed_is_made_ready_under_the_new_policy(
+    bench: Bench,
+) -> None:
+    await bench.set_policy(Network.EGRESS)
+    created = await bench.create(network=Network.EGRESS)
+    async with asyncio.timeout(DEADLINE_S):
+        await bench.node.preparing.wait()
+
+    await bench.set_policy(Network.HOST)
+    ready = await bench.settled()
+
+    assert ready.state is FunctionState.ACTIVE
+    assert bench.node.prepared == [ready.current.id] != [created.current.id]
+    assert created.current.id in bench.node.retired
+
+
+async def test_a_policy_that_changed_while_the_engine_was_down_holds_at_its_start(
+    tmp_path: Path,
+) -> None:
+    store = MemoryStore()
+    async with opened(tmp_path, store, Node(), None) as before:
+        await before.set_policy(Network.HOST)
+        await before.create(network=Network.HOST)
+
+    async with opened(tmp_path, store, Node(), None) as after:
+        failed = await after.settled()
+
+        assert failed.state is FunctionState.FAILED
+        assert after.node.prepared == []
+
+
+async def test_functions_are_counted_by_their_network(bench: Bench) -> None:
+    await bench.set_policy(Network.HOST)
+    await bench.create("a", network=Network.HOST)
+    await bench.create("b", network=Network.HOST)
+    await bench.create("c", network=Network.EGRESS)
+
+    assert bench.functions.count_by_network(Network.HOST) == {TENANT: 2}
+    assert bench.functions.count_by_network(Network.EGRESS) == {TENANT: 1}
 
 
 async def test_a_change_of_settings_names_what_it_changes(bench: Bench) -> None:
@@ -503,8 +697,8 @@ async def test_an_engine_that_stopped_half_way_goes_on(tmp_path: Path) -> None:
 async def test_an_engine_that_starts_removes_packages_nobody_has(
     tmp_path: Path,
 ) -> None:
-    async with CodeStore(tmp_path / "code") as codes:
-        await codes.put(ZIP)
+    async with CodeStore(tmp_path / "code", build=build_here) as codes:
+        await codes.put(ZIP, CONFIG.runtime)
 
     async with opened(tmp_path, MemoryStore(), Node(), None) as bench:
         await bench.codes_left(0)

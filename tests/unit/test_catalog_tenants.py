@@ -14,9 +14,11 @@ from sandlot_engine.errors import (
     Conflict,
     InvalidParameter,
     NotFound,
+    PermissionDenied,
     QuotaExceeded,
     Unauthenticated,
 )
+from sandlot_engine.model.network import Network
 from sandlot_engine.model.tenant import DEFAULT_TENANT_ID
 from tests.fakes.stores import MemoryStore
 from tests.fakes.things import function
@@ -52,6 +54,68 @@ async def test_the_first_start_makes_the_operator(store: MemoryStore) -> None:
     assert key.is_operator
     assert await made.authenticate(key.id, secret) == key
     assert made.concurrency(DEFAULT_TENANT_ID) == 1_000
+
+
+async def test_the_operators_functions_may_share_the_machines_network(
+    tenants: Tenants,
+) -> None:
+    assert tenants.grant_network(DEFAULT_TENANT_ID, Network.HOST) == ()
+
+
+async def test_a_new_tenants_functions_have_no_network(tenants: Tenants) -> None:
+    await tenants.create("acme", ACME)
+
+    assert tenants.grant_network(ACME, Network.NONE) == ()
+    for more in (Network.EGRESS, Network.HOST):
+        with pytest.raises(PermissionDenied):
+            tenants.grant_network(ACME, more)
+
+
+async def test_egress_comes_with_what_the_tenant_may_reach_besides(
+    tenants: Tenants,
+) -> None:
+    await tenants.create(
+        "acme", ACME, network=Network.HOST, network_allow=["fd00::/8", "10.1.0.0/16"]
+    )
+
+    assert tenants.grant_network(ACME, Network.EGRESS) == ("10.1.0.0/16", "fd00::/8")
+    assert tenants.grant_network(ACME, Network.HOST) == ()
+    assert tenants.grant_network(ACME, Network.NONE) == ()
+
+
+async def test_a_network_that_is_taken_back_is_granted_no_more(
+    tenants: Tenants, store: MemoryStore
+) -> None:
+    await tenants.create(
+        "acme", ACME, network=Network.EGRESS, network_allow=["10.0.0.0/8"]
+    )
+
+    await tenants.update(ACME, network_allow=[])
+    emptied = tenants.grant_network(ACME, Network.EGRESS)
+    await tenants.update(ACME, network=Network.NONE)
+
+    assert emptied == ()
+    for one in (tenants, await started(store)):
+        with pytest.raises(PermissionDenied):
+            one.grant_network(ACME, Network.EGRESS)
+
+
+async def test_a_list_survives_that_the_network_is_taken_back(tenants: Tenants) -> None:
+    await tenants.create(
+        "acme", ACME, network=Network.EGRESS, network_allow=["10.0.0.0/8"]
+    )
+
+    await tenants.update(ACME, network=Network.NONE)
+    await tenants.update(ACME, network=Network.EGRESS)
+
+    assert tenants.grant_network(ACME, Network.EGRESS) == ("10.0.0.0/8",)
+
+
+async def test_what_would_allow_nothing_is_refused(tenants: Tenants) -> None:
+    with pytest.raises(InvalidParameter, match="have no network"):
+        await tenants.create("acme", ACME, network_allow=["10.0.0.0/8"])
+    with pytest.raises(NotFound):
+        await tenants.get(ACME)
 
 
 async def test_the_second_start_makes_nothing(store: MemoryStore) -> None:

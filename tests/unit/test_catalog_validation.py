@@ -6,13 +6,18 @@ from typing import Any
 import pytest
 
 from sandlot_engine.catalog.validation import (
+    MAX_ALLOWED_CIDRS,
     MAX_ENVIRONMENT,
     RESERVED_KEYS,
     check_config,
     check_name,
+    check_network,
+    checked_cidrs,
 )
-from sandlot_engine.errors import InvalidParameter
+from sandlot_engine.errors import InvalidParameter, PermissionDenied
 from sandlot_engine.model.function import FunctionConfig
+from sandlot_engine.model.network import Network
+from tests.fakes.things import tenant
 
 GOOD = FunctionConfig(handler="app.handler", runtime="python3.11")
 RUNTIMES = {"python3.11", "python3.9"}
@@ -41,6 +46,7 @@ def test_a_bad_name_is_refused(name: str) -> None:
         {"ephemeral_storage_mb": 10_240},
         {"description": "x" * 256},
         {"handler": "x" * 126 + ".y"},
+        {"network": Network.HOST},
         {"environment": {"PATH": "/bin", "aB_9": ""}},
         {"environment": {"AB": "x" * (MAX_ENVIRONMENT - len('{"AB":""}'))}},
     ],
@@ -66,6 +72,7 @@ def test_settings_at_their_limits_pass(changes: dict[str, Any]) -> None:
         ({"handler": "x" * 129}, "1 to 128"),
         ({"handler": "app.\ud800"}, "1 to 128"),
         ({"init_mode": "always"}, "auto, per-instance"),
+        ({"network": "internet"}, "none, egress, host"),
         ({"environment": {"A": "one letter"}}, "two or more"),
         ({"environment": {"1A": "digit"}}, "two or more"),
         ({"environment": {"A-B": "hyphen"}}, "two or more"),
@@ -110,3 +117,76 @@ def test_an_unknown_runtime_is_refused_with_those_there_are() -> None:
         r"satisfy enum value set: \[python3\.11, python3\.9\]",
     ):
         check_config(replace(GOOD, runtime="ruby"), RUNTIMES)
+
+
+@pytest.mark.parametrize(
+    ("asked", "most", "may"),
+    [
+        (Network.NONE, Network.NONE, True),
+        (Network.EGRESS, Network.NONE, False),
+        (Network.HOST, Network.NONE, False),
+        (Network.NONE, Network.EGRESS, True),
+        (Network.EGRESS, Network.EGRESS, True),
+        (Network.HOST, Network.EGRESS, False),
+        (Network.NONE, Network.HOST, True),
+        (Network.EGRESS, Network.HOST, True),
+        (Network.HOST, Network.HOST, True),
+    ],
+)
+def test_a_function_has_at_most_the_network_of_its_tenant(
+    asked: Network, most: Network, *, may: bool
+) -> None:
+    owner = replace(tenant(), network=most)
+
+    if may:
+        check_network(asked, owner)
+    else:
+        with pytest.raises(PermissionDenied) as refusal:
+            check_network(asked, owner)
+        assert refusal.value.reason == "NetworkNotAllowed"
+
+
+def test_a_network_that_is_refused_says_what_why_and_who_can_change_it() -> None:
+    with pytest.raises(PermissionDenied) as refusal:
+        check_network(Network.HOST, replace(tenant(), network=Network.EGRESS))
+
+    assert str(refusal.value) == (
+        "The function asks for network 'host', and tenant 000000000007 may have "
+        "'egress' at most. Deploy it with network 'egress', or have the operator allow "
+        "more: sandlot tenant update 000000000007 --network host"
+    )
+
+
+def test_networks_are_canonical_sorted_and_there_once() -> None:
+    given = ["fd00:0::/8", "10.1.0.0/255.255.0.0", "10.1.0.0/16", "10.0.0.9", "::/0"]
+
+    assert checked_cidrs(given) == ("10.0.0.9/32", "10.1.0.0/16", "::/0", "fd00::/8")
+
+
+@pytest.mark.parametrize(
+    ("cidr", "because"),
+    [
+        ("", "is no network such as"),
+        ("example.org", "is no network such as"),
+        ("10.1.2.3/16", "whose bits after the 16th are 0"),
+        ("10.0.0.0/33", "is no network such as"),
+        ("10.0.0.0/8,11.0.0.0/8", "is no network such as"),
+        ("127.0.0.0/8", "is loopback"),
+        ("::1", "is loopback"),
+        ("fe80::%eth0/64", "names an interface"),
+        ("::ffff:10.0.0.0/104", "write it as IPv4"),
+    ],
+)
+def test_what_cannot_be_allowed_is_refused(cidr: str, because: str) -> None:
+    with pytest.raises(InvalidParameter, match=because) as refusal:
+        checked_cidrs(["10.1.0.0/16", cidr])
+
+    assert refusal.value.field == "network_allow"
+
+
+def test_a_tenant_has_a_bounded_number_of_networks() -> None:
+    most = [f"10.{number}.0.0/16" for number in range(MAX_ALLOWED_CIDRS)]
+
+    assert len(checked_cidrs(most)) == MAX_ALLOWED_CIDRS
+    with pytest.raises(InvalidParameter, match="65 networks of 64 allowed"):
+        checked_cidrs([*most, "192.168.0.0/16"])

@@ -1,15 +1,18 @@
 """The other commands, run as a user runs them, against an engine in memory."""
 
 import json
+import re
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import grpc
 import pytest
 
-from tests.fakes.server import OPERATOR, Engine, Server
+from sandlot.v1 import functions_pb2
+from tests.fakes.server import OPERATOR, Engine, Refusal, Server
 from tests.unit.conftest import Cli
 
 
@@ -49,6 +52,64 @@ def test_deploy_says_why_instances_are_not_forked(
     function.fork_safe, function.fork_safety_reason = False, "an open socket"
 
     assert "an open socket" in cli("deploy", str(source)).stderr
+
+
+def test_deploy_shows_a_network_where_there_is_one(
+    cli: Cli, engine: Engine, source: Path
+) -> None:
+    without = cli("deploy", str(source)).stderr
+    egress = cli("deploy", str(source), "--network", "egress").stderr
+    host = cli("deploy", str(source), "--network", "host").stderr
+
+    assert "network" not in without
+    assert "network egress · Active" in egress
+    assert "shares the machine's network" not in egress
+    assert "network host · Active" in host
+    assert "shares the machine's network" in host
+
+
+def test_a_network_is_shown_in_lists_and_in_json(cli: Cli, engine: Engine) -> None:
+    engine.add_function("plain")
+    engine.add_function("shared").config.network = functions_pb2.NETWORK_HOST
+
+    first, *rows = cli("fn", "list").stdout.splitlines()
+    told = json.loads(cli("fn", "list", "--json").stdout)
+
+    column = first.split().index("NETWORK")
+    # `128 MB` and `3 s`, before it, are two words each.
+    assert [row.split()[column + 2] for row in rows] == ["-", "host"]
+    assert [one["network"] for one in told] == ["none", "host"]
+
+
+def test_a_network_that_is_refused_is_explained_by_the_engine_alone(
+    cli: Cli, engine: Engine
+) -> None:
+    why = "may have 'none' at most. Deploy it with network 'none', or have the operator"
+    denied = grpc.StatusCode.PERMISSION_DENIED
+    engine.refuse_next.append(Refusal(denied, "NetworkNotAllowed", why))
+
+    done = cli("fn", "config", "hello", "--network", "host")
+
+    assert done.exit_code == 3
+    assert done.stderr == f"PermissionDenied: {why}\n"
+
+
+def test_a_function_that_cannot_be_imported_is_not_offered_for_invocation(
+    cli: Cli, engine: Engine, source: Path
+) -> None:
+    cli("deploy", str(source))
+    function = engine.functions["000000000001", "hello"]
+    function.fork_safe = False
+    function.fork_safety_reason = (
+        "the import failed: Runtime.ImportModuleError: No module named 'nmupy'"
+    )
+
+    said = cli("deploy", str(source)).stderr
+
+    assert "cannot be imported: Runtime.ImportModuleError: No module named" in said
+    assert "mend it and deploy again" in said
+    assert "invoke it" not in said
+    assert "imports by itself" not in said
 
 
 def test_functions_are_listed_as_plain_columns_in_a_pipe(
@@ -182,6 +243,35 @@ def test_tenants_are_listed_changed_and_deleted(cli: Cli, engine: Engine) -> Non
     assert list(engine.tenants) == ["000000000001"]
 
 
+def test_a_tenants_network_is_given_shown_and_taken_back(
+    cli: Cli, engine: Engine
+) -> None:
+    given = ("--network", "egress", "--allow-cidr", "10.1.0.0/16")
+    cli("tenant", "create", "acme", "--id", "123456789012", *given)
+
+    table = cli("tenant", "list").stdout.splitlines()
+    shown = cli("tenant", "update", "123456789012", "--allow-cidr", "fd00::/8").stdout
+    emptied = cli("tenant", "update", "123456789012", "--allow-no-cidr", "--json")
+    host = cli("tenant", "update", "123456789012", "--network", "host", "--json")
+
+    assert "egress, 10.1.0.0/16" in table[-1]
+    assert "host" in table[1]
+    assert re.search(r"^network_allow +fd00::/8$", shown, re.MULTILINE)
+    assert json.loads(emptied.stdout)["network_allow"] == []
+    assert json.loads(emptied.stdout)["network"] == "egress"
+    assert json.loads(host.stdout)["network"] == "host"
+
+
+@pytest.mark.parametrize(
+    "arguments", [(), ("--allow-no-cidr", "--allow-cidr", "10.0.0.0/8")]
+)
+def test_a_change_of_a_tenant_that_says_nothing_is_a_usage_error(
+    cli: Cli, engine: Engine, arguments: tuple[str, ...]
+) -> None:
+    assert cli("tenant", "update", "000000000001", *arguments).exit_code == 2
+    assert engine.requests == []
+
+
 def test_an_imported_secret_comes_from_stdin(cli: Cli, engine: Engine) -> None:
     done = cli("key", "import", "FIXEDKEY000000001", stdin="fixed-secret\n")
 
@@ -217,6 +307,53 @@ def test_what_is_not_there_exits_3_and_says_what_to_do(cli: Cli) -> None:
     assert done.exit_code == 3
     assert "NotFound: there is no function 'nowhere': see `sandlot fn list`" in (
         done.stderr
+    )
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("deploy", "nowhere.py"),
+        ("deploy", "."),
+        ("fn", "list", "--profile", "nobody"),
+        ("fn", "list", "--endpoint", "no-port"),
+        ("fn", "list", "--endpoint", "example.org:1"),
+    ],
+)
+def test_a_mistake_on_this_side_exits_2_and_asks_nothing_of_the_engine(
+    cli: Cli,
+    engine: Engine,
+    arguments: tuple[str, ...],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+
+    done = cli(*arguments)
+
+    assert done.exit_code == 2
+    assert done.stderr.startswith("UsageError: ")
+    assert engine.requests == []
+
+
+@pytest.mark.parametrize("value", ["nan", "inf", "-inf", "0", "-1", "1e300", "soon"])
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("fn", "list", "--deadline"),
+        ("up", "--idle"),
+        ("fn", "config", "x", "--timeout"),
+    ],
+    ids=["deadline", "idle", "timeout"],
+)
+def test_a_time_span_that_is_none_is_refused_in_clear_words(
+    cli: Cli, command: tuple[str, ...], value: str
+) -> None:
+    done = cli(*command, value)
+
+    assert done.exit_code == 2
+    assert re.search(
+        rf"'{command[-1]}'.*: '{value}' is no (whole )?number of seconds", done.stderr
     )
 
 
@@ -261,6 +398,8 @@ class FakeApp:
     """Stands where `sandlot_engine.app` would."""
 
     calls: list[Any] = field(default_factory=list)
+    found: dict[str, Any] = field(default_factory=dict)
+    """What its doctor finds."""
 
     def install(self, monkeypatch: pytest.MonkeyPatch) -> None:
         module = ModuleType("sandlot_engine.app")
@@ -271,9 +410,9 @@ class FakeApp:
         self.calls.append(options)
         return 7
 
-    def doctor(self, *, as_json: bool, prove: bool) -> int:
-        self.calls.append((as_json, prove))
-        return 0
+    def doctor(self, *, given_up: frozenset[str]) -> dict[str, Any]:
+        self.calls.append(given_up)
+        return self.found
 
 
 def test_up_hands_its_options_to_the_engine_and_exits_as_it_says(
@@ -312,18 +451,100 @@ def test_a_weaker_jail_cannot_come_from_the_environment(
     app = FakeApp()
     app.install(monkeypatch)
     monkeypatch.setenv("SANDLOT_INSECURE_SECCOMP", "1")
+    monkeypatch.setenv("SANDLOT_INSECURE", "seccomp")
 
     cli("up")
 
     assert app.calls[0]["given_up"] == frozenset()
 
 
-def test_doctor_is_the_engines(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_layers_are_given_up_by_a_list_and_by_their_flags(
+    cli: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
     app = FakeApp()
     app.install(monkeypatch)
 
-    assert cli("doctor", "--prove").exit_code == 0
-    assert app.calls == [(False, True)]
+    cli("up", "--insecure=landlock,cgroup", "--insecure", "x", "--insecure-network")
+
+    assert app.calls[0]["given_up"] == {"landlock", "cgroup", "x", "network"}
+
+
+def layer(name: str, *, holds: bool = True, **more: Any) -> dict[str, Any]:
+    """A layer as the engine's doctor has it."""
+    return {
+        "name": name,
+        "stops": f"what {name} stops",
+        "holds": holds,
+        "detail": "",
+        "given_up": False,
+        "required": True,
+        **more,
+    }
+
+
+def findings(*layers: dict[str, Any], ok: bool = True) -> dict[str, Any]:
+    """What the engine's doctor finds."""
+    return {
+        "layers": list(layers),
+        "egress": {"missing": "there is no slirp4netns"},
+        "runtimes": [{"name": "python3.11", "version": "3.11.2"}],
+        "ok": ok,
+    }
+
+
+def test_doctor_has_a_row_for_each_layer_and_a_line_that_sums_up(
+    cli: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app = FakeApp(
+        found=findings(
+            layer("user"),
+            layer("landlock", detail="version 7"),
+            layer("cgroup", holds=False, required=False, detail="The warden watches"),
+            layer("seccomp", given_up=True),
+        )
+    )
+    app.install(monkeypatch)
+
+    done = cli("doctor", "--insecure=seccomp")
+
+    assert done.exit_code == 0
+    assert app.calls == [{"seccomp"}]
+    no_egress = "there is no slirp4netns. Until then no function can have egress"
+    assert done.stdout.splitlines() == [
+        "         LAYER     STOPS A FUNCTION FROM",
+        "ok       user      what user stops",
+        "ok       landlock  what landlock stops · version 7",
+        "weaker   cgroup    what cgroup stops",
+        "                   The warden watches",
+        "given up seccomp   what seccomp stops",
+        "none     egress    reaching private networks, where it may reach public ones",
+        f"                   {no_egress}",
+        "runtimes: python3.11 (3.11.2)",
+        "sandlot up would start here, WITHOUT seccomp, with cgroup weaker.",
+    ]
+
+
+@pytest.mark.parametrize("arguments", [(), ("--json",), ("--prove",)], ids=str)
+def test_doctor_ends_with_78_where_up_would_refuse(
+    cli: Cli, monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...]
+) -> None:
+    lacking = layer("mount", holds=False, detail="EPERM. Run outside a container")
+    app = FakeApp(found=findings(layer("user"), lacking, ok=False))
+    app.install(monkeypatch)
+
+    done = cli("doctor", *arguments)
+
+    assert done.exit_code == 78
+    assert "Run outside a container" in done.stdout
+
+
+def test_doctor_prints_what_the_engine_found_as_json(
+    cli: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app = FakeApp(found=findings(layer("user")))
+    app.install(monkeypatch)
+
+    assert json.loads(cli("doctor", "--json").stdout) == app.found
 
 
 def test_without_the_engine_up_says_how_to_install_it(

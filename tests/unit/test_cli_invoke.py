@@ -6,9 +6,11 @@ import threading
 from pathlib import Path
 
 import grpc
+import pytest
 
+from sandlot.calls import MAX_EVENT
 from sandlot.v1 import invocations_pb2 as inv
-from tests.fakes.server import Engine, Failure, Refusal
+from tests.fakes.server import Engine, Failure, Refusal, Server, Verbatim
 from tests.unit.conftest import Cli
 
 
@@ -74,6 +76,110 @@ def test_a_function_that_fails_exits_1_with_its_error_object_on_stdout(
     assert json.loads(done.stdout)["errorType"] == "ValueError"
     assert "Unhandled: ValueError: no such thing" in done.stderr
     assert "sandlot logs" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("status", "type_", "hint"),
+    [
+        (inv.INVOCATION_STATUS_ERROR, "ValueError", "sandlot logs broken"),
+        (
+            inv.INVOCATION_STATUS_TIMEOUT,
+            "Sandbox.Timedout",
+            "sandlot fn config broken --timeout SECONDS",
+        ),
+        (
+            inv.INVOCATION_STATUS_CRASHED,
+            "Runtime.OutOfMemory",
+            "sandlot fn config broken --memory MB",
+        ),
+    ],
+)
+def test_what_to_do_next_is_a_command_that_can_be_copied(
+    cli: Cli, engine: Engine, status: inv.InvocationStatus, type_: str, hint: str
+) -> None:
+    def end(event: object) -> None:
+        raise Failure(type_, "what happened", status)
+
+    engine.add_function("broken", end)
+
+    said = cli("invoke", "broken").stderr
+
+    assert re.search(rf"^  next: .*{hint}$", said, re.MULTILINE)
+
+
+@pytest.mark.parametrize("number", ["NaN", "-Infinity", "[1, Infinity]", "1e999"])
+@pytest.mark.parametrize("many", [(), ("-n", "2")], ids=["one", "many"])
+def test_json_that_is_printed_is_json(
+    cli: Cli, engine: Engine, number: str, many: tuple[str, ...]
+) -> None:
+    engine.add_function("odd", lambda event: Verbatim(number))
+
+    lines = cli("invoke", "odd", "--json", *many).stdout
+    documents = lines.splitlines() if many else [lines]
+
+    assert len(documents) == (2 if many else 1)
+    for document in documents:
+        assert json.loads(document, parse_constant=pytest.fail)["value"] is None
+
+
+def test_an_event_that_is_no_json_though_python_reads_it_is_a_usage_error(
+    cli: Cli, engine: Engine
+) -> None:
+    done = cli("invoke", "echo", '{"a": NaN}')
+
+    assert done.exit_code == 2
+    assert "EVENT is not JSON: JSON has no NaN" in done.stderr
+    assert engine.requests == []
+
+
+@pytest.mark.parametrize("many", [(), ("-n", "3")], ids=["one", "many"])
+def test_an_event_that_is_too_large_is_refused_with_its_size_and_not_sent(
+    cli: Cli, engine: Engine, tmp_path: Path, many: tuple[str, ...]
+) -> None:
+    file = tmp_path / "event.json"
+    file.write_text('"' + "x" * MAX_EVENT + '"')
+
+    done = cli("invoke", "echo", "-e", str(file), *many)
+
+    assert done.exit_code == 3
+    assert "the event has 6,291,458 bytes of 6,291,456" in done.stderr
+    assert engine.requests == []
+
+
+@pytest.mark.parametrize("as_json", [False, True])
+def test_an_engine_that_goes_away_leaves_a_summary_of_what_was_done(
+    cli: Cli, server: Server, *, as_json: bool
+) -> None:
+    turns = iter(range(100))
+
+    def answer(event: object) -> object:
+        if next(turns) == 3:
+            # Not from the thread that serves this call, which stop waits for.
+            threading.Thread(target=server.stop_now).start()
+            server.stopped.wait(10)
+        return event
+
+    server.engine.add_function("echo", answer)
+
+    flags = ("--json",) if as_json else ()
+    done = cli("invoke", "echo", "-n", "50", "--summary", *flags)
+
+    assert done.exit_code == 4
+    assert "ConnectionFailed" in done.stderr
+    if as_json:
+        told = json.loads(done.stdout)
+        assert (told["ok"], told["errors"], told["unanswered"]) == (3, 0, 47)
+    else:
+        assert done.stdout.startswith("3 ok · 0 errors · ")
+        assert done.stdout.endswith(" · 47 unanswered\n")
+
+
+def test_a_summary_of_all_says_nothing_of_unanswered_ones(
+    cli: Cli, engine: Engine
+) -> None:
+    engine.add_function("echo")
+
+    assert "unanswered" not in cli("invoke", "echo", "-n", "3", "--summary").stdout
 
 
 def test_json_is_one_document_with_value_and_report(cli: Cli, engine: Engine) -> None:

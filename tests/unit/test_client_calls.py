@@ -1,6 +1,7 @@
 """The blocking client against a real gRPC server."""
 
 import asyncio
+import math
 import warnings
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -10,7 +11,9 @@ import grpc
 import pytest
 
 from sandlot import Client, errors
-from sandlot.results import Status
+from sandlot.calls import MAX_EVENT, MAX_QUEUED_EVENT
+from sandlot.results import Network, Status, Tenant
+from sandlot.v1 import functions_pb2
 from sandlot.v1 import invocations_pb2 as inv
 from tests.fakes.server import OPERATOR, Engine, Failure, Refusal, Server
 
@@ -283,6 +286,61 @@ def test_tenants_and_keys_are_made_changed_and_taken_back(client: Client) -> Non
     assert (tenant.name, tenant.concurrency) == ("acme", 30)
     assert "123456789012" not in {t.id for t in client.list_tenants()}
     assert made.secret_access_key not in repr(made)
+
+
+def test_a_tenants_network_is_set_changed_and_emptied(client: Client) -> None:
+    def tenant() -> Tenant:
+        return next(t for t in client.list_tenants() if t.name == "acme")
+
+    made = client.create_tenant("acme", network="egress", network_allow=["10.1.0.0/16"])
+    at_first = tenant()
+    client.update_tenant(made.tenant_id, concurrency=3)
+    untouched = tenant()
+    client.update_tenant(made.tenant_id, network=Network.HOST, network_allow=[])
+
+    assert (at_first.network, at_first.network_allow) == ("egress", ("10.1.0.0/16",))
+    assert (untouched.network, untouched.network_allow) == ("egress", ("10.1.0.0/16",))
+    assert (tenant().network, tenant().network_allow) == ("host", ())
+
+
+def test_who_shares_the_machines_network_is_in_the_status(
+    client: Client, engine: Engine
+) -> None:
+    shared = engine.add_function("shared", tenant_id="000000000002")
+    shared.config.network = functions_pb2.NETWORK_HOST
+    engine.add_function("other")
+
+    assert client.status().on_host_network == {"000000000002": 1}
+
+
+def test_an_event_that_is_too_large_is_refused_before_it_is_sent(
+    client: Client, engine: Engine
+) -> None:
+    engine.add_function("hello")
+
+    client.invoke("hello", payload=b'"%s"' % (b"x" * (MAX_EVENT - 2)))
+    with pytest.raises(errors.PayloadTooLarge, match="6,291,457 bytes of 6,291,456"):
+        client.invoke("hello", payload=b"x" * (MAX_EVENT + 1))
+    with pytest.raises(errors.PayloadTooLarge, match="1,048,577 bytes of 1,048,576"):
+        client.enqueue("hello", payload=b"x" * (MAX_QUEUED_EVENT + 1))
+
+    assert len(engine.requests) == 1
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, "\ud800"])
+def test_what_json_cannot_hold_is_refused_before_it_is_sent(
+    client: Client, engine: Engine, value: object
+) -> None:
+    with pytest.raises(errors.UsageError, match="cannot be JSON"):
+        client.invoke("hello", {"a": value})
+
+    assert engine.requests == []
+
+
+@pytest.mark.parametrize("deadline", [0, -1, math.nan, math.inf, 1e300])
+def test_a_deadline_that_is_none_is_refused(client: Client, deadline: float) -> None:
+    with pytest.raises(errors.UsageError, match="more than 0, and at most"):
+        client.invoke("hello", deadline=deadline)
 
 
 async def test_a_blocking_client_in_a_running_loop_warns_once(

@@ -4,9 +4,12 @@ from pathlib import Path
 
 import pytest
 
-from sandlot import Client, errors
+from sandlot import Client, errors, results
 from sandlot.packing import pack
+from sandlot.results import Network
 from sandlot.v1 import functions_pb2 as fn
+from sandlot_engine.node import hosted
+from sandlot_sandbox.guest import zygote
 from tests.fakes.server import Engine
 
 
@@ -154,6 +157,67 @@ def test_an_empty_environment_can_be_told_from_none(
     emptied = client.get_function("hello").environment
 
     assert (kept, emptied) == ({"A": "1"}, {})
+
+
+@pytest.mark.parametrize("network", list(Network))
+def test_a_network_travels_both_ways(
+    client: Client, source: Path, network: Network
+) -> None:
+    client.deploy(source, network=network)
+
+    assert client.get_function("hello").network is network
+
+
+def test_a_network_can_be_changed_and_is_left_alone_unless_it_is_named(
+    client: Client, engine: Engine, source: Path
+) -> None:
+    client.deploy(source, network="egress")
+    engine.requests.clear()
+
+    client.deploy(source)
+    unchanged = asked(engine)
+    client.update_function("hello", network="none")
+
+    assert unchanged == []
+    assert client.get_function("hello").network is Network.NONE
+
+
+@pytest.mark.parametrize("option", ["network", "init_mode"])
+def test_a_value_that_there_is_not_is_refused_with_those_there_are(
+    client: Client, engine: Engine, source: Path, option: str
+) -> None:
+    with pytest.raises(errors.UsageError, match="'internet' is not one of"):
+        client.deploy(source, **{option: "internet"})  # type: ignore[arg-type]
+
+    assert asked(engine) == []
+
+
+@pytest.mark.parametrize(
+    ("reason", "told"),
+    [
+        ("the import failed: Runtime.ImportModuleError: No m", "Runtime.ImportModule"),
+        ("the import ended the process: exit status 3", "exit status 3"),
+        ("an open socket", ""),
+        ("", ""),
+    ],
+)
+def test_an_import_that_fails_is_told_from_one_that_only_must_not_be_cloned(
+    client: Client, engine: Engine, source: Path, reason: str, told: str
+) -> None:
+    client.deploy(source)
+    engine.functions["000000000001", "hello"].fork_safety_reason = reason
+
+    error = client.get_function("hello").import_error
+
+    assert error.startswith(told)
+    assert bool(error) is bool(told)
+
+
+def test_the_engines_words_for_a_failing_import_are_those_that_we_know() -> None:
+    # The client must not import the engine, so nothing else holds the two together.
+    engines = Path(hosted.__file__).read_text() + Path(zygote.__file__).read_text()
+
+    assert [one for one in results.NO_IMPORT if f'"{one}' not in engines] == []
 
 
 def test_init_mode_travels_both_ways(client: Client, source: Path) -> None:

@@ -149,6 +149,39 @@ def test_any_other_note_is_a_violation(datagram: bytes) -> None:
     assert len(note.text) <= frames.MAX_NOTE_TEXT
 
 
+@given(st.sampled_from([frames.BUILT, frames.REFUSED]), st.text(max_size=80))
+def test_a_builder_s_note_arrives_as_it_was_sent(kind: int, text: str) -> None:
+    sent = frames.encode_note(kind, instance=50_000, status=262_144_000, text=text)
+
+    note = frames.decode_note(sent, frames.BUILDER_NOTES)
+
+    assert (note.kind, note.instance, note.status) == (kind, 50_000, 262_144_000)
+    assert note.text == text.encode("utf-8", "replace").decode()
+
+
+@given(st.binary(max_size=frames.MAX_NOTE_TEXT + 100))
+@example(b"")
+@example(b"\x05" * 11)
+@example(b"\x06" * (frames.MAX_NOTE_TEXT + 13))
+def test_any_other_note_of_a_builder_is_a_violation(datagram: bytes) -> None:
+    try:
+        note = frames.decode_note(datagram, frames.BUILDER_NOTES)
+    except frames.Violation:
+        return
+    assert note.kind in (frames.BUILT, frames.REFUSED)
+    assert len(note.text) <= frames.MAX_NOTE_TEXT
+
+
+@given(st.sampled_from([frames.BUILT, frames.REFUSED]), NOTE_KINDS)
+def test_builders_and_zygotes_cannot_say_what_is_the_other_s(
+    builders: int, zygotes: int
+) -> None:
+    with pytest.raises(frames.Violation):
+        frames.decode_note(frames.encode_note(builders))
+    with pytest.raises(frames.Violation):
+        frames.decode_note(frames.encode_note(zygotes), frames.BUILDER_NOTES)
+
+
 def test_a_note_s_text_is_cut_by_its_sender() -> None:
     sent = frames.encode_note(frames.ZYGOTE_UNSAFE, text="ü" * frames.MAX_NOTE_TEXT)
 

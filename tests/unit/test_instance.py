@@ -1,6 +1,7 @@
 """The engine's hold on one instance, against a socket that says what a test likes."""
 
 import asyncio
+import contextlib
 import os
 import signal
 import socket
@@ -11,11 +12,14 @@ import pytest_asyncio
 
 from sandlot_sandbox import frames
 from sandlot_sandbox.errors import LauncherLost, StartFailed
-from sandlot_sandbox.host.instance import Instance, State
+from sandlot_sandbox.host.hold import Hold
+from sandlot_sandbox.host.instance import OUT_OF_MEMORY, Instance, State
+from sandlot_sandbox.host.minder import Minder
 from sandlot_sandbox.outcome import Ended, Ending
 
 WAIT_S = 5.0
 SILENCE_S = 0.05
+MEMORY_MB = 128
 
 
 class Tenant:
@@ -27,12 +31,43 @@ class Tenant:
         read, self.log = os.pipe2(os.O_CLOEXEC)
         self.died = asyncio.Event()
         self.kills = 0
+        self.verdict = ""
+        self.brake, brake = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+        self.usage = os.memfd_create("usage")
+        self.peak = os.memfd_create("peak")
+        self.events = os.memfd_create("events")
+        parts = {
+            "freeze": brake,
+            "tmp": os.open("/", os.O_PATH),
+            "usage": os.dup(self.usage),
+            "peak": os.dup(self.peak),
+            "events": os.dup(self.events),
+        }
         self.instance = Instance(
-            ours, read, kill=self._kill, on_death=lambda _: self.died.set()
+            ours,
+            read,
+            hold=Hold(parts),
+            minder=Minder(),
+            memory_mb=MEMORY_MB,
+            kill=self._kill,
+            on_death=lambda _: self.died.set(),
         )
 
-    async def _kill(self) -> None:
+    async def _kill(self) -> str:
         self.kills += 1
+        return self.verdict
+
+    async def next_order(self) -> bytes:
+        """What is written to freeze or thaw it."""
+        readable = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        loop.add_reader(self.brake, readable.set)
+        try:
+            async with asyncio.timeout(WAIT_S):
+                await readable.wait()
+        finally:
+            loop.remove_reader(self.brake)
+        return os.read(self.brake, 1)
 
     def say(self, kind: int, payload: bytes = b"") -> None:
         self.channel.send(frames.encode_answer(kind, payload, peak_memory_kb=7))
@@ -69,7 +104,8 @@ class Tenant:
 
     def close(self) -> None:
         self.channel.close()
-        os.close(self.log)
+        for fd in (self.log, self.brake, self.usage, self.peak, self.events):
+            os.close(fd)
 
 
 @pytest_asyncio.fixture
@@ -262,3 +298,86 @@ async def test_what_comes_after_a_violation_is_not_kept(tenant: Tenant) -> None:
 
     assert (await running).ended is Ended.VIOLATION
     assert tenant.instance._reader.is_empty  # noqa: SLF001
+
+
+async def test_an_idle_instance_is_frozen_and_thawed_for_its_next_event(
+    tenant: Tenant,
+) -> None:
+    await tenant.be_ready()
+
+    assert await tenant.next_order() == b"1"
+    running = tenant.invoke()
+    assert await tenant.next_order() == b"0"
+    await tenant.hear()
+    tenant.say(frames.ANSWER, b"{}")
+
+    assert (await running).ended is Ended.ANSWERED
+
+
+async def test_a_busy_instance_is_not_frozen(tenant: Tenant) -> None:
+    await tenant.be_ready()
+    running = tenant.invoke()
+
+    await tenant.hear()
+    with contextlib.suppress(BlockingIOError):
+        os.read(tenant.brake, 2)  # it may have been frozen in between
+
+    tenant.instance.freeze_if_idle()
+
+    with pytest.raises(BlockingIOError):
+        os.read(tenant.brake, 1)
+    tenant.say(frames.ANSWER, b"{}")
+    await running
+
+
+async def test_an_instance_that_uses_more_than_its_function_has_is_ended(
+    tenant: Tenant,
+) -> None:
+    await tenant.be_ready()
+    running = tenant.invoke()
+    used = os.statvfs("/")
+    in_tmp = (used.f_blocks - used.f_bfree) * used.f_frsize
+
+    os.write(tenant.usage, str(in_tmp + (2 * MEMORY_MB << 20)).encode())
+
+    assert (await running).error_type == OUT_OF_MEMORY
+    await tenant.wait_death()
+
+
+async def test_what_the_kernel_killed_for_memory_is_told_as_that(
+    tenant: Tenant,
+) -> None:
+    await tenant.be_ready()
+    running = tenant.invoke()
+    await tenant.hear()
+
+    os.write(tenant.events, b"oom_kill_disable 0\nunder_oom 0\noom_kill 1\n")
+    tenant.instance.note_exit(signal.SIGKILL)
+
+    assert (await running).error_type == OUT_OF_MEMORY
+
+
+async def test_what_its_jail_killed_for_memory_is_told_as_that(
+    tenant: Tenant,
+) -> None:
+    await tenant.be_ready()
+    running = tenant.invoke()
+    await tenant.hear()
+
+    tenant.verdict = "memory"
+    tenant.instance.note_exit(signal.SIGKILL)
+
+    assert (await running).error_type == OUT_OF_MEMORY
+
+
+async def test_its_peak_is_the_kernel_s_and_never_more_than_it_has(
+    tenant: Tenant,
+) -> None:
+    await tenant.be_ready()
+    running = tenant.invoke()
+    await tenant.hear()
+    os.write(tenant.peak, str(9 << 20).encode())
+    tenant.instance.note_exit(signal.SIGKILL)
+    ending = await running
+
+    assert ending.peak_memory_kb == 9 * 1024

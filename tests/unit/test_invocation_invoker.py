@@ -13,6 +13,7 @@ from sandlot_engine.errors import (
     Internal,
     InvalidParameter,
     NotFound,
+    PermissionDenied,
     SandlotError,
     Throttled,
     TooLarge,
@@ -29,7 +30,8 @@ from sandlot_engine.model.invocation import (
     Run,
     Status,
 )
-from tests.fakes.backend import ACME, FakeEngine
+from sandlot_engine.model.network import Network
+from tests.fakes.backend import ACME, FakeEngine, make_function
 
 
 @pytest.fixture
@@ -109,6 +111,22 @@ async def test_a_cancelled_caller_gives_its_slot_back_and_pays(
     assert engine.invoker.admission.running(ACME) == 0
     assert len(engine.runner.cancelled) == 1
     assert engine.records.records[0].report.billed_ms == 250
+
+
+async def test_a_caller_that_gives_up_while_it_waits_pays_nothing(
+    engine: FakeEngine,
+) -> None:
+    engine.runner.is_full = True
+    engine.runner.hold("slow")
+    task = asyncio.create_task(engine.invoker.invoke(request("slow"), None))
+    await engine.runner.started.get()
+    engine.clock.advance(0.25)
+
+    task.cancel()
+    await asyncio.wait([task])
+
+    assert engine.invoker.admission.running(ACME) == 0
+    assert not engine.records.records
 
 
 async def test_a_deadline_stops_the_run(engine: FakeEngine) -> None:
@@ -247,3 +265,24 @@ async def test_a_dry_run_takes_no_slot(engine: FakeEngine) -> None:
     await engine.invoker.dry_run(request(type=InvocationType.DRY_RUN))
 
     assert engine.runner.started.empty()
+
+
+@pytest.mark.parametrize("way", ["invoke", "enqueue", "dry_run"])
+async def test_a_function_above_its_tenants_network_is_refused_in_every_way(
+    engine: FakeEngine, way: str
+) -> None:
+    await engine.tenants.update(ACME, network=Network.HOST)
+    engine.functions.add(make_function(ACME, "local", network=Network.HOST))
+    await engine.invoker.dry_run(request("local"))
+    await engine.tenants.update(ACME, network=Network.EGRESS)
+    ways: dict[str, Callable[[], Awaitable[object]]] = {
+        "invoke": lambda: engine.invoker.invoke(request("local"), None),
+        "enqueue": lambda: engine.invoker.enqueue(request("local")),
+        "dry_run": lambda: engine.invoker.dry_run(request("local")),
+    }
+
+    with pytest.raises(PermissionDenied, match="may have 'egress' at most"):
+        await ways[way]()
+
+    assert engine.runner.started.empty()
+    assert engine.invoker.admission.running(ACME) == 0

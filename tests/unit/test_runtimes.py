@@ -1,5 +1,6 @@
 """Interpreters: found, tried, and given the guest's code."""
 
+import os
 import stat
 import sys
 from pathlib import Path
@@ -9,7 +10,8 @@ import pytest
 from sandlot_sandbox.launcher import runtimes
 from sandlot_sandbox.launcher.runtimes import Runtime
 
-NAME = f"python3.{sys.version_info[1]}"
+VERSION = f"3.{sys.version_info[1]}"
+NAME = f"python{VERSION}"
 
 
 @pytest.fixture
@@ -49,13 +51,17 @@ def test_an_interpreter_beside_ourselves_needs_no_name(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "answer",
     [
-        *("exit 1", "echo hello", "echo '[]'", "kill -9 $$"),
+        *("exit 1", "echo hello", "echo '[]'", "echo 1", "kill -9 $$", "sleep 99"),
         """echo '["2.7.18", "/", "cpython", ""]'""",
+        f"""echo '["{VERSION}.1", 7, "cpython", ""]'""",
+        f"""echo '["{VERSION}.1", "/proc/self/loop", "cpython", ""]'""",
     ],
 )
 def test_a_named_one_that_is_not_what_it_should_be_is_a_problem(
-    tmp_path: Path, answer: str
+    tmp_path: Path, answer: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    if answer.startswith("sleep"):
+        monkeypatch.setattr(runtimes, "_TRY_S", 0.2)
     path = _script(tmp_path / "fake", answer)
 
     found, problems = runtimes.discover(tmp_path / "store", named={NAME: path})
@@ -72,6 +78,69 @@ def test_a_named_one_that_is_not_there_is_a_problem(tmp_path: Path) -> None:
 
     assert found == []
     assert path in problem
+
+
+@pytest.mark.usefixtures("_no_others")
+def test_a_name_that_is_no_runtime_s_is_a_problem(tmp_path: Path) -> None:
+    named = {NAME: sys.executable, "ruby3.3": "/usr/bin/ruby"}
+
+    (found,), (problem,) = runtimes.discover(tmp_path / "store", named=named)
+
+    assert found.name == NAME
+    assert problem == f"'ruby3.3' is not a runtime; there are {NAME}"
+
+
+@pytest.fixture
+def cannot_compile(tmp_path: Path) -> str:
+    """An interpreter that says what it should, and then does not do what it should."""
+    prefix = tmp_path / "prefix"
+    (prefix / "bin").mkdir(parents=True)
+    says = f"""echo '["{VERSION}.1", "{prefix}", "cpython", ""]'"""
+    does = "echo $0 compiles >&2; exec sleep 99"
+    script = f"case $2 in -c) {says};; *) {does};; esac"
+    return _script(prefix / "bin" / NAME, script)
+
+
+@pytest.mark.usefixtures("_no_others")
+def test_a_named_one_that_cannot_compile_the_guest_is_a_problem(
+    tmp_path: Path, cannot_compile: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runtimes, "_TRY_S", 0.5)
+
+    found, problems = runtimes.discover(
+        tmp_path / "store", named={NAME: cannot_compile}
+    )
+
+    assert found == []
+    assert problems == [f"{cannot_compile} cannot compile our code"]
+
+
+@pytest.mark.usefixtures("_no_others")
+def test_one_that_was_found_and_cannot_compile_the_guest_is_left_out(
+    tmp_path: Path,
+    cannot_compile: str,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setattr(runtimes, "_TRY_S", 0.5)
+    monkeypatch.setattr(sys, "base_prefix", str(Path(cannot_compile).parent.parent))
+
+    assert runtimes.discover(tmp_path / "store") == ([], [])
+    assert f"{cannot_compile} cannot compile our code" in caplog.text
+
+
+@pytest.mark.usefixtures("_no_others")
+def test_nothing_that_was_asked_outlives_the_question(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pid = tmp_path / "pid"
+    path = _script(tmp_path / "fake", f"echo $$ > {pid}; exec sleep 99")
+    monkeypatch.setattr(runtimes, "_TRY_S", 0.5)
+
+    runtimes.discover(tmp_path / "store", named={NAME: path})
+
+    with pytest.raises(ProcessLookupError):
+        os.kill(int(pid.read_text()), 0)
 
 
 @pytest.mark.usefixtures("_no_others")

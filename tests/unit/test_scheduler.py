@@ -2,11 +2,12 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 
 import pytest
 import pytest_asyncio
 
-from sandlot_engine.errors import Unavailable
+from sandlot_engine.errors import Throttled, Unavailable
 from sandlot_engine.model.function import Function, Revision
 from sandlot_engine.model.invocation import Ended, Invocation, Run
 from sandlot_engine.scheduler import scheduler as module
@@ -23,6 +24,7 @@ class FakeInstance:
     def __init__(self, machine: "FakeMachine", on_death: Callable[[], None]) -> None:
         self.is_usable = True
         self.is_stopped = False
+        self.ended_unnoticed = False
         self.idle_since = 0.0
         self.runs = 0
         self._machine = machine
@@ -38,6 +40,8 @@ class FakeInstance:
     ) -> Run:
         self.is_usable = False
         self.runs += 1
+        if self.ended_unnoticed:
+            raise Unavailable("the instance ended while it was idle")
         self._machine.running.put_nowait(self)
         outcome = await self._machine.outcome(init_counts)
         if isinstance(outcome, Exception):
@@ -110,6 +114,9 @@ class World:
         self.scheduler = scheduler
         self.machine = machine
         self.clock = machine.clock
+        self.cuts: list[float] = []
+        """Seconds on an instance of those whose caller went away."""
+
         self._count = 0
 
     def invoke(self, name: str = "resize") -> asyncio.Task[Run]:
@@ -122,7 +129,7 @@ class World:
             arrived=self.clock.monotonic(),
         )
         return asyncio.get_running_loop().create_task(
-            self.scheduler.run(_function(name), invocation)
+            self.scheduler.run(_function(name), invocation, note_cut=self.cuts.append)
         )
 
     async def wait_running(self) -> FakeInstance:
@@ -158,16 +165,34 @@ def _function(name: str) -> Function:
     return function(name, serving=replace(revision(), id=f"rev-of-{name}"))
 
 
-@pytest_asyncio.fixture
-async def world() -> AsyncIterator[World]:
+@asynccontextmanager
+async def _world(*, place_s: float = module.PLACE_S) -> AsyncIterator[World]:
     clock = FakeClock()
     machine = FakeMachine(clock)
     async with Scheduler.running(
-        machine, clock=clock, max_instances=2, max_starting=1
+        machine,
+        clock=clock,
+        max_instances=2,
+        max_starting=1,
+        max_starting_of_tenant=1,
+        place_s=place_s,
     ) as scheduler:
         made = World(scheduler, machine)
         yield made
         made.check_nothing_is_taken()
+
+
+@pytest_asyncio.fixture
+async def world() -> AsyncIterator[World]:
+    async with _world() as made:
+        yield made
+
+
+@pytest_asyncio.fixture
+async def impatient() -> AsyncIterator[World]:
+    """The same, but nobody waits for a place."""
+    async with _world(place_s=0.01) as made:
+        yield made
 
 
 async def test_an_instance_is_used_again(world: World) -> None:
@@ -280,21 +305,65 @@ async def test_cancelled_while_it_waits_for_a_place(world: World) -> None:
     waiting = world.invoke()
     await asyncio.sleep(0)
 
+    world.clock.advance(9)
     waiting.cancel()
     await asyncio.wait([waiting])
+    assert world.cuts == [], "it had no instance"
     world.machine.may_answer.set()
     await asyncio.gather(*running)
+
+
+async def test_who_finds_no_instance_free_in_time_is_refused(impatient: World) -> None:
+    impatient.machine.may_answer.clear()
+    running = [impatient.invoke(), impatient.invoke()]
+    await impatient.wait_running()
+    await impatient.wait_running()
+
+    with pytest.raises(Throttled, match="2 instances at most") as caught:
+        await impatient.invoke()
+
+    assert caught.value.retry_after_s > 0
+    impatient.machine.may_answer.set()
+    await asyncio.gather(*running)
+
+
+async def test_who_finds_no_place_to_start_in_time_is_refused(impatient: World) -> None:
+    impatient.machine.may_start.clear()
+    hanging = impatient.invoke()
+    await impatient.wait_starting()
+
+    with pytest.raises(Throttled, match="starts 1 at once"):
+        await impatient.invoke("parse")
+
+    impatient.machine.may_start.set()
+    assert (await hanging).ended is Ended.ANSWERED
+
+
+async def test_a_run_may_take_longer_than_the_wait_for_a_place(
+    impatient: World,
+) -> None:
+    impatient.machine.may_start.clear()
+    slow = impatient.invoke()
+    await impatient.wait_starting()
+    with pytest.raises(Throttled):
+        await impatient.invoke()
+
+    impatient.machine.may_start.set()
+
+    assert (await slow).ended is Ended.ANSWERED
 
 
 async def test_cancelled_while_it_runs(world: World) -> None:
     world.machine.may_answer.clear()
     running = world.invoke()
     instance = await world.wait_running()
+    world.clock.advance(0.25)
 
     running.cancel()
     await asyncio.wait([running])
 
     assert instance.is_stopped
+    assert world.cuts == [0.25]
 
 
 async def test_cancelled_in_the_moment_in_which_an_instance_is_freed(
@@ -384,6 +453,27 @@ async def test_an_instance_that_dies_between_assignment_and_use_is_replaced(
     await asyncio.gather(*running)
 
 
+async def test_an_idle_instance_that_ended_unnoticed_is_no_caller_s_loss(
+    world: World,
+) -> None:
+    await world.invoke()
+    (instance,) = world.machine.instances
+    instance.ended_unnoticed = True
+
+    assert (await world.invoke()).ended is Ended.ANSWERED
+    assert instance.is_stopped
+    assert [i.runs for i in world.machine.instances] == [2, 1]
+
+
+async def test_a_new_instance_that_could_not_start_is_told(world: World) -> None:
+    world.machine.endings = [Unavailable("no clone")]
+
+    with pytest.raises(Unavailable, match="no clone"):
+        await world.invoke()
+
+    assert [i.runs for i in world.machine.instances] == [1]
+
+
 async def test_the_idle_are_retired_after_their_time(world: World) -> None:
     await world.invoke()
     (instance,) = world.machine.instances
@@ -414,6 +504,26 @@ async def test_draining_waits_for_the_busy_and_retires_all(world: World) -> None
     assert world.scheduler.instances == 0
 
 
+async def test_draining_waits_for_an_init_that_is_tried_again(world: World) -> None:
+    world.machine.may_answer.clear()
+    world.machine.endings = [_run(Ended.INIT_TIMED_OUT)]
+    running = world.invoke()
+    await world.wait_starting()
+    await world.wait_running()
+    draining = asyncio.get_running_loop().create_task(
+        world.scheduler.drain("rev-of-resize")
+    )
+    world.machine.may_start.clear()
+    world.machine.may_answer.set()
+    await world.wait_starting()
+    await asyncio.sleep(0)
+
+    assert not draining.done(), "the version would be retired while it is in use"
+    world.machine.may_start.set()
+    assert (await running).ended is Ended.ANSWERED
+    await draining
+
+
 async def test_a_full_machine_retires_an_idle_instance_of_another(
     world: World,
 ) -> None:
@@ -425,4 +535,4 @@ async def test_a_full_machine_retires_an_idle_instance_of_another(
 
 
 def test_the_limits_of_a_machine_have_names() -> None:
-    assert module.MAX_STARTING < module.MAX_INSTANCES
+    assert module.MAX_STARTING_OF_TENANT < module.MAX_STARTING < module.MAX_INSTANCES

@@ -15,21 +15,34 @@ from hypothesis.stateful import (
 
 from sandlot_engine.scheduler.state import Assign, ClusterState, Decision, Retire, Start
 
-VERSIONS = st.sampled_from(["resize", "parse", "mail"])
+TENANTS = {"resize": "acme", "parse": "acme", "mail": "globex", "sort": "initech"}
+"""Whose the versions are."""
+
+VERSIONS = st.sampled_from(sorted(TENANTS))
 
 
 class Machine(RuleBasedStateMachine):
     """A shell without I/O; it keeps books that the state must agree with."""
 
-    @initialize(instances=st.integers(1, 6), starting=st.integers(1, 3))
-    def begin(self, instances: int, starting: int) -> None:
+    @initialize(
+        instances=st.integers(1, 6),
+        starting=st.integers(1, 3),
+        of_tenant=st.integers(1, 3),
+    )
+    def begin(self, instances: int, starting: int, of_tenant: int) -> None:
         self.max_instances = instances
         self.max_starting = starting
-        self.state = ClusterState(max_instances=instances, max_starting=starting)
+        self.max_starting_of_tenant = of_tenant
+        self.state = ClusterState(
+            max_instances=instances,
+            max_starting=starting,
+            max_starting_of_tenant=of_tenant,
+        )
         self.count = 0
         self.waiting: dict[str, str] = {}
         self.starting: dict[str, str] = {}
         self.busy: dict[int, str] = {}
+        # In the order in which they became idle.
         self.idle: dict[int, str] = {}
         self.homes: dict[int, str] = {}
 
@@ -49,6 +62,7 @@ class Machine(RuleBasedStateMachine):
                     assert self.waiting.pop(invocation) == version
                     self.starting[invocation] = version
                 case Retire(instance=instance):
+                    assert instance == next(iter(self.idle)), "not the stalest"
                     del self.idle[instance]
                     del self.homes[instance]
 
@@ -58,7 +72,9 @@ class Machine(RuleBasedStateMachine):
         had_idle = version in self.idle.values()
         self.waiting[invocation] = version
 
-        decisions = self.state.invocation_arrived(invocation, version)
+        decisions = self.state.invocation_arrived(
+            invocation, version, tenant=TENANTS[version]
+        )
         self._act(decisions)
 
         if had_idle:
@@ -117,11 +133,13 @@ class Machine(RuleBasedStateMachine):
     @invariant()
     def the_books_agree(self) -> None:
         assert self.state.waiting == len(self.waiting)
-        for version in ("resize", "parse", "mail"):
+        for version in TENANTS:
             idle = [n for n, home in self.idle.items() if home == version]
             assert sorted(self.state.idle_of(version)) == sorted(idle)
         assert len(self.homes) + len(self.starting) <= self.max_instances
         assert len(self.starting) <= self.max_starting
+        of_tenants = Counter(TENANTS[version] for version in self.starting.values())
+        assert max(of_tenants.values(), default=0) <= self.max_starting_of_tenant
 
     @invariant()
     def nobody_waits_for_what_is_there(self) -> None:
@@ -133,14 +151,24 @@ TestClusterState = Machine.TestCase
 TestClusterState.settings = settings(max_examples=120, stateful_step_count=40)
 
 
-def _state(*, instances: int = 10, starting: int = 10) -> ClusterState:
-    return ClusterState(max_instances=instances, max_starting=starting)
+def _state(
+    *, instances: int = 10, starting: int = 10, of_tenant: int = 10
+) -> ClusterState:
+    return ClusterState(
+        max_instances=instances,
+        max_starting=starting,
+        max_starting_of_tenant=of_tenant,
+    )
+
+
+def _arrive(state: ClusterState, invocation: str, version: str) -> list[Decision]:
+    return state.invocation_arrived(invocation, version, tenant=TENANTS[version])
 
 
 def _warm(state: ClusterState, *instances: int, version: str = "resize") -> None:
     """Idle instances, the last the newest."""
     for instance in instances:
-        state.invocation_arrived(f"warm-{instance}", version)
+        _arrive(state, f"warm-{instance}", version)
     for instance in instances:
         state.start_ended(version, instance)
     for instance in instances:
@@ -151,31 +179,31 @@ def test_the_newest_idle_instance_is_preferred() -> None:
     state = _state()
     _warm(state, 1, 2)
 
-    assert state.invocation_arrived("i", "resize") == [Assign("i", 2)]
+    assert _arrive(state, "i", "resize") == [Assign("i", 2)]
 
 
 def test_a_version_without_an_idle_instance_starts_one() -> None:
     state = _state()
     _warm(state, 1, version="parse")
 
-    assert state.invocation_arrived("i", "resize") == [Start("i", "resize")]
+    assert _arrive(state, "i", "resize") == [Start("i", "resize")]
 
 
 def test_a_freed_instance_goes_to_who_has_waited_longest() -> None:
     state = _state(instances=1)
-    state.invocation_arrived("first", "resize")
+    _arrive(state, "first", "resize")
     state.start_ended("resize", 1)
-    state.invocation_arrived("second", "resize")
-    state.invocation_arrived("third", "resize")
+    _arrive(state, "second", "resize")
+    _arrive(state, "third", "resize")
 
     assert state.instance_freed(1) == [Assign("second", 1)]
 
 
 def test_no_more_are_started_at_once_than_may_be() -> None:
     state = _state(starting=1)
-    state.invocation_arrived("first", "resize")
+    _arrive(state, "first", "resize")
 
-    assert state.invocation_arrived("second", "parse") == []
+    assert _arrive(state, "second", "parse") == []
     assert state.start_ended("resize", 1) == [Start("second", "parse")]
 
 
@@ -183,31 +211,76 @@ def test_a_full_machine_makes_room_by_an_idle_instance_of_another() -> None:
     state = _state(instances=2)
     _warm(state, 1, 2)
 
-    assert state.invocation_arrived("i", "parse") == [Retire(1), Start("i", "parse")]
+    assert _arrive(state, "i", "parse") == [Retire(1), Start("i", "parse")]
 
 
 def test_on_a_machine_full_of_busy_instances_it_waits() -> None:
     state = _state(instances=1)
     _warm(state, 1)
-    state.invocation_arrived("busy", "resize")
+    _arrive(state, "busy", "resize")
 
-    assert state.invocation_arrived("i", "parse") == []
+    assert _arrive(state, "i", "parse") == []
     assert state.instance_died(1) == [Start("i", "parse")]
 
 
 def test_a_failed_start_lets_the_next_one_begin() -> None:
     state = _state(instances=1)
-    state.invocation_arrived("first", "resize")
-    state.invocation_arrived("second", "resize")
+    _arrive(state, "first", "resize")
+    _arrive(state, "second", "resize")
 
     assert state.start_ended("resize", None) == [Start("second", "resize")]
+
+
+def test_the_stalest_idle_instance_of_all_makes_room() -> None:
+    state = _state(instances=3)
+    _warm(state, 1, version="parse")
+    _warm(state, 2, 3, version="mail")
+    _arrive(state, "again", "parse")
+    state.instance_freed(1)
+
+    # Of the version that was there first, but used since.
+    assert _arrive(state, "i", "resize") == [Retire(2), Start("i", "resize")]
+
+
+def test_a_tenant_whose_starts_hang_leaves_places_to_others() -> None:
+    state = _state(starting=2, of_tenant=1)
+    _arrive(state, "hangs", "resize")
+
+    assert _arrive(state, "of the same tenant", "parse") == []
+    assert _arrive(state, "another's", "mail") == [Start("another's", "mail")]
+    assert state.start_ended("resize", None) == [Start("of the same tenant", "parse")]
+
+
+def test_tenants_take_turns_to_start() -> None:
+    state = _state(starting=1)
+    _arrive(state, "first", "resize")
+    for number in range(3):
+        _arrive(state, f"acme's {number}", "parse")
+    _arrive(state, "globex's", "mail")
+
+    assert state.start_ended("resize", None) == [Start("acme's 0", "parse")]
+    assert state.start_ended("parse", None) == [Start("globex's", "mail")]
+    assert state.start_ended("mail", None) == [Start("acme's 1", "parse")]
+
+
+def test_what_is_over_is_forgotten() -> None:
+    state = _state(instances=1)
+    _warm(state, 1, version="mail")
+    _arrive(state, "busy", "mail")
+    _arrive(state, "waits", "resize")
+    state.invocation_left("waits")
+    state.instance_died(1)
+
+    state.check()
+    assert not state._tenants  # noqa: SLF001 - only seen there
+    assert not state._versions  # noqa: SLF001
 
 
 def test_its_repr_counts() -> None:
     state = _state(starting=1)
     _warm(state, 1)
-    state.invocation_arrived("a", "parse")
-    state.invocation_arrived("b", "parse")
+    _arrive(state, "a", "parse")
+    _arrive(state, "b", "parse")
 
     assert repr(state) == "<ClusterState 1 idle, 0 busy, 1 starting, 1 waiting>"
 

@@ -18,7 +18,10 @@ ORDERS = st.one_of(
         code=st.text("0123456789abcdef", min_size=64, max_size=64),
         memory_mb=NUMBERS,
         tmp_mb=NUMBERS,
+        network=st.sampled_from(sorted(spec.NETWORKS)),
+        allow=st.text(max_size=30),
     ),
+    st.builds(spec.StartBuilder, zygote=NUMBERS, runtime=st.text(max_size=30)),
     st.builds(spec.MakeCell, zygote=NUMBERS, cell=NUMBERS),
     st.builds(spec.KillCell, zygote=NUMBERS, cell=NUMBERS),
     st.builds(spec.KillZygote, zygote=NUMBERS),
@@ -30,6 +33,8 @@ START: dict[str, Any] = {
     "code": "a" * 64,
     "memory_mb": 128,
     "tmp_mb": 512,
+    "network": "egress",
+    "allow": "10.1.0.0/16",
 }
 
 
@@ -42,10 +47,10 @@ def test_an_order_arrives_as_it_was_sent(order: spec.Order) -> None:
     "report",
     [
         spec.Hello("root", [spec.Layer("user", "x", holds=True, detail="ü")]),
-        spec.ZygoteDied(1, "the jail was killed by signal 9"),
-        spec.CellMade(1, 2),
+        spec.ZygoteDied(1, "the jail was killed by signal 9", started=True),
+        spec.CellMade(1, 2, ["pid", "mnt", "net", "join", "join"]),
         spec.CellFailed(1, 2, "why"),
-        spec.CellDied(1, 2),
+        spec.CellDied(1, 2, "memory"),
     ],
 )
 def test_a_report_arrives_as_it_was_sent(report: spec.Report) -> None:
@@ -101,6 +106,11 @@ def test_an_order_that_lacks_a_field_is_refused(missing: str) -> None:
         spec.decode_order(json.dumps(fields).encode())
 
 
+def test_an_unknown_kind_of_network_is_refused() -> None:
+    with pytest.raises(spec.BadMessage):
+        spec.decode_order(json.dumps({**START, "network": "all"}).encode())
+
+
 def test_a_message_over_the_limit_is_not_sent() -> None:
     with pytest.raises(spec.BadMessage):
-        spec.encode(spec.ZygoteDied(1, "x" * spec.MAX_MESSAGE))
+        spec.encode(spec.ZygoteDied(1, "x" * spec.MAX_MESSAGE, started=False))

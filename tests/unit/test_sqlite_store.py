@@ -1,6 +1,7 @@
 """What the SQLite adapter does beyond the contract: crashes, bounds, batches."""
 
 import asyncio
+import json
 import os
 import signal
 import sqlite3
@@ -11,12 +12,19 @@ from pathlib import Path
 import pytest
 
 from sandlot_engine.errors import AlreadyExists, Internal, Refusal
+from sandlot_engine.model.network import Network
+from sandlot_engine.model.tenant import DEFAULT_TENANT_ID
 from sandlot_engine.store.sqlite import LogBounds, SqliteStore
 from sandlot_engine.store.sqlite.connection import Database
+from sandlot_engine.store.sqlite.functions import function_to_json
 from sandlot_engine.store.sqlite.migrations import schema_steps
 from tests.fakes.things import NOON, function, line, record
 
 DEADLINE_S = 30
+
+_INSERT_TENANT = (
+    "INSERT INTO tenants (id, name, concurrency, created) VALUES (?, 'acme', 1, 0)"
+)
 
 APPEND_UNTIL_KILLED = """
 import asyncio, sys
@@ -153,6 +161,35 @@ async def test_a_newer_schema_is_refused(tmp_path: Path) -> None:
             pass
 
 
+async def test_a_database_from_before_networks_is_brought_up_to_date(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "engine.db"
+    body = function_to_json(function())
+    del body["serving"]["config"]["network"]
+    connection = sqlite3.connect(path)
+    connection.executescript(schema_steps()[0] + "PRAGMA user_version = 1;")
+    for tenant_id in (DEFAULT_TENANT_ID, "000000000007"):
+        connection.execute(_INSERT_TENANT, (tenant_id,))
+    connection.execute(
+        "INSERT INTO functions VALUES ('1', 'resize', 'rev-1', 'aa', NULL, ?)",
+        (json.dumps(body),),
+    )
+    connection.commit()
+    connection.close()
+
+    async with SqliteStore.open(path) as store:
+        tenants = await store.list_tenants(after="", limit=9)
+        kept = await store.get_function("1", "resize")
+
+    assert {each.id: each.network for each in tenants} == {
+        DEFAULT_TENANT_ID: Network.HOST,
+        "000000000007": Network.NONE,
+    }
+    assert [each.network_allow for each in tenants] == [(), ()]
+    assert kept == function()
+
+
 async def test_what_is_no_database_is_said_to_be_damaged(tmp_path: Path) -> None:
     path = tmp_path / "engine.db"
     path.write_bytes(b"not a database at all" * 100)
@@ -166,11 +203,11 @@ async def test_a_change_that_fails_does_not_take_others_with_it(
     tmp_path: Path,
 ) -> None:
     def insert(connection: sqlite3.Connection) -> None:
-        connection.execute("INSERT INTO tenants VALUES ('1', 'acme', 1, 0)")
+        connection.execute(_INSERT_TENANT, ("1",))
 
     def break_half_way(connection: sqlite3.Connection) -> None:
-        connection.execute("INSERT INTO tenants VALUES ('2', 'acme', 1, 0)")
-        connection.execute("INSERT INTO tenants VALUES (NULL, NULL, NULL, NULL)")
+        connection.execute(_INSERT_TENANT, ("2",))
+        connection.execute(_INSERT_TENANT, (None,))
 
     async with Database.open(tmp_path / "engine.db") as database:
         good, bad = await asyncio.gather(

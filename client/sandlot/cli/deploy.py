@@ -1,7 +1,7 @@
 """`deploy`: a folder, a file or a zip becomes a function that serves."""
 
 import time
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -9,6 +9,9 @@ from sandlot.cli.options import Flags, shared
 from sandlot.cli.output import document, plain
 from sandlot.cli.settings import chosen, function_settings
 from sandlot.cli.text import one_line, size
+
+if TYPE_CHECKING:
+    from sandlot.results import Function
 
 
 @click.command()
@@ -29,14 +32,26 @@ def deploy(flags: Flags, *, source: str, name: str | None, **options: Any) -> No
     if flags.as_json:
         document(plain(function))
         return
+    _say(flags, function, elapsed_s=time.monotonic() - began)
+    click.echo(one_line(function.arn))
+
+
+def _say(flags: Flags, function: "Function", *, elapsed_s: float) -> None:
+    name = one_line(function.name)
+    network = "" if function.network == "none" else f"network {function.network} · "
     flags.say(
-        f"{one_line(function.name)}  {size(function.code_size)} · {function.runtime} · "
-        f"{function.memory_mb} MB · {function.state} · {time.monotonic() - began:.2f} s"
+        f"{name}  {size(function.code_size)} · {function.runtime} · "
+        f"{function.memory_mb} MB · {network}{function.state} · {elapsed_s:.2f} s"
     )
+    if function.network == "host":
+        flags.say("  shares the machine's network, and reaches its local services")
+    if function.import_error:
+        flags.say(f"  cannot be imported: {one_line(function.import_error)}")
+        flags.say("  next: mend it and deploy again; until then every invocation fails")
+        return
     if not function.fork_safe:
         flags.say(
             "  every instance imports by itself: "
             f"{one_line(function.fork_safety_reason)}"
         )
-    flags.say(f"  invoke it: sandlot invoke {one_line(function.name)} '{{}}'")
-    click.echo(one_line(function.arn))
+    flags.say(f"  invoke it: sandlot invoke {name} '{{}}'")

@@ -8,11 +8,14 @@ from typing import Any
 import click
 
 from sandlot import __version__
-from sandlot.cli.options import pair
+from sandlot.cli import findings
+from sandlot.cli.options import pair, seconds
+from sandlot.cli.output import document
 from sandlot.errors import SandlotError
 
 LAYERS = ("seccomp", "network")
-"""Layers of the jail that an operator may give up."""
+"""Layers of the jail with a flag of their own; the engine says which others may be
+given up."""
 
 
 class NotInstalled(SandlotError):
@@ -38,7 +41,20 @@ def _insecure_flags(command: Any) -> Any:
             is_flag=True,
             help=f"Run without the jail's {layer} layer. Never for strangers' code.",
         )(command)
-    return command
+    return click.option(
+        "--insecure",
+        metavar="LAYER,…",
+        multiple=True,
+        help="Run without these layers of the jail. Never for strangers' code.",
+    )(command)
+
+
+def _given_up(options: dict[str, Any]) -> frozenset[str]:
+    """Take the flags of `_insecure_flags` out of a command's options."""
+    given_up = {layer for layer in LAYERS if options.pop(f"insecure_{layer}")}
+    for layers in options.pop("insecure"):
+        given_up.update(filter(None, layers.split(",")))
+    return frozenset(given_up)
 
 
 @click.command(context_settings={"show_default": True})
@@ -108,7 +124,7 @@ def _insecure_flags(command: Any) -> Any:
 @click.option(
     "--idle",
     "idle_s",
-    type=click.FloatRange(min=0, min_open=True),
+    type=seconds,
     default=300.0,
     metavar="SECONDS",
     envvar="SANDLOT_IDLE",
@@ -131,18 +147,20 @@ def up(**options: Any) -> None:
     """
     if bool(options["tls_cert"]) != bool(options["tls_key"]):
         raise click.UsageError("--tls-cert and --tls-key go together")
-    given_up = {layer for layer in LAYERS if options.pop(f"insecure_{layer}")}
+    given_up = _given_up(options)
     engine = _engine()
     chosen = engine.UpOptions(
         **{**options, "runtimes": dict(options["runtimes"])},
-        given_up=frozenset(given_up),
+        given_up=given_up,
     )
     sys.exit(engine.up(chosen))
 
 
 @click.command()
 @click.option(
-    "--prove", is_flag=True, help="Run hostile functions and show what stops them."
+    "--prove",
+    is_flag=True,
+    help="Also start an engine, run hostile functions, and show what stops each.",
 )
 @click.option(
     "--json",
@@ -152,9 +170,22 @@ def up(**options: Any) -> None:
     show_envvar=True,
     help="Print JSON.",
 )
-def doctor(*, prove: bool, as_json: bool) -> None:
-    """Say what this machine can enforce, and how to mend what it cannot."""
-    sys.exit(_engine().doctor(as_json=as_json, prove=prove))
+@_insecure_flags
+def doctor(*, prove: bool, as_json: bool, **insecure: Any) -> None:
+    """Say what this machine can enforce, and how to mend what it cannot.
+
+    Exit codes: 0 `up` would start and, with --prove, every attempt was stopped; 1
+    one was not; 78 a layer is missing that `up` insists on.
+    """
+    given_up = _given_up(insecure)
+    found = _engine().doctor(given_up=given_up)
+    if not as_json:
+        findings.show_layers(found)
+    if prove and found["ok"]:
+        sys.exit(findings.show_proof(found, given_up=given_up, as_json=as_json))
+    if as_json:
+        document(found)
+    sys.exit(findings.ENOUGH if found["ok"] else findings.NOT_ENOUGH)
 
 
 @click.command()

@@ -28,6 +28,7 @@ def list_(flags: Flags) -> None:
                 ("RUNTIME", lambda f: f.runtime),
                 ("MEMORY", lambda f: f"{f.memory_mb} MB"),
                 ("TIMEOUT", lambda f: f"{f.timeout_s} s"),
+                ("NETWORK", lambda f: "-" if f.network == "none" else f.network),
                 ("CODE", lambda f: size(f.code_size)),
                 ("STATE", lambda f: f.state),
                 ("MODIFIED", lambda f: f"{f.last_modified:%Y-%m-%d %H:%M}"),

@@ -9,7 +9,7 @@ import click
 
 from sandlot.cli import load
 from sandlot.cli.options import Flags, shared
-from sandlot.cli.output import document, plain
+from sandlot.cli.output import document, from_json, no_constant, plain
 from sandlot.cli.root import FUNCTION_FAILED, explain
 from sandlot.cli.text import block, dollars, short
 
@@ -77,16 +77,14 @@ def invoke(
             _say_queued(flags, client.enqueue(name, payload=payload))
         elif count > 1 or summary:
             run = load.Run(name=name, count=count, concurrency=concurrency)
+            load.refuse_over_limit(payload)
             failed = run.carry_out(
                 flags, client, json.loads(payload), only_summary=summary
             )
             sys.exit(FUNCTION_FAILED if failed else 0)
         else:
-            _show(
-                flags,
-                client.invoke(name, payload=payload, tail_log=log, check=False),
-                raw=raw,
-            )
+            reply = client.invoke(name, payload=payload, tail_log=log, check=False)
+            _show(flags, reply, name=name, raw=raw)
 
 
 def _event(text: str | None, file: Path | None) -> bytes:
@@ -100,7 +98,7 @@ def _event(text: str | None, file: Path | None) -> bytes:
     else:
         content, where = (text or "{}").encode(), "EVENT"
     try:
-        json.loads(content)
+        json.loads(content, parse_constant=no_constant)
     except ValueError as error:
         raise click.UsageError(f"{where} is not JSON: {error}") from error
     return content
@@ -114,7 +112,7 @@ def _say_queued(flags: Flags, reply: "Reply") -> None:
         click.echo(reply.request_id)
 
 
-def _show(flags: Flags, reply: "Reply", *, raw: bool) -> None:
+def _show(flags: Flags, reply: "Reply", *, name: str, raw: bool) -> None:
     if flags.as_json:
         document(as_json(reply))
     elif raw:
@@ -129,7 +127,7 @@ def _show(flags: Flags, reply: "Reply", *, raw: bool) -> None:
     if reply.function_error:
         from sandlot import failures
 
-        explain(failures.from_reply(reply), flags)
+        explain(failures.from_reply(reply), flags, function=name)
         sys.exit(FUNCTION_FAILED)
 
 
@@ -138,9 +136,10 @@ def as_json(reply: "Reply") -> dict[str, Any]:
     fields: dict[str, Any] = plain(reply)
     del fields["payload"]
     try:
-        return {"value": reply.value, **fields}
+        value = from_json(reply.payload) if reply.payload else None
     except ValueError:
         return {"value": None, "payload": plain(reply.payload), **fields}
+    return {"value": value, **fields}
 
 
 def one_line_about(report: "Report") -> str:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from sandlot.cli.options import Flags
-from sandlot.cli.output import document, line, plain
+from sandlot.cli.output import document, from_json, line, plain
 from sandlot.cli.text import block, one_line
 
 if TYPE_CHECKING:
@@ -23,11 +23,14 @@ if TYPE_CHECKING:
 class Tally:
     """What is counted while results come in. Pure."""
 
+    count: int
+    """How many there are to be."""
+
     latencies_ms: list[float] = field(default_factory=list)
     errors: Counter[str] = field(default_factory=Counter)
     cold: int = 0
 
-    def count(self, result: "MapResult") -> None:
+    def add(self, result: "MapResult") -> None:
         self.latencies_ms.append(result.elapsed_ms)
         if result.error is not None:
             self.errors[type(result.error).__name__] += 1
@@ -41,6 +44,7 @@ class Tally:
             "ok": done - failed,
             "errors": failed,
             "errors_by_type": dict(self.errors),
+            "unanswered": self.count - done,
             "concurrency": concurrency,
             "per_second": round(done / elapsed_s, 1) if elapsed_s else 0.0,
             "p50_ms": percentile(ordered, 50),
@@ -61,24 +65,24 @@ class Run:
     def carry_out(
         self, flags: Flags, client: "Client", event: object, *, only_summary: bool
     ) -> bool:
-        """Print answers or a summary; whether any invocation failed."""
-        tally, began = Tally(), time.monotonic()
+        """Print answers or a summary; whether any invocation failed.
+
+        The summary comes also where it ends before its time: what was done was done.
+        """
+        tally, began = Tally(self.count), time.monotonic()
         results = client.map(
             self.name, (event for _ in range(self.count)), concurrency=self.concurrency
         )
-        for result in _with_progress(results, self.count, flags):
-            tally.count(result)
-            if not only_summary:
-                _show(flags, result)
-        summary = tally.summary(
-            concurrency=self.concurrency, elapsed_s=time.monotonic() - began
-        )
-        if not only_summary:
-            flags.say(in_words(summary))
-        elif flags.as_json:
-            document(summary)
-        else:
-            click.echo(in_words(summary))
+        try:
+            for result in _with_progress(results, self.count, flags):
+                tally.add(result)
+                if not only_summary:
+                    _show(flags, result)
+        finally:
+            summary = tally.summary(
+                concurrency=self.concurrency, elapsed_s=time.monotonic() - began
+            )
+            _show_summary(flags, summary, is_data=only_summary)
         return bool(tally.errors)
 
 
@@ -91,13 +95,31 @@ def percentile(ordered: list[float], share: int) -> float:
 
 def in_words(summary: dict[str, Any]) -> str:
     kinds = ", ".join(f"{n} {kind}" for kind, n in summary["errors_by_type"].items())
+    unanswered = summary["unanswered"]
     return (
         f"{summary['ok']} ok · {summary['errors']} errors"
         f"{f' ({kinds})' if kinds else ''} · {summary['concurrency']} at once · "
         f"{summary['per_second']:g}/s · p50 {summary['p50_ms']:.1f} "
         f"p95 {summary['p95_ms']:.1f} p99 {summary['p99_ms']:.1f} ms · "
         f"cold {summary['cold']}"
+        f"{f' · {unanswered} unanswered' if unanswered else ''}"
     )
+
+
+def refuse_over_limit(payload: bytes) -> None:
+    """Raises `PayloadTooLarge`, once and not for each of many."""
+    from sandlot.calls import check_event_size
+
+    check_event_size(payload)
+
+
+def _show_summary(flags: Flags, summary: dict[str, Any], *, is_data: bool) -> None:
+    if not is_data:
+        flags.say(in_words(summary))
+    elif flags.as_json:
+        document(summary)
+    else:
+        click.echo(in_words(summary))
 
 
 def _show(flags: Flags, result: "MapResult") -> None:
@@ -106,7 +128,7 @@ def _show(flags: Flags, result: "MapResult") -> None:
         line(
             {
                 "index": result.index,
-                "value": result.reply.value if result.reply else None,
+                "value": _value(payload),
                 "error": result.error.as_dict() if result.error else None,
                 "report": plain(result.reply.report) if result.reply else None,
                 "elapsed_ms": round(result.elapsed_ms, 3),
@@ -118,6 +140,14 @@ def _show(flags: Flags, result: "MapResult") -> None:
         click.echo(
             f"{type(result.error).__name__}: {one_line(result.error.message)}", err=True
         )
+
+
+def _value(payload: str) -> Any:
+    """None where there is no answer, or one that is no JSON."""
+    try:
+        return from_json(payload) if payload else None
+    except ValueError:
+        return None
 
 
 def _with_progress(

@@ -1,6 +1,7 @@
 """The flags that commands share, and what follows: which client, how to talk."""
 
 import functools
+import math
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -9,11 +10,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from sandlot.errors import InvalidParameter
+from sandlot.errors import UsageError
 from sandlot.times import point_in_time
 
 if TYPE_CHECKING:
     from sandlot.client import Client
+
+
+MAX_SECONDS = 1e8
+"""Three years: what is longer is a slip, and more than gRPC can hold."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,6 +61,32 @@ class Flags:
         click.confirm(question, abort=True, err=True)
 
 
+def seconds(text: str) -> float:
+    """The type of an option that is a span of time; also of its default."""
+    try:
+        number = float(text)
+    except ValueError:
+        number = math.nan
+    if not 0 < number <= MAX_SECONDS:
+        raise click.BadParameter(
+            f"{str(text)!r} is no number of seconds above 0, up to {MAX_SECONDS:,.0f}"
+        )
+    return number
+
+
+def whole_seconds(text: str) -> int:
+    """The same, where fractions are not possible."""
+    try:
+        number = int(text)
+    except ValueError:
+        number = 0
+    if not 0 < number <= MAX_SECONDS:
+        raise click.BadParameter(
+            f"{str(text)!r} is no whole number of seconds from 1 on"
+        )
+    return number
+
+
 # The settings below that name an engine take their environment variables in
 # `sandlot.config`, not through Click: there a flag outranks every variable, while
 # Click would let SANDLOT_ENDPOINT outrank --data.
@@ -83,7 +114,7 @@ _SHARED = (
     ),
     click.option(
         "--deadline",
-        type=click.FloatRange(min=0, min_open=True),
+        type=seconds,
         metavar="SECONDS",
         envvar="SANDLOT_DEADLINE",
         show_envvar=True,
@@ -144,7 +175,7 @@ def when(text: str) -> datetime | None:
     """The type of an option that is a point in time: `10m` ago, or a date."""
     try:
         return point_in_time(text, now=datetime.now(UTC))
-    except InvalidParameter as error:
+    except UsageError as error:
         raise click.BadParameter(error.message) from error
 
 

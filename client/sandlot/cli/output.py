@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import math
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
@@ -15,7 +16,7 @@ from sandlot.cli.text import block, one_line
 
 T = TypeVar("T")
 
-COMPUTED = ("cost", "compute_cost", "requests_cost", "gb_seconds")
+COMPUTED = ("cost", "compute_cost", "requests_cost", "gb_seconds", "import_error")
 """Properties that belong in JSON beside the fields."""
 
 
@@ -44,12 +45,33 @@ def show_one(flags: Flags, item: object) -> None:
 
 def document(value: object) -> None:
     """One JSON document."""
-    click.echo(block(json.dumps(value, indent=2)))
+    click.echo(block(json.dumps(value, indent=2, allow_nan=False)))
 
 
 def line(value: object) -> None:
     """One JSON object of a stream, on a line."""
-    click.echo(one_line(json.dumps(value)))
+    click.echo(one_line(json.dumps(value, allow_nan=False)))
+
+
+def from_json(text: bytes | str) -> Any:
+    """What a function answered, as `document` can hold it.
+
+    Raises ValueError where it is no JSON: NaN is none, though Python reads it; and for
+    a number that only fits into infinity.
+    """
+    return json.loads(text, parse_constant=no_constant, parse_float=_finite)
+
+
+def no_constant(name: str) -> Any:
+    """For `json.loads`: no NaN and no Infinity."""
+    raise ValueError(f"JSON has no {name}")
+
+
+def _finite(digits: str) -> float:
+    number = float(digits)
+    if math.isinf(number):
+        raise ValueError(f"{digits[:40]} is too large")
+    return number
 
 
 def table(titles: list[str] | None, rows: list[list[str]]) -> None:
@@ -107,5 +129,7 @@ def _in_words(value: object) -> str:
             return "yes" if value else "no"
         case dict():
             return ", ".join(f"{key}={one}" for key, one in value.items()) or "-"
+        case list():
+            return ", ".join(map(str, value)) or "-"
         case _:
             return str(value)

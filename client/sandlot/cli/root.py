@@ -18,12 +18,16 @@ TOO_LATE = 5
 INTERRUPTED = 130
 
 EXIT_CODES: tuple[tuple[type[errors.SandlotError], int], ...] = (
+    (errors.UsageError, USAGE),
     (errors.FunctionError, FUNCTION_FAILED),
     (errors.Refused, REFUSED),
     (errors.DeadlineExceeded, TOO_LATE),
     (errors.Fault, BROKEN),
     (errors.ConnectionFailed, BROKEN),
 )
+
+_FUNCTION = "{function}"
+"""Where the function's name belongs in what to do next."""
 
 NEXT: tuple[tuple[type[errors.SandlotError], str], ...] = (
     (
@@ -36,11 +40,20 @@ NEXT: tuple[tuple[type[errors.SandlotError], str], ...] = (
     ),
     (errors.DeadlineExceeded, "wait longer with --deadline SECONDS"),
     (errors.DeployFailed, "mend the code or the settings, and deploy again"),
-    (errors.TimedOut, "raise the timeout: sandlot fn config NAME --timeout SECONDS"),
-    (errors.OutOfMemory, "raise the memory: sandlot fn config NAME --memory MB"),
-    (errors.FunctionError, "read its log: sandlot logs NAME"),
+    (
+        errors.TimedOut,
+        f"raise the timeout: sandlot fn config {_FUNCTION} --timeout SECONDS",
+    ),
+    (
+        errors.OutOfMemory,
+        f"raise the memory: sandlot fn config {_FUNCTION} --memory MB",
+    ),
+    (errors.FunctionError, f"read its log: sandlot logs {_FUNCTION}"),
 )
 """What to do where the message may not say so; the first that fits."""
+
+TOLD_IN_FULL = frozenset({"NetworkNotAllowed"})
+"""Reasons whose messages say what to do, though others of their class do not."""
 
 
 class Root(click.Group):
@@ -93,19 +106,28 @@ def exit_code(error: errors.SandlotError) -> int:
     return next((code for kind, code in EXIT_CODES if isinstance(error, kind)), BROKEN)
 
 
-def explain(error: errors.SandlotError, flags: Flags | None) -> None:
+def explain(
+    error: errors.SandlotError, flags: Flags | None, *, function: str = "NAME"
+) -> None:
     """Say what, why, what to do next, and how to ask about it, on stderr."""
     click.echo(f"{type(error).__name__}: {one_line(str(error))}", err=True)
     if error.retry_after is not None:
         click.echo(f"  try again in {error.retry_after:g} s", err=True)
-    if advice := next((what for kind, what in NEXT if isinstance(error, kind)), ""):
-        click.echo(f"  next: {advice}", err=True)
+    if advice := _advice(error):
+        what = advice.replace(_FUNCTION, one_line(function))
+        click.echo(f"  next: {what}", err=True)
     if error.docs_url:
         click.echo(f"  see: {one_line(error.docs_url)}", err=True)
     if error.request_id:
         click.echo(f"  request id: {one_line(error.request_id)}", err=True)
     if flags is not None and flags.verbose:
         click.echo(one_line_each(error), err=True)
+
+
+def _advice(error: errors.SandlotError) -> str:
+    if error.reason in TOLD_IN_FULL:
+        return ""
+    return next((what for kind, what in NEXT if isinstance(error, kind)), "")
 
 
 def one_line_each(error: BaseException) -> str:

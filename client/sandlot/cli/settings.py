@@ -5,7 +5,10 @@ from typing import Any, cast
 
 import click
 
-from sandlot.cli.options import pair
+from sandlot.cli.options import pair, whole_seconds
+
+NETWORKS = ("none", "egress", "host")
+"""From the least to the most."""
 
 # Typed here and not imported: `sandlot.calls` brings gRPC's messages along.
 _OPTIONS = (
@@ -14,9 +17,7 @@ _OPTIONS = (
     click.option(
         "--memory", type=click.IntRange(min=1), metavar="MB", help="128 to 10240."
     ),
-    click.option(
-        "--timeout", type=click.IntRange(min=1), metavar="SECONDS", help="1 to 900."
-    ),
+    click.option("--timeout", type=whole_seconds, metavar="SECONDS", help="1 to 900."),
     click.option(
         "--env",
         type=pair,
@@ -36,6 +37,11 @@ _OPTIONS = (
         type=click.Choice(["auto", "per-instance"]),
         help="Fork instances from one import, or let each import by itself.",
     ),
+    click.option(
+        "--network",
+        type=click.Choice(NETWORKS),
+        help="No way out; out to public addresses; or the machine's own network.",
+    ),
     click.option("--description", metavar="TEXT", help="At most 256 characters."),
 )
 
@@ -47,6 +53,7 @@ NAMES = (
     "env",
     "ephemeral_storage",
     "init_mode",
+    "network",
     "description",
 )
 

@@ -7,10 +7,26 @@ import click
 
 from sandlot.cli.options import Flags, shared
 from sandlot.cli.output import show_list, show_one
+from sandlot.cli.settings import NETWORKS
 from sandlot.cli.text import one_line
 
 if TYPE_CHECKING:
-    from sandlot.results import NewKey
+    from sandlot.results import NewKey, Tenant
+
+
+_network = click.option(
+    "--network",
+    type=click.Choice(NETWORKS),
+    help="The most that its functions may have: none, as a new tenant; a way out; or"
+    " the machine's own network, for a tenant you trust.",
+)
+_allow_cidr = click.option(
+    "--allow-cidr",
+    multiple=True,
+    metavar="CIDR",
+    help="A network that its functions with egress may reach although it is not"
+    " public: 10.1.0.0/16. Repeatable.",
+)
 
 
 @click.group()
@@ -28,11 +44,27 @@ def tenant() -> None:
     type=click.IntRange(min=1),
     help="How many invocations may run at once; 1000 unless given.",
 )
+@_network
+@_allow_cidr
 @shared
-def create(flags: Flags, *, name: str, tenant_id: str, concurrency: int | None) -> None:
+def create(
+    flags: Flags,
+    *,
+    name: str,
+    tenant_id: str,
+    concurrency: int | None,
+    network: str | None,
+    allow_cidr: tuple[str, ...],
+) -> None:
     """Make a tenant and its first key, whose secret is shown this once."""
     with flags.client() as client:
-        made = client.create_tenant(name, id=tenant_id, concurrency=concurrency or 0)
+        made = client.create_tenant(
+            name,
+            id=tenant_id,
+            concurrency=concurrency or 0,
+            network=network or "none",
+            network_allow=allow_cidr,
+        )
     _show_once(flags, made)
 
 
@@ -48,6 +80,7 @@ def list_tenants(flags: Flags) -> None:
                 ("ID", lambda one: one.id),
                 ("NAME", lambda one: one.name),
                 ("CONCURRENCY", lambda one: one.concurrency),
+                ("NETWORK", _network_of),
                 ("CREATED", lambda one: f"{one.created:%Y-%m-%d %H:%M}"),
             ],
         )
@@ -61,17 +94,43 @@ def list_tenants(flags: Flags) -> None:
     type=click.IntRange(min=1),
     help="How many invocations may run at once from now on.",
 )
+@_network
+@_allow_cidr
+@click.option(
+    "--allow-no-cidr", is_flag=True, help="Take back what --allow-cidr allowed."
+)
 @shared
 def update(
-    flags: Flags, *, tenant_id: str, name: str | None, concurrency: int | None
+    flags: Flags,
+    *,
+    tenant_id: str,
+    name: str | None,
+    concurrency: int | None,
+    network: str | None,
+    allow_cidr: tuple[str, ...],
+    allow_no_cidr: bool,
 ) -> None:
-    """Change what is given, and only that."""
-    if name is None and concurrency is None:
-        raise click.UsageError("nothing to change: give --name or --concurrency")
-    with flags.client() as client:
-        show_one(
-            flags, client.update_tenant(tenant_id, name=name, concurrency=concurrency)
+    """Change what is given, and only that; what --allow-cidr gave is replaced.
+
+    Functions that have more than --network are refused from then on. What runs of
+    them may finish.
+    """
+    if allow_cidr and allow_no_cidr:
+        raise click.UsageError("give --allow-cidr or --allow-no-cidr, not both")
+    allow = allow_cidr if allow_cidr or allow_no_cidr else None
+    if name is None and concurrency is None and network is None and allow is None:
+        raise click.UsageError(
+            "nothing to change: give --name, --concurrency, --network or --allow-cidr"
         )
+    with flags.client() as client:
+        changed = client.update_tenant(
+            tenant_id,
+            name=name,
+            concurrency=concurrency,
+            network=network,
+            network_allow=allow,
+        )
+        show_one(flags, changed)
 
 
 @tenant.command("delete")
@@ -145,6 +204,13 @@ def revoke(flags: Flags, *, access_key_id: str) -> None:
     with flags.client() as client:
         client.revoke_key(access_key_id)
     flags.say(f"revoked {one_line(access_key_id)}")
+
+
+def _network_of(one: "Tenant") -> str:
+    """`egress, 10.1.0.0/16`; what is allowed without a network does nothing."""
+    if one.network == "none":
+        return "-"
+    return ", ".join([one.network, *one.network_allow])
 
 
 def _show_once(flags: Flags, made: "NewKey") -> None:

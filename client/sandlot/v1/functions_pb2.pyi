@@ -27,6 +27,13 @@ class InitMode(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     INIT_MODE_UNSPECIFIED: _ClassVar[InitMode]
     INIT_MODE_AUTO: _ClassVar[InitMode]
     INIT_MODE_PER_INSTANCE: _ClassVar[InitMode]
+
+class Network(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    NETWORK_UNSPECIFIED: _ClassVar[Network]
+    NETWORK_NONE: _ClassVar[Network]
+    NETWORK_EGRESS: _ClassVar[Network]
+    NETWORK_HOST: _ClassVar[Network]
 FUNCTION_STATE_UNSPECIFIED: FunctionState
 FUNCTION_STATE_PENDING: FunctionState
 FUNCTION_STATE_ACTIVE: FunctionState
@@ -39,9 +46,13 @@ UPDATE_STATUS_FAILED: UpdateStatus
 INIT_MODE_UNSPECIFIED: InitMode
 INIT_MODE_AUTO: InitMode
 INIT_MODE_PER_INSTANCE: InitMode
+NETWORK_UNSPECIFIED: Network
+NETWORK_NONE: Network
+NETWORK_EGRESS: Network
+NETWORK_HOST: Network
 
 class FunctionConfig(_message.Message):
-    __slots__ = ("handler", "runtime", "memory_mb", "timeout_s", "environment", "ephemeral_storage_mb", "description", "init_mode")
+    __slots__ = ("handler", "runtime", "memory_mb", "timeout_s", "environment", "ephemeral_storage_mb", "description", "init_mode", "network")
     class EnvironmentEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -57,6 +68,7 @@ class FunctionConfig(_message.Message):
     EPHEMERAL_STORAGE_MB_FIELD_NUMBER: _ClassVar[int]
     DESCRIPTION_FIELD_NUMBER: _ClassVar[int]
     INIT_MODE_FIELD_NUMBER: _ClassVar[int]
+    NETWORK_FIELD_NUMBER: _ClassVar[int]
     handler: str
     runtime: str
     memory_mb: int
@@ -65,7 +77,8 @@ class FunctionConfig(_message.Message):
     ephemeral_storage_mb: int
     description: str
     init_mode: InitMode
-    def __init__(self, handler: _Optional[str] = ..., runtime: _Optional[str] = ..., memory_mb: _Optional[int] = ..., timeout_s: _Optional[int] = ..., environment: _Optional[_Mapping[str, str]] = ..., ephemeral_storage_mb: _Optional[int] = ..., description: _Optional[str] = ..., init_mode: _Optional[_Union[InitMode, str]] = ...) -> None: ...
+    network: Network
+    def __init__(self, handler: _Optional[str] = ..., runtime: _Optional[str] = ..., memory_mb: _Optional[int] = ..., timeout_s: _Optional[int] = ..., environment: _Optional[_Mapping[str, str]] = ..., ephemeral_storage_mb: _Optional[int] = ..., description: _Optional[str] = ..., init_mode: _Optional[_Union[InitMode, str]] = ..., network: _Optional[_Union[Network, str]] = ...) -> None: ...
 
 class Function(_message.Message):
     __slots__ = ("name", "arn", "version", "config", "code_size", "code_sha256", "state", "state_reason", "update_status", "update_reason", "fork_safe", "fork_safety_reason", "last_modified", "revision_id")
@@ -145,7 +158,7 @@ class Environment(_message.Message):
     def __init__(self, variables: _Optional[_Mapping[str, str]] = ...) -> None: ...
 
 class UpdateFunctionConfigurationRequest(_message.Message):
-    __slots__ = ("name", "revision_id", "handler", "runtime", "memory_mb", "timeout_s", "environment", "ephemeral_storage_mb", "description", "init_mode")
+    __slots__ = ("name", "revision_id", "handler", "runtime", "memory_mb", "timeout_s", "environment", "ephemeral_storage_mb", "description", "init_mode", "network")
     NAME_FIELD_NUMBER: _ClassVar[int]
     REVISION_ID_FIELD_NUMBER: _ClassVar[int]
     HANDLER_FIELD_NUMBER: _ClassVar[int]
@@ -156,6 +169,7 @@ class UpdateFunctionConfigurationRequest(_message.Message):
     EPHEMERAL_STORAGE_MB_FIELD_NUMBER: _ClassVar[int]
     DESCRIPTION_FIELD_NUMBER: _ClassVar[int]
     INIT_MODE_FIELD_NUMBER: _ClassVar[int]
+    NETWORK_FIELD_NUMBER: _ClassVar[int]
     name: str
     revision_id: str
     handler: str
@@ -166,7 +180,8 @@ class UpdateFunctionConfigurationRequest(_message.Message):
     ephemeral_storage_mb: int
     description: str
     init_mode: InitMode
-    def __init__(self, name: _Optional[str] = ..., revision_id: _Optional[str] = ..., handler: _Optional[str] = ..., runtime: _Optional[str] = ..., memory_mb: _Optional[int] = ..., timeout_s: _Optional[int] = ..., environment: _Optional[_Union[Environment, _Mapping]] = ..., ephemeral_storage_mb: _Optional[int] = ..., description: _Optional[str] = ..., init_mode: _Optional[_Union[InitMode, str]] = ...) -> None: ...
+    network: Network
+    def __init__(self, name: _Optional[str] = ..., revision_id: _Optional[str] = ..., handler: _Optional[str] = ..., runtime: _Optional[str] = ..., memory_mb: _Optional[int] = ..., timeout_s: _Optional[int] = ..., environment: _Optional[_Union[Environment, _Mapping]] = ..., ephemeral_storage_mb: _Optional[int] = ..., description: _Optional[str] = ..., init_mode: _Optional[_Union[InitMode, str]] = ..., network: _Optional[_Union[Network, str]] = ...) -> None: ...
 
 class UpdateFunctionConfigurationResponse(_message.Message):
     __slots__ = ("function",)

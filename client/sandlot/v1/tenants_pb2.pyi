@@ -1,4 +1,5 @@
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
+from sandlot.v1 import functions_pb2 as _functions_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
@@ -7,16 +8,20 @@ from typing import ClassVar as _ClassVar, Iterable as _Iterable, Mapping as _Map
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class Tenant(_message.Message):
-    __slots__ = ("id", "name", "concurrency", "created")
+    __slots__ = ("id", "name", "concurrency", "created", "network", "network_allow")
     ID_FIELD_NUMBER: _ClassVar[int]
     NAME_FIELD_NUMBER: _ClassVar[int]
     CONCURRENCY_FIELD_NUMBER: _ClassVar[int]
     CREATED_FIELD_NUMBER: _ClassVar[int]
+    NETWORK_FIELD_NUMBER: _ClassVar[int]
+    NETWORK_ALLOW_FIELD_NUMBER: _ClassVar[int]
     id: str
     name: str
     concurrency: int
     created: _timestamp_pb2.Timestamp
-    def __init__(self, id: _Optional[str] = ..., name: _Optional[str] = ..., concurrency: _Optional[int] = ..., created: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+    network: _functions_pb2.Network
+    network_allow: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, id: _Optional[str] = ..., name: _Optional[str] = ..., concurrency: _Optional[int] = ..., created: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., network: _Optional[_Union[_functions_pb2.Network, str]] = ..., network_allow: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class Key(_message.Message):
     __slots__ = ("tenant_id", "access_key_id", "is_operator", "created")
@@ -31,14 +36,18 @@ class Key(_message.Message):
     def __init__(self, tenant_id: _Optional[str] = ..., access_key_id: _Optional[str] = ..., is_operator: bool = ..., created: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
 
 class CreateTenantRequest(_message.Message):
-    __slots__ = ("name", "id", "concurrency")
+    __slots__ = ("name", "id", "concurrency", "network", "network_allow")
     NAME_FIELD_NUMBER: _ClassVar[int]
     ID_FIELD_NUMBER: _ClassVar[int]
     CONCURRENCY_FIELD_NUMBER: _ClassVar[int]
+    NETWORK_FIELD_NUMBER: _ClassVar[int]
+    NETWORK_ALLOW_FIELD_NUMBER: _ClassVar[int]
     name: str
     id: str
     concurrency: int
-    def __init__(self, name: _Optional[str] = ..., id: _Optional[str] = ..., concurrency: _Optional[int] = ...) -> None: ...
+    network: _functions_pb2.Network
+    network_allow: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, name: _Optional[str] = ..., id: _Optional[str] = ..., concurrency: _Optional[int] = ..., network: _Optional[_Union[_functions_pb2.Network, str]] = ..., network_allow: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class CreateTenantResponse(_message.Message):
     __slots__ = ("tenant", "access_key_id", "secret_access_key")
@@ -50,15 +59,25 @@ class CreateTenantResponse(_message.Message):
     secret_access_key: str
     def __init__(self, tenant: _Optional[_Union[Tenant, _Mapping]] = ..., access_key_id: _Optional[str] = ..., secret_access_key: _Optional[str] = ...) -> None: ...
 
+class Cidrs(_message.Message):
+    __slots__ = ("cidrs",)
+    CIDRS_FIELD_NUMBER: _ClassVar[int]
+    cidrs: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, cidrs: _Optional[_Iterable[str]] = ...) -> None: ...
+
 class UpdateTenantRequest(_message.Message):
-    __slots__ = ("id", "name", "concurrency")
+    __slots__ = ("id", "name", "concurrency", "network", "network_allow")
     ID_FIELD_NUMBER: _ClassVar[int]
     NAME_FIELD_NUMBER: _ClassVar[int]
     CONCURRENCY_FIELD_NUMBER: _ClassVar[int]
+    NETWORK_FIELD_NUMBER: _ClassVar[int]
+    NETWORK_ALLOW_FIELD_NUMBER: _ClassVar[int]
     id: str
     name: str
     concurrency: int
-    def __init__(self, id: _Optional[str] = ..., name: _Optional[str] = ..., concurrency: _Optional[int] = ...) -> None: ...
+    network: _functions_pb2.Network
+    network_allow: Cidrs
+    def __init__(self, id: _Optional[str] = ..., name: _Optional[str] = ..., concurrency: _Optional[int] = ..., network: _Optional[_Union[_functions_pb2.Network, str]] = ..., network_allow: _Optional[_Union[Cidrs, _Mapping]] = ...) -> None: ...
 
 class UpdateTenantResponse(_message.Message):
     __slots__ = ("tenant",)
@@ -204,22 +223,32 @@ class Runtime(_message.Message):
     version: str
     def __init__(self, name: _Optional[str] = ..., version: _Optional[str] = ...) -> None: ...
 
+class HostNetwork(_message.Message):
+    __slots__ = ("tenant_id", "functions")
+    TENANT_ID_FIELD_NUMBER: _ClassVar[int]
+    FUNCTIONS_FIELD_NUMBER: _ClassVar[int]
+    tenant_id: str
+    functions: int
+    def __init__(self, tenant_id: _Optional[str] = ..., functions: _Optional[int] = ...) -> None: ...
+
 class GetStatusRequest(_message.Message):
     __slots__ = ()
     def __init__(self) -> None: ...
 
 class GetStatusResponse(_message.Message):
-    __slots__ = ("version", "mode", "layers", "runtimes", "zygotes", "instances")
+    __slots__ = ("version", "mode", "layers", "runtimes", "zygotes", "instances", "on_host_network")
     VERSION_FIELD_NUMBER: _ClassVar[int]
     MODE_FIELD_NUMBER: _ClassVar[int]
     LAYERS_FIELD_NUMBER: _ClassVar[int]
     RUNTIMES_FIELD_NUMBER: _ClassVar[int]
     ZYGOTES_FIELD_NUMBER: _ClassVar[int]
     INSTANCES_FIELD_NUMBER: _ClassVar[int]
+    ON_HOST_NETWORK_FIELD_NUMBER: _ClassVar[int]
     version: str
     mode: str
     layers: _containers.RepeatedCompositeFieldContainer[IsolationLayer]
     runtimes: _containers.RepeatedCompositeFieldContainer[Runtime]
     zygotes: int
     instances: int
-    def __init__(self, version: _Optional[str] = ..., mode: _Optional[str] = ..., layers: _Optional[_Iterable[_Union[IsolationLayer, _Mapping]]] = ..., runtimes: _Optional[_Iterable[_Union[Runtime, _Mapping]]] = ..., zygotes: _Optional[int] = ..., instances: _Optional[int] = ...) -> None: ...
+    on_host_network: _containers.RepeatedCompositeFieldContainer[HostNetwork]
+    def __init__(self, version: _Optional[str] = ..., mode: _Optional[str] = ..., layers: _Optional[_Iterable[_Union[IsolationLayer, _Mapping]]] = ..., runtimes: _Optional[_Iterable[_Union[Runtime, _Mapping]]] = ..., zygotes: _Optional[int] = ..., instances: _Optional[int] = ..., on_host_network: _Optional[_Iterable[_Union[HostNetwork, _Mapping]]] = ...) -> None: ...

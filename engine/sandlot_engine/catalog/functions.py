@@ -1,13 +1,10 @@
 """The functions of all tenants: made, changed, made ready, found and deleted.
 
-    create ──► PENDING ──made ready──► ACTIVE ──update──► ACTIVE, InProgress ─┐
-                  └──could not be──► FAILED     ▲        old revision serves │
-                                                └──Successful or Failed──────┘
-
 Every change makes a new revision, which a task of ours makes ready: its code is
 unpacked and its zygote started. Until then the old revision serves; then they
-change places, and the old one is retired. A handler that cannot be imported is
-the tenant's own affair and shows in its invocations; here it counts as ready.
+change places, and the old one is retired (`life.py` draws it). A handler that cannot
+be imported is the tenant's own affair and shows in its invocations; here it counts
+as ready.
 
 All functions are in memory as well, so that the hot path asks no store. A change
 goes to the store first and into memory after; changes of one tenant take turns.
@@ -15,18 +12,26 @@ goes to the store first and into memory after; changes of one tenant take turns.
 
 import asyncio
 import logging
-import uuid
 from bisect import bisect_right
 from collections import Counter, defaultdict
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, fields, replace
+from collections.abc import (
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Collection,
+    Iterator,
+    Mapping,
+)
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
+from sandlot_engine.catalog import life
 from sandlot_engine.catalog.code import CodeStore
 from sandlot_engine.catalog.keeper import Keeper
+from sandlot_engine.catalog.life import Prepared
 from sandlot_engine.catalog.locks import KeyedLocks
 from sandlot_engine.catalog.validation import check_config, check_name
 from sandlot_engine.clock import Clock
@@ -50,7 +55,17 @@ from sandlot_engine.model.function import (
     UpdateStatus,
     function_arn,
 )
+from sandlot_engine.model.network import Network
 from sandlot_engine.store.ports import FunctionStore
+
+__all__ = [
+    "Functions",
+    "GrantNetwork",
+    "Prepare",
+    "Prepared",
+    "Quota",
+    "Retire",
+]
 
 DEFAULT_PAGE, MAX_PAGE = 50, 1_000
 """Functions in one page of a list."""
@@ -64,19 +79,9 @@ MAX_PREPARING_OF_TENANT = 2
 PREPARE_TIMEOUT_S = 120.0
 """For unpacking and starting a zygote, once it is a revision's turn."""
 
-_BEING_CREATED = "The function is being created."
 _NOT_NOW = "The operation cannot be performed at this time. "
 
 _log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Prepared:
-    """What was learnt when a revision's zygote was started."""
-
-    fork_safe: bool
-    reason: str
-    """Why it is not, in words a user can act on; empty where it is."""
 
 
 Prepare = Callable[[Function, Revision, Path], Awaitable[Prepared]]
@@ -87,6 +92,10 @@ Retire = Callable[[str, str, str], Awaitable[None]]
 """Stop all that runs of a revision: tenant id, function, revision id. Returns when
 nothing runs of it any more, because its files go next. It need not have been
 prepared."""
+
+GrantNetwork = Callable[[str, Network], object]
+"""Raises `PermissionDenied` where functions of a tenant, by its id, may not have a
+network: `Tenants.grant_network`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,6 +121,7 @@ class Functions:
         runtimes: Callable[[], Collection[str]],
         prepare: Prepare,
         retire: Retire,
+        grant_network: GrantNetwork,
         region: str = "us-east-1",
         quota: Quota | None = None,
     ) -> None:
@@ -121,20 +131,24 @@ class Functions:
         self._runtimes = runtimes
         self._prepare = prepare
         self._retire = retire
+        self._grant_network = grant_network
         self._region = region
         self._quota = quota or Quota()
         self._by_tenant: dict[str, dict[str, Function]] = {}
         self._keeper = Keeper()
         self._turns = KeyedLocks()
         """By tenant: whose turn it is to change something."""
+        self._uploads = KeyedLocks()
+        """By tenant: whose turn it is to have a package built."""
         self._room = asyncio.Semaphore(MAX_PREPARING)
         self._shares: defaultdict[str, asyncio.Semaphore] = defaultdict(
             lambda: asyncio.Semaphore(MAX_PREPARING_OF_TENANT)
         )
         self._preparing: dict[str, asyncio.Task[None]] = {}
         """By revision id."""
-        self._arriving: Counter[str] = Counter()
-        """Packages, by hash, of calls that have not stored their function yet."""
+        self._held: Counter[str] = Counter()
+        """Packages, by hash, of calls that have not stored their function yet, and of
+        revisions that are being retired."""
 
     async def __aenter__(self) -> Self:
         await self.start()
@@ -156,7 +170,7 @@ class Functions:
         """
         functions = await self._store.all_functions()
         await self._codes.keep_only(
-            {sha256 for function in functions for sha256 in _codes_of(function)}
+            {sha256 for function in functions for sha256 in life.code_sizes(function)}
         )
         for function in functions:
             self._keep(function)
@@ -178,7 +192,7 @@ class Functions:
 
     async def code_path(self, revision: Revision) -> Path:
         """The folder with a revision's files, unpacked if it was not."""
-        return await self._codes.unpacked(revision.code)
+        return await self._codes.unpacked(revision.code, revision.config.runtime)
 
     async def create(
         self,
@@ -189,10 +203,11 @@ class Functions:
     ) -> Function:
         """Store a new function and begin to make it ready.
 
-        Raises `InvalidParameter`, `TooLarge`, `AlreadyExists`, `QuotaExceeded`.
+        Raises `InvalidParameter`, `TooLarge`, `AlreadyExists`, `QuotaExceeded`, and
+        `PermissionDenied` for a network that the tenant may not have.
         """
         check_name(name)
-        check_config(config, self._runtimes())
+        self._check_config(tenant_id, config)
         self._check_name_is_free(tenant_id, name)
         return await self._keeper.whole(self._create(tenant_id, name, config, zip))
 
@@ -230,6 +245,15 @@ class Functions:
             self._update_configuration(tenant_id, name, changes, revision_id)
         )
 
+    async def renew(self, tenant_id: str) -> None:
+        """Let nothing go on under a network policy of the tenant that has changed.
+
+        Its functions that have a network get new revisions, whose instances start
+        under the policy as it is now, or not at all. The old ones get no more
+        invocations; those that run may finish, within their timeouts.
+        """
+        await self._keeper.whole(self._renew(tenant_id))
+
     async def get(self, tenant_id: str, name: str) -> Function:
         """Raises `NotFound`."""
         return self._find(tenant_id, name)
@@ -251,6 +275,17 @@ class Functions:
     def count(self, tenant_id: str) -> int:
         """How many functions a tenant has."""
         return len(self._by_tenant.get(tenant_id, {}))
+
+    def count_by_network(self, network: Network) -> Mapping[str, int]:
+        """How many functions with that network each tenant has that has any."""
+        counts = {
+            tenant_id: sum(
+                function.current.config.network is network
+                for function in functions.values()
+            )
+            for tenant_id, functions in self._by_tenant.items()
+        }
+        return {tenant_id: count for tenant_id, count in counts.items() if count}
 
     # Last, because from here on the class's `list` hides the builtin.
     async def list(
@@ -280,18 +315,12 @@ class Functions:
     async def _create(
         self, tenant_id: str, name: str, config: FunctionConfig, zip_bytes: bytes
     ) -> Function:
-        async with self._arrived(zip_bytes) as code, self._turns.hold(tenant_id):
+        arrived = self._arrived(tenant_id, zip_bytes, config.runtime)
+        async with arrived as code, self._turns.hold(tenant_id):
             self._check_name_is_free(tenant_id, name)
             self._check_quota(tenant_id, code, new_functions=1)
-            function = Function(
-                tenant_id=tenant_id,
-                name=name,
-                serving=None,
-                pending=_revision(code, config),
-                state=FunctionState.PENDING,
-                state_reason=_BEING_CREATED,
-                last_modified=self._clock.now(),
-            )
+            revision = life.new_revision(code, config)
+            function = life.created(tenant_id, name, revision, now=self._clock.now())
             await self._store.create_function(function)
             self._keep(function)
             self._make_pending_ready(function)
@@ -300,12 +329,15 @@ class Functions:
     async def _update_code(
         self, tenant_id: str, name: str, zip_bytes: bytes, revision_id: str
     ) -> Function:
-        async with self._arrived(zip_bytes) as code, self._turns.hold(tenant_id):
+        runtime = self._find(tenant_id, name).current.config.runtime
+        arrived = self._arrived(tenant_id, zip_bytes, runtime)
+        async with arrived as code, self._turns.hold(tenant_id):
             function = self._find(tenant_id, name)
             self._check_can_change(function, revision_id)
             self._check_quota(tenant_id, code, new_functions=0)
+            self._grant_network(tenant_id, function.current.config.network)
             return await self._begin_update(
-                function, _revision(code, function.current.config)
+                function, life.new_revision(code, function.current.config)
             )
 
     async def _update_configuration(
@@ -318,24 +350,34 @@ class Functions:
         async with self._turns.hold(tenant_id):
             function = self._find(tenant_id, name)
             self._check_can_change(function, revision_id)
-            config = _changed(function.current.config, changes)
-            check_config(config, self._runtimes())
+            config = life.changed_config(function.current.config, changes)
+            self._check_config(tenant_id, config)
             return await self._begin_update(
-                function, _revision(function.current.code, config)
+                function, life.new_revision(function.current.code, config)
             )
 
     async def _begin_update(self, function: Function, revision: Revision) -> Function:
-        changed = replace(
-            function,
-            pending=revision,
-            update_status=UpdateStatus.IN_PROGRESS,
-            update_reason=_BEING_CREATED,  # AWS says so of updates too
-            last_modified=self._clock.now(),
-        )
+        changed = life.updating(function, revision, now=self._clock.now())
         await self._store.put_function(changed, expected=function.current.id)
         self._keep(changed)
         self._make_pending_ready(changed)
         return changed
+
+    async def _renew(self, tenant_id: str) -> None:
+        async with self._turns.hold(tenant_id):
+            for function in list(self._by_tenant.get(tenant_id, {}).values()):
+                renewed = life.renewed(function)
+                if renewed != function:
+                    await self._store.put_function(
+                        renewed, expected=function.current.id
+                    )
+                    self._keep(renewed)
+                    if (
+                        renewed.pending is not function.pending
+                        and renewed.state is not FunctionState.FAILED
+                    ):
+                        self._make_pending_ready(renewed)
+                    self._keeper.aside(self._retire_all(function, but=renewed))
 
     async def _delete(self, tenant_id: str, name: str) -> Function:
         async with self._turns.hold(tenant_id):
@@ -374,7 +416,9 @@ class Functions:
         async with self._shares[function.tenant_id], self._room:
             try:
                 async with asyncio.timeout(PREPARE_TIMEOUT_S):
-                    path = await self._codes.unpacked(revision.code)
+                    # Again: it may have waited, also for an engine that stopped.
+                    self._grant_network(function.tenant_id, revision.config.network)
+                    path = await self.code_path(revision)
                     return await self._prepare(function, revision, path)
             except SandlotError:
                 raise
@@ -396,19 +440,24 @@ class Functions:
         async with self._turns.hold(function.tenant_id):
             now = self._by_tenant.get(function.tenant_id, {}).get(function.name)
             if now is None or now.pending is None or now.pending.id != revision.id:
-                return  # deleted in the meantime, and retired by that
-            settled = _settled(now, revision, result)
+                return  # deleted or replaced in the meantime, and retired by that
+            settled = life.settled(now, revision, result)
             await self._store.put_function(settled, expected=revision.id)
             self._keep(settled)
-        if isinstance(result, SandlotError):
-            await self._discard_unused(revision.code)
-        elif now.serving is not None:
-            self._keeper.aside(self._retire_revision(now, now.serving))
+        # What could not be made ready may have got as far as a zygote.
+        given_up = revision if isinstance(result, SandlotError) else now.serving
+        if given_up is not None:
+            self._keeper.aside(self._retire_revision(now, given_up))
 
-    async def _retire_all(self, function: Function) -> None:
-        for revision in filter(None, (function.pending, function.serving)):
-            await self._stop_preparing(revision)
-            await self._retire_revision(function, revision)
+    async def _retire_all(
+        self, function: Function, *, but: Function | None = None
+    ) -> None:
+        """Retire all revisions of a function that was deleted, or became `but`."""
+        kept = life.revisions(but) if but is not None else ()
+        for revision in life.revisions(function):
+            if revision not in kept:
+                await self._stop_preparing(revision)
+                await self._retire_revision(function, revision)
 
     async def _stop_preparing(self, revision: Revision) -> None:
         if task := self._preparing.get(revision.id):
@@ -417,7 +466,9 @@ class Functions:
 
     async def _retire_revision(self, function: Function, revision: Revision) -> None:
         try:
-            await self._retire(function.tenant_id, function.name, revision.id)
+            # Until it has gone its files are mounted, also if its function has gone.
+            with self._holding(revision.code.sha256):
+                await self._retire(function.tenant_id, function.name, revision.id)
             await self._discard_unused(revision.code)
         except SandlotError as error:
             # The function is gone or changed all the same. Its files stay, since
@@ -427,27 +478,39 @@ class Functions:
     # --- packages ---------------------------------------------------------------
 
     @asynccontextmanager
-    async def _arrived(self, zip_bytes: bytes) -> AsyncIterator[Code]:
+    async def _arrived(
+        self, tenant_id: str, zip_bytes: bytes, runtime: str
+    ) -> AsyncIterator[Code]:
         """Check and keep a package. If no function has it afterwards, it goes."""
         sha256 = await self._codes.hash(zip_bytes)
         # Said before it is on disk: another function with the same package may be
         # deleted at any moment, and must leave it to us.
-        self._arriving[sha256] += 1
         code = None
         try:
-            code = await self._codes.put(zip_bytes)
-            yield code
+            with self._holding(sha256):
+                # Few are built at once: each tenant has no more than one among them.
+                async with self._uploads.hold(tenant_id):
+                    code = await self._codes.put(zip_bytes, runtime)
+                yield code
         finally:
-            self._arriving[sha256] -= 1
-            if not self._arriving[sha256]:
-                del self._arriving[sha256]
             if code is not None:
                 await self._discard_unused(code)
+
+    @contextmanager
+    def _holding(self, sha256: str) -> Iterator[None]:
+        """Keep a package, whether a function has it or not."""
+        self._held[sha256] += 1
+        try:
+            yield
+        finally:
+            self._held[sha256] -= 1
+            if not self._held[sha256]:
+                del self._held[sha256]
 
     async def _discard_unused(self, code: Code) -> None:
         in_use = await self._store.code_in_use(code.sha256)
         # Asked last: it may have begun to arrive while the store looked.
-        if not in_use and code.sha256 not in self._arriving:
+        if not in_use and code.sha256 not in self._held:
             await self._codes.discard(code)
 
     # --- checks and memory --------------------------------------------------------
@@ -460,6 +523,10 @@ class Functions:
         if function is None:
             raise self._not_found(tenant_id, name, "")
         return function
+
+    def _check_config(self, tenant_id: str, config: FunctionConfig) -> None:
+        check_config(config, self._runtimes())
+        self._grant_network(tenant_id, config.network)
 
     def _check_name_is_free(self, tenant_id: str, name: str) -> None:
         if name in self._by_tenant.get(tenant_id, {}):
@@ -492,7 +559,7 @@ class Functions:
             )
         sizes = {code.sha256: code.size + code.unpacked_size}
         for function in functions.values():
-            sizes |= _codes_of(function)
+            sizes |= life.code_sizes(function)
         if (total := sum(sizes.values())) > self._quota.code_bytes:
             raise QuotaExceeded(
                 f"Code storage limit exceeded: the packages of tenant {tenant_id} "
@@ -511,57 +578,6 @@ class Functions:
 
     def _arn(self, tenant_id: str, name: str) -> str:
         return function_arn(self._region, tenant_id, name)
-
-
-def _revision(code: Code, config: FunctionConfig) -> Revision:
-    return Revision(id=str(uuid.uuid4()), code=code, config=config)
-
-
-def _changed(config: FunctionConfig, changes: Mapping[str, object]) -> FunctionConfig:
-    if unknown := changes.keys() - {field.name for field in fields(FunctionConfig)}:
-        raise InvalidParameter(
-            f"A function has no setting {', '.join(sorted(unknown))}.",
-            field=min(unknown),
-        )
-    values: dict[str, Any] = dict(changes)
-    return replace(config, **values)
-
-
-def _settled(
-    function: Function, revision: Revision, result: Prepared | SandlotError
-) -> Function:
-    """The function with its pending revision in place, or given up."""
-    if isinstance(result, Prepared):
-        return replace(
-            function,
-            serving=revision,
-            pending=None,
-            state=FunctionState.ACTIVE,
-            state_reason="",
-            update_status=UpdateStatus.SUCCESSFUL,
-            update_reason="",
-            fork_safe=result.fork_safe,
-            fork_safety_reason=result.reason,
-        )
-    if function.serving is None:
-        return replace(
-            function, state=FunctionState.FAILED, state_reason=result.message
-        )
-    return replace(
-        function,
-        pending=None,
-        update_status=UpdateStatus.FAILED,
-        update_reason=result.message,
-    )
-
-
-def _codes_of(function: Function) -> dict[str, int]:
-    """Bytes by hash, zipped and unpacked."""
-    return {
-        revision.code.sha256: revision.code.size + revision.code.unpacked_size
-        for revision in (function.serving, function.pending)
-        if revision is not None
-    }
 
 
 def _wrong_state(function: Function) -> Conflict:

@@ -11,10 +11,12 @@ import hmac
 import re
 import secrets
 from collections import OrderedDict
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
 from sandlot_engine.catalog.locks import KeyedLocks
 from sandlot_engine.catalog.seal import Sealer
+from sandlot_engine.catalog.validation import check_network, checked_cidrs
 from sandlot_engine.clock import Clock
 from sandlot_engine.errors import (
     InvalidParameter,
@@ -22,6 +24,7 @@ from sandlot_engine.errors import (
     QuotaExceeded,
     Unauthenticated,
 )
+from sandlot_engine.model.network import Network
 from sandlot_engine.model.tenant import DEFAULT_TENANT_ID, AccessKey, Tenant
 from sandlot_engine.store.ports import TenantStore
 
@@ -75,8 +78,16 @@ class Tenants:
         """
         await self._load()
         if DEFAULT_TENANT_ID not in self._tenants:
+            # Its functions may share the machine's network: whoever has the
+            # operator's key owns the machine.
             await self._add_tenant(
-                "default", DEFAULT_TENANT_ID, concurrency=DEFAULT_CONCURRENCY
+                Tenant(
+                    id=DEFAULT_TENANT_ID,
+                    name="default",
+                    concurrency=DEFAULT_CONCURRENCY,
+                    network=Network.HOST,
+                    created=self._clock.now(),
+                )
             )
         keys = await self._store.list_keys(
             DEFAULT_TENANT_ID, after="", limit=MAX_KEYS_PER_TENANT
@@ -86,27 +97,54 @@ class Tenants:
         return await self.create_key(DEFAULT_TENANT_ID, operator=True)
 
     async def create(
-        self, name: str, tenant_id: str = "", concurrency: int = 0
+        self,
+        name: str,
+        tenant_id: str = "",
+        concurrency: int = 0,
+        network: Network = Network.NONE,
+        network_allow: Iterable[str] = (),
     ) -> tuple[Tenant, AccessKey, str]:
         """Make a tenant, its first key, and that key's secret.
 
         Raises `InvalidParameter`, and `AlreadyExists` where the id is taken.
         """
         async with self._turns.hold(_ALL):
-            tenant = await self._add_tenant(name, tenant_id, concurrency=concurrency)
+            tenant = Tenant(
+                id=_checked_tenant_id(tenant_id or self._free_tenant_id()),
+                name=_checked_name(name),
+                concurrency=_checked_concurrency(concurrency or DEFAULT_CONCURRENCY),
+                network=network,
+                network_allow=_checked_allow(network_allow, network),
+                created=self._clock.now(),
+            )
+            await self._add_tenant(tenant)
             key, secret = await self._add_key(tenant.id, is_operator=False)
         return tenant, key, secret
 
     async def update(
-        self, tenant_id: str, name: str | None = None, concurrency: int | None = None
+        self,
+        tenant_id: str,
+        name: str | None = None,
+        concurrency: int | None = None,
+        network: Network | None = None,
+        network_allow: Iterable[str] | None = None,
     ) -> Tenant:
-        """Change what is given. Raises `NotFound`, `InvalidParameter`."""
+        """Change what is given. Raises `NotFound`, `InvalidParameter`.
+
+        From then on `grant_network` goes by it. After a change of the network or of
+        what is allowed, `Functions.renew` ends what still runs as it was before.
+        """
         async with self._turns.hold(_ALL):
             tenant = self._tenant(tenant_id)
             if name is not None:
                 tenant = replace(tenant, name=_checked_name(name))
             if concurrency is not None:
                 tenant = replace(tenant, concurrency=_checked_concurrency(concurrency))
+            if network is not None:
+                tenant = replace(tenant, network=network)
+            if network_allow is not None:
+                allow = _checked_allow(network_allow, tenant.network)
+                tenant = replace(tenant, network_allow=allow)
             await self._store.put_tenant(tenant)
             self._tenants[tenant_id] = tenant
         return tenant
@@ -118,6 +156,17 @@ class Tenants:
     def concurrency(self, tenant_id: str) -> int:
         """How many invocations it may have running. Never waits; `NotFound`."""
         return self._tenant(tenant_id).concurrency
+
+    def grant_network(self, tenant_id: str, network: Network) -> tuple[str, ...]:
+        """What a function with `network` may reach although it is not public: CIDRs,
+        none but for `EGRESS`. Never waits.
+
+        Raises `PermissionDenied` where the tenant may not have `network` (any more),
+        and `NotFound`.
+        """
+        tenant = self._tenant(tenant_id)
+        check_network(network, tenant)
+        return tenant.network_allow if network is Network.EGRESS else ()
 
     async def delete(self, tenant_id: str) -> None:
         """Delete a tenant and its keys. Its records and bill stay.
@@ -242,18 +291,9 @@ class Tenants:
             self._tenants.update((tenant.id, tenant) for tenant in page)
             after = page[-1].id
 
-    async def _add_tenant(
-        self, name: str, tenant_id: str, *, concurrency: int
-    ) -> Tenant:
-        tenant = Tenant(
-            id=_checked_tenant_id(tenant_id or self._free_tenant_id()),
-            name=_checked_name(name),
-            concurrency=_checked_concurrency(concurrency or DEFAULT_CONCURRENCY),
-            created=self._clock.now(),
-        )
+    async def _add_tenant(self, tenant: Tenant) -> None:
         await self._store.create_tenant(tenant)
         self._tenants[tenant.id] = tenant
-        return tenant
 
     def _free_tenant_id(self) -> str:
         while (tenant_id := f"{secrets.randbelow(10**12):012}") in self._tenants:
@@ -369,6 +409,17 @@ def _checked_concurrency(concurrency: int) -> int:
             field="concurrency",
         )
     return concurrency
+
+
+def _checked_allow(cidrs: Iterable[str], network: Network) -> tuple[str, ...]:
+    allow = checked_cidrs(cidrs)
+    if allow and network is Network.NONE:
+        raise InvalidParameter(
+            f"To allow {allow[0]} would do nothing: this tenant's functions have no "
+            "network. Give network 'egress' with it.",
+            field="network_allow",
+        )
+    return allow
 
 
 def _checked_page(page_size: int) -> int:

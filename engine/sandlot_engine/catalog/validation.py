@@ -4,12 +4,16 @@ Limits are AWS Lambda's. Messages give the value, the limit, and what to do; whe
 AWS's words are known, they come first.
 """
 
+import ipaddress
 import json
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
+from enum import StrEnum
 
-from sandlot_engine.errors import InvalidParameter
+from sandlot_engine.errors import InvalidParameter, PermissionDenied
 from sandlot_engine.model.function import FunctionConfig, InitMode
+from sandlot_engine.model.network import Network
+from sandlot_engine.model.tenant import Tenant
 
 MAX_NAME = 64
 MAX_HANDLER = 128
@@ -20,6 +24,9 @@ MAX_ENVIRONMENT = 4_096
 MEMORY_MB = range(128, 10_240 + 1)
 TIMEOUT_S = range(1, 900 + 1)
 EPHEMERAL_STORAGE_MB = range(512, 10_240 + 1)
+
+MAX_ALLOWED_CIDRS = 64
+"""Networks that one tenant's functions may reach beside the public ones."""
 
 RESERVED_KEYS = frozenset(
     {
@@ -79,11 +86,76 @@ def check_config(config: FunctionConfig, runtimes: Collection[str]) -> None:
     )
     _check_description(config.description)
     _check_environment(config.environment)
-    if not isinstance(config.init_mode, InitMode):
+    _check_member("init_mode", config.init_mode, InitMode)
+    _check_member("network", config.network, Network)
+
+
+def check_network(network: Network, tenant: Tenant) -> None:
+    """Raise `PermissionDenied` where a tenant's functions may not have `network`."""
+    if network.exceeds(tenant.network):
+        raise PermissionDenied(
+            f"The function asks for network {network.value!r}, and tenant {tenant.id} "
+            f"may have {tenant.network.value!r} at most. Deploy it with network "
+            f"{tenant.network.value!r}, or have the operator allow more: "
+            f"sandlot tenant update {tenant.id} --network {network.value}",
+            reason="NetworkNotAllowed",
+            network=network.value,
+            most=tenant.network.value,
+        )
+
+
+def checked_cidrs(cidrs: Iterable[str]) -> tuple[str, ...]:
+    """The networks, canonical and sorted. Raises `InvalidParameter` unless each can
+    be allowed to functions with egress, and there are few enough."""
+    networks = {_network(cidr) for cidr in cidrs}
+    if len(networks) > MAX_ALLOWED_CIDRS:
         raise InvalidParameter(
-            f"Init mode {_shown(config.init_mode)} must be one of "
-            f"{', '.join(InitMode)}.",
-            field="init_mode",
+            f"network_allow has {len(networks)} networks of {MAX_ALLOWED_CIDRS} "
+            "allowed. Put neighbours together.",
+            field="network_allow",
+        )
+    in_order = sorted(networks, key=lambda one: (one.version, one))
+    return tuple(map(str, in_order))
+
+
+def _network(cidr: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network:
+    try:
+        network = ipaddress.ip_network(cidr)
+    except ValueError as error:
+        raise _bad_cidr(
+            cidr, "is no network such as 10.1.0.0/16, whose bits after the 16th are 0"
+        ) from error
+    if network.is_loopback:
+        # Allowed, it would do nothing: every instance has a loopback of its own.
+        raise _bad_cidr(
+            cidr,
+            "is loopback, which is each instance's own. What listens on the machine's "
+            "is reached with network 'host' alone",
+        )
+    if "%" in cidr:
+        raise _bad_cidr(
+            cidr, "names an interface; functions have interfaces of their own"
+        )
+    if network.version == 6 and network.subnet_of(_MAPPED):
+        raise _bad_cidr(cidr, "is IPv4 in IPv6's notation; write it as IPv4")
+    return network
+
+
+_MAPPED = ipaddress.IPv6Network("::ffff:0:0/96")
+"""IPv4 as IPv6 sockets write it. On the wire it is IPv4, so a rule of IPv6 for it
+would do nothing."""
+
+
+def _bad_cidr(cidr: object, what: str) -> InvalidParameter:
+    return InvalidParameter(
+        f"{_shown(cidr)} in network_allow {what}.", field="network_allow"
+    )
+
+
+def _check_member(field: str, value: object, kind: type[StrEnum]) -> None:
+    if not isinstance(value, kind):
+        raise InvalidParameter(
+            f"{field} {_shown(value)} must be one of {', '.join(kind)}.", field=field
         )
 
 

@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import socket
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 
 import uvicorn
@@ -21,15 +21,18 @@ _DRAIN_S = 5
 
 
 @asynccontextmanager
-async def serve(backend: Backend, *, address: str) -> AsyncIterator[int]:
+async def serve(
+    backend: Backend, *, address: str, trouble: Callable[[], str]
+) -> AsyncIterator[int]:
     """Serve on `HOST:PORT` and give the port, which is a free one for port 0.
 
+    `trouble` says why no function can be run now, and is empty where they can.
     Raises `InvalidParameter` for what is no address, `Unavailable` where it is taken.
     """
     listener = _listen(address)
     server = _Server(
         uvicorn.Config(
-            _application(backend),
+            _application(backend, trouble),
             log_config=None,
             access_log=False,
             lifespan="off",
@@ -52,14 +55,17 @@ class _Server(uvicorn.Server):
         yield
 
 
-def _application(backend: Backend) -> Starlette:
+def _application(backend: Backend, trouble: Callable[[], str]) -> Starlette:
     async def healthz(_: Request) -> JSONResponse:
         status = await backend.status()
         given_up = [layer.name for layer in status.layers if layer.given_up]
+        why = trouble()
         return JSONResponse(
-            {"status": "ok", "version": status.version, "mode": status.mode}
+            ({"status": "unavailable", "reason": why} if why else {"status": "ok"})
+            | {"version": status.version, "mode": status.mode}
             | {"isolation_given_up": given_up}
-            | {"instances": status.instances, "zygotes": status.zygotes}
+            | {"instances": status.instances, "zygotes": status.zygotes},
+            status_code=503 if why else 200,
         )
 
     async def refuse(_: Request, __: Exception) -> JSONResponse:

@@ -3,13 +3,14 @@
 `catalog.Functions` and `catalog.Tenants` satisfy the first two.
 """
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
 from sandlot_engine.clock import Clock
 from sandlot_engine.invocation.invoker import Invoker
 from sandlot_engine.model.function import Function, FunctionConfig
+from sandlot_engine.model.network import Network
 from sandlot_engine.model.tenant import AccessKey, Tenant
 from sandlot_engine.store.ports import RecordStore
 
@@ -43,6 +44,14 @@ class Functions(Protocol):
 
     async def delete(self, tenant_id: str, name: str) -> None: ...
 
+    async def renew(self, tenant_id: str) -> None:
+        """To be called after each change of a tenant's network policy."""
+        ...
+
+    def count_by_network(self, network: Network) -> Mapping[str, int]:
+        """How many functions with that network each tenant has that has any."""
+        ...
+
     # Last, because from here on the class's `list` hides the builtin.
     async def list(
         self, tenant_id: str, page_size: int, page_token: str
@@ -55,13 +64,23 @@ class Tenants(Protocol):
     """Tenants and their keys."""
 
     async def create(
-        self, name: str, tenant_id: str = "", concurrency: int = 0
+        self,
+        name: str,
+        tenant_id: str = "",
+        concurrency: int = 0,
+        network: Network = Network.NONE,
+        network_allow: Iterable[str] = (),
     ) -> tuple[Tenant, AccessKey, str]:
         """The tenant, its first key, and that key's secret."""
         ...
 
     async def update(
-        self, tenant_id: str, name: str | None = None, concurrency: int | None = None
+        self,
+        tenant_id: str,
+        name: str | None = None,
+        concurrency: int | None = None,
+        network: Network | None = None,
+        network_allow: Iterable[str] | None = None,
     ) -> Tenant: ...
 
     async def get(self, tenant_id: str) -> Tenant: ...

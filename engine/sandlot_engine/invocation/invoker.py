@@ -34,6 +34,7 @@ from sandlot_engine.model.invocation import (
     InvocationType,
     Outcome,
 )
+from sandlot_engine.model.network import Network
 from sandlot_engine.store.ports import RecordStore
 
 GRACE_S = 60.0
@@ -61,6 +62,10 @@ class Quotas(Protocol):
 
     def concurrency(self, tenant_id: str) -> int:
         """How many invocations the tenant may have running. From memory."""
+        ...
+
+    def grant_network(self, tenant_id: str, network: Network) -> object:
+        """Raise `PermissionDenied` where its functions may not have it. From memory."""
         ...
 
 
@@ -111,7 +116,7 @@ class Invoker:
         Raises a `Refusal` where it was not started, `DeadlineExceeded` when
         `deadline` (of the clock's `monotonic`) passes first, and a `Fault` where
         our side broke. A caller that goes away, by deadline or cancellation, has
-        its slot given back, its instance destroyed and its time billed.
+        its slot given back, its instance destroyed and its time on it billed.
         """
         revision, function = self._resolve(invocation, qualifier)
         self._check(invocation)
@@ -149,6 +154,8 @@ class Invoker:
                 "The operation cannot be performed at this time. The function is "
                 f"currently in the following state: {function.state.value}"
             )
+        # Not at deploy alone: the operator may have taken it back since.
+        self._quotas.grant_network(function.tenant_id, function.serving.config.network)
         return function.serving, function
 
     def _check(self, invocation: Invocation) -> None:
@@ -205,26 +212,25 @@ class Invoker:
             raise DeadlineExceeded(
                 f"the caller's deadline passed before function "
                 f"{invocation.function!r} answered (timeout "
-                f"{revision.config.timeout_s} s); its instance was stopped"
+                f"{revision.config.timeout_s} s); if it ran, it was stopped"
             ) from error
 
     async def _run(
         self, function: Function, revision: Revision, invocation: Invocation
     ) -> Outcome:
-        began = self._clock.monotonic()
-        try:
-            run = await self._runner.run(function, invocation)
-        except asyncio.CancelledError:
-            ran_s = self._clock.monotonic() - began
-            ended = self._clock.now()
-            outcome = cancelled_outcome_of(
-                invocation, revision, ran_s=ran_s, ended=ended
-            )
-            self._records.append(
-                record_of(invocation, outcome, ended=ended), outcome.log
-            )
-            raise
+        run = await self._runner.run(
+            function,
+            invocation,
+            note_cut=lambda ran_s: self._record_cut(invocation, revision, ran_s),
+        )
         ended = self._clock.now()
         outcome = outcome_of(invocation, revision, run, ended=ended)
         self._records.append(record_of(invocation, outcome, ended=ended), outcome.log)
         return outcome
+
+    def _record_cut(
+        self, invocation: Invocation, revision: Revision, ran_s: float
+    ) -> None:
+        ended = self._clock.now()
+        outcome = cancelled_outcome_of(invocation, revision, ran_s=ran_s, ended=ended)
+        self._records.append(record_of(invocation, outcome, ended=ended), outcome.log)

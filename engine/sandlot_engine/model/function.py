@@ -4,6 +4,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 
+from sandlot_engine.model.network import Network
+
 LATEST = "$LATEST"
 
 
@@ -61,6 +63,9 @@ class FunctionConfig:
     """At most 256 characters."""
 
     init_mode: InitMode = InitMode.AUTO
+
+    network: Network = Network.NONE
+    """At most what its tenant may have: a policy that may change at any time."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from datetime import datetime
 
+from sandlot_engine.model.network import Network
+
 DEFAULT_TENANT_ID = "000000000001"
 """The tenant that an engine makes at its first start, for its operator."""
 
@@ -17,6 +19,13 @@ class Tenant:
     name: str
     concurrency: int
     """How many invocations may run at once, over all functions."""
+
+    network: Network = Network.NONE
+    """The most that its functions may have. `HOST` is for tenants one trusts."""
+
+    network_allow: tuple[str, ...] = ()
+    """Networks in CIDR notation, canonical and sorted: what functions with `EGRESS`
+    may reach although it is private, link-local or otherwise not public."""
 
     created: datetime
     """UTC."""

@@ -8,12 +8,14 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable
+from typing import Protocol
 
 from sandlot_engine.errors import Unavailable
 from sandlot_engine.model.function import Function, InitMode, Revision
+from sandlot_engine.model.network import Network
 from sandlot_engine.node.environment import settings_of
 from sandlot_engine.node.launchers import Launchers
-from sandlot_sandbox.errors import SandboxError, ZygoteLost
+from sandlot_sandbox.errors import SandboxError, StartFailed, ZygoteLost
 from sandlot_sandbox.host.instance import Instance
 from sandlot_sandbox.host.log_pipe import Line
 from sandlot_sandbox.host.zygote import Recipe, Zygote
@@ -27,6 +29,20 @@ log = logging.getLogger(__name__)
 
 Printed = Callable[[Function, tuple[Line, ...]], None]
 """Takes what an import printed."""
+
+GrantNetwork = Callable[[str, Network], tuple[str, ...]]
+"""What a function of that tenant may reach with that network although it is not public:
+`Tenants.grant_network`. Raises `PermissionDenied`."""
+
+
+class Places(Protocol):
+    """Room for zygotes on this machine."""
+
+    async def take_place(self) -> None:
+        """Raises `Throttled` where there is none."""
+        ...
+
+    def give_back_place(self) -> None: ...
 
 
 def _known_reason(function: Function, revision: Revision) -> str:
@@ -48,7 +64,9 @@ class Hosted:
         revision: Revision,
         *,
         launchers: Launchers,
+        places: Places,
         unpack: Callable[[Revision], Awaitable[object]],
+        grant_network: GrantNetwork,
         region: str,
         printed: Printed,
     ) -> None:
@@ -59,10 +77,18 @@ class Hosted:
         """Why instances import for themselves; empty where the zygote did."""
 
         self._launchers = launchers
+        self._places = places
         self._unpack = unpack
+        self._grant_network = grant_network
         self._region = region
         self._printed = printed
-        self._zygote: Zygote | None = None
+        self._current: Zygote | None = None
+        """The one that is forked."""
+
+        self._zygotes: set[Zygote] = set()
+        """All that are not dead yet: each has a place of its own."""
+
+        self._instances: set[Instance] = set()
         self._starting: asyncio.Task[Zygote] | None = None
         self._is_retired = False
 
@@ -72,14 +98,28 @@ class Hosted:
 
     @property
     def is_live(self) -> bool:
-        return self._zygote is not None and not self._zygote.is_lost
+        """Whether an instance could be forked at once."""
+        return self._current is not None and not self._current.is_lost
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether anything of it is more than idle."""
+        return not all(instance.is_usable for instance in self._instances)
+
+    @property
+    def zygotes(self) -> int:
+        return len(self._zygotes)
 
     @property
     def instances(self) -> int:
-        return self._zygote.instances if self._zygote is not None else 0
+        return len(self._instances)
 
     async def prepare(self) -> str:
-        """Have a zygote running; returns `reason`. Raises `Unavailable`."""
+        """Have a zygote running; returns `reason`.
+
+        Raises `Unavailable`, `Throttled` where there is no room for it, and
+        `PermissionDenied` where its tenant may not have its network any more.
+        """
         for attempt in range(1, _TRIES + 1):
             try:
                 zygote = await self._live_zygote()
@@ -93,47 +133,73 @@ class Hosted:
                 return self.reason
         raise AssertionError
 
-    async def fork(self, on_death: Callable[[Instance], None]) -> Instance | None:
-        """A new instance; None where there is no zygote, or it ended meanwhile.
+    async def fork(
+        self, on_death: Callable[[], None]
+    ) -> tuple[Instance, Zygote] | None:
+        """A new instance, and what it was forked from; None where there is no zygote,
+        or it ended meanwhile.
 
         Raises `Unavailable`: surely nothing was started.
         """
-        if self._zygote is None or self._zygote.is_lost:
+        zygote = self._current
+        if zygote is None or zygote.is_lost:
             return None
+        self.last_used = time.monotonic()
+
+        def bury(instance: Instance) -> None:
+            self._instances.discard(instance)
+            on_death()
+
         try:
-            instance = await self._zygote.fork(on_death=on_death)
+            instance = await zygote.fork(on_death=bury)
         except ZygoteLost:
             return None
         except SandboxError as error:
             raise Unavailable(f"no instance could be started: {error}") from error
-        self.last_used = time.monotonic()
-        return instance
+        self._instances.add(instance)
+        return instance, zygote
 
     def retire(self) -> None:
-        """Kill the zygote and everything in it; there will be no other."""
+        """Kill all zygotes and everything in them; there will be no other."""
         self._is_retired = True
-        self.rest()
-
-    def replace_zygote(self) -> None:
-        """Fork no more from this one: an instance of it did not come up in time, and
-        nobody outside can tell whether a clone or the zygote itself is stuck."""
-        if self._zygote is not None:
-            self._zygote.kill_when_empty()
-            self._zygote = None
+        self._current = None
+        if self._starting is not None:
+            self._starting.cancel()
+        for zygote in self._zygotes:
+            zygote.kill()
 
     def rest(self) -> None:
-        """Kill the zygote; the next invocation starts another."""
-        if self._zygote is not None:
-            self._zygote.kill()
-            self._zygote = None
+        """Kill the zygote and its idle instances; who needs them starts another."""
+        if self._current is not None:
+            for instance in self._instances:
+                # At once useless to whoever is just being given it.
+                instance.stop()
+            self._current.kill()
+            self._current = None
+
+    def note_late_init(self, zygote: Zygote) -> None:
+        """An instance forked from this did not come up in time, and nobody outside can
+        tell whether the clone is stuck or the zygote: it is forked no more."""
+        if self.reason:
+            return  # the import is the instances' own, and it is what takes so long
+        zygote.kill_when_empty()
+        if zygote is self._current:
+            self._current = None
 
     async def _live_zygote(self) -> Zygote:
-        if self._zygote is not None and not self._zygote.is_lost:
-            return self._zygote
+        if self._is_retired:
+            raise _retired()
+        if self._current is not None and not self._current.is_lost:
+            return self._current
         if self._starting is None:
             self._starting = asyncio.get_running_loop().create_task(self._start())
             self._starting.add_done_callback(self._started)
-        return await asyncio.shield(self._starting)
+        starting = self._starting
+        # Not awaited itself: a caller that gives up must not end it for the others.
+        await asyncio.wait([starting])
+        if starting.cancelled():
+            raise _retired()
+        return starting.result()
 
     def _started(self, task: asyncio.Task[Zygote]) -> None:
         self._starting = None
@@ -148,7 +214,10 @@ class Hosted:
             if zygote is not None:
                 return self._keep(zygote)
         zygote = await self._make(import_in_zygote=False)
-        await self._wait_or_kill(zygote)
+        if not await self._wait_or_kill(zygote):
+            # Nothing of the tenant's ran in there that could make it unsafe.
+            zygote.kill()
+            raise StartFailed(zygote.reason)
         return self._keep(zygote)
 
     async def _start_importing(self) -> tuple[Zygote | None, str]:
@@ -156,8 +225,8 @@ class Hosted:
         zygote = await self._make(import_in_zygote=True)
         try:
             is_safe = await self._wait_or_kill(zygote)
-        except SandboxError as error:
-            if zygote.lost_with_launcher:
+        except ZygoteLost as error:
+            if zygote.lost_with_launcher or not error.started:
                 raise
             self._report(zygote)
             return None, f"the import ended the process: {error}"
@@ -182,21 +251,29 @@ class Hosted:
             ),
             code=self.revision.code.sha256,
             settings=settings,
+            network=config.network,
+            allow=self._grant_network(self.function.tenant_id, config.network),
         )
-        return Zygote(await self._launchers.current(), recipe, on_lost=self._note_loss)
+        await self._places.take_place()
+        try:
+            launcher = await self._launchers.current()
+            zygote = Zygote(launcher, recipe, on_lost=self._note_loss)
+        except BaseException:
+            self._places.give_back_place()
+            raise
+        self._zygotes.add(zygote)
+        return zygote
 
     async def _wait_or_kill(self, zygote: Zygote) -> bool:
         try:
             return await zygote.wait_ready()
-        except asyncio.CancelledError:
+        except BaseException:
             zygote.kill()
             raise
 
     def _keep(self, zygote: Zygote) -> Zygote:
-        if self._is_retired:
-            zygote.kill()
-            raise Unavailable("the function was changed or deleted meanwhile")
-        self._zygote = zygote
+        self._current = zygote
+        self.last_used = time.monotonic()
         return zygote
 
     def _report(self, zygote: Zygote) -> None:
@@ -205,6 +282,12 @@ class Hosted:
             self._printed(self.function, lines)
 
     def _note_loss(self, zygote: Zygote) -> None:
-        if zygote is self._zygote:
+        self._zygotes.discard(zygote)
+        self._places.give_back_place()
+        if zygote is self._current:
             log.info("%r lost its zygote", self)
-            self._zygote = None
+            self._current = None
+
+
+def _retired() -> Unavailable:
+    return Unavailable("the function was changed or deleted meanwhile")

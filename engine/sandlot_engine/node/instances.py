@@ -7,7 +7,6 @@ from datetime import UTC, datetime
 from sandlot_engine.errors import Internal, Unavailable
 from sandlot_engine.model.function import Function, Revision, function_arn
 from sandlot_engine.model.invocation import Ended, Invocation, LogLine, LogSource, Run
-from sandlot_engine.node.hosted import Hosted
 from sandlot_engine.node.node import Node
 from sandlot_sandbox import outcome
 from sandlot_sandbox.errors import LauncherLost, StartFailed
@@ -22,10 +21,12 @@ _EMPTY_EVENT = b"{}"
 class HostedInstance:
     """Satisfies `scheduler.ports.Instance`."""
 
-    def __init__(self, instance: Instance, hosted: Hosted, region: str) -> None:
+    def __init__(
+        self, instance: Instance, *, region: str, note_late_init: Callable[[], None]
+    ) -> None:
         self._instance = instance
-        self._hosted = hosted
         self._region = region
+        self._note_late_init = note_late_init
 
     @property
     def is_usable(self) -> bool:
@@ -63,8 +64,8 @@ class HostedInstance:
                 "the instance was lost with its launcher while it ran; it may have done"
                 " its work"
             ) from error
-        if ending.ended is outcome.Ended.INIT_TIMED_OUT and not self._hosted.reason:
-            self._hosted.replace_zygote()
+        if ending.ended is outcome.Ended.INIT_TIMED_OUT:
+            self._note_late_init()
         return _as_run(ending, invocation.request_id, wait_s)
 
     def stop(self) -> None:
@@ -87,10 +88,15 @@ class NodeMachine:
         self, function: Function, revision: Revision, *, on_death: Callable[[], None]
     ) -> HostedInstance | None:
         hosted = self._node.host(function, revision)
-        instance = await hosted.fork(on_death=lambda _: on_death())
-        if instance is None:
+        forked = await hosted.fork(on_death)
+        if forked is None:
             return None
-        return HostedInstance(instance, hosted, self._node.region)
+        instance, zygote = forked
+        return HostedInstance(
+            instance,
+            region=self._node.region,
+            note_late_init=lambda: hosted.note_late_init(zygote),
+        )
 
 
 def log_lines(request_id: str, printed: tuple[Line, ...]) -> tuple[LogLine, ...]:

@@ -1,16 +1,26 @@
 """The launcher that is there now. When one is lost, the supervisor sends another."""
 
 import asyncio
+import contextlib
 import logging
 import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 from sandlot_engine.errors import Unavailable
 from sandlot_sandbox.errors import LauncherLost
 from sandlot_sandbox.host.launcher import Launcher
+from sandlot_sandbox.host.mail import Mail
+from sandlot_sandbox.probe import missing
 from sandlot_sandbox.spec import Hello
 
-_REPLACEMENT_S = 10.0
+HELLO_S = 30.0
+"""How long a launcher may take to find out what this machine enforces."""
+
+REPLACEMENT_S = 10.0
 """How long an invocation waits for a new launcher before it is told to come back."""
+
+_MAX_NOTE = 64
 
 log = logging.getLogger(__name__)
 
@@ -18,48 +28,107 @@ log = logging.getLogger(__name__)
 class Launchers:
     """One at a time. `hello` is what the newest one found."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, hello_s: float = HELLO_S) -> None:
         self.hello: Hello | None = None
+        self._hello_s = hello_s
         self._current: Launcher | None = None
+        self._why = "no launcher has started yet"
         self._changed = asyncio.Condition()
-        self._is_closed = False
 
-    async def adopt(self, channel: socket.socket) -> Hello:
-        """Take a new launcher into use. Raises `LauncherLost` if it died at once."""
-        launcher = Launcher(channel, on_lost=self._note_loss)
-        self.hello = await launcher.wait_hello()
-        self._current = launcher
-        async with self._changed:
-            self._changed.notify_all()
-        return self.hello
+    @property
+    def trouble(self) -> str:
+        """Why nothing can be started now; empty while there is a live launcher."""
+        return self._why if self._live() is None else ""
 
-    async def current(self) -> Launcher:
-        """Wait for one that is alive. Raises `Unavailable`."""
-        if self._current is not None and not self._current.is_lost:
-            return self._current
-        try:
-            async with asyncio.timeout(_REPLACEMENT_S), self._changed:
-                await self._changed.wait_for(
-                    lambda: self._current is not None and not self._current.is_lost
-                )
-        except TimeoutError:
-            raise Unavailable(
-                "the launcher is gone and no new one came; see the engine's log"
-            ) from None
-        assert self._current is not None  # noqa: S101
+    @asynccontextmanager
+    async def listening(self, control: socket.socket) -> AsyncIterator[None]:
+        """Take into use what the supervisor sends; at the end hang up, whereupon the
+        launcher kills every jail and exits."""
+        arrived: asyncio.Queue[socket.socket] = asyncio.Queue()
+
+        def hear(_: bytes, descriptors: list[int]) -> None:
+            for fd in descriptors:
+                arrived.put_nowait(socket.socket(fileno=fd))
+
+        mail = Mail(
+            control,
+            max_size=_MAX_NOTE,
+            max_descriptors=1,
+            on_message=hear,
+            # The kernel ends us with the supervisor; there is nothing left to do.
+            on_close=lambda: None,
+        )
+        async with asyncio.TaskGroup() as group:
+            adopting = group.create_task(self._adopt_all(arrived))
+            try:
+                yield
+            finally:
+                adopting.cancel()
+                mail.close()
+                while not arrived.empty():
+                    arrived.get_nowait().close()
+                if self._current is not None:
+                    self._why = "the engine is stopping"
+                    self._current.close()
+                # The group waits a turn of the loop for us, and so for what the
+                # deaths of instances set in motion.
+
+    async def current(self, *, wait_s: float = REPLACEMENT_S) -> Launcher:
+        """Wait for one that is alive. Raises `Unavailable`; at once where the newest
+        found this machine unable to enforce what it has to."""
+        if (launcher := self._live()) is not None:
+            return launcher
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(wait_s), self._changed:
+                await self._changed.wait_for(lambda: self._live() or self._lacks())
+        if (launcher := self._live()) is None:
+            raise Unavailable(f"no instance could be started: {self._why}")
+        return launcher
+
+    def _live(self) -> Launcher | None:
+        if self._current is None or self._current.is_lost:
+            return None
         return self._current
 
-    def close(self) -> None:
-        """Hang up on the launcher, which kills every jail and exits."""
-        self._is_closed = True
-        if self._current is not None:
-            self._current.close()
+    def _lacks(self) -> list[str]:
+        """The layers that the newest launcher could not enforce."""
+        layers = self.hello.layers if self.hello is not None else []
+        return [layer.name for layer in missing(layers)]
+
+    async def _adopt_all(self, arrived: "asyncio.Queue[socket.socket]") -> None:
+        while True:
+            launcher = Launcher(await arrived.get(), on_lost=self._note_loss)
+            try:
+                await self._adopt(launcher)
+            except LauncherLost as error:
+                # The supervisor sees it, too, and sends another.
+                self._note(str(error))
+            if launcher is not self._current:
+                launcher.close()
+            async with self._changed:
+                self._changed.notify_all()
+
+    async def _adopt(self, launcher: Launcher) -> None:
+        try:
+            async with asyncio.timeout(self._hello_s):
+                self.hello = await launcher.wait_hello()
+        except TimeoutError:
+            self._note(f"the launcher said nothing for {self._hello_s:g} s")
+            return
+        except asyncio.CancelledError:
+            launcher.close()
+            raise
+        if lacks := self._lacks():
+            self._note(
+                "this machine does not enforce what tenants must be held to:"
+                f" {', '.join(lacks)}; the operator's `sandlot doctor` says more"
+            )
+        else:
+            self._current = launcher
 
     def _note_loss(self) -> None:
-        if not self._is_closed:
-            log.error(
-                "the launcher died, and every instance with it; waiting for a new one"
-            )
+        self._note("the launcher died, and every instance with it; a new one is due")
 
-
-__all__ = ["LauncherLost", "Launchers"]
+    def _note(self, why: str) -> None:
+        self._why = why
+        log.error("nothing can be started: %s", why)

@@ -3,11 +3,12 @@
 import asyncio
 import itertools
 from collections import Counter, deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 
 from sandlot_engine.clock import Clock
-from sandlot_engine.errors import Unavailable
+from sandlot_engine.errors import Throttled, Unavailable
 from sandlot_engine.model.function import Function, Revision
 from sandlot_engine.model.invocation import Ended, Invocation, Run
 from sandlot_engine.scheduler.ports import Instance, Machine
@@ -25,25 +26,48 @@ MAX_INSTANCES = 3_000
 MAX_STARTING = 8
 """Being started at once."""
 
+MAX_STARTING_OF_TENANT = MAX_STARTING // 2
+"""Of those, one tenant's: its starts may hang, and others must go on."""
+
 MAX_FAILED_STARTS = 2
 """For one invocation: what was lost under us deserves a second try."""
 
 IDLE_S = 300.0
 """How long an instance stays without an invocation."""
 
+PLACE_S = 10.0
+"""How long an invocation waits for an instance, or for a place to start one."""
+
+RETRY_AFTER_S = 5.0
+"""What a caller is told who waited for that in vain."""
+
 _SWEEP_S = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class _Lent:
+    number: int
+    instance: Instance
+    is_new: bool
 
 
 class Scheduler:
     """Satisfies `invocation.ports.Runner`. Owns every instance that it has started."""
 
     def __init__(
-        self, machine: Machine, *, clock: Clock, state: ClusterState, idle_s: float
+        self,
+        machine: Machine,
+        *,
+        clock: Clock,
+        state: ClusterState,
+        idle_s: float,
+        place_s: float,
     ) -> None:
         self._machine = machine
         self._clock = clock
         self._state = state
         self._idle_s = idle_s
+        self._place_s = place_s
         self._numbers = itertools.count(1)
         self._instances: dict[int, Instance] = {}
         # What a waiting invocation is told: an instance, or to start one itself.
@@ -62,11 +86,19 @@ class Scheduler:
         clock: Clock,
         max_instances: int = MAX_INSTANCES,
         max_starting: int = MAX_STARTING,
+        max_starting_of_tenant: int = MAX_STARTING_OF_TENANT,
         idle_s: float = IDLE_S,
+        place_s: float = PLACE_S,
     ) -> AsyncIterator["Scheduler"]:
         """A scheduler that retires what has been idle for `idle_s`."""
-        state = ClusterState(max_instances=max_instances, max_starting=max_starting)
-        scheduler = cls(machine, clock=clock, state=state, idle_s=idle_s)
+        state = ClusterState(
+            max_instances=max_instances,
+            max_starting=max_starting,
+            max_starting_of_tenant=max_starting_of_tenant,
+        )
+        scheduler = cls(
+            machine, clock=clock, state=state, idle_s=idle_s, place_s=place_s
+        )
         async with asyncio.TaskGroup() as group:
             sweeper = group.create_task(scheduler._sweep())
             try:
@@ -78,33 +110,55 @@ class Scheduler:
     def instances(self) -> int:
         return len(self._instances)
 
-    async def run(self, function: Function, invocation: Invocation) -> Run:
+    async def run(
+        self,
+        function: Function,
+        invocation: Invocation,
+        *,
+        note_cut: Callable[[float], None],
+    ) -> Run:
         """See `invocation.ports.Runner`."""
         revision = function.serving
         assert revision is not None, "the invoker resolved it"  # noqa: S101
-        run = await self._run(function, revision, invocation)
-        if run.ended is Ended.INIT_TIMED_OUT:
-            # As on Lambda: the init is run again, now within the function's timeout.
-            run = await self._run(function, revision, invocation, init_counts=True)
-        return run
+        # Once for the whole of it: a version that is drained must not be used again.
+        self._running[revision.id] += 1
+        try:
+            run = await self._run(function, revision, invocation, note_cut)
+            if run.ended is Ended.INIT_TIMED_OUT:
+                # As on Lambda: the init is run again, now within the function's
+                # timeout.
+                run = await self._run(
+                    function, revision, invocation, note_cut, init_counts=True
+                )
+            return run
+        finally:
+            self._note_end(revision.id)
 
     async def _run(
         self,
         function: Function,
         revision: Revision,
         invocation: Invocation,
+        note_cut: Callable[[float], None],
         *,
         init_counts: bool = False,
     ) -> Run:
-        self._running[revision.id] += 1
-        try:
-            async with self._lend(function, revision, invocation) as instance:
-                wait_s = self._clock.monotonic() - invocation.arrived
-                return await instance.run(
-                    function, invocation, wait_s=wait_s, init_counts=init_counts
-                )
-        finally:
-            self._note_end(revision.id)
+        while True:
+            async with self._lend(function, revision, invocation) as lent:
+                began = self._clock.monotonic()
+                wait_s = began - invocation.arrived
+                try:
+                    return await lent.instance.run(
+                        function, invocation, wait_s=wait_s, init_counts=init_counts
+                    )
+                except asyncio.CancelledError:
+                    note_cut(self._clock.monotonic() - began)
+                    raise
+                except Unavailable:
+                    # An idle one may end at any time, in this very moment, too. The
+                    # work did not start, and there are only so many idle ones.
+                    if lent.is_new:
+                        raise
 
     async def drain(self, version: str) -> None:
         """Destroy a version's idle instances, and the others when they have answered.
@@ -127,35 +181,35 @@ class Scheduler:
     @asynccontextmanager
     async def _lend(
         self, function: Function, revision: Revision, invocation: Invocation
-    ) -> AsyncIterator[Instance]:
+    ) -> AsyncIterator[_Lent]:
         """Lend an instance for one invocation, an idle one if there is one.
 
         Only a block that ends with the instance usable gives it back. After an
         error or a cancellation nobody knows what the tenant's code is still doing
         in there, so the instance is destroyed.
         """
-        number, instance = await self._take(function, revision, invocation)
+        lent = await self._take(function, revision, invocation)
         try:
-            yield instance
+            yield lent
         finally:
-            if instance.is_usable:
-                self._act(self._state.instance_freed(number))
+            if lent.instance.is_usable:
+                self._act(self._state.instance_freed(lent.number))
             else:
-                self._let_go(number, instance)
+                self._let_go(lent.number, lent.instance)
 
     async def _take(
         self, function: Function, revision: Revision, invocation: Invocation
-    ) -> tuple[int, Instance]:
+    ) -> _Lent:
         failed_starts = 0
         while True:
             if not self._machine.is_ready(function, revision):
                 # Before we ask for a place to start in: the places are everybody's,
                 # and an import takes as long as its tenant likes.
                 await self._machine.make_ready(function, revision)
-            number = await self._wait_turn(invocation.request_id, revision.id)
+            number = await self._wait_turn(invocation, revision.id)
             if number is None:
                 if (number := await self._start(function, revision)) is not None:
-                    return number, self._instances[number]
+                    return _Lent(number, self._instances[number], is_new=True)
                 failed_starts += 1
                 if failed_starts == MAX_FAILED_STARTS:
                     raise Unavailable(
@@ -165,7 +219,7 @@ class Scheduler:
                 continue
             instance = self._instances.get(number)
             if instance is not None and instance.is_usable:
-                return number, instance
+                return _Lent(number, instance, is_new=False)
             # An idle instance can end by itself at any time, and between an
             # assignment and its invocation's turn: then we ask for another.
             self._let_go(number, instance)
@@ -176,18 +230,45 @@ class Scheduler:
         if instance is not None:
             instance.stop()
 
-    async def _wait_turn(self, invocation: str, version: str) -> int | None:
-        """An instance's number, or None: start one, a place is kept for it."""
+    async def _wait_turn(self, invocation: Invocation, version: str) -> int | None:
+        """An instance's number, or None: start one, a place is kept for it.
+
+        Raises `Throttled` where neither is to be had within `place_s`.
+        """
+        request_id = invocation.request_id
         turn: asyncio.Future[int | None] = asyncio.get_running_loop().create_future()
-        self._turns[invocation] = turn
-        self._act(self._state.invocation_arrived(invocation, version))
+        self._turns[request_id] = turn
+        self._act(
+            self._state.invocation_arrived(
+                request_id, version, tenant=invocation.tenant_id
+            )
+        )
         try:
-            return await turn
+            if not turn.done():
+                async with asyncio.timeout(self._place_s):
+                    await turn
+            return turn.result()
+        except TimeoutError:
+            self._give_up(request_id, version, turn)
+            raise self._full(invocation.function) from None
         except asyncio.CancelledError:
-            self._give_up(invocation, version, turn)
+            self._give_up(request_id, version, turn)
             raise
         finally:
-            self._turns.pop(invocation, None)
+            self._turns.pop(request_id, None)
+
+    def _full(self, function: str) -> Throttled:
+        limit = self._state.max_instances
+        return Throttled(
+            f"no instance of {function!r} became free within {self._place_s:g} s, nor a"
+            f" place to start one in: the machine has {limit} instances at most, and"
+            f" starts {self._state.max_starting} at once,"
+            f" {self._state.max_starting_of_tenant} of them for one tenant. Nothing"
+            " ran; send it again later, or have fewer at once",
+            reason="ConcurrentInvocationLimitExceeded",
+            limit=limit,
+            retry_after_s=RETRY_AFTER_S,
+        )
 
     def _give_up(
         self, invocation: str, version: str, turn: asyncio.Future[int | None]

@@ -4,7 +4,7 @@ Names are strings and numbers that mean nothing here. Every method changes the s
 at once and returns what has to be done about it; `check` tells whether it is sound.
 """
 
-from collections import deque
+from collections import Counter
 from dataclasses import dataclass, field
 
 
@@ -36,62 +36,82 @@ Decision = Assign | Start | Retire
 
 @dataclass(slots=True)
 class _Version:
+    tenant: str
     idle: list[int] = field(default_factory=list)
     """Newest last."""
 
     busy: set[int] = field(default_factory=set)
     starting: int = 0
-    waiting: deque[str] = field(default_factory=deque)
+    waiting: dict[str, None] = field(default_factory=dict)
+    """Invocations in the order of their arrival."""
 
     @property
     def is_empty(self) -> bool:
         return not (self.idle or self.busy or self.starting or self.waiting)
 
 
+@dataclass(slots=True)
+class _Tenant:
+    starting: int = 0
+    waiting: dict[str, None] = field(default_factory=dict)
+    """Invocations of all its versions, in the order of their arrival."""
+
+
 class ClusterState:
     """All versions on the machine. `max_instances` live at once, `max_starting` of
-    them being started: more at once would only make each of them slower."""
+    them being started: more at once would only make each of them slower. A tenant
+    has at most `max_starting_of_tenant` of the latter, since a start may hang; those
+    with something to start take turns."""
 
-    def __init__(self, *, max_instances: int, max_starting: int) -> None:
-        self._max_instances = max_instances
-        self._max_starting = max_starting
+    def __init__(
+        self, *, max_instances: int, max_starting: int, max_starting_of_tenant: int
+    ) -> None:
+        self.max_instances = max_instances
+        self.max_starting = max_starting
+        self.max_starting_of_tenant = max_starting_of_tenant
         self._versions: dict[str, _Version] = {}
+        # Who starts or waits; whose turn it is stands first.
+        self._tenants: dict[str, _Tenant] = {}
         self._homes: dict[int, str] = {}
-        # Insertion order is arrival order, over all versions.
+        # The stalest first, over all versions.
+        self._idle: dict[int, None] = {}
+        # What waits, and for an instance of which version.
         self._waiting: dict[str, str] = {}
         self._starting = 0
 
     def __repr__(self) -> str:
-        idle = sum(len(v.idle) for v in self._versions.values())
-        busy = sum(len(v.busy) for v in self._versions.values())
-        waiting = len(self._waiting)
+        busy = len(self._homes) - len(self._idle)
         return (
-            f"<ClusterState {idle} idle, {busy} busy, {self._starting} starting,"
-            f" {waiting} waiting>"
+            f"<ClusterState {len(self._idle)} idle, {busy} busy,"
+            f" {self._starting} starting, {len(self._waiting)} waiting>"
         )
 
     @property
     def waiting(self) -> int:
         return len(self._waiting)
 
-    def invocation_arrived(self, invocation: str, version: str) -> list[Decision]:
+    def invocation_arrived(
+        self, invocation: str, version: str, *, tenant: str
+    ) -> list[Decision]:
         """Empty where it has to wait."""
-        state = self._versions.setdefault(version, _Version())
+        state = self._versions.setdefault(version, _Version(tenant))
         if state.idle:
             # Newest first, so that the oldest grow stale and give back their memory.
             # Taking turns would keep every one of them warm for ever.
             instance = state.idle.pop()
+            del self._idle[instance]
             state.busy.add(instance)
             return [Assign(invocation, instance)]
-        state.waiting.append(invocation)
+        state.waiting[invocation] = None
+        self._tenants.setdefault(tenant, _Tenant()).waiting[invocation] = None
         self._waiting[invocation] = version
         return self._start_what_can_be()
 
     def invocation_left(self, invocation: str) -> None:
         """It gave up while it waited."""
-        version = self._waiting.pop(invocation, None)
-        if version is not None:
-            self._versions[version].waiting.remove(invocation)
+        if invocation in self._waiting:
+            version = self._waiting[invocation]
+            self._stop_waiting(invocation)
             self._drop_if_empty(version)
 
     def start_ended(self, version: str, instance: int | None) -> list[Decision]:
@@ -100,6 +120,7 @@ class ClusterState:
         state = self._versions[version]
         state.starting -= 1
         self._starting -= 1
+        self._tenants[state.tenant].starting -= 1
         if instance is not None:
             state.busy.add(instance)
             self._homes[instance] = version
@@ -113,23 +134,20 @@ class ClusterState:
             return []
         state = self._versions[version]
         if state.waiting:
-            invocation = state.waiting.popleft()
-            del self._waiting[invocation]
+            invocation = next(iter(state.waiting))
+            self._stop_waiting(invocation)
+            self._drop_if_idle(state.tenant)
             return [Assign(invocation, instance)]
         state.busy.discard(instance)
         state.idle.append(instance)
+        self._idle[instance] = None
         return self._start_what_can_be()
 
     def instance_died(self, instance: int) -> list[Decision]:
         """Whatever it was doing; telling twice does no harm."""
-        version = self._homes.pop(instance, None)
-        if version is None:
+        if instance not in self._homes:
             return []
-        state = self._versions[version]
-        state.busy.discard(instance)
-        if instance in state.idle:
-            state.idle.remove(instance)
-        self._drop_if_empty(version)
+        self._forget(instance)
         return self._start_what_can_be()
 
     def idle_of(self, version: str) -> list[int]:
@@ -141,52 +159,100 @@ class ClusterState:
         """Raise `AssertionError` if the state contradicts itself."""
         versions = self._versions.values()
         live = sum(len(v.idle) + len(v.busy) for v in versions)
+        idle = sorted(instance for v in versions for instance in v.idle)
         waiting = sorted(name for v in versions for name in v.waiting)
         _require(self._starting == sum(v.starting for v in versions), "starting")
-        _require(self._starting <= self._max_starting, "too many starting")
+        _require(self._starting <= self.max_starting, "too many starting")
         _require(live == len(self._homes), "live instances")
-        _require(live + self._starting <= self._max_instances, "too many instances")
+        _require(live + self._starting <= self.max_instances, "too many instances")
         _require(sorted(self._waiting) == waiting, "waiting")
+        _require(sorted(self._idle) == idle, "idle")
         for name, version in self._versions.items():
             _require(not version.is_empty, "an empty version is kept")
             _require(not (version.idle and version.waiting), "waits beside an idle one")
             _require(not version.busy & set(version.idle), "busy and idle")
             homes = {self._homes[i] for i in (*version.idle, *version.busy)}
             _require(homes <= {name}, "an instance of two versions")
-        if self._waiting and self._starting < self._max_starting:
-            _require(live + self._starting >= self._max_instances, "waits beside room")
-            _require(not any(v.idle for v in versions), "waits beside a victim")
+        self._check_tenants()
+        if self._starting < self.max_starting and self._next_tenant() is not None:
+            _require(live + self._starting >= self.max_instances, "waits beside room")
+            _require(not self._idle, "waits beside a victim")
+
+    def _check_tenants(self) -> None:
+        starting, waiting = Counter[str](), Counter[str]()
+        for version in self._versions.values():
+            starting[version.tenant] += version.starting
+            waiting[version.tenant] += len(version.waiting)
+        for name, tenant in self._tenants.items():
+            _require(tenant.starting or tenant.waiting, "an idle tenant is kept")
+            _require(tenant.starting == starting[name], "a tenant's starts")
+            _require(len(tenant.waiting) == waiting[name], "a tenant's waiting")
+            _require(
+                tenant.starting <= self.max_starting_of_tenant, "too many of a tenant"
+            )
+        _require(set(+starting) | set(+waiting) == set(self._tenants), "tenants")
 
     def _start_what_can_be(self) -> list[Decision]:
         decisions: list[Decision] = []
-        while self._waiting and self._starting < self._max_starting:
-            if len(self._homes) + self._starting >= self._max_instances:
-                victim = self._stalest_idle()
-                if victim is None:
+        while self._starting < self.max_starting:
+            name = self._next_tenant()
+            if name is None:
+                break
+            if len(self._homes) + self._starting >= self.max_instances:
+                if not self._idle:
                     break
-                decisions.append(Retire(victim))
-            invocation, version = next(iter(self._waiting.items()))
-            del self._waiting[invocation]
-            state = self._versions[version]
-            state.waiting.remove(invocation)
-            state.starting += 1
-            self._starting += 1
-            decisions.append(Start(invocation, version))
+                stalest = next(iter(self._idle))
+                self._forget(stalest)
+                decisions.append(Retire(stalest))
+            decisions.append(self._start(name))
         return decisions
 
-    def _stalest_idle(self) -> int | None:
-        for version in list(self._versions):
-            state = self._versions[version]
-            if state.idle:
-                instance = state.idle.pop(0)
-                del self._homes[instance]
-                self._drop_if_empty(version)
-                return instance
-        return None
+    def _next_tenant(self) -> str | None:
+        """Whose turn it is to start something."""
+        return next(
+            (
+                name
+                for name, tenant in self._tenants.items()
+                if tenant.waiting and tenant.starting < self.max_starting_of_tenant
+            ),
+            None,
+        )
+
+    def _start(self, name: str) -> Start:
+        # To the end of the queue, for its next turn.
+        tenant = self._tenants[name] = self._tenants.pop(name)
+        invocation = next(iter(tenant.waiting))
+        version = self._waiting[invocation]
+        self._stop_waiting(invocation)
+        self._versions[version].starting += 1
+        tenant.starting += 1
+        self._starting += 1
+        return Start(invocation, version)
+
+    def _stop_waiting(self, invocation: str) -> None:
+        version = self._versions[self._waiting.pop(invocation)]
+        del version.waiting[invocation]
+        del self._tenants[version.tenant].waiting[invocation]
+
+    def _forget(self, instance: int) -> None:
+        version = self._homes.pop(instance)
+        state = self._versions[version]
+        state.busy.discard(instance)
+        if instance in self._idle:
+            del self._idle[instance]
+            state.idle.remove(instance)
+        self._drop_if_empty(version)
 
     def _drop_if_empty(self, version: str) -> None:
-        if self._versions[version].is_empty:
+        state = self._versions[version]
+        self._drop_if_idle(state.tenant)
+        if state.is_empty:
             del self._versions[version]
+
+    def _drop_if_idle(self, tenant: str) -> None:
+        state = self._tenants.get(tenant)
+        if state is not None and not (state.starting or state.waiting):
+            del self._tenants[tenant]
 
 
 def _require(holds: object, what: str) -> None:

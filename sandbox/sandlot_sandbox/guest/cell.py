@@ -1,13 +1,14 @@
-"""A cell: the namespaces of one instance, made before the instance is.
+"""A cell: what one instance lives in, made before the instance is.
 
 A cell has its own pid namespace, so that killing its first process kills all that
-the instance ever started; its own mounts, for a /tmp and a /proc of its own; and
-its own network namespace with nothing but a loopback. Making one takes a
-millisecond or two, entering it a tenth of one: so they are made ahead of time, by
-the warden, and a zygote's fork moves in.
+the instance ever started; its own mounts, for a /tmp and a /proc of its own; its
+own network namespace; a Landlock ruleset that knows its /tmp; and, where there are
+control groups, its own. Making one takes milliseconds, entering it a tenth of one:
+so they are made ahead of time, by the warden, and a zygote's fork moves in.
 
 A cell's first process is ours. It holds the cell open, reaps orphans, and waits to
-be killed; the instance cannot touch it, because it is pid 1 there.
+be killed; the instance cannot touch it, because it is pid 1 there. Where no control
+group can freeze the cell, it stops and continues all that is in there.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import contextlib
 import os
 import signal
 import socket
+from dataclasses import dataclass
 
 from sandlot_sandbox import linux
 from sandlot_sandbox.guest import enter
@@ -25,42 +27,79 @@ from sandlot_sandbox.limits import Limits
 _NAMESPACES = linux.CLONE_NEWPID | linux.CLONE_NEWNS
 _SIGCHLD = int(signal.SIGCHLD)
 _SIG_IGN = int(signal.SIG_IGN)
-_SEALED = b"s"
+_SIGSTOP, _SIGCONT = int(signal.SIGSTOP), int(signal.SIGCONT)
+_ALL = -1
+_FREEZE = b"1"
 _MAX_ERROR = 256
+_MAX_DESCRIPTORS = 8
 _MAKE_S = 5.0
-"""A hostile zygote can stop the process that we wait for: it is below it."""
+"""A cell's first process has nothing to wait for, but a swamped machine is slow."""
 
 
-def make(
-    limits: Limits, seccomp: bytes | None, *, has_network: bool
-) -> tuple[int, list[int]]:
-    """The first process's pid, and descriptors of: it, and its pid, mount and
-    network namespaces. Raises `OSError`, leaving nothing behind."""
+@dataclass(frozen=True)
+class Blueprint:
+    """What all cells of a jail have in common."""
+
+    limits: Limits
+    seccomp: bytes | None
+    """For the first process; None only where the operator gave that layer up."""
+
+    has_network: bool
+    """False only where cells share the network that the jail is in."""
+
+    landlock: int
+    """The version of Landlock's interface; 0 for none."""
+
+    has_leash: bool
+    """Whether the first process is to freeze the others, for want of a group."""
+
+
+def make(blueprint: Blueprint, joins: list[int]) -> tuple[int, list[str], list[int]]:
+    """The first process's pid; descriptors, and what each is.
+
+    `joins` are written to, so that it is in the cell's control group. The descriptors:
+    `pidfd` of the first process; its namespaces `pid`, `mnt` and `net`; its `tmp`;
+    a `ruleset` for instances, where there is Landlock; and a `leash`, where one was
+    asked for. Raises `OSError`, leaving nothing behind.
+    """
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    flags = _NAMESPACES | (linux.CLONE_NEWNET if has_network else 0)
-    pid = linux.clone(flags)
-    if pid == 0:
-        _hold(limits, seccomp, has_network, theirs)
-    theirs.close()
-    ours.settimeout(_MAKE_S)
-    descriptors: list[int] = []
+    leash = os.pipe2(os.O_CLOEXEC) if blueprint.has_leash else None
+    flags = _NAMESPACES | (linux.CLONE_NEWNET if blueprint.has_network else 0)
     try:
-        with ours:
-            message, descriptors, _, _ = socket.recv_fds(ours, _MAX_ERROR, 8)
-        if message != _SEALED:
-            raise OSError(message.decode("utf-8", "replace") or "a cell died at once")
-        return pid, [os.pidfd_open(pid), *descriptors]
+        pid = linux.clone(flags)
+        if pid == 0:
+            _hold(blueprint, joins, leash, theirs)
     except BaseException:
-        for fd in descriptors:
-            os.close(fd)
+        ours.close()
+        _close(leash or ())
+        raise
+    finally:
+        theirs.close()
+    opened = [leash[1]] if leash else []
+    try:
+        if leash:
+            os.close(leash[0])
+        ours.settimeout(_MAKE_S)
+        with ours:
+            message, descriptors, _, _ = socket.recv_fds(
+                ours, _MAX_ERROR, _MAX_DESCRIPTORS
+            )
+        opened += descriptors
+        names = message.decode("utf-8", "replace").split()
+        if len(names) != len(descriptors) or not names:
+            raise OSError(" ".join(names) or "a cell died at once")
+        opened.append(os.pidfd_open(pid))
+    except BaseException:
+        _close(opened)
         os.kill(pid, signal.SIGKILL)
         raise
+    return pid, [*(["leash"] if leash else []), *names, "pidfd"], opened
 
 
 def _hold(
-    limits: Limits,
-    seccomp: bytes | None,
-    has_network: bool,
+    blueprint: Blueprint,
+    joins: list[int],
+    leash: tuple[int, int] | None,
     warden: socket.socket,
 ) -> None:
     try:
@@ -69,22 +108,45 @@ def _hold(
         # Ignored, so that the kernel reaps orphans by itself.
         _signal.signal(_SIGCHLD, _SIG_IGN)
         linux.set_death_signal(signal.SIGKILL)
-        enter.mount_tmp("/tmp", limits)  # noqa: S108 - the jail's own
+        for join in joins:
+            os.write(join, b"0")
+        enter.mount_tmp("/tmp", blueprint.limits)  # noqa: S108 - the jail's own
         enter.mount_proc("/proc")
-        if has_network:
+        if blueprint.has_network:
             linux.raise_loopback()
         # Nobody else may open these: we are not dumpable.
-        namespaces = [
-            os.open(f"/proc/self/ns/{kind}", os.O_RDONLY)
+        found = {
+            kind: os.open(f"/proc/self/ns/{kind}", os.O_RDONLY)
             for kind in ("pid", "mnt", "net")
-        ]
-        socket.send_fds(warden, [_SEALED], namespaces)
-        linux.close_from(0)
-        enter.seal_reaper(seccomp)
+        }
+        found["tmp"] = os.open("/tmp", os.O_PATH)  # noqa: S108
+        if blueprint.landlock:
+            found["ruleset"] = enter.make_instance_ruleset(blueprint.landlock)
+        socket.send_fds(warden, [" ".join(found).encode()], list(found.values()))
+        if leash:
+            os.dup2(leash[0], 0)
+        linux.close_from(1 if leash else 0)
+        enter.seal_reaper(blueprint.seccomp)
         while True:
-            _signal.pause()
+            if leash:
+                _obey(os.read(0, 1))
+            else:
+                _signal.pause()
     except BaseException as error:  # noqa: BLE001 - it is reported, then we die of it
         with contextlib.suppress(OSError):
             warden.send(str(error).encode()[:_MAX_ERROR] or b"unknown")
     finally:
         os._exit(1)
+
+
+def _obey(order: bytes) -> None:
+    """All but us, at once: nobody forks away from a signal that is sent to all."""
+    if not order:
+        os._exit(0)  # nobody holds the leash: the instance's owner is gone
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(_ALL, _SIGSTOP if order == _FREEZE else _SIGCONT)
+
+
+def _close(descriptors: tuple[int, ...] | list[int]) -> None:
+    for fd in descriptors:
+        os.close(fd)

@@ -39,6 +39,17 @@ _LINKS = (
     ("/proc/self/fd/2", "dev/stderr"),
 )
 
+_READ = linux.LANDLOCK_READ_FILE | linux.LANDLOCK_READ_DIR
+_OF_DEVICES = (
+    _READ
+    | linux.LANDLOCK_WRITE_FILE
+    | linux.LANDLOCK_TRUNCATE
+    | linux.LANDLOCK_IOCTL_DEV
+)
+_EVERYTHING = -1
+_RIGHTS = {"tmp": _EVERYTHING, "dev": _OF_DEVICES, "etc": _READ, "proc": _READ}
+"""What an instance may do below a folder of its root; in others, read and execute."""
+
 KEPT_BY_ZYGOTE = frozenset((linux.CAP_SYS_ADMIN, linux.CAP_SYS_CHROOT))
 """What entering a cell takes, held over the zygote's own user namespace only. The
 filter leaves no call that could use them for more, and instances drop them."""
@@ -115,18 +126,57 @@ def name_the_host() -> None:
     socket.sethostname("sandlot")
 
 
-def seal_zygote(limits: Limits, last_capability: int, seccomp: bytes | None) -> None:
-    """Takes away: limits, capabilities, privileges to be gained, system calls.
+def make_instance_ruleset(landlock: int) -> int:
+    """What an instance will be bound to, once it is in its cell; a descriptor.
+
+    The mounts are read-only already: this holds if one day one of them is not. And
+    it makes each instance a domain of its own, out of which nothing can be signalled,
+    traced, or reached by an abstract socket.
+    """
+    known = linux.landlock_file_rights(landlock)
+    ruleset = linux.make_ruleset(known, linux.landlock_scopes(landlock))
+    try:
+        linux.allow_beneath(ruleset, "/", linux.LANDLOCK_READ_DIR)
+        for name in os.listdir("/"):
+            if not os.path.islink(f"/{name}"):
+                rights = _RIGHTS.get(name, _READ | linux.LANDLOCK_EXECUTE)
+                linux.allow_beneath(ruleset, f"/{name}", rights & known)
+    except BaseException:
+        os.close(ruleset)
+        raise
+    return ruleset
+
+
+def _confine_signals(landlock: int) -> None:
+    """Takes away: signals to our processes in its jail. Files are left to an instance's
+    own ruleset: what handles them would not let it enter a cell."""
+    if scopes := linux.landlock_scopes(landlock):
+        ruleset = linux.make_ruleset(0, scopes)
+        linux.restrict_self(ruleset)
+        os.close(ruleset)
+
+
+def seal_program(
+    limits: Limits,
+    last_capability: int,
+    landlock: int,
+    seccomp: bytes | None,
+    *,
+    kept: frozenset[int],
+) -> None:
+    """Before a jail's program is exec'd. Takes away: limits, capabilities but for those
+    `kept`, privileges to be gained, signals to our own, system calls.
 
     Proof: `tests/isolation/test_posture.py` for each line.
     """
     limits.apply()
     # First, because what is not in the bounding set cannot be made inheritable any
     # more; and emptying the bounding set takes a capability that goes after it.
-    linux.make_inheritable(KEPT_BY_ZYGOTE, last_capability)
+    linux.make_inheritable(kept, last_capability)
     linux.drop_bounding_set(last_capability)
-    linux.set_capabilities(KEPT_BY_ZYGOTE, through_exec=True)
+    linux.set_capabilities(kept, through_exec=True)
     linux.set_no_new_privileges()
+    _confine_signals(landlock)
     if seccomp is not None:
         linux.load_filter(seccomp)
 

@@ -43,28 +43,35 @@ _REHEARSALS = 20
 otherwise write into the code of every clone."""
 
 
-def enter_cell(entry: Entry, cell: list[int], ours: tuple[int, ...]) -> None:
-    """Takes away: the zygote's /tmp, processes and loopback, its channel, its log, the
-    capabilities that entering took, and the calls that did it. Dies if a step fails.
+def enter_cell(
+    entry: Entry, cell: list[int], ours: tuple[int, ...], *, has_ruleset: bool
+) -> None:
+    """Takes away: the zygote's control group, its /tmp, processes and loopback, its
+    channel, its log, the files and processes beyond the cell, the capabilities that
+    entering took, and the calls that did it. Dies if a step fails.
 
     `cell` has the descriptors of `frames.FORK_DESCRIPTORS`, `ours` the zygote's own.
     """
     try:
-        _, mounts, network, channel, log = cell
+        _, mounts, network, channel, log, *others = cell
+        ruleset = others.pop(0) if has_ruleset else None
+        # First, so that all memory from here on is the instance's.
+        for join in others:
+            os.write(join, b"0")
         entry.enter(mounts, network)
         os.chdir("/var/task")
         os.dup2(log, 1)
         os.dup2(log, 2)
         # Closes the zygote's channel; the instance's takes its number.
         os.dup2(channel, _CHANNEL, False)
-        for fd in cell:
-            os.close(fd)
         for fd in ours:
             os.close(fd)
         # The zygote's own may be less, if whoever started us has less.
         processes = min(PROCESSES, resource.getrlimit(resource.RLIMIT_NPROC)[1])
         resource.setrlimit(resource.RLIMIT_NPROC, (processes, processes))
-        entry.give_up_privileges()
+        entry.give_up_privileges(ruleset)
+        for fd in cell:
+            os.close(fd)
     except BaseException as error:  # noqa: BLE001 - nobody may run on half a jail
         os.write(2, f"sandlot: the cell could not be entered: {error}\n".encode())
         os._exit(1)

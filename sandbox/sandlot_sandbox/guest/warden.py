@@ -17,7 +17,7 @@ import struct
 from dataclasses import dataclass
 
 from sandlot_sandbox import linux
-from sandlot_sandbox.guest import cell, enter
+from sandlot_sandbox.guest import cell, enter, watch
 from sandlot_sandbox.limits import Limits
 
 GO = b"go"
@@ -28,8 +28,7 @@ _MAKE_CELL = struct.Struct("!cxxxQ")
 _CELL = struct.Struct("!cxxxQ")
 MADE, FAILED, DIED = b"M", b"F", b"D"
 _MAX_LINK_MESSAGE = 512
-CELL_DESCRIPTORS = 4
-"""A pidfd of the cell's first process, then its pid, mount and network namespaces."""
+_MAX_JOINS = 8
 
 
 @dataclass(frozen=True)
@@ -42,7 +41,20 @@ class Plan:
     zygote_filter: bytes | None
     reaper_filter: bytes | None
     has_network: bool
-    """False only where the operator gave that layer up."""
+    """False where the jail shares the machine's: by policy, or because the operator
+    gave that layer up."""
+
+    landlock: int
+    """The version of Landlock's interface; 0 where it was given up, or is not there."""
+
+    joins: tuple[int, ...]
+    """Who writes to these is in the zygote's control group."""
+
+    has_memory_group: bool
+    """Whether control groups hold cells to their memory; else the warden does."""
+
+    has_freezer: bool
+    """Whether control groups freeze cells; else their first processes do."""
 
     argv: tuple[str, ...]
     environment: dict[str, str]
@@ -52,6 +64,26 @@ class Plan:
     log: int
     """Where its stdout and stderr go until it has instances."""
 
+    package: int | None = None
+    """A builder's: what it is to unpack, its descriptor 4."""
+
+    @property
+    def blueprint(self) -> cell.Blueprint:
+        return cell.Blueprint(
+            limits=self.limits,
+            seccomp=self.reaper_filter,
+            has_network=self.has_network,
+            landlock=self.landlock,
+            has_leash=not self.has_freezer,
+        )
+
+    @property
+    def descriptors(self) -> tuple[int, ...]:
+        """What the warden keeps of the launcher's."""
+        package = () if self.package is None else (self.package,)
+        named = (self.channel, self.log, *self.joins, *package)
+        return (*named, *self.root.descriptors)
+
 
 def encode_make_cell(number: int) -> bytes:
     """Asks the warden for a cell."""
@@ -59,7 +91,9 @@ def encode_make_cell(number: int) -> bytes:
 
 
 def decode_cell(message: bytes) -> tuple[bytes, int, str]:
-    """`MADE`, `FAILED` or `DIED`, the cell's number, and what there is to say.
+    """`MADE`, `FAILED` or `DIED`, the cell's number, and what there is to say: of a
+    made one, what the descriptors are that come along; of a dead one, what the warden
+    killed it for, if it did.
 
     Of any other kind are a warden's last words.
     """
@@ -84,6 +118,9 @@ def run(plan: Plan, link: socket.socket) -> None:
 
 def _live(plan: Plan, link: socket.socket) -> int:
     _let_go_of_the_launchers(plan, link)
+    for join in plan.joins:
+        os.write(join, b"0")
+        os.close(join)
     if link.recv(_MAX_LINK_MESSAGE) != GO:
         return 1
     enter.become_inner_user()
@@ -98,8 +135,9 @@ def _live(plan: Plan, link: socket.socket) -> int:
     signal.set_wakeup_fd(wake_write, warn_on_full_buffer=False)
     signal.signal(signal.SIGCHLD, lambda *_: None)
     zygote = _start_zygote(plan)
-    os.close(plan.channel)
-    os.close(plan.log)
+    for fd in (plan.channel, plan.log, plan.package):
+        if fd is not None:
+            os.close(fd)
     enter.seal_warden(plan.last_capability)
     gc.collect()
     # Cells' processes do not look at, and so do not write to, what they inherited.
@@ -111,7 +149,7 @@ def _live(plan: Plan, link: socket.socket) -> int:
 def _let_go_of_the_launchers(plan: Plan, link: socket.socket) -> None:
     """Takes away: the launcher's descriptors, which the clone copied. The engine's
     channel is among them, and links to other jails."""
-    kept = sorted({link.fileno(), plan.channel, plan.log, *plan.root.descriptors})
+    kept = sorted({link.fileno(), *plan.descriptors})
     first = 3
     for fd in kept:
         linux.close_range(first, fd - 1)
@@ -134,13 +172,22 @@ def _start_zygote(plan: Plan) -> int:
         linux.restore_default_signals()
         null = os.open("/dev/null", os.O_RDONLY)
         # Above the target numbers first, so that no dup2 overwrites a source.
-        channel, log = os.dup(plan.channel), os.dup(plan.log)
-        for source, target in ((null, 0), (log, 1), (log, 2), (channel, 3)):
+        wanted = [null, plan.log, plan.log, plan.channel]
+        if plan.package is not None:
+            wanted.append(plan.package)
+        sources = [os.dup(fd) for fd in wanted]
+        for target, source in enumerate(sources):
             os.dup2(source, target, inheritable=True)
-        linux.close_from(4)
+        linux.close_from(len(wanted))
         signal.set_wakeup_fd(-1)
         os.chdir("/var/task")
-        enter.seal_zygote(plan.limits, plan.last_capability, plan.zygote_filter)
+        enter.seal_program(
+            plan.limits,
+            plan.last_capability,
+            plan.landlock,
+            plan.zygote_filter,
+            kept=enter.KEPT_BY_ZYGOTE if plan.package is None else frozenset(),
+        )
         os.execve(  # noqa: S606 - an interpreter of the launcher's choosing
             plan.argv[0], plan.argv, plan.environment
         )
@@ -161,10 +208,14 @@ def _use_up_pid_2() -> None:
 
 class _Warden:
     def __init__(self, plan: Plan, link: socket.socket, zygote: int) -> None:
-        self._plan = plan
+        self._blueprint = plan.blueprint
         self._link = link
         self._zygote = zygote
         self._cells: dict[int, int] = {}
+        self._verdicts: dict[int, str] = {}
+        """Why we killed a cell, by the pid of its first process."""
+
+        self._watch = None if plan.has_memory_group else watch.Watch(plan.limits)
 
     def serve(self, wake: int) -> int:
         """Until the zygote or the launcher is gone; the zygote's exit status."""
@@ -172,7 +223,8 @@ class _Warden:
         poll.register(self._link, select.POLLIN)
         poll.register(wake, select.POLLIN)
         while True:
-            for fd, _ in poll.poll():
+            self._look()
+            for fd, _ in poll.poll(self._pause_ms()):
                 if fd == wake:
                     os.read(wake, 512)
                     if (status := self._reap()) is not None:
@@ -180,26 +232,43 @@ class _Warden:
                 elif not self._obey():
                     return 0
 
+    def _pause_ms(self) -> float | None:
+        """Until we look after memory again, if there can be any instance."""
+        if self._watch is None or not self._cells:
+            return None
+        return self._watch.pause_s * 1000
+
+    def _look(self) -> None:
+        if self._watch is None or not self._cells:
+            return
+        for pid, verdict in self._watch.judge():
+            self._verdicts[pid] = verdict
+            os.kill(pid, signal.SIGKILL)
+
     def _obey(self) -> bool:
-        message = self._link.recv(_MAX_LINK_MESSAGE)
+        message, joins, _, _ = socket.recv_fds(
+            self._link, _MAX_LINK_MESSAGE, _MAX_JOINS
+        )
         if not message:
             return False
         _, number = _MAKE_CELL.unpack(message)
         try:
-            pid, descriptors = cell.make(
-                self._plan.limits,
-                self._plan.reaper_filter,
-                has_network=self._plan.has_network,
-            )
+            pid, names, descriptors = cell.make(self._blueprint, joins)
         except TimeoutError:
             # Somebody stops what we make: with him we go, too.
             raise
         except OSError as error:
             self._link.send(_CELL.pack(FAILED, number) + str(error).encode()[:256])
             return True
+        finally:
+            for fd in joins:
+                os.close(fd)
         self._cells[pid] = number
+        if self._watch is not None:
+            self._watch.add(pid, descriptors[names.index("pid")])
+        made = _CELL.pack(MADE, number) + " ".join(names).encode()
         try:
-            socket.send_fds(self._link, [_CELL.pack(MADE, number)], descriptors)
+            socket.send_fds(self._link, [made], descriptors)
         finally:
             for fd in descriptors:
                 os.close(fd)
@@ -217,7 +286,10 @@ class _Warden:
                 return _as_exit(status)
             number = self._cells.pop(pid, None)
             if number is not None:
-                self._link.send(_CELL.pack(DIED, number))
+                verdict = self._verdicts.pop(pid, "")
+                if self._watch is not None:
+                    self._watch.remove(pid)
+                self._link.send(_CELL.pack(DIED, number) + verdict.encode())
 
 
 def _as_exit(status: int) -> int:

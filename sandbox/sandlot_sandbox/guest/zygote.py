@@ -45,29 +45,23 @@ _SIG_DFL = int(signal.SIG_DFL)
 
 
 def main(layers: list[str]) -> None:
-    """`layers`: the instances' seccomp program in hex, and `own-network`; or, where the
-    operator gave a layer up, `no-seccomp` and `no-network` in their places."""
+    """`layers`: the instances' seccomp program in hex, `own-network`, `landlock`; or,
+    where there is no such layer, `no-seccomp`, `shared-network`, `no-landlock` in their
+    places. Then, how many control groups an instance joins."""
     channel = socket.socket(fileno=_CHANNEL)
     settings = frames.decode_configure(channel.recv(frames.MAX_NOTE))
+    channel.send(frames.encode_note(frames.ZYGOTE_STARTED))
     _take_environment(settings)
     _set_paths()
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(line_buffering=True, errors="backslashreplace")  # type: ignore[union-attr]
     logging_setup.install()
-    zygote = _Zygote(channel, settings, _entry(layers))
+    zygote = _Zygote(channel, settings, layers)
     if settings["import_in_zygote"] and not zygote.import_handler():
         # The engine ends us when it has read why.
         channel.recv(frames.MAX_NOTE)
         return
     zygote.serve()
-
-
-def _entry(layers: list[str]) -> linux.Entry:
-    program, network = layers
-    return linux.Entry(
-        None if program == "no-seccomp" else bytes.fromhex(program),
-        has_network={"own-network": True, "no-network": False}[network],
-    )
 
 
 def _take_environment(settings: dict[str, Any]) -> None:
@@ -103,11 +97,17 @@ def _left_behind() -> Iterator[str]:
 
 class _Zygote:
     def __init__(
-        self, channel: socket.socket, settings: dict[str, Any], entry: linux.Entry
+        self, channel: socket.socket, settings: dict[str, Any], layers: list[str]
     ) -> None:
+        program, network, landlock, joins = layers
         self._channel = channel
         self._settings = settings
-        self._entry = entry
+        self._entry = linux.Entry(
+            None if program == "no-seccomp" else bytes.fromhex(program),
+            has_network={"own-network": True, "shared-network": False}[network],
+        )
+        self._has_ruleset = {"landlock": True, "no-landlock": False}[landlock]
+        self._descriptors = frames.FORK_DESCRIPTORS + self._has_ruleset + int(joins)
         self._function: Any = None
         self._chores: list[int] = []
         """Descriptors that came with the last fork."""
@@ -175,7 +175,7 @@ class _Zygote:
     def _fork_next(self) -> bool:
         self._do_chores()
         note, self._chores, _, _ = socket.recv_fds(
-            self._channel, frames.MAX_NOTE, frames.FORK_DESCRIPTORS
+            self._channel, frames.MAX_NOTE, frames.MAX_FORK_DESCRIPTORS
         )
         if not note:
             return False
@@ -191,6 +191,8 @@ class _Zygote:
     def _fork(self, number: int, descriptors: list[int]) -> None:
         if self._not_unique is not None:
             raise OSError(self._not_unique.message)
+        if len(descriptors) != self._descriptors:
+            raise OSError(f"{len(descriptors)} descriptors came with a fork")
         # What is in a buffer now would be written by every clone.
         sys.stdout.flush()
         sys.stderr.flush()
@@ -203,7 +205,10 @@ class _Zygote:
         _signal.set_wakeup_fd(-1)
         _signal.signal(_SIGCHLD, _SIG_DFL)
         instance.enter_cell(
-            self._entry, descriptors, (self._wake_read, self._wake_write)
+            self._entry,
+            descriptors,
+            (self._wake_read, self._wake_write),
+            has_ruleset=self._has_ruleset,
         )
         instance.run(self._function, self._settings["handler"], self._channel)
 

@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from sandlot_sandbox.errors import SandboxError, ZygoteLost
+from sandlot_sandbox.host.hold import Hold
 
 REFILL_S = 0.01
 """A cell that was taken is replaced this much later, so that making the next one does
@@ -22,6 +23,7 @@ class Berth:
     """A cell, and both ends of the channels of the instance that will move in."""
 
     cell: int
+    hold: Hold
     channel: socket.socket
     """Our end."""
 
@@ -34,6 +36,7 @@ class Berth:
     def close(self) -> None:
         """Let go of everything. Whoever took the berth instead owns its parts."""
         self.channel.close()
+        self.hold.close()
         for fd in (self.log, *self.theirs):
             os.close(fd)
 

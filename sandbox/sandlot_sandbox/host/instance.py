@@ -8,7 +8,7 @@ exactly what was asked for kills the instance.
 """
 
 import asyncio
-import contextlib
+import logging
 import os
 import signal
 import socket
@@ -18,7 +18,9 @@ from enum import Enum
 
 from sandlot_sandbox import frames
 from sandlot_sandbox.errors import LauncherLost, StartFailed
+from sandlot_sandbox.host.hold import Hold
 from sandlot_sandbox.host.log_pipe import LogPipe
+from sandlot_sandbox.host.minder import Minder
 from sandlot_sandbox.outcome import Ended, Ending
 
 INIT_S = 10.0
@@ -32,6 +34,15 @@ _EXIT_NOTE_S = 0.25
 
 _KILL_S = 10.0
 """How long a kill may take before it is our failure."""
+
+OUT_OF_MEMORY = "Runtime.OutOfMemory"
+"""The error type of what was killed for want of memory, in AWS Lambda's words."""
+
+_FOR_MEMORY = "memory"
+_MIB = 1 << 20
+_KB_PER_MB = 1024
+
+log = logging.getLogger(__name__)
 
 _READ = 1 << 16
 """Most answers fit, and from here on every read would map memory of its own."""
@@ -55,7 +66,10 @@ class Instance:
         channel: socket.socket,
         log: int,
         *,
-        kill: Callable[[], Awaitable[None]],
+        hold: Hold,
+        minder: Minder,
+        memory_mb: int,
+        kill: Callable[[], Awaitable[str]],
         on_death: Callable[["Instance"], None],
     ) -> None:
         channel.setblocking(False)
@@ -69,6 +83,11 @@ class Instance:
         self._reader = frames.AnswerReader()
         self._is_violated = False
         self._is_being_destroyed = False
+        self._hold = hold
+        self._minder = minder
+        self._memory_mb = memory_mb
+        self._is_frozen = False
+        self._verdict = ""
         self._kill_cell = kill
         self._on_death = on_death
         self._born = time.monotonic()
@@ -127,6 +146,11 @@ class Instance:
         is_new = self.state is State.STARTING
         self._arm(INIT_S if is_new and not init_counts else timeout_s)
         self._send(frames.encode_event(header, payload))
+        if self._is_frozen:
+            # After the event is there, so that it wakes to it.
+            self._is_frozen = False
+            self._hold.thaw()
+        self._minder.note_busy(self)
         try:
             return await self._ending
         except asyncio.CancelledError:
@@ -140,17 +164,31 @@ class Instance:
         """Kill it, with everything it started; return when all of it is dead."""
         if self.state is not State.DEAD:
             self.state = State.STOPPING
+            self._take_stock()
             async with asyncio.timeout(_KILL_S):
-                await self._kill_cell()
+                self._verdict = await self._kill_cell() or self._verdict
             self._bury()
+
+    def freeze_if_idle(self) -> None:
+        """Nothing in it runs, until the next event."""
+        if self.state is State.IDLE:
+            self._is_frozen = self._hold.freeze()
+
+    def end_if_greedy(self) -> None:
+        """It may not use more than its function has."""
+        if self._hold.counts_memory and (
+            self._hold.used_bytes() > self._memory_mb * _MIB
+        ):
+            self._verdict = _FOR_MEMORY
+            self._finish_gone()
+            self.stop()
 
     def note_exit(self, status: int) -> None:
         """The zygote says that it ended with this wait status."""
         self._exit_status = status
         # What it sent before it went still counts.
         self._read()
-        if self._ending is not None:
-            self._finish_gone()
+        # How it ended is told when all of it is dead: then it is known what for.
         self.stop()
 
     def note_start_failed(self, text: str) -> None:
@@ -228,7 +266,7 @@ class Instance:
             self.stop()
 
     def _hear(self, answer: frames.Answer) -> None:
-        self._peak_memory_kb = max(self._peak_memory_kb, answer.peak_memory_kb)
+        self._note_peak(answer.peak_memory_kb)
         starting = self.state is State.STARTING and self._ready_at is None
         if starting and answer.kind == frames.READY:
             self._became_ready()
@@ -261,6 +299,7 @@ class Instance:
     def _become_idle(self) -> None:
         self.state = State.IDLE
         self.idle_since = time.monotonic()
+        self._minder.note_idle(self)
 
     # Ending.
 
@@ -277,6 +316,7 @@ class Instance:
         if self._ending is None or self._ending.done():
             return
         now = time.monotonic()
+        self._note_peak(self._hold.peak_kb())
         init_s = None
         if not self._init_is_told:
             self._init_is_told = True
@@ -308,15 +348,28 @@ class Instance:
             return
         self.state = State.STOPPING
         self._disarm()
-        self._timer = self._loop.call_later(_EXIT_NOTE_S, self._gone_untold)
+        self._timer = self._loop.call_later(_EXIT_NOTE_S, self.stop)
 
-    def _gone_untold(self) -> None:
-        self._finish_gone()
-        self.stop()
+    def _take_stock(self) -> None:
+        """What its control group knows, as long as that is there."""
+        if self._hold.ran_out():
+            self._verdict = _FOR_MEMORY
+        self._note_peak(self._hold.peak_kb())
+
+    def _note_peak(self, peak_kb: int) -> None:
+        """Of the instance's own word, which has what it shares with its zygote, and the
+        kernel's, which does not: the larger, up to what it may have."""
+        peak_kb = min(peak_kb, self._memory_mb * _KB_PER_MB)
+        self._peak_memory_kb = max(self._peak_memory_kb, peak_kb)
 
     def _finish_gone(self) -> None:
         status = self._exit_status if self._exit_status is not None else signal.SIGKILL
-        if os.WIFSIGNALED(status):
+        if self._verdict == _FOR_MEMORY:
+            self._note_peak(self._memory_mb * _KB_PER_MB)
+            self._finish(
+                Ended.SIGNALED, error_type=OUT_OF_MEMORY, killed_by=signal.SIGKILL
+            )
+        elif os.WIFSIGNALED(status):
             self._finish(Ended.SIGNALED, killed_by=os.WTERMSIG(status))
         else:
             self._finish(Ended.EXITED, exit_code=os.WEXITSTATUS(status))
@@ -332,14 +385,20 @@ class Instance:
     async def _destroy_quietly(self) -> None:
         # A launcher that does not kill is a launcher that is lost, and its loss
         # buries every instance; there is nobody here to tell.
-        with contextlib.suppress(TimeoutError):
+        try:
             await self.destroy()
+        except TimeoutError:
+            log.error("an instance was not killed within %g s", _KILL_S)  # noqa: TRY400
+            self._finish_gone()
 
     def _bury(self) -> None:
         if self.state is State.DEAD:
             return
+        self._finish_gone()
         self.state = State.DEAD
         self._disarm()
+        self._minder.forget(self)
+        self._hold.close()
         self._loop.remove_reader(self._channel)
         self._loop.remove_writer(self._channel)
         self._channel.close()

@@ -4,11 +4,12 @@ import asyncio
 import itertools
 import os
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from sandlot_sandbox.errors import LauncherLost, StartFailed, ZygoteLost
 from sandlot_sandbox.host.mail import Mail
+from sandlot_sandbox.host.minder import Minder
 from sandlot_sandbox.limits import Limits
 from sandlot_sandbox.spec import (
     MAX_MESSAGE,
@@ -19,13 +20,14 @@ from sandlot_sandbox.spec import (
     KillCell,
     KillZygote,
     MakeCell,
+    StartBuilder,
     StartZygote,
     ZygoteDied,
     decode_report,
     encode,
 )
 
-_NAMESPACES_OF_A_CELL = 3
+_PARTS_OF_A_CELL = 16
 _KILL_CELL_S = 5.0
 """Then its whole jail is killed, which takes no warden."""
 
@@ -38,10 +40,11 @@ class Cell:
     """A cell that waits for its instance. Whoever takes it owns the descriptors."""
 
     number: int
-    namespaces: tuple[int, ...]
+    parts: tuple[tuple[str, int], ...]
+    """What each descriptor is: see `spec.CellMade`."""
 
     def close(self) -> None:
-        for fd in self.namespaces:
+        for _, fd in self.parts:
             os.close(fd)
 
 
@@ -55,14 +58,18 @@ class Launcher:
         loop = asyncio.get_running_loop()
         self._hello: asyncio.Future[Hello] = loop.create_future()
         self._numbers = itertools.count(1)
-        self._deaths: dict[int, Callable[[str], None]] = {}
+        self.minder = Minder()
+        self._deaths: dict[int, Callable[[str, bool], None]] = {}
         self._cells: dict[tuple[int, int], asyncio.Future[Cell]] = {}
-        self._cell_deaths: dict[tuple[int, int], asyncio.Future[None]] = {}
+        self._cell_deaths: dict[tuple[int, int], asyncio.Future[str]] = {}
+        self._live_cells: set[tuple[int, int]] = set()
+        self._dead_cells: dict[tuple[int, int], str] = {}
+        """Cells that died before we had them killed, and what for."""
         self._on_lost = on_lost
         self._mail = Mail(
             channel,
             max_size=MAX_MESSAGE,
-            max_descriptors=_NAMESPACES_OF_A_CELL,
+            max_descriptors=_PARTS_OF_A_CELL,
             on_message=self._hear,
             on_close=self._lose,
         )
@@ -81,23 +88,65 @@ class Launcher:
         limits: Limits,
         *,
         code: str,
+        network: str,
+        allow: Sequence[str],
         channel: int,
         log: int,
-        on_death: Callable[[str], None],
+        on_death: Callable[[str, bool], None],
     ) -> int:
-        """Order a zygote; takes the descriptors. `on_death` is called once, with how.
+        """Order a zygote; takes the descriptors. `on_death` is called once, with how,
+        and whether its jail was complete.
 
         Raises `LauncherLost`.
         """
+        number = next(self._numbers)
+        order = StartZygote(
+            number,
+            runtime,
+            code,
+            limits.memory_mb,
+            limits.tmp_mb,
+            network,
+            ",".join(allow),
+        )
+        self._order_jail(order, (channel, log), on_death)
+        return number
+
+    def start_builder(
+        self,
+        runtime: str,
+        *,
+        channel: int,
+        log: int,
+        package: int,
+        folder: int,
+        on_death: Callable[[str], None],
+    ) -> int:
+        """Order a jail that unpacks a package; takes the descriptors. It is killed, and
+        dies, as a zygote does.
+
+        Raises `LauncherLost`.
+        """
+        number = next(self._numbers)
+        self._order_jail(
+            StartBuilder(number, runtime),
+            (channel, log, package, folder),
+            lambda detail, _: on_death(detail),
+        )
+        return number
+
+    def _order_jail(
+        self,
+        order: StartZygote | StartBuilder,
+        descriptors: tuple[int, ...],
+        on_death: Callable[[str, bool], None],
+    ) -> None:
         if self.is_lost:
-            for fd in (channel, log):
+            for fd in descriptors:
                 os.close(fd)
             raise LauncherLost("the launcher is gone")
-        number = next(self._numbers)
-        self._deaths[number] = on_death
-        order = StartZygote(number, runtime, code, limits.memory_mb, limits.tmp_mb)
-        self._mail.send(encode(order), (channel, log))
-        return number
+        self._deaths[order.zygote] = on_death
+        self._mail.send(encode(order), descriptors)
 
     def kill_zygote(self, zygote: int) -> None:
         """Its `on_death` is called when it is dead."""
@@ -133,11 +182,14 @@ class Launcher:
             future.result().close()
             self._mail.send(encode(KillCell(*key)))
 
-    async def kill_cell(self, zygote: int, cell: int) -> None:
-        """Return when every process in it is dead; at once if it is dead already."""
-        if zygote not in self._deaths:
-            return
+    async def kill_cell(self, zygote: int, cell: int) -> str:
+        """Return when every process in it is dead; at once if it is dead already.
+
+        What its jail had killed it for, if it had.
+        """
         key = (zygote, cell)
+        if zygote not in self._deaths or key not in self._live_cells:
+            return self._dead_cells.pop(key, "")
         death = self._cell_deaths.get(key)
         if death is None:
             death = asyncio.get_running_loop().create_future()
@@ -145,12 +197,12 @@ class Launcher:
             self._mail.send(encode(KillCell(*key)))
         try:
             async with asyncio.timeout(_KILL_CELL_S):
-                await asyncio.shield(death)
+                return await asyncio.shield(death)
         except TimeoutError:
             # Its warden does not reap. The jail's death is a cell's death, too, and
             # needs nobody inside.
             self.kill_zygote(zygote)
-            await asyncio.shield(death)
+            return await asyncio.shield(death)
 
     def close(self) -> None:
         """Hang up: the launcher kills every jail and exits."""
@@ -162,38 +214,56 @@ class Launcher:
         match decode_report(datagram):
             case Hello() as hello:
                 self._hello.set_result(hello)
-            case CellMade(zygote=zygote, cell=cell):
-                self._take_cell((zygote, cell), tuple(descriptors))
+            case CellMade(zygote=zygote, cell=cell, parts=parts):
+                self._take_cell((zygote, cell), parts, descriptors)
             case CellFailed(zygote=zygote, cell=cell, detail=detail):
                 future = self._cells.pop((zygote, cell), None)
                 if future is not None and not future.done():
                     future.set_exception(
                         StartFailed(f"no cell could be made: {detail}")
                     )
-            case CellDied(zygote=zygote, cell=cell):
-                if dying := self._cell_deaths.pop((zygote, cell), None):
-                    dying.set_result(None)
-            case ZygoteDied(zygote=zygote, detail=detail):
-                self._bury(zygote, detail)
+            case CellDied(zygote=zygote, cell=cell, verdict=verdict):
+                self._bury_cell((zygote, cell), verdict)
+            case ZygoteDied(zygote=zygote, detail=detail, started=started):
+                self._bury(zygote, detail, started=started)
 
-    def _take_cell(self, key: tuple[int, int], namespaces: tuple[int, ...]) -> None:
-        cell = Cell(key[1], namespaces)
+    def _take_cell(
+        self, key: tuple[int, int], parts: list[str], descriptors: list[int]
+    ) -> None:
+        cell = Cell(key[1], tuple(zip(parts, descriptors, strict=False)))
         future = self._cells.pop(key, None)
-        if future is None or future.done():
-            cell.close()
-            self._mail.send(encode(KillCell(*key)))
-        else:
+        self._live_cells.add(key)
+        is_wanted = future is not None and not future.done()
+        if future is not None and is_wanted and len(parts) == len(descriptors):
             future.set_result(cell)
+            return
+        cell.close()
+        self._mail.send(encode(KillCell(*key)))
+        if future is not None and is_wanted:
+            # What there was no room for was closed on its way.
+            future.set_exception(StartFailed("we have too many open files"))
 
-    def _bury(self, zygote: int, detail: str) -> None:
+    def _bury_cell(self, key: tuple[int, int], verdict: str) -> None:
+        was_live = key in self._live_cells
+        self._live_cells.discard(key)
+        if dying := self._cell_deaths.pop(key, None):
+            dying.set_result(verdict)
+        elif was_live and verdict:
+            self._dead_cells[key] = verdict
+
+    def _bury(self, zygote: int, detail: str, *, started: bool) -> None:
         for key in [key for key in self._cells if key[0] == zygote]:
             future = self._cells.pop(key)
             if not future.done():
-                future.set_exception(ZygoteLost(detail))
+                future.set_exception(ZygoteLost(detail, started=started))
         for key in [key for key in self._cell_deaths if key[0] == zygote]:
-            self._cell_deaths.pop(key).set_result(None)
+            self._cell_deaths.pop(key).set_result("")
+        for key in [key for key in self._live_cells if key[0] == zygote]:
+            self._live_cells.remove(key)
+        for key in [key for key in self._dead_cells if key[0] == zygote]:
+            del self._dead_cells[key]
         if (on_death := self._deaths.pop(zygote, None)) is not None:
-            on_death(detail)
+            on_death(detail, started)
 
     def _lose(self) -> None:
         self._forget_all()
@@ -205,4 +275,4 @@ class Launcher:
             # Somebody may have stopped waiting for it.
             self._hello.exception()
         for zygote in list(self._deaths):
-            self._bury(zygote, "the launcher is gone")
+            self._bury(zygote, "the launcher is gone", started=True)

@@ -15,14 +15,18 @@ from dataclasses import dataclass
 from sandlot_sandbox import frames
 from sandlot_sandbox.errors import LauncherLost, StartFailed, ZygoteLost
 from sandlot_sandbox.host.cells import AHEAD, Berth, Cells
+from sandlot_sandbox.host.hold import Hold
 from sandlot_sandbox.host.instance import Instance
 from sandlot_sandbox.host.launcher import Cell, Launcher
 from sandlot_sandbox.host.log_pipe import Line, LogPipe
 from sandlot_sandbox.host.mail import Mail
 from sandlot_sandbox.limits import Limits
+from sandlot_sandbox.spec import NONE
 
 START_S = 20.0
 """From the order to the import's beginning: the jail and the interpreter's start."""
+
+_GOES_WITH_A_FORK = frozenset(("pid", "mnt", "net", "ruleset", "join"))
 
 IMPORT_S = 10.0
 """The import, as AWS Lambda limits its init phase."""
@@ -40,6 +44,12 @@ class Recipe:
     settings: Mapping[str, object]
     """For the guest: handler, environment, and what the context object tells."""
 
+    network: str = NONE
+    """One of `spec.NETWORKS`."""
+
+    allow: tuple[str, ...] = ()
+    """Networks that an `egress` jail may reach although they are private."""
+
 
 class Zygote:
     """A running zygote. `lost` is set, with a reason, when it is gone."""
@@ -55,9 +65,9 @@ class Zygote:
         self._on_lost = on_lost
         self._lost_because: str | None = None
         self._is_leaving = False
-        self._ready: asyncio.Future[frames.Note] = (
-            asyncio.get_running_loop().create_future()
-        )
+        loop = asyncio.get_running_loop()
+        self._started: asyncio.Future[None] = loop.create_future()
+        self._ready: asyncio.Future[frames.Note] = loop.create_future()
         self._instances: dict[int, Instance] = {}
         self._unreported: set[int] = set()
         """Forks of which the zygote may still say, once, how they ended."""
@@ -83,6 +93,8 @@ class Zygote:
                 self._recipe.runtime,
                 self._recipe.limits,
                 code=self._recipe.code,
+                network=self._recipe.network,
+                allow=self._recipe.allow,
                 channel=theirs.detach(),
                 log=write,
                 on_death=self._lose,
@@ -109,10 +121,19 @@ class Zygote:
     async def wait_ready(self) -> bool:
         """Whether it may be forked: False where the import must be left to instances.
 
-        Raises `ZygoteLost`. `reason` says why not.
+        Raises `ZygoteLost`, or `StartFailed` where its interpreter did not start in
+        time. `reason` says why not.
         """
         try:
-            async with asyncio.timeout(START_S + IMPORT_S):
+            async with asyncio.timeout(START_S):
+                await asyncio.shield(self._started)
+        except TimeoutError:
+            self.kill()
+            raise StartFailed(
+                f"no interpreter had started in a jail after {START_S:g} s"
+            ) from None
+        try:
+            async with asyncio.timeout(IMPORT_S):
                 note = await asyncio.shield(self._ready)
         except TimeoutError:
             self.kill()
@@ -134,12 +155,18 @@ class Zygote:
         if self.is_lost:
             berth.close()
             raise ZygoteLost(self._lost_because or "")
+        if self._is_leaving:
+            berth.close()
+            raise ZygoteLost("its zygote is to be replaced")
         number = next(self._numbers)
         # First of all, so that it wakes while we build our end.
         self._mail.send(frames.encode_fork(number), berth.theirs)
         instance = Instance(
             berth.channel,
             berth.log,
+            hold=berth.hold,
+            minder=self._launcher.minder,
+            memory_mb=self._recipe.limits.memory_mb,
             kill=lambda: self._launcher.kill_cell(self._number, berth.cell),
             on_death=lambda dead: self._forget(number, dead, on_death),
         )
@@ -162,7 +189,12 @@ class Zygote:
         self._cells.prepare(count)
 
     async def _make_berth(self) -> Berth:
-        return _berth(await self._launcher.make_cell(self._number))
+        cell = await self._launcher.make_cell(self._number)
+        try:
+            return _berth(cell)
+        except StartFailed:
+            await self._launcher.kill_cell(self._number, cell.number)
+            raise
 
     def _hear(self, datagram: bytes, _: list[int]) -> None:
         try:
@@ -171,7 +203,9 @@ class Zygote:
         except frames.Violation:
             self.kill()
             return
-        if note.kind in (frames.ZYGOTE_READY, frames.ZYGOTE_UNSAFE):
+        if note.kind == frames.ZYGOTE_STARTED:
+            self._started.set_result(None)
+        elif note.kind in (frames.ZYGOTE_READY, frames.ZYGOTE_UNSAFE):
             self._ready.set_result(note)
         elif (instance := self._instances.get(note.instance)) is not None:
             if note.kind == frames.INSTANCE_EXITED:
@@ -181,9 +215,12 @@ class Zygote:
 
     def _check_was_due(self, note: frames.Note) -> None:
         """Every note comes once. Nobody may have us read without end."""
-        if note.kind in (frames.ZYGOTE_READY, frames.ZYGOTE_UNSAFE):
-            if self._ready.done():
-                raise frames.Violation("ready twice")
+        if note.kind == frames.ZYGOTE_STARTED:
+            if self._started.done():
+                raise frames.Violation("started twice")
+        elif note.kind in (frames.ZYGOTE_READY, frames.ZYGOTE_UNSAFE):
+            if self._ready.done() or not self._started.done():
+                raise frames.Violation("ready twice, or before it started")
         elif note.instance not in self._unreported:
             raise frames.Violation(f"a note on instance {note.instance}")
         else:
@@ -200,12 +237,13 @@ class Zygote:
             self.kill()
         on_death(instance)
 
-    def _lose(self, detail: str) -> None:
+    def _lose(self, detail: str, started: bool) -> None:
         self._lost_because = detail
-        if not self._ready.done():
-            self._ready.set_exception(ZygoteLost(detail))
-            # Nobody may be waiting any more.
-            self._ready.exception()
+        for awaited in (self._started, self._ready):
+            if not awaited.done():
+                awaited.set_exception(ZygoteLost(detail, started=started))
+                # Nobody may be waiting any more.
+                awaited.exception()
         self._mail.close()
         self._log.close()
         self._cells.close(detail)
@@ -216,6 +254,10 @@ class Zygote:
 
 def _berth(cell: Cell) -> Berth:
     """A cell with its channels opened, ahead of time as well. Raises `StartFailed`."""
+    first = dict(cell.parts)
+    joins = [fd for name, fd in cell.parts if name == "join"]
+    ruleset = [first["ruleset"]] if "ruleset" in first else []
+    kept = {n: fd for n, fd in cell.parts if n not in _GOES_WITH_A_FORK}
     with contextlib.ExitStack() as undo:
         undo.callback(cell.close)
         try:
@@ -226,4 +268,11 @@ def _berth(cell: Cell) -> Berth:
         except OSError as error:
             raise StartFailed(f"no channel could be opened: {error}") from error
         undo.pop_all()
-    return Berth(cell.number, channel, read, (*cell.namespaces, theirs.detach(), write))
+    namespaces = (first["pid"], first["mnt"], first["net"])
+    return Berth(
+        cell.number,
+        Hold(kept),
+        channel,
+        read,
+        (*namespaces, theirs.detach(), write, *ruleset, *joins),
+    )

@@ -11,10 +11,9 @@ import resource
 import signal
 import socket
 import sys
-from pathlib import Path
 
 from sandlot_sandbox import linux, probe
-from sandlot_sandbox.launcher import filters, runtimes, users
+from sandlot_sandbox.launcher import cgroups, filters, networks, runtimes, users
 from sandlot_sandbox.launcher.server import Server
 from sandlot_sandbox.launcher.zygotes import Setting
 from sandlot_sandbox.spec import Hello, encode
@@ -30,11 +29,11 @@ def main() -> int:
     # makes the first process of a namespace listen to those inside.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     _take_descriptors()
-    is_root = os.geteuid() == 0 and users.can_give_ids()
+    is_root = users.is_root_of_many()
     engine = socket.socket(fileno=arguments.channel)
     engine.set_inheritable(False)
     given_up = frozenset(filter(None, arguments.given_up.split(",")))
-    posture = probe.try_all(given_up=given_up)
+    posture = probe.try_all(given_up=given_up, cgroups_only=arguments.cgroups)
     if is_root:
         # A jail cannot do it: its user namespace may not change groups.
         os.setgroups([])
@@ -48,16 +47,45 @@ def main() -> int:
     engine.send(encode(Hello("root" if is_root else "rootless", posture)))
     if not probe.is_enough(posture):
         return probe.EX_CONFIG
+    tree = _plant(arguments.cgroups, given_up)
+    janitor = cgroups.Janitor(tree) if tree is not None else None
+    has_memory_group = tree is not None and "memory" in tree.controls
     setting = Setting(
-        code=Path(arguments.code),
+        code=os.open(arguments.code, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW),
         runtimes={r.name: r for r in runtimes.from_json(arguments.runtimes)},
-        filters=None if "seccomp" in given_up else filters.compile_filters(),
+        filters=None
+        if "seccomp" in given_up
+        else filters.compile_filters(has_memory_group=has_memory_group),
         has_network="network" not in given_up,
+        landlock=0 if "landlock" in given_up else linux.landlock_version(),
+        tree=tree,
+        janitor=janitor,
         last_capability=linux.last_capability(),
         users=users.UserIds(is_root=is_root),
+        egress=_egress(is_root=is_root, has_seccomp="seccomp" not in given_up),
     )
     Server(engine, setting).serve()
+    if janitor is not None:
+        janitor.dismiss()
     return 0
+
+
+def _egress(*, is_root: bool, has_seccomp: bool) -> networks.Network | str:
+    """What makes ways out, or why there are none: functions without need none."""
+    try:
+        return networks.Network(is_root=is_root, has_seccomp=has_seccomp)
+    except networks.EgressUnavailable as error:
+        return str(error)
+
+
+def _plant(only: str, given_up: frozenset[str]) -> cgroups.Tree | None:
+    """The control groups, if we can have any: the posture says so where we cannot."""
+    if "cgroup" in given_up or only == "none":
+        return None
+    try:
+        return cgroups.Tree.plant(cgroups.find(only=only))
+    except cgroups.CgroupsUnavailable:
+        return None
 
 
 def _take_descriptors() -> None:
@@ -74,6 +102,7 @@ def _parse() -> argparse.Namespace:
     parser.add_argument("--code", required=True)
     parser.add_argument("--runtimes", required=True)
     parser.add_argument("--given-up", default="")
+    parser.add_argument("--cgroups", default="", choices=("", "v1", "v2", "none"))
     return parser.parse_args()
 
 

@@ -10,7 +10,14 @@ import tempfile
 from dataclasses import dataclass
 from typing import Any
 
-from sandlot_sandbox.policy import INSTANCE, REAPER, ZYGOTE, Argument, Policy
+from sandlot_sandbox.policy import (
+    INSTANCE,
+    REAPER,
+    ZYGOTE,
+    ZYGOTE_WITHOUT_GROUPS,
+    Argument,
+    Policy,
+)
 
 
 class FiltersUnavailable(Exception):
@@ -26,10 +33,10 @@ class Filters:
     reaper: bytes
 
 
-def compile_filters() -> Filters:
+def compile_filters(*, has_memory_group: bool) -> Filters:
     """Build all programs, or raise `FiltersUnavailable`."""
     return Filters(
-        zygote=compile_policy(ZYGOTE),
+        zygote=compile_policy(ZYGOTE if has_memory_group else ZYGOTE_WITHOUT_GROUPS),
         instance=compile_policy(INSTANCE),
         reaper=compile_policy(REAPER),
     )

@@ -12,7 +12,9 @@ from pathlib import Path
 
 from sandlot_sandbox import linux
 from sandlot_sandbox.guest.enter import DEVICES, INNER_ID, Root
+from sandlot_sandbox.launcher.networks import RESOLV_CONF
 from sandlot_sandbox.launcher.runtimes import Runtime
+from sandlot_sandbox.spec import EGRESS, HOST
 
 _SYSTEM = (
     "usr/bin",
@@ -31,47 +33,51 @@ _MERGED = ("bin", "lib", "lib32", "lib64")
 
 _COPIED = ("etc/ld.so.cache", "etc/localtime", "etc/os-release", "etc/ssl/openssl.cnf")
 
+_OF_HOST_NETWORK = ("etc/hosts", "etc/resolv.conf", "etc/nsswitch.conf")
+"""What a jail on the machine's own network needs to find others by name."""
+
 _SYNTHETIC = (
     ("etc/passwd", f"sandlot:x:{INNER_ID}:{INNER_ID}::/tmp:/bin/sh\n"),
     ("etc/group", f"sandlot:x:{INNER_ID}:\n"),
     ("etc/hostname", "sandlot\n"),
     ("etc/hosts", "127.0.0.1 localhost sandlot\n::1 localhost\n"),
-    ("etc/resolv.conf", ""),
     ("etc/nsswitch.conf", "passwd: files\ngroup: files\nhosts: files dns\n"),
 )
 
 
 @contextlib.contextmanager
-def opened_root(runtime: Runtime, code: Path) -> Iterator[Root]:
-    """The parts of a root, with the tenant's code from the folder `code`.
+def opened_root(
+    runtime: Runtime, code: int, *, network: str, is_writable: bool
+) -> Iterator[Root]:
+    """The parts of a root, with what the descriptor `code` is of as /var/task.
 
     Whoever enters the jail attaches copies; ours are closed again at the end.
     """
     with contextlib.ExitStack() as stack:
 
-        def take(path: Path, *, is_device: bool = False, follow: bool = True) -> int:
-            # Opened first, so that a link is followed to what it points at.
-            flags = os.O_PATH | os.O_CLOEXEC | (0 if follow else os.O_NOFOLLOW)
-            source = os.open(path, flags)
-            try:
-                fd = linux.clone_mount(
-                    source, read_only=not is_device, nodev=not is_device
-                )
-            finally:
-                os.close(source)
+        def clone(source: int, *, read_only: bool = True, nodev: bool = True) -> int:
+            fd = linux.clone_mount(source, read_only=read_only, nodev=nodev)
             stack.callback(os.close, fd)
             return fd
+
+        def take(path: Path, *, is_device: bool = False) -> int:
+            # Opened first, so that a link is followed to what it points at.
+            source = os.open(path, os.O_PATH | os.O_CLOEXEC)
+            try:
+                return clone(source, read_only=not is_device, nodev=not is_device)
+            finally:
+                os.close(source)
 
         mounts = [(take(Path("/") / name), name) for name in _directories()]
         if runtime.has_own_prefix:
             mounts.append((take(runtime.prefix), "var/lang"))
         mounts.append((take(runtime.guest_code), "var/runtime"))
-        mounts.append((take(code, follow=False), "var/task"))
+        mounts.append((clone(code, read_only=not is_writable), "var/task"))
         mounts += [
             (take(Path("/dev") / device, is_device=True), f"dev/{device}")
             for device in DEVICES
         ]
-        yield Root(tuple(mounts), tuple(_links()), tuple(_files()))
+        yield Root(tuple(mounts), tuple(_links()), tuple(_files(network)))
 
 
 def _directories() -> Iterator[str]:
@@ -91,9 +97,12 @@ def _links() -> Iterator[tuple[str, str]]:
             yield str(path.readlink()), name
 
 
-def _files() -> Iterator[tuple[str, bytes]]:
-    for name in _COPIED:
+def _files(network: str) -> Iterator[tuple[str, bytes]]:
+    of_host = _OF_HOST_NETWORK if network == HOST else ()
+    for name in (*_COPIED, *of_host):
         with contextlib.suppress(OSError):
             yield name, (Path("/") / name).read_bytes()
-    for name, text in _SYNTHETIC:
-        yield name, text.encode()
+    resolver = RESOLV_CONF if network == EGRESS else ""
+    for name, text in (*_SYNTHETIC, ("etc/resolv.conf", resolver)):
+        if name not in of_host:
+            yield name, text.encode()

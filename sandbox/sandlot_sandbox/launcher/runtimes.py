@@ -7,19 +7,20 @@ that the operator's own PATH names, which the launcher never does.
 import glob
 import hashlib
 import json
+import logging
 import os
-import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterable, Mapping
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import sandlot_sandbox
 
 _MINORS = range(9, 16)
-_NAME = re.compile(r"python3\.(\d+)")
 _TRY_S = 20.0
 _ASK = (
     "import sys, json, platform; print(json.dumps([platform.python_version(),"
@@ -31,6 +32,8 @@ GUEST_FILES = ("__init__.py", "linux.py", "frames.py")
 """What of this package the guest needs, beside `guest/` itself."""
 
 _SYSTEM_PREFIX = Path("/usr")
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,24 +72,39 @@ def discover(
     """The runtimes that work, and a sentence for each named one that does not.
 
     `named` maps runtime names to interpreters and comes before what is found on
-    PATH, in pyenv's folder and beside ourselves. `store` is where the guest's code
-    is kept, compiled for each.
+    PATH, in pyenv's folder and beside ourselves; of those, what does not work is left
+    out. `store` is where the guest's code is kept, compiled for each.
     """
-    asked = {
-        name: _start_asking(candidates)
-        for name, candidates in _candidates(named or {}).items()
-    }
-    runtimes, problems = [], []
-    for name, questions in asked.items():
-        found = _first_answer(name, questions)
-        if found is not None:
-            version, prefix = found
-            runtimes.append(Runtime(name, version, prefix, store / f"{name}-{version}"))
-        elif named and name in named:
-            problems.append(
-                f"{named[name]} is not a CPython {name.removeprefix('python')}"
-            )
-    _prepare(runtimes)
+    named = named or {}
+    names = [f"python3.{minor}" for minor in _MINORS]
+    problems = [
+        f"{name!r} is not a runtime; there are {', '.join(names)}"
+        for name in named
+        if name not in names
+    ]
+    runtimes = []
+    with _killed_at_the_end() as started:
+        asked = {
+            name: _start_asking(candidates, started)
+            for name, candidates in _candidates(named).items()
+        }
+        until = time.monotonic() + _TRY_S
+        for name, questions in asked.items():
+            found = _first_answer(name, questions, until)
+            if found is not None:
+                version, prefix = found
+                code = store / f"{name}-{version}"
+                runtimes.append(Runtime(name, version, prefix, code))
+            elif name in named:
+                number = name.removeprefix("python")
+                problems.append(f"{named[name]} is not a CPython {number}")
+        for broken in _prepare(runtimes, started):
+            runtimes.remove(broken)
+            why = f"{broken.prefix / 'bin' / broken.name} cannot compile our code"
+            if broken.name in named:
+                problems.append(why)
+            else:
+                log.warning("sandlot: no runtime %s: %s", broken.name, why)
     return sorted(runtimes, key=lambda r: int(r.name.partition(".")[2])), problems
 
 
@@ -122,8 +140,25 @@ def _candidates(named: Mapping[str, str]) -> dict[str, list[str]]:
     return found
 
 
-def _start_asking(candidates: list[str]) -> list[tuple[str, "subprocess.Popen[str]"]]:
-    started = []
+@contextmanager
+def _killed_at_the_end() -> Iterator[list["subprocess.Popen[str]"]]:
+    """Nothing that was put into the list outlives the block."""
+    started: list[subprocess.Popen[str]] = []
+    try:
+        yield started
+    finally:
+        for process in started:
+            process.kill()
+        for process in started:
+            process.wait()
+            if process.stdout is not None:
+                process.stdout.close()
+
+
+def _start_asking(
+    candidates: list[str], started: list["subprocess.Popen[str]"]
+) -> list["subprocess.Popen[str]"]:
+    questions = []
     for path in candidates:
         try:
             process = subprocess.Popen(  # noqa: S603 - the operator's own interpreters
@@ -135,35 +170,43 @@ def _start_asking(candidates: list[str]) -> list[tuple[str, "subprocess.Popen[st
             )
         except OSError:
             continue
-        started.append((path, process))
-    return started
+        started.append(process)
+        questions.append(process)
+    return questions
 
 
 def _first_answer(
-    name: str, questions: list[tuple[str, "subprocess.Popen[str]"]]
+    name: str, questions: list["subprocess.Popen[str]"], until: float
 ) -> tuple[str, Path] | None:
-    best = None
-    for _, process in questions:
+    for process in questions:
         try:
-            answer, _ = process.communicate(timeout=_TRY_S)
+            answer, _ = process.communicate(timeout=max(0, until - time.monotonic()))
             version, prefix, implementation, _executable = json.loads(answer)
-        except (ValueError, subprocess.TimeoutExpired):
-            process.kill()
-            process.wait()
+            root = Path(prefix).resolve()
+            is_there = (root / "bin" / name).exists()
+        except (
+            subprocess.TimeoutExpired,
+            ValueError,
+            TypeError,
+            OSError,
+            RuntimeError,
+        ):
+            # It is somebody's program, and whatever it does or says, not ours to mend.
             continue
         if (
-            best is None
-            and implementation == "cpython"
+            implementation == "cpython"
             and f"python{version}".startswith(name + ".")
+            and is_there
         ):
-            root = Path(prefix).resolve()
-            if (root / "bin" / name).exists():
-                best = (str(version), root)
-    return best
+            return str(version), root
+    return None
 
 
-def _prepare(runtimes: list[Runtime]) -> None:
-    """Copy the guest's code for each runtime and have the runtime compile it."""
+def _prepare(
+    runtimes: list[Runtime], started: list["subprocess.Popen[str]"]
+) -> list[Runtime]:
+    """Copy the guest's code for each runtime and have the runtime compile it; those
+    that cannot."""
     source = Path(sandlot_sandbox.__file__).parent
     stamp = _fingerprint(source)
     compiling = []
@@ -173,14 +216,22 @@ def _prepare(runtimes: list[Runtime]) -> None:
             continue
         shutil.rmtree(runtime.guest_code, ignore_errors=True)
         _copy(source, runtime.guest_code)
-        compiling.append((runtime, marker, _compile(runtime)))
+        process = _compile(runtime)
+        started.append(process)
+        compiling.append((runtime, marker, process))
+    until = time.monotonic() + _TRY_S
+    broken = []
     for runtime, marker, process in compiling:
-        if process.wait(timeout=_TRY_S) != 0:
-            raise RuntimeError(
-                f"{runtime.name} {runtime.version} cannot compile the guest"
-            )
-        _make_readable(runtime.guest_code)
-        marker.write_text(stamp)
+        try:
+            status = process.wait(timeout=max(0, until - time.monotonic()))
+        except subprocess.TimeoutExpired:
+            status = -1
+        if status == 0:
+            _make_readable(runtime.guest_code)
+            marker.write_text(stamp)
+        else:
+            broken.append(runtime)
+    return broken
 
 
 def _copy(source: Path, target: Path) -> None:
@@ -200,7 +251,7 @@ def _copy(source: Path, target: Path) -> None:
     )
 
 
-def _compile(runtime: Runtime) -> "subprocess.Popen[bytes]":
+def _compile(runtime: Runtime) -> "subprocess.Popen[str]":
     interpreter = runtime.prefix / "bin" / runtime.name
     # Unchecked: the files are mounted read-only, and times would differ by runtime.
     return subprocess.Popen(  # noqa: S603 - an interpreter that `discover` tried
@@ -211,6 +262,7 @@ def _compile(runtime: Runtime) -> "subprocess.Popen[bytes]":
         ],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
+        text=True,
     )
 
 

@@ -4,17 +4,22 @@ It never waits for anybody but all of them at once. When the engine's end of the
 channel is closed, every jail is killed and the launcher exits.
 """
 
+import contextlib
 import logging
 import os
 import selectors
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from sandlot_sandbox.guest import warden
 from sandlot_sandbox.launcher import zygotes
+from sandlot_sandbox.launcher.cgroups import Janitor
+from sandlot_sandbox.launcher.ways import Ways
+from sandlot_sandbox.launcher.zygotes import BUILDER_LIMITS, Program, Zygote
 from sandlot_sandbox.limits import Limits
 from sandlot_sandbox.spec import (
     MAX_MESSAGE,
+    NONE,
     BadMessage,
     CellDied,
     CellFailed,
@@ -23,13 +28,20 @@ from sandlot_sandbox.spec import (
     KillZygote,
     MakeCell,
     Report,
+    StartBuilder,
     StartZygote,
     ZygoteDied,
     decode_order,
     encode,
 )
 
-_MAX_DESCRIPTORS = 8
+_MAX_DESCRIPTORS = 12
+_LOOK_AGAIN_S = 1.0
+"""Between two looks at what was killed by others while it was frozen, or was frozen in
+the very moment in which we killed it."""
+
+_CELLS_AT_A_LOOK = 100
+
 _SEND_S = 10.0
 """How long the engine may leave its mail unread before we take it for dead."""
 
@@ -43,18 +55,49 @@ class Server:
         self._engine = engine
         self._engine.settimeout(_SEND_S)
         self._setting = setting
-        self._zygotes: dict[int, zygotes.Zygote] = {}
+        self._zygotes: dict[int, Zygote] = {}
         self._selector = selectors.DefaultSelector()
         self._engine_is_there = True
+        self._looked_at = 0
+        egress = setting.egress
+        self._ways = Ways(None if isinstance(egress, str) else egress, self._selector)
 
     def serve(self) -> None:
         self._watch(self._engine, self._hear_engine)
+        if (janitor := self._setting.janitor) is not None:
+            self._watch(janitor.pidfd, lambda: self._replace(janitor))
         try:
             while self._engine_is_there:
-                for key, _ in self._selector.select():
+                happened = self._selector.select(self._pause_s())
+                for key, _ in happened:
                     key.data()
+                if not happened:
+                    self._look_after_the_frozen()
         finally:
             self._kill_all()
+
+    def _pause_s(self) -> float | None:
+        """Until we look after what does not die as long as it is frozen; in v1 only."""
+        if "freezer" not in self._setting.controls or not self._zygotes:
+            return None
+        return _LOOK_AGAIN_S
+
+    def _look_after_the_frozen(self) -> None:
+        for zygote in self._zygotes.values():
+            if zygote.is_dying:
+                zygote.kill()
+        cells = [cell for z in self._zygotes.values() for cell in z.cells.values()]
+        # In turns, so that thousands do not take a processor.
+        for _ in range(min(len(cells), _CELLS_AT_A_LOOK)):
+            self._looked_at += 1
+            group = cells[self._looked_at % len(cells)].group
+            if group is not None:
+                group.thaw_if_killed()
+
+    def _replace(self, janitor: Janitor) -> None:
+        self._selector.unregister(janitor.pidfd)
+        janitor.replace()
+        self._watch(janitor.pidfd, lambda: self._replace(janitor))
 
     def _hear_engine(self) -> None:
         try:
@@ -79,7 +122,7 @@ class Server:
             log.error("an order was not understood: %s", error)  # noqa: TRY400 - ours
             return
         match order:
-            case StartZygote():
+            case StartZygote() | StartBuilder():
                 self._start(order, descriptors)
             case MakeCell():
                 self._make_cell(order)
@@ -92,35 +135,84 @@ class Server:
             case KillZygote(zygote=number):
                 zygote = self._zygotes.get(number)
                 if zygote is None:
-                    self._tell(ZygoteDied(number, "there is no such zygote"))
+                    self._say_not_started(number, "there is no such zygote")
                 else:
                     zygote.kill()
 
-    def _start(self, order: StartZygote, descriptors: list[int]) -> None:
+    def _start(self, order: StartZygote | StartBuilder, descriptors: list[int]) -> None:
         if order.zygote in self._zygotes:
             log.error("zygote %d was ordered twice", order.zygote)
             return
         try:
-            channel, log_pipe = descriptors
-            zygote = zygotes.start(
-                self._setting,
-                order.zygote,
-                self._setting.runtimes[order.runtime],
-                Limits(memory_mb=order.memory_mb, tmp_mb=order.tmp_mb),
-                code=order.code,
-                channel=channel,
-                log=log_pipe,
-            )
+            with self._program(order, descriptors) as program:
+                zygote = zygotes.start(self._setting, order.zygote, program)
         except KeyError:
-            detail = f"there is no runtime {order.runtime!r} here"
-            self._tell(ZygoteDied(order.zygote, detail))
+            self._say_not_started(
+                order.zygote, f"there is no runtime {order.runtime!r} here"
+            )
         except (OSError, ValueError, IndexError) as error:
             detail = f"the jail could not be made: {type(error).__name__} {error}"
-            self._tell(ZygoteDied(order.zygote, detail))
+            self._say_not_started(order.zygote, detail)
         else:
             self._zygotes[order.zygote] = zygote
             self._watch(zygote.link, lambda: self._hear_warden(zygote))
             self._watch(zygote.pidfd, lambda: self._bury(zygote))
+
+    @contextlib.contextmanager
+    def _program(
+        self, order: StartZygote | StartBuilder, descriptors: list[int]
+    ) -> Iterator[Program]:
+        runtime = self._setting.runtimes[order.runtime]
+        if isinstance(order, StartBuilder):
+            channel, log_pipe, package, folder = descriptors
+            with self._same_folder(folder) as found:
+                yield Program(
+                    runtime=runtime,
+                    file="builder.py",
+                    limits=BUILDER_LIMITS,
+                    network=NONE,
+                    code=found,
+                    channel=channel,
+                    log=log_pipe,
+                    package=package,
+                )
+        else:
+            channel, log_pipe = descriptors
+            with self._folder(f"{order.code}-{order.runtime}") as code:
+                yield Program(
+                    runtime=runtime,
+                    file="bootstrap.py",
+                    limits=Limits(memory_mb=order.memory_mb, tmp_mb=order.tmp_mb),
+                    network=order.network,
+                    allow=tuple(filter(None, order.allow.split(","))),
+                    code=code,
+                    channel=channel,
+                    log=log_pipe,
+                )
+
+    @contextlib.contextmanager
+    def _folder(self, name: str) -> Iterator[int]:
+        """One of those with code. By its name alone, and no link: they are the engine's
+        to make."""
+        flags = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+        code = os.open(name, flags, dir_fd=self._setting.code)
+        try:
+            yield code
+        finally:
+            os.close(code)
+
+    @contextlib.contextmanager
+    def _same_folder(self, folder: int) -> Iterator[int]:
+        """What the engine has opened, as our mount namespace knows it: it has one of
+        its own, and the kernel clones no mounts of others'."""
+        path = os.readlink(f"/proc/self/fd/{folder}")
+        with self._folder(os.path.basename(path)) as found:
+            if not os.path.samestat(os.fstat(folder), os.fstat(found)):
+                raise OSError("the folder to unpack into is not among those with code")
+            yield found
+
+    def _say_not_started(self, number: int, detail: str) -> None:
+        self._tell(ZygoteDied(number, detail, started=False))
 
     def _make_cell(self, order: MakeCell) -> None:
         zygote = self._zygotes.get(order.zygote)
@@ -131,7 +223,7 @@ class Server:
         except OSError as error:
             self._tell(CellFailed(order.zygote, order.cell, str(error)))
 
-    def _hear_warden(self, zygote: zygotes.Zygote) -> None:
+    def _hear_warden(self, zygote: Zygote) -> None:
         if zygote.number not in self._zygotes:
             return  # buried by news that came at the same time
         try:
@@ -141,14 +233,16 @@ class Server:
         except ConnectionError:
             message, descriptors = b"", []
         if not message:
-            # The warden is dying; its pidfd says when it is dead.
+            # The warden is dying; its pidfd says when it is dead. It waits for what
+            # is frozen in there, which is let go of by killing it once more.
             self._selector.unregister(zygote.link)
+            zygote.kill()
         elif not zygote.is_ready:
             self._first_word(zygote, message)
         else:
             self._news_of_cell(zygote, message, descriptors)
 
-    def _first_word(self, zygote: zygotes.Zygote, message: bytes) -> None:
+    def _first_word(self, zygote: Zygote, message: bytes) -> None:
         zygote.is_ready = warden.is_ready(message)
         if not zygote.is_ready:
             log.error(
@@ -159,43 +253,80 @@ class Server:
             zygote.kill()
 
     def _news_of_cell(
-        self, zygote: zygotes.Zygote, message: bytes, descriptors: list[int]
+        self, zygote: Zygote, message: bytes, descriptors: list[int]
     ) -> None:
         kind, number, text = warden.decode_cell(message)
         if kind == warden.MADE:
-            self._pass_on(zygote, number, descriptors)
+            self._made(zygote, number, text.split(), descriptors)
         elif kind == warden.FAILED:
+            zygote.forget_cell(number)
             self._tell(CellFailed(zygote.number, number, text))
         elif kind == warden.DIED:
             zygote.forget_cell(number)
-            self._tell(CellDied(zygote.number, number))
+            self._tell(CellDied(zygote.number, number, text))
         else:
             log.error("the warden of zygote %d ends: %r", zygote.number, message)
 
-    def _pass_on(
-        self, zygote: zygotes.Zygote, number: int, descriptors: list[int]
+    def _made(
+        self, zygote: Zygote, number: int, names: list[str], descriptors: list[int]
     ) -> None:
-        if len(descriptors) != warden.CELL_DESCRIPTORS:
-            # What there was no room for was closed. A cell that we cannot kill alone
-            # goes with its jail.
-            for fd in descriptors:
-                os.close(fd)
-            log.error("out of descriptors: killing zygote %d", zygote.number)
+        """A cell is there. Complete it, and hand it on to the engine."""
+        cell = zygote.cells.get(number)
+        parts = list(zip(names, descriptors, strict=False))
+        try:
+            if cell is None or len(names) != len(descriptors):
+                # What there was no room for was closed. A cell that we cannot kill
+                # alone goes with its jail.
+                raise OSError("we have too many open files")
+            found = dict(parts)
+            cell.pidfd = os.dup(found["pidfd"])
+            joins = cell.group.open_joins() if cell.group is not None else []
+            parts += [("join", fd) for fd in joins]
+            if cell.group is not None:
+                parts += list(cell.group.open_files().items())
+            if zygote.allow is not None:
+                cell.way_out = self._ways.open(
+                    found["net"],
+                    allow=zygote.allow,
+                    cell=cell.pidfd,
+                    joins=joins,
+                    on_ready=lambda why: self._hand_on(zygote, number, parts, why),
+                    on_end=lambda: self._kill_cell(zygote, number),
+                )
+                return
+        except OSError as error:
+            log.error("cell %d of zygote %d: %s", number, zygote.number, error)  # noqa: TRY400
             zygote.kill()
+            _close(parts)
             return
-        pidfd, *namespaces = descriptors
-        zygote.cells[number] = pidfd
-        self._tell(CellMade(zygote.number, number), namespaces)
-        for fd in namespaces:
-            os.close(fd)
+        self._hand_on(zygote, number, parts, "")
 
-    def _bury(self, zygote: zygotes.Zygote) -> None:
+    def _hand_on(
+        self, zygote: Zygote, number: int, parts: list[tuple[str, int]], trouble: str
+    ) -> None:
+        """To the engine, with what goes with it; or tell it why not."""
+        try:
+            if trouble:
+                self._tell(CellFailed(zygote.number, number, trouble))
+                self._kill_cell(zygote, number)
+            else:
+                told = [(name, fd) for name, fd in parts if name != "pidfd"]
+                made = CellMade(zygote.number, number, [name for name, _ in told])
+                self._tell(made, [fd for _, fd in told])
+        finally:
+            _close(parts)
+
+    def _kill_cell(self, zygote: Zygote, number: int) -> None:
+        if number in zygote.cells:
+            zygote.kill_cell(number)
+
+    def _bury(self, zygote: Zygote) -> None:
         del self._zygotes[zygote.number]
         self._selector.unregister(zygote.pidfd)
         if zygote.link in self._selector.get_map():
             self._selector.unregister(zygote.link)
         detail = zygote.bury(self._setting.users)
-        self._tell(ZygoteDied(zygote.number, detail))
+        self._tell(ZygoteDied(zygote.number, detail, started=zygote.is_ready))
 
     def _tell(self, report: Report, descriptors: list[int] | None = None) -> None:
         try:
@@ -214,3 +345,8 @@ class Server:
         for zygote in self._zygotes.values():
             zygote.bury(self._setting.users)
         self._zygotes.clear()
+
+
+def _close(parts: list[tuple[str, int]]) -> None:
+    for _, fd in parts:
+        os.close(fd)

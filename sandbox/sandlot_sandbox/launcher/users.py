@@ -29,6 +29,11 @@ def _is_mapped(kind: str, first: int, last: int) -> bool:
     return False
 
 
+def is_root_of_many() -> bool:
+    """Whether each jail can have a user of its own."""
+    return os.geteuid() == 0 and can_give_ids()
+
+
 class UserIds:
     """Host ids for zygotes: never two live ones with the same, where we are root."""
 
@@ -41,6 +46,15 @@ class UserIds:
         """An id as this process's user namespace counts them. Raises `IndexError`."""
         slot = self._free.pop()
         return self._first + slot if self._is_root else 0
+
+    def of_owner(self, folder: int) -> tuple[int, int]:
+        """Whose an open folder is, user and group: not root's. Raises `OSError`."""
+        if not self._is_root:
+            return 0, 0
+        found = os.fstat(folder)
+        if found.st_uid == 0:
+            raise OSError("a jail would run as root: the folder is root's")
+        return found.st_uid, found.st_gid
 
     def give_back(self, uid: int) -> None:
         self._free.append(uid - self._first if self._is_root else 0)

@@ -5,15 +5,18 @@ import os
 import signal
 import socket
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from sandlot_sandbox import linux
 from sandlot_sandbox.guest import warden
+from sandlot_sandbox.guest.enter import Root
+from sandlot_sandbox.launcher.cgroups import Group, Janitor, Tree
 from sandlot_sandbox.launcher.filters import Filters
+from sandlot_sandbox.launcher.networks import Network, WayOut
 from sandlot_sandbox.launcher.rootfs import opened_root
 from sandlot_sandbox.launcher.runtimes import Runtime
 from sandlot_sandbox.launcher.users import UserIds, write_maps
 from sandlot_sandbox.limits import Limits
+from sandlot_sandbox.spec import EGRESS, HOST
 
 _NAMESPACES = (
     linux.CLONE_NEWUSER
@@ -26,7 +29,11 @@ _NAMESPACES = (
 
 _OOM_SCORE = 500
 
-_BOOTSTRAP = "/var/runtime/sandlot_sandbox/guest/bootstrap.py"
+BUILDER_LIMITS = Limits(memory_mb=512, tmp_mb=256)
+"""For unpacking a package: no file in it is larger than what AWS allows them all."""
+
+_PYTHON = ("-I", "-S", "-B")
+_GUEST = "/var/runtime/sandlot_sandbox/guest"
 _ENVIRONMENT = {
     "PATH": "/var/lang/bin:/usr/local/bin:/usr/bin/:/bin:/opt/bin",
     "LD_LIBRARY_PATH": (
@@ -45,44 +52,94 @@ comes later, over the zygote's channel, and never through the launcher."""
 
 
 @dataclass(slots=True)
+class Cell:
+    """A cell, as the launcher knows it. It owns its control group, if there are any."""
+
+    group: Group | None
+    pidfd: int | None = None
+    """Of its first process, once that is there."""
+
+    way_out: WayOut | None = None
+
+
+@dataclass(slots=True)
 class Zygote:
     """A live jail, as the launcher knows it."""
 
     number: int
     pid: int
     pidfd: int
-    uid: int
-    link: socket.socket
-    cells: dict[int, int] = field(default_factory=dict)
-    """A pidfd of each live cell's first process, by the cell's number."""
+    uid: int | None
+    """What it has of the launcher's user ids."""
 
+    link: socket.socket
+    limits: Limits
+    tree: Tree | None
+    group: Group | None
+    allow: tuple[str, ...] | None
+    """Private networks that its cells may reach; None where they have no way out."""
+
+    cells: dict[int, Cell] = field(default_factory=dict)
     is_ready: bool = False
+    is_dying: bool = False
 
     def make_cell(self, number: int) -> None:
         """Raises `OSError` if the warden is gone or does not take orders."""
-        self.link.send(warden.encode_make_cell(number))
+        group = None
+        joins: list[int] = []
+        if self.tree is not None:
+            name = f"{self.number}.{number}"
+            group = self.tree.make(name, self.limits.instance_share)
+        self.cells[number] = Cell(group)
+        try:
+            joins = group.open_joins() if group is not None else []
+            socket.send_fds(self.link, [warden.encode_make_cell(number)], joins)
+        except OSError:
+            self.forget_cell(number)
+            raise
+        finally:
+            _close(joins)
 
     def kill_cell(self, number: int) -> None:
         """What is in it dies; the warden reports when its first process is reaped."""
-        if (pidfd := self.cells.get(number)) is not None:
-            _kill(pidfd)
+        cell = self.cells[number]
+        if cell.pidfd is not None:
+            _kill(cell.pidfd)
+        if cell.group is not None:
+            cell.group.thaw()
 
     def forget_cell(self, number: int) -> None:
-        if (pidfd := self.cells.pop(number, None)) is not None:
-            os.close(pidfd)
+        """It is dead, or did not come to be."""
+        cell = self.cells.pop(number, None)
+        if cell is None:
+            return
+        if cell.way_out is not None:
+            cell.way_out.kill()
+        if cell.pidfd is not None:
+            os.close(cell.pidfd)
+        if cell.group is not None and self.tree is not None:
+            self.tree.give_up(cell.group)
 
     def kill(self) -> None:
         """The warden is pid 1 of the jail: the kernel takes everything in it along."""
+        self.is_dying = True
         _kill(self.pidfd)
+        # What is frozen does not die. A hostile zygote can have moved the warden, too.
+        for group in (self.group, *(cell.group for cell in self.cells.values())):
+            if group is not None:
+                group.thaw()
 
     def bury(self, users: UserIds) -> str:
         """Reap it, give back what it held, and say how it ended."""
         _, status = os.waitpid(self.pid, 0)
         for number in list(self.cells):
             self.forget_cell(number)
+        if self.group is not None and self.tree is not None:
+            self.tree.give_up(self.group)
         os.close(self.pidfd)
         self.link.close()
-        users.give_back(self.uid)
+        if self.uid is not None:
+            users.give_back(self.uid)
         code = os.waitstatus_to_exitcode(status)
         if code < 0:
             return f"the jail was killed by signal {-code}"
@@ -95,89 +152,165 @@ class Zygote:
 class Setting:
     """What all jails of a launcher have in common."""
 
-    code: Path
-    """Where unpacked packages lie, by their hashes."""
+    code: int
+    """A descriptor of the folder in which unpacked packages lie, by their hashes."""
 
     runtimes: dict[str, Runtime]
     filters: Filters | None
     """None only where the operator gave that layer up."""
 
     has_network: bool
+    landlock: int
+    tree: Tree | None
+    """None where there are no control groups for us."""
+
+    janitor: Janitor | None
     last_capability: int
     users: UserIds
+    egress: Network | str
+    """What makes ways out for cells, or why nothing does."""
+
+    @property
+    def controls(self) -> frozenset[str]:
+        return self.tree.controls if self.tree is not None else frozenset()
 
 
-def start(
-    setting: Setting,
-    number: int,
-    runtime: Runtime,
-    limits: Limits,
-    *,
-    code: str,
-    channel: int,
-    log: int,
-) -> Zygote:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Program:
+    """What a jail is to run, and with what."""
+
+    runtime: Runtime
+    file: str
+    """Below the guest's folder."""
+
+    limits: Limits
+    network: str
+    allow: tuple[str, ...] = ()
+    code: int
+    """A descriptor of what is mounted as /var/task."""
+
+    channel: int
+    log: int
+    package: int | None = None
+    """A builder's, which may write to /var/task, and belongs to the folder's owner."""
+
+    def opened_root(self) -> contextlib.AbstractContextManager[Root]:
+        return opened_root(
+            self.runtime,
+            self.code,
+            network=self.network,
+            is_writable=self.package is not None,
+        )
+
+
+def start(setting: Setting, number: int, program: Program) -> Zygote:
     """Clone a jail and let it build itself. Raises `OSError`, leaving nothing behind.
 
     Returns before the jail is ready: the first message on its link says so, or why not.
     """
-    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    uid = setting.users.take()
-    namespaces = _NAMESPACES | (linux.CLONE_NEWNET if setting.has_network else 0)
+    if program.network == EGRESS and isinstance(setting.egress, str):
+        raise OSError(f"there is no network egress here: {setting.egress}")
+    with contextlib.ExitStack() as undo:
+        if program.package is None:
+            uid = gid = own = setting.users.take()
+            undo.callback(setting.users.give_back, own)
+        else:
+            (uid, gid), own = setting.users.of_owner(program.code), None
+        group, joins = None, []
+        if setting.tree is not None:
+            group = setting.tree.make(str(number), program.limits.zygote_share)
+            undo.callback(setting.tree.give_up, group)
+            joins = group.open_joins()
+        try:
+            pid, pidfd, link = _clone(setting, program, joins)
+        finally:
+            _close(joins)
+        zygote = Zygote(
+            *(number, pid, pidfd, own, link, program.limits, setting.tree, group),
+            allow=program.allow if program.network == EGRESS else None,
+        )
+        # From here on its burial gives everything back.
+        undo.pop_all()
     try:
-        with opened_root(runtime, setting.code / code) as root:
-            plan = warden.Plan(
-                root=root,
-                limits=limits,
-                last_capability=setting.last_capability,
-                zygote_filter=setting.filters.zygote if setting.filters else None,
-                reaper_filter=setting.filters.reaper if setting.filters else None,
-                has_network=setting.has_network,
-                argv=(
-                    *(runtime.executable, "-I", "-S", "-B", _BOOTSTRAP),
-                    setting.filters.instance.hex() if setting.filters else "no-seccomp",
-                    "own-network" if setting.has_network else "no-network",
-                ),
-                environment=_ENVIRONMENT,
-                channel=channel,
-                log=log,
-            )
-            # The child's /proc files belong to us only while it may be looked at, and
-            # without being the machine's root we could not write its maps. It hides
-            # itself as its first step after that.
-            linux.set_dumpable(dumpable=True)
-            pid = linux.clone(namespaces)
-            if pid == 0:
-                ours.close()
-                warden.run(plan, theirs)
-    except BaseException:
-        setting.users.give_back(uid)
-        ours.close()
-        theirs.close()
-        raise
-    finally:
-        linux.set_dumpable(dumpable=False)
-    theirs.close()
-    try:
-        pidfd = os.pidfd_open(pid)
-    except OSError:
-        # It waits for a word from us, and takes our hanging up for its end.
-        ours.close()
-        os.waitpid(pid, 0)
-        setting.users.give_back(uid)
-        raise
-    zygote = Zygote(number, pid, pidfd, uid, ours)
-    try:
-        write_maps(pid, uid, uid)
+        write_maps(pid, uid, gid)
         prefer_as_victim(pid)
-        ours.send(warden.GO)
+        link.send(warden.GO)
         # A warden that does not read must not keep us from the others.
-        ours.setblocking(False)
+        link.setblocking(False)
     except OSError:
         zygote.kill()
         zygote.bury(setting.users)
         raise
     return zygote
+
+
+def _clone(
+    setting: Setting, program: Program, joins: list[int]
+) -> tuple[int, int, socket.socket]:
+    """A warden that waits for its maps: its pid, a pidfd, and our end of its link."""
+    has_network = setting.has_network and program.network != HOST
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    try:
+        with theirs, program.opened_root() as root:
+            plan = _plan(setting, program, root, joins, has_network=has_network)
+            # The child's /proc files belong to us only while it may be looked at, and
+            # without being the machine's root we could not write its maps. It hides
+            # itself as its first step after that.
+            linux.set_dumpable(dumpable=True)
+            flags = _NAMESPACES | (linux.CLONE_NEWNET if has_network else 0)
+            pid = linux.clone(flags)
+            if pid == 0:
+                ours.close()
+                warden.run(plan, theirs)
+    except BaseException:
+        ours.close()
+        raise
+    finally:
+        linux.set_dumpable(dumpable=False)
+    try:
+        return pid, os.pidfd_open(pid), ours
+    except OSError:
+        # It waits for a word from us, and takes our hanging up for its end.
+        ours.close()
+        os.waitpid(pid, 0)
+        raise
+
+
+def _plan(
+    setting: Setting,
+    program: Program,
+    root: Root,
+    joins: list[int],
+    *,
+    has_network: bool,
+) -> warden.Plan:
+    filters = setting.filters
+    layers = (
+        filters.instance.hex() if filters else "no-seccomp",
+        "own-network" if has_network else "shared-network",
+        "landlock" if setting.landlock else "no-landlock",
+        str(len(joins)),
+    )
+    return warden.Plan(
+        root=root,
+        limits=program.limits,
+        last_capability=setting.last_capability,
+        zygote_filter=filters.zygote if filters else None,
+        reaper_filter=filters.reaper if filters else None,
+        has_network=has_network,
+        landlock=setting.landlock,
+        joins=tuple(joins),
+        has_memory_group="memory" in setting.controls,
+        has_freezer="freezer" in setting.controls,
+        argv=(
+            *(program.runtime.executable, *_PYTHON, f"{_GUEST}/{program.file}"),
+            *(layers if program.package is None else ()),
+        ),
+        environment=_ENVIRONMENT,
+        channel=program.channel,
+        log=program.log,
+        package=program.package,
+    )
 
 
 def prefer_as_victim(pid: int) -> None:
@@ -191,3 +324,8 @@ def _kill(pidfd: int) -> None:
     # Dead already is what was asked for.
     with contextlib.suppress(ProcessLookupError):
         signal.pidfd_send_signal(pidfd, signal.SIGKILL)
+
+
+def _close(descriptors: list[int]) -> None:
+    for fd in descriptors:
+        os.close(fd)

@@ -34,6 +34,7 @@ from sandlot_engine.model.invocation import (
     Report,
     Status,
 )
+from sandlot_engine.model.network import Network
 from sandlot_engine.model.tenant import AccessKey, Tenant
 
 # --- times ----------------------------------------------------------------------
@@ -67,6 +68,9 @@ def duration(milliseconds: float) -> Duration:
 
 # --- functions ------------------------------------------------------------------
 
+SHARES_NETWORK = "It shares the machine's network."
+
+
 _INIT_MODES: dict[int, InitMode] = {
     functions.INIT_MODE_UNSPECIFIED: InitMode.AUTO,
     functions.INIT_MODE_AUTO: InitMode.AUTO,
@@ -75,6 +79,17 @@ _INIT_MODES: dict[int, InitMode] = {
 _INIT_MODES_OUT = {
     InitMode.AUTO: functions.INIT_MODE_AUTO,
     InitMode.PER_INSTANCE: functions.INIT_MODE_PER_INSTANCE,
+}
+_NETWORKS: dict[int, Network] = {
+    functions.NETWORK_UNSPECIFIED: Network.NONE,
+    functions.NETWORK_NONE: Network.NONE,
+    functions.NETWORK_EGRESS: Network.EGRESS,
+    functions.NETWORK_HOST: Network.HOST,
+}
+_NETWORKS_OUT = {
+    Network.NONE: functions.NETWORK_NONE,
+    Network.EGRESS: functions.NETWORK_EGRESS,
+    Network.HOST: functions.NETWORK_HOST,
 }
 _STATES_OUT = {
     FunctionState.PENDING: functions.FUNCTION_STATE_PENDING,
@@ -103,6 +118,7 @@ def config_of(wire: functions.FunctionConfig) -> FunctionConfig:
         environment=dict(wire.environment),
         description=wire.description,
         init_mode=_init_mode(wire.init_mode),
+        network=network_of(wire.network),
         **{name: value for name, value in given.items() if value},
     )
 
@@ -126,6 +142,8 @@ def changes_of(
         changes["environment"] = dict(wire.environment.variables)
     if wire.HasField("init_mode"):
         changes["init_mode"] = _init_mode(wire.init_mode)
+    if wire.HasField("network"):
+        changes["network"] = network_of(wire.network)
     return MappingProxyType(changes)
 
 
@@ -133,6 +151,13 @@ def _init_mode(wire: int) -> InitMode:
     if wire not in _INIT_MODES:
         raise InvalidParameter(f"init_mode {wire} is unknown", field="init_mode")
     return _INIT_MODES[wire]
+
+
+def network_of(wire: int) -> Network:
+    """What is not set is the least. Raise `InvalidParameter` for what is unknown."""
+    if wire not in _NETWORKS:
+        raise InvalidParameter(f"network {wire} is unknown", field="network")
+    return _NETWORKS[wire]
 
 
 def function_out(function: Function, *, region: str) -> functions.Function:
@@ -151,11 +176,12 @@ def function_out(function: Function, *, region: str) -> functions.Function:
             ephemeral_storage_mb=config.ephemeral_storage_mb,
             description=config.description,
             init_mode=_INIT_MODES_OUT[config.init_mode],
+            network=_NETWORKS_OUT[config.network],
         ),
         code_size=revision.code.size,
         code_sha256=base64.b64encode(bytes.fromhex(revision.code.sha256)).decode(),
         state=_STATES_OUT[function.state],
-        state_reason=function.state_reason,
+        state_reason=function.state_reason or _weakness(config),
         update_status=_UPDATES_OUT[function.update_status],
         update_reason=function.update_reason,
         fork_safe=function.fork_safe,
@@ -163,6 +189,11 @@ def function_out(function: Function, *, region: str) -> functions.Function:
         last_modified=timestamp(function.last_modified),
         revision_id=revision.id,
     )
+
+
+def _weakness(config: FunctionConfig) -> str:
+    """What isolates this function less than others, shown wherever its state is."""
+    return SHARES_NETWORK if config.network is Network.HOST else ""
 
 
 # --- invocations ----------------------------------------------------------------
@@ -257,6 +288,8 @@ def tenant_out(tenant: Tenant) -> tenants.Tenant:
         name=tenant.name,
         concurrency=tenant.concurrency,
         created=timestamp(tenant.created),
+        network=_NETWORKS_OUT[tenant.network],
+        network_allow=tenant.network_allow,
     )
 
 
@@ -278,7 +311,10 @@ def bill_line_out(line: BillLine) -> tenants.BillLine:
     )
 
 
-def status_out(status: EngineStatus) -> tenants.GetStatusResponse:
+def status_out(
+    status: EngineStatus, *, on_host_network: Mapping[str, int]
+) -> tenants.GetStatusResponse:
+    """`on_host_network`: how many functions share it, by tenant."""
     return tenants.GetStatusResponse(
         version=status.version,
         mode=status.mode,
@@ -298,4 +334,8 @@ def status_out(status: EngineStatus) -> tenants.GetStatusResponse:
         ],
         zygotes=status.zygotes,
         instances=status.instances,
+        on_host_network=[
+            tenants.HostNetwork(tenant_id=tenant_id, functions=count)
+            for tenant_id, count in sorted(on_host_network.items())
+        ],
     )

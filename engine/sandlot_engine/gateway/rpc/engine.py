@@ -7,6 +7,7 @@ from sandlot_engine.gateway.ports import Backend
 from sandlot_engine.gateway.rpc import Context
 from sandlot_engine.gateway.rpc.convert import status_out
 from sandlot_engine.gateway.rpc.interceptors import current_caller
+from sandlot_engine.model.network import Network
 
 
 class EngineService:
@@ -14,6 +15,7 @@ class EngineService:
 
     def __init__(self, backend: Backend) -> None:
         self._status = backend.status
+        self._functions = backend.functions
 
     async def GetStatus(
         self, _request: wire.GetStatusRequest, _: Context
@@ -23,4 +25,6 @@ class EngineService:
             # How many instances live is other tenants' traffic, and a layer that
             # does not hold is a hint for breaking out.
             status = replace(status, mode="", layers=(), zygotes=0, instances=0)
-        return status_out(status)
+            return status_out(status, on_host_network={})
+        on_host_network = self._functions.count_by_network(Network.HOST)
+        return status_out(status, on_host_network=on_host_network)

@@ -107,6 +107,8 @@ class InvocationService:
                 message = await self._answer(request, call)
                 async with writing:
                     await context.write(message)
+            except grpc.aio.InternalError:
+                return  # grpc's word for a caller that is gone: we are cancelled next
             finally:
                 room.release()
 

@@ -5,7 +5,7 @@ from sandlot_engine.gateway.auth import require_operator, tenant_meant
 from sandlot_engine.gateway.paging import page_size
 from sandlot_engine.gateway.ports import Backend
 from sandlot_engine.gateway.rpc import Context
-from sandlot_engine.gateway.rpc.convert import key_out, tenant_out
+from sandlot_engine.gateway.rpc.convert import key_out, network_of, tenant_out
 from sandlot_engine.gateway.rpc.interceptors import current_caller
 
 
@@ -14,13 +14,18 @@ class TenantService:
 
     def __init__(self, backend: Backend) -> None:
         self._tenants = backend.tenants
+        self._functions = backend.functions
 
     async def CreateTenant(
         self, request: wire.CreateTenantRequest, _: Context
     ) -> wire.CreateTenantResponse:
         require_operator(current_caller())
         tenant, key, secret = await self._tenants.create(
-            request.name, request.id, request.concurrency
+            request.name,
+            request.id,
+            request.concurrency,
+            network=network_of(request.network),
+            network_allow=request.network_allow,
         )
         return wire.CreateTenantResponse(
             tenant=tenant_out(tenant), access_key_id=key.id, secret_access_key=secret
@@ -30,13 +35,16 @@ class TenantService:
         self, request: wire.UpdateTenantRequest, _: Context
     ) -> wire.UpdateTenantResponse:
         require_operator(current_caller())
+        has = request.HasField
         tenant = await self._tenants.update(
             request.id,
-            name=request.name if request.HasField("name") else None,
-            concurrency=request.concurrency
-            if request.HasField("concurrency")
-            else None,
+            name=request.name if has("name") else None,
+            concurrency=request.concurrency if has("concurrency") else None,
+            network=network_of(request.network) if has("network") else None,
+            network_allow=request.network_allow.cidrs if has("network_allow") else None,
         )
+        if has("network") or has("network_allow"):
+            await self._functions.renew(tenant.id)
         return wire.UpdateTenantResponse(tenant=tenant_out(tenant))
 
     async def ListTenants(

@@ -15,6 +15,7 @@ from sandlot_engine.model.function import (
     Revision,
     UpdateStatus,
 )
+from sandlot_engine.model.network import Network
 from sandlot_engine.store.sqlite.connection import Database
 
 
@@ -154,6 +155,7 @@ def _revision_to_json(revision: Revision | None) -> dict[str, Any] | None:
             "ephemeral_storage_mb": config.ephemeral_storage_mb,
             "description": config.description,
             "init_mode": config.init_mode.value,
+            "network": config.network.value,
         },
     }
 
@@ -163,6 +165,8 @@ def _revision_from_json(body: dict[str, Any] | None) -> Revision | None:
         return None
     config = dict(body["config"])
     config["init_mode"] = InitMode(config["init_mode"])
+    # Schema 1 had no networks.
+    config["network"] = Network(config.get("network", Network.NONE))
     return Revision(
         id=body["id"], code=Code(**body["code"]), config=FunctionConfig(**config)
     )

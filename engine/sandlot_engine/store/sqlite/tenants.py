@@ -1,15 +1,17 @@
 """The tables of tenants and keys. Secrets are sealed before they get here."""
 
+import json
 import sqlite3
 from typing import Any
 
 from sandlot_engine.errors import AlreadyExists, Conflict, NotFound
+from sandlot_engine.model.network import Network
 from sandlot_engine.model.tenant import AccessKey, Tenant
 from sandlot_engine.store.sqlite.connection import Database
 from sandlot_engine.store.sqlite.times import from_us, to_us
 
 _KEY = "id, tenant_id, is_operator, created"
-_TENANT = "id, name, concurrency, created"
+_TENANT = "id, name, concurrency, created, network, network_allow"
 
 
 class SqliteTenants:
@@ -20,9 +22,10 @@ class SqliteTenants:
     async def create_tenant(self, tenant: Tenant) -> None:
         def insert(connection: sqlite3.Connection) -> None:
             done = connection.execute(
-                "INSERT OR IGNORE INTO tenants (id, name, concurrency, created)"
-                " VALUES (?, ?, ?, ?)",
-                (tenant.id, tenant.name, tenant.concurrency, to_us(tenant.created)),
+                "INSERT OR IGNORE INTO tenants"
+                " (name, concurrency, created, network, network_allow, id)"
+                " VALUES (?, ?, ?, ?, ?, ?)",
+                _to_row(tenant),
             )
             if not done.rowcount:
                 raise AlreadyExists(f"There is a tenant {tenant.id} already.")
@@ -32,9 +35,9 @@ class SqliteTenants:
     async def put_tenant(self, tenant: Tenant) -> None:
         def update(connection: sqlite3.Connection) -> None:
             done = connection.execute(
-                "UPDATE tenants SET name = ?, concurrency = ?, created = ?"
-                " WHERE id = ?",
-                (tenant.name, tenant.concurrency, to_us(tenant.created), tenant.id),
+                "UPDATE tenants SET name = ?, concurrency = ?, created = ?,"
+                " network = ?, network_allow = ? WHERE id = ?",
+                _to_row(tenant),
             )
             if not done.rowcount:
                 raise NotFound(
@@ -123,10 +126,26 @@ class SqliteTenants:
         )
 
 
-def _tenant(row: tuple[str, str, int, int]) -> Tenant:
-    tenant_id, name, concurrency, created = row
+def _to_row(tenant: Tenant) -> tuple[str | int, ...]:
+    return (
+        tenant.name,
+        tenant.concurrency,
+        to_us(tenant.created),
+        tenant.network.value,
+        json.dumps(tenant.network_allow),
+        tenant.id,
+    )
+
+
+def _tenant(row: tuple[str, str, int, int, str, str]) -> Tenant:
+    tenant_id, name, concurrency, created, network, network_allow = row
     return Tenant(
-        id=tenant_id, name=name, concurrency=concurrency, created=from_us(created)
+        id=tenant_id,
+        name=name,
+        concurrency=concurrency,
+        network=Network(network),
+        network_allow=tuple(json.loads(network_allow)),
+        created=from_us(created),
     )
 
 

@@ -7,12 +7,16 @@ that the data has to keep. Not a general unzip: what no honest packer writes is
 refused. APPNOTE.TXT is the specification, 4.3 and 4.4 the sections.
 """
 
+from __future__ import annotations
+
 import stat
 import struct
 import unicodedata
 import zlib
-from collections.abc import Iterator
-from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 MAX_ENTRIES = 50_000
 """Files and folders, those included that are only named as somebody's parent."""
@@ -52,8 +56,7 @@ class BadArchive(Exception):
     """Says what is wrong, with the entry where there is one."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Entry:
+class Entry(NamedTuple):
     """A file or folder of the archive, its path safe to create below a folder."""
 
     path: str
@@ -72,8 +75,7 @@ class Entry:
     crc: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Header:
+class _Header(NamedTuple):
     """An entry of the central directory, as it is written there."""
 
     raw_name: bytes
@@ -214,7 +216,8 @@ def _read_end64(data: memoryview, end: int) -> tuple[int, int, int, int, int] | 
 
 
 def _agree(*narrow: tuple[int, int], wide: list[int]) -> None:
-    for (value, saturated), wide_value in zip(narrow, wide, strict=True):
+    # As many of the one as of the other; `strict=` is newer than some interpreters.
+    for (value, saturated), wide_value in zip(narrow, wide):
         if value not in (saturated, wide_value):
             raise BadArchive("Its zip64 record and its end record disagree.")
 

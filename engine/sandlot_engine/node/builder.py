@@ -1,0 +1,35 @@
+"""What the catalog asks of a builder, in its words: `catalog.code.Build`."""
+
+import logging
+
+from sandlot_engine.errors import Internal, InvalidParameter, TooLarge, Unavailable
+from sandlot_engine.node.launchers import Launchers
+from sandlot_sandbox.errors import LauncherLost, SandboxError
+from sandlot_sandbox.host import builder
+
+log = logging.getLogger(__name__)
+
+
+async def build_package(
+    launchers: Launchers, runtime: str, package: int, folder: int
+) -> int:
+    """Have a zip unpacked and compiled, in a jail; the bytes of the zip's files.
+
+    Raises `InvalidParameter` or `TooLarge` for a package that was refused,
+    `Unavailable` where the launcher is lost, `Internal` for all else.
+    """
+    launcher = await launchers.current()
+    try:
+        built = await builder.build(launcher, runtime, package, folder)
+    except builder.Refused as refused:
+        kind = TooLarge if refused.too_large else InvalidParameter
+        raise kind(str(refused), field="zip") from refused
+    except LauncherLost as error:
+        raise Unavailable(f"The package could not be unpacked: {error}.") from error
+    except SandboxError as error:
+        # Why is for the operator: it may be a full disk, or somebody's attack.
+        log.error("a package could not be unpacked: %s", error)  # noqa: TRY400 - ours
+        raise Internal(
+            "The package could not be unpacked; the operator's log says why."
+        ) from error
+    return built.unpacked_size

@@ -1,0 +1,148 @@
+"""Makes the files of a package, in a folder that is empty.
+
+Everything is created relative to descriptors of folders, is never followed and never
+opened twice, so that no path can lead outside, whatever the zip says.
+"""
+
+from __future__ import annotations
+
+import os
+from contextlib import contextmanager, suppress
+from itertools import takewhile
+from typing import TYPE_CHECKING
+
+from sandlot_sandbox.guest.archive import BadArchive, Entry, inflated, read_entries
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+MAX_ZIPPED = 52_428_800
+"""Bytes of a zip (AWS: 50 MB)."""
+
+MAX_UNZIPPED = 262_144_000
+"""Bytes of all its files (AWS: 250 MB)."""
+
+OPEN_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+_FOLDER, _FILE, _PROGRAM = 0o755, 0o644, 0o755
+
+_BROKEN = (
+    "Could not unzip uploaded file. Please check your file, then try to upload again."
+)
+
+
+class Refused(Exception):
+    """In AWS's words, followed by the precise reason."""
+
+    def __init__(self, text: str, *, too_large: bool = False) -> None:
+        super().__init__(text)
+        self.too_large = too_large
+        """Whether it is the zip itself that has too many bytes."""
+
+
+def unpack(zip_bytes: bytes, root: int) -> tuple[list[Entry], int]:
+    """Unpack below the folder `root`: what there is now, and the bytes of all files.
+
+    Raises `Refused`, and leaves what it has made so far; `OSError` where the disk
+    fails.
+    """
+    try:
+        entries = _read(zip_bytes)
+        return entries, _write(memoryview(zip_bytes), entries, root)
+    except BadArchive as error:
+        raise Refused(f"{_BROKEN} {error}") from error
+
+
+def _read(zip_bytes: bytes) -> list[Entry]:
+    if len(zip_bytes) > MAX_ZIPPED:
+        raise Refused(
+            f"Zipped size must be smaller than {MAX_ZIPPED} bytes.", too_large=True
+        )
+    entries = read_entries(memoryview(zip_bytes))
+    if all(entry.is_folder for entry in entries):
+        raise Refused("Uploaded file must be a non-empty zip")
+    # What it promises, so that most are refused before anything is inflated.
+    _counted(sum(entry.size for entry in entries))
+    return entries
+
+
+def _write(view: memoryview, entries: list[Entry], root: int) -> int:
+    total = 0
+    with Walk(root) as walk:
+        # By components, so that the walk enters each folder once.
+        for entry in sorted(entries, key=lambda entry: entry.path.split("/")):
+            *folders, name = entry.path.split("/")
+            if entry.is_folder:
+                walk.enter([*folders, name])
+                continue
+            folder = walk.enter(folders)
+            with new_file(name, folder, is_program=entry.is_executable) as descriptor:
+                for chunk in inflated(view, entry):
+                    total = _counted(total + len(chunk))
+                    write_all(descriptor, chunk)
+    return total
+
+
+def _counted(total: int) -> int:
+    if total > MAX_UNZIPPED:
+        raise Refused(
+            f"Unzipped size must be smaller than {MAX_UNZIPPED} bytes; this package "
+            f"has {total} or more. Leave out what the function does not need."
+        )
+    return total
+
+
+class Walk:
+    """Descriptors of the folders on the path to where we are, root first."""
+
+    def __init__(self, root: int) -> None:
+        self._root = root
+        self._open: list[tuple[str, int]] = []
+
+    def __enter__(self) -> Walk:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._leave_to(0)
+
+    def enter(self, folders: list[str]) -> int:
+        """Make and open the folder; its descriptor stays ours."""
+        shared = takewhile(lambda pair: pair[0][0] == pair[1], zip(self._open, folders))
+        self._leave_to(sum(1 for _ in shared))
+        for name in folders[len(self._open) :]:
+            self._descend(name)
+        return self._here
+
+    @property
+    def _here(self) -> int:
+        return self._open[-1][1] if self._open else self._root
+
+    def _descend(self, name: str) -> None:
+        with suppress(FileExistsError):
+            os.mkdir(name, 0o700, dir_fd=self._here)
+        descriptor = os.open(name, OPEN_FOLDER, dir_fd=self._here)
+        self._open.append((name, descriptor))
+        os.fchmod(descriptor, _FOLDER)
+
+    def _leave_to(self, depth: int) -> None:
+        while len(self._open) > depth:
+            os.close(self._open.pop()[1])
+
+
+@contextmanager
+def new_file(name: str, folder: int, *, is_program: bool = False) -> Iterator[int]:
+    """A file that was not there, open for writing, and closed in the end."""
+    descriptor = os.open(name, _NEW_FILE, 0o600, dir_fd=folder)
+    try:
+        yield descriptor
+        # Against any umask, and never more than these: no setuid, no sticky bit.
+        os.fchmod(descriptor, _PROGRAM if is_program else _FILE)
+    finally:
+        os.close(descriptor)
+
+
+def write_all(descriptor: int, chunk: bytes) -> None:
+    """All of it, however much the kernel takes at a time."""
+    rest = memoryview(chunk)
+    while rest:
+        rest = rest[os.write(descriptor, rest) :]

@@ -1,0 +1,225 @@
+"""Has packages unpacked and compiled, each in a jail of its own (`guest/builder.py`).
+
+What runs in there has read a stranger's zip, so it is waited for with a deadline,
+listened to once, and dead before anybody looks at the folder that it wrote to.
+"""
+
+import asyncio
+import os
+import socket
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import Protocol
+
+from sandlot_sandbox import frames
+from sandlot_sandbox.errors import LauncherLost, StartFailed
+from sandlot_sandbox.guest.archive import MAX_ENTRIES
+from sandlot_sandbox.guest.unpacking import MAX_UNZIPPED
+from sandlot_sandbox.host.log_pipe import LogPipe
+
+BUILD_S = 60.0
+"""From the order to the note, which is the jail's last."""
+
+MAX_REASON = 1_000
+"""Characters of a refusal that are shown."""
+
+_DYING_S = 1.0
+"""For one that hung up: so that we learn how it ended, before we end it."""
+
+_KILL_S = 10.0
+"""A killed jail is dead within milliseconds; a machine that is swamped, later."""
+
+
+class Launcher(Protocol):
+    """What this needs of `host.launcher.Launcher`."""
+
+    @property
+    def is_lost(self) -> bool: ...
+
+    def start_builder(
+        self,
+        runtime: str,
+        *,
+        channel: int,
+        log: int,
+        package: int,
+        folder: int,
+        on_death: Callable[[str], None],
+    ) -> int: ...
+
+    def kill_zygote(self, zygote: int, /) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Built:
+    """What a builder says that it made."""
+
+    unpacked_size: int
+    """Bytes of all files of the package."""
+
+    entries: int
+    """Files and folders of the package."""
+
+
+class Refused(Exception):
+    """The package is not one that we unpack; the message is for its tenant."""
+
+    def __init__(self, text: str, *, too_large: bool = False) -> None:
+        super().__init__(text)
+        self.too_large = too_large
+        """Whether it is the zip itself that has too many bytes."""
+
+
+async def build(
+    launcher: Launcher,
+    runtime: str,
+    package: int,
+    folder: int,
+    *,
+    deadline_s: float = BUILD_S,
+) -> Built:
+    """Have the zip `package` unpacked into the empty `folder`, for one runtime.
+
+    Both descriptors stay the caller's. Afterwards, however it ends, nobody writes into
+    the folder any more; what is in there is to be taken for hostile. Raises `Refused`,
+    also for what is not done within `deadline_s`; `StartFailed` where no jail came
+    up or it died of something; `LauncherLost`.
+    """
+    builder = _Builder(launcher, runtime, package, folder)
+    try:
+        async with asyncio.timeout(deadline_s):
+            datagram = await builder.wait_word()
+    except TimeoutError:
+        raise Refused(
+            f"The package could not be unpacked and compiled within {deadline_s:g} s. "
+            "Make it smaller: leave out what the function does not need."
+        ) from None
+    finally:
+        detail = await builder.end()
+    if launcher.is_lost:
+        raise LauncherLost("the launcher died while a package was unpacked")
+    if not datagram:
+        raise StartFailed(f"the builder said nothing: {detail}")
+    return _believed(datagram)
+
+
+class _Builder:
+    """A jail at work. `end` has to be awaited."""
+
+    def __init__(
+        self, launcher: Launcher, runtime: str, package: int, folder: int
+    ) -> None:
+        self._launcher = launcher
+        self._loop = asyncio.get_running_loop()
+        self._word: asyncio.Future[bytes] = self._loop.create_future()
+        self._death: asyncio.Future[str] = self._loop.create_future()
+        ours, read, theirs, write, package, folder = _opened(package, folder)
+        try:
+            self._number = launcher.start_builder(
+                runtime,
+                channel=theirs,
+                log=write,
+                package=package,
+                folder=folder,
+                on_death=self._note_death,
+            )
+        except BaseException:
+            os.close(ours)
+            os.close(read)
+            raise
+        self._log = LogPipe(read)
+        self._channel = socket.socket(fileno=ours)
+        self._channel.setblocking(False)
+        self._loop.add_reader(self._channel, self._hear)
+
+    async def wait_word(self) -> bytes:
+        """The one datagram that it may send; empty if it ended without."""
+        return await asyncio.shield(self._word)
+
+    async def end(self) -> str:
+        """Kill it, wait until it is dead, and say how it died and what it said last.
+
+        Raises `StartFailed` where it would not die.
+        """
+        try:
+            if self._word.done() and not self._word.result():
+                await asyncio.wait({self._death}, timeout=_DYING_S)
+            self._launcher.kill_zygote(self._number)
+            async with asyncio.timeout(_KILL_S):
+                detail = await asyncio.shield(self._death)
+        except TimeoutError:
+            raise StartFailed(f"a builder did not die within {_KILL_S:g} s") from None
+        finally:
+            self._loop.remove_reader(self._channel)
+            self._channel.close()
+            lines, _ = self._log.take()
+            self._log.close()
+        last = lines[-1][1].decode("utf-8", "replace") if lines else "no output"
+        return f"{detail}: {_shown(last)}"
+
+    def _hear(self) -> None:
+        try:
+            datagram = self._channel.recv(frames.MAX_NOTE)
+        except BlockingIOError:
+            return
+        except OSError:
+            datagram = b""
+        # One note, ever: whatever follows is not read.
+        self._loop.remove_reader(self._channel)
+        self._word.set_result(datagram)
+
+    def _note_death(self, detail: str) -> None:
+        self._death.set_result(detail)
+        if not self._word.done():
+            self._hear()  # what it said before
+        if not self._word.done():
+            self._word.set_result(b"")
+
+
+def _opened(package: int, folder: int) -> tuple[int, int, int, int, int, int]:
+    """Our ends of channel and log, theirs, and copies of what they are to work on."""
+    try:
+        with ExitStack() as undo:
+
+            def own(descriptor: int) -> int:
+                undo.callback(os.close, descriptor)
+                return descriptor
+
+            ours, theirs = (own(end.detach()) for end in _socket_pair())
+            read, write = (own(end) for end in os.pipe2(os.O_CLOEXEC))
+            copies = own(os.dup(package)), own(os.dup(folder))
+            undo.pop_all()
+    except OSError as error:
+        raise StartFailed(f"no channel could be opened: {error}") from error
+    return ours, read, theirs, write, *copies
+
+
+def _socket_pair() -> tuple[socket.socket, socket.socket]:
+    return socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+
+
+def _believed(datagram: bytes) -> Built:
+    """What the note says, if it can be so. Raises `Refused`, `StartFailed`."""
+    try:
+        note = frames.decode_note(datagram, frames.BUILDER_NOTES)
+    except frames.Violation as violation:
+        raise StartFailed(f"the builder sent {violation}") from violation
+    if note.kind == frames.REFUSED:
+        raise Refused(_shown(note.text), too_large=note.status == 1)
+    if note.text or not (
+        0 <= note.status <= MAX_UNZIPPED and 1 <= note.instance <= MAX_ENTRIES
+    ):
+        raise StartFailed(
+            f"the builder claims {note.status} bytes in {note.instance} entries"
+        )
+    return Built(unpacked_size=note.status, entries=note.instance)
+
+
+def _shown(text: str) -> str:
+    """A tenant's text for people: in one line, nothing in it that a terminal obeys."""
+    escaped = (
+        char if char.isprintable() else char.encode("unicode_escape").decode("ascii")
+        for char in text[:MAX_REASON]
+    )
+    return "".join(escaped)[:MAX_REASON]

@@ -1,0 +1,78 @@
+"""What the engine holds of a cell while an instance lives in it: how to freeze it, and
+what it uses. Files of its control group, as far as there is one."""
+
+import contextlib
+import os
+
+_WORDS = {
+    "freeze": (b"1", b"0"),
+    "freezer": (b"FROZEN", b"THAWED"),
+    "leash": (b"1", b"0"),
+}
+"""What freezes and what thaws, by what is written to."""
+
+_READ = 4096
+_KB = 1024
+
+
+class Hold:
+    """Owns the descriptors of `parts`; see `spec.CellMade` for what they are."""
+
+    def __init__(self, parts: dict[str, int]) -> None:
+        self._parts = parts
+        self._brake = next((name for name in _WORDS if name in parts), None)
+        if self._brake == "leash":
+            os.set_blocking(parts["leash"], False)
+
+    @property
+    def counts_memory(self) -> bool:
+        return "usage" in self._parts
+
+    def freeze(self) -> bool:
+        """Have nothing in there run; whether that could be ordered."""
+        return self._order(0)
+
+    def thaw(self) -> None:
+        self._order(1)
+
+    def used_bytes(self) -> int:
+        """Memory that everything in there uses, without what lies in its /tmp."""
+        tmp = os.fstatvfs(self._parts["tmp"])
+        return self._number("usage") - (tmp.f_blocks - tmp.f_bfree) * tmp.f_frsize
+
+    def peak_kb(self) -> int:
+        """The most memory that it used, with its /tmp; 0 where nobody counts."""
+        return self._number("peak") // _KB
+
+    def ran_out(self) -> bool:
+        """Whether the kernel had to kill something in there for want of memory."""
+        for line in self._read("events").splitlines():
+            name, _, count = line.partition(b" ")
+            if name == b"oom_kill":
+                return count != b"0"
+        return False
+
+    def close(self) -> None:
+        for fd in self._parts.values():
+            os.close(fd)
+        self._parts = {}
+        self._brake = None
+
+    def _order(self, which: int) -> bool:
+        if self._brake is None:
+            return False
+        try:
+            os.write(self._parts[self._brake], _WORDS[self._brake][which])
+        except OSError:
+            return False  # it is dying, and dying it can be frozen no more
+        return True
+
+    def _number(self, name: str) -> int:
+        return int(self._read(name) or 0)
+
+    def _read(self, name: str) -> bytes:
+        if name not in self._parts:
+            return b""
+        with contextlib.suppress(OSError):
+            return os.pread(self._parts[name], _READ, 0)
+        return b""

@@ -1,0 +1,77 @@
+"""Minds all instances of a launcher: idle ones are frozen, greedy ones ended.
+
+An instance that has answered runs on for a moment, so that a caller with many events
+does not pay for a thaw with each; then nothing in it runs until its next event. And
+the memory of those that are busy is looked at, because /tmp is memory as well, and
+the kernel can only limit both together.
+"""
+
+import asyncio
+import time
+from collections import deque
+from typing import Protocol
+
+FREEZE_AFTER_S = 0.01
+"""How long an idle instance runs on."""
+
+LOOK_S = 0.05
+"""Between two looks at the memory of busy instances."""
+
+
+class Minded(Protocol):
+    """What a minder needs of an instance."""
+
+    @property
+    def idle_since(self) -> float: ...
+
+    def freeze_if_idle(self) -> None: ...
+
+    def end_if_greedy(self) -> None: ...
+
+
+class Minder:
+    """One for each launcher."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._idle: deque[tuple[float, Minded]] = deque()
+        self._freezing: asyncio.TimerHandle | None = None
+        self._busy: set[Minded] = set()
+        self._looking: asyncio.TimerHandle | None = None
+
+    def note_idle(self, instance: Minded) -> None:
+        """It has become idle just now."""
+        self._busy.discard(instance)
+        self._idle.append((instance.idle_since, instance))
+        if self._freezing is None:
+            self._freezing = self._loop.call_later(FREEZE_AFTER_S, self._freeze_due)
+
+    def note_busy(self, instance: Minded) -> None:
+        """It may use memory from now on."""
+        self._busy.add(instance)
+        if self._looking is None:
+            self._looking = self._loop.call_later(LOOK_S, self._look)
+
+    def forget(self, instance: Minded) -> None:
+        """It is dead."""
+        self._busy.discard(instance)
+
+    def _freeze_due(self) -> None:
+        self._freezing = None
+        now = time.monotonic()
+        while self._idle:
+            since, instance = self._idle[0]
+            if (left := since + FREEZE_AFTER_S - now) > 0:
+                self._freezing = self._loop.call_later(left, self._freeze_due)
+                return
+            self._idle.popleft()
+            # One that was busy since comes again, with its own time.
+            if instance.idle_since == since:
+                instance.freeze_if_idle()
+
+    def _look(self) -> None:
+        self._looking = None
+        for instance in list(self._busy):
+            instance.end_if_greedy()
+        if self._busy:
+            self._looking = self._loop.call_later(LOOK_S, self._look)

@@ -1,0 +1,464 @@
+"""Control groups: what holds a whole instance to its memory, CPU and processes.
+
+The launcher makes one tree, and in it a group for each zygote and one for each cell.
+It knows three layouts, and takes each controller from where it is:
+
+    v2       one group, joined through `cgroup.procs`
+    v1       one group in each controller's hierarchy, joined through `tasks`
+    hybrid   v1, where the v2 tree is there but has no controllers
+
+A process joins by writing `0` to descriptors that were opened here. That moves
+a single thread without the machine-wide lock that moving another's pid takes, ten
+milliseconds of it; only v2 has no such way (`docs/decisions/0011-cgroups.md`).
+
+Groups outlive their makers. So a janitor, a process of ours that waits for nothing
+but the launcher's end, removes what it has left.
+"""
+
+import contextlib
+import errno
+import os
+import select
+import signal
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from sandlot_sandbox import linux
+from sandlot_sandbox.limits import Share
+
+CONTROLLERS = ("memory", "cpu", "pids", "freezer")
+"""What we use, in v1's words; v2 freezes without a controller."""
+
+_PREFIX = "sandlot-"
+_OURS = "sandlot.engine"
+"""Where we go ourselves, in a group that systemd has given us."""
+
+_ROOT = Path("/sys/fs/cgroup")
+_HYBRID = "unified"
+_REMOVE_S = 10.0
+"""How long a dying process may keep its group from being removed."""
+
+_LOOK_AGAIN_S = 0.01
+_KILL_BIT = 1 << (signal.SIGKILL - 1)
+_PERIOD_US = 100_000
+_V1_SHARES = 1024
+_V2_WEIGHT = 100
+_MAX_V2_WEIGHT = 10_000
+
+
+_ROOTS = (_ROOT, _ROOT / _HYBRID)
+
+
+class CgroupsUnavailable(Exception):
+    """No group can be made here; the message says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """Where groups are made: folders that we may write to, by what they control."""
+
+    v1: dict[str, Path] = field(default_factory=dict)
+    """By controller, where it has a hierarchy of its own."""
+
+    v2: Path | None = None
+    v2_controllers: frozenset[str] = frozenset()
+
+    @property
+    def controls(self) -> frozenset[str]:
+        """Of `CONTROLLERS`, what can be controlled here."""
+        freezer = {"freezer"} if self.v2 is not None else set()
+        return frozenset(self.v1) | self.v2_controllers | freezer
+
+    @property
+    def name(self) -> str:
+        if self.v2 is None:
+            return "cgroup v1"
+        return "cgroup v1 and v2" if self.v1 else "cgroup v2"
+
+
+def find(
+    root: Path = _ROOT, of: Path = Path("/proc/self/cgroup"), *, only: str = ""
+) -> Layout:
+    """The groups that we are in, as far as others can be made in there.
+
+    v1 before v2 where a machine has both: what v2 has no controllers for is v1's, and
+    two hierarchies would be joined where one is enough. `only` takes one of them.
+    """
+    v1: dict[str, Path] = {}
+    v2: Path | None = None
+    for line in of.read_text().splitlines():
+        _, names, path = line.split(":", 2)
+        for name in names.split(","):
+            if name in CONTROLLERS:
+                folder = root / names / path.lstrip("/")
+                if not folder.is_dir():
+                    folder = root / name / path.lstrip("/")
+                if os.access(folder, os.W_OK):
+                    v1[name] = folder
+        if not names:
+            v2 = _v2_folder(root, path)
+            if v2 is None and only == "v2":
+                v2 = _v2_folder(root / _HYBRID, path)
+    if only == "v1" or (v1 and only != "v2") or v2 is None:
+        return Layout(v1)
+    return Layout({}, v2, _v2_controllers(v2))
+
+
+def _v2_folder(root: Path, path: str) -> Path | None:
+    """Ours in the v2 tree. As root outside of any that was given to us, next to the
+    root: what has processes in it can have no groups that are controlled."""
+    folder = root / path.lstrip("/")
+    if folder.name == _OURS:
+        # A launcher before us has moved us all.
+        folder = folder.parent
+    if not (folder / "cgroup.procs").exists():
+        return None
+    if _is_ours_alone(folder):
+        return folder
+    return root if os.access(root / "cgroup.procs", os.W_OK) else None
+
+
+def _is_ours_alone(folder: Path) -> bool:
+    """Whether nobody but us and those who started us is in there: it was made for us,
+    as systemd does with Delegate=yes."""
+    if not os.access(folder / "cgroup.procs", os.W_OK) or folder in _ROOTS:
+        return False
+    inside = {int(pid) for pid in (folder / "cgroup.procs").read_text().split()}
+    family = {os.getpid(), os.getppid(), *_children_of(os.getppid())}
+    return inside <= family
+
+
+def _children_of(pid: int) -> set[int]:
+    try:
+        text = Path(f"/proc/{pid}/task/{pid}/children").read_text()
+    except OSError:
+        return set()
+    return {int(child) for child in text.split()}
+
+
+def _v2_controllers(folder: Path) -> frozenset[str]:
+    names = (folder / "cgroup.controllers").read_text().split()
+    return frozenset(CONTROLLERS) & frozenset(names)
+
+
+class Group:
+    """One zygote's or one cell's. Made by `Tree.make`."""
+
+    def __init__(self, tree: "Tree", name: str) -> None:
+        self._tree = tree
+        self.name = name
+        self._folders = {part: folder / name for part, folder in tree.parts.items()}
+
+    def make(self, share: Share) -> None:
+        """Raises `OSError`, leaving nothing behind."""
+        try:
+            for folder in self._folders.values():
+                folder.mkdir()
+            for part, file, value in self._tree.limits_of(share):
+                _write(self._folders[part] / file, value)
+        except BaseException:
+            self.remove()
+            raise
+
+    def open_joins(self) -> list[int]:
+        """Descriptors; who writes `0` to each is in the group."""
+        with _closed_on_error() as opened:
+            for folder in self._folders.values():
+                opened.append(_open(folder / self._tree.join_file, os.O_WRONLY))
+            return opened
+
+    def open_files(self) -> dict[str, int]:
+        """For whoever minds an instance: `freeze`, or v1's `freezer`, to write to;
+        `usage`, `peak` and `events` to read, as far as there are such files."""
+        with _closed_on_error() as opened:
+            found = {}
+            for kind, (part, file, flags) in self._tree.files.items():
+                with contextlib.suppress(FileNotFoundError):
+                    found[kind] = _open(self._folders[part] / file, flags)
+                    opened.append(found[kind])
+            return found
+
+    def thaw(self) -> None:
+        """What is frozen in v1 does not even die; in v2 it does."""
+        if "freezer" in self._tree.files:
+            part, file, _ = self._tree.files["freezer"]
+            with contextlib.suppress(OSError):
+                _write(self._folders[part] / file, b"THAWED")
+
+    def thaw_if_killed(self) -> None:
+        """Let go of what is frozen, and was killed by somebody else meanwhile."""
+        if "freezer" in self._tree.files:
+            part, _, _ = self._tree.files["freezer"]
+            with contextlib.suppress(OSError):
+                pids = (self._folders[part] / "tasks").read_text().split()
+                if any(_is_killed(pid) for pid in pids):
+                    self.thaw()
+
+    def remove(self) -> bool:
+        """Whether it is gone; a process that is still dying keeps it for a moment."""
+        gone = True
+        for folder in self._folders.values():
+            try:
+                folder.rmdir()
+            except FileNotFoundError:
+                pass
+            except OSError as error:
+                if error.errno != errno.EBUSY:
+                    raise
+                gone = False
+        return gone
+
+
+class Tree:
+    """All groups of one launcher."""
+
+    def __init__(self, layout: Layout, name: str) -> None:
+        self.name = name
+        self._layout = layout
+        self._doomed: list[Group] = []
+        self.is_v2 = layout.v2 is not None
+        if layout.v2 is not None:
+            self.parts = {"v2": layout.v2 / name}
+        else:
+            self.parts = {part: folder / name for part, folder in layout.v1.items()}
+        self.join_file = "cgroup.procs" if self.is_v2 else "tasks"
+        self.files = _v2_files() if self.is_v2 else _v1_files(layout)
+
+    @property
+    def controls(self) -> frozenset[str]:
+        return self._layout.controls
+
+    @property
+    def description(self) -> str:
+        """For the operator: `cgroup v1: cpu, freezer, memory, pids`."""
+        return f"{self._layout.name}: {', '.join(sorted(self.controls))}"
+
+    @classmethod
+    def plant(cls, layout: Layout) -> "Tree":
+        """Make the tree, and remove those whose launchers are gone.
+
+        Raises `CgroupsUnavailable`.
+        """
+        tree = cls(layout, f"{_PREFIX}{os.getpid()}")
+        if not tree.parts:
+            raise CgroupsUnavailable("no cgroup that we may write to")
+        for folder in tree.parts.values():
+            _sweep(folder.parent)
+        try:
+            if layout.v2 is not None:
+                _make_room_in_v2(layout.v2, layout.v2_controllers)
+            for folder in tree.parts.values():
+                folder.mkdir()
+            if layout.v2 is not None:
+                _enable(tree.parts["v2"], layout.v2_controllers)
+        except OSError as error:
+            tree.remove()
+            raise CgroupsUnavailable(f"{error}") from error
+        return tree
+
+    def make(self, name: str, share: Share) -> Group:
+        """A group of its own; raises `OSError`."""
+        self.prune()
+        group = Group(self, name)
+        group.make(share)
+        return group
+
+    def give_up(self, group: Group) -> None:
+        """Remove it as soon as it can be."""
+        if not group.remove():
+            self._doomed.append(group)
+
+    def prune(self) -> None:
+        """Try again what could not be removed yet."""
+        self._doomed = [group for group in self._doomed if not group.remove()]
+
+    def remove(self) -> None:
+        """Everything, once the processes in there are dead."""
+        for folder in self.parts.values():
+            _remove_all(folder)
+
+    def limits_of(self, share: Share) -> list[tuple[str, str, bytes]]:
+        """What is written where: part, file, value."""
+        values = _v2_limits(share) if self.is_v2 else _v1_limits(share)
+        controls = self._layout.controls
+        return [
+            ("v2" if self.is_v2 else controller, file, str(value).encode())
+            for controller, file, value in values
+            if controller in controls
+        ]
+
+
+def _v1_limits(share: Share) -> list[tuple[str, str, int]]:
+    return [
+        ("memory", "memory.limit_in_bytes", share.memory_bytes),
+        ("cpu", "cpu.shares", max(2, int(_V1_SHARES * share.cpus))),
+        ("cpu", "cpu.cfs_period_us", _PERIOD_US),
+        ("cpu", "cpu.cfs_quota_us", int(_PERIOD_US * share.max_cpus)),
+        ("pids", "pids.max", share.processes),
+    ]
+
+
+def _v2_limits(share: Share) -> list[tuple[str, str, int | str]]:
+    weight = min(_MAX_V2_WEIGHT, max(1, int(_V2_WEIGHT * share.cpus)))
+    return [
+        ("memory", "memory.max", share.memory_bytes),
+        ("memory", "memory.swap.max", 0),
+        ("memory", "memory.oom.group", 1),
+        ("cpu", "cpu.weight", weight),
+        ("cpu", "cpu.max", f"{int(_PERIOD_US * share.max_cpus)} {_PERIOD_US}"),
+        ("pids", "pids.max", share.processes),
+    ]
+
+
+def _v1_files(layout: Layout) -> dict[str, tuple[str, str, int]]:
+    known = {
+        "freezer": ("freezer", "freezer.state", os.O_WRONLY),
+        "usage": ("memory", "memory.usage_in_bytes", os.O_RDONLY),
+        "peak": ("memory", "memory.max_usage_in_bytes", os.O_RDONLY),
+        "events": ("memory", "memory.oom_control", os.O_RDONLY),
+    }
+    return {kind: entry for kind, entry in known.items() if entry[0] in layout.v1}
+
+
+def _v2_files() -> dict[str, tuple[str, str, int]]:
+    # Without the controller these are not there, nor is memory.peak before Linux 5.19.
+    return {
+        "freeze": ("v2", "cgroup.freeze", os.O_WRONLY),
+        "usage": ("v2", "memory.current", os.O_RDONLY),
+        "peak": ("v2", "memory.peak", os.O_RDONLY),
+        "events": ("v2", "memory.events", os.O_RDONLY),
+    }
+
+
+def _make_room_in_v2(folder: Path, controllers: frozenset[str]) -> None:
+    """A group that is to have controlled groups in it may have no processes."""
+    inside = (folder / "cgroup.procs").read_text().split()
+    if inside and folder not in _ROOTS:
+        # Nobody but us, says `_is_ours_alone`.
+        ours = folder / _OURS
+        ours.mkdir(exist_ok=True)
+        for pid in inside:
+            with contextlib.suppress(ProcessLookupError):
+                _write(ours / "cgroup.procs", pid.encode())
+    _enable(folder, controllers)
+
+
+def _enable(folder: Path, controllers: frozenset[str]) -> None:
+    enabled = (folder / "cgroup.subtree_control").read_text().split()
+    for name in sorted(controllers - frozenset(enabled)):
+        _write(folder / "cgroup.subtree_control", f"+{name}".encode())
+
+
+def _is_killed(pid: str) -> bool:
+    """Whether a SIGKILL waits for it."""
+    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+        name, _, mask = line.partition(":")
+        if name in ("SigPnd", "ShdPnd") and int(mask, 16) & _KILL_BIT:
+            return True
+    return False
+
+
+class Janitor:
+    """A process that removes a tree when we are gone, however we go."""
+
+    def __init__(self, tree: Tree) -> None:
+        self._tree = tree
+        self._start()
+
+    def _start(self) -> None:
+        read, self._leash = os.pipe2(os.O_CLOEXEC)
+        self._pid = os.fork()
+        if self._pid == 0:
+            _wait_and_clean(self._tree, read, self._leash)
+        os.close(read)
+        self.pidfd = os.pidfd_open(self._pid)
+
+    def replace(self) -> None:
+        """It was killed; `pidfd` is another's then."""
+        os.waitpid(self._pid, 0)
+        os.close(self.pidfd)
+        os.close(self._leash)
+        self._start()
+
+    def dismiss(self) -> None:
+        """Have it do its work now, and return when it is done."""
+        os.close(self._leash)
+        os.waitpid(self._pid, 0)
+        os.close(self.pidfd)
+
+
+def _wait_and_clean(tree: Tree, end: int, leash: int) -> None:
+    try:
+        os.close(leash)
+        os.setsid()
+        linux.close_range(0, end - 1)
+        linux.close_from(end + 1)
+        # Whoever ends us all by name, ends the launcher first.
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, signal.SIG_IGN)
+        select.select([end], [], [])
+        _remove_when_empty(tree)
+    finally:
+        os._exit(0)
+
+
+def _remove_when_empty(tree: Tree) -> None:
+    deadline = time.monotonic() + _REMOVE_S
+    while time.monotonic() < deadline:
+        for folder in tree.parts.values():
+            with contextlib.suppress(OSError):
+                _thaw_all(folder)
+        tree.remove()
+        if not any(folder.exists() for folder in tree.parts.values()):
+            return
+        time.sleep(_LOOK_AGAIN_S)
+
+
+def _thaw_all(folder: Path) -> None:
+    for state in folder.glob("*/freezer.state"):
+        with contextlib.suppress(OSError):
+            _write(state, b"THAWED")
+
+
+def _sweep(parent: Path) -> None:
+    """Remove what launchers have left that were killed together with their janitors."""
+    for folder in parent.glob(f"{_PREFIX}*"):
+        pid = folder.name.removeprefix(_PREFIX)
+        if pid.isdigit() and not Path(f"/proc/{pid}").exists():
+            _remove_all(folder)
+
+
+def _remove_all(folder: Path) -> None:
+    with contextlib.suppress(OSError):
+        for inner in folder.iterdir():
+            if inner.is_dir():
+                with contextlib.suppress(OSError):
+                    inner.rmdir()
+        folder.rmdir()
+
+
+def _open(path: Path, flags: int) -> int:
+    return os.open(path, flags | os.O_CLOEXEC | os.O_NOFOLLOW)
+
+
+def _write(path: Path, value: bytes) -> None:
+    fd = _open(path, os.O_WRONLY)
+    try:
+        os.write(fd, value)
+    except OSError as error:
+        raise OSError(error.errno, f"{path.name}: {error.strerror}") from error
+    finally:
+        os.close(fd)
+
+
+@contextlib.contextmanager
+def _closed_on_error() -> Iterator[list[int]]:
+    opened: list[int] = []
+    try:
+        yield opened
+    except BaseException:
+        for fd in opened:
+            os.close(fd)
+        raise

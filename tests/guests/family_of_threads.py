@@ -1,0 +1,29 @@
+"""Starts threads, and a child that has threads, too."""
+
+import os
+import threading
+
+held = threading.Event()
+
+
+def start_threads(count):
+    for _ in range(count):
+        threading.Thread(target=held.wait, daemon=True).start()
+
+
+def start(event):
+    ready, tell = os.pipe()
+    if os.fork() == 0:
+        start_threads(event["threads"])
+        os.write(tell, b"+")
+        os.close(ready)
+        os.close(tell)
+        held.wait()
+    start_threads(event["threads"])
+    os.read(ready, 1)
+    os.close(ready)
+    os.close(tell)
+
+
+def handler(event, context):
+    return globals()[event["do"]](event)

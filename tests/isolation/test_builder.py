@@ -1,0 +1,263 @@
+"""A package is unpacked and compiled in a jail of its own, and leaves nothing else."""
+
+import asyncio
+import hashlib
+import os
+import secrets
+import shutil
+import signal
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from sandlot_sandbox.errors import LauncherLost, StartFailed
+from sandlot_sandbox.host import builder
+from sandlot_sandbox.host.builder import Built, Refused
+from tests.fakes.zips import zip_of
+from tests.isolation.machine import (
+    ORDINARY_UID,
+    RUNTIME,
+    WAIT_S,
+    Sandbox,
+    descendants,
+    kernel_facts,
+    open_files,
+    wait_gone,
+)
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+ENGINE_UID = 990_072
+"""Whose the folder is where the launcher is root: a number nobody has."""
+
+FILES = {
+    "app.py": "import lib.tool\ndef handler(event, context): return lib.tool.ANSWER\n",
+    "lib/__init__.py": "",
+    "lib/tool.py": "ANSWER = 42\n",
+    "bin/run": "#!/bin/sh\n",
+}
+SLOW = {f"{number}.py": f"a = {number}\n" * 1_000 for number in range(2_000)}
+"""Takes long enough to be caught at it."""
+
+MODES = {"bin/run": stat.S_IFREG | 0o4755, "app.py": stat.S_IFREG | 0o666}
+
+
+class Package:
+    """A zip and an empty folder, as the engine hands them over."""
+
+    def __init__(self, store: Path, data: bytes, uid: int) -> None:
+        name = f"{hashlib.sha256(data).hexdigest()}-{RUNTIME}"
+        self.folder = store / f".new-{name}-{secrets.token_hex(8)}"
+        self.uid = uid
+        self.folder.mkdir(mode=0o700)
+        if os.geteuid() == 0:
+            os.chown(self.folder, uid, uid)
+        self.folder_fd = os.open(self.folder, os.O_RDONLY | os.O_CLOEXEC)
+        written = os.memfd_create("package.zip")
+        os.write(written, data)
+        self.zip_fd = os.open(f"/proc/self/fd/{written}", os.O_RDONLY | os.O_CLOEXEC)
+        os.close(written)
+
+    def found(self) -> dict[str, tuple[int, str]]:
+        """Owner and mode of what is in the folder, by path."""
+        return {
+            str(path.relative_to(self.folder)): (
+                path.lstat().st_uid,
+                stat.filemode(path.lstat().st_mode),
+            )
+            for path in self.folder.rglob("*")
+        }
+
+    def close(self) -> None:
+        os.close(self.zip_fd)
+        os.close(self.folder_fd)
+        shutil.rmtree(self.folder)
+
+
+@contextmanager
+def packed(sandbox: Sandbox, data: bytes) -> Iterator[Package]:
+    uid = ENGINE_UID if sandbox.mode == "root" else ORDINARY_UID
+    if os.geteuid() != 0:
+        uid = os.geteuid()
+    package = Package(sandbox.store.code, data, uid)
+    try:
+        yield package
+    finally:
+        package.close()
+
+
+async def build(
+    sandbox: Sandbox, package: Package, *, runtime: str = RUNTIME, **options: float
+) -> Built:
+    return await builder.build(
+        sandbox.launcher, runtime, package.zip_fd, package.folder_fd, **options
+    )
+
+
+async def test_a_package_is_unpacked_compiled_and_its_owner_s(
+    sandbox: Sandbox,
+) -> None:
+    with packed(sandbox, zip_of(FILES, modes=MODES)) as package:
+        built = await build(sandbox, package)
+
+        found = package.found()
+    size = sum(map(len, FILES.values()))
+    assert built == Built(unpacked_size=size, entries=len(FILES))
+    assert {owner for owner, _ in found.values()} == {package.uid}
+    tag = f"cpython-{RUNTIME.removeprefix('python').replace('.', '')}"
+    assert {path: mode for path, (_, mode) in found.items()} == {
+        "__pycache__": "drwxr-xr-x",
+        f"__pycache__/app.{tag}.pyc": "-rw-r--r--",
+        "app.py": "-rw-r--r--",
+        "bin": "drwxr-xr-x",
+        "bin/run": "-rwxr-xr-x",
+        "lib": "drwxr-xr-x",
+        "lib/__init__.py": "-rw-r--r--",
+        "lib/__pycache__": "drwxr-xr-x",
+        f"lib/__pycache__/__init__.{tag}.pyc": "-rw-r--r--",
+        f"lib/__pycache__/tool.{tag}.pyc": "-rw-r--r--",
+        "lib/tool.py": "-rw-r--r--",
+    }
+
+
+async def test_a_zip_bomb_is_refused(sandbox: Sandbox) -> None:
+    zeros = bytes(10_000_000)
+    bomb = zip_of({f"{number}.py": zeros for number in range(27)})
+    with packed(sandbox, bomb) as package:
+        with pytest.raises(Refused, match=r"^Unzipped size must be") as refused:
+            await build(sandbox, package)
+
+        assert package.found() == {}
+    assert not refused.value.too_large
+
+
+@pytest.mark.parametrize(
+    ("files", "because"),
+    [
+        ({"app.py": "", "../out.py": ""}, r"'\.\.'"),
+        ({"app.py": "", "/etc/cron.d/job": ""}, "absolute"),
+        ({"app.py": "", "\x1b[2J.py": ""}, r"Entry '\\x1b\[2J\.py' has a control"),
+        ({}, "non-empty"),
+    ],
+)
+async def test_what_no_honest_packer_writes_is_refused(
+    sandbox: Sandbox, files: dict[str, str], because: str
+) -> None:
+    with packed(sandbox, zip_of(files)) as package:
+        with pytest.raises(Refused, match=because):
+            await build(sandbox, package)
+
+        assert package.found() == {}
+
+
+async def test_a_builder_that_is_not_done_in_time_is_killed(sandbox: Sandbox) -> None:
+    before = descendants(sandbox.process.pid)
+    with packed(sandbox, zip_of(FILES)) as package:
+        with pytest.raises(Refused, match="within 0 s"):
+            await build(sandbox, package, deadline_s=0.0)
+
+    assert descendants(sandbox.process.pid) == before
+
+
+async def test_a_builder_that_is_killed_is_our_failure(sandbox: Sandbox) -> None:
+    before = descendants(sandbox.process.pid)
+    with packed(sandbox, zip_of(SLOW)) as package:
+        building = asyncio.create_task(build(sandbox, package))
+        jailed = await _started(sandbox, before)
+        os.kill(jailed[0], signal.SIGKILL)
+
+        with pytest.raises(StartFailed, match="said nothing"):
+            await building
+    await wait_gone(jailed)
+    assert descendants(sandbox.process.pid) == before
+
+
+async def test_a_builder_dies_with_its_caller(sandbox: Sandbox) -> None:
+    before = descendants(sandbox.process.pid)
+    with packed(sandbox, zip_of(SLOW)) as package:
+        building = asyncio.create_task(build(sandbox, package))
+        jailed = await _started(sandbox, before)
+        building.cancel()
+
+        with pytest.raises(asyncio.CancelledError):
+            await building
+    await wait_gone(jailed)
+    assert descendants(sandbox.process.pid) == before
+
+
+async def test_a_runtime_that_is_not_there_is_our_failure(sandbox: Sandbox) -> None:
+    with packed(sandbox, zip_of(FILES)) as package:
+        with pytest.raises(StartFailed, match=r"no runtime 'python2\.7'"):
+            await build(sandbox, package, runtime="python2.7")
+
+
+async def test_a_lost_launcher_is_said(own_sandbox: Sandbox) -> None:
+    before = descendants(own_sandbox.process.pid)
+    with packed(own_sandbox, zip_of(SLOW)) as package:
+        building = asyncio.create_task(build(own_sandbox, package))
+        jailed = await _started(own_sandbox, before)
+        own_sandbox.process.kill()
+
+        with pytest.raises(LauncherLost):
+            await building
+        await wait_gone(jailed)
+
+
+async def test_builds_leave_no_process_and_no_descriptor(sandbox: Sandbox) -> None:
+    async def build_all() -> None:
+        with packed(sandbox, zip_of(FILES)) as package:
+            await build(sandbox, package)
+        with packed(sandbox, b"not a zip") as package:
+            with pytest.raises(Refused):
+                await build(sandbox, package)
+        with packed(sandbox, zip_of(FILES)) as package:
+            with pytest.raises(Refused):
+                await build(sandbox, package, deadline_s=0.0)
+
+    await build_all()  # what is made once, is made
+    processes = descendants(sandbox.process.pid)
+    ours, theirs = open_files(), open_files(sandbox.process.pid)
+
+    for _ in range(3):
+        await build_all()
+
+    assert descendants(sandbox.process.pid) == processes
+    assert (open_files(), open_files(sandbox.process.pid)) == (ours, theirs)
+
+
+async def test_a_builder_is_sealed_like_any_jail(sandbox: Sandbox) -> None:
+    before = descendants(sandbox.process.pid)
+    with packed(sandbox, zip_of(SLOW)) as package:
+        building = asyncio.create_task(build(sandbox, package))
+        *_, working = await _started(sandbox, before)
+        facts = kernel_facts(working)
+        held = open_files(working)
+        building.cancel()
+        await asyncio.wait({building})
+
+    assert facts["NoNewPrivs"].strip() == "1"
+    assert facts["Seccomp"].strip() == "2"
+    assert {facts[name].strip() for name in ("CapBnd", "CapEff")} == {"0" * 16}
+    assert {facts["Uid"].split()[0]} == {str(package.uid)}
+    # Standard ones, channel, zip, its own folder; and at work, two or three more.
+    assert held <= 10
+
+
+async def _started(sandbox: Sandbox, before: list[int]) -> list[int]:
+    """The processes of a jail, once there is a builder in it that works."""
+    async with asyncio.timeout(WAIT_S):
+        while True:
+            new = [p for p in descendants(sandbox.process.pid) if p not in before]
+            if new and _is_builder(new[-1]):
+                return new
+            await asyncio.sleep(0)
+
+
+def _is_builder(pid: int) -> bool:
+    try:
+        return b"builder.py" in Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return False

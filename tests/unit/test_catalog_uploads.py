@@ -1,0 +1,80 @@
+"""Packages are built a few at a time, and tenants share that fairly."""
+
+import asyncio
+from collections import defaultdict
+from pathlib import Path
+
+from sandlot_engine.catalog.code import BUILDS, CodeStore
+from sandlot_engine.catalog.functions import Functions, Prepared
+from sandlot_engine.clock import SystemClock
+from sandlot_engine.model.function import Function, FunctionConfig, Revision
+from tests.fakes.stores import MemoryStore
+from tests.fakes.waiting import DEADLINE_S
+from tests.fakes.zips import zip_of
+
+CONFIG = FunctionConfig(handler="app.handler", runtime="python3.11")
+FLOODING, QUIET = "000000000042", "000000000043"
+
+
+class SlowBuilder:
+    """Builds when it is told to, in the order in which it was asked."""
+
+    def __init__(self) -> None:
+        self.asked = asyncio.Semaphore(0)
+        self.go: defaultdict[int, asyncio.Event] = defaultdict(asyncio.Event)
+        self.begun = 0
+
+    async def build(self, runtime: str, package: int, folder: int) -> int:
+        number = self.begun
+        self.begun += 1
+        self.asked.release()
+        await self.go[number].wait()
+        return 1
+
+
+async def _prepare(_: Function, __: Revision, ___: Path) -> Prepared:
+    return Prepared(fork_safe=True, reason="")
+
+
+async def _retire(_: str, __: str, ___: str) -> None:
+    return
+
+
+async def test_one_tenants_packages_do_not_keep_another_s_waiting(
+    tmp_path: Path,
+) -> None:
+    builder = SlowBuilder()
+    async with (
+        CodeStore(tmp_path / "code", build=builder.build) as codes,
+        Functions(
+            MemoryStore(),
+            codes,
+            clock=SystemClock(),
+            runtimes=lambda: ["python3.11"],
+            prepare=_prepare,
+            retire=_retire,
+            grant_network=lambda *_: None,
+        ) as functions,
+        asyncio.timeout(DEADLINE_S),
+        asyncio.TaskGroup() as group,
+    ):
+        for number in range(3 * BUILDS):
+            package = zip_of({"app.py": str(number)})
+            group.create_task(
+                functions.create(FLOODING, f"flood-{number}", CONFIG, package)
+            )
+        await builder.asked.acquire()
+
+        quiet = group.create_task(
+            functions.create(QUIET, "quiet", CONFIG, zip_of({"app.py": "quiet"}))
+        )
+        # The second to be asked for, though many of the other's had come before.
+        await builder.asked.acquire()
+        builder.go[1].set()
+
+        assert (await quiet).tenant_id == QUIET
+        assert builder.begun == 2
+
+        # And the others get theirs.
+        for number in range(1 + 3 * BUILDS):
+            builder.go[number].set()

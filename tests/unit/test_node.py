@@ -1,0 +1,353 @@
+"""Versions on a machine: what is remembered of a start, and how many zygotes live."""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from sandlot_engine.errors import PermissionDenied, Throttled, Unavailable
+from sandlot_engine.model.function import Function, InitMode, Revision
+from sandlot_engine.model.network import Network
+from sandlot_engine.node import hosted as module
+from sandlot_engine.node.hosted import Hosted
+from sandlot_engine.node.launchers import Launchers
+from sandlot_engine.node.node import Node
+from sandlot_sandbox.errors import StartFailed, ZygoteLost
+from tests.fakes import things
+from tests.fakes.zygotes import FakeZygote, FakeZygotes
+
+WAIT_S = 5.0
+
+
+class World:
+    """A node that has a launcher, with room for two zygotes."""
+
+    def __init__(self, zygotes: FakeZygotes) -> None:
+        self._zygotes = zygotes
+        self.launchers = Launchers()
+        self.node = Node(
+            self.launchers,
+            grant_network=self._grant,
+            unpack=self._unpack,
+            printed=lambda *_: None,
+            region="us-east-1",
+            max_zygotes=2,
+            room_s=0.05,
+        )
+        self.may_unpack = asyncio.Event()
+        self.may_unpack.set()
+
+    def _grant(self, _: str, network: Network) -> tuple[str, ...]:
+        if network is Network.HOST:
+            raise PermissionDenied("not any more")
+        return ("10.0.0.0/8",) if network is Network.EGRESS else ()
+
+    async def _unpack(self, _: Revision) -> None:
+        await self.may_unpack.wait()
+
+    def host(self, name: str = "resize", **settings: Any) -> Hosted:
+        revision = things.revision(f"rev-of-{name}")
+        config = replace(revision.config, **settings)
+        revision = replace(revision, config=config)
+        function: Function = things.function(name, serving=revision)
+        return self.node.host(function, revision)
+
+    async def made(self) -> FakeZygote:
+        """The next zygote that somebody starts."""
+        async with asyncio.timeout(WAIT_S):
+            return await self._zygotes.made.get()
+
+    async def live(self, name: str) -> tuple[Hosted, FakeZygote]:
+        hosted = self.host(name)
+        preparing = _task(hosted.prepare())
+        zygote = await self.made()
+        zygote.be_ready()
+        await preparing
+        return hosted, zygote
+
+
+@pytest.fixture
+async def world(monkeypatch: pytest.MonkeyPatch) -> World:
+    zygotes = FakeZygotes()
+    monkeypatch.setattr(module, "Zygote", zygotes)
+    made = World(zygotes)
+
+    async def current() -> None:
+        """There is always one, and nobody asks it for anything."""
+
+    monkeypatch.setattr(made.launchers, "current", current)
+    return made
+
+
+def _task(work: Any) -> "asyncio.Task[Any]":
+    return asyncio.get_running_loop().create_task(work)
+
+
+async def _until(is_so: Callable[[], bool]) -> None:
+    async with asyncio.timeout(WAIT_S):
+        while not is_so():  # noqa: ASYNC110 - nobody sets an event
+            await asyncio.sleep(0)
+
+
+# What a start that fails is taken for.
+
+
+async def test_a_jail_that_was_never_complete_is_our_failure(world: World) -> None:
+    hosted = world.host()
+    preparing = _task(hosted.prepare())
+
+    for _ in range(2):
+        (await world.made()).fail(ZygoteLost("no room for a jail", started=False))
+
+    with pytest.raises(Unavailable, match="no room for a jail"):
+        await preparing
+    assert hosted.reason == ""
+    assert world.node.zygotes == 0
+
+
+async def test_an_interpreter_that_does_not_start_is_our_failure(world: World) -> None:
+    hosted = world.host()
+    preparing = _task(hosted.prepare())
+
+    for _ in range(2):
+        zygote = await world.made()
+        zygote.fail(StartFailed("the interpreter did not start within 20 s"))
+        assert zygote.imports
+
+    with pytest.raises(Unavailable, match="did not start within 20 s"):
+        await preparing
+    assert hosted.reason == ""
+
+
+async def test_an_import_that_ends_its_process_is_left_to_the_instances(
+    world: World,
+) -> None:
+    hosted = world.host()
+    preparing = _task(hosted.prepare())
+
+    (await world.made()).fail(ZygoteLost("exit status 3"))
+    second = await world.made()
+    second.be_ready()
+
+    assert not second.imports
+    assert await preparing == "the import ended the process: exit status 3"
+
+
+async def test_an_unsafe_import_is_left_to_the_instances(world: World) -> None:
+    hosted = world.host()
+    preparing = _task(hosted.prepare())
+
+    first = await world.made()
+    first.be_ready("a thread")
+    second = await world.made()
+    second.be_ready()
+
+    assert (first.is_killed, second.is_killed) == (True, False)
+    assert await preparing == "a thread"
+    assert hosted.is_live
+
+
+async def test_a_zygote_that_does_not_import_and_is_not_ready_is_our_failure(
+    world: World,
+) -> None:
+    hosted = world.host(init_mode=InitMode.PER_INSTANCE)
+    preparing = _task(hosted.prepare())
+
+    for _ in range(2):
+        zygote = await world.made()
+        zygote.be_ready("it took too long")
+        await _until(lambda one=zygote: one.is_killed)  # type: ignore[misc]
+        zygote.die()
+
+    with pytest.raises(Unavailable, match="it took too long"):
+        await preparing
+    assert not hosted.is_live
+    assert hosted.reason == "per-instance init was asked for"
+
+
+async def test_a_zygote_has_the_network_that_its_tenant_was_granted(
+    world: World,
+) -> None:
+    preparing = _task(world.host(network=Network.EGRESS).prepare())
+    zygote = await world.made()
+    zygote.be_ready()
+    await preparing
+
+    assert zygote.recipe.network == "egress"
+    assert zygote.recipe.allow == ("10.0.0.0/8",)
+
+
+async def test_nothing_starts_with_a_network_that_was_taken_back(world: World) -> None:
+    with pytest.raises(PermissionDenied):
+        await world.host(network=Network.HOST).prepare()
+
+    assert world.node.zygotes == 0
+
+
+# Which zygote is forked, and which is not any more.
+
+
+async def test_a_late_init_replaces_the_zygote_it_was_forked_from(world: World) -> None:
+    hosted, first = await world.live("resize")
+    forked = await hosted.fork(lambda: None)
+    assert forked is not None
+    hosted.note_late_init(forked[1])
+    _, second = await world.live("resize")
+
+    # Another instance of the first, later still.
+    hosted.note_late_init(forked[1])
+
+    assert first.is_leaving
+    assert not second.is_leaving
+    assert hosted.is_live
+    assert world.node.zygotes == 2
+    assert world.node.instances == 1
+
+
+async def test_an_import_of_the_instances_own_replaces_nothing(world: World) -> None:
+    hosted = world.host(init_mode=InitMode.PER_INSTANCE)
+    preparing = _task(hosted.prepare())
+    (await world.made()).be_ready()
+    await preparing
+    forked = await hosted.fork(lambda: None)
+    assert forked is not None
+
+    hosted.note_late_init(forked[1])
+
+    assert hosted.is_live
+
+
+async def test_a_zygote_that_leaves_is_retired_with_the_others(world: World) -> None:
+    hosted, first = await world.live("resize")
+    forked = await hosted.fork(lambda: None)
+    assert forked is not None
+    hosted.note_late_init(forked[1])
+    _, second = await world.live("resize")
+
+    world.node.retire("rev-of-resize")
+
+    assert first.is_killed
+    assert second.is_killed
+    assert not hosted.is_live
+    assert await hosted.fork(lambda: None) is None
+
+
+async def test_retiring_ends_a_start_in_flight(world: World) -> None:
+    hosted = world.host()
+    preparing = _task(hosted.prepare())
+    zygote = await world.made()
+
+    world.node.retire("rev-of-resize")
+
+    with pytest.raises(Unavailable, match="changed or deleted"):
+        await preparing
+    assert zygote.is_killed
+    with pytest.raises(Unavailable, match="changed or deleted"):
+        await hosted.prepare()
+
+
+async def test_retiring_ends_a_start_that_has_no_zygote_yet(world: World) -> None:
+    world.may_unpack.clear()
+    preparing = _task(world.host().prepare())
+    await asyncio.sleep(0)
+
+    world.node.retire("rev-of-resize")
+
+    with pytest.raises(Unavailable, match="changed or deleted"):
+        await preparing
+
+
+async def test_a_caller_that_gives_up_does_not_end_the_start_for_others(
+    world: World,
+) -> None:
+    hosted = world.host()
+    impatient, patient = _task(hosted.prepare()), _task(hosted.prepare())
+    zygote = await world.made()
+
+    impatient.cancel()
+    await asyncio.wait([impatient])
+    zygote.be_ready()
+
+    assert await patient == ""
+
+
+# How many there are at once.
+
+
+async def test_a_new_version_takes_the_place_of_the_least_recently_used(
+    world: World,
+) -> None:
+    first, _ = await world.live("first")
+    second, stalest = await world.live("second")
+    await first.fork(lambda: None)
+
+    preparing = _task(world.host("third").prepare())
+    await _until(lambda: not second.is_live)
+
+    assert stalest.is_killed
+    assert first.is_live
+    preparing.cancel()
+
+
+async def test_a_place_is_free_when_its_zygote_is_dead_and_not_before(
+    world: World,
+) -> None:
+    _, stalest = await world.live("first")
+    await world.live("second")
+    preparing = _task(world.host("third").prepare())
+    await _until(lambda: stalest.is_killed)
+    assert world.node.zygotes == 2, "nothing starts while it is still dying"
+
+    stalest.die()
+    (await world.made()).be_ready()
+
+    assert await preparing == ""
+    assert world.node.zygotes == 2
+
+
+async def test_a_version_that_is_started_again_needs_a_place_like_a_new_one(
+    world: World,
+) -> None:
+    first, zygote = await world.live("first")
+    zygote.die()
+    _, stalest = await world.live("second")
+    await world.live("third")
+
+    preparing = _task(first.prepare())
+    await _until(lambda: stalest.is_killed)
+    stalest.die()
+    (await world.made()).be_ready()
+    await preparing
+
+    assert world.node.zygotes == 2
+
+
+async def test_what_is_at_work_makes_no_room(world: World) -> None:
+    for name in ("first", "second"):
+        hosted, _ = await world.live(name)
+        forked: Any = await hosted.fork(lambda: None)
+        forked[0].is_usable = False
+
+    with pytest.raises(Throttled, match="2 functions in memory of 2 allowed"):
+        await world.host("third").prepare()
+
+    assert world.node.zygotes == 2
+
+
+async def test_an_idle_instance_is_of_no_use_from_the_moment_it_makes_room(
+    world: World,
+) -> None:
+    first, _ = await world.live("first")
+    forked: Any = await first.fork(lambda: None)
+    second, _ = await world.live("second")
+    busy: Any = await second.fork(lambda: None)
+    busy[0].is_usable = False
+
+    preparing = _task(world.host("third").prepare())
+    await _until(lambda: not first.is_live)
+
+    assert forked[0].is_stopped, "it would be killed under the next invocation"
+    assert not busy[0].is_stopped
+    preparing.cancel()
