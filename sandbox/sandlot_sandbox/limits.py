@@ -16,8 +16,9 @@ PROCESSES = 1024
 controller holds it."""
 
 ZYGOTE_EXTRA_MB = 64
-"""What a zygote's group has on top: the interpreter, the warden, the kernel's own."""
+"""What a zygote's group has on top: the interpreter, and what the kernel holds."""
 
+_IMPORT_CPUS = 0.5
 MB_PER_CPU = 1769
 """A function of this much memory has one processor, as on AWS Lambda."""
 
@@ -80,10 +81,10 @@ class Limits:
 
     @property
     def zygote_share(self) -> Share:
-        """An import is not held to a fraction of a processor, as on AWS Lambda."""
+        """An import is owed half a processor, whatever the function's size."""
         return Share(
             memory_bytes=(self.memory_mb + self.tmp_mb + ZYGOTE_EXTRA_MB) * _MIB,
-            cpus=1.0,
+            cpus=max(_IMPORT_CPUS, self.cpus),
             max_cpus=max(1.0, self.cpus),
             processes=PROCESSES,
         )

@@ -11,7 +11,6 @@ else.
 """
 
 from dataclasses import dataclass
-from enum import Enum
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,20 +25,12 @@ def group(reason: str, calls: str) -> Group:
     return Group(reason, tuple(calls.split()))
 
 
-class Test(Enum):
-    """How a rule looks at an argument; 32 bits, as the kernel reads an `int`."""
-
-    IS = "is"
-    MASKED = "masked"
-    """`argument & mask == value`"""
-
-
 @dataclass(frozen=True, slots=True)
 class Argument:
-    """One condition on argument number `index`."""
+    """A condition on argument number `index`: `argument & mask == value`. Of 32 bits,
+    as the kernel reads an `int`."""
 
     index: int
-    test: Test
     value: int
     mask: int = 0xFFFFFFFF
 
@@ -55,7 +46,7 @@ class Rule:
 
 def only(call: str, index: int, values: tuple[int, ...], reason: str) -> Rule:
     """A call that is allowed for a few values of one argument."""
-    alternatives = tuple((Argument(index, Test.IS, value),) for value in values)
+    alternatives = tuple((Argument(index, value),) for value in values)
     return Rule(call, reason, alternatives)
 
 
@@ -133,9 +124,9 @@ _NEW_NAMESPACES = 0x7E020000
 
 def _internet(family: int, kind: int, protocol: int) -> tuple[Argument, ...]:
     return (
-        Argument(0, Test.IS, family),
-        Argument(1, Test.MASKED, kind, _TYPE_MASK),
-        Argument(2, Test.IS, protocol),
+        Argument(0, family),
+        Argument(1, kind, _TYPE_MASK),
+        Argument(2, protocol),
     )
 
 
@@ -144,14 +135,14 @@ RULES = (
         "clone",
         "threads and children, but no new namespaces: they open the kernel's"
         " administrative surface to whoever makes them",
-        ((Argument(0, Test.MASKED, 0, _NEW_NAMESPACES),),),
+        ((Argument(0, 0, _NEW_NAMESPACES),),),
     ),
     Rule(
         "socket",
         "unix, TCP and UDP. Closes netlink (nf_tables), packet, raw, vsock, alg, and"
         " every protocol that is loaded on demand",
         (
-            (Argument(0, Test.IS, _AF_UNIX),),
+            (Argument(0, _AF_UNIX),),
             *(
                 _internet(family, kind, protocol)
                 for family in (_AF_INET, _AF_INET6)
@@ -260,7 +251,7 @@ FORKING_RULES = (
     Rule(
         "seccomp",
         "an instance loads its own filter; no listener, no questions",
-        ((Argument(0, Test.IS, 1), Argument(1, Test.IS, 0)),),
+        ((Argument(0, 1), Argument(1, 0)),),
     ),
 )
 

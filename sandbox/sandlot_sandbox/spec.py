@@ -123,6 +123,15 @@ class ZygoteDied:
 
 
 @dataclass(frozen=True)
+class ZygoteMade:
+    """Its jail is complete. Descriptors: files of its control group, as `parts` says;
+    see `CellMade`."""
+
+    zygote: int
+    parts: list[str]
+
+
+@dataclass(frozen=True)
 class CellMade:
     """`parts` says what the descriptors are, in their order: the cell's namespaces
     `pid`, `mnt` and `net`; its `tmp`; the `ruleset` of its instance; `join`, once for
@@ -155,14 +164,15 @@ class CellDied:
 
 
 Order = StartZygote | StartBuilder | MakeCell | KillCell | KillZygote
-Report = Hello | ZygoteDied | CellMade | CellFailed | CellDied
+Report = Hello | ZygoteMade | ZygoteDied | CellMade | CellFailed | CellDied
 
 _ORDERS = {
     kind.__name__: kind
     for kind in (StartZygote, StartBuilder, MakeCell, KillCell, KillZygote)
 }
 _REPORTS = {
-    kind.__name__: kind for kind in (Hello, ZygoteDied, CellMade, CellFailed, CellDied)
+    kind.__name__: kind
+    for kind in (Hello, ZygoteMade, ZygoteDied, CellMade, CellFailed, CellDied)
 }
 
 

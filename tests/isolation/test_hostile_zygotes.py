@@ -2,6 +2,7 @@
 by not doing what a zygote does."""
 
 import asyncio
+from pathlib import Path
 
 import pytest
 
@@ -9,7 +10,16 @@ from sandlot_sandbox.errors import ZygoteLost
 from sandlot_sandbox.host import instance as host_instance
 from sandlot_sandbox.host.instance import State
 from sandlot_sandbox.outcome import Ended
-from tests.isolation.machine import WAIT_S, Guest, Sandbox, ask, open_files, send
+from tests.isolation.machine import (
+    WAIT_S,
+    Guest,
+    Sandbox,
+    ask,
+    descendants,
+    kernel_facts,
+    open_files,
+    send,
+)
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -105,3 +115,26 @@ async def test_its_word_on_how_an_instance_ended_is_not_needed(
 
         assert not ending.is_reusable
         assert await ask(await guest.fork(), "nothing", later=True) == "wait for it"
+
+
+async def test_one_that_has_nothing_to_do_has_no_processor(
+    sandbox: Sandbox, curious: Guest
+) -> None:
+    if sandbox.mode != "root":
+        pytest.skip("frozen by its control group, and there is none")
+    before = set(descendants(sandbox.process.pid))
+    async with sandbox.running("burning_zygote") as guest:
+        new = set(descendants(sandbox.process.pid)) - before
+        (zygote,) = filter(_is_zygote, new)
+        async with asyncio.timeout(WAIT_S):
+            while True:
+                if kernel_facts(zygote)["State"].startswith("D"):
+                    break
+                await asyncio.sleep(0)
+
+        assert not guest.zygote.is_lost
+    assert await curious.ask("tmp") == []
+
+
+def _is_zygote(pid: int) -> bool:
+    return "bootstrap.py" in Path(f"/proc/{pid}/cmdline").read_text()

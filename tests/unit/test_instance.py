@@ -50,6 +50,7 @@ class Tenant:
             minder=Minder(),
             memory_mb=MEMORY_MB,
             kill=self._kill,
+            on_thaw=lambda: None,
             on_death=lambda _: self.died.set(),
         )
 

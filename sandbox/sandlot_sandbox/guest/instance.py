@@ -77,15 +77,21 @@ def enter_cell(
         os._exit(1)
 
 
-def run(function: Any, handler_name: str, channel: socket.socket) -> None:
+def run(
+    function: Any,
+    handler_name: str,
+    channel: socket.socket,
+    not_unique: failures.Failure | None,
+) -> None:
     """Initialise, announce, serve events until the channel is closed. Never returns.
 
     `function` is the handler if the zygote has imported it, else None. `channel` was
-    the zygote's; behind its descriptor there is the instance's now.
+    the zygote's; behind its descriptor there is the instance's now. `not_unique` is why
+    this clone could not be made different from others, if that failed.
     """
     status = 1
     try:
-        status = _live(function, handler_name, channel)
+        status = _live(function, handler_name, channel, not_unique)
     except SystemExit as error:
         status = _exit_status(error)
     except BaseException:  # noqa: BLE001 - the interpreter would do the same
@@ -115,11 +121,16 @@ def _echo(event: object, _: object) -> object:
     return {"event": event}
 
 
-def _live(function: Any, handler_name: str, channel: socket.socket) -> int:
+def _live(
+    function: Any,
+    handler_name: str,
+    channel: socket.socket,
+    failure: failures.Failure | None,
+) -> int:
     if function is None:
         function = handler.load_handler(handler_name)
         failure = function if isinstance(function, failures.Failure) else None
-    else:
+    elif failure is None:
         failure = hooks.run_after_restore()
     if failure is not None:
         handler.print_init_failure(failure)

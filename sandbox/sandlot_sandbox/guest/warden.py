@@ -48,7 +48,8 @@ class Plan:
     """The version of Landlock's interface; 0 where it was given up, or is not there."""
 
     joins: tuple[int, ...]
-    """Who writes to these is in the zygote's control group."""
+    """Who writes to these is in the zygote's control group. The warden is not: it has
+    to work while the zygote is frozen."""
 
     has_memory_group: bool
     """Whether control groups hold cells to their memory; else the warden does."""
@@ -80,9 +81,13 @@ class Plan:
     @property
     def descriptors(self) -> tuple[int, ...]:
         """What the warden keeps of the launcher's."""
+        return (*self.of_the_zygote, *self.root.descriptors)
+
+    @property
+    def of_the_zygote(self) -> tuple[int, ...]:
+        """What the warden has no use for once there is a zygote."""
         package = () if self.package is None else (self.package,)
-        named = (self.channel, self.log, *self.joins, *package)
-        return (*named, *self.root.descriptors)
+        return (self.channel, self.log, *self.joins, *package)
 
 
 def encode_make_cell(number: int) -> bytes:
@@ -118,9 +123,6 @@ def run(plan: Plan, link: socket.socket) -> None:
 
 def _live(plan: Plan, link: socket.socket) -> int:
     _let_go_of_the_launchers(plan, link)
-    for join in plan.joins:
-        os.write(join, b"0")
-        os.close(join)
     if link.recv(_MAX_LINK_MESSAGE) != GO:
         return 1
     enter.become_inner_user()
@@ -135,9 +137,8 @@ def _live(plan: Plan, link: socket.socket) -> int:
     signal.set_wakeup_fd(wake_write, warn_on_full_buffer=False)
     signal.signal(signal.SIGCHLD, lambda *_: None)
     zygote = _start_zygote(plan)
-    for fd in (plan.channel, plan.log, plan.package):
-        if fd is not None:
-            os.close(fd)
+    for fd in plan.of_the_zygote:
+        os.close(fd)
     enter.seal_warden(plan.last_capability)
     gc.collect()
     # Cells' processes do not look at, and so do not write to, what they inherited.
@@ -169,6 +170,8 @@ def _start_zygote(plan: Plan) -> int:
         return pid
     try:
         os.setsid()
+        for join in plan.joins:
+            os.write(join, b"0")
         linux.restore_default_signals()
         null = os.open("/dev/null", os.O_RDONLY)
         # Above the target numbers first, so that no dup2 overwrites a source.

@@ -189,8 +189,6 @@ class _Zygote:
         return True
 
     def _fork(self, number: int, descriptors: list[int]) -> None:
-        if self._not_unique is not None:
-            raise OSError(self._not_unique.message)
         if len(descriptors) != self._descriptors:
             raise OSError(f"{len(descriptors)} descriptors came with a fork")
         # What is in a buffer now would be written by every clone.
@@ -210,7 +208,9 @@ class _Zygote:
             (self._wake_read, self._wake_write),
             has_ruleset=self._has_ruleset,
         )
-        instance.run(self._function, self._settings["handler"], self._channel)
+        instance.run(
+            self._function, self._settings["handler"], self._channel, self._not_unique
+        )
 
     def _do_chores(self) -> None:
         """After a fork, once the clone has had its start: until the zygote sleeps, the

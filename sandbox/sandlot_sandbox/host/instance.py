@@ -70,6 +70,7 @@ class Instance:
         minder: Minder,
         memory_mb: int,
         kill: Callable[[], Awaitable[str]],
+        on_thaw: Callable[[], None],
         on_death: Callable[["Instance"], None],
     ) -> None:
         channel.setblocking(False)
@@ -86,7 +87,10 @@ class Instance:
         self._hold = hold
         self._minder = minder
         self._memory_mb = memory_mb
-        self._is_frozen = False
+        self._on_thaw = on_thaw
+        self.is_frozen = False
+        """Whether nothing in it runs; until its next event."""
+
         self._verdict = ""
         self._kill_cell = kill
         self._on_death = on_death
@@ -146,10 +150,11 @@ class Instance:
         is_new = self.state is State.STARTING
         self._arm(INIT_S if is_new and not init_counts else timeout_s)
         self._send(frames.encode_event(header, payload))
-        if self._is_frozen:
+        if self.is_frozen:
             # After the event is there, so that it wakes to it.
-            self._is_frozen = False
+            self.is_frozen = False
             self._hold.thaw()
+            self._on_thaw()
         self._minder.note_busy(self)
         try:
             return await self._ending
@@ -172,7 +177,7 @@ class Instance:
     def freeze_if_idle(self) -> None:
         """Nothing in it runs, until the next event."""
         if self.state is State.IDLE:
-            self._is_frozen = self._hold.freeze()
+            self.is_frozen = self._hold.freeze()
 
     def end_if_greedy(self) -> None:
         """It may not use more than its function has."""

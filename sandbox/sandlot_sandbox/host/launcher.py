@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from sandlot_sandbox.errors import LauncherLost, StartFailed, ZygoteLost
+from sandlot_sandbox.host.hold import Hold
 from sandlot_sandbox.host.mail import Mail
 from sandlot_sandbox.host.minder import Minder
 from sandlot_sandbox.limits import Limits
@@ -23,6 +24,7 @@ from sandlot_sandbox.spec import (
     StartBuilder,
     StartZygote,
     ZygoteDied,
+    ZygoteMade,
     decode_report,
     encode,
 )
@@ -59,6 +61,7 @@ class Launcher:
         self._hello: asyncio.Future[Hello] = loop.create_future()
         self._numbers = itertools.count(1)
         self.minder = Minder()
+        self._on_made: dict[int, Callable[[Hold], None]] = {}
         self._deaths: dict[int, Callable[[str, bool], None]] = {}
         self._cells: dict[tuple[int, int], asyncio.Future[Cell]] = {}
         self._cell_deaths: dict[tuple[int, int], asyncio.Future[str]] = {}
@@ -92,10 +95,12 @@ class Launcher:
         allow: Sequence[str],
         channel: int,
         log: int,
+        on_made: Callable[[Hold], None],
         on_death: Callable[[str, bool], None],
     ) -> int:
-        """Order a zygote; takes the descriptors. `on_death` is called once, with how,
-        and whether its jail was complete.
+        """Order a zygote; takes the descriptors. `on_made` is called when its jail is
+        complete, with what freezes the zygote; `on_death` once, with how it ended, and
+        whether its jail was complete.
 
         Raises `LauncherLost`.
         """
@@ -110,6 +115,7 @@ class Launcher:
             ",".join(allow),
         )
         self._order_jail(order, (channel, log), on_death)
+        self._on_made[number] = on_made
         return number
 
     def start_builder(
@@ -214,6 +220,12 @@ class Launcher:
         match decode_report(datagram):
             case Hello() as hello:
                 self._hello.set_result(hello)
+            case ZygoteMade(zygote=zygote, parts=parts):
+                hold = Hold(dict(zip(parts, descriptors, strict=False)))
+                if (on_made := self._on_made.pop(zygote, None)) is not None:
+                    on_made(hold)
+                else:
+                    hold.close()
             case CellMade(zygote=zygote, cell=cell, parts=parts):
                 self._take_cell((zygote, cell), parts, descriptors)
             case CellFailed(zygote=zygote, cell=cell, detail=detail):
@@ -262,6 +274,7 @@ class Launcher:
             self._live_cells.remove(key)
         for key in [key for key in self._dead_cells if key[0] == zygote]:
             del self._dead_cells[key]
+        self._on_made.pop(zygote, None)
         if (on_death := self._deaths.pop(zygote, None)) is not None:
             on_death(detail, started)
 

@@ -9,7 +9,7 @@ import contextlib
 import itertools
 import os
 import socket
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 
 from sandlot_sandbox import frames
@@ -25,6 +25,10 @@ from sandlot_sandbox.spec import NONE
 
 START_S = 20.0
 """From the order to the import's beginning: the jail and the interpreter's start."""
+
+FREEZE_AFTER_S = 1.0
+"""How long a zygote runs on without anything to do: in a burst, none has to be thawed.
+"""
 
 _GOES_WITH_A_FORK = frozenset(("pid", "mnt", "net", "ruleset", "join"))
 
@@ -72,6 +76,9 @@ class Zygote:
         self._unreported: set[int] = set()
         """Forks of which the zygote may still say, once, how they ended."""
 
+        self._hold = Hold({})
+        self._is_frozen = False
+        self._look: asyncio.TimerHandle | None = None
         self._numbers = itertools.count(1)
         self._cells = Cells(self._make_berth)
         self._open()
@@ -97,6 +104,7 @@ class Zygote:
                 allow=self._recipe.allow,
                 channel=theirs.detach(),
                 log=write,
+                on_made=self._take_hold,
                 on_death=self._lose,
             )
         except LauncherLost:
@@ -161,13 +169,15 @@ class Zygote:
         number = next(self._numbers)
         # First of all, so that it wakes while we build our end.
         self._mail.send(frames.encode_fork(number), berth.theirs)
+        self._thaw()
         instance = Instance(
             berth.channel,
             berth.log,
             hold=berth.hold,
             minder=self._launcher.minder,
             memory_mb=self._recipe.limits.memory_mb,
-            kill=lambda: self._launcher.kill_cell(self._number, berth.cell),
+            kill=lambda: self._kill_cell(berth.cell),
+            on_thaw=self._thaw,
             on_death=lambda dead: self._forget(number, dead, on_death),
         )
         self._instances[number] = instance
@@ -188,6 +198,34 @@ class Zygote:
         """Have cells made ahead of time, so that forks need not wait for them."""
         self._cells.prepare(count)
 
+    def _kill_cell(self, cell: int) -> Awaitable[str]:
+        # It has to reap what dies in there.
+        self._thaw()
+        return self._launcher.kill_cell(self._number, cell)
+
+    # Freezing: from its import on it is the tenant's, and may run when it has work.
+
+    def _take_hold(self, hold: Hold) -> None:
+        self._hold = hold
+
+    def _thaw(self) -> None:
+        if self._is_frozen:
+            self._is_frozen = False
+            self._hold.thaw()
+        self._look_later()
+
+    def _look_later(self) -> None:
+        if self._look is None and not self.is_lost:
+            loop = asyncio.get_running_loop()
+            self._look = loop.call_later(FREEZE_AFTER_S, self._freeze_if_idle)
+
+    def _freeze_if_idle(self) -> None:
+        self._look = None
+        if self._ready.done() and all(i.is_frozen for i in self._instances.values()):
+            self._is_frozen = self._hold.freeze()
+        else:
+            self._look_later()
+
     async def _make_berth(self) -> Berth:
         cell = await self._launcher.make_cell(self._number)
         try:
@@ -207,6 +245,7 @@ class Zygote:
             self._started.set_result(None)
         elif note.kind in (frames.ZYGOTE_READY, frames.ZYGOTE_UNSAFE):
             self._ready.set_result(note)
+            self._look_later()
         elif (instance := self._instances.get(note.instance)) is not None:
             if note.kind == frames.INSTANCE_EXITED:
                 instance.note_exit(note.status)
@@ -244,6 +283,9 @@ class Zygote:
                 awaited.set_exception(ZygoteLost(detail, started=started))
                 # Nobody may be waiting any more.
                 awaited.exception()
+        if self._look is not None:
+            self._look.cancel()
+        self._hold.close()
         self._mail.close()
         self._log.close()
         self._cells.close(detail)

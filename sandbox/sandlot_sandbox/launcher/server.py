@@ -31,6 +31,7 @@ from sandlot_sandbox.spec import (
     StartBuilder,
     StartZygote,
     ZygoteDied,
+    ZygoteMade,
     decode_order,
     encode,
 )
@@ -40,7 +41,7 @@ _LOOK_AGAIN_S = 1.0
 """Between two looks at what was killed by others while it was frozen, or was frozen in
 the very moment in which we killed it."""
 
-_CELLS_AT_A_LOOK = 100
+_GROUPS_AT_A_LOOK = 100
 
 _SEND_S = 10.0
 """How long the engine may leave its mail unread before we take it for dead."""
@@ -86,13 +87,11 @@ class Server:
         for zygote in self._zygotes.values():
             if zygote.is_dying:
                 zygote.kill()
-        cells = [cell for z in self._zygotes.values() for cell in z.cells.values()]
+        groups = [group for z in self._zygotes.values() for group in z.groups]
         # In turns, so that thousands do not take a processor.
-        for _ in range(min(len(cells), _CELLS_AT_A_LOOK)):
+        for _ in range(min(len(groups), _GROUPS_AT_A_LOOK)):
             self._looked_at += 1
-            group = cells[self._looked_at % len(cells)].group
-            if group is not None:
-                group.thaw_if_killed()
+            groups[self._looked_at % len(groups)].thaw_if_killed()
 
     def _replace(self, janitor: Janitor) -> None:
         self._selector.unregister(janitor.pidfd)
@@ -211,6 +210,16 @@ class Server:
                 raise OSError("the folder to unpack into is not among those with code")
             yield found
 
+    def _say_made(self, zygote: Zygote) -> None:
+        opened: dict[str, int] = {}
+        with contextlib.suppress(OSError):  # then it is not frozen, that is all
+            if zygote.group is not None:
+                opened = zygote.group.open_files()
+        try:
+            self._tell(ZygoteMade(zygote.number, list(opened)), list(opened.values()))
+        finally:
+            _close(list(opened.items()))
+
     def _say_not_started(self, number: int, detail: str) -> None:
         self._tell(ZygoteDied(number, detail, started=False))
 
@@ -244,7 +253,9 @@ class Server:
 
     def _first_word(self, zygote: Zygote, message: bytes) -> None:
         zygote.is_ready = warden.is_ready(message)
-        if not zygote.is_ready:
+        if zygote.is_ready:
+            self._say_made(zygote)
+        else:
             log.error(
                 "jail of zygote %d: %s",
                 zygote.number,

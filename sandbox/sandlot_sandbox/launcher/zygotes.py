@@ -83,6 +83,12 @@ class Zygote:
     is_ready: bool = False
     is_dying: bool = False
 
+    @property
+    def groups(self) -> list[Group]:
+        """Its own, and its cells'."""
+        all_of_them = (self.group, *(cell.group for cell in self.cells.values()))
+        return [group for group in all_of_them if group is not None]
+
     def make_cell(self, number: int) -> None:
         """Raises `OSError` if the warden is gone or does not take orders."""
         group = None
@@ -125,9 +131,8 @@ class Zygote:
         self.is_dying = True
         _kill(self.pidfd)
         # What is frozen does not die. A hostile zygote can have moved the warden, too.
-        for group in (self.group, *(cell.group for cell in self.cells.values())):
-            if group is not None:
-                group.thaw()
+        for group in self.groups:
+            group.thaw()
 
     def bury(self, users: UserIds) -> str:
         """Reap it, give back what it held, and say how it ended."""
