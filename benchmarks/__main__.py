@@ -46,7 +46,9 @@ def _parse() -> argparse.Namespace:
         prog="python -m benchmarks", description=__doc__, allow_abbrev=False
     )
     parser.add_argument("scenario", choices=list(SCENARIOS))
-    parser.add_argument("--n", type=_count, help="samples of each kind we make")
+    parser.add_argument(
+        *("--n", "--instances"), type=_count, help="samples of each kind we make"
+    )
     parser.add_argument(
         "--quick", action="store_true", help=f"{QUICK_N} samples: does it run at all?"
     )

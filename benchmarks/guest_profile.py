@@ -1,9 +1,9 @@
 """Takes the place of a zygote's first file, and writes down when each step was done.
 
-Runs in the jail. Wraps the guest's own functions, so it knows their names: when one of
-them goes away, this fails at once and says which. A mark is the step's name, the
-monotonic clock and the page faults so far; the marks of an event go to stderr as one
-line, before the next event is waited for.
+Runs in the jail, or in a bare zygote (`bare_zygote.py`). Wraps the guest's own
+functions, so it knows their names: when one of them goes away, this fails at once and
+says which. A mark is the step's name, the monotonic clock and the page faults so far;
+the marks of an event go to stderr as one line, before the next event is waited for.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from sandlot_sandbox.guest import (
     context,
     handler,
     hooks,
-    uniqueness,
+    instance,
 )
 
 TYPE_CHECKING = False
@@ -36,6 +36,10 @@ _marks: list[tuple[str, int, int]] = []
 
 _CHANNEL = 3
 _EVENT = "event: received"
+_FIRST = "(the first mark)"
+_EMPTY = "(a mark)"
+"""Steps in which nothing is done: what the first mark costs a clone, which writes to
+the pages that marks are made of, and what every later one does."""
 
 
 def mark(name: str) -> None:
@@ -43,7 +47,7 @@ def mark(name: str) -> None:
     _marks.append((name, time.monotonic_ns(), faults))
 
 
-def wrap(owner: Any, name: str, after: str, before: str = "") -> None:
+def wrap(owner: Any, name: str, after: str = "", *, before: str = "") -> None:
     """Have `owner.name` leave a mark when it is done, and one when it begins."""
     function = getattr(owner, name)
 
@@ -51,7 +55,8 @@ def wrap(owner: Any, name: str, after: str, before: str = "") -> None:
         if before:
             mark(before)
         result = function(*arguments, **more)
-        mark(after)
+        if after:
+            mark(after)
         return result
 
     setattr(owner, name, timed)
@@ -64,6 +69,38 @@ def receive_fork(*arguments: Any) -> Any:
     result = _recv_fds(*arguments)
     mark("zygote: fork note received")
     return result
+
+
+def fork() -> int:
+    pid = _fork()
+    mark("fork: first step of the child")
+    mark(_FIRST)
+    mark(_EMPTY)
+    return pid
+
+
+def prepare_entry(entry: Any, *arguments: Any, **more: Any) -> None:
+    """Have the calls that enter a cell leave marks, one by one."""
+    _prepare_entry(entry, *arguments, **more)
+    wrap(entry, "_capset", "cell: capabilities given up")
+    setns, syscall = entry._setns, entry._syscall  # noqa: SLF001
+    restrict_self = entry._restrict_self  # noqa: SLF001
+
+    def timed_setns(fd: int, kind: int) -> Any:
+        result = setns(fd, kind)
+        if kind == linux.CLONE_NEWNS:
+            mark("cell: mount namespace entered")
+        elif kind == linux.CLONE_NEWNET:
+            mark("cell: network namespace entered")
+        return result
+
+    def timed_syscall(number: int, *rest: int) -> Any:
+        result = syscall(number, *rest)
+        is_landlock = number == restrict_self
+        mark("cell: Landlock domain" if is_landlock else "cell: seccomp filter loaded")
+        return result
+
+    entry._setns, entry._syscall = timed_setns, timed_syscall  # noqa: SLF001
 
 
 def write(fd: int, data: bytes) -> int:
@@ -83,20 +120,32 @@ def read_event(channel: socket.socket) -> Any:
     return result
 
 
+_prepare_entry = linux.Entry.__init__
+_fork = os.fork
 _recv_fds = socket.recv_fds
 _read_event = frames.read_event
 _write = os.write
 socket.recv_fds = receive_fork  # type: ignore[assignment]
 frames.read_event = read_event
 os.write = write  # type: ignore[assignment]
+os.fork = fork
+setattr(linux.Entry, "__init__", prepare_entry)  # noqa: B010 - not a method's type
 
-wrap(uniqueness, "reseed", "zygote: reseeded", before="zygote: log stream's name")
-wrap(linux, "setns", "zygote: setns(pid)")
-wrap(os, "fork", "fork: first step of the child", before="zygote: about to fork")
-wrap(linux.Entry, "enter", "cell: mount and network namespaces")
-wrap(resource, "setrlimit", "cell: rlimit", before="cell: descriptors")
-wrap(linux.Entry, "give_up_privileges", "cell: capabilities, seccomp filter")
-wrap(hooks, "run_after_restore", "init: after-restore hooks")
+wrap(
+    linux.Entry,
+    "enter_pid_namespace",
+    "zygote: setns(pid)",
+    before="zygote: note understood",
+)
+wrap(instance, "enter_cell", "cell: descriptors closed", before="fork: signals reset")
+wrap(linux.Entry, "enter", before="cell: control groups joined")
+wrap(
+    resource,
+    "setrlimit",
+    "cell: limit on processes set",
+    before="cell: folder, channel and log put in place",
+)
+wrap(hooks, "run_after_restore", "init: after-restore hooks run")
 wrap(context, "make", "event: context made")
 wrap(handler, "invoke", "event: handler called, with its JSON")
 

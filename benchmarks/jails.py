@@ -17,16 +17,20 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import psutil
 
+from benchmarks.board import Board
 from benchmarks.workloads import Workload
 from sandlot_sandbox import frames
 from sandlot_sandbox.errors import SandboxError
 from sandlot_sandbox.host.instance import Instance
 from sandlot_sandbox.host.launcher import Cell, Launcher
+from sandlot_sandbox.host.minder import Minded, Minder
 from sandlot_sandbox.host.zygote import Recipe, Zygote
 from sandlot_sandbox.launcher import runtimes
+from sandlot_sandbox.launcher.runtime import Runtime, dump_runtimes
 from sandlot_sandbox.limits import Limits
 from sandlot_sandbox.spec import Layer
 
@@ -43,15 +47,43 @@ ENVIRONMENT = {
 }
 """As functions have it: see `sandlot_engine.node.environment`."""
 
+FLAGS = ("-I", "-S", "-B")
+"""As zygotes are started: without site-packages, which saves a few milliseconds."""
+
 _SETTLE_S = 0.002
 """The kernel ends a dead instance's namespaces in the background; by then it has."""
 
 
-class _QuietLauncher(Launcher):
+class ReadyMinder(Minder):
+    """Tells when an instance is ready that nobody has sent an event."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.heard = asyncio.Event()
+
+    def note_idle(self, instance: Minded) -> None:
+        super().note_idle(instance)
+        self.heard.set()
+
+
+class WatchedLauncher(Launcher):
     """Knows when it is making no cells: a sample begins with nothing going on."""
 
-    is_quiet: asyncio.Event
-    _under_way = 0
+    def __init__(self, channel: socket.socket) -> None:
+        super().__init__(channel, on_lost=lambda: None)
+        self.is_quiet = asyncio.Event()
+        self.is_quiet.set()
+        self.minder: ReadyMinder = ReadyMinder()
+        self.ordered_ns = 0
+        """`time.monotonic_ns` of the last order for a zygote."""
+        self.newest = 0
+        """The last zygote's number."""
+        self._under_way = 0
+
+    def start_zygote(self, *arguments: Any, **more: Any) -> int:
+        self.ordered_ns = time.monotonic_ns()
+        self.newest = super().start_zygote(*arguments, **more)
+        return self.newest
 
     async def make_cell(self, zygote: int) -> Cell:
         self._under_way += 1
@@ -64,27 +96,37 @@ class _QuietLauncher(Launcher):
                 self.is_quiet.set()
 
 
+class TimedZygote(Zygote):
+    """Knows when it was heard of first: that is when its interpreter runs."""
+
+    heard_ns = 0
+
+    def _hear(self, datagram: bytes, descriptors: list[int]) -> None:
+        self.heard_ns = self.heard_ns or time.monotonic_ns()
+        super()._hear(datagram, descriptors)
+
+
 class Jails:
     """A launcher and where its code lies. Made by `open_jails`."""
 
     def __init__(
         self,
-        launcher: _QuietLauncher,
+        launcher: WatchedLauncher,
         process: "subprocess.Popen[bytes]",
         *,
-        runtime: runtimes.Runtime,
+        runtime: Runtime,
         code: Path,
     ) -> None:
         self.runtime = runtime
         self.mode = ""
         self.layers: list[Layer] = []
-        self._launcher = launcher
+        self.launcher = launcher
         self._process = process
         self._code = code
 
     def unpack(self, workload: Workload) -> Path:
         """Its package, compiled, so that a new interpreter has no more to do."""
-        folder = self._code / hashlib.sha256(workload.name.encode()).hexdigest()
+        folder = self._code / f"{_hash_of(workload)}-{self.runtime.name}"
         if not folder.exists():
             folder.mkdir(mode=0o755)
             for source in workload.sources():
@@ -98,42 +140,54 @@ class Jails:
     @asynccontextmanager
     async def zygote(self, workload: Workload) -> AsyncIterator["ReadyZygote"]:
         """A zygote that has imported the workload; killed at the end."""
-        package = self.unpack(workload)
-        settings = {
-            "handler": workload.handler,
-            "version": "$LATEST",
-            "import_in_zygote": True,
-            "environment": ENVIRONMENT,
-        }
-        recipe = Recipe(
-            runtime=self.runtime.name,
-            limits=LIMITS,
-            code=package.name,
-            settings=settings,
-        )
-        lost = asyncio.Event()
-        zygote = Zygote(self._launcher, recipe, on_lost=lambda _: lost.set())
-        try:
-            await _wait_ready(zygote, workload)
-            yield ReadyZygote(zygote, workload, self._launcher.is_quiet)
-        finally:
-            zygote.kill()
-            async with asyncio.timeout(TIMEOUT_S):
-                await lost.wait()
+        self.unpack(workload)
+        async with ready_zygote(self.launcher, self.runtime, workload) as zygote:
+            yield zygote
 
     def cpu_s(self) -> list[float]:
         """CPU time of the launcher, of the one warden with its cells, and of the one
         zygote with its instances; of cells and instances, those that are dead."""
-        processes = [psutil.Process(self._process.pid)]
-        for _ in ("warden", "zygote"):
-            # The zygote is its warden's first child; what follows are cells. By time,
-            # because process ids begin again.
-            children = processes[-1].children()
-            processes.append(min(children, key=lambda p: p.create_time()))
+        launcher = psutil.Process(self._process.pid)
+        # By time, because process ids begin again. The launcher's first child removes
+        # control groups; the warden's first is the zygote, and what follows are cells.
+        warden = max(launcher.children(), key=lambda p: p.create_time())
+        zygote = min(warden.children(), key=lambda p: p.create_time())
         return [
-            sum(process.cpu_times()[: 2 if process is processes[0] else 4])
-            for process in processes
+            sum(launcher.cpu_times()[:2]),
+            *(sum(process.cpu_times()[:4]) for process in (warden, zygote)),
         ]
+
+
+def _hash_of(workload: Workload) -> str:
+    """In the place of its package's: we make the folder ourselves."""
+    return hashlib.sha256(workload.name.encode()).hexdigest()
+
+
+@asynccontextmanager
+async def ready_zygote(
+    launcher: WatchedLauncher, runtime: Runtime, workload: Workload
+) -> AsyncIterator["ReadyZygote"]:
+    """A zygote of an unpacked workload; killed at the end."""
+    recipe = Recipe(
+        runtime=runtime.name,
+        limits=LIMITS,
+        code=_hash_of(workload),
+        settings={
+            "handler": workload.handler,
+            "version": "$LATEST",
+            "import_in_zygote": True,
+            "environment": ENVIRONMENT,
+        },
+    )
+    lost = asyncio.Event()
+    zygote = TimedZygote(launcher, recipe, on_lost=lambda _: lost.set())
+    try:
+        await _wait_ready(zygote, workload)
+        yield ReadyZygote(zygote, workload, launcher)
+    finally:
+        zygote.kill()
+        async with asyncio.timeout(TIMEOUT_S):
+            await lost.wait()
 
 
 async def _wait_ready(zygote: Zygote, workload: Workload) -> None:
@@ -151,11 +205,13 @@ class ReadyZygote:
     """Instances on demand, each in a cell that was made before."""
 
     def __init__(
-        self, zygote: Zygote, workload: Workload, is_quiet: asyncio.Event
+        self, zygote: TimedZygote, workload: Workload, launcher: WatchedLauncher
     ) -> None:
+        self.started_s = (zygote.heard_ns - launcher.ordered_ns) / 1e9
+        """From the order to the interpreter's first word."""
         self._zygote = zygote
         self._workload = workload
-        self._is_quiet = is_quiet
+        self._launcher = launcher
 
     async def settle(self) -> None:
         """Have cells ready, and nothing else going on."""
@@ -163,11 +219,25 @@ class ReadyZygote:
         # What makes them has begun by then.
         await asyncio.sleep(0)
         async with asyncio.timeout(TIMEOUT_S):
-            await self._is_quiet.wait()
+            await self._launcher.is_quiet.wait()
         await asyncio.sleep(_SETTLE_S)
 
     async def fork(self) -> Instance:
         return await self._zygote.fork(on_death=lambda _: None)
+
+    async def fork_until_ready(self) -> tuple[Instance, float]:
+        """An instance, and the seconds from before the fork note to its being ready."""
+        minder = self._launcher.minder
+        minder.heard.clear()
+        began = time.monotonic()
+        instance = await self.fork()
+        async with asyncio.timeout(TIMEOUT_S):
+            await minder.heard.wait()
+        return instance, instance.idle_since - began
+
+    def take_printed(self) -> list[bytes]:
+        """What the zygote itself has printed since it was asked last."""
+        return [text for _, text in self._zygote.take_printed()[0]]
 
     def header(self) -> frames.EventHeader:
         """What goes with an event."""
@@ -180,18 +250,17 @@ class ReadyZygote:
 
 @asynccontextmanager
 async def open_jails(
-    runtime: str, *, bootstrap: Path | None = None
+    runtime: str, *, bootstrap: Path | None = None, board: Board | None = None
 ) -> AsyncIterator[Jails]:
     """A launcher of our own. At the end it is gone, and every process under it.
 
-    `bootstrap` comes before the zygote's first file, for guests that look on.
+    `bootstrap` comes before the zygote's first file, for guests that look on. With a
+    `board`, launcher, wardens and cells write down there when each step was done.
     """
     with tempfile.TemporaryDirectory(prefix="sandlot-benchmark-") as folder:
         found, code = _prepare(Path(folder), runtime, bootstrap)
-        channel, process = _start_launcher(found, code)
-        launcher = _QuietLauncher(channel, on_lost=lambda: None)
-        launcher.is_quiet = asyncio.Event()
-        launcher.is_quiet.set()
+        channel, process = _start_launcher(found, code, board)
+        launcher = WatchedLauncher(channel)
         jails = Jails(launcher, process, runtime=found, code=code)
         try:
             async with asyncio.timeout(TIMEOUT_S):
@@ -203,9 +272,14 @@ async def open_jails(
             process.wait(TIMEOUT_S)
 
 
+def interpreter_of(runtime: Runtime) -> str:
+    """Outside of jails."""
+    return str(runtime.prefix / "bin" / runtime.name)
+
+
 def _prepare(
     folder: Path, runtime: str, bootstrap: Path | None
-) -> tuple[runtimes.Runtime, Path]:
+) -> tuple[Runtime, Path]:
     """The guest's code compiled for the runtime, and a place for packages."""
     # Read in the jail by a user of its own.
     folder.chmod(0o755)
@@ -219,7 +293,7 @@ def _prepare(
     return found, code
 
 
-def _runtime(store: Path, name: str) -> runtimes.Runtime:
+def _runtime(store: Path, name: str) -> Runtime:
     found, _ = runtimes.discover(store)
     for runtime in found:
         if runtime.name == name:
@@ -229,16 +303,20 @@ def _runtime(store: Path, name: str) -> runtimes.Runtime:
 
 
 def _start_launcher(
-    runtime: runtimes.Runtime, code: Path
+    runtime: Runtime, code: Path, board: Board | None
 ) -> tuple[socket.socket, "subprocess.Popen[bytes]"]:
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    module, given = ["sandlot_sandbox.launcher"], [theirs.fileno()]
+    if board is not None:
+        module = ["benchmarks.launcher_profile", str(board.fd)]
+        given.append(board.fd)
     with theirs:
         process = subprocess.Popen(
             [
-                *(sys.executable, "-m", "sandlot_sandbox.launcher"),
+                *(sys.executable, "-m", *module),
                 *("--channel", str(theirs.fileno()), "--parent", str(os.getpid())),
-                *("--code", str(code), "--runtimes", runtimes.to_json([runtime])),
+                *("--code", str(code), "--runtimes", dump_runtimes([runtime])),
             ],
-            pass_fds=[theirs.fileno()],
+            pass_fds=given,
         )
     return ours, process

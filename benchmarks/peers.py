@@ -12,14 +12,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from benchmarks.jails import ENVIRONMENT, TIMEOUT_S
+from benchmarks.jails import ENVIRONMENT, FLAGS, TIMEOUT_S, interpreter_of
 from benchmarks.workloads import Workload
-from sandlot_sandbox.launcher.runtimes import Runtime
+from sandlot_sandbox.launcher.runtime import Runtime
 
 _SERVER = Path(__file__).with_name("bare_fork_server.py")
-
-_FLAGS = ("-I", "-S", "-B")
-"""As our zygotes are started: without site-packages, which saves a few milliseconds."""
 
 _EXEC = (
     "import sys; sys.path.insert(0, sys.argv[1]); import importlib, json;"
@@ -33,7 +30,7 @@ _MAX_ANSWER = 1 << 16
 def exec_python(runtime: Runtime, package: Path, workload: Workload) -> float:
     """Seconds until a new interpreter has printed the first byte of its answer."""
     command = [
-        *(_interpreter(runtime), *_FLAGS, "-c", _EXEC),
+        *(interpreter_of(runtime), *FLAGS, "-c", _EXEC),
         *(str(package), workload.module, workload.payload.decode()),
     ]
     began = time.perf_counter()
@@ -85,7 +82,7 @@ def bare_fork_server(
     with theirs:
         process = subprocess.Popen(
             [
-                *(_interpreter(runtime), *_FLAGS, str(_SERVER), str(theirs.fileno())),
+                *(interpreter_of(runtime), *FLAGS, str(_SERVER), str(theirs.fileno())),
                 *(str(package), str(runtime.guest_code), workload.module),
             ],
             pass_fds=[theirs.fileno()],
@@ -101,7 +98,3 @@ def bare_fork_server(
             yield BareForkServer(ours)
     finally:
         process.wait(TIMEOUT_S)
-
-
-def _interpreter(runtime: Runtime) -> str:
-    return str(runtime.prefix / "bin" / runtime.name)

@@ -76,7 +76,7 @@ def _titles(table: Table) -> list[str]:
     titles = ["", "n", "p50", "p90", "p99"]
     if table.floor is None:
         return [*titles, "mean", "share", "page faults"]
-    return [*titles, "of bare fork", "p50 wanted", ""]
+    return [*titles, f"of {table.floor_name}", "p50 wanted", ""]
 
 
 def _cells(table: Table, series: Series) -> list[str]:

@@ -45,7 +45,28 @@ class Table:
     floor: Series | None = None
     """What the others' ratios are to. Without it the series are steps of a whole."""
 
+    floor_name: str = "bare fork"
+
     notes: list[str] = field(default_factory=list)
+
+
+def differences(
+    label: str, ours: Series, floor: Series, *, target_ms: float | None = None
+) -> Series:
+    """Of samples that were taken in turns, each less its neighbour."""
+    pairs = zip(ours.samples_s, floor.samples_s, strict=True)
+    samples = [a - b for a, b in pairs]
+    return Series(label=label, target_ms=target_ms, samples_s=samples)
+
+
+def median_between_ms(series: Series) -> tuple[float, float]:
+    """Where the median is with 95 % certainty, whatever the samples' distribution: as
+    the sign test has it."""
+    ordered = sorted(series.samples_s)
+    reach = 0.98 * math.sqrt(len(ordered))
+    low = max(0, math.floor(len(ordered) / 2 - reach))
+    high = min(len(ordered) - 1, math.ceil(len(ordered) / 2 + reach))
+    return ordered[low] * 1e3, ordered[high] * 1e3
 
 
 def percentile(ordered: list[float], share: float) -> float:

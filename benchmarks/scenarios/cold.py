@@ -1,8 +1,7 @@
 """A first event on an instance that is forked for it.
 
 From the assignment (the engine knows which zygote, a cell waits) to the arrival of the
-answer. The engine orders a cell to replace the one it takes before it forks, and so
-does this: on two cores the two compete.
+answer. As in the engine, the cell that it takes is replaced a moment after the start.
 """
 
 import time

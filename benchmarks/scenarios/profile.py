@@ -6,27 +6,19 @@ finding the dear steps, the other scenarios for what it takes.
 """
 
 import asyncio
-import json
 import time
-from pathlib import Path
 
-from benchmarks.guest_marks import PREFIX, Mark, steps_of
+from benchmarks.guest_marks import BOOTSTRAP, WRITING_S, Mark, marks_in, steps_of
 from benchmarks.jails import TIMEOUT_S, ReadyZygote, open_jails
 from benchmarks.scenarios.plan import Plan, Results
 from benchmarks.stats import Series, Table
 from benchmarks.workloads import Workload
-from sandlot_sandbox.outcome import Ending
-
-_BOOTSTRAP = Path(__file__).parents[1] / "guest_profile.py"
-
-_WRITING_S = 0.001
-"""An instance writes its marks down after its answer; by then it waits again."""
 
 WHAT = "the steps of a cold start and of a warm event, as a guest that looks sees them"
 
 
 async def run(plan: Plan) -> Results:
-    async with open_jails(plan.runtime, bootstrap=_BOOTSTRAP) as jails:
+    async with open_jails(plan.runtime, bootstrap=BOOTSTRAP) as jails:
         results = Results.of(jails, name="profile", what=WHAT)
         for workload in plan.present():
             cold, warm = _Steps(), _Steps()
@@ -53,20 +45,12 @@ async def _look_at_one(
             zygote.header(), workload.payload, timeout_s=TIMEOUT_S
         )
         answered.append(time.monotonic_ns())
-        printed += _marks_in(ending)
-        await asyncio.sleep(_WRITING_S)
+        printed += marks_in(ending)
+        await asyncio.sleep(WRITING_S)
         began.append(time.monotonic_ns())
     await instance.destroy()
     cold.add(began[0], printed[0], answered[0])
     warm.add(began[1], printed[1], answered[1])
-
-
-def _marks_in(ending: Ending) -> list[list[Mark]]:
-    return [
-        json.loads(text.removeprefix(PREFIX))
-        for _, text in ending.printed
-        if text.startswith(PREFIX)
-    ]
 
 
 class _Steps:

@@ -29,7 +29,7 @@ from sandlot_engine.errors import SandlotError, Unavailable
 from sandlot_engine.options import EngineConfig
 from sandlot_engine.reach import make_reachable
 from sandlot_sandbox import linux
-from sandlot_sandbox.launcher import runtimes
+from sandlot_sandbox.launcher.runtime import Runtime, parse_runtimes
 from sandlot_sandbox.probe import CAN_BE_GIVEN_UP, EX_CONFIG, missing
 from sandlot_sandbox.spec import Hello, Layer
 
@@ -165,7 +165,7 @@ async def _running(config: EngineConfig) -> AsyncIterator[_Facts]:
     from sandlot_engine.store.sqlite import SqliteStore
 
     data, clock = Path(config.data), SystemClock()
-    known = runtimes.from_json(config.runtimes)
+    known = parse_runtimes(config.runtimes)
     async with contextlib.AsyncExitStack() as stack:
         enter = stack.enter_async_context
         store = await enter(SqliteStore.open(data / "sandlot.db"))
@@ -337,7 +337,7 @@ async def _gateways(
 
 
 async def _status(
-    launchers: "Launchers", node: "Node", known: list[runtimes.Runtime]
+    launchers: "Launchers", node: "Node", known: list[Runtime]
 ) -> "EngineStatus":
     from sandlot_engine.gateway.ports import EngineStatus, IsolationLayer, Runtime
 

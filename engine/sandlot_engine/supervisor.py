@@ -26,6 +26,7 @@ from pathlib import Path
 
 from sandlot_engine.options import EngineConfig, UpOptions
 from sandlot_sandbox.launcher import runtimes
+from sandlot_sandbox.launcher.runtime import Runtime, dump_runtimes
 from sandlot_sandbox.probe import CAN_BE_GIVEN_UP, EX_CONFIG
 
 _ENGINE_UID = 990_070
@@ -130,14 +131,14 @@ class _Supervisor:
         self,
         options: UpOptions,
         data: Path,
-        found: list[runtimes.Runtime],
+        found: list[Runtime],
         uid: int,
         gid: int,
         lock: int,
     ) -> None:
         self._options = options
         self._data = data
-        self._runtimes = runtimes.to_json(found)
+        self._runtimes = dump_runtimes(found)
         self._ids = (uid, gid)
         self._lock = lock
         self._restarts = _Restarts()

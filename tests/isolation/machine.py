@@ -20,6 +20,7 @@ from sandlot_sandbox.host.instance import Instance
 from sandlot_sandbox.host.launcher import Launcher
 from sandlot_sandbox.host.zygote import Recipe, Zygote
 from sandlot_sandbox.launcher import runtimes
+from sandlot_sandbox.launcher.runtime import dump_runtimes
 from sandlot_sandbox.limits import Limits
 from sandlot_sandbox.outcome import Ended, Ending
 from sandlot_sandbox.spec import Hello
@@ -203,7 +204,7 @@ async def started(
         *(sys.executable, "-m", "sandlot_sandbox.launcher"),
         *("--channel", str(theirs.fileno()), "--parent", str(os.getpid())),
         *("--code", str(store.code)),
-        *("--runtimes", runtimes.to_json(store.runtimes)),
+        *("--runtimes", dump_runtimes(store.runtimes)),
         *("--given-up", given_up, "--cgroups", cgroups),
     ]
     if mode == "rootless" and os.geteuid() == 0:

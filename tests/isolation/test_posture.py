@@ -50,11 +50,11 @@ MOUNTS = {
     "/var/lang": "host ro,nosuid,nodev",
     "/var/runtime": "host ro,nosuid,nodev",
     "/var/task": "host ro,nosuid,nodev",
-    "/dev/null": "host rw,nosuid",
-    "/dev/zero": "host rw,nosuid",
-    "/dev/full": "host rw,nosuid",
-    "/dev/random": "host rw,nosuid",
-    "/dev/urandom": "host rw,nosuid",
+    "/dev/null": "host ro,nosuid",
+    "/dev/zero": "host ro,nosuid",
+    "/dev/full": "host ro,nosuid",
+    "/dev/random": "host ro,nosuid",
+    "/dev/urandom": "host ro,nosuid",
     "/tmp": "tmpfs rw,nosuid,nodev",
     "/proc": "proc rw,nosuid,nodev,noexec",
 }
@@ -127,7 +127,7 @@ def expected(sandbox: Sandbox, *, is_instance: bool) -> dict[str, Any]:
         "personality": "00000000",
         "timer_slack": "50000",
         "scheduled": (os.SCHED_OTHER, 0),
-        "cgroups": _wanted_groups(sandbox, is_instance=is_instance),
+        "cgroups": _wanted_groups(sandbox),
         "cgroup_limits": _wanted_limits(sandbox, is_instance=is_instance),
         "descriptors": {
             0: "/dev/null",
@@ -356,8 +356,10 @@ def _uid(sandbox: Sandbox) -> str:
 
 def _kinds_of_threads(process: Path) -> list[int]:
     """How many kinds of threads there are, by what could set one of them free."""
-    names = ("Uid", "Gid", "Groups", "CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb")
-    names += ("NoNewPrivs", "Seccomp", "Seccomp_filters", "SigBlk", "NSpid")
+    names = (
+        *("Uid", "Gid", "Groups", "CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"),
+        *("NoNewPrivs", "Seccomp", "Seccomp_filters", "SigBlk", "NSpid"),
+    )
     kinds = set()
     for task in (process / "task").iterdir():
         facts = kernel_facts(f"{process.name}/task/{task.name}")
@@ -370,14 +372,14 @@ def _kinds_of_threads(process: Path) -> list[int]:
 
 
 def _groups(pid: int, launcher: int) -> dict[str, str]:
-    """What kind of group it is in, in each hierarchy: all of one name."""
+    """Whose group it is in, in each hierarchy: all of its own have one name."""
     theirs = group_paths(launcher)
-    tree = re.compile(rf"^(.*)/sandlot-{launcher}/(\d+)(\.\d+)?$")
+    tree = re.compile(rf".*/sandlot-{launcher}/([0-9a-f]{{16}})")
     found, names = {}, set()
     for hierarchy, path in group_paths(pid).items():
-        if match := tree.match(path):
-            names.add(match[2] + (match[3] or ""))
-            found[hierarchy] = "an instance's" if match[3] else "a zygote's"
+        if match := tree.fullmatch(path):
+            names.add(match[1])
+            found[hierarchy] = "its own"
         else:
             is_same = path == theirs[hierarchy]
             found[hierarchy] = "the launcher's" if is_same else path
@@ -385,14 +387,11 @@ def _groups(pid: int, launcher: int) -> dict[str, str]:
     return found
 
 
-def _wanted_groups(sandbox: Sandbox, *, is_instance: bool) -> dict[str, str]:
+def _wanted_groups(sandbox: Sandbox) -> dict[str, str]:
     version, controls = control(sandbox)
-    own = "an instance's" if is_instance else "a zygote's"
-    used = {"": version == "v2"} if version != "v1" else {}
+    used = {"v1": controls, "v2": {""}, "": set()}[version]
     return {
-        names: own
-        if used.get(names, version == "v1" and bool(controls & set(names.split(","))))
-        else "the launcher's"
+        names: "its own" if used & set(names.split(",")) else "the launcher's"
         for names in group_paths(sandbox.process.pid)
     }
 
@@ -420,7 +419,7 @@ def _wanted_limits(sandbox: Sandbox, *, is_instance: bool) -> dict[str, str]:
     version, controls = control(sandbox)
     mib = MIB_OF_INSTANCE if is_instance else MIB_OF_ZYGOTE
     shares = SHARES_OF_INSTANCE if is_instance else SHARES_OF_ZYGOTE
-    by_controller = {
+    by_version: dict[str, dict[str, dict[str, object]]] = {
         "v1": {
             "memory": {"memory.limit_in_bytes": mib * MIB},
             "cpu": {
@@ -443,7 +442,8 @@ def _wanted_limits(sandbox: Sandbox, *, is_instance: bool) -> dict[str, str]:
             "pids": {"pids.max": 1024},
         },
         "": {},
-    }[version]
+    }
+    by_controller = by_version[version]
     wanted = [by_controller[name] for name in controls & by_controller.keys()]
     return {file: str(value) for files in wanted for file, value in files.items()}
 

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from sandlot_sandbox.launcher import runtimes
+from sandlot_sandbox.launcher.runtime import dump_runtimes
 from sandlot_sandbox.probe import EX_CONFIG
 from sandlot_sandbox.spec import MAX_MESSAGE, Hello, decode_report
 from tests.isolation.machine import MODES, Store, as_ordinary_user, started
@@ -91,7 +91,7 @@ def test_a_launcher_that_lacks_a_layer_says_so_and_builds_no_jail(
         *(sys.executable, "-m", "sandlot_sandbox.launcher"),
         *("--channel", str(theirs.fileno()), "--parent", str(os.getpid())),
         *("--code", str(store.code)),
-        *("--runtimes", runtimes.to_json(store.runtimes)),
+        *("--runtimes", dump_runtimes(store.runtimes)),
     ]
     script = 'echo 0 > /proc/sys/user/max_net_namespaces && exec "$@"'
     with ours, theirs:

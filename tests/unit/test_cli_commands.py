@@ -250,13 +250,13 @@ def test_a_tenants_network_is_given_shown_and_taken_back(
     cli("tenant", "create", "acme", "--id", "123456789012", *given)
 
     table = cli("tenant", "list").stdout.splitlines()
-    shown = cli("tenant", "update", "123456789012", "--allow-cidr", "fd00::/8").stdout
+    shown = cli("tenant", "update", "123456789012", "--allow-cidr", "192.168.0.0/16").stdout
     emptied = cli("tenant", "update", "123456789012", "--allow-no-cidr", "--json")
     host = cli("tenant", "update", "123456789012", "--network", "host", "--json")
 
     assert "egress, 10.1.0.0/16" in table[-1]
     assert "host" in table[1]
-    assert re.search(r"^network_allow +fd00::/8$", shown, re.MULTILINE)
+    assert re.search(r"^network_allow +192.168.0.0/16$", shown, re.MULTILINE)
     assert json.loads(emptied.stdout)["network_allow"] == []
     assert json.loads(emptied.stdout)["network"] == "egress"
     assert json.loads(host.stdout)["network"] == "host"

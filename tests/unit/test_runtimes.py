@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from sandlot_sandbox.launcher import runtimes
-from sandlot_sandbox.launcher.runtimes import Runtime
+from sandlot_sandbox.launcher.runtime import Runtime, dump_runtimes, parse_runtimes
 
 VERSION = f"3.{sys.version_info[1]}"
 NAME = f"python{VERSION}"
@@ -188,7 +188,7 @@ def test_runtimes_survive_the_command_line() -> None:
         Runtime("python3.12", "3.12.1", Path("/opt/p y"), Path('/data/"b"')),
     ]
 
-    assert runtimes.from_json(runtimes.to_json(known)) == known
+    assert parse_runtimes(dump_runtimes(known)) == known
 
 
 def test_an_interpreter_of_the_system_is_where_it_always_is() -> None:

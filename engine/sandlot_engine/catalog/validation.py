@@ -114,11 +114,10 @@ def checked_cidrs(cidrs: Iterable[str]) -> tuple[str, ...]:
             "allowed. Put neighbours together.",
             field="network_allow",
         )
-    in_order = sorted(networks, key=lambda one: (one.version, one))
-    return tuple(map(str, in_order))
+    return tuple(map(str, sorted(networks)))
 
 
-def _network(cidr: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network:
+def _network(cidr: str) -> ipaddress.IPv4Network:
     try:
         network = ipaddress.ip_network(cidr)
     except ValueError as error:
@@ -132,18 +131,9 @@ def _network(cidr: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network:
             "is loopback, which is each instance's own. What listens on the machine's "
             "is reached with network 'host' alone",
         )
-    if "%" in cidr:
-        raise _bad_cidr(
-            cidr, "names an interface; functions have interfaces of their own"
-        )
-    if network.version == 6 and network.subnet_of(_MAPPED):
-        raise _bad_cidr(cidr, "is IPv4 in IPv6's notation; write it as IPv4")
+    if not isinstance(network, ipaddress.IPv4Network):
+        raise _bad_cidr(cidr, "is IPv6, and functions have no more than IPv4")
     return network
-
-
-_MAPPED = ipaddress.IPv6Network("::ffff:0:0/96")
-"""IPv4 as IPv6 sockets write it. On the wire it is IPv4, so a rule of IPv6 for it
-would do nothing."""
 
 
 def _bad_cidr(cidr: object, what: str) -> InvalidParameter:

@@ -14,6 +14,7 @@ from starlette.routing import Route
 
 from sandlot_engine.errors import InvalidParameter, Unavailable
 from sandlot_engine.gateway.ports import Backend
+from sandlot_engine.model.network import Network
 
 _BACKLOG = 1_024
 _DRAIN_S = 5
@@ -59,11 +60,13 @@ def _application(backend: Backend, trouble: Callable[[], str]) -> Starlette:
     async def healthz(_: Request) -> JSONResponse:
         status = await backend.status()
         given_up = [layer.name for layer in status.layers if layer.given_up]
+        on_host_network = backend.functions.count_by_network(Network.HOST)
         why = trouble()
         return JSONResponse(
             ({"status": "unavailable", "reason": why} if why else {"status": "ok"})
             | {"version": status.version, "mode": status.mode}
             | {"isolation_given_up": given_up}
+            | {"functions_on_host_network": sum(on_host_network.values())}
             | {"instances": status.instances, "zygotes": status.zygotes},
             status_code=503 if why else 200,
         )

@@ -172,6 +172,8 @@ def _start_zygote(plan: Plan) -> int:
         os.setsid()
         for join in plan.joins:
             os.write(join, b"0")
+        # From here on groups are named from where we are: nobody learns the launcher's.
+        linux.unshare(linux.CLONE_NEWCGROUP)
         linux.restore_default_signals()
         null = os.open("/dev/null", os.O_RDONLY)
         # Above the target numbers first, so that no dup2 overwrites a source.

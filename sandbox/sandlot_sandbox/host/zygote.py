@@ -239,6 +239,8 @@ class Zygote:
             note = frames.decode_note(datagram)
             self._check_was_due(note)
         except frames.Violation:
+            # Until it is dead it may say what it likes; nobody listens.
+            self._mail.close()
             self.kill()
             return
         if note.kind == frames.ZYGOTE_STARTED:

@@ -5,7 +5,6 @@ tenant's data: code is a folder named by its hash, events and environments go pa
 """
 
 import argparse
-import logging
 import os
 import resource
 import signal
@@ -13,15 +12,15 @@ import socket
 import sys
 
 from sandlot_sandbox import linux, probe
-from sandlot_sandbox.launcher import cgroups, filters, networks, runtimes, users
+from sandlot_sandbox.launcher import cgroups, child, filters, networks, users
+from sandlot_sandbox.launcher.runtime import parse_runtimes
 from sandlot_sandbox.launcher.server import Server
 from sandlot_sandbox.launcher.zygotes import Setting
-from sandlot_sandbox.spec import Hello, encode
+from sandlot_sandbox.spec import Hello, decode_report, encode
 
 
 def main() -> int:
     arguments = _parse()
-    logging.basicConfig(stream=sys.stderr, format="sandlot launcher: %(message)s")
     os.umask(0o077)
     # A terminal's Ctrl-C is for the supervisor, who ends us when the engine is done.
     os.setsid()
@@ -33,26 +32,35 @@ def main() -> int:
     engine = socket.socket(fileno=arguments.channel)
     engine.set_inheritable(False)
     given_up = frozenset(filter(None, arguments.given_up.split(",")))
-    posture = probe.try_all(given_up=given_up, cgroups_only=arguments.cgroups)
+    mode = "root" if is_root else "rootless"
+    hello = child.run(
+        lambda: encode(
+            Hello(
+                mode, probe.try_all(given_up=given_up, cgroups_only=arguments.cgroups)
+            )
+        )
+    )
+    said = decode_report(hello)
+    assert isinstance(said, Hello)  # noqa: S101 - we have just said it
     if is_root:
         # A jail cannot do it: its user namespace may not change groups.
         os.setgroups([])
-    elif os.geteuid() != 0 and probe.can_make_user_namespaces(posture):
+    elif os.geteuid() != 0 and probe.can_make_user_namespaces(said.layers):
         users.become_root_of_own_namespace()
     # After the last change of credentials, which would clear both.
     linux.set_dumpable(dumpable=False)
     linux.set_death_signal(signal.SIGKILL)
     if os.getppid() != arguments.parent:
         return 1
-    engine.send(encode(Hello("root" if is_root else "rootless", posture)))
-    if not probe.is_enough(posture):
+    engine.send(hello)
+    if not probe.is_enough(said.layers):
         return probe.EX_CONFIG
     tree = _plant(arguments.cgroups, given_up)
     janitor = cgroups.Janitor(tree) if tree is not None else None
     has_memory_group = tree is not None and "memory" in tree.controls
     setting = Setting(
         code=os.open(arguments.code, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW),
-        runtimes={r.name: r for r in runtimes.from_json(arguments.runtimes)},
+        runtimes={r.name: r for r in parse_runtimes(arguments.runtimes)},
         filters=None
         if "seccomp" in given_up
         else filters.compile_filters(has_memory_group=has_memory_group),

@@ -41,6 +41,7 @@ _REMOVE_S = 10.0
 """How long a dying process may keep its group from being removed."""
 
 _LOOK_AGAIN_S = 0.01
+_NAME_BYTES = 8
 _KILL_BIT = 1 << (signal.SIGKILL - 1)
 _PERIOD_US = 100_000
 _V1_SHARES = 1024
@@ -258,10 +259,13 @@ class Tree:
             raise CgroupsUnavailable(f"{error}") from error
         return tree
 
-    def make(self, name: str, share: Share) -> Group:
-        """A group of its own; raises `OSError`."""
+    def make(self, share: Share) -> Group:
+        """A group of its own; raises `OSError`.
+
+        Its name can be seen from inside, and says nothing of how many others there are.
+        """
         self.prune()
-        group = Group(self, name)
+        group = Group(self, os.urandom(_NAME_BYTES).hex())
         group.make(share)
         return group
 

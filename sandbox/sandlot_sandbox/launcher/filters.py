@@ -6,10 +6,10 @@ child, because building costs ten times as much as loading.
 """
 
 import errno
-import tempfile
 from dataclasses import dataclass
 from typing import Any
 
+from sandlot_sandbox.launcher import child
 from sandlot_sandbox.policy import (
     INSTANCE,
     REAPER,
@@ -35,11 +35,20 @@ class Filters:
 
 def compile_filters(*, has_memory_group: bool) -> Filters:
     """Build all programs, or raise `FiltersUnavailable`."""
-    return Filters(
-        zygote=compile_policy(ZYGOTE if has_memory_group else ZYGOTE_WITHOUT_GROUPS),
-        instance=compile_policy(INSTANCE),
-        reaper=compile_policy(REAPER),
-    )
+    zygote = ZYGOTE if has_memory_group else ZYGOTE_WITHOUT_GROUPS
+    return Filters(*compile_apart(zygote, INSTANCE, REAPER))
+
+
+def compile_apart(*policies: Policy) -> list[bytes]:
+    """Programs by a child, so that libseccomp and what it takes are not in our own
+    memory. Raises `FiltersUnavailable`."""
+    try:
+        lines = child.run(
+            lambda: b"\n".join(compile_policy(one).hex().encode() for one in policies)
+        )
+    except child.ChildFailed as error:
+        raise FiltersUnavailable(str(error)) from None
+    return [bytes.fromhex(line.decode()) for line in lines.split(b"\n")]
 
 
 def compile_policy(policy: Policy) -> bytes:
@@ -99,6 +108,8 @@ def _add(library: Any, built: Any, action: int, call: str, *conditions: Any) -> 
 
 
 def _export(built: Any) -> bytes:
+    import tempfile
+
     with tempfile.TemporaryFile() as file:
         built.export_bpf(file)
         file.seek(0)

@@ -24,7 +24,6 @@ in the jail is `RESOLV_CONF`.
 import contextlib
 import os
 import select
-import shutil
 import signal
 import socket
 from collections.abc import Callable, Sequence
@@ -103,8 +102,9 @@ class Network:
         self._user = EGRESS_UID if is_root else None
         self._relay_filter = self._slirp_filter = None
         if has_seccomp:
-            self._relay_filter = filters.compile_policy(network_policy.RELAY)
-            self._slirp_filter = filters.compile_policy(network_policy.SLIRP)
+            self._relay_filter, self._slirp_filter = filters.compile_apart(
+                network_policy.RELAY, network_policy.SLIRP
+            )
         self._last_capability = linux.last_capability()
         self._landlock = linux.landlock_version()
         self.live = 0
@@ -166,7 +166,8 @@ class Network:
 
 
 def _find_program() -> str:
-    found = shutil.which(_PROGRAM, path=_PATH)
+    places = (os.path.join(folder, _PROGRAM) for folder in _PATH.split(":"))
+    found = next((place for place in places if os.access(place, os.X_OK)), "")
     program = os.path.realpath(found) if found else ""
     if not program.startswith("/usr/"):
         raise EgressUnavailable(

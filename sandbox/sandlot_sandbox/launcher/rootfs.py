@@ -13,7 +13,7 @@ from pathlib import Path
 from sandlot_sandbox import linux
 from sandlot_sandbox.guest.enter import DEVICES, INNER_ID, Root
 from sandlot_sandbox.launcher.networks import RESOLV_CONF
-from sandlot_sandbox.launcher.runtimes import Runtime
+from sandlot_sandbox.launcher.runtime import Runtime
 from sandlot_sandbox.spec import EGRESS, HOST
 
 _SYSTEM = (
@@ -64,7 +64,9 @@ def opened_root(
             # Opened first, so that a link is followed to what it points at.
             source = os.open(path, os.O_PATH | os.O_CLOEXEC)
             try:
-                return clone(source, read_only=not is_device, nodev=not is_device)
+                # What is written to a device is not written to the mount; its times
+                # and its owner are, and all tenants could see them.
+                return clone(source, nodev=not is_device)
             finally:
                 os.close(source)
 

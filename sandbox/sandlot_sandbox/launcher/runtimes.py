@@ -13,12 +13,12 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import sandlot_sandbox
+from sandlot_sandbox.launcher.runtime import Runtime
 
 _MINORS = range(9, 16)
 _TRY_S = 20.0
@@ -31,39 +31,7 @@ _ASK = (
 GUEST_FILES = ("__init__.py", "linux.py", "frames.py")
 """What of this package the guest needs, beside `guest/` itself."""
 
-_SYSTEM_PREFIX = Path("/usr")
-
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class Runtime:
-    """An interpreter that works, and the guest's code compiled for it."""
-
-    name: str
-    """`python3.11`"""
-
-    version: str
-    """`3.11.7`"""
-
-    prefix: Path
-    """Mounted at /var/lang, unless it is /usr."""
-
-    guest_code: Path
-    """Mounted at /var/runtime."""
-
-    @property
-    def has_own_prefix(self) -> bool:
-        return self.prefix != _SYSTEM_PREFIX
-
-    @property
-    def executable(self) -> str:
-        """Where it is inside a jail."""
-        return (
-            f"/var/lang/bin/{self.name}"
-            if self.has_own_prefix
-            else f"/usr/bin/{self.name}"
-        )
 
 
 def discover(
@@ -106,19 +74,6 @@ def discover(
             else:
                 log.warning("sandlot: no runtime %s: %s", broken.name, why)
     return sorted(runtimes, key=lambda r: int(r.name.partition(".")[2])), problems
-
-
-def to_json(runtimes: Iterable[Runtime]) -> str:
-    """For the command lines of launcher and engine."""
-    return json.dumps([asdict(runtime) for runtime in runtimes], default=str)
-
-
-def from_json(text: str) -> list[Runtime]:
-    """The other way."""
-    return [
-        Runtime(r["name"], r["version"], Path(r["prefix"]), Path(r["guest_code"]))
-        for r in json.loads(text)
-    ]
 
 
 def _candidates(named: Mapping[str, str]) -> dict[str, list[str]]:

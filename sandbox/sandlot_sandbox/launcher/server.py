@@ -5,10 +5,10 @@ channel is closed, every jail is killed and the launcher exits.
 """
 
 import contextlib
-import logging
 import os
 import selectors
 import socket
+import sys
 from collections.abc import Callable, Iterator
 
 from sandlot_sandbox.guest import warden
@@ -45,8 +45,6 @@ _GROUPS_AT_A_LOOK = 100
 
 _SEND_S = 10.0
 """How long the engine may leave its mail unread before we take it for dead."""
-
-log = logging.getLogger("sandlot.launcher")
 
 
 class Server:
@@ -118,7 +116,7 @@ class Server:
         try:
             order = decode_order(datagram)
         except BadMessage as error:
-            log.error("an order was not understood: %s", error)  # noqa: TRY400 - ours
+            _say(f"an order was not understood: {error}")
             return
         match order:
             case StartZygote() | StartBuilder():
@@ -140,7 +138,7 @@ class Server:
 
     def _start(self, order: StartZygote | StartBuilder, descriptors: list[int]) -> None:
         if order.zygote in self._zygotes:
-            log.error("zygote %d was ordered twice", order.zygote)
+            _say(f"zygote {order.zygote} was ordered twice")
             return
         try:
             with self._program(order, descriptors) as program:
@@ -256,11 +254,8 @@ class Server:
         if zygote.is_ready:
             self._say_made(zygote)
         else:
-            log.error(
-                "jail of zygote %d: %s",
-                zygote.number,
-                message.decode("utf-8", "replace"),
-            )
+            why = message.decode("utf-8", "replace")
+            _say(f"jail of zygote {zygote.number}: {why}")
             zygote.kill()
 
     def _news_of_cell(
@@ -276,7 +271,7 @@ class Server:
             zygote.forget_cell(number)
             self._tell(CellDied(zygote.number, number, text))
         else:
-            log.error("the warden of zygote %d ends: %r", zygote.number, message)
+            _say(f"the warden of zygote {zygote.number} ends: {message!r}")
 
     def _made(
         self, zygote: Zygote, number: int, names: list[str], descriptors: list[int]
@@ -306,7 +301,7 @@ class Server:
                 )
                 return
         except OSError as error:
-            log.error("cell %d of zygote %d: %s", number, zygote.number, error)  # noqa: TRY400
+            _say(f"cell {number} of zygote {zygote.number}: {error}")
             zygote.kill()
             _close(parts)
             return
@@ -344,7 +339,7 @@ class Server:
             socket.send_fds(self._engine, [encode(report)], descriptors or [])
         except OSError as error:
             if self._engine_is_there:
-                log.info("the engine is gone: %s", error)
+                _say(f"the engine is gone: {error}")
             self._engine_is_there = False
 
     def _watch(self, source: socket.socket | int, act: Callable[[], None]) -> None:
@@ -361,3 +356,8 @@ class Server:
 def _close(parts: list[tuple[str, int]]) -> None:
     for _, fd in parts:
         os.close(fd)
+
+
+def _say(text: str) -> None:
+    """To the operator. Not by `logging`, which would have every fork call it."""
+    print(f"sandlot launcher: {text}", file=sys.stderr)  # noqa: T201

@@ -13,7 +13,7 @@ from sandlot_sandbox.launcher.cgroups import Group, Janitor, Tree
 from sandlot_sandbox.launcher.filters import Filters
 from sandlot_sandbox.launcher.networks import Network, WayOut
 from sandlot_sandbox.launcher.rootfs import opened_root
-from sandlot_sandbox.launcher.runtimes import Runtime
+from sandlot_sandbox.launcher.runtime import Runtime
 from sandlot_sandbox.launcher.users import UserIds, write_maps
 from sandlot_sandbox.limits import Limits
 from sandlot_sandbox.spec import EGRESS, HOST
@@ -24,8 +24,8 @@ _NAMESPACES = (
     | linux.CLONE_NEWPID
     | linux.CLONE_NEWIPC
     | linux.CLONE_NEWUTS
-    | linux.CLONE_NEWCGROUP
 )
+"""And a cgroup namespace of its own, when it is in its group: see `guest/warden.py`."""
 
 _OOM_SCORE = 500
 
@@ -94,8 +94,7 @@ class Zygote:
         group = None
         joins: list[int] = []
         if self.tree is not None:
-            name = f"{self.number}.{number}"
-            group = self.tree.make(name, self.limits.instance_share)
+            group = self.tree.make(self.limits.instance_share)
         self.cells[number] = Cell(group)
         try:
             joins = group.open_joins() if group is not None else []
@@ -223,7 +222,7 @@ def start(setting: Setting, number: int, program: Program) -> Zygote:
             (uid, gid), own = setting.users.of_owner(program.code), None
         group, joins = None, []
         if setting.tree is not None:
-            group = setting.tree.make(str(number), program.limits.zygote_share)
+            group = setting.tree.make(program.limits.zygote_share)
             undo.callback(setting.tree.give_up, group)
             joins = group.open_joins()
         try:
