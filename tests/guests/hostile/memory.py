@@ -1,0 +1,387 @@
+"""Memory by every route there is. Each program takes `mb` megabytes, if it can, and
+prints how much it holds; it returns how much that was when it was refused."""
+
+import ctypes
+import errno
+import mmap
+import os
+import resource
+import signal
+import socket
+import struct
+import threading
+
+libc = ctypes.CDLL(None, use_errno=True)
+STEP = 8
+"""Megabytes between two looks."""
+PAGE = b"x" * (STEP << 20)
+held = []
+
+
+def nothing(event):
+    return "nothing"
+
+
+def grow(mb, take):
+    """Take steps until `mb` are held or one is refused; megabytes held."""
+    total = 0
+    while total < mb:
+        try:
+            got = take()
+        except (MemoryError, OSError, RuntimeError):
+            break
+        if not got:
+            break
+        total += got
+        os.write(1, b"held %d\n" % total)
+    return total
+
+
+def touch(region, size=STEP << 20):
+    for offset in range(0, size, 4096):
+        region[offset] = 1
+
+
+def bytearrays(event):
+    """The plain way."""
+
+    def take():
+        held.append(bytearray(PAGE))
+        return STEP
+
+    return grow(event["mb"], take)
+
+
+def many_small_objects(event):
+    """Below malloc's threshold for mappings, from arenas."""
+
+    def take():
+        held.append([b"%d" % i * 8 for i in range(50_000)])
+        return 4
+
+    return grow(event["mb"], take)
+
+
+def malloc(event):
+    """libc's own, past Python."""
+    libc.malloc.restype = ctypes.c_void_p
+    libc.malloc.argtypes = [ctypes.c_size_t]
+
+    def take():
+        address = libc.malloc(STEP << 20)
+        if not address:
+            return 0
+        ctypes.memset(address, 1, STEP << 20)
+        return STEP
+
+    return grow(event["mb"], take)
+
+
+def private_mappings(event):
+    """mmap, private and anonymous."""
+
+    def take():
+        region = mmap.mmap(-1, STEP << 20, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+        touch(region)
+        held.append(region)
+        return STEP
+
+    return grow(event["mb"], take)
+
+
+def shared_mappings(event):
+    """mmap, shared and anonymous: no part of what RLIMIT_DATA counts."""
+
+    def take():
+        region = mmap.mmap(-1, STEP << 20)
+        touch(region)
+        held.append(region)
+        return STEP
+
+    return grow(event["mb"], take)
+
+
+def executable_mappings(event):
+    """Pages with PROT_EXEC, which some limits count as code."""
+
+    def take():
+        prot = mmap.PROT_READ | mmap.PROT_WRITE | mmap.PROT_EXEC
+        region = mmap.mmap(-1, STEP << 20, prot=prot)
+        touch(region)
+        held.append(region)
+        return STEP
+
+    return grow(event["mb"], take)
+
+
+def memfds(event):
+    """Files in memory that have no name and no file system's limit."""
+
+    def take():
+        fd = os.memfd_create("m")
+        os.write(fd, PAGE)
+        return STEP
+
+    return grow(event["mb"], take)
+
+
+def files_in_tmp(event):
+    """/tmp lies in memory, too; it ends at a size of its own."""
+    number = iter(range(1 << 20))
+
+    def take():
+        with open("/tmp/%d" % next(number), "wb", buffering=0) as file:
+            return file.write(PAGE) >> 20
+
+    return grow(event["mb"], take)
+
+
+def deleted_files(event):
+    """Files of /tmp that have no name any more but are held open."""
+
+    def take():
+        fd = os.open("/tmp/x", os.O_CREAT | os.O_RDWR)
+        os.unlink("/tmp/x")
+        return os.write(fd, PAGE) >> 20
+
+    return grow(event["mb"], take)
+
+
+def children(event):
+    """Each child takes 64 MB, far below what one process may have."""
+    amount = 64
+
+    def take():
+        read, write = os.pipe()
+        pid = os.fork()
+        if pid == 0:
+            try:
+                keep = bytearray(amount << 20)
+                touch(keep, len(keep))
+                os.write(write, b"x")
+            except BaseException:
+                os._exit(1)
+            while True:
+                signal.pause()
+        os.close(write)
+        told = os.read(read, 1)
+        os.close(read)
+        return amount if told else 0
+
+    return grow(event["mb"], take)
+
+
+def copies_on_write(event):
+    """Children that write to what they inherited: the same pages, paid for again."""
+    base = bytearray(64 << 20)
+    touch(base, len(base))
+
+    def take():
+        read, write = os.pipe()
+        pid = os.fork()
+        if pid == 0:
+            try:
+                touch(base, len(base))
+                os.write(write, b"x")
+            except BaseException:
+                os._exit(1)
+            while True:
+                signal.pause()
+        os.close(write)
+        told = os.read(read, 1)
+        os.close(read)
+        return 64 if told else 0
+
+    return grow(event["mb"], take)
+
+
+def stacks_of_threads(event):
+    """Threads with stacks of 8 MB, written to from end to end."""
+    threading.stack_size(STEP << 20)
+    stay = threading.Event()
+
+    def take():
+        done = threading.Event()
+
+        def use():
+            local = ctypes.create_string_buffer(16)
+            low = ctypes.addressof(local) - (STEP << 20) + (256 << 10)
+            # The mapping lies below this frame: written to by address.
+            for offset in range(512 << 10, (STEP << 20) - (512 << 10), 4096):
+                try:
+                    ctypes.memset(low + offset, 1, 1)
+                except OSError:
+                    break
+                if low + offset + 4096 > ctypes.addressof(local) - (128 << 10):
+                    break
+            done.set()
+            stay.wait()
+
+        threading.Thread(target=use, daemon=True).start()
+        done.wait()
+        return STEP
+
+    return grow(event["mb"], take)
+
+
+def growth_by_brk(event):
+    """The heap's end, moved by hand."""
+    libc.sbrk.restype = ctypes.c_void_p
+    libc.sbrk.argtypes = [ctypes.c_long]
+
+    def take():
+        start = libc.sbrk(STEP << 20)
+        if start is None or start == ctypes.c_void_p(-1).value:
+            return 0
+        ctypes.memset(start, 1, STEP << 20)
+        return STEP
+
+    return grow(event["mb"], take)
+
+
+def growth_by_mremap(event):
+    """One mapping that is made larger and larger."""
+    libc.mmap.restype = libc.mremap.restype = ctypes.c_void_p
+    libc.mremap.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_size_t, ctypes.c_int]
+    libc.mmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t, *[ctypes.c_int] * 3, ctypes.c_long]
+    size = [STEP << 20]
+    where = [libc.mmap(None, size[0], 3, 0x22, -1, 0)]
+
+    def take():
+        larger = size[0] + (STEP << 20)
+        address = libc.mremap(where[0], size[0], larger, 1)
+        if address is None or address == ctypes.c_void_p(-1).value:
+            return 0
+        ctypes.memset(address + size[0], 1, STEP << 20)
+        where[0], size[0] = address, larger
+        return STEP
+
+    return grow(event["mb"], take)
+
+
+def doubled_shared_mapping(event):
+    """mremap of a shared mapping with an old size of 0 makes a second one."""
+    region = mmap.mmap(-1, event["mb"] << 20)
+
+    def take(done=[0]):
+        touch(memoryview(region)[done[0] : done[0] + (STEP << 20)])
+        done[0] += STEP << 20
+        return STEP
+
+    return grow(event["mb"], take)
+
+
+def in_many_processes(event, fill):
+    """Run `fill`, which returns kilobytes of the kernel's that it holds, in as many
+    processes as it takes."""
+
+    def take():
+        read, write = os.pipe()
+        pid = os.fork()
+        if pid == 0:
+            try:
+                os.write(write, struct.pack("!I", fill()))
+            finally:
+                os.close(write)
+                while True:
+                    signal.pause()
+        os.close(write)
+        told = os.read(read, 4)
+        os.close(read)
+        return struct.unpack("!I", told)[0] >> 10 if len(told) == 4 else 0
+
+    return grow(event["mb"], take)
+
+
+def pipe_buffers(event):
+    """Pipes that nobody reads: memory of the kernel's."""
+
+    def fill():
+        total = 0
+        try:
+            for _ in range(490):
+                read, write = os.pipe()
+                os.set_blocking(write, False)
+                held.append((read, write))
+                total += os.write(write, PAGE[: 1 << 20]) >> 10
+        except OSError:
+            pass
+        return total
+
+    return in_many_processes(event, fill)
+
+
+def buffers_of_unix_sockets(event):
+    """Socket pairs that nobody reads, with the largest buffers that there are."""
+
+    def fill():
+        total = 0
+        try:
+            for _ in range(490):
+                pair = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
+                held.extend(pair)
+                for end in pair:
+                    end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 24)
+                    end.setblocking(False)
+                    total += end.send(PAGE[: 1 << 20]) >> 10
+        except OSError:
+            pass
+        return total
+
+    return in_many_processes(event, fill)
+
+
+def buffers_of_tcp(event):
+    """Connections to oneself that nobody reads."""
+
+    def fill():
+        total = 0
+        with socket.create_server(("127.0.0.1", 0), backlog=512) as server:
+            address = server.getsockname()
+            try:
+                for _ in range(240):
+                    mine = socket.create_connection(address)
+                    held.append(mine)
+                    held.append(server.accept()[0])
+                    mine.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 24)
+                    mine.setblocking(False)
+                    for _ in range(16):
+                        total += mine.send(PAGE[: 1 << 20]) >> 10
+            except OSError:
+                pass
+        return total
+
+    return in_many_processes(event, fill)
+
+
+def attributes_of_files(event):
+    """Extended attributes in /tmp are in memory, and no bytes of a file."""
+
+    def take():
+        total = 0
+        for _ in range(STEP * 16):
+            path = "/tmp/a%d" % len(held)
+            held.append(os.close(os.open(path, os.O_CREAT | os.O_WRONLY)))
+            os.setxattr(path, "user.a", PAGE[:65000])
+            total += 65000
+        return total >> 20
+
+    return grow(event["mb"], take)
+
+
+def locks_on_files(event):
+    """Each other byte of a file locked: a structure of the kernel's for each."""
+    import fcntl
+
+    fd = os.open("/tmp/locks", os.O_CREAT | os.O_RDWR)
+    resource.setrlimit(resource.RLIMIT_FSIZE, resource.getrlimit(resource.RLIMIT_FSIZE))
+    for number in range(6_000):
+        try:
+            fcntl.lockf(fd, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, (6_000 - number) * 2)
+        except OSError as error:
+            return errno.errorcode[error.errno]
+    return 4
+
+
+def handler(event, context):
+    return globals()[event["do"]](event)

@@ -1,0 +1,70 @@
+"""Memory by every route: an instance is ended or refused long before it has a
+multiple of what its function may have, and nobody else notices."""
+
+import re
+
+import pytest
+
+from sandlot_sandbox.outcome import Ended, Ending
+from tests.isolation.aftermath import attacked, expect_answers, instance_of
+from tests.isolation.machine import Guest, Sandbox, send
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+MEMORY_MB = 128
+TOO_MUCH_MB = 4 * MEMORY_MB
+"""With room for an allowance, /tmp, and a watchdog that looks now and then."""
+
+ROUTES = (
+    "bytearrays",
+    "many_small_objects",
+    "malloc",
+    "private_mappings",
+    "shared_mappings",
+    "executable_mappings",
+    "memfds",
+    "files_in_tmp",
+    "deleted_files",
+    "children",
+    "copies_on_write",
+    "stacks_of_threads",
+    "growth_by_brk",
+    "growth_by_mremap",
+    "doubled_shared_mapping",
+    "pipe_buffers",
+    "buffers_of_unix_sockets",
+    "buffers_of_tcp",
+    "attributes_of_files",
+    "locks_on_files",
+)
+
+UNCOUNTED = "buffers_of_unix_sockets"
+"""Where there are no control groups, nobody counts these: `docs/security.md`."""
+
+_HELD = re.compile(rb"held (\d+)")
+
+
+@pytest.mark.parametrize("route", ROUTES)
+async def test_memory_ends_long_before_a_multiple_of_it(
+    request: pytest.FixtureRequest, sandbox: Sandbox, curious: Guest, route: str
+) -> None:
+    if route == UNCOUNTED and sandbox.mode == "rootless":
+        request.applymarker(pytest.mark.xfail(strict=True))
+    settings = {"memory_mb": MEMORY_MB}
+    async with attacked(sandbox, curious, "hostile/memory", **settings) as guest:
+        instance = await instance_of(guest)
+
+        ending = await send(instance, route, timeout_s=20, mb=TOO_MUCH_MB)
+
+        assert ending.ended in (Ended.ANSWERED, Ended.SIGNALED, Ended.EXITED)
+        assert _held_mb(ending) < TOO_MUCH_MB
+        await expect_answers(curious)
+        await instance.destroy()
+        if not guest.zygote.is_lost:
+            assert await guest.ask("nothing") == "nothing"
+
+
+def _held_mb(ending: Ending) -> int:
+    """What it said while it lived."""
+    told = [_HELD.fullmatch(line) for _, line in ending.printed]
+    return max((int(found[1]) for found in told if found), default=0)

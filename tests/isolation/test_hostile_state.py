@@ -1,0 +1,155 @@
+"""What one instance leaves, no other finds; and what is idle, does nothing."""
+
+import asyncio
+import os
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.isolation.aftermath import attacked, expect_answers, instance_of
+from tests.isolation.machine import (
+    WAIT_S,
+    Guest,
+    Sandbox,
+    ask,
+    descendants,
+    kernel_facts,
+)
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+IDLE_S = 0.3
+"""How long others are served while an instance is idle."""
+
+IDLE_CPU_S = 0.06
+"""What it may use meanwhile: from the answer until it is frozen."""
+
+SIGNALS = {
+    "flock": ("lock_a_shared_file", "try_the_lock", "ok"),
+    "open file locks": ("lock_a_range", "ask_for_locks", "free"),
+    "flock of a device": ("lock_a_device", "try_the_device", "ok"),
+}
+"""Two programs of two tenants each: one says something, the other hears it. Who wants
+to be heard has accomplices; it is a promise we do not make, see `docs/security.md`."""
+
+
+async def test_a_sibling_finds_no_marks(sandbox: Sandbox, curious: Guest) -> None:
+    async with attacked(sandbox, curious, "hostile/state") as guest:
+        one, other = await instance_of(guest), await guest.fork()
+
+        assert await ask(one, "leave_marks") == "left"
+        assert await ask(other, "find_marks") == []
+        await one.destroy()
+        assert await guest.ask("find_marks") == [], "nor does one that comes later"
+
+
+async def test_another_tenant_finds_no_marks(sandbox: Sandbox, curious: Guest) -> None:
+    async with (
+        attacked(sandbox, curious, "hostile/state") as one,
+        sandbox.running("hostile/state") as other,
+    ):
+        assert await ask(await instance_of(one), "leave_marks") == "left"
+        assert await other.ask("find_marks") == []
+
+
+@pytest.mark.xfail(reason="files and devices are the machine's", strict=True)
+@pytest.mark.parametrize("how", SIGNALS)
+async def test_a_lock_is_no_word_to_another_tenant(
+    sandbox: Sandbox, curious: Guest, how: str
+) -> None:
+    say, hear, silence = SIGNALS[how]
+    async with (
+        attacked(sandbox, curious, "hostile/state") as one,
+        sandbox.running("hostile/state") as other,
+    ):
+        assert await ask(await instance_of(one), say) == "locked"
+        assert await other.ask(hear) == silence
+
+
+async def test_a_time_is_no_word_to_another_tenant(
+    sandbox: Sandbox, curious: Guest
+) -> None:
+    async with (
+        attacked(sandbox, curious, "hostile/state") as one,
+        sandbox.running("hostile/state") as other,
+    ):
+        before = await other.ask("read_the_time")
+        answer = await ask(await instance_of(one), "write_a_time")
+
+        assert await other.ask("read_the_time") == before, answer
+
+
+async def test_reading_leaves_no_time_behind(sandbox: Sandbox, curious: Guest) -> None:
+    before = _last_read()
+    async with attacked(sandbox, curious, "hostile/state") as guest:
+        await ask(await instance_of(guest), "read_a_file")
+
+        assert _last_read() == before
+
+
+@pytest.mark.parametrize("program", ["count_in_a_thread", "count_in_a_child"])
+async def test_an_idle_instance_uses_no_processor(
+    sandbox: Sandbox, curious: Guest, program: str
+) -> None:
+    async with attacked(sandbox, curious, "hostile/state") as guest:
+        instance = await instance_of(guest)
+        before = await ask(instance, program)
+
+        await _serve_others(curious)
+
+        assert await ask(instance, program) - before < IDLE_CPU_S
+
+
+@pytest.mark.parametrize("program", ["count_in_the_zygote", "fork_from_the_zygote"])
+async def test_a_zygote_that_does_not_fork_uses_no_processor(
+    sandbox: Sandbox, curious: Guest, program: str
+) -> None:
+    if sandbox.mode == "rootless":
+        pytest.skip("frozen by its control group, and there is none")
+    settings = {"environment": {"DO": program}}
+    known = set(descendants(sandbox.process.pid))
+    async with attacked(sandbox, curious, "hostile/state", **settings) as guest:
+        assert await guest.ask("nothing") == "nothing"
+        ours = set(descendants(sandbox.process.pid)) - known
+        async with asyncio.timeout(WAIT_S):
+            while True:
+                if all(map(_is_still, ours)):
+                    break
+                await expect_answers(curious)
+        before = _cpu_s(ours)
+
+        await _serve_others(curious)
+
+        assert _cpu_s(ours) == before
+
+
+def _is_still(pid: int) -> bool:
+    """Frozen or gone, or one of our own that only wait."""
+    try:
+        is_tenant_s = "bootstrap.py" in Path(f"/proc/{pid}/cmdline").read_text()
+        return not is_tenant_s or kernel_facts(pid)["State"][0] in "DZX"
+    except OSError:
+        return True
+
+
+async def _serve_others(neighbour: Guest) -> None:
+    until = time.monotonic() + IDLE_S
+    while time.monotonic() < until:
+        await expect_answers(neighbour)
+
+
+def _last_read() -> int:
+    return Path("/usr/bin/env").stat().st_atime_ns
+
+
+def _cpu_s(pids: set[int]) -> float:
+    """Processor time of those that still live."""
+    ticks = 0
+    for pid in pids:
+        try:
+            fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        except OSError:
+            continue
+        ticks += int(fields[11]) + int(fields[12])
+    return ticks / os.sysconf("SC_CLK_TCK")
