@@ -20,7 +20,7 @@ from sandlot import Client, FunctionHandle, LogLine, Reply, errors
 from sandlot.results import LogSource
 from tests.e2e import processes
 from tests.e2e.conftest import GUESTS, Tenant, client_of
-from tests.e2e.engines import Engine
+from tests.e2e.engines import MODES, Engine
 from tests.e2e.processes import Role
 from tests.e2e.waiting import wait_until
 from tests.fakes.zips import CENTRAL, LOCAL, patched, zip_of, zip_of_pairs
@@ -71,6 +71,12 @@ class Host:
 def _resident_kb(pid: int) -> int:
     status = Path(f"/proc/{pid}/status").read_text()
     return int(re.findall(r"VmRSS:\s+(\d+) kB", status)[0])
+
+
+in_one_mode = pytest.mark.parametrize(
+    "mode", MODES[:1], indirect=True, ids=str, scope="session"
+)
+"""For what the engine itself refuses or takes, which is the same in both."""
 
 
 @pytest.fixture(scope="module")
@@ -299,6 +305,7 @@ HARMLESS: dict[str, dict[str, bytes | str]] = {
 }
 
 
+@in_one_mode
 @pytest.mark.parametrize("package", REFUSED)
 def test_a_hostile_package_is_refused_and_nothing_is_deployed(
     hostile: Client, package: str
@@ -312,6 +319,7 @@ def test_a_hostile_package_is_refused_and_nothing_is_deployed(
         hostile.get_function(name)
 
 
+@in_one_mode
 @pytest.mark.parametrize("package", HARMLESS)
 def test_a_package_that_looks_like_ours_is_the_tenants_alone(
     hostile: Client, package: str
@@ -355,6 +363,7 @@ REACHES: dict[str, Callable[[Client, str], object]] = {
 }
 
 
+@in_one_mode
 @pytest.mark.parametrize("name", NAMES)
 def test_no_name_leads_to_another_tenants_function(hostile: Client, name: str) -> None:
     for how, reach in REACHES.items():
@@ -363,6 +372,7 @@ def test_no_name_leads_to_another_tenants_function(hostile: Client, name: str) -
     assert list(hostile.runs(NAMES[name] or "neighbour")) == []
 
 
+@in_one_mode
 @pytest.mark.parametrize("name", [name for name in NAMES if NAMES[name]])
 def test_no_function_can_be_called_that(hostile: Client, name: str) -> None:
     with pytest.raises(errors.InvalidParameter):
@@ -391,6 +401,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
 }
 
 
+@in_one_mode
 @pytest.mark.parametrize("settings", SETTINGS)
 def test_settings_that_nobody_honest_has_are_refused(
     hostile: Client, settings: str
@@ -420,6 +431,7 @@ HANDLERS = {
 """What they name is called, or is not there: in the jail, and nowhere else."""
 
 
+@in_one_mode
 @pytest.mark.parametrize(("handler", "status"), HANDLERS.items())
 def test_a_handler_names_nothing_outside_its_jail(
     hostile: Client, handler: str, status: str
@@ -484,6 +496,7 @@ def test_whatever_is_sent_as_an_event_is_answered_or_refused(hostile: Client) ->
         assert function.invoke({}).value == "ours"
 
 
+@in_one_mode
 @pytest.mark.parametrize(
     "context",
     [{"custom": "x" * 4000}, {"custom": [[[[[[]]]]]], "client": 5}, {"env": "\0\r\n"}],
