@@ -93,7 +93,8 @@ class Limits:
         """Bind this process and its children. Only ever lowers a limit."""
         data = (self.memory_mb + MEMORY_ALLOWANCE_MB) * _MIB
         for kind, limit in (
-            (resource.RLIMIT_CORE, 0),
+            # Not 0, which stops files, but no program that the machine gives cores to.
+            (resource.RLIMIT_CORE, 1),
             (resource.RLIMIT_NOFILE, OPEN_FILES),
             (resource.RLIMIT_MEMLOCK, 65_536),
             (resource.RLIMIT_FSIZE, self.tmp_mb * _MIB),

@@ -8,6 +8,7 @@ failed can never be mistaken for one that was taken.
 from __future__ import annotations
 
 import ctypes
+import errno
 import os
 import signal
 import struct
@@ -344,8 +345,11 @@ def landlock_version() -> int:
         return _call(
             "landlock_create_ruleset", None, 0, _LANDLOCK_CREATE_RULESET_VERSION
         )
-    except OSError:
-        return 0
+    except OSError as error:
+        # Not built in, or not switched on.
+        if error.errno in (errno.ENOSYS, errno.EOPNOTSUPP):
+            return 0
+        raise
 
 
 def landlock_file_rights(version: int) -> int:

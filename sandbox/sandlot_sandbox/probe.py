@@ -274,14 +274,18 @@ def _cgroup_row(only: str) -> _Row:
         inside = Path("/proc/self/cgroup").read_text()
         if inside.count(f"/{tree.name}/{group.name}\n") < len(tree.parts):
             raise OSError("a group was joined, but we are not in it")
+        if (lacking := frozenset(cgroups.CONTROLLERS) - tree.controls) and not only:
+            names = ", ".join(sorted(lacking))
+            raise OSError(f"{tree.description}, but without {names}")
         return tree.description
 
     return _Row(
         "cgroup",
         "using more memory, processors and processes than one's share, all together",
         attempt if only != "none" else _no_cgroups,
-        "Memory and processes are watched by pid 1 of each jail instead, and processors"
-        " are not limited: start the engine as root, or by systemd with Delegate=yes",
+        "Where no group does it, pid 1 of each jail watches over memory and processes,"
+        " and processors are not limited: start the engine as root, or by systemd with"
+        " Delegate=yes",
     )
 
 

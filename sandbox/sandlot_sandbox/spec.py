@@ -1,6 +1,6 @@
 """What engine and launcher tell one another: small datagrams of JSON, descriptors.
 
-Down come four orders, up come reports. The engine is trusted less than the
+Down come orders, up come reports. The engine is trusted less than the
 launcher: an order names a runtime, a package by its hash, and numbers, never a path;
 where packages lie is told to the launcher by whoever starts it.
 """
@@ -135,9 +135,9 @@ class ZygoteMade:
 class CellMade:
     """`parts` says what the descriptors are, in their order: the cell's namespaces
     `pid`, `mnt` and `net`; its `tmp`; the `ruleset` of its instance; `join`, once for
-    every control group; of the group's files `usage`, `peak` and `events`, as far as
-    there are any; and what is written to to freeze it: `freeze`, v1's `freezer`, or a
-    `leash`."""
+    every control group; of the group's files `usage`, `peak`, `events` and `stat`, as
+    far as there are any; and what is written to to freeze it: `freeze`, v1's `freezer`,
+    or a `leash`."""
 
     zygote: int
     cell: int

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from sandlot_sandbox import frames
+from sandlot_sandbox.host.cells import AHEAD
 from sandlot_sandbox.host.instance import Instance
 from sandlot_sandbox.host.launcher import Launcher
 from sandlot_sandbox.host.zygote import Recipe, Zygote
@@ -81,6 +82,15 @@ class Guest:
 
     async def fork(self) -> Instance:
         return await self.zygote.fork(on_death=self._note_death)
+
+    async def settle(self) -> None:
+        """Until no cell is being made: what is half made is not to be judged."""
+        self.zygote.prepare_cells()
+        async with asyncio.timeout(WAIT_S):
+            while True:
+                if self.zygote._cells.ready >= AHEAD:  # noqa: SLF001 - nobody else tells
+                    return
+                await asyncio.sleep(0)
 
     def _note_death(self, instance: Instance) -> None:
         self.dead.append(instance)

@@ -138,7 +138,7 @@ def expected(sandbox: Sandbox, *, is_instance: bool) -> dict[str, Any]:
             **({} if is_instance else {4: "pipe", 5: "pipe"}),
         },
         "limits": {
-            "Max core file size": 0,
+            "Max core file size": 1,
             "Max open files": OPEN_FILES,
             "Max locked memory": 65_536,
             "Max file size": TMP_MB * MIB,
@@ -230,6 +230,7 @@ async def test_wardens_and_cells_hold_nothing_of_the_launchers(
 ) -> None:
     async with _alone(sandbox) as (guest, zygote):
         instance = await guest.fork()
+        await guest.settle()
         below = descendants(sandbox.process.pid)
         links = _sockets(sandbox.process.pid)
         held = {pid: _sockets(pid) & links for pid in below}
@@ -249,6 +250,7 @@ async def test_a_cell_s_first_process_has_no_capability_and_can_only_wait(
 ) -> None:
     async with _alone(sandbox) as (guest, _):
         instance = await guest.fork()
+        await guest.settle()
         cells = [pid for pid in descendants(sandbox.process.pid) if _is_cell(pid)]
         facts = [kernel_facts(pid) for pid in cells]
         await instance.destroy()

@@ -75,10 +75,16 @@ async def test_egress_comes_with_what_the_tenant_may_reach_besides(
     tenants: Tenants,
 ) -> None:
     await tenants.create(
-        "acme", ACME, network=Network.HOST, network_allow=["192.168.0.0/16", "10.1.0.0/16"]
+        "acme",
+        ACME,
+        network=Network.HOST,
+        network_allow=["192.168.0.0/16", "10.1.0.0/16"],
     )
 
-    assert tenants.grant_network(ACME, Network.EGRESS) == ("10.1.0.0/16", "192.168.0.0/16")
+    assert tenants.grant_network(ACME, Network.EGRESS) == (
+        "10.1.0.0/16",
+        "192.168.0.0/16",
+    )
     assert tenants.grant_network(ACME, Network.HOST) == ()
     assert tenants.grant_network(ACME, Network.NONE) == ()
 

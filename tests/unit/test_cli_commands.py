@@ -250,7 +250,9 @@ def test_a_tenants_network_is_given_shown_and_taken_back(
     cli("tenant", "create", "acme", "--id", "123456789012", *given)
 
     table = cli("tenant", "list").stdout.splitlines()
-    shown = cli("tenant", "update", "123456789012", "--allow-cidr", "192.168.0.0/16").stdout
+    shown = cli(
+        "tenant", "update", "123456789012", "--allow-cidr", "192.168.0.0/16"
+    ).stdout
     emptied = cli("tenant", "update", "123456789012", "--allow-no-cidr", "--json")
     host = cli("tenant", "update", "123456789012", "--network", "host", "--json")
 

@@ -30,6 +30,8 @@ _SIG_IGN = int(signal.SIG_IGN)
 _SIGSTOP, _SIGCONT = int(signal.SIGSTOP), int(signal.SIGCONT)
 _ALL = -1
 _FREEZE = b"1"
+_SEALED = b"sealed"
+_TELL = 1
 _MAX_ERROR = 256
 _MAX_DESCRIPTORS = 8
 _MAKE_S = 5.0
@@ -84,7 +86,9 @@ def make(blueprint: Blueprint, joins: list[int]) -> tuple[int, list[str], list[i
             message, descriptors, _, _ = socket.recv_fds(
                 ours, _MAX_ERROR, _MAX_DESCRIPTORS
             )
-        opened += descriptors
+            opened += descriptors
+            if descriptors and (said := ours.recv(_MAX_ERROR)) != _SEALED:
+                raise OSError(said.decode("utf-8", "replace") or "it was not sealed")
         names = message.decode("utf-8", "replace").split()
         if len(names) != len(descriptors) or not names:
             raise OSError(" ".join(names) or "a cell died at once")
@@ -102,6 +106,7 @@ def _hold(
     leash: tuple[int, int] | None,
     warden: socket.socket,
 ) -> None:
+    tell = warden.fileno()
     try:
         # Not by way of `signal`, whose enumerations cost a clone fifty pages.
         _signal.set_wakeup_fd(-1)
@@ -123,10 +128,16 @@ def _hold(
         if blueprint.landlock:
             found["ruleset"] = enter.make_instance_ruleset(blueprint.landlock)
         socket.send_fds(warden, [" ".join(found).encode()], list(found.values()))
-        if leash:
-            os.dup2(leash[0], 0)
-        linux.close_from(1 if leash else 0)
+        # In this order, as neither may overwrite the other.
+        tell = os.dup(tell)
+        os.dup2(leash[0] if leash else tell, 0)
+        tell = os.dup2(tell, _TELL)
+        linux.close_from(_TELL + 1)
         enter.seal_reaper(blueprint.seccomp)
+        os.write(_TELL, _SEALED)
+        os.close(_TELL)
+        if not leash:
+            os.close(0)
         while True:
             if leash:
                 _obey(os.read(0, 1))
@@ -134,7 +145,7 @@ def _hold(
                 _signal.pause()
     except BaseException as error:  # noqa: BLE001 - it is reported, then we die of it
         with contextlib.suppress(OSError):
-            warden.send(str(error).encode()[:_MAX_ERROR] or b"unknown")
+            os.write(tell, str(error).encode()[:_MAX_ERROR] or b"unknown")
     finally:
         os._exit(1)
 

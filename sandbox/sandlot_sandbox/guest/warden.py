@@ -164,9 +164,17 @@ def is_ready(message: bytes) -> bool:
 
 
 def _start_zygote(plan: Plan) -> int:
+    """Its pid, once it is sealed and its program exec'd. Raises `OSError`."""
     _use_up_pid_2()
+    trouble, tell = os.pipe2(os.O_CLOEXEC)
     pid = os.fork()
     if pid:
+        os.close(tell)
+        # Closed by the exec, or else by a child that could not come to it.
+        said = os.read(trouble, _MAX_LINK_MESSAGE)
+        os.close(trouble)
+        if said:
+            raise OSError(said.decode("utf-8", "replace"))
         return pid
     try:
         os.setsid()
@@ -183,7 +191,8 @@ def _start_zygote(plan: Plan) -> int:
         sources = [os.dup(fd) for fd in wanted]
         for target, source in enumerate(sources):
             os.dup2(source, target, inheritable=True)
-        linux.close_from(len(wanted))
+        tell = os.dup2(tell, len(wanted), inheritable=False)
+        linux.close_from(len(wanted) + 1)
         signal.set_wakeup_fd(-1)
         os.chdir("/var/task")
         enter.seal_program(
@@ -196,8 +205,8 @@ def _start_zygote(plan: Plan) -> int:
         os.execve(  # noqa: S606 - an interpreter of the launcher's choosing
             plan.argv[0], plan.argv, plan.environment
         )
-    except BaseException as error:  # noqa: BLE001 - the log is all there is to tell
-        os.write(2, f"sandlot: the zygote could not start: {error}\n".encode())
+    except BaseException as error:  # noqa: BLE001 - told, then we die of it
+        os.write(tell, f"{type(error).__name__}: {error}".encode()[:_MAX_LINK_MESSAGE])
     finally:
         os._exit(127)
 
@@ -220,7 +229,9 @@ class _Warden:
         self._verdicts: dict[int, str] = {}
         """Why we killed a cell, by the pid of its first process."""
 
-        self._watch = None if plan.has_memory_group else watch.Watch(plan.limits)
+        self._watch = (
+            None if plan.has_memory_group else watch.Watch(plan.limits, zygote)
+        )
 
     def serve(self, wake: int) -> int:
         """Until the zygote or the launcher is gone; the zygote's exit status."""
@@ -238,13 +249,13 @@ class _Warden:
                     return 0
 
     def _pause_ms(self) -> float | None:
-        """Until we look after memory again, if there can be any instance."""
-        if self._watch is None or not self._cells:
+        """Until we look after memory again, if nobody else does."""
+        if self._watch is None:
             return None
         return self._watch.pause_s * 1000
 
     def _look(self) -> None:
-        if self._watch is None or not self._cells:
+        if self._watch is None:
             return
         for pid, verdict in self._watch.judge():
             self._verdicts[pid] = verdict

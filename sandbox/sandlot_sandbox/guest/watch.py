@@ -8,6 +8,7 @@ then.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 
@@ -29,11 +30,12 @@ _KB = 1024
 
 
 class Watch:
-    """Judges cells; knows them by the pids of their first processes."""
+    """Judges cells; knows them by the pids of their first processes. And the zygote,
+    with all that its import has started, as if it were one."""
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: Limits, zygote: int) -> None:
         self._limit = limits.memory_mb << 20
-        self._cells: dict[str, int] = {}
+        self._cells: dict[str, int] = {_namespace(os.getpid()): zygote}
         """By what a link to its pid namespace says. The first processes themselves do
         not let us look: they have the launcher's memory."""
 
@@ -51,13 +53,16 @@ class Watch:
     def judge(self) -> list[tuple[int, str]]:
         """Which cells hold too much, and of what."""
         started = time.monotonic()
-        guilty = list(self._guilty())
+        inside = self._processes()
+        guilty = list(self._guilty(inside))
         took_s = time.monotonic() - started
-        self.pause_s = min(max(_PAUSE_S, _DUTY * took_s), _LONGEST_PAUSE_S)
+        # With nobody there but the zygote, somebody may come, but not use much at once.
+        least_s = _PAUSE_S if len(inside) > 1 else _LONGEST_PAUSE_S
+        self.pause_s = min(max(least_s, _DUTY * took_s), _LONGEST_PAUSE_S)
         return guilty
 
-    def _guilty(self) -> Iterator[tuple[int, str]]:
-        for cell, pids in self._processes().items():
+    def _guilty(self, inside: dict[int, list[int]]) -> Iterator[tuple[int, str]]:
+        for cell, pids in inside.items():
             if len(pids) > PROCESSES:
                 yield cell, PROCESS_COUNT
             # What is resident counts shared pages in each; only if that is too
@@ -69,7 +74,7 @@ class Watch:
         """The pids in each cell beside its first, as we number them."""
         found: dict[int, list[int]] = {}
         for name in os.listdir("/proc"):
-            if name.isdigit():
+            if name.isdigit() and int(name) != os.getpid():
                 cell = self._cells.get(_namespace(int(name)))
                 if cell is not None:
                     found.setdefault(cell, []).append(int(name))
@@ -84,22 +89,31 @@ def _namespace(pid: int) -> str:
 
 
 def _resident(pids: list[int]) -> int:
-    return sum(_field(pid, "status", ("RssAnon:", "RssShmem:")) for pid in pids)
+    return sum(_sum_of(pid, "status", ("RssAnon:", "RssShmem:")) for pid in pids)
 
 
 def _proportional(pids: list[int]) -> int:
     """Private pages once, shared ones in parts. Pages of files do not count: others
     have them, too, and the kernel can drop them."""
     names = ("Pss_Anon:", "Pss_Shmem:")
-    return sum(_field(pid, "smaps_rollup", names) for pid in pids)
+    return sum(_sum_of(pid, "smaps_rollup", names) for pid in pids)
 
 
-def _field(pid: int, file: str, names: tuple[str, ...]) -> int:
-    """The sum of these lines, in bytes."""
+def _sum_of(pid: int, file: str, names: tuple[str, ...]) -> int:
+    """The sum of these lines, in bytes: of the process, or where its first thread has
+    ended and tells nothing any more, of the first that does."""
+    found = _fields(f"/proc/{pid}/{file}", names)
+    if not found:
+        with contextlib.suppress(OSError):
+            for thread in os.listdir(f"/proc/{pid}/task"):
+                if found := _fields(f"/proc/{pid}/task/{thread}/{file}", names):
+                    break
+    return _KB * sum(found)
+
+
+def _fields(path: str, names: tuple[str, ...]) -> list[int]:
     try:
-        with open(f"/proc/{pid}/{file}", encoding="ascii") as lines:
-            return _KB * sum(
-                int(line.split()[1]) for line in lines if line.startswith(names)
-            )
+        with open(path, encoding="ascii") as lines:
+            return [int(line.split()[1]) for line in lines if line.startswith(names)]
     except OSError:
-        return 0
+        return []  # it has just ended

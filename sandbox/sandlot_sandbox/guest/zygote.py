@@ -199,18 +199,27 @@ class _Zygote:
         if pid:
             self._instances[pid] = number
             return
-        # Not by way of `signal`, whose enumerations cost a clone fifty pages.
-        _signal.set_wakeup_fd(-1)
-        _signal.signal(_SIGCHLD, _SIG_DFL)
-        instance.enter_cell(
-            self._entry,
-            descriptors,
-            (self._wake_read, self._wake_write),
-            has_ruleset=self._has_ruleset,
-        )
-        instance.run(
-            self._function, self._settings["handler"], self._channel, self._not_unique
-        )
+        try:
+            # Not by way of `signal`, whose enumerations cost a clone fifty pages.
+            _signal.set_wakeup_fd(-1)
+            _signal.signal(_SIGCHLD, _SIG_DFL)
+            instance.enter_cell(
+                self._entry,
+                descriptors,
+                (self._wake_read, self._wake_write),
+                has_ruleset=self._has_ruleset,
+            )
+            instance.run(
+                self._function,
+                self._settings["handler"],
+                self._channel,
+                self._not_unique,
+            )
+        except OSError as error:
+            os.write(2, f"sandlot: the cell could not be entered: {error}\n".encode())
+        finally:
+            # Whatever happens, there is one zygote.
+            os._exit(1)
 
     def _do_chores(self) -> None:
         """After a fork, once the clone has had its start: until the zygote sleeps, the

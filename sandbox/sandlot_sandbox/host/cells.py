@@ -44,8 +44,11 @@ class Berth:
 class Cells:
     """Gives out cells, first come, first served, and has others made meanwhile."""
 
-    def __init__(self, make: Callable[[], Awaitable[Berth]]) -> None:
+    def __init__(
+        self, make: Callable[[], Awaitable[Berth]], *, ahead: int = AHEAD
+    ) -> None:
         self._make = make
+        self._ahead = ahead
         self._ready: deque[Berth] = deque()
         self._wanted: deque[asyncio.Future[Berth]] = deque()
         self._on_the_way = 0
@@ -63,8 +66,10 @@ class Cells:
     def ready(self) -> int:
         return len(self._ready)
 
-    def prepare(self, count: int = AHEAD) -> None:
-        """Have this many ready, sooner or later, beside those that are waited for."""
+    def prepare(self, count: int | None = None) -> None:
+        """Have this many ready, or as many as are kept ahead, sooner or later, beside
+        those that are waited for."""
+        count = self._ahead if count is None else count
         missing = count + len(self._wanted) - len(self._ready) - self._on_the_way
         for _ in range(max(0, missing)):
             self._start_making()

@@ -11,7 +11,8 @@ _WORDS = {
 }
 """What freezes and what thaws, by what is written to."""
 
-_READ = 4096
+_CACHES = (b"active_file", b"inactive_file")
+_READ = 8192
 _KB = 1024
 
 
@@ -35,10 +36,17 @@ class Hold:
     def thaw(self) -> None:
         self._order(1)
 
-    def used_bytes(self) -> int:
-        """Memory that everything in there uses, without what lies in its /tmp."""
+    def uses_more_than(self, limit: int) -> bool:
+        """Whether everything in there together uses more bytes of memory than `limit`:
+        without what lies in its /tmp, and without what the kernel remembers of files,
+        which it can forget."""
         tmp = os.fstatvfs(self._parts["tmp"])
-        return self._number("usage") - (tmp.f_blocks - tmp.f_bfree) * tmp.f_frsize
+        used = self._number("usage") - (tmp.f_blocks - tmp.f_bfree) * tmp.f_frsize
+        return used > limit and used - self._of_files() > limit
+
+    def _of_files(self) -> int:
+        lines = (line.split() for line in self._read("stat").splitlines())
+        return sum(int(count) for name, count in lines if name in _CACHES)
 
     def peak_kb(self) -> int:
         """The most memory that it used, with its /tmp; 0 where nobody counts."""

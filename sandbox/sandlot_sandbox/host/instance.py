@@ -181,9 +181,8 @@ class Instance:
 
     def end_if_greedy(self) -> None:
         """It may not use more than its function has."""
-        if self._hold.counts_memory and (
-            self._hold.used_bytes() > self._memory_mb * _MIB
-        ):
+        limit = self._memory_mb * _MIB
+        if self._hold.counts_memory and self._hold.uses_more_than(limit):
             self._verdict = _FOR_MEMORY
             self._finish_gone()
             self.stop()

@@ -21,7 +21,7 @@ from sandlot_sandbox.host.launcher import Cell, Launcher
 from sandlot_sandbox.host.log_pipe import Line, LogPipe
 from sandlot_sandbox.host.mail import Mail
 from sandlot_sandbox.limits import Limits
-from sandlot_sandbox.spec import NONE
+from sandlot_sandbox.spec import EGRESS, NONE
 
 START_S = 20.0
 """From the order to the import's beginning: the jail and the interpreter's start."""
@@ -29,6 +29,9 @@ START_S = 20.0
 FREEZE_AFTER_S = 1.0
 """How long a zygote runs on without anything to do: in a burst, none has to be thawed.
 """
+
+_AHEAD_WITH_EGRESS = 1
+"""Each takes two processes more, and of those there are few for all."""
 
 _GOES_WITH_A_FORK = frozenset(("pid", "mnt", "net", "ruleset", "join"))
 
@@ -80,7 +83,8 @@ class Zygote:
         self._is_frozen = False
         self._look: asyncio.TimerHandle | None = None
         self._numbers = itertools.count(1)
-        self._cells = Cells(self._make_berth)
+        ahead = AHEAD if recipe.network != EGRESS else _AHEAD_WITH_EGRESS
+        self._cells = Cells(self._make_berth, ahead=ahead)
         self._open()
 
     def _open(self) -> None:
@@ -194,7 +198,7 @@ class Zygote:
         if not self._instances:
             self.kill()
 
-    def prepare_cells(self, count: int = AHEAD) -> None:
+    def prepare_cells(self, count: int | None = None) -> None:
         """Have cells made ahead of time, so that forks need not wait for them."""
         self._cells.prepare(count)
 

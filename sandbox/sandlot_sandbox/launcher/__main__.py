@@ -55,7 +55,8 @@ def main() -> int:
     engine.send(hello)
     if not probe.is_enough(said.layers):
         return probe.EX_CONFIG
-    tree = _plant(arguments.cgroups, given_up)
+    held = {layer.name for layer in said.layers if layer.holds}
+    tree = _plant(arguments.cgroups, given_up, must="cgroup" in held)
     janitor = cgroups.Janitor(tree) if tree is not None else None
     has_memory_group = tree is not None and "memory" in tree.controls
     setting = Setting(
@@ -65,7 +66,7 @@ def main() -> int:
         if "seccomp" in given_up
         else filters.compile_filters(has_memory_group=has_memory_group),
         has_network="network" not in given_up,
-        landlock=0 if "landlock" in given_up else linux.landlock_version(),
+        landlock=_landlock(given_up, must="landlock" in held),
         tree=tree,
         janitor=janitor,
         last_capability=linux.last_capability(),
@@ -86,13 +87,22 @@ def _egress(*, is_root: bool, has_seccomp: bool) -> networks.Network | str:
         return str(error)
 
 
-def _plant(only: str, given_up: frozenset[str]) -> cgroups.Tree | None:
-    """The control groups, if we can have any: the posture says so where we cannot."""
+def _landlock(given_up: frozenset[str], *, must: bool) -> int:
+    version = 0 if "landlock" in given_up else linux.landlock_version()
+    if must and not version and "landlock" not in given_up:
+        raise OSError("Landlock was there a moment ago, and is not now")
+    return version
+
+
+def _plant(only: str, given_up: frozenset[str], *, must: bool) -> cgroups.Tree | None:
+    """The control groups, if we can have any; `must` we, where the posture says so."""
     if "cgroup" in given_up or only == "none":
         return None
     try:
         return cgroups.Tree.plant(cgroups.find(only=only))
     except cgroups.CgroupsUnavailable:
+        if must:
+            raise
         return None
 
 

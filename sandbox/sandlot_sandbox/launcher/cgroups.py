@@ -9,7 +9,7 @@ It knows three layouts, and takes each controller from where it is:
 
 A process joins by writing `0` to descriptors that were opened here. That moves
 a single thread without the machine-wide lock that moving another's pid takes, ten
-milliseconds of it; only v2 has no such way (`docs/decisions/0011-cgroups.md`).
+milliseconds of it; only v2 has no such way (`docs/decisions/0011-control-groups.md`).
 
 Groups outlive their makers. So a janitor, a process of ours that waits for nothing
 but the launcher's end, removes what it has left.
@@ -43,6 +43,9 @@ _REMOVE_S = 10.0
 _LOOK_AGAIN_S = 0.01
 _NAME_BYTES = 8
 _KILL_BIT = 1 << (signal.SIGKILL - 1)
+_NOT_EVERYWHERE = ("memory.memsw.limit_in_bytes", "memory.swap.max", "memory.oom.group")
+"""Where the kernel does not count swap, or is older than a file that is a nicety."""
+
 _PERIOD_US = 100_000
 _V1_SHARES = 1024
 _V2_WEIGHT = 100
@@ -158,7 +161,9 @@ class Group:
             for folder in self._folders.values():
                 folder.mkdir()
             for part, file, value in self._tree.limits_of(share):
-                _write(self._folders[part] / file, value)
+                path = self._folders[part] / file
+                if file not in _NOT_EVERYWHERE or path.exists():
+                    _write(path, value)
         except BaseException:
             self.remove()
             raise
@@ -172,7 +177,7 @@ class Group:
 
     def open_files(self) -> dict[str, int]:
         """For whoever minds an instance: `freeze`, or v1's `freezer`, to write to;
-        `usage`, `peak` and `events` to read, as far as there are such files."""
+        `usage`, `peak`, `events` and `stat` to read, as far as there are such files."""
         with _closed_on_error() as opened:
             found = {}
             for kind, (part, file, flags) in self._tree.files.items():
@@ -264,7 +269,6 @@ class Tree:
 
         Its name can be seen from inside, and says nothing of how many others there are.
         """
-        self.prune()
         group = Group(self, os.urandom(_NAME_BYTES).hex())
         group.make(share)
         return group
@@ -297,6 +301,7 @@ class Tree:
 def _v1_limits(share: Share) -> list[tuple[str, str, int]]:
     return [
         ("memory", "memory.limit_in_bytes", share.memory_bytes),
+        ("memory", "memory.memsw.limit_in_bytes", share.memory_bytes),
         ("cpu", "cpu.shares", max(2, int(_V1_SHARES * share.cpus))),
         ("cpu", "cpu.cfs_period_us", _PERIOD_US),
         ("cpu", "cpu.cfs_quota_us", int(_PERIOD_US * share.max_cpus)),
@@ -322,6 +327,7 @@ def _v1_files(layout: Layout) -> dict[str, tuple[str, str, int]]:
         "usage": ("memory", "memory.usage_in_bytes", os.O_RDONLY),
         "peak": ("memory", "memory.max_usage_in_bytes", os.O_RDONLY),
         "events": ("memory", "memory.oom_control", os.O_RDONLY),
+        "stat": ("memory", "memory.stat", os.O_RDONLY),
     }
     return {kind: entry for kind, entry in known.items() if entry[0] in layout.v1}
 
@@ -333,6 +339,7 @@ def _v2_files() -> dict[str, tuple[str, str, int]]:
         "usage": ("v2", "memory.current", os.O_RDONLY),
         "peak": ("v2", "memory.peak", os.O_RDONLY),
         "events": ("v2", "memory.events", os.O_RDONLY),
+        "stat": ("v2", "memory.stat", os.O_RDONLY),
     }
 
 
@@ -431,6 +438,7 @@ def _sweep(parent: Path) -> None:
     for folder in parent.glob(f"{_PREFIX}*"):
         pid = folder.name.removeprefix(_PREFIX)
         if pid.isdigit() and not Path(f"/proc/{pid}").exists():
+            _thaw_all(folder)
             _remove_all(folder)
 
 

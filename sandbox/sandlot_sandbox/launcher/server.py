@@ -9,6 +9,7 @@ import os
 import selectors
 import socket
 import sys
+import time
 from collections.abc import Callable, Iterator
 
 from sandlot_sandbox.guest import warden
@@ -57,7 +58,8 @@ class Server:
         self._zygotes: dict[int, Zygote] = {}
         self._selector = selectors.DefaultSelector()
         self._engine_is_there = True
-        self._looked_at = 0
+        self._looked_at = 0.0
+        self._turn = 0
         egress = setting.egress
         self._ways = Ways(None if isinstance(egress, str) else egress, self._selector)
 
@@ -67,29 +69,34 @@ class Server:
             self._watch(janitor.pidfd, lambda: self._replace(janitor))
         try:
             while self._engine_is_there:
-                happened = self._selector.select(self._pause_s())
-                for key, _ in happened:
+                for key, _ in self._selector.select(self._pause_s()):
                     key.data()
-                if not happened:
-                    self._look_after_the_frozen()
+                if time.monotonic() - self._looked_at > _LOOK_AGAIN_S:
+                    self._looked_at = time.monotonic()
+                    self._look_after_groups()
         finally:
             self._kill_all()
 
     def _pause_s(self) -> float | None:
-        """Until we look after what does not die as long as it is frozen; in v1 only."""
-        if "freezer" not in self._setting.controls or not self._zygotes:
-            return None
-        return _LOOK_AGAIN_S
+        """Until we look after what does not die as long as it is frozen, which is in v1
+        only; and after what is left of groups."""
+        has_freezer = "freezer" in self._setting.controls and self._zygotes
+        has_leavings = any(zygote.leavings for zygote in self._zygotes.values())
+        return _LOOK_AGAIN_S if has_freezer or has_leavings else None
 
-    def _look_after_the_frozen(self) -> None:
+    def _look_after_groups(self) -> None:
+        if (tree := self._setting.tree) is not None:
+            tree.prune()
         for zygote in self._zygotes.values():
             if zygote.is_dying:
                 zygote.kill()
+            else:
+                zygote.tidy()
         groups = [group for z in self._zygotes.values() for group in z.groups]
         # In turns, so that thousands do not take a processor.
         for _ in range(min(len(groups), _GROUPS_AT_A_LOOK)):
-            self._looked_at += 1
-            groups[self._looked_at % len(groups)].thaw_if_killed()
+            self._turn += 1
+            groups[self._turn % len(groups)].thaw_if_killed()
 
     def _replace(self, janitor: Janitor) -> None:
         self._selector.unregister(janitor.pidfd)
@@ -290,22 +297,35 @@ class Server:
             parts += [("join", fd) for fd in joins]
             if cell.group is not None:
                 parts += list(cell.group.open_files().items())
-            if zygote.allow is not None:
-                cell.way_out = self._ways.open(
-                    found["net"],
-                    allow=zygote.allow,
-                    cell=cell.pidfd,
-                    joins=joins,
-                    on_ready=lambda why: self._hand_on(zygote, number, parts, why),
-                    on_end=lambda: self._kill_cell(zygote, number),
-                )
-                return
         except OSError as error:
             _say(f"cell {number} of zygote {zygote.number}: {error}")
             zygote.kill()
             _close(parts)
             return
-        self._hand_on(zygote, number, parts, "")
+        if zygote.allow is None:
+            self._hand_on(zygote, number, parts, "")
+        else:
+            self._open_way_out(zygote, number, zygote.allow, parts)
+
+    def _open_way_out(
+        self,
+        zygote: Zygote,
+        number: int,
+        allow: tuple[str, ...],
+        parts: list[tuple[str, int]],
+    ) -> None:
+        found = dict(parts)
+        try:
+            zygote.cells[number].way_out = self._ways.open(
+                found["net"],
+                allow=allow,
+                cell=found["pidfd"],
+                joins=[fd for name, fd in parts if name == "join"],
+                on_ready=lambda why: self._hand_on(zygote, number, parts, why),
+                on_end=lambda: self._kill_cell(zygote, number),
+            )
+        except OSError as error:
+            self._hand_on(zygote, number, parts, str(error))
 
     def _hand_on(
         self, zygote: Zygote, number: int, parts: list[tuple[str, int]], trouble: str
@@ -331,7 +351,11 @@ class Server:
         self._selector.unregister(zygote.pidfd)
         if zygote.link in self._selector.get_map():
             self._selector.unregister(zygote.link)
+        words = _last_words(zygote.link)
         detail = zygote.bury(self._setting.users)
+        if words and not zygote.is_ready:
+            _say(f"jail of zygote {zygote.number}: {words}")
+            detail = words
         self._tell(ZygoteDied(zygote.number, detail, started=zygote.is_ready))
 
     def _tell(self, report: Report, descriptors: list[int] | None = None) -> None:
@@ -351,6 +375,13 @@ class Server:
         for zygote in self._zygotes.values():
             zygote.bury(self._setting.users)
         self._zygotes.clear()
+
+
+def _last_words(link: socket.socket) -> str:
+    """What a warden said before it died, and nobody has read."""
+    with contextlib.suppress(OSError):
+        return link.recv(MAX_MESSAGE, socket.MSG_DONTWAIT).decode("utf-8", "replace")
+    return ""
 
 
 def _close(parts: list[tuple[str, int]]) -> None:

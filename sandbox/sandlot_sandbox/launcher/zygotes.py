@@ -4,6 +4,7 @@ import contextlib
 import os
 import signal
 import socket
+import time
 from dataclasses import dataclass, field
 
 from sandlot_sandbox import linux
@@ -28,6 +29,8 @@ _NAMESPACES = (
 """And a cgroup namespace of its own, when it is in its group: see `guest/warden.py`."""
 
 _OOM_SCORE = 500
+_LEAVES_S = 1.0
+"""How long a process beside a cell may take to follow it."""
 
 BUILDER_LIMITS = Limits(memory_mb=512, tmp_mb=256)
 """For unpacking a package: no file in it is larger than what AWS allows them all."""
@@ -80,14 +83,18 @@ class Zygote:
     """Private networks that its cells may reach; None where they have no way out."""
 
     cells: dict[int, Cell] = field(default_factory=dict)
+    leavings: list[tuple[float, Group]] = field(default_factory=list)
+    """Groups of dead cells that somebody is still in, and since when."""
+
     is_ready: bool = False
     is_dying: bool = False
 
     @property
     def groups(self) -> list[Group]:
         """Its own, and its cells'."""
-        all_of_them = (self.group, *(cell.group for cell in self.cells.values()))
-        return [group for group in all_of_them if group is not None]
+        cells = (cell.group for cell in self.cells.values())
+        left = (group for _, group in self.leavings)
+        return [group for group in (self.group, *cells, *left) if group is not None]
 
     def make_cell(self, number: int) -> None:
         """Raises `OSError` if the warden is gone or does not take orders."""
@@ -122,8 +129,16 @@ class Zygote:
             cell.way_out.kill()
         if cell.pidfd is not None:
             os.close(cell.pidfd)
-        if cell.group is not None and self.tree is not None:
-            self.tree.give_up(cell.group)
+        if cell.group is not None and not cell.group.remove():
+            self.leavings.append((time.monotonic(), cell.group))
+
+    def tidy(self) -> None:
+        """Remove what was left of groups. Who is still in the group of a cell that is
+        dead, is there because the zygote wants to hide somebody: it goes with all."""
+        now = time.monotonic()
+        self.leavings = [left for left in self.leavings if not left[1].remove()]
+        if any(now - since > _LEAVES_S for since, _ in self.leavings):
+            self.kill()
 
     def kill(self) -> None:
         """The warden is pid 1 of the jail: the kernel takes everything in it along."""
@@ -138,8 +153,10 @@ class Zygote:
         _, status = os.waitpid(self.pid, 0)
         for number in list(self.cells):
             self.forget_cell(number)
-        if self.group is not None and self.tree is not None:
-            self.tree.give_up(self.group)
+        if self.tree is not None:
+            for group in (*(left for _, left in self.leavings), self.group):
+                if group is not None:
+                    self.tree.give_up(group)
         os.close(self.pidfd)
         self.link.close()
         if self.uid is not None:

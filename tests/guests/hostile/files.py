@@ -47,7 +47,9 @@ def read_folders_of_the_host(event):
 
 def read_secrets_of_the_host(event):
     """What a break-in looks for first."""
-    paths = "/etc/shadow /etc/sudoers /etc/ssh/sshd_config /etc/machine-id /root/.bashrc"
+    paths = (
+        "/etc/shadow /etc/sudoers /etc/ssh/sshd_config /etc/machine-id /root/.bashrc"
+    )
     paths += " /etc/ssl/private /var/run/docker.sock /run/containerd/containerd.sock"
     paths += " /.dockerenv /dev/kmsg /etc/fstab /etc/crontab /run/systemd/private"
     return each(attempt(lambda: os.stat(path)) for path in paths.split())
@@ -60,15 +62,29 @@ def read_secrets_of_the_engine(event):
 
 def read_the_kernels_files(event):
     """/proc without its machine-wide part; no /sys, no cgroup file system."""
-    paths = "kcore kmsg kallsyms keys key-users sysrq-trigger sys sys/kernel/core_pattern"
-    paths += " modules sched_debug timer_list iomem meminfo cpuinfo stat locks interrupts"
+    paths = (
+        "kcore kmsg kallsyms keys key-users sysrq-trigger sys sys/kernel/core_pattern"
+    )
+    paths += (
+        " modules sched_debug timer_list iomem meminfo cpuinfo stat locks interrupts"
+    )
     paths += " acpi scsi bus fs irq config.gz version uptime loadavg swaps partitions"
     return each(attempt(lambda: os.stat("/proc/" + path)) for path in paths.split())
 
 
 def follow_magic_links_of_process_1(event):
     """/proc/1/root is a door to another's root, if it opens."""
-    names = ("root/etc", "cwd", "exe", "fd/0", "fd/3", "mem", "maps", "environ", "ns/mnt")
+    names = (
+        "root/etc",
+        "cwd",
+        "exe",
+        "fd/0",
+        "fd/3",
+        "mem",
+        "maps",
+        "environ",
+        "ns/mnt",
+    )
     return each(attempt(lambda: os.stat("/proc/1/" + name)) for name in names)
 
 
@@ -186,7 +202,10 @@ def overwrite_what_others_run(event):
     for path in paths:
         for flags in (os.O_WRONLY, os.O_RDWR, os.O_WRONLY | os.O_TRUNC):
             answers.append(attempt(lambda: os.open(path, flags)))
-        answers += [attempt(lambda: os.unlink(path)), attempt(lambda: os.truncate(path, 0))]
+        answers += [
+            attempt(lambda: os.unlink(path)),
+            attempt(lambda: os.truncate(path, 0)),
+        ]
         answers.append(attempt(lambda: os.rename(path, path + ".old")))
     return each(answers)
 
@@ -243,7 +262,10 @@ def change_the_hosts_devices(event):
     answers = []
     for name in ("null", "zero", "full", "random", "urandom"):
         path = "/dev/" + name
-        answers += [attempt(lambda: os.chmod(path, 0)), attempt(lambda: os.unlink(path))]
+        answers += [
+            attempt(lambda: os.chmod(path, 0)),
+            attempt(lambda: os.unlink(path)),
+        ]
         answers.append(attempt(lambda: os.chown(path, 1000, 1000)))
         answers.append(attempt(lambda: os.setxattr(path, "user.mine", b"1")))
         answers.append(attempt(lambda: os.rename(path, "/dev/x")))
@@ -263,7 +285,11 @@ def link_across(event):
 def make_devices(event):
     """mknod: the memory, a disk, a terminal; and opening those that might be there."""
     answers = []
-    for kind, major, minor in ((stat.S_IFCHR, 1, 1), (stat.S_IFBLK, 8, 0), (stat.S_IFCHR, 5, 0)):
+    for kind, major, minor in (
+        (stat.S_IFCHR, 1, 1),
+        (stat.S_IFBLK, 8, 0),
+        (stat.S_IFCHR, 5, 0),
+    ):
         device = os.makedev(major, minor)
         answers.append(attempt(lambda: os.mknod("/tmp/d", kind | 0o666, device)))
     return each(answers)
@@ -380,7 +406,9 @@ def race_for_a_dirty_cow(event):
     path, until = "/usr/bin/env", time.monotonic() + 0.3
     before = digest(path)
     with open(path, "rb") as file:
-        view = mmap.mmap(file.fileno(), 4096, flags=mmap.MAP_PRIVATE, prot=mmap.PROT_READ)
+        view = mmap.mmap(
+            file.fileno(), 4096, flags=mmap.MAP_PRIVATE, prot=mmap.PROT_READ
+        )
     address = libc_address(view)
 
     def drop():

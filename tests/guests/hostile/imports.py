@@ -157,7 +157,12 @@ def print_without_end():
 def replace_modules():
     """Modules of the runtime, exchanged for our own."""
     for name in list(sys.modules):
-        if name.startswith("sandlot_sandbox") or name in ("json", "socket", "os", "signal"):
+        if name.startswith("sandlot_sandbox") or name in (
+            "json",
+            "socket",
+            "os",
+            "signal",
+        ):
             sys.modules[name] = None
 
 
@@ -323,7 +328,9 @@ def set_a_wakeup_descriptor():
 def forge_log_lines():
     """What the platform says, said by an import."""
     print("START RequestId: 00000000-0000-0000-0000-000000000000 Version: $LATEST")
-    print("REPORT RequestId: 00000000-0000-0000-0000-000000000000\tBilled Duration: 0 ms\t")
+    print(
+        "REPORT RequestId: 00000000-0000-0000-0000-000000000000\tBilled Duration: 0 ms\t"
+    )
 
 
 def handler(event, context):

@@ -82,7 +82,12 @@ def list_processes(event):
 
 def list_modules_of_the_engine(event):
     """Nothing of the engine's or the launcher's was ever imported in here."""
-    names = ("sandlot_engine", "sandlot_sandbox.host", "sandlot_sandbox.launcher", "grpc")
+    names = (
+        "sandlot_engine",
+        "sandlot_sandbox.host",
+        "sandlot_sandbox.launcher",
+        "grpc",
+    )
     found = [name for name in sys.modules if name.startswith(names)]
     for name in names:
         try:
@@ -115,7 +120,10 @@ def search_fresh_memory(event):
     size = 32 << 20
     found = []
     private = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
-    if any(memoryview(private)[i] for i in range(0, size, 512)) or private.find(marker()) >= 0:
+    if (
+        any(memoryview(private)[i] for i in range(0, size, 512))
+        or private.find(marker()) >= 0
+    ):
         found.append("private")
     shared = mmap.mmap(-1, size)
     if shared.find(marker()) >= 0:
@@ -144,7 +152,10 @@ def search_its_own_memory(event):
     """Every page that is mapped, from the interpreter's start on."""
     target = marker()
     found = []
-    with open("/proc/self/maps") as maps, open("/proc/self/mem", "rb", buffering=0) as memory:
+    with (
+        open("/proc/self/maps") as maps,
+        open("/proc/self/mem", "rb", buffering=0) as memory,
+    ):
         regions = [line.split() for line in maps]
         for fields in regions:
             start, end = (int(part, 16) for part in fields[0].split("-"))

@@ -66,7 +66,9 @@ def forge_at_the_very_end(event, context):
 
 def print_half_characters(event, context):
     """UTF-8 that is cut in the middle, overlong, of surrogates, too high."""
-    os.write(1, b"\xe2\x82\n\xc0\xaf\n\xed\xa0\x80\n\xf8\x88\x80\x80\x80\n\xff\xfe\n\xe2\x82")
+    os.write(
+        1, b"\xe2\x82\n\xc0\xaf\n\xed\xa0\x80\n\xf8\x88\x80\x80\x80\n\xff\xfe\n\xe2\x82"
+    )
 
 
 def print_nul_bytes(event, context):

@@ -37,9 +37,17 @@ def reach_a_server_of_the_host(event):
     port = event["tcp"]
     answers = [
         connect((host, port))
-        for host in ("127.0.0.1", "127.0.0.2", "0.0.0.0", "localhost", "127.255.255.254")
+        for host in (
+            "127.0.0.1",
+            "127.0.0.2",
+            "0.0.0.0",
+            "localhost",
+            "127.255.255.254",
+        )
     ]
-    answers += [connect((host, port), socket.AF_INET6) for host in ("::1", "::ffff:127.0.0.1")]
+    answers += [
+        connect((host, port), socket.AF_INET6) for host in ("::1", "::ffff:127.0.0.1")
+    ]
     return each(answers)
 
 
@@ -104,7 +112,9 @@ def reach_private_networks(event):
 
 def reach_the_internet(event):
     """Test networks of RFC 5737 and 3849, which nobody has: no route is enough."""
-    answers = [connect((host, 443)) for host in ("192.0.2.1", "198.51.100.1", "203.0.113.1")]
+    answers = [
+        connect((host, 443)) for host in ("192.0.2.1", "198.51.100.1", "203.0.113.1")
+    ]
     return each([*answers, connect(("2001:db8::1", 443), socket.AF_INET6)])
 
 
@@ -138,8 +148,19 @@ def open_other_families(event):
         for kind in (1, 2, 3, 5):
             answers.append(attempt(lambda: socket.socket(family, kind, 0).close()))
     for family in (socket.AF_INET, socket.AF_INET6):
-        for kind, protocol in ((3, 1), (3, 255), (2, 1), (2, 136), (1, 262), (1, 132), (5, 132), (6, 33)):
-            answers.append(attempt(lambda: socket.socket(family, kind, protocol).close()))
+        for kind, protocol in (
+            (3, 1),
+            (3, 255),
+            (2, 1),
+            (2, 136),
+            (1, 262),
+            (1, 132),
+            (5, 132),
+            (6, 33),
+        ):
+            answers.append(
+                attempt(lambda: socket.socket(family, kind, protocol).close())
+            )
     return each(answers)
 
 
@@ -168,7 +189,16 @@ def configure_the_network(event):
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as mine:
         request = struct.pack("16sh22x", b"lo", 0)
         answers = []
-        for number in (0x8914, 0x8916, 0x890B, 0x8924, 0x89A0, 0x8946, 0x89F1, 0x400454CA):
+        for number in (
+            0x8914,
+            0x8916,
+            0x890B,
+            0x8924,
+            0x89A0,
+            0x8946,
+            0x89F1,
+            0x400454CA,
+        ):
             got = libc.ioctl(mine.fileno(), ctypes.c_ulong(number), request)
             answers.append("ok" if got >= 0 else errno.errorcode[ctypes.get_errno()])
     return each(answers)
@@ -178,9 +208,12 @@ def use_the_packet_filter(event):
     """iptables and ebtables by setsockopt, with their many past bugs."""
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as mine:
         answers = [
-            attempt(lambda: mine.setsockopt(0, option, bytes(128))) for option in (64, 65, 128)
+            attempt(lambda: mine.setsockopt(0, option, bytes(128)))
+            for option in (64, 65, 128)
         ]
-        answers += [attempt(lambda: mine.getsockopt(0, option, 128)) for option in (64, 65)]
+        answers += [
+            attempt(lambda: mine.getsockopt(0, option, 128)) for option in (64, 65)
+        ]
     with socket.socket(socket.AF_INET6, socket.SOCK_STREAM) as mine:
         answers.append(attempt(lambda: mine.setsockopt(41, 64, bytes(128))))
     return each(answers)
@@ -205,8 +238,12 @@ def use_privileged_options(event):
 def load_protocols_on_demand(event):
     """Options that make the kernel look for a module: TLS, congestion control."""
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as mine:
-        answers = [attempt(lambda: mine.setsockopt(6, 13, name)) for name in (b"vegas", b"nv")]
-        answers += [attempt(lambda: mine.setsockopt(6, 31, name)) for name in (b"smc", b"mptcp")]
+        answers = [
+            attempt(lambda: mine.setsockopt(6, 13, name)) for name in (b"vegas", b"nv")
+        ]
+        answers += [
+            attempt(lambda: mine.setsockopt(6, 31, name)) for name in (b"smc", b"mptcp")
+        ]
     return "ok" in answers
 
 
@@ -232,7 +269,11 @@ def signal_the_engine(event):
     for number in (0, signal.SIGTERM, signal.SIGKILL):
         got = libc.syscall(424, fd, number, None, 0)
         answers.append("ok" if got >= 0 else errno.errorcode[ctypes.get_errno()])
-    for call, arguments in {438: (fd, 0, 0), 308: (fd, 0x40000000), 440: (fd, 0, 0, 4, 0)}.items():
+    for call, arguments in {
+        438: (fd, 0, 0),
+        308: (fd, 0x40000000),
+        440: (fd, 0, 0, 4, 0),
+    }.items():
         got = libc.syscall(call, *arguments)
         answers.append("ok" if got >= 0 else errno.errorcode[ctypes.get_errno()])
     return each(answers)

@@ -202,7 +202,9 @@ def leave_a_renamed_process(event):
     """Named like ours, in `comm` and in its arguments."""
     if os.fork() == 0:
         libc.prctl(15, b"sandlot", 0, 0, 0)
-        os.execv("/bin/sh", ["sandlot-launcher", "-c", "while :; do wait; sleep 9; done"])
+        os.execv(
+            "/bin/sh", ["sandlot-launcher", "-c", "while :; do wait; sleep 9; done"]
+        )
     return "left"
 
 

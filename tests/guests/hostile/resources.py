@@ -84,7 +84,9 @@ def threads_in_children(event):
 
 def files(event):
     """/dev/null, opened over and over."""
-    return until_refused(lambda: held.append(os.open("/dev/null", os.O_RDONLY)), event["most"])
+    return until_refused(
+        lambda: held.append(os.open("/dev/null", os.O_RDONLY)), event["most"]
+    )
 
 
 def copies_of_descriptors(event):
@@ -168,7 +170,9 @@ def hard_links(event):
     """Many names of one file: each of them costs memory."""
     os.close(os.open("/tmp/one", os.O_CREAT | os.O_WRONLY))
     number = iter(range(1 << 30))
-    return until_refused(lambda: os.link("/tmp/one", "/tmp/h%d" % next(number)), event["most"])[1]
+    return until_refused(
+        lambda: os.link("/tmp/one", "/tmp/h%d" % next(number)), event["most"]
+    )[1]
 
 
 def folders_in_folders(event):
@@ -313,7 +317,9 @@ def descriptors_in_flight(event):
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
     ours.setblocking(False)
     held.extend((ours, theirs))
-    sent, error = until_refused(lambda: socket.send_fds(ours, [b"x"], [0] * 250), event["most"])
+    sent, error = until_refused(
+        lambda: socket.send_fds(ours, [b"x"], [0] * 250), event["most"]
+    )
     return [sent * 250 < 4096, error in ("ETOOMANYREFS", "EAGAIN", "ENOBUFS")]
 
 

@@ -164,7 +164,6 @@ if os.environ.get("DO") == "count_in_the_zygote":
     signal.setitimer(signal.ITIMER_REAL, 0.001, 0.001)
 
 if os.environ.get("DO") == "fork_from_the_zygote":
-
     # Long after the import, at the first instance's start; and in the zygote's own pid
     # namespace, not in the cell's, so that no instance's end is its end.
     import ctypes

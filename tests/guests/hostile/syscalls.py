@@ -93,7 +93,9 @@ def clone_with_high_bits(event):
 
 def clone3_with_namespaces(event):
     """clone3(2): its flags are in memory, where a filter cannot look."""
-    arguments = struct.pack("<11Q", NEW_NAMESPACES["user"], *([0] * 3), SIGCHLD, *([0] * 6))
+    arguments = struct.pack(
+        "<11Q", NEW_NAMESPACES["user"], *([0] * 3), SIGCHLD, *([0] * 6)
+    )
     ctypes.memmove(here, arguments, len(arguments))
     return call(435, here, len(arguments))
 
@@ -192,7 +194,9 @@ def use_keyrings(event):
 
 def use_io_uring(event):
     """io_uring does sockets and files past every filter."""
-    return each([call(425, 4, here), call(426, 0, 0, 0, 0, 0, 0), call(427, 0, 0, 0, 0)])
+    return each(
+        [call(425, 4, here), call(426, 0, 0, 0, 0, 0, 0), call(427, 0, 0, 0, 0)]
+    )
 
 
 def use_kernel_aio(event):
@@ -245,7 +249,7 @@ def administer_the_machine(event):
 
 
 def use_handles(event):
-    """"Shocker": a file by its inode's number instead of its path."""
+    """ "Shocker": a file by its inode's number instead of its path."""
     struct.pack_into("<IiQ", buffer, 0, 8, 1, 2)
     fd = os.open("/", os.O_RDONLY)
     return each([call(304, fd, here, 0), call(303, fd, b"etc", here, here + 2048, 0)])
@@ -326,8 +330,12 @@ def run_a_32_bit_program(event):
     base = 0x08048000
     code = b"\xbb\x07\x00\x00\x00\xb8\x01\x00\x00\x00\xcd\x80"
     header = b"\x7fELF\x01\x01\x01" + bytes(9)
-    header += struct.pack("<HHIIIIIHHHHHH", 2, 3, 1, base + 84, 52, 0, 0, 52, 32, 1, 0, 0, 0)
-    header += struct.pack("<8I", 1, 0, base, base, 84 + len(code), 84 + len(code), 5, 4096)
+    header += struct.pack(
+        "<HHIIIIIHHHHHH", 2, 3, 1, base + 84, 52, 0, 0, 52, 32, 1, 0, 0, 0
+    )
+    header += struct.pack(
+        "<8I", 1, 0, base, base, 84 + len(code), 84 + len(code), 5, 4096
+    )
     with open("/tmp/small", "wb") as file:
         file.write(header + code)
     os.chmod("/tmp/small", 0o755)
@@ -349,7 +357,19 @@ def change_personality(event):
 
 def ask_prctl_for_more(event):
     """Dumpability, seccomp, capabilities, memory layout, speculation, tagged calls."""
-    options = {4: 1, 8: 1, 22: 2, 24: 0, 28: 0, 35: 1, 47: 2, 53: 0, 57: 1, 59: 1, 62: 1}
+    options = {
+        4: 1,
+        8: 1,
+        22: 2,
+        24: 0,
+        28: 0,
+        35: 1,
+        47: 2,
+        53: 0,
+        57: 1,
+        59: 1,
+        62: 1,
+    }
     answers = [call(157, option, value, 0, 0, 0) for option, value in options.items()]
     answers += [call(157, (1 << 32) | 4, 1, 0, 0, 0)]
     return each(answers)

@@ -1,0 +1,6 @@
+"""tries to be imported without end"""
+
+import time
+
+while True:
+    time.sleep(60)

@@ -1,0 +1,51 @@
+"""Control groups as the kernel shows them, whichever of its two hierarchies it has."""
+
+import contextlib
+import os
+from pathlib import Path
+
+from tests.isolation.machine import Sandbox
+
+ROOT = Path("/sys/fs/cgroup")
+
+
+def group_paths(pid: int) -> dict[str, str]:
+    """By the controllers of each hierarchy, as the kernel lists them; v2 has none."""
+    lines = Path(f"/proc/{pid}/cgroup").read_text().splitlines()
+    return {names: path for _, names, path in (line.split(":", 2) for line in lines)}
+
+
+def group_folder(hierarchy: str, path: str) -> Path:
+    if not hierarchy and (ROOT / "unified").is_dir():
+        hierarchy = "unified"
+    return ROOT / hierarchy / path.lstrip("/")
+
+
+def trees_of(launcher: int) -> list[Path]:
+    """All that is left of a launcher's groups, wherever they are."""
+    name = f"sandlot-{launcher}"
+    return [Path(folder) for folder, _, _ in os.walk(ROOT) if Path(folder).name == name]
+
+
+def is_frozen(pid: int) -> bool:
+    """Whether it can run nothing; by its groups, or by having been stopped."""
+    with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+        paths = group_paths(pid)
+        v1 = group_folder("freezer", paths.get("freezer", "/")) / "freezer.state"
+        v2 = group_folder("", paths.get("", "/")) / "cgroup.events"
+        return (
+            (v1.exists() and v1.read_text() == "FROZEN\n")
+            or (v2.exists() and "frozen 1\n" in v2.read_text())
+            or "State:\tT" in Path(f"/proc/{pid}/status").read_text()
+        )
+    return False
+
+
+def control(sandbox: Sandbox) -> tuple[str, frozenset[str]]:
+    """The version, `v1` or `v2`, and the controllers of the groups that a launcher
+    makes; empty where it makes none."""
+    (layer,) = [layer for layer in sandbox.hello.layers if layer.name == "cgroup"]
+    if not layer.holds:
+        return "", frozenset()
+    version, _, controls = layer.detail.partition(": ")
+    return version.removeprefix("cgroup "), frozenset(controls.split(", "))

@@ -1,0 +1,79 @@
+"""Who wants more than its function has, by ways around what counts what it uses."""
+
+import asyncio
+import os
+
+import pytest
+
+from sandlot_sandbox.errors import ZygoteLost
+from sandlot_sandbox.host.instance import OUT_OF_MEMORY
+from sandlot_sandbox.outcome import Ended
+from tests.isolation.aftermath import expect_answers
+from tests.isolation.machine import RUNTIME, WAIT_S, Guest, Sandbox, ask, send
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+MEMORY_MB = 128
+
+
+async def test_who_stays_in_a_dead_instance_s_groups_goes_with_its_jail(
+    sandbox: Sandbox, curious: Guest
+) -> None:
+    if sandbox.mode == "rootless":
+        pytest.skip("there is no group to stay in")
+    guest = sandbox.make_zygote("hostile/squatter")
+    assert await guest.zygote.wait_ready()
+
+    instance = await guest.fork()
+    await ask(instance, "")
+    await instance.destroy()
+
+    async with asyncio.timeout(WAIT_S):
+        await guest.lost.wait()
+    await expect_answers(curious)
+
+
+async def test_memory_of_processes_without_a_first_thread_counts(
+    sandbox: Sandbox, curious: Guest
+) -> None:
+    async with sandbox.running("hostile/headless", memory_mb=MEMORY_MB) as guest:
+        instance = await guest.fork()
+
+        ending = await send(instance, "", children=6, mb=100)
+
+        assert (ending.ended, ending.error_type) == (Ended.SIGNALED, OUT_OF_MEMORY)
+    await expect_answers(curious)
+
+
+async def test_memory_of_an_import_s_children_counts(
+    sandbox: Sandbox, curious: Guest
+) -> None:
+    guest = sandbox.make_zygote("hostile/hungry_import", memory_mb=MEMORY_MB)
+
+    # Its children are killed, or all of it is; well before an import's time is over.
+    async with asyncio.timeout(WAIT_S / 2):
+        try:
+            assert not await guest.zygote.wait_ready()
+            assert "MemoryError" in guest.zygote.reason
+        except ZygoteLost:
+            assert sandbox.mode == "rootless"
+        guest.zygote.kill()
+        await guest.lost.wait()
+    await expect_answers(curious)
+
+
+async def test_what_the_kernel_remembers_of_files_is_not_its_memory(
+    sandbox: Sandbox,
+) -> None:
+    package = sandbox.store.code / f"{sandbox.store.add('hostile/reading')}-{RUNTIME}"
+    big = package / "big"
+    if not big.exists():
+        big.write_bytes(os.urandom(1 << 20) * (2 * MEMORY_MB))
+        big.chmod(0o644)
+    with big.open("rb") as file:
+        os.fsync(file.fileno())
+        os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+    async with sandbox.running("hostile/reading", memory_mb=MEMORY_MB) as guest:
+        ending = await send(await guest.fork(), "")
+
+    assert ending.ended is Ended.ANSWERED
