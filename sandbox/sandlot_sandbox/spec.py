@@ -26,6 +26,7 @@ NETWORKS = frozenset((NONE, EGRESS, HOST))
 """What a jail can reach: itself; the world, but no private networks; or all that
 the machine can."""
 
+_MAX_TEXT = 2_048
 _TEXTS = frozenset(("runtime", "code", "network", "allow"))
 
 
@@ -195,6 +196,8 @@ def decode_order(datagram: bytes) -> Order:
         wanted = str if name in _TEXTS else int
         if type(value) is not wanted:
             raise BadMessage(f"{name} is not of type {wanted.__name__}")
+        if isinstance(value, str) and len(value) > _MAX_TEXT:
+            raise BadMessage(f"{name} has {len(value)} characters")
         if isinstance(value, int) and not 0 <= value < 1 << 53:
             raise BadMessage(f"{name} is {value}")
     try:

@@ -376,7 +376,7 @@ def _kinds_of_threads(process: Path) -> list[int]:
 def _groups(pid: int, launcher: int) -> dict[str, str]:
     """Whose group it is in, in each hierarchy: all of its own have one name."""
     theirs = group_paths(launcher)
-    tree = re.compile(rf".*/sandlot-{launcher}/([0-9a-f]{{16}})")
+    tree = re.compile(rf".*/sandlot-{launcher}/([0-9a-f]{{16}}/[0-9a-f]{{16}})")
     found, names = {}, set()
     for hierarchy, path in group_paths(pid).items():
         if match := tree.fullmatch(path):

@@ -289,19 +289,20 @@ def tree(request: pytest.FixtureRequest) -> Iterator[Tree]:
         assert not any(folder.exists() for folder in made.parts.values())
 
 
-def _folders(tree: Tree, group: Group) -> list[Path]:
-    return [folder / group.name for folder in tree.parts.values()]
+def _folders(group: Group) -> list[Path]:
+    return list(group._folders.values())  # noqa: SLF001 - nobody else has to know
 
 
 @needs_root
 def test_a_group_is_in_every_hierarchy_with_its_limits(tree: Tree) -> None:
-    group = tree.make(SHARE)
+    group = tree.make().add(SHARE)
 
-    assert all(folder.is_dir() for folder in _folders(tree, group))
+    assert all(folder.is_dir() for folder in _folders(group))
     for part, file, value in tree.limits_of(SHARE):
-        assert (tree.parts[part] / group.name / file).read_bytes().strip() == value
+        folder = group._folders[part]  # noqa: SLF001
+        assert (folder / file).read_bytes().strip() == value
     assert group.remove()
-    assert not any(folder.exists() for folder in _folders(tree, group))
+    assert not any(folder.exists() for folder in _folders(group))
 
 
 @needs_root
@@ -312,51 +313,55 @@ def test_a_group_that_cannot_be_made_leaves_nothing(
     real = Path.mkdir
 
     def fail_at_last(path: Path) -> None:
-        if path.parent == last:
+        if path.parent.parent == last:
             raise OSError(12, "no memory")
         real(path)
 
     monkeypatch.setattr(Path, "mkdir", fail_at_last)
 
+    family = tree.make()
     with pytest.raises(OSError, match="no memory"):
-        tree.make(SHARE)
+        family.add(SHARE)
+    assert family.remove()
     for folder in tree.parts.values():
         assert not any(inner.is_dir() for inner in folder.iterdir())
 
 
 @needs_root
 def test_the_name_of_a_group_says_nothing_of_others(tree: Tree) -> None:
-    groups = [tree.make(SHARE) for _ in range(3)]
+    groups = [tree.make().add(SHARE) for _ in range(3)]
 
-    assert len({group.name for group in groups}) == 3
-    assert all(re.fullmatch("[0-9a-f]{16}", group.name) for group in groups)
+    names = [folder.name for group in groups for folder in _folders(group)]
+    assert len(set(names)) == 3
+    assert all(re.fullmatch("[0-9a-f]{16}", name) for name in names)
     assert all(group.remove() for group in groups)
 
 
 @needs_root
 def test_who_writes_0_to_each_is_in_the_group(tree: Tree) -> None:
-    group = tree.make(SHARE)
+    group = tree.make().add(SHARE)
 
     with _member(group) as member:
-        for folder in _folders(tree, group):
+        for folder in _folders(group):
             assert (folder / "cgroup.procs").read_text().split() == [str(member.pid)]
 
 
 @needs_root
 def test_a_group_that_a_process_is_still_in_is_removed_later(tree: Tree) -> None:
-    group = tree.make(SHARE)
+    family = tree.make()
+    group = family.add(SHARE)
     with _member(group):
-        tree.give_up(group)
-        assert all(folder.exists() for folder in _folders(tree, group))
+        tree.give_up(family)
+        assert all(folder.exists() for folder in _folders(group))
 
     tree.prune()
 
-    assert not any(folder.exists() for folder in _folders(tree, group))
+    assert not any(folder.exists() for folder in _folders(group))
 
 
 @needs_root
 def test_what_is_opened_of_a_group_freezes_it_and_tells_of_it(tree: Tree) -> None:
-    group = tree.make(SHARE)
+    group = tree.make().add(SHARE)
     files = group.open_files()
     try:
         assert ("freeze" if tree.is_v2 else "freezer") in files
@@ -377,8 +382,7 @@ def test_only_groups_of_launchers_that_are_gone_are_swept(tree: Tree) -> None:
         for name in (gone, alive, others):
             (parent / name / "1.2").mkdir(parents=True)
     try:
-        for parent in parents:
-            cgroups._sweep(parent)  # noqa: SLF001 - what `plant` does, without another tree
+        cgroups._sweep(parents)  # noqa: SLF001 - what `plant` does, without another tree
 
         left = {n: (p / n).exists() for p in parents for n in (gone, alive, others)}
         assert left == {gone: False, alive: True, others: True}
@@ -391,8 +395,8 @@ def test_only_groups_of_launchers_that_are_gone_are_swept(tree: Tree) -> None:
 @needs_root
 def test_a_janitor_removes_a_tree_with_what_is_in_it(tree: Tree) -> None:
     janitor = Janitor(tree)
-    tree.make(SHARE)
-    tree.make(SHARE)
+    tree.make().add(SHARE)
+    tree.make().add(SHARE)
 
     janitor.dismiss()
 
@@ -435,3 +439,69 @@ class _member:  # noqa: N801 - reads as the context manager that it is
 
     def __exit__(self, *_: object) -> None:
         self._process.communicate()
+
+
+@needs_root
+def test_the_roof_holds_what_its_groups_may_use_and_no_more(tree: Tree) -> None:
+    if "memory" not in tree.controls:
+        pytest.skip("nobody counts memory here")
+    family = tree.make()
+    one = family.add(SHARE)
+    (roof,) = {
+        folder.parent
+        for folder in _folders(one)
+        if (folder / "memory.limit_in_bytes").exists()
+    }
+
+    def limit() -> int:
+        return int((roof / "memory.limit_in_bytes").read_text())
+
+    assert limit() == SHARE.memory_bytes
+    other = family.add(SHARE)
+    assert limit() == 2 * SHARE.memory_bytes
+    assert not family.uses_too_much()
+    assert family.take_away(other)
+    assert limit() == 2 * SHARE.memory_bytes, "what was used may be in use still"
+    assert family.take_away(one)
+    assert family.remove()
+
+
+@needs_root
+def test_memory_of_a_group_that_is_gone_counts_under_its_roof(tree: Tree) -> None:
+    if "memory" not in tree.controls:
+        pytest.skip("nobody counts memory here")
+    family = tree.make()
+    kept, gone = family.add(SHARE), family.add(SHARE)
+    mover = subprocess.Popen(
+        [sys.executable, "-I", "-S", "-c", HOPPING],
+        pass_fds=[*(joins := gone.open_joins()), *(others := kept.open_joins())],
+        env={"FROM": " ".join(map(str, joins)), "TO": " ".join(map(str, others))},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    )
+    with mover:
+        assert mover.stdout is not None
+        assert mover.stdout.read(1) == b"+"
+        assert family.take_away(gone)
+
+        assert family.uses_too_much()
+
+        mover.kill()
+    for fd in (*joins, *others):
+        os.close(fd)
+    tree.give_up(family)
+
+
+HOPPING = f"""
+import os, sys
+for join in os.environ["FROM"].split():
+    os.write(int(join), b"0")
+kept = bytearray({SHARE.memory_bytes - (8 << 20)})
+kept[::4096] = bytes(len(kept) // 4096)
+for join in os.environ["TO"].split():
+    os.write(int(join), b"0")
+more = bytearray({16 << 20})
+more[::4096] = bytes(len(more) // 4096)
+os.write(1, b"+")
+sys.stdin.read()
+"""

@@ -40,9 +40,14 @@ class Hold:
         """Whether everything in there together uses more bytes of memory than `limit`:
         without what lies in its /tmp, and without what the kernel remembers of files,
         which it can forget."""
-        tmp = os.fstatvfs(self._parts["tmp"])
-        used = self._number("usage") - (tmp.f_blocks - tmp.f_bfree) * tmp.f_frsize
+        used = self._number("usage") - self._in_tmp()
         return used > limit and used - self._of_files() > limit
+
+    def _in_tmp(self) -> int:
+        if "tmp" not in self._parts:
+            return 0
+        tmp = os.fstatvfs(self._parts["tmp"])
+        return (tmp.f_blocks - tmp.f_bfree) * tmp.f_frsize
 
     def _of_files(self) -> int:
         lines = (line.split() for line in self._read("stat").splitlines())

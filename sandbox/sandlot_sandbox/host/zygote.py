@@ -20,7 +20,7 @@ from sandlot_sandbox.host.instance import Instance
 from sandlot_sandbox.host.launcher import Cell, Launcher
 from sandlot_sandbox.host.log_pipe import Line, LogPipe
 from sandlot_sandbox.host.mail import Mail
-from sandlot_sandbox.limits import Limits
+from sandlot_sandbox.limits import ZYGOTE_EXTRA_MB, Limits
 from sandlot_sandbox.spec import EGRESS, NONE
 
 START_S = 20.0
@@ -207,6 +207,11 @@ class Zygote:
         self._thaw()
         return self._launcher.kill_cell(self._number, cell)
 
+    @property
+    def _most_bytes(self) -> int:
+        """Without a /tmp: what an import leaves there, no instance would find."""
+        return (self._recipe.limits.memory_mb + ZYGOTE_EXTRA_MB) << 20
+
     # Freezing: from its import on it is the tenant's, and may run when it has work.
 
     def _take_hold(self, hold: Hold) -> None:
@@ -225,7 +230,10 @@ class Zygote:
 
     def _freeze_if_idle(self) -> None:
         self._look = None
-        if self._ready.done() and all(i.is_frozen for i in self._instances.values()):
+        if self._ready.done() and self._hold.uses_more_than(self._most_bytes):
+            # Somebody who should have a cell is in the zygote's own group.
+            self.kill()
+        elif self._ready.done() and all(i.is_frozen for i in self._instances.values()):
             self._is_frozen = self._hold.freeze()
         else:
             self._look_later()

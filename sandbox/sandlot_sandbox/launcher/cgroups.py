@@ -21,11 +21,12 @@ import os
 import select
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from sandlot_sandbox import linux
+from sandlot_sandbox.launcher.users import acting_as
 from sandlot_sandbox.limits import Share
 
 CONTROLLERS = ("memory", "cpu", "pids", "freezer")
@@ -37,13 +38,17 @@ _OURS = "sandlot.engine"
 
 _ROOT = Path("/sys/fs/cgroup")
 _HYBRID = "unified"
+_SWEEP_S = 2.0
 _REMOVE_S = 10.0
 """How long a dying process may keep its group from being removed."""
 
 _LOOK_AGAIN_S = 0.01
+_CACHES = ("total_active_file", "total_inactive_file", "active_file", "inactive_file")
 _NAME_BYTES = 8
+_PROCESSES_AT_A_LOOK = 8
 _KILL_BIT = 1 << (signal.SIGKILL - 1)
-_NOT_EVERYWHERE = ("memory.memsw.limit_in_bytes", "memory.swap.max", "memory.oom.group")
+_WITH_SWAP = "memory.memsw.limit_in_bytes"
+_NOT_EVERYWHERE = (_WITH_SWAP, "memory.swap.max", "memory.oom.group")
 """Where the kernel does not count swap, or is older than a file that is a nicety."""
 
 _PERIOD_US = 100_000
@@ -148,22 +153,18 @@ def _v2_controllers(folder: Path) -> frozenset[str]:
 
 
 class Group:
-    """One zygote's or one cell's. Made by `Tree.make`."""
+    """One zygote's or one cell's. Made by a `Family`."""
 
-    def __init__(self, tree: "Tree", name: str) -> None:
+    def __init__(self, tree: "Tree", folders: dict[str, Path]) -> None:
         self._tree = tree
-        self.name = name
-        self._folders = {part: folder / name for part, folder in tree.parts.items()}
+        self._folders = folders
 
     def make(self, share: Share) -> None:
         """Raises `OSError`, leaving nothing behind."""
         try:
             for folder in self._folders.values():
-                folder.mkdir()
-            for part, file, value in self._tree.limits_of(share):
-                path = self._folders[part] / file
-                if file not in _NOT_EVERYWHERE or path.exists():
-                    _write(path, value)
+                _make_folder(folder)
+            self._tree.limit(self._folders, self._tree.limits_of(share))
         except BaseException:
             self.remove()
             raise
@@ -171,9 +172,17 @@ class Group:
     def open_joins(self) -> list[int]:
         """Descriptors; who writes `0` to each is in the group."""
         with _closed_on_error() as opened:
-            for folder in self._folders.values():
-                opened.append(_open(folder / self._tree.join_file, os.O_WRONLY))
+            for file in self._join_files():
+                opened.append(_open(file, os.O_WRONLY))
             return opened
+
+    def open_joins_of(self, uid: int) -> list[int]:
+        """The same, but good for processes of that user alone, whoever gets hold of
+        them: the kernel looks at who has opened them. We are root."""
+        for file in self._join_files():
+            os.chown(file, uid, -1)
+        with acting_as(uid):
+            return self.open_joins()
 
     def open_files(self) -> dict[str, int]:
         """For whoever minds an instance: `freeze`, or v1's `freezer`, to write to;
@@ -198,23 +207,108 @@ class Group:
         if "freezer" in self._tree.files:
             part, _, _ = self._tree.files["freezer"]
             with contextlib.suppress(OSError):
-                pids = (self._folders[part] / "tasks").read_text().split()
-                if any(_is_killed(pid) for pid in pids):
+                pids = (self._folders[part] / "cgroup.procs").read_text().split()
+                # A tenant can have as many as it likes, and we little time.
+                if any(_is_killed(pid) for pid in pids[:_PROCESSES_AT_A_LOOK]):
                     self.thaw()
 
     def remove(self) -> bool:
         """Whether it is gone; a process that is still dying keeps it for a moment."""
-        gone = True
-        for folder in self._folders.values():
-            try:
-                folder.rmdir()
-            except FileNotFoundError:
-                pass
-            except OSError as error:
-                if error.errno != errno.EBUSY:
-                    raise
-                gone = False
-        return gone
+        return _remove_each(self._folders.values())
+
+    def _join_files(self) -> list[Path]:
+        return [folder / self._tree.join_file for folder in self._folders.values()]
+
+
+class Family:
+    """A zygote's group and those of its cells, under one roof.
+
+    What is charged to a group stays charged to those above it when it is gone; and a
+    hostile zygote can move its own processes from one of its groups to another. So it
+    is the roof that holds all of a function together, at what its live groups may use.
+    """
+
+    def __init__(self, tree: "Tree") -> None:
+        self._tree = tree
+        # Seen from inside, and says nothing of how many others there are.
+        name = os.urandom(_NAME_BYTES).hex()
+        self._roof = {part: folder / name for part, folder in tree.parts.items()}
+        self._shares: dict[Group, Share] = {}
+        self._memory_limit = 0
+
+    def make(self) -> None:
+        """Raises `OSError`, leaving nothing behind."""
+        try:
+            for folder in self._roof.values():
+                _make_folder(folder)
+            if self._tree.is_v2:
+                _enable(self._roof["v2"], self._tree.controllers)
+        except BaseException:
+            self.remove()
+            raise
+
+    def add(self, share: Share) -> Group:
+        """Another group under the roof. Raises `OSError`."""
+        name = os.urandom(_NAME_BYTES).hex()
+        group = Group(self._tree, {p: f / name for p, f in self._roof.items()})
+        self._shares[group] = share
+        try:
+            self._raise_roof()
+            group.make(share)
+        except BaseException:
+            del self._shares[group]
+            raise
+        return group
+
+    def take_away(self, group: Group) -> bool:
+        """Its share counts no more. Whether it is gone: see `Group.remove`."""
+        self._shares.pop(group, None)
+        return group.remove()
+
+    def let_in(self, uid: int) -> None:
+        """In v2 who moves has to be allowed to write to the roof as well."""
+        if self._tree.is_v2:
+            os.chown(self._roof["v2"] / self._tree.join_file, uid, -1)
+
+    def uses_too_much(self) -> bool:
+        """Whether there is more memory under the roof than its live groups may have;
+        what the kernel remembers of files does not count, as it can forget it."""
+        if "usage" not in self._tree.files:
+            return False
+        part, usage, _ = self._tree.files["usage"]
+        folder = self._roof[part]
+        with contextlib.suppress(OSError):
+            used = int((folder / usage).read_bytes())
+            if used > self._memory:
+                return used - _of_files(folder / "memory.stat") > self._memory
+        return False
+
+    def remove(self) -> bool:
+        """Whether all is gone."""
+        for folder in self._roof.values():
+            _remove_all(folder)
+        return not any(folder.exists() for folder in self._roof.values())
+
+    @property
+    def _memory(self) -> int:
+        return sum(share.memory_bytes for share in self._shares.values())
+
+    def _raise_roof(self) -> None:
+        """Before there is another group below. Never lowered: that would have us wait
+        until the kernel has found something to throw away."""
+        shares = self._shares.values()
+        whole = Share(
+            memory_bytes=max(self._memory, self._memory_limit),
+            cpus=sum(share.cpus for share in shares),
+            max_cpus=sum(share.max_cpus for share in shares),
+            processes=sum(share.processes for share in shares),
+        )
+        limits = self._tree.limits_of(whole)
+        if self._memory_limit:
+            # Memory and swap together may not be less than memory alone.
+            limits.sort(key=lambda limit: limit[1] != _WITH_SWAP)
+        self._tree.limit(self._roof, limits)
+        self._memory_limit = whole.memory_bytes
 
 
 class Tree:
@@ -223,7 +317,7 @@ class Tree:
     def __init__(self, layout: Layout, name: str) -> None:
         self.name = name
         self._layout = layout
-        self._doomed: list[Group] = []
+        self._doomed: list[Family] = []
         self.is_v2 = layout.v2 is not None
         if layout.v2 is not None:
             self.parts = {"v2": layout.v2 / name}
@@ -235,6 +329,11 @@ class Tree:
     @property
     def controls(self) -> frozenset[str]:
         return self._layout.controls
+
+    @property
+    def controllers(self) -> frozenset[str]:
+        """What is to be switched on for the groups below one, in v2."""
+        return self._layout.v2_controllers
 
     @property
     def description(self) -> str:
@@ -250,37 +349,37 @@ class Tree:
         tree = cls(layout, f"{_PREFIX}{os.getpid()}")
         if not tree.parts:
             raise CgroupsUnavailable("no cgroup that we may write to")
-        for folder in tree.parts.values():
-            _sweep(folder.parent)
+        _sweep([folder.parent for folder in tree.parts.values()])
         try:
             if layout.v2 is not None:
                 _make_room_in_v2(layout.v2, layout.v2_controllers)
             for folder in tree.parts.values():
-                folder.mkdir()
+                _make_folder(folder)
             if layout.v2 is not None:
                 _enable(tree.parts["v2"], layout.v2_controllers)
+            if "pids" in layout.controls:
+                # Whatever jails do, the machine can still start processes.
+                part = "v2" if tree.is_v2 else "pids"
+                _write(tree.parts[part] / "pids.max", b"%d" % _all_processes())
         except OSError as error:
             tree.remove()
             raise CgroupsUnavailable(f"{error}") from error
         return tree
 
-    def make(self, share: Share) -> Group:
-        """A group of its own; raises `OSError`.
+    def make(self) -> Family:
+        """Groups for a zygote; raises `OSError`."""
+        family = Family(self)
+        family.make()
+        return family
 
-        Its name can be seen from inside, and says nothing of how many others there are.
-        """
-        group = Group(self, os.urandom(_NAME_BYTES).hex())
-        group.make(share)
-        return group
-
-    def give_up(self, group: Group) -> None:
+    def give_up(self, family: Family) -> None:
         """Remove it as soon as it can be."""
-        if not group.remove():
-            self._doomed.append(group)
+        if not family.remove():
+            self._doomed.append(family)
 
     def prune(self) -> None:
         """Try again what could not be removed yet."""
-        self._doomed = [group for group in self._doomed if not group.remove()]
+        self._doomed = [family for family in self._doomed if not family.remove()]
 
     def remove(self) -> None:
         """Everything, once the processes in there are dead."""
@@ -297,11 +396,20 @@ class Tree:
             if controller in controls
         ]
 
+    def limit(
+        self, folders: dict[str, Path], limits: list[tuple[str, str, bytes]]
+    ) -> None:
+        """Write them. Raises `OSError`."""
+        for part, file, value in limits:
+            path = folders[part] / file
+            if file not in _NOT_EVERYWHERE or path.exists():
+                _write(path, value)
+
 
 def _v1_limits(share: Share) -> list[tuple[str, str, int]]:
     return [
         ("memory", "memory.limit_in_bytes", share.memory_bytes),
-        ("memory", "memory.memsw.limit_in_bytes", share.memory_bytes),
+        ("memory", _WITH_SWAP, share.memory_bytes),
         ("cpu", "cpu.shares", max(2, int(_V1_SHARES * share.cpus))),
         ("cpu", "cpu.cfs_period_us", _PERIOD_US),
         ("cpu", "cpu.cfs_quota_us", int(_PERIOD_US * share.max_cpus)),
@@ -410,45 +518,85 @@ def _wait_and_clean(tree: Tree, end: int, leash: int) -> None:
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, signal.SIG_IGN)
         select.select([end], [], [])
-        _remove_when_empty(tree)
+        _remove_when_empty(list(tree.parts.values()), _REMOVE_S)
     finally:
         os._exit(0)
 
 
-def _remove_when_empty(tree: Tree) -> None:
-    deadline = time.monotonic() + _REMOVE_S
+def _remove_when_empty(folders: list[Path], limit_s: float) -> None:
+    deadline = time.monotonic() + limit_s
     while time.monotonic() < deadline:
-        for folder in tree.parts.values():
+        for folder in folders:
             with contextlib.suppress(OSError):
                 _thaw_all(folder)
-        tree.remove()
-        if not any(folder.exists() for folder in tree.parts.values()):
+            _remove_all(folder)
+        if not any(folder.exists() for folder in folders):
             return
         time.sleep(_LOOK_AGAIN_S)
 
 
 def _thaw_all(folder: Path) -> None:
-    for state in folder.glob("*/freezer.state"):
+    for state in folder.rglob("freezer.state"):
+        # A tree's own, and a roof's, are never frozen.
         with contextlib.suppress(OSError):
             _write(state, b"THAWED")
 
 
-def _sweep(parent: Path) -> None:
+def _sweep(parents: list[Path]) -> None:
     """Remove what launchers have left that were killed together with their janitors."""
-    for folder in parent.glob(f"{_PREFIX}*"):
-        pid = folder.name.removeprefix(_PREFIX)
-        if pid.isdigit() and not Path(f"/proc/{pid}").exists():
-            _thaw_all(folder)
-            _remove_all(folder)
+    left = [
+        folder
+        for parent in parents
+        for folder in parent.glob(f"{_PREFIX}*")
+        if _is_of_nobody(folder.name.removeprefix(_PREFIX))
+    ]
+    # Together: what is frozen by one hierarchy is in the others as well.
+    _remove_when_empty(left, _SWEEP_S)
+
+
+def _is_of_nobody(pid: str) -> bool:
+    return pid.isdigit() and not Path(f"/proc/{pid}").exists()
+
+
+def _make_folder(folder: Path) -> None:
+    """That others may go through: jails' users open what they join."""
+    before = os.umask(0o066)
+    try:
+        folder.mkdir()
+    finally:
+        os.umask(before)
 
 
 def _remove_all(folder: Path) -> None:
+    """With all groups below it, from the lowest up, as far as they are empty."""
     with contextlib.suppress(OSError):
         for inner in folder.iterdir():
             if inner.is_dir():
-                with contextlib.suppress(OSError):
-                    inner.rmdir()
+                _remove_all(inner)
         folder.rmdir()
+
+
+def _remove_each(folders: Iterable[Path]) -> bool:
+    gone = True
+    for folder in folders:
+        try:
+            folder.rmdir()
+        except FileNotFoundError:
+            pass
+        except OSError as error:
+            if error.errno != errno.EBUSY:
+                raise
+            gone = False
+    return gone
+
+
+def _all_processes() -> int:
+    return int(Path("/proc/sys/kernel/pid_max").read_text()) * 3 // 4
+
+
+def _of_files(stat: Path) -> int:
+    lines = (line.split() for line in stat.read_text().splitlines())
+    return sum(int(count) for name, count in lines if name in _CACHES)
 
 
 def _open(path: Path, flags: int) -> int:

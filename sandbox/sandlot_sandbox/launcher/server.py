@@ -293,9 +293,8 @@ class Server:
                 raise OSError("we have too many open files")
             found = dict(parts)
             cell.pidfd = os.dup(found["pidfd"])
-            joins = cell.group.open_joins() if cell.group is not None else []
-            parts += [("join", fd) for fd in joins]
             if cell.group is not None:
+                parts += [("join", fd) for fd in zygote.open_joins(cell.group)]
                 parts += list(cell.group.open_files().items())
         except OSError as error:
             _say(f"cell {number} of zygote {zygote.number}: {error}")

@@ -1,6 +1,9 @@
 """Who a jail runs as: a user id of its own where we are root, ours where we are not."""
 
+import contextlib
 import os
+import signal
+from collections.abc import Iterator
 from pathlib import Path
 
 from sandlot_sandbox import linux
@@ -34,6 +37,22 @@ def is_root_of_many() -> bool:
     return os.geteuid() == 0 and can_give_ids()
 
 
+@contextlib.contextmanager
+def acting_as(uid: int) -> Iterator[None]:
+    """Be somebody else for a moment. Each change has the kernel forget what we have
+    asked for: to be hidden, and to die with our parent."""
+    parent = os.getppid()
+    os.seteuid(uid)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
+        linux.set_dumpable(dumpable=False)
+        linux.set_death_signal(signal.SIGKILL)
+        if os.getppid() != parent:
+            os._exit(1)
+
+
 class UserIds:
     """Host ids for zygotes: never two live ones with the same, where we are root."""
 
@@ -47,12 +66,16 @@ class UserIds:
         slot = self._free.pop()
         return self._first + slot if self._is_root else 0
 
+    @property
+    def is_root(self) -> bool:
+        return self._is_root
+
     def of_owner(self, folder: int) -> tuple[int, int]:
         """Whose an open folder is, user and group: not root's. Raises `OSError`."""
         if not self._is_root:
             return 0, 0
         found = os.fstat(folder)
-        if found.st_uid == 0:
+        if 0 in (found.st_uid, found.st_gid):
             raise OSError("a jail would run as root: the folder is root's")
         return found.st_uid, found.st_gid
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from sandlot_sandbox import linux
 from sandlot_sandbox.guest import warden
 from sandlot_sandbox.guest.enter import Root
-from sandlot_sandbox.launcher.cgroups import Group, Janitor, Tree
+from sandlot_sandbox.launcher.cgroups import Family, Group, Janitor, Tree
 from sandlot_sandbox.launcher.filters import Filters
 from sandlot_sandbox.launcher.networks import Network, WayOut
 from sandlot_sandbox.launcher.rootfs import opened_root
@@ -29,7 +29,7 @@ _NAMESPACES = (
 """And a cgroup namespace of its own, when it is in its group: see `guest/warden.py`."""
 
 _OOM_SCORE = 500
-_LEAVES_S = 1.0
+_LEAVES_S = 5.0
 """How long a process beside a cell may take to follow it."""
 
 BUILDER_LIMITS = Limits(memory_mb=512, tmp_mb=256)
@@ -78,7 +78,10 @@ class Zygote:
     link: socket.socket
     limits: Limits
     tree: Tree | None
+    family: Family | None
     group: Group | None
+    """Its own. The family's others are its cells'."""
+
     allow: tuple[str, ...] | None
     """Private networks that its cells may reach; None where they have no way out."""
 
@@ -100,8 +103,8 @@ class Zygote:
         """Raises `OSError` if the warden is gone or does not take orders."""
         group = None
         joins: list[int] = []
-        if self.tree is not None:
-            group = self.tree.make(self.limits.instance_share)
+        if self.family is not None:
+            group = self.family.add(self.limits.instance_share)
         self.cells[number] = Cell(group)
         try:
             joins = group.open_joins() if group is not None else []
@@ -120,6 +123,12 @@ class Zygote:
         if cell.group is not None:
             cell.group.thaw()
 
+    def open_joins(self, group: Group) -> list[int]:
+        """For an instance, and good for nobody but this jail's processes."""
+        if self.uid:
+            return group.open_joins_of(self.uid)
+        return group.open_joins()
+
     def forget_cell(self, number: int) -> None:
         """It is dead, or did not come to be."""
         cell = self.cells.pop(number, None)
@@ -129,15 +138,19 @@ class Zygote:
             cell.way_out.kill()
         if cell.pidfd is not None:
             os.close(cell.pidfd)
-        if cell.group is not None and not cell.group.remove():
+        if cell.group is None or self.family is None:
+            return
+        if not self.family.take_away(cell.group):
             self.leavings.append((time.monotonic(), cell.group))
 
     def tidy(self) -> None:
         """Remove what was left of groups. Who is still in the group of a cell that is
-        dead, is there because the zygote wants to hide somebody: it goes with all."""
+        dead, or has more than all live ones may have, hides something: the zygote, who
+        alone can have done that, goes with all."""
         now = time.monotonic()
         self.leavings = [left for left in self.leavings if not left[1].remove()]
-        if any(now - since > _LEAVES_S for since, _ in self.leavings):
+        hides = any(now - since > _LEAVES_S for since, _ in self.leavings)
+        if hides or (self.family is not None and self.family.uses_too_much()):
             self.kill()
 
     def kill(self) -> None:
@@ -153,10 +166,8 @@ class Zygote:
         _, status = os.waitpid(self.pid, 0)
         for number in list(self.cells):
             self.forget_cell(number)
-        if self.tree is not None:
-            for group in (*(left for _, left in self.leavings), self.group):
-                if group is not None:
-                    self.tree.give_up(group)
+        if self.tree is not None and self.family is not None:
+            self.tree.give_up(self.family)
         os.close(self.pidfd)
         self.link.close()
         if self.uid is not None:
@@ -237,17 +248,21 @@ def start(setting: Setting, number: int, program: Program) -> Zygote:
             undo.callback(setting.users.give_back, own)
         else:
             (uid, gid), own = setting.users.of_owner(program.code), None
-        group, joins = None, []
+        family, group, joins = None, None, []
         if setting.tree is not None:
-            group = setting.tree.make(program.limits.zygote_share)
-            undo.callback(setting.tree.give_up, group)
+            family = setting.tree.make()
+            undo.callback(setting.tree.give_up, family)
+            group = family.add(program.limits.zygote_share)
+            if setting.users.is_root:
+                family.let_in(uid)
             joins = group.open_joins()
         try:
             pid, pidfd, link = _clone(setting, program, joins)
         finally:
             _close(joins)
         zygote = Zygote(
-            *(number, pid, pidfd, own, link, program.limits, setting.tree, group),
+            *(number, pid, pidfd, own, link, program.limits),
+            *(setting.tree, family, group),
             allow=program.allow if program.network == EGRESS else None,
         )
         # From here on its burial gives everything back.
