@@ -11,6 +11,7 @@ when the engine dies, it ends the launcher and itself.
 
 import contextlib
 import fcntl
+import grp
 import os
 import pwd
 import selectors
@@ -275,29 +276,57 @@ def _not_root(uid: int) -> int:
 
 
 def _make_data(data: Path, uid: int, gid: int) -> None:
-    """The engine's own folders, and the guest's code, which is not its to change."""
-    for folder in (data, data / "code"):
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        if os.geteuid() == 0:
-            # What lies in there is the engine's: were it a link, we would give away
-            # what it points at.
-            fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
-            try:
-                if os.fstat(fd).st_uid not in (0, uid):
-                    raise _Refused(
-                        f"{folder} belongs to another user; give --data a folder of"
-                        " its own, or change its owner"
-                    )
-                os.fchown(fd, uid, gid)
-            finally:
-                os.close(fd)
-    # Jails look for packages and the guest's code by mounts, others not at all.
-    data.chmod(0o700)
+    """The engine's own folders, and the guest's code, which is not its to change.
+
+    Started as root, the folder itself stays root's, and sticky: the engine makes files
+    there as it likes, but cannot put something else in the place of what is root's.
+    """
+    if os.geteuid() == 0:
+        _take(data, owner=0, group=gid, mode=0o1770, known=(0, uid))
+        _take(data / "code", owner=uid, group=gid, mode=0o711, known=(0, uid))
+        _expect_a_group_of_its_own(uid, gid)
+    else:
+        for folder, mode in ((data, 0o700), (data / "code", 0o711)):
+            folder.mkdir(parents=True, exist_ok=True, mode=mode)
+            folder.chmod(mode)
     guest_code = data / "runtimes"
     guest_code.mkdir(exist_ok=True, mode=0o755)
     found = guest_code.lstat()
     if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid():
         raise _Refused(f"{guest_code} is not ours; remove it, it is made anew")
+
+
+def _take(
+    folder: Path, *, owner: int, group: int, mode: int, known: tuple[int, ...]
+) -> None:
+    """Make a folder, and somebody's. Were it a link, we would give away what it points
+    at."""
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    try:
+        if os.fstat(fd).st_uid not in known:
+            raise _Refused(
+                f"{folder} belongs to another user; give --data a folder of its own, or"
+                " change its owner"
+            )
+        os.fchown(fd, owner, group)
+        os.fchmod(fd, mode)
+    finally:
+        os.close(fd)
+
+
+def _expect_a_group_of_its_own(uid: int, gid: int) -> None:
+    """Its members may make files in the data folder."""
+    try:
+        names = grp.getgrgid(gid).gr_mem
+    except KeyError:
+        return
+    others = [name for name in names if pwd.getpwnam(name).pw_uid != uid]
+    if others:
+        raise _Refused(
+            f"the group {gid} of --user has others in it ({', '.join(others)}), who"
+            " could reach the data folder; give it a user with a group of its own"
+        )
 
 
 @contextlib.contextmanager

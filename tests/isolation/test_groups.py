@@ -1,6 +1,7 @@
 """What is held as a whole: an instance's memory, and its standing still."""
 
 import asyncio
+import errno
 import os
 import signal
 import time
@@ -235,3 +236,29 @@ async def _eventually(
     while found := left():
         assert time.monotonic() < deadline, found
         await asyncio.sleep(0.005)
+
+
+@pytest.mark.parametrize("mode", [mode for mode in MODES if mode == "root"])
+async def test_what_the_engine_has_of_groups_moves_nobody_but_the_jail_s_own(
+    mode: str, store: Store
+) -> None:
+    async with (
+        started(mode, store) as sandbox,
+        sandbox.running("curious") as guest,
+    ):
+        await guest.settle()
+        berth = await guest.zygote._cells.take()  # noqa: SLF001 - as a fork does
+        joins = berth.theirs[-_HIERARCHIES:]
+        refused = []
+        for join in joins:
+            try:
+                os.write(join, str(os.getpid()).encode())
+            except OSError as error:
+                refused.append(error.errno)
+        berth.close()
+
+    assert refused == [errno.EACCES] * _HIERARCHIES
+
+
+_HIERARCHIES = 4
+"""Of v1, as this machine has them; in v2 there is one."""

@@ -27,6 +27,7 @@ _DUTY = 20
 """Of the time, one part in this many is spent on looking, up to the longest pause."""
 
 _KB = 1024
+_FILELESS = ("/dev/zero", "/memfd:", "/SYSV", "[anon_shmem")
 
 
 class Watch:
@@ -65,9 +66,8 @@ class Watch:
         for cell, pids in inside.items():
             if len(pids) > PROCESSES:
                 yield cell, PROCESS_COUNT
-            # What is resident counts shared pages in each; only if that is too
-            # much, it is worth the time to count them once.
-            elif _resident(pids) > self._limit and _proportional(pids) > self._limit:
+            # A quick look first: it is the more that is worth the time of a long one.
+            elif _reserved(pids) > self._limit and _held(pids) > self._limit:
                 yield cell, MEMORY
 
     def _processes(self) -> dict[int, list[int]]:
@@ -88,27 +88,56 @@ def _namespace(pid: int) -> str:
         return ""  # it has just ended
 
 
-def _resident(pids: list[int]) -> int:
-    return sum(_sum_of(pid, "status", ("RssAnon:", "RssShmem:")) for pid in pids)
+def _reserved(pids: list[int]) -> int:
+    """At least what they hold, and all that they share counted for each."""
+    return sum(_sum_of(pid, "status", ("VmSize:", "RssShmem:")) for pid in pids)
 
 
-def _proportional(pids: list[int]) -> int:
-    """Private pages once, shared ones in parts. Pages of files do not count: others
-    have them, too, and the kernel can drop them."""
-    names = ("Pss_Anon:", "Pss_Shmem:")
-    return sum(_sum_of(pid, "smaps_rollup", names) for pid in pids)
+def _held(pids: list[int]) -> int:
+    """Private pages once, shared ones in parts; and memory that is shared without a
+    file whole, because its pages stay when a process says that it needs them no more.
+    Pages of files do not count: the kernel can drop them."""
+    private = sum(_sum_of(pid, "smaps_rollup", ("Pss_Anon:",)) for pid in pids)
+    shared: dict[str, int] = {}
+    for pid in pids:
+        for file, size in _shared_without_a_file(pid).items():
+            shared[file] = max(size, shared.get(file, 0))
+    return private + sum(shared.values())
+
+
+def _shared_without_a_file(pid: int) -> dict[str, int]:
+    """Bytes of each mapping that others can have, too, by what identifies it."""
+    found: dict[str, int] = {}
+    for path in _threads_of(pid):
+        with (
+            contextlib.suppress(OSError),
+            open(f"{path}/maps", encoding="utf-8") as file,
+        ):
+            for line in file:
+                span, rights, _, device, inode, *name = line.split(None, 5)
+                if rights[3] == "s" and name and name[0].startswith(_FILELESS):
+                    start, end = (int(bound, 16) for bound in span.split("-"))
+                    key = f"{device} {inode}"
+                    found[key] = found.get(key, 0) + end - start
+        if found:
+            break
+    return found
+
+
+def _threads_of(pid: int) -> Iterator[str]:
+    yield f"/proc/{pid}"
+    with contextlib.suppress(OSError):
+        for thread in os.listdir(f"/proc/{pid}/task"):
+            yield f"/proc/{pid}/task/{thread}"
 
 
 def _sum_of(pid: int, file: str, names: tuple[str, ...]) -> int:
     """The sum of these lines, in bytes: of the process, or where its first thread has
     ended and tells nothing any more, of the first that does."""
-    found = _fields(f"/proc/{pid}/{file}", names)
-    if not found:
-        with contextlib.suppress(OSError):
-            for thread in os.listdir(f"/proc/{pid}/task"):
-                if found := _fields(f"/proc/{pid}/task/{thread}/{file}", names):
-                    break
-    return _KB * sum(found)
+    for path in _threads_of(pid):
+        if found := _fields(f"{path}/{file}", names):
+            return _KB * sum(found)
+    return 0
 
 
 def _fields(path: str, names: tuple[str, ...]) -> list[int]:

@@ -182,10 +182,15 @@ class Instance:
     def end_if_greedy(self) -> None:
         """It may not use more than its function has."""
         limit = self._memory_mb * _MIB
-        if self._hold.counts_memory and self._hold.uses_more_than(limit):
-            self._verdict = _FOR_MEMORY
-            self._finish_gone()
-            self.stop()
+        if self._hold.counts_memory and (
+            self._hold.uses_more_than(limit) or self._hold.ran_out()
+        ):
+            self._end_for_memory()
+
+    def _end_for_memory(self) -> None:
+        self._verdict = _FOR_MEMORY
+        self._finish_gone()
+        self.stop()
 
     def note_exit(self, status: int) -> None:
         """The zygote says that it ended with this wait status."""
@@ -296,6 +301,12 @@ class Instance:
     def _answered(self, answer: frames.Answer) -> None:
         if not self._reader.is_empty or self._unsent:
             raise frames.Violation("more than one answer, or one before the event")
+        if self._hold.peak_kb() >= self._memory_mb * _KB_PER_MB and (
+            self._hold.ran_out()
+        ):
+            # Some of it was killed. What is left has answered, but is no instance.
+            self._end_for_memory()
+            return
         ended = Ended.ANSWERED if answer.kind == frames.ANSWER else Ended.FAILED
         self._become_idle()
         self._finish(ended, answer.payload, answer.error_type)

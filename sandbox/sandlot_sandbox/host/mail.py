@@ -1,6 +1,7 @@
 """Datagrams with descriptors over a unix socket, in an asyncio loop."""
 
 import asyncio
+import errno
 import fcntl
 import os
 import socket
@@ -12,6 +13,9 @@ from collections.abc import Callable, Sequence
 MAX_QUEUED = 8_192
 """Datagrams that wait for a receiver; beyond it we take the receiver for dead."""
 
+
+_RETRY_S = 0.002
+_LATER = frozenset((errno.ETOOMANYREFS, errno.ENOBUFS, errno.ENOMEM))
 
 _INT = struct.Struct("@i")
 
@@ -41,6 +45,7 @@ class Mail:
         self._queue: deque[tuple[bytes, Sequence[int]]] = deque()
         self._loop = asyncio.get_running_loop()
         self._is_open = True
+        self._retry: asyncio.TimerHandle | None = None
         self._loop.add_reader(channel, self._read)
 
     @property
@@ -61,7 +66,7 @@ class Mail:
             _close_all(descriptors)
         elif self._queue or not self._try_to_send(datagram, descriptors):
             self._queue.append((datagram, descriptors))
-            self._loop.add_writer(self._channel, self._drain)
+            self._drain_later()
             if len(self._queue) > MAX_QUEUED:
                 self._lose()
 
@@ -70,7 +75,8 @@ class Mail:
         if self._is_open:
             self._is_open = False
             self._loop.remove_reader(self._channel)
-            self._loop.remove_writer(self._channel)
+            if self._retry is not None:
+                self._retry.cancel()
             self._channel.close()
             for _, descriptors in self._queue:
                 _close_all(descriptors)
@@ -84,17 +90,25 @@ class Mail:
                 self._channel.send(datagram)
         except BlockingIOError:
             return False
-        except OSError:
+        except OSError as error:
+            if error.errno in _LATER:
+                # Too much is on its way already, of all who have our user: see unix(7).
+                return False
             # The reader sees the end, too; one place to tell of it is enough.
-            pass
         _close_all(descriptors)
         return True
 
+    def _drain_later(self) -> None:
+        # Not when it can be written to, which it can be while it refuses.
+        if self._retry is None:
+            self._retry = self._loop.call_later(_RETRY_S, self._drain)
+
     def _drain(self) -> None:
+        self._retry = None
         while self._queue and self._try_to_send(*self._queue[0]):
             self._queue.popleft()
-        if not self._queue:
-            self._loop.remove_writer(self._channel)
+        if self._queue and self._is_open:
+            self._drain_later()
 
     def _read(self) -> None:
         try:

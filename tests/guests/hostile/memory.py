@@ -101,6 +101,19 @@ def shared_mappings(event):
     return grow(event["mb"], take)
 
 
+def forgotten_shared_mappings(event):
+    """Shared and anonymous, and then said to be needed no more: the pages stay."""
+
+    def take():
+        region = mmap.mmap(-1, STEP << 20)
+        touch(region)
+        region.madvise(mmap.MADV_DONTNEED)
+        held.append(region)
+        return STEP
+
+    return grow(event["mb"], take)
+
+
 def executable_mappings(event):
     """Pages with PROT_EXEC, which some limits count as code."""
 
