@@ -45,6 +45,10 @@ def test_a_layer_that_is_given_up_is_named_wherever_one_may_look(mode: Mode) -> 
         assert sorted(row.name for row in rows if row.given_up) == given_up
         for layer in given_up:
             assert f"running WITHOUT {layer}, as asked: stops " in engine.said
+        function = deploy_guest(engine.client(), "counter")
+        reason = engine.client().get_function(function.name).state_reason
+        assert reason.startswith("Isolated without ")
+        assert all(layer in reason for layer in given_up)
 
 
 def test_a_machine_that_holds_everything_gives_nothing_up(engine: Engine) -> None:

@@ -314,17 +314,24 @@ class Server:
         parts: list[tuple[str, int]],
     ) -> None:
         found = dict(parts)
+        cell = zygote.cells[number]
+        joins: list[int] = []
         try:
-            zygote.cells[number].way_out = self._ways.open(
+            # Of our own, as what goes out is not a process of the jail's user.
+            joins = cell.group.open_joins() if cell.group is not None else []
+            cell.way_out = self._ways.open(
                 found["net"],
                 allow=allow,
                 cell=found["pidfd"],
-                joins=[fd for name, fd in parts if name == "join"],
+                joins=joins,
                 on_ready=lambda why: self._hand_on(zygote, number, parts, why),
                 on_end=lambda: self._kill_cell(zygote, number),
             )
         except OSError as error:
             self._hand_on(zygote, number, parts, str(error))
+        finally:
+            for fd in joins:
+                os.close(fd)
 
     def _hand_on(
         self, zygote: Zygote, number: int, parts: list[tuple[str, int]], trouble: str

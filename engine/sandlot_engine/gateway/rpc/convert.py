@@ -1,7 +1,7 @@
 """Wire <-> model, in one place. Durations and times are exact: whole microseconds."""
 
 import base64
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from types import MappingProxyType
 from typing import Any
@@ -160,7 +160,9 @@ def network_of(wire: int) -> Network:
     return _NETWORKS[wire]
 
 
-def function_out(function: Function, *, region: str) -> functions.Function:
+def function_out(
+    function: Function, *, region: str, given_up: Sequence[str]
+) -> functions.Function:
     revision = function.current
     config = revision.config
     return functions.Function(
@@ -181,7 +183,7 @@ def function_out(function: Function, *, region: str) -> functions.Function:
         code_size=revision.code.size,
         code_sha256=base64.b64encode(bytes.fromhex(revision.code.sha256)).decode(),
         state=_STATES_OUT[function.state],
-        state_reason=function.state_reason or _weakness(config),
+        state_reason=function.state_reason or _weakness(config, given_up),
         update_status=_UPDATES_OUT[function.update_status],
         update_reason=function.update_reason,
         fork_safe=function.fork_safe,
@@ -191,9 +193,11 @@ def function_out(function: Function, *, region: str) -> functions.Function:
     )
 
 
-def _weakness(config: FunctionConfig) -> str:
+def _weakness(config: FunctionConfig, given_up: Sequence[str]) -> str:
     """What isolates this function less than others, shown wherever its state is."""
-    return SHARES_NETWORK if config.network is Network.HOST else ""
+    without = f"Isolated without {', '.join(given_up)}." if given_up else ""
+    network = SHARES_NETWORK if config.network is Network.HOST else ""
+    return " ".join(filter(None, (network, without)))
 
 
 # --- invocations ----------------------------------------------------------------

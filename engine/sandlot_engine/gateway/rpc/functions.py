@@ -15,6 +15,7 @@ class FunctionService:
     def __init__(self, backend: Backend) -> None:
         self._functions = backend.functions
         self._region = backend.region
+        self._status = backend.status
 
     async def CreateFunction(
         self, request: wire.CreateFunctionRequest, _: Context
@@ -25,7 +26,7 @@ class FunctionService:
             config_of(request.config),
             request.zip,
         )
-        return wire.CreateFunctionResponse(function=self._out(function))
+        return wire.CreateFunctionResponse(function=await self._out(function))
 
     async def UpdateFunctionCode(
         self, request: wire.UpdateFunctionCodeRequest, _: Context
@@ -33,7 +34,7 @@ class FunctionService:
         function = await self._functions.update_code(
             current_caller().tenant_id, request.name, request.zip, request.revision_id
         )
-        return wire.UpdateFunctionCodeResponse(function=self._out(function))
+        return wire.UpdateFunctionCodeResponse(function=await self._out(function))
 
     async def UpdateFunctionConfiguration(
         self, request: wire.UpdateFunctionConfigurationRequest, _: Context
@@ -44,13 +45,15 @@ class FunctionService:
             changes_of(request),
             request.revision_id,
         )
-        return wire.UpdateFunctionConfigurationResponse(function=self._out(function))
+        return wire.UpdateFunctionConfigurationResponse(
+            function=await self._out(function)
+        )
 
     async def GetFunction(
         self, request: wire.GetFunctionRequest, _: Context
     ) -> wire.GetFunctionResponse:
         function = await self._functions.get(current_caller().tenant_id, request.name)
-        return wire.GetFunctionResponse(function=self._out(function))
+        return wire.GetFunctionResponse(function=await self._out(function))
 
     async def ListFunctions(
         self, request: wire.ListFunctionsRequest, _: Context
@@ -59,7 +62,7 @@ class FunctionService:
             current_caller().tenant_id, page_size(request.page_size), request.page_token
         )
         return wire.ListFunctionsResponse(
-            functions=[self._out(function) for function in functions],
+            functions=[await self._out(function) for function in functions],
             next_page_token=token,
         )
 
@@ -69,5 +72,10 @@ class FunctionService:
         await self._functions.delete(current_caller().tenant_id, request.name)
         return wire.DeleteFunctionResponse()
 
-    def _out(self, function: Function) -> wire.Function:
-        return function_out(function, region=self._region)
+    async def _out(self, function: Function) -> wire.Function:
+        layers = (await self._status()).layers
+        return function_out(
+            function,
+            region=self._region,
+            given_up=[layer.name for layer in layers if layer.given_up],
+        )
