@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from sandlot_sandbox import frames
+from sandlot_sandbox.errors import LauncherLost
 from sandlot_sandbox.host.cells import AHEAD
 from sandlot_sandbox.host.instance import Instance
 from sandlot_sandbox.host.launcher import Launcher
@@ -233,7 +234,11 @@ async def started(
     launcher = Launcher(ours, on_lost=lost.set)
     try:
         async with asyncio.timeout(30):
-            hello = await launcher.wait_hello()
+            try:
+                hello = await launcher.wait_hello()
+            except LauncherLost as error:
+                error.add_note(f"its status is {await process.wait()}")
+                raise
         sandbox = Sandbox(mode, store, process, launcher, hello)
         sandbox.is_lost = lost
         yield sandbox
