@@ -7,6 +7,7 @@ import pytest
 
 from sandlot_sandbox.errors import ZygoteLost
 from sandlot_sandbox.host.instance import OUT_OF_MEMORY
+from sandlot_sandbox.launcher.server import LOOK_AGAIN_S
 from sandlot_sandbox.outcome import Ended
 from tests.isolation.aftermath import expect_answers
 from tests.isolation.machine import RUNTIME, WAIT_S, Guest, Sandbox, ask, send
@@ -50,8 +51,9 @@ async def test_memory_of_an_import_s_children_counts(
 ) -> None:
     guest = sandbox.make_zygote("hostile/hungry_import", memory_mb=MEMORY_MB)
 
-    # Its children are killed, or all of it is; well before an import's time is over.
-    async with asyncio.timeout(WAIT_S / 2):
+    # Its children are killed, or all of it is. Not at once where the kernel first looks
+    # for what it can drop, again and again.
+    async with asyncio.timeout(2 * WAIT_S):
         try:
             assert not await guest.zygote.wait_ready()
             assert "MemoryError" in guest.zygote.reason
@@ -77,3 +79,18 @@ async def test_what_the_kernel_remembers_of_files_is_not_its_memory(
         ending = await send(await guest.fork(), "")
 
     assert ending.ended is Ended.ANSWERED
+
+
+async def test_a_name_that_is_no_text_harms_nobody_who_looks(
+    own_sandbox: Sandbox,
+) -> None:
+    # Longer than whoever looks waits between two looks: at it while it is busy, and
+    # when it is frozen.
+    seconds = LOOK_AGAIN_S + 0.3
+    async with own_sandbox.running("hostile/naming", memory_mb=MEMORY_MB) as guest:
+        instance = await guest.fork()
+        await ask(instance, "", seconds=seconds)
+        await ask(instance, "", seconds=seconds)
+
+        assert await ask(await guest.fork(), "", seconds=0) is not None
+        assert not own_sandbox.launcher.is_lost

@@ -27,7 +27,7 @@ _DUTY = 20
 """Of the time, one part in this many is spent on looking, up to the longest pause."""
 
 _KB = 1024
-_FILELESS = ("/dev/zero", "/memfd:", "/SYSV", "[anon_shmem")
+_FILELESS = (b"/dev/zero", b"/memfd:", b"/SYSV", b"[anon_shmem")
 
 
 class Watch:
@@ -90,34 +90,32 @@ def _namespace(pid: int) -> str:
 
 def _reserved(pids: list[int]) -> int:
     """At least what they hold, and all that they share counted for each."""
-    return sum(_sum_of(pid, "status", ("VmSize:", "RssShmem:")) for pid in pids)
+    return sum(_sum_of(pid, "status", (b"VmSize:", b"RssShmem:")) for pid in pids)
 
 
 def _held(pids: list[int]) -> int:
     """Private pages once, shared ones in parts; and memory that is shared without a
     file whole, because its pages stay when a process says that it needs them no more.
     Pages of files do not count: the kernel can drop them."""
-    private = sum(_sum_of(pid, "smaps_rollup", ("Pss_Anon:",)) for pid in pids)
-    shared: dict[str, int] = {}
+    private = sum(_sum_of(pid, "smaps_rollup", (b"Pss_Anon:",)) for pid in pids)
+    shared: dict[bytes, int] = {}
     for pid in pids:
         for file, size in _shared_without_a_file(pid).items():
             shared[file] = max(size, shared.get(file, 0))
     return private + sum(shared.values())
 
 
-def _shared_without_a_file(pid: int) -> dict[str, int]:
+def _shared_without_a_file(pid: int) -> dict[bytes, int]:
     """Bytes of each mapping that others can have, too, by what identifies it."""
-    found: dict[str, int] = {}
+    found: dict[bytes, int] = {}
     for path in _threads_of(pid):
-        with (
-            contextlib.suppress(OSError),
-            open(f"{path}/maps", encoding="utf-8") as file,
-        ):
+        # As bytes, like all that is read here: names in there are the tenant's.
+        with contextlib.suppress(OSError), open(f"{path}/maps", "rb") as file:
             for line in file:
                 span, rights, _, device, inode, *name = line.split(None, 5)
-                if rights[3] == "s" and name and name[0].startswith(_FILELESS):
-                    start, end = (int(bound, 16) for bound in span.split("-"))
-                    key = f"{device} {inode}"
+                if rights.endswith(b"s") and name and name[0].startswith(_FILELESS):
+                    start, end = (int(bound, 16) for bound in span.split(b"-"))
+                    key = device + b" " + inode
                     found[key] = found.get(key, 0) + end - start
         if found:
             break
@@ -131,7 +129,7 @@ def _threads_of(pid: int) -> Iterator[str]:
             yield f"/proc/{pid}/task/{thread}"
 
 
-def _sum_of(pid: int, file: str, names: tuple[str, ...]) -> int:
+def _sum_of(pid: int, file: str, names: tuple[bytes, ...]) -> int:
     """The sum of these lines, in bytes: of the process, or where its first thread has
     ended and tells nothing any more, of the first that does."""
     for path in _threads_of(pid):
@@ -140,9 +138,9 @@ def _sum_of(pid: int, file: str, names: tuple[str, ...]) -> int:
     return 0
 
 
-def _fields(path: str, names: tuple[str, ...]) -> list[int]:
+def _fields(path: str, names: tuple[bytes, ...]) -> list[int]:
     try:
-        with open(path, encoding="ascii") as lines:
+        with open(path, "rb") as lines:
             return [int(line.split()[1]) for line in lines if line.startswith(names)]
     except OSError:
         return []  # it has just ended

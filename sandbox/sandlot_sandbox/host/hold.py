@@ -4,6 +4,8 @@ what it uses. Files of its control group, as far as there is one."""
 import contextlib
 import os
 
+from sandlot_sandbox import memory_stat
+
 _WORDS = {
     "freeze": (b"1", b"0"),
     "freezer": (b"FROZEN", b"THAWED"),
@@ -11,7 +13,6 @@ _WORDS = {
 }
 """What freezes and what thaws, by what is written to."""
 
-_CACHES = (b"active_file", b"inactive_file")
 _READ = 8192
 _KB = 1024
 
@@ -41,17 +42,13 @@ class Hold:
         without what lies in its /tmp, and without what the kernel remembers of files,
         which it can forget."""
         used = self._number("usage") - self._in_tmp()
-        return used > limit and used - self._of_files() > limit
+        return used > limit and used - memory_stat.of_files(self._read("stat")) > limit
 
     def _in_tmp(self) -> int:
         if "tmp" not in self._parts:
             return 0
         tmp = os.fstatvfs(self._parts["tmp"])
         return (tmp.f_blocks - tmp.f_bfree) * tmp.f_frsize
-
-    def _of_files(self) -> int:
-        lines = (line.split() for line in self._read("stat").splitlines())
-        return sum(int(count) for name, count in lines if name in _CACHES)
 
     def peak_kb(self) -> int:
         """The most memory that it used, with its /tmp; 0 where nobody counts."""

@@ -38,7 +38,7 @@ from sandlot_sandbox.spec import (
 )
 
 _MAX_DESCRIPTORS = 12
-_LOOK_AGAIN_S = 1.0
+LOOK_AGAIN_S = 1.0
 """Between two looks at what was killed by others while it was frozen, or was frozen in
 the very moment in which we killed it."""
 
@@ -71,7 +71,7 @@ class Server:
             while self._engine_is_there:
                 for key, _ in self._selector.select(self._pause_s()):
                     key.data()
-                if time.monotonic() - self._looked_at > _LOOK_AGAIN_S:
+                if time.monotonic() - self._looked_at > LOOK_AGAIN_S:
                     self._looked_at = time.monotonic()
                     self._look_after_groups()
         finally:
@@ -82,7 +82,7 @@ class Server:
         only; and after what is left of groups."""
         has_freezer = "freezer" in self._setting.controls and self._zygotes
         has_leavings = any(zygote.leavings for zygote in self._zygotes.values())
-        return _LOOK_AGAIN_S if has_freezer or has_leavings else None
+        return LOOK_AGAIN_S if has_freezer or has_leavings else None
 
     def _look_after_groups(self) -> None:
         if (tree := self._setting.tree) is not None:
