@@ -1,5 +1,6 @@
-"""Functions: what a tenant uploads, its settings, and its life."""
+"""Functions: what a tenant uploads, its settings, its versions, and its life."""
 
+import hashlib
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -38,6 +39,43 @@ class InitMode(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Code:
+    """A stored package, named by its hash."""
+
+    sha256: str
+    """SHA-256 of the zip, lower-case hex: the name of its file and folder."""
+
+    size: int
+    """Bytes of the zip."""
+
+    unpacked_size: int
+    """Bytes of all its files."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LayerUse:
+    """A layer version that a function has at /opt."""
+
+    arn: str
+    """Of the layer version; its owner may be another tenant."""
+
+    code: Code
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Logging:
+    """How a function logs. Levels are empty with the text format."""
+
+    format: str = "Text"
+    """`Text` or `JSON`."""
+
+    application_level: str = ""
+    system_level: str = ""
+    group: str = ""
+    """Empty: AWS's default, `/aws/lambda/NAME`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class FunctionConfig:
     """The settings of a function. Limits and defaults are AWS Lambda's."""
 
@@ -62,24 +100,37 @@ class FunctionConfig:
     description: str = ""
     """At most 256 characters."""
 
+    layers: tuple[LayerUse, ...] = ()
+    """At most 5, merged into /opt in this order: a later one's files win."""
+
     init_mode: InitMode = InitMode.AUTO
 
     network: Network = Network.NONE
     """At most what its tenant may have: a policy that may change at any time."""
 
+    logging: Logging = field(default_factory=Logging)
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Code:
-    """A stored package, named by its hash."""
+    snap_start: bool = False
+    """`ApplyOn: PublishedVersions`. Kept and shown: instances are clones of a zygote
+    that has imported the handler, asked for or not."""
 
-    sha256: str
-    """SHA-256 of the zip, lower-case hex: the name of its file and folder."""
+    # Kept and shown, because AWS's tools send them; nothing here uses them.
+    role: str = ""
+    """ARN of the role. There are no roles: a function gets no credentials."""
 
-    size: int
-    """Bytes of the zip."""
+    tracing: str = "PassThrough"
+    """`Active` or `PassThrough`."""
 
-    unpacked_size: int
-    """Bytes of all its files."""
+    kms_key_arn: str = ""
+    dead_letter_arn: str = ""
+
+    @property
+    def opt_sha256(self) -> str:
+        """Names what is at /opt by what it is made of; empty where nothing is."""
+        if not self.layers:
+            return ""
+        hashes = ",".join(layer.code.sha256 for layer in self.layers)
+        return hashlib.sha256(hashes.encode()).hexdigest()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,7 +142,7 @@ class Revision:
     """
 
     id: str
-    """A UUID; also AWS's `RevisionId`."""
+    """A UUID. What runs belongs to it."""
 
     code: Code
     config: FunctionConfig
@@ -99,10 +150,17 @@ class Revision:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Function:
-    """A function of a tenant. `serving` answers; `pending` is being made ready."""
+    """A version of a tenant's function: `$LATEST`, which changes, or a published one,
+    whose code and settings do not. `serving` answers; `pending` is being made ready."""
 
     tenant_id: str
     name: str
+    version: str = LATEST
+    """`$LATEST`, or a number from 1 on that is never used again."""
+
+    revision_id: str = ""
+    """AWS's `RevisionId`, a UUID: anew with each change, and again when it settles."""
+
     serving: Revision | None
     """None only while the function is first being made ready, or failed to be."""
 
@@ -126,6 +184,25 @@ class Function:
         return revision
 
 
-def function_arn(region: str, tenant_id: str, name: str) -> str:
-    """The unqualified ARN, as AWS writes it."""
-    return f"arn:aws:lambda:{region}:{tenant_id}:function:{name}"
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Alias:
+    """A name for one version of a function, or for two by weight."""
+
+    tenant_id: str
+    function: str
+    name: str
+    """1 to 128 characters, not digits alone."""
+
+    version: str
+    description: str = ""
+    weights: dict[str, float] = field(default_factory=dict)
+    """Version to its share of invocations, 0 to 1; at most one, beside `version`."""
+
+    revision_id: str
+    """A UUID, anew with each change."""
+
+
+def function_arn(region: str, tenant_id: str, name: str, qualifier: str = "") -> str:
+    """As AWS writes it; unqualified where there is no qualifier."""
+    suffix = f":{qualifier}" if qualifier else ""
+    return f"arn:aws:lambda:{region}:{tenant_id}:function:{name}{suffix}"
