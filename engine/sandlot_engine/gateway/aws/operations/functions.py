@@ -1,0 +1,176 @@
+"""Functions: created, shown, changed, deleted, listed."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from sandlot_engine.errors import InvalidParameter
+from sandlot_engine.gateway.aws import shapes
+from sandlot_engine.gateway.aws.operations import Call, operation
+from sandlot_engine.gateway.aws.settings import changes_of, check_package, config_of
+from sandlot_engine.model.function import LATEST, Function
+
+MAX_LISTED = 50
+"""Functions in one page, whatever `MaxItems` says."""
+
+
+@operation("CreateFunction")
+async def create_function(call: Call) -> Mapping[str, Any]:
+    given = call.input
+    name = call.own_function(given["FunctionName"]).name
+    config = config_of(given)
+    function = await call.catalog.functions.create(
+        call.tenant_id,
+        name,
+        config,
+        await call.package(given["Code"]),
+        layers=given.get("Layers", ()),
+        region=call.region,
+        publish=given.get("Publish", False),
+        tags=given.get("Tags"),
+        is_per_tenant="TenancyConfig" in given,
+        signing_config=given.get("CodeSigningConfigArn", ""),
+    )
+    return configuration(call, function)
+
+
+@operation("GetFunction")
+async def get_function(call: Call) -> Mapping[str, Any]:
+    asked = call.own_function(call.input["FunctionName"], call.input.get("Qualifier"))
+    function = await call.catalog.functions.get(
+        call.tenant_id, asked.name, asked.qualifier or ""
+    )
+    settings = call.catalog.functions.settings.of(call.tenant_id, asked.name)
+    shown: dict[str, Any] = {
+        "Configuration": configuration(call, function, asked.qualifier),
+        "Code": {"RepositoryType": "S3", "Location": call.code_url(function)},
+    }
+    if settings.tags:
+        shown["Tags"] = dict(settings.tags)
+    if settings.reserved_concurrency is not None:
+        shown["Concurrency"] = {
+            "ReservedConcurrentExecutions": settings.reserved_concurrency
+        }
+    return shown
+
+
+@operation("GetFunctionConfiguration")
+async def get_function_configuration(call: Call) -> Mapping[str, Any]:
+    asked = call.own_function(call.input["FunctionName"], call.input.get("Qualifier"))
+    function = await call.catalog.functions.get(
+        call.tenant_id, asked.name, asked.qualifier or ""
+    )
+    return configuration(call, function, asked.qualifier)
+
+
+@operation("UpdateFunctionCode")
+async def update_function_code(call: Call) -> Mapping[str, Any]:
+    given = call.input
+    check_package(given)
+    function = await call.catalog.functions.update_code(
+        call.tenant_id,
+        call.own_function(given["FunctionName"]).name,
+        await call.package(given),
+        given.get("RevisionId", ""),
+        publish=given.get("Publish", False),
+        dry_run=given.get("DryRun", False),
+    )
+    return configuration(call, function)
+
+
+@operation("UpdateFunctionConfiguration")
+async def update_function_configuration(call: Call) -> Mapping[str, Any]:
+    given = call.input
+    name = call.own_function(given["FunctionName"]).name
+    now = await call.catalog.functions.get(call.tenant_id, name)
+    function = await call.catalog.functions.update_configuration(
+        call.tenant_id,
+        name,
+        changes_of(given, now.current.config.logging),
+        given.get("RevisionId", ""),
+        layers=given.get("Layers"),
+        region=call.region,
+    )
+    return configuration(call, function)
+
+
+@operation("DeleteFunction")
+async def delete_function(call: Call) -> Mapping[str, Any]:
+    asked = call.own_function(call.input["FunctionName"], call.input.get("Qualifier"))
+    functions = call.catalog.functions
+    if asked.qualifier is None:
+        await functions.delete(call.tenant_id, asked.name)
+    else:
+        await functions.delete_version(call.tenant_id, asked.name, asked.qualifier)
+    # Modelled as 200; AWS answers so.
+    return {"StatusCode": 204}
+
+
+@operation("ListFunctions")
+async def list_functions(call: Call) -> Mapping[str, Any]:
+    all_versions = call.input.get("FunctionVersion") == "ALL"
+    page, token = await call.catalog.functions.list(
+        call.tenant_id,
+        *call.page(at_most=MAX_LISTED),
+        all_versions=all_versions,
+    )
+    shown = [
+        shapes.listed(configuration(call, f, f.version if all_versions else None))
+        for f in page
+    ]
+    return {"Functions": shown, "NextMarker": token or None}
+
+
+# --- versions -------------------------------------------------------------------
+
+
+@operation("PublishVersion")
+async def publish_version(call: Call) -> Mapping[str, Any]:
+    given = call.input
+    version = await call.catalog.functions.publish(
+        call.tenant_id,
+        call.own_function(given["FunctionName"]).name,
+        code_sha256=given.get("CodeSha256", ""),
+        description=given.get("Description"),
+        revision_id=given.get("RevisionId", ""),
+    )
+    return configuration(call, version)
+
+
+@operation("ListVersionsByFunction")
+async def list_versions_by_function(call: Call) -> Mapping[str, Any]:
+    page, token = await call.catalog.functions.list_versions(
+        call.tenant_id,
+        call.own_function(call.input["FunctionName"]).name,
+        *call.page(),
+    )
+    shown = [shapes.listed(configuration(call, f, f.version)) for f in page]
+    return {"Versions": shown, "NextMarker": token or None}
+
+
+def configuration(
+    call: Call, function: Function, qualifier: str | None = None
+) -> dict[str, Any]:
+    """`FunctionConfiguration`, its ARN as the caller asked for it."""
+    settings = call.catalog.functions.settings.of(function.tenant_id, function.name)
+    return shapes.function_configuration(
+        function,
+        region=call.region,
+        qualifier=shapes.shown_qualifier(function, qualifier),
+        is_per_tenant=settings.is_per_tenant,
+    )
+
+
+def unqualified(call: Call, text: str, qualifier: str | None = None) -> str:
+    """The name of a function of which versions and aliases have nothing of their own.
+
+    Raises `InvalidParameter` for one with a qualifier.
+    """
+    asked = call.own_function(text, qualifier)
+    if asked.qualifier not in (None, LATEST):
+        raise InvalidParameter(
+            "This operation is permitted on Lambda functions only. Aliases and versions "
+            "do not support this operation. Please specify either a function name or an "
+            "unqualified function ARN.",
+            field="FunctionName",
+        )
+    return asked.name

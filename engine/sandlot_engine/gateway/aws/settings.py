@@ -1,0 +1,92 @@
+"""What a client sends of a function's settings -> `FunctionConfig`."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from sandlot_engine.errors import InvalidParameter
+from sandlot_engine.gateway.aws.shapes import ARCHITECTURE
+from sandlot_engine.model.function import FunctionConfig, Logging
+
+
+def config_of(given: Mapping[str, Any]) -> FunctionConfig:
+    """The settings of a new function, layers apart. Raises `InvalidParameter`."""
+    for name in ("Runtime", "Handler"):
+        if name not in given:
+            raise InvalidParameter(
+                f"{name} is mandatory for functions created with deployment packages.",
+                field=name,
+            )
+    check_package(given)
+    return FunctionConfig(**changes_of(given, Logging()))
+
+
+def changes_of(given: Mapping[str, Any], logging: Logging) -> dict[str, Any]:
+    """The settings that are there, by their names in `FunctionConfig`.
+
+    `logging` is the function's as it is now: what is sent changes a part of it.
+    """
+    changes = {
+        ours: given[theirs] for theirs, ours in _PLAIN.items() if theirs in given
+    }
+    if "Environment" in given:
+        changes["environment"] = dict(given["Environment"].get("Variables", {}))
+    if "EphemeralStorage" in given:
+        changes["ephemeral_storage_mb"] = given["EphemeralStorage"]["Size"]
+    if "TracingConfig" in given:
+        changes["tracing"] = given["TracingConfig"].get("Mode", "PassThrough")
+    if "DeadLetterConfig" in given:
+        changes["dead_letter_arn"] = given["DeadLetterConfig"].get("TargetArn", "")
+    if "SnapStart" in given:
+        changes["snap_start"] = given["SnapStart"].get("ApplyOn") == "PublishedVersions"
+    if "LoggingConfig" in given:
+        changes["logging"] = _logging_of(given["LoggingConfig"], logging)
+    return changes
+
+
+def check_package(given: Mapping[str, Any]) -> None:
+    """Raise `InvalidParameter` for packages that are none of ours, or of a machine that
+    this one is not."""
+    if given.get("PackageType", "Zip") != "Zip":
+        raise InvalidParameter(
+            "PackageType Image is not supported: functions are zip packages.",
+            field="PackageType",
+        )
+    architectures = given.get("Architectures") or [ARCHITECTURE]
+    if architectures != [ARCHITECTURE]:
+        raise InvalidParameter(
+            f"Architectures {architectures} is not supported: this machine is "
+            f"{ARCHITECTURE}. Leave it out, or build the package for that.",
+            field="Architectures",
+        )
+
+
+_PLAIN = {
+    "Runtime": "runtime",
+    "Handler": "handler",
+    "Role": "role",
+    "Description": "description",
+    "Timeout": "timeout_s",
+    "MemorySize": "memory_mb",
+    "KMSKeyArn": "kms_key_arn",
+}
+
+
+def _logging_of(given: Mapping[str, str], now: Logging) -> Logging:
+    format_ = given.get("LogFormat", now.format)
+    levels = {
+        name: given[name]
+        for name in ("ApplicationLogLevel", "SystemLogLevel")
+        if name in given
+    }
+    if format_ == "JSON":
+        raise InvalidParameter(
+            "LoggingConfig.LogFormat JSON is not supported: logs are lines of text.",
+            field="LoggingConfig",
+        )
+    if levels:
+        raise InvalidParameter(
+            "To use log level filtering, you must set your function's log format to "
+            "JSON, which is not supported here.",
+            field="LoggingConfig",
+        )
+    return Logging(format=format_, group=given.get("LogGroup", now.group))
