@@ -1,12 +1,13 @@
 """AWS's texts for what its model does not allow."""
 
+import re
 from typing import Any
 
 import pytest
 
-from sandlot_engine.gateway.aws.checking import MAX_ERRORS, check
+from sandlot_engine.gateway.aws.checking import MAX_ERRORS, check, pattern_of
 from sandlot_engine.gateway.aws.faults import AwsError
-from sandlot_engine.gateway.aws.service import Service
+from sandlot_engine.gateway.aws.service import Kind, Service, Shape
 
 SERVICE = Service.load()
 ROLE = "arn:aws:iam::123456789012:role/r"
@@ -248,6 +249,40 @@ def test_letters_are_ascii_s_where_the_pattern_says_so(name: str) -> None:
     assert (
         refusal_of("GetFunction", {"FunctionName": name}).code == "ValidationException"
     )
+
+
+def test_a_text_without_a_limit_of_the_model_s_has_one_of_ours() -> None:
+    variables = {"A" * 1_000_000: ""}
+
+    refusal = refusal_of(
+        "CreateFunction", GOOD | {"Environment": {"Variables": variables}}
+    )
+
+    assert "Map keys must satisfy constraint" in refusal.message
+
+
+@pytest.mark.parametrize(
+    ("pattern", "text", "is_like"),
+    [
+        (r"\p{L}+", "äß中", True),
+        (r"\p{L}+", "a1", False),
+        (r"\p{Lu}", "Ä", True),
+        (r"\p{Lu}", "ä", False),
+        (r"[^\p{L}\]]+", "1 ", True),
+        (r"[^\p{L}\]]+", "1]", False),
+        (r"\[\p{Z}", "[\u2028", True),
+        (r"\d", "٣", False),
+    ],
+)
+def test_java_s_patterns_mean_the_same(pattern: str, text: str, is_like: bool) -> None:
+    shape = Shape(name="Text", kind=Kind.STRING, pattern=pattern)
+
+    assert bool(pattern_of(shape).fullmatch(text)) is is_like
+
+
+def test_a_category_that_there_is_not_is_no_pattern() -> None:
+    with pytest.raises(re.error, match="no category"):
+        pattern_of(Shape(name="Text", kind=Kind.STRING, pattern=r"\p{Alpha}"))
 
 
 def test_errors_without_end_have_one() -> None:

@@ -223,6 +223,7 @@ def test_what_is_no_json_object_is_refused(body: bytes, because: str) -> None:
         ("ListDurableExecutionsByFunction", [("StartedAfter", "soon")]),
         ("ListDurableExecutionsByFunction", [("StartedAfter", "1e300")]),
         ("ListDurableExecutionsByFunction", [("StartedAfter", "nan")]),
+        ("ListDurableExecutionsByFunction", [("StartedAfter", "1_0")]),
         (
             "ListDurableExecutionsByFunction",
             [("StartedAfter", "0001-01-01T00:00+23:59")],

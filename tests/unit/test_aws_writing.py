@@ -233,6 +233,11 @@ def test_an_error_of_no_known_name_is_a_mistake_of_ours() -> None:
         ),
         (PermissionDenied("m"), "AccessDeniedException", 403),
         (NotFound("m"), "ResourceNotFoundException", 404),
+        (
+            NotFound("m", reason="CodeSigningConfigNotFoundException"),
+            "CodeSigningConfigNotFoundException",
+            404,
+        ),
         (AlreadyExists("m"), "ResourceConflictException", 409),
         (Conflict("m"), "ResourceConflictException", 409),
         (
