@@ -26,9 +26,10 @@ from sandlot_engine.gateway.aws.service import Kind, Operation, Shape
 MAX_ERRORS = 100
 """Of one request; the first ones. A body can hold a million."""
 
-MAX_MATCHED = 65_536
-"""Characters of a text that is held against a pattern, where the model has no limit of
-its own: Python's matcher remembers each step of some. No pattern here wants more."""
+MAX_MATCHED = 4_096
+"""Characters of a text that is held against a pattern, where the model has no length:
+Python's matcher remembers each step. Those are names of environment variables, all of
+which together may have 4 KB."""
 
 MAX_SHOWN = 4_096
 """Characters of a value that are repeated."""
@@ -183,7 +184,9 @@ def _is_too_long(shape: Shape, value: Any) -> bool:
 
 
 def _is_like(shape: Shape, text: str) -> bool:
-    return len(text) <= MAX_MATCHED and pattern_of(shape).fullmatch(text) is not None
+    if shape.most is None and len(text) > MAX_MATCHED:
+        return False
+    return pattern_of(shape).fullmatch(text) is not None
 
 
 def _size(shape: Shape, value: Any) -> float:
