@@ -1,0 +1,1 @@
+"""AWS Lambda's HTTP API: wire <-> model, and nothing else."""
