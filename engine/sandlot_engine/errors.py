@@ -19,8 +19,8 @@
 
 A failing function is neither: it is a value, `Outcome.status`. Each class carries
 its faces, so that a gateway needs no table of its own: `grpc` is the name of a
-`grpc.StatusCode`, and the class name is the `ErrorInfo.reason` unless the
-exception brings a finer one.
+`grpc.StatusCode`, `aws` is what AWS Lambda's API calls the like, and the class name
+is the `ErrorInfo.reason` unless the exception brings a finer one.
 """
 
 from typing import ClassVar
@@ -30,6 +30,7 @@ class SandlotError(Exception):
     """`message` says what, why and what to do next; `facts` go out as metadata."""
 
     grpc: ClassVar[str] = "INTERNAL"
+    aws: ClassVar[str] = "ServiceException"
 
     def __init__(self, message: str, *, reason: str = "", **facts: str | int) -> None:
         super().__init__(message)
@@ -42,6 +43,7 @@ class Refusal(SandlotError):
     """We will not, and the message says what would change that."""
 
     grpc = "FAILED_PRECONDITION"
+    aws = "InvalidParameterValueException"
 
 
 class InvalidParameter(Refusal):
@@ -57,23 +59,28 @@ class InvalidParameter(Refusal):
 class TooLarge(InvalidParameter):
     """A payload, package or environment is over its limit."""
 
+    aws = "RequestTooLargeException"
+
 
 class Unauthenticated(Refusal):
     """No key, an unknown key, or a wrong secret."""
 
     grpc = "UNAUTHENTICATED"
+    aws = "UnrecognizedClientException"
 
 
 class PermissionDenied(Refusal):
     """The key is good, but not for this."""
 
     grpc = "PERMISSION_DENIED"
+    aws = "AccessDeniedException"
 
 
 class NotFound(Refusal):
     """There is no such thing, or not for this tenant: the two look the same."""
 
     grpc = "NOT_FOUND"
+    aws = "ResourceNotFoundException"
 
     def __init__(self, message: str, *, kind: str = "", name: str = "") -> None:
         super().__init__(message, resource_type=kind, resource_name=name)
@@ -83,12 +90,14 @@ class AlreadyExists(Refusal):
     """The name is taken."""
 
     grpc = "ALREADY_EXISTS"
+    aws = "ResourceConflictException"
 
 
 class Conflict(Refusal):
     """Not in the state the thing is in now; try again when it has changed."""
 
     grpc = "ABORTED"
+    aws = "ResourceConflictException"
 
 
 class Throttled(Refusal):
@@ -98,6 +107,7 @@ class Throttled(Refusal):
     """
 
     grpc = "RESOURCE_EXHAUSTED"
+    aws = "TooManyRequestsException"
 
     def __init__(
         self, message: str, *, reason: str, limit: int, retry_after_s: float
@@ -117,10 +127,15 @@ class DeadlineExceeded(Refusal):
     """The caller's deadline passed before there was an answer."""
 
     grpc = "DEADLINE_EXCEEDED"
+    aws = "DeadlineExceededException"
 
 
 class NotSupported(Refusal):
-    """Sandlot does not do this (yet); never silently ignored."""
+    """Sandlot does not do this (yet); never silently ignored.
+
+    On AWS's wire a field or value of that kind is an invalid parameter; a whole
+    operation has the reason `OperationNotSupported` and an answer of its own.
+    """
 
     grpc = "UNIMPLEMENTED"
 
