@@ -82,8 +82,10 @@ class NotFound(Refusal):
     grpc = "NOT_FOUND"
     aws = "ResourceNotFoundException"
 
-    def __init__(self, message: str, *, kind: str = "", name: str = "") -> None:
-        super().__init__(message, resource_type=kind, resource_name=name)
+    def __init__(
+        self, message: str, *, kind: str = "", name: str = "", reason: str = ""
+    ) -> None:
+        super().__init__(message, reason=reason, resource_type=kind, resource_name=name)
 
 
 class AlreadyExists(Refusal):

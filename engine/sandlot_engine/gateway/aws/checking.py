@@ -26,6 +26,11 @@ from sandlot_engine.gateway.aws.service import Kind, Operation, Shape
 MAX_ERRORS = 100
 """Of one request; the first ones. A body can hold a million."""
 
+MAX_MATCHED = 4_096
+"""Characters of a text that is held against a pattern, where the model has no length:
+Python's matcher remembers each step. Those are names of environment variables, all of
+which together may have 4 KB."""
+
 MAX_SHOWN = 4_096
 """Characters of a value that are repeated."""
 
@@ -156,7 +161,7 @@ def _broken(shape: Shape, value: Any) -> Iterator[str]:
     if _is_too_long(shape, value):
         # No pattern is tried then: its time may grow faster than the text.
         yield _most(shape)
-    elif shape.pattern and not pattern_of(shape).fullmatch(value):
+    elif shape.pattern and not _is_like(shape, value):
         yield _like(shape)
     if shape.least is not None and _size(shape, value) < shape.least:
         yield _least(shape)
@@ -176,6 +181,12 @@ def _constraints(shape: Shape) -> str:
 
 def _is_too_long(shape: Shape, value: Any) -> bool:
     return shape.most is not None and _size(shape, value) > shape.most
+
+
+def _is_like(shape: Shape, text: str) -> bool:
+    if shape.most is None and len(text) > MAX_MATCHED:
+        return False
+    return pattern_of(shape).fullmatch(text) is not None
 
 
 def _size(shape: Shape, value: Any) -> float:
@@ -266,21 +277,36 @@ def pattern_of(shape: Shape) -> re.Pattern[str]:
 @cache
 def _compiled(pattern: str) -> re.Pattern[str]:
     # In Java \d, \s and \w are ASCII's; \p{…} is not, and Python has none.
-    ranges = re.sub(r"\\p\{(\w)\}", lambda found: _category(found[1]), pattern)
-    return re.compile(ranges, re.ASCII)
+    return re.compile("".join(_translated(pattern)), re.ASCII)
+
+
+_TOKEN = re.compile(r"\\p\{(\w+)\}|\\.|.", re.DOTALL)
+
+
+def _translated(pattern: str) -> Iterator[str]:
+    is_in_class = False
+    for token in _TOKEN.finditer(pattern):
+        if token[1]:
+            ranges = _category(token[1])
+            yield ranges if is_in_class else f"[{ranges}]"
+        else:
+            yield token[0]
+            is_in_class = token[0] == "[" or (is_in_class and token[0] != "]")
 
 
 @cache
-def _category(letter: str) -> str:
+def _category(name: str) -> str:
     """The inside of a class with all characters whose Unicode category begins so."""
     ranges: list[list[int]] = []
     for code in _assigned():
-        if unicodedata.category(chr(code))[0] != letter:
+        if not unicodedata.category(chr(code)).startswith(name):
             continue
         if ranges and ranges[-1][1] == code - 1:
             ranges[-1][1] = code
         else:
             ranges.append([code, code])
+    if not ranges:
+        raise re.error(f"{name} is no category of Unicode")
     return "".join(f"\\U{first:08x}-\\U{last:08x}" for first, last in ranges)
 
 

@@ -18,6 +18,9 @@ from sandlot_engine.gateway.aws.writing import dumped, header_text, json_of
 MAX_PAYLOAD = 16 * 1024 * 1024
 """Bytes in one frame. AWS's clients take 24 MB; who has more cuts it."""
 
+_MAX_TEXT = 4_096
+"""Characters of a message in a header, which has room for 32 KB."""
+
 _STRING = 7
 """The type of a header whose value is text, as the protocol's own are."""
 
@@ -45,15 +48,24 @@ def event(stream: Shape, name: str, members: Mapping[str, Any]) -> bytes:
     )
 
 
-def exception(error: AwsError) -> bytes:
-    """A stream's end that went wrong, after its head was sent."""
+def failure(stream: Shape, error: AwsError) -> bytes:
+    """The end of a stream that broke after its head was sent: no more can follow."""
+    if error.code in stream.members:
+        return frame(
+            [
+                (":message-type", "exception"),
+                (":exception-type", error.code),
+                (":content-type", "application/json"),
+            ],
+            dumped({"message": error.message}),
+        )
     return frame(
         [
-            (":message-type", "exception"),
-            (":exception-type", error.code),
-            (":content-type", "application/json"),
+            (":message-type", "error"),
+            (":error-code", error.code),
+            (":error-message", error.message[:_MAX_TEXT]),
         ],
-        dumped({"message": error.message}),
+        b"",
     )
 
 

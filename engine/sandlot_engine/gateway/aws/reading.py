@@ -9,6 +9,7 @@ import base64
 import binascii
 import json
 import math
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -216,15 +217,14 @@ def _whole_text(kind: Kind, text: str) -> int:
 
 
 def _number_text(kind: Kind, text: str) -> float:
-    try:
-        return _finite(kind, float(text) if len(text) <= MAX_DIGITS else math.nan)
-    except ValueError as error:
-        raise _no_such("STRING_VALUE", kind) from error
+    if len(text) > MAX_DIGITS or not _NUMBER.fullmatch(text):
+        raise _no_such("STRING_VALUE", kind)
+    return _finite(kind, float(text))
 
 
 def _timestamp_text(text: str) -> datetime:
-    """ISO 8601 as in a query, RFC 822 as in a header, or seconds since 1970."""
-    for parse in (datetime.fromisoformat, _epoch_text, parsedate_to_datetime):
+    """Seconds since 1970, ISO 8601 as in a query, or RFC 822 as in a header."""
+    for parse in (_epoch_text, datetime.fromisoformat, parsedate_to_datetime):
         try:
             moment = parse(text)
             # Without a zone it is UTC, which is what AWS's tools mean.
@@ -236,7 +236,12 @@ def _timestamp_text(text: str) -> datetime:
 
 
 def _epoch_text(text: str) -> datetime:
-    return _epoch(float(text[:MAX_DIGITS]))
+    if len(text) > MAX_DIGITS or not _NUMBER.fullmatch(text):
+        raise ValueError("no number")
+    return _epoch(float(text))
+
+
+_NUMBER = re.compile(r"-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?", re.ASCII)
 
 
 # --- the body -----------------------------------------------------------------

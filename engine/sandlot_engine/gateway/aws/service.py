@@ -43,17 +43,17 @@ class Location(StrEnum):
     STATUS = "statusCode"
 
 
-@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+@dataclass(frozen=True, slots=True, eq=False, repr=False, kw_only=True)
 class Shape:
     """One shape of the model. Shapes may contain themselves."""
 
     name: str
     kind: Kind
 
-    members: dict[str, "Member"] = field(default_factory=dict, repr=False)
+    members: dict[str, "Member"] = field(default_factory=dict)
     """Of a structure, by botocore's name, in the model's order."""
 
-    body: dict[str, "Member"] = field(default_factory=dict, repr=False)
+    body: dict[str, "Member"] = field(default_factory=dict)
     """Those of `members` that are in a JSON body, by their name there."""
 
     required: frozenset[str] = frozenset()
@@ -83,14 +83,17 @@ class Shape:
     is_fault: bool = False
     """Of an error: the service's, not the caller's."""
 
+    def __repr__(self) -> str:
+        return f"<Shape {self.name} · {self.kind}>"
 
-@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+
+@dataclass(frozen=True, slots=True, eq=False, repr=False, kw_only=True)
 class Member:
     """One member of a structure, and how it travels."""
 
     name: str
     wire: str
-    shape: Shape = field(repr=False)
+    shape: Shape
     location: Location = Location.BODY
     timestamp_format: str = ""
     """Empty where the location's own is meant."""
@@ -101,8 +104,11 @@ class Member:
     is_event_header: bool = False
     is_event_payload: bool = False
 
+    def __repr__(self) -> str:
+        return f"<Member {self.name} · {self.shape.name} in {self.location}>"
 
-@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+
+@dataclass(frozen=True, slots=True, eq=False, repr=False, kw_only=True)
 class Operation:
     """One thing that can be asked for."""
 
@@ -113,18 +119,24 @@ class Operation:
 
     input: Shape | None
     output: Shape | None
-    errors: Mapping[str, Shape] = field(repr=False)
+    errors: Mapping[str, Shape]
     query: frozenset[str] = frozenset()
     """Names of the literal query parameters that select it."""
 
+    def __repr__(self) -> str:
+        return f"<Operation {self.name} · {self.method}>"
 
-@dataclass(frozen=True, slots=True, eq=False)
+
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Service:
     """The whole API. `Service.load()` is the only one there is."""
 
     operations: Mapping[str, Operation]
     errors: Mapping[str, Shape]
-    _routes: "_Node" = field(repr=False)
+    _routes: "_Node"
+
+    def __repr__(self) -> str:
+        return f"<Service · {len(self.operations)} operations>"
 
     @staticmethod
     def load() -> "Service":
