@@ -59,7 +59,8 @@ def main() -> int:
         level=logging.INFO,
         format="sandlot: %(levelname)s %(name)s: %(message)s",
     )
-    logging.getLogger("uvicorn").setLevel(logging.WARNING)
+    # Its warnings are of what strangers send, as often as they like.
+    logging.getLogger("uvicorn").setLevel(logging.ERROR)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         return runner.run(_serve(config, started))
 

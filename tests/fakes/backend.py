@@ -233,6 +233,9 @@ class FakeTenants:
             raise Unauthenticated("unknown key or wrong secret")
         return self.keys[access_key_id]
 
+    async def signing_secret(self, access_key_id: str) -> tuple[AccessKey | None, str]:
+        return self.keys.get(access_key_id), f"{access_key_id}-secret"
+
     async def list(self, page_size: int, page_token: str) -> tuple[list[Tenant], str]:
         return list(self.all.values()), ""
 

@@ -235,6 +235,38 @@ async def test_an_unknown_id_does_not_get_in_with_the_secret_it_is_checked_with(
         await tenants.authenticate("AKIA" + "B" * 16, secret)
 
 
+async def test_a_key_is_looked_up_once_for_signatures_and_secrets_alike(
+    tenants: Tenants, store: MemoryStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, key, secret = await tenants.create("acme", ACME)
+    asked = []
+    real = store.get_key
+
+    async def counted(key_id: str) -> object:
+        asked.append(key_id)
+        return await real(key_id)
+
+    monkeypatch.setattr(store, "get_key", counted)
+    unknown = "AKIA" + "B" * 16
+    for _ in range(3):
+        assert await tenants.signing_secret(key.id) == (key, secret)
+        assert (await tenants.signing_secret(unknown))[0] is None
+    await tenants.authenticate(key.id, secret)
+
+    assert asked == [key.id, unknown]
+
+
+async def test_a_key_that_is_taken_back_signs_no_more(tenants: Tenants) -> None:
+    _, key, secret = await tenants.create("acme", ACME)
+    await tenants.signing_secret(key.id)
+
+    await tenants.revoke_key(ACME, key.id)
+
+    found, checked_with = await tenants.signing_secret(key.id)
+    assert found is None
+    assert checked_with != secret
+
+
 Revoke = Callable[[Tenants, str], Awaitable[None]]
 
 

@@ -1,44 +1,69 @@
-"""The HTTP port. Today it only tells whether the engine is well: `/healthz`."""
+"""The HTTP port: AWS Lambda's API, and whether the engine is well.
+
+/20YY-MM-DD/…   AWS Lambda's API; see `gateway/aws`
+/healthz        whether functions can be run, and how isolated they are
+"""
 
 import asyncio
 import contextlib
 import socket
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
+from typing import Any
 
 import uvicorn
-from starlette.applications import Starlette
-from starlette.requests import Request
 from starlette.responses import JSONResponse
-from starlette.routing import Route
 
 from sandlot_engine.errors import InvalidParameter, Unavailable
+from sandlot_engine.gateway.aws.app import AwsApp, is_aws
+from sandlot_engine.gateway.aws.receiving import Receive, Scope, Send
+from sandlot_engine.gateway.connections import KEY, Connection
 from sandlot_engine.gateway.ports import Backend
 from sandlot_engine.model.network import Network
 
-_BACKLOG = 1_024
-_DRAIN_S = 5
-"""How long open requests may go on when the server stops."""
+BACKLOG = 4_096
+"""Connections that the kernel has accepted and we have not. As many as it allows."""
+
+KEEP_ALIVE_S = 60
+"""How long a connection may wait for its next request."""
+
+DRAIN_S = 15
+"""How long open requests may go on when the server stops. After it gRPC drains, then
+the events: the supervisor's patience is for all of them."""
 
 
 @asynccontextmanager
 async def serve(
-    backend: Backend, *, address: str, trouble: Callable[[], str]
+    backend: Backend,
+    *,
+    address: str,
+    trouble: Callable[[], str],
+    drain_s: int = DRAIN_S,
 ) -> AsyncIterator[int]:
     """Serve on `HOST:PORT` and give the port, which is a free one for port 0.
 
     `trouble` says why no function can be run now, and is empty where they can.
     Raises `InvalidParameter` for what is no address, `Unavailable` where it is taken.
+
+    At the end no new request is taken, and those that are open may go on for `drain_s`;
+    then they are cancelled.
     """
     listener = _listen(address)
     server = _Server(
         uvicorn.Config(
-            _application(backend, trouble),
+            _Router(backend, trouble),
+            http=Connection,
             log_config=None,
             access_log=False,
             lifespan="off",
             ws="none",
-            timeout_graceful_shutdown=_DRAIN_S,
+            # Whoever can reach us could forge these headers: where a request came from
+            # is decided by its connection alone.
+            proxy_headers=False,
+            server_header=False,
+            backlog=BACKLOG,
+            timeout_keep_alive=KEEP_ALIVE_S,
+            timeout_graceful_shutdown=drain_s,
         )
     )
     async with asyncio.TaskGroup() as group:
@@ -56,33 +81,61 @@ class _Server(uvicorn.Server):
         yield
 
 
-def _application(backend: Backend, trouble: Callable[[], str]) -> Starlette:
-    async def healthz(_: Request) -> JSONResponse:
-        status = await backend.status()
+class _Router:
+    """An ASGI callable: whose request is it?"""
+
+    def __init__(self, backend: Backend, trouble: Callable[[], str]) -> None:
+        self._backend = backend
+        self._trouble = trouble
+        self._aws = AwsApp(backend)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        connection: Connection = scope.pop(KEY)
+        connection.serving = asyncio.current_task()
+        try:
+            if is_aws(scope["raw_path"]):
+                await self._aws(scope, receive, send)
+            else:
+                response = await self._respond(scope)
+                await response(scope, receive, send)
+        except asyncio.CancelledError:
+            if not connection.is_lost:
+                raise
+            # The caller is gone, which was what the cancellation said. What it asked
+            # for has been undone on the way here; nobody is to be told.
+        finally:
+            connection.serving = None
+
+    async def _respond(self, scope: Scope) -> JSONResponse:
+        if scope["path"] != "/healthz":
+            return JSONResponse(
+                {
+                    "message": "there is nothing here: this port serves AWS Lambda's "
+                    "API (set AWS_ENDPOINT_URL_LAMBDA to it) and /healthz"
+                },
+                status_code=404,
+            )
+        if scope["method"] not in ("GET", "HEAD"):
+            return JSONResponse(
+                {"message": f"/healthz cannot be {scope['method']}"},
+                status_code=405,
+                headers={"allow": "GET, HEAD"},
+            )
+        return await self._health()
+
+    async def _health(self) -> JSONResponse:
+        status = await self._backend.status()
         given_up = [layer.name for layer in status.layers if layer.given_up]
-        on_host_network = backend.functions.count_by_network(Network.HOST)
-        why = trouble()
-        return JSONResponse(
+        on_host_network = self._backend.functions.count_by_network(Network.HOST)
+        why = self._trouble()
+        told: dict[str, Any] = (
             ({"status": "unavailable", "reason": why} if why else {"status": "ok"})
             | {"version": status.version, "mode": status.mode}
             | {"isolation_given_up": given_up}
             | {"functions_on_host_network": sum(on_host_network.values())}
-            | {"instances": status.instances, "zygotes": status.zygotes},
-            status_code=503 if why else 200,
+            | {"instances": status.instances, "zygotes": status.zygotes}
         )
-
-    async def refuse(_: Request, __: Exception) -> JSONResponse:
-        return JSONResponse(
-            {
-                "message": "there is nothing here: /healthz is all that this port"
-                " serves yet; functions are invoked over gRPC"
-            },
-            status_code=404,
-        )
-
-    return Starlette(
-        routes=[Route("/healthz", healthz)], exception_handlers={404: refuse}
-    )
+        return JSONResponse(told, status_code=503 if why else 200)
 
 
 def _listen(address: str) -> socket.socket:
@@ -92,7 +145,7 @@ def _listen(address: str) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
         return socket.create_server(
-            (host.strip("[]"), int(port)), family=family, backlog=_BACKLOG
+            (host.strip("[]"), int(port)), family=family, backlog=BACKLOG
         )
     except OSError as error:
         raise Unavailable(f"cannot serve HTTP on {address}: {error}") from error

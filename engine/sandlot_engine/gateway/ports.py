@@ -105,6 +105,11 @@ class Tenants(Protocol):
         """Raise `Unauthenticated`, alike for an unknown key and a wrong secret."""
         ...
 
+    async def signing_secret(self, access_key_id: str) -> tuple[AccessKey | None, str]:
+        """A key and the secret to check its signatures with; for an unknown id no key,
+        but a secret all the same, so that both refusals take the same work."""
+        ...
+
     # Last, because from here on the class's `list` hides the builtin.
     async def list(
         self, page_size: int, page_token: str

@@ -72,6 +72,7 @@ a field or a value is meant, which is a parameter's error, and 400."""
 _BY_REASON: Mapping[str, str] = {
     "PreconditionFailed": "PreconditionFailedException",
     "CodeStorageExceeded": "CodeStorageExceededException",
+    "InvalidRequestContent": "InvalidRequestContentException",
     OPERATION_NOT_SUPPORTED: "NotImplementedException",
 }
 _RATE_EXCEEDED = "Rate Exceeded."

@@ -1,0 +1,201 @@
+"""AWS Lambda's API as an ASGI application.
+
+    route → check key and date → read → check signature → read → check → operate → write
+
+`Invoke` leaves this way after the first step; see `invoke.py`.
+"""
+
+import asyncio
+import logging
+import re
+from uuid import uuid4
+
+from sandlot_engine.errors import DeadlineExceeded, Fault, NotSupported, SandlotError
+from sandlot_engine.gateway.aws import operations
+from sandlot_engine.gateway.aws.checking import check
+from sandlot_engine.gateway.aws.faults import (
+    OPERATION_NOT_SUPPORTED,
+    AwsError,
+    aws_error_of,
+)
+from sandlot_engine.gateway.aws.invoke import (
+    INVOKE,
+    INVOKE_ASYNC,
+    Headers,
+    Invoke,
+    RawAnswer,
+    WireHeaders,
+)
+from sandlot_engine.gateway.aws.operations import Call
+from sandlot_engine.gateway.aws.reading import query_pairs, read
+from sandlot_engine.gateway.aws.receiving import (
+    MAX_REQUEST,
+    ClientGone,
+    Receive,
+    Receiver,
+    Scope,
+    Send,
+)
+from sandlot_engine.gateway.aws.service import Operation, Service
+from sandlot_engine.gateway.aws.sigv4 import fold
+from sandlot_engine.gateway.aws.writing import Answer, write, write_error
+from sandlot_engine.gateway.ports import Backend
+
+OPERATION_DEADLINE_S = 120.0
+"""For all operations but Invoke, whose function has a timeout of its own."""
+
+MAX_TOLD = 5
+"""Unknown parameters that a refusal names."""
+
+_DATED = re.compile(rb"/20\d\d-\d\d-\d\d/")
+_log = logging.getLogger(__name__)
+
+
+def is_aws(raw_path: bytes) -> bool:
+    """Whether a path, as it was sent, is one of AWS's: they begin with a date."""
+    return _DATED.match(raw_path) is not None
+
+
+class AwsApp:
+    """An ASGI callable. What it is sent must be HTTP, and `is_aws`."""
+
+    def __init__(self, backend: Backend) -> None:
+        self._backend = backend
+        self._service = Service.load()
+        self._operations = operations.load()
+        self.receiver = Receiver(backend.tenants, backend.clock)
+        self._invoke = Invoke(backend, self.receiver)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        request_id = str(uuid4())
+        try:
+            status, headers, body = await self._answer(scope, receive, request_id)
+        except ClientGone:
+            return
+        except Exception as error:  # noqa: BLE001 - the edge: it ends in a face or a log
+            refusal = _face_of(error, request_id)
+            status, headers, body = _raw(write_error(refusal, request_id))
+        await send(
+            {"type": "http.response.start", "status": status, "headers": headers}
+        )
+        await send({"type": "http.response.body", "body": body})
+
+    async def _answer(
+        self, scope: Scope, receive: Receive, request_id: str
+    ) -> RawAnswer:
+        path, headers = scope["raw_path"], fold(scope["headers"])
+        if scope["method"] == "POST":
+            if found := INVOKE.fullmatch(path):
+                return await self._invoke.invoke(
+                    scope, receive, headers, name=found[1], request_id=request_id
+                )
+            if found := INVOKE_ASYNC.fullmatch(path):
+                return await self._invoke.invoke_async(
+                    scope, receive, headers, name=found[1], request_id=request_id
+                )
+        answer = await self._operate(scope, receive, headers, request_id)
+        return _raw(answer)
+
+    async def _operate(
+        self, scope: Scope, receive: Receive, headers: Headers, request_id: str
+    ) -> Answer:
+        query = query_pairs(scope["query_string"])
+        operation, labels = self._service.match(
+            scope["method"], scope["raw_path"].decode("latin-1"), query
+        )
+        received = await self.receiver.receive(
+            scope,
+            receive,
+            headers,
+            limit=MAX_REQUEST,
+            too_large=lambda _: _too_large(operation),
+        )
+        body = received.body.data
+        if body is None:
+            raise _too_large(operation)
+        asked = read(
+            operation,
+            labels,
+            # How a presigned URL is signed is no parameter of what it asks.
+            [pair for pair in query if not pair[0].startswith("X-Amz-")],
+            {name.decode(): value.decode("latin-1") for name, value in headers.items()},
+            body,
+        )
+        if asked.unknown:
+            raise AwsError(
+                "InvalidParameterValueException",
+                f"{operation.name} has no parameter "
+                f"{', '.join(asked.unknown[:MAX_TOLD])}",
+            )
+        check(operation, asked.input)
+        call = Call(
+            caller=received.caller,
+            region=received.region,
+            request_id=request_id,
+            operation=operation.name,
+            input=asked.input,
+            backend=self._backend,
+            base_url=_base_url(scope, headers),
+        )
+        return await self._perform(call, operation)
+
+    async def _perform(self, call: Call, operation: Operation) -> Answer:
+        perform = self._operations.get(operation.name)
+        if perform is None:
+            raise NotSupported(
+                f"{operation.name} is not supported.", reason=OPERATION_NOT_SUPPORTED
+            )
+        timer = asyncio.timeout(OPERATION_DEADLINE_S)
+        try:
+            async with timer:
+                return write(operation, await perform(call), call.request_id)
+        except TimeoutError as error:
+            if not timer.expired():
+                raise
+            raise DeadlineExceeded(
+                f"{operation.name} did not end within {OPERATION_DEADLINE_S:.0f} s"
+            ) from error
+
+
+def _face_of(error: Exception, request_id: str) -> AwsError:
+    """The face of an exception, logged if it is our fault.
+
+    What is not one of ours says nothing to the caller but the id under which it was
+    logged: its text may hold anything, another tenant's data included.
+    """
+    match error:
+        case AwsError():
+            return error
+        case Fault():
+            _log.warning("fault", exc_info=error, extra={"request_id": request_id})
+            return aws_error_of(error)
+        case SandlotError():
+            return aws_error_of(error)
+        case _:
+            _log.error("unforeseen", exc_info=error, extra={"request_id": request_id})
+            return AwsError(
+                "ServiceException",
+                f"internal error; it was logged as request {request_id}",
+            )
+
+
+def _too_large(operation: Operation) -> AwsError:
+    return AwsError(
+        "RequestEntityTooLargeException",
+        f"Request must be smaller than {MAX_REQUEST} bytes for the {operation.name} "
+        "operation",
+    )
+
+
+def _base_url(scope: Scope, headers: Headers) -> str:
+    return f"{scope['scheme']}://{headers.get(b'host', b'').decode('latin-1')}"
+
+
+def _raw(answer: Answer) -> RawAnswer:
+    headers: WireHeaders = [
+        (name.encode("latin-1"), value.encode("latin-1", "replace"))
+        for name, value in answer.headers
+    ]
+    if answer.status != 204:  # No Content, and so no length of it
+        headers.append((b"content-length", b"%d" % len(answer.body)))
+    return answer.status, headers, answer.body

@@ -1,0 +1,351 @@
+"""Invoke: the way that nearly every request takes, so it has its own.
+
+From the wire to the invoker and back, without a look into AWS's model: that is only
+asked to say what is wrong with a request that is.
+"""
+
+import base64
+import binascii
+import re
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import Any
+from urllib.parse import unquote
+
+from sandlot_engine.errors import NotFound
+from sandlot_engine.gateway.aws.checking import check
+from sandlot_engine.gateway.aws.faults import AwsError
+from sandlot_engine.gateway.aws.names import FunctionId, function_arn, parse_function
+from sandlot_engine.gateway.aws.reading import query_pairs
+from sandlot_engine.gateway.aws.receiving import (
+    Body,
+    Receive,
+    Received,
+    Receiver,
+    Scope,
+)
+from sandlot_engine.gateway.aws.service import Service
+from sandlot_engine.gateway.ports import Backend
+from sandlot_engine.model.invocation import (
+    MAX_CLIENT_CONTEXT,
+    MAX_EVENT_PAYLOAD,
+    MAX_PAYLOAD,
+    Invocation,
+    InvocationType,
+    Outcome,
+)
+from sandlot_engine.model.tenant import Caller
+
+MAX_ASYNC_ARGS = 262_144
+"""Bytes of an event of the old InvokeAsync (AWS: 256 KB)."""
+
+MAX_KNOWN = 4_096
+"""Functions whose names were read already and are at hand."""
+
+MAX_KNOWN_QUERY = 256
+"""Bytes of a query that is at hand too. Those of presigned URLs are longer, and no two
+are alike."""
+
+INVOKE = re.compile(rb"/2015-03-31/functions/([^/]+)/invocations")
+INVOKE_ASYNC = re.compile(rb"/2014-11-13/functions/([^/]+)/invoke-async/?")
+
+WireHeaders = list[tuple[bytes, bytes]]
+RawAnswer = tuple[int, WireHeaders, bytes]
+"""Status, headers and body, as ASGI takes them."""
+
+_TYPES = {kind.value.encode(): kind for kind in InvocationType}
+_LIMITS = {
+    InvocationType.REQUEST_RESPONSE: MAX_PAYLOAD,
+    InvocationType.DRY_RUN: MAX_PAYLOAD,
+    InvocationType.EVENT: MAX_EVENT_PAYLOAD,
+}
+_TAIL = {b"": False, b"None": False, b"Tail": True}
+_TRACE = re.compile(rb"[A-Za-z0-9=;:.\-]{1,256}")
+
+Headers = Mapping[bytes, bytes]
+
+
+class Invoke:
+    """Answers `POST …/invocations`, and the old `…/invoke-async/`."""
+
+    def __init__(self, backend: Backend, receiver: Receiver) -> None:
+        self._invoker = backend.invoker
+        self._clock = backend.clock
+        self._receiver = receiver
+
+    async def invoke(
+        self,
+        scope: Scope,
+        receive: Receive,
+        headers: Headers,
+        *,
+        name: bytes,
+        request_id: str,
+    ) -> RawAnswer:
+        """Invoke the function that the path names `name`.
+
+        Whoever is cancelled while the function runs has it stopped, its slot given
+        back, and its time billed, as over gRPC.
+
+        Raises `AwsError`, and what the invoker raises.
+        """
+        arrived = self._clock.monotonic()
+        kind = _TYPES.get(headers.get(b"x-amz-invocation-type") or b"RequestResponse")
+        limit = _LIMITS[kind or InvocationType.REQUEST_RESPONSE]
+        received = await self._receiver.receive(
+            scope,
+            receive,
+            headers,
+            limit=limit,
+            too_large=lambda size: _too_large(size, kind, limit),
+        )
+        tail_log = _TAIL.get(headers.get(b"x-amz-log-type", b""))
+        if kind is None or tail_log is None:
+            raise _refused(headers)
+        function = _function(name, scope["query_string"], received)
+        check_may_invoke(received.caller, function, region=received.region)
+        invocation = Invocation(
+            request_id=request_id,
+            tenant_id=function.account,
+            function=function.name,
+            payload=received.body.data or b"{}",
+            type=kind,
+            client_context=_client_context(headers),
+            tail_log=tail_log,
+            arrived=arrived,
+        )
+        try:
+            await self._check_rest(invocation, function, headers, received.body)
+            return await self._run(invocation, function, headers)
+        except NotFound as error:
+            raise _not_found(function, received.region) from error
+
+    async def invoke_async(
+        self,
+        scope: Scope,
+        receive: Receive,
+        headers: Headers,
+        *,
+        name: bytes,
+        request_id: str,
+    ) -> RawAnswer:
+        """As an event. Deprecated on AWS, and still called."""
+        received = await self._receiver.receive(
+            scope,
+            receive,
+            headers,
+            limit=MAX_ASYNC_ARGS,
+            too_large=lambda size: _too_large(
+                size, InvocationType.EVENT, MAX_ASYNC_ARGS
+            ),
+        )
+        function = _function(name, b"", received)
+        check_may_invoke(received.caller, function, region=received.region)
+        invocation = Invocation(
+            request_id=request_id,
+            tenant_id=function.account,
+            function=function.name,
+            payload=received.body.data or b"{}",
+            type=InvocationType.EVENT,
+            arrived=self._clock.monotonic(),
+        )
+        try:
+            if received.body.data is None:
+                await self._refuse_size(
+                    invocation, function, received.body, MAX_ASYNC_ARGS
+                )
+            return await self._run(invocation, function, headers)
+        except NotFound as error:
+            raise _not_found(function, received.region) from error
+
+    async def _check_rest(
+        self, invocation: Invocation, function: FunctionId, headers: Headers, body: Body
+    ) -> None:
+        """What is refused only of a function that there is."""
+        if b"x-amz-tenant-id" in headers or b"x-amz-durable-execution-name" in headers:
+            await self._refuse_modes(invocation, function, headers)
+        if body.data is None:
+            await self._refuse_size(
+                invocation, function, body, _LIMITS[invocation.type]
+            )
+
+    async def _refuse_modes(
+        self, invocation: Invocation, function: FunctionId, headers: Headers
+    ) -> None:
+        """No function has either mode yet."""
+        _check_by_model(headers)
+        await self._invoker.dry_run(invocation, qualifier=function.qualifier or "")
+        if b"x-amz-tenant-id" in headers:
+            raise AwsError(
+                "InvalidParameterValueException",
+                "The invoked function is not enabled with tenancy configuration. "
+                "Remove tenant ID from your request and try again.",
+            )
+        raise AwsError(
+            "InvalidParameterValueException",
+            "The invoked function is not a durable function. Remove the durable "
+            "execution name from your request and try again.",
+        )
+
+    async def _refuse_size(
+        self, invocation: Invocation, function: FunctionId, body: Body, limit: int
+    ) -> None:
+        await self._invoker.dry_run(invocation, qualifier=function.qualifier or "")
+        raise _too_large(body.size, invocation.type, limit)
+
+    async def _run(
+        self, invocation: Invocation, function: FunctionId, headers: Headers
+    ) -> RawAnswer:
+        qualifier = function.qualifier or ""
+        common: WireHeaders = [
+            (b"x-amzn-requestid", invocation.request_id.encode()),
+            (b"x-amzn-remapped-content-length", b"0"),
+            (b"x-amzn-trace-id", _trace_id(invocation, headers)),
+        ]
+        match invocation.type:
+            case InvocationType.REQUEST_RESPONSE:
+                outcome = await self._invoker.invoke(
+                    invocation, None, qualifier=qualifier
+                )
+                return _answer(outcome, common, tail_log=invocation.tail_log)
+            case InvocationType.EVENT:
+                await self._invoker.enqueue(invocation, qualifier=qualifier)
+                return 202, [*common, (b"content-length", b"0")], b""
+            case InvocationType.DRY_RUN:
+                await self._invoker.dry_run(invocation, qualifier=qualifier)
+                return 204, common, b""
+
+
+def check_may_invoke(caller: Caller, function: FunctionId, *, region: str) -> None:
+    """Raise `AccessDeniedException` unless the caller may invoke the function.
+
+    A tenant may invoke its own. This is the place for what resource policies allow to
+    others; until there are any, they allow nothing.
+    """
+    if function.account == caller.tenant_id:
+        return
+    raise AwsError(
+        "AccessDeniedException",
+        f"User: arn:aws:iam::{caller.tenant_id}:root is not authorized to perform: "
+        f"lambda:InvokeFunction on resource: {function.arn(region)} because no "
+        "resource-based policy allows the lambda:InvokeFunction action",
+    )
+
+
+# --- what is asked ----------------------------------------------------------------
+
+
+def _function(name: bytes, query: bytes, received: Received) -> FunctionId:
+    read = _known_function if len(query) <= MAX_KNOWN_QUERY else _read_function
+    return read(name, query, received.region, received.caller.tenant_id)
+
+
+def _read_function(name: bytes, query: bytes, region: str, account: str) -> FunctionId:
+    asked = {"FunctionName": unquote(name.decode("latin-1"))}
+    for parameter, value in query_pairs(query):
+        if parameter == "Qualifier":
+            asked["Qualifier"] = value
+        elif not parameter.startswith("X-Amz-"):
+            raise AwsError(
+                "InvalidParameterValueException",
+                f"Invoke has no query parameter {parameter[:64]!r}; Qualifier is all.",
+            )
+    check(Service.load().operation("Invoke"), asked)
+    return parse_function(
+        asked["FunctionName"],
+        region=region,
+        account=account,
+        qualifier=asked.get("Qualifier"),
+    )
+
+
+# What is refused is not kept, so no name here is longer than a name may be.
+_known_function = lru_cache(maxsize=MAX_KNOWN)(_read_function)
+
+
+def _client_context(headers: Headers) -> str:
+    """As the function gets it: JSON."""
+    encoded = headers.get(b"x-amz-client-context")
+    if not encoded:
+        return ""
+    if len(encoded) > MAX_CLIENT_CONTEXT:
+        raise AwsError(
+            "InvalidRequestContentException",
+            f"The client context has {len(encoded)} bytes in base64 of "
+            f"{MAX_CLIENT_CONTEXT} allowed.",
+        )
+    try:
+        return base64.b64decode(encoded, validate=True).decode()
+    except (binascii.Error, UnicodeDecodeError) as error:
+        raise AwsError(
+            "InvalidRequestContentException",
+            "Client context must be a valid Base64-encoded JSON object.",
+        ) from error
+
+
+def _refused(headers: Headers) -> AwsError:
+    """What AWS's model says of headers that are none of ours."""
+    try:
+        _check_by_model(headers)
+    except AwsError as error:
+        return error
+    # A newer model has a value that we do not know.
+    return AwsError(
+        "InvalidParameterValueException",
+        "The invocation type or the log type is not supported.",
+    )
+
+
+def _check_by_model(headers: Headers) -> None:
+    """Raise `ValidationException` in AWS's words."""
+    operation = Service.load().operation("Invoke")
+    assert operation.input is not None  # noqa: S101 - Invoke has a function's name
+    given: dict[str, Any] = {"FunctionName": "any"}
+    for member in operation.input.members.values():
+        value = headers.get(member.wire.lower().encode())
+        if value is not None and member.name != "ClientContext":
+            given[member.name] = value.decode("latin-1")
+    check(operation, given)
+
+
+# --- what is answered -------------------------------------------------------------
+
+
+def _answer(outcome: Outcome, common: WireHeaders, *, tail_log: bool) -> RawAnswer:
+    headers = [
+        *common,
+        (b"content-type", b"application/json"),
+        (b"content-length", b"%d" % len(outcome.payload)),
+        (b"x-amz-executed-version", outcome.executed_version.encode()),
+    ]
+    if outcome.function_error:
+        headers.append((b"x-amz-function-error", outcome.function_error.encode()))
+    if tail_log:
+        headers.append((b"x-amz-log-result", base64.b64encode(outcome.log_tail)))
+    return 200, headers, outcome.payload
+
+
+def _trace_id(invocation: Invocation, headers: Headers) -> bytes:
+    """The caller's, or a new one, which is not sampled."""
+    given = headers.get(b"x-amzn-trace-id")
+    if given and _TRACE.fullmatch(given):
+        return given
+    digits = invocation.request_id.replace("-", "")
+    return f"Root=1-{digits[:8]}-{digits[8:]};Sampled=0".encode()
+
+
+def _too_large(size: int, kind: InvocationType | None, limit: int) -> AwsError:
+    # A dry run says what the real call would.
+    name = "Event" if kind is InvocationType.EVENT else "RequestResponse"
+    return AwsError(
+        "RequestTooLargeException",
+        f"{size} byte payload is too large for the {name} invocation type "
+        f"(limit {limit} bytes)",
+    )
+
+
+def _not_found(function: FunctionId, region: str) -> AwsError:
+    arn = function_arn(
+        region, function.account, function.name, function.qualifier or "$LATEST"
+    )
+    return AwsError("ResourceNotFoundException", f"Function not found: {arn}")

@@ -1,0 +1,251 @@
+"""A request on its way in: who sends it, and its body, within bounds.
+
+The key's id, the form of the signature and its date are checked before the body is
+read, so that a stranger cannot make the engine take anything in. Whoever knows a key's
+id can, until the signature is found to be wrong: that is what `BodyRoom` bounds.
+"""
+
+import hashlib
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterator, Mapping, MutableMapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from typing import Any
+
+from sandlot_engine.clock import Clock
+from sandlot_engine.errors import Throttled
+from sandlot_engine.gateway.aws.faults import AwsError
+from sandlot_engine.gateway.aws.sigv4 import Claim, read_claim, unrecognized
+from sandlot_engine.gateway.ports import Tenants
+from sandlot_engine.model.tenant import Caller
+
+MAX_REQUEST = 70_167_211
+"""Bytes of any request's body (AWS: a CreateFunction with a zip of 50 MB in it). More
+than this is not read on, not even to see who sent it."""
+
+MAX_BODIES = 256 * 1024 * 1024
+"""Bytes of bodies that are half here, of all requests."""
+
+MAX_BODIES_OF_KEY = MAX_BODIES // 2
+"""The same of one access key, so that nobody uses up the room of all."""
+
+RETRY_AFTER_S = 1.0
+
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+
+
+class ClientGone(Exception):
+    """The connection ended before the request did: nobody waits for an answer."""
+
+
+@dataclass(slots=True)
+class Body:
+    """What was sent."""
+
+    data: bytes | None = field(repr=False)
+    """None where it was over the limit: then it was read, and not kept."""
+
+    size: int
+    sha256: bytes
+    """In hex."""
+
+
+@dataclass(slots=True)
+class Received:
+    """A whole request whose signature was checked."""
+
+    caller: Caller
+    region: str
+    body: Body
+
+
+class BodyRoom:
+    """How much of unfinished bodies is in memory, and of whom."""
+
+    def __init__(self) -> None:
+        self.used = 0
+        self.refused = 0
+        """How many requests found no room."""
+        self._by_key: Counter[str] = Counter()
+
+    def __repr__(self) -> str:
+        return f"<BodyRoom {self.used} of {MAX_BODIES} bytes, {self.refused} refused>"
+
+    @contextmanager
+    def holding(self, key_id: str) -> Iterator["Held"]:
+        """What is held goes back at the end of the block, however it ends."""
+        held = Held(self, key_id)
+        try:
+            yield held
+        finally:
+            held.give_back()
+
+    def take(self, key_id: str, size: int) -> None:
+        """Raise `Throttled` where there is no room for so much."""
+        for used, limit, whose in (
+            (self._by_key[key_id], MAX_BODIES_OF_KEY, f"access key {key_id}"),
+            (self.used, MAX_BODIES, "all callers"),
+        ):
+            if used + size > limit:
+                self.refused += 1
+                raise Throttled(
+                    f"requests of {whose} that are being read have {used} bytes of "
+                    f"{limit} allowed",
+                    reason="CallerRateLimitExceeded",
+                    limit=limit,
+                    retry_after_s=RETRY_AFTER_S,
+                )
+        self.used += size
+        self._by_key[key_id] += size
+
+    def give_back(self, key_id: str, size: int) -> None:
+        self.used -= size
+        self._by_key[key_id] -= size
+        if not self._by_key[key_id]:
+            del self._by_key[key_id]
+
+
+class Held:
+    """One request's share of the room."""
+
+    def __init__(self, room: BodyRoom, key_id: str) -> None:
+        self._room, self._key_id, self._size = room, key_id, 0
+
+    def take(self, size: int) -> None:
+        """Raises `Throttled`."""
+        self._room.take(self._key_id, size)
+        self._size += size
+
+    def give_back(self) -> None:
+        self._room.give_back(self._key_id, self._size)
+        self._size = 0
+
+
+class Receiver:
+    """Takes requests in."""
+
+    def __init__(self, tenants: Tenants, clock: Clock) -> None:
+        self._tenants = tenants
+        self._clock = clock
+        self.room = BodyRoom()
+
+    async def receive(
+        self,
+        scope: Scope,
+        receive: Receive,
+        headers: Mapping[bytes, bytes],
+        *,
+        limit: int,
+        too_large: Callable[[int], AwsError],
+    ) -> Received:
+        """The caller and the body of a request with these headers, folded.
+
+        A body over `limit` is not kept but all the same read to its end: only then it
+        is known who sent it. Over `MAX_REQUEST` that ends with `too_large(size)`.
+
+        Raises `AwsError` for what is wrong with the signature, `Throttled` where there
+        is no room, `ClientGone`.
+        """
+        claim = read_claim(
+            scope["method"],
+            scope["raw_path"],
+            scope["query_string"],
+            headers,
+            now=self._clock.now(),
+            is_private=_is_private(scope),
+        )
+        key, secret = await self._tenants.signing_secret(claim.access_key_id)
+        if key is None:
+            # The same work as for a wrong secret.
+            with suppress(AwsError):
+                claim.check(secret, body_sha256=claim.body_sha256)
+            raise unrecognized()
+        if claim.body_sha256:
+            claim.check(secret, body_sha256=claim.body_sha256)
+        declared_size = _declared_size(headers)
+        if declared_size > MAX_REQUEST:
+            raise too_large(declared_size)
+        body = await self._read(receive, key.id, limit=limit, too_large=too_large)
+        _check_body(claim, secret, body)
+        return Received(
+            caller=Caller(
+                tenant_id=key.tenant_id,
+                access_key_id=key.id,
+                is_operator=key.is_operator,
+            ),
+            region=claim.region,
+            body=body,
+        )
+
+    async def _read(
+        self,
+        receive: Receive,
+        key_id: str,
+        *,
+        limit: int,
+        too_large: Callable[[int], AwsError],
+    ) -> Body:
+        data, is_all = await _next(receive)
+        if is_all and len(data) <= limit:
+            # Nearly always: what was read with the head needs no room of its own.
+            return Body(data, len(data), hashlib.sha256(data).hexdigest().encode())
+        with self.room.holding(key_id) as held:
+            return await _read_on(receive, data, is_all, held, limit, too_large)
+
+
+async def _read_on(
+    receive: Receive,
+    data: bytes,
+    is_all: bool,
+    held: Held,
+    limit: int,
+    too_large: Callable[[int], AwsError],
+) -> Body:
+    digest, size = hashlib.sha256(), 0
+    chunks: list[bytes] = []
+    while True:
+        size += len(data)
+        digest.update(data)
+        if size > MAX_REQUEST:
+            raise too_large(size)
+        if size > limit:
+            chunks.clear()
+            held.give_back()
+        else:
+            held.take(len(data))
+            chunks.append(data)
+        if is_all:
+            kept = b"".join(chunks) if size <= limit else None
+            return Body(kept, size, digest.hexdigest().encode())
+        data, is_all = await _next(receive)
+
+
+async def _next(receive: Receive) -> tuple[bytes, bool]:
+    """Some more of the body, and whether it was the last."""
+    message = await receive()
+    if message["type"] != "http.request":
+        raise ClientGone
+    return message.get("body", b""), not message.get("more_body", False)
+
+
+def _check_body(claim: Claim, secret: str, body: Body) -> None:
+    if claim.body_sha256:
+        claim.check_body(body.sha256)
+    else:
+        claim.check(secret, body_sha256=body.sha256)
+
+
+def _declared_size(headers: Mapping[bytes, bytes]) -> int:
+    """0 where none is, and for what is no number: the server has refused that."""
+    length = headers.get(b"content-length", b"")
+    return int(length) if length.isdigit() and len(length) < 20 else 0
+
+
+def _is_private(scope: Scope) -> bool:
+    """Whether nobody between the client and us can have changed the body."""
+    if scope.get("scheme") == "https":
+        return True
+    host = str((scope.get("client") or ("",))[0])
+    return host.startswith("127.") or host == "::1"

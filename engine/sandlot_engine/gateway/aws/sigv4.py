@@ -1,0 +1,519 @@
+"""Who signed this request: AWS Signature Version 4, in a header or a presigned URL.
+
+Pure, and in two steps, so that nobody's body is taken in before there is a reason to:
+
+    claim = read_claim(method, path, query, headers, now=now, is_private=…)  # its head
+    claim.check(secret, body_sha256=…)                                       # its body
+
+The canonical request is made as botocore's `SigV4Auth` makes it for every service but
+S3: of the path as it was sent, without dot segments and doubled slashes, encoded once
+more; of the query sorted; of the signed headers trimmed. What AWS says on each mistake
+is said here in the same words, save that no credential is ever repeated.
+
+A hash of the body may be declared (`x-amz-content-sha256`). `UNSIGNED-PAYLOAD` is good
+only where nobody can have changed the body on its way: over loopback or TLS.
+"""
+
+import base64
+import calendar
+import hashlib
+import hmac
+import re
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from functools import lru_cache
+from urllib.parse import parse_qsl, quote, unquote
+
+from sandlot_engine.gateway.aws.faults import AwsError
+
+ALGORITHM = "AWS4-HMAC-SHA256"
+SERVICE = "lambda"
+TERMINATOR = "aws4_request"
+UNSIGNED_PAYLOAD = b"UNSIGNED-PAYLOAD"
+
+SKEW_S = 5 * 60
+"""How far a signature's date may be from our clock, either way."""
+
+PRESIGNED_SKEW_S = 15 * 60
+"""How far in the future a presigned URL may begin."""
+
+MAX_EXPIRES_S = 7 * 24 * 60 * 60
+"""How long a presigned URL may be good for."""
+
+MAX_SIGNING_KEYS = 4_096
+"""Derived keys at hand: one for each secret, day and region in use."""
+
+MAX_ECHO = 128
+"""Characters of a wrong credential or date that a message repeats."""
+
+Headers = Mapping[bytes, bytes]
+"""Names in lower case. What was sent twice is one value, as `fold` makes it."""
+
+_PLAIN_PATH = re.compile(rb"(?:/[A-Za-z0-9_~-][A-Za-z0-9_.~-]*)+/?")
+_REGION = re.compile(r"[A-Za-z0-9-]{1,63}")
+_TIMESTAMP = re.compile(r"[0-9]{8}T[0-9]{6}Z")
+_SHA256 = re.compile(rb"[0-9a-f]{64}")
+
+
+def fold(headers: Sequence[tuple[bytes, bytes]]) -> dict[bytes, bytes]:
+    """ASGI's headers by name; values of one name joined as they are signed."""
+    folded = dict(headers)
+    if len(folded) == len(headers):
+        return folded
+    folded.clear()
+    for name, value in headers:
+        trimmed = b" ".join(value.split())
+        folded[name] = b"%s,%s" % (folded[name], trimmed) if name in folded else trimmed
+    return folded
+
+
+@dataclass(slots=True, kw_only=True)
+class Claim:
+    """What a request says of its signature: well-formed, of our service, in time."""
+
+    access_key_id: str
+    region: str
+    body_sha256: bytes
+    """As the request declares it, in hex or `UNSIGNED-PAYLOAD`; empty where the hash
+    of the body is to be signed. To declare is to claim: see `check_body`."""
+
+    scope: str
+    timestamp: str
+    signature: bytes
+    method: str
+    path: bytes
+    query: bytes
+    """As sent, without the signature itself."""
+
+    signed_headers: bytes = field(repr=False)
+    """The canonical headers, and the list of their names."""
+
+    def check(self, secret: str, *, body_sha256: bytes) -> None:
+        """Raise `InvalidSignatureException` unless `secret` made this signature over a
+        body with that hash, in hex."""
+        key = _signing_key(secret, self.scope)
+        if not any(
+            hmac.compare_digest(
+                self._signature(key, query, body_sha256), self.signature
+            )
+            for query in _canonical_queries(self.query)
+        ):
+            raise mismatch()
+
+    def check_body(self, body_sha256: bytes) -> None:
+        """Raise `InvalidSignatureException` where a declared hash is not the body's."""
+        if self.body_sha256 not in (b"", UNSIGNED_PAYLOAD, body_sha256):
+            raise _invalid(
+                "The provided 'x-amz-content-sha256' header does not match what was "
+                "computed."
+            )
+
+    def _signature(self, key: bytes, query: bytes, body_sha256: bytes) -> bytes:
+        request = b"\n".join(
+            (
+                self.method.encode(),
+                _canonical_path(self.path),
+                query,
+                self.signed_headers,
+                body_sha256,
+            )
+        )
+        digest = hashlib.sha256(request).hexdigest()
+        signed = f"{ALGORITHM}\n{self.timestamp}\n{self.scope}\n{digest}"
+        return hmac.digest(key, signed.encode(), "sha256").hex().encode()
+
+
+def read_claim(
+    method: str,
+    path: bytes,
+    query: bytes,
+    headers: Headers,
+    *,
+    now: datetime,
+    is_private: bool,
+) -> Claim:
+    """What the head of a request claims; `path` and `query` as they were sent.
+
+    `is_private` tells whether nobody between the client and us can have changed the
+    body. Raises `AwsError`: `MissingAuthenticationTokenException` where nothing is
+    signed, `IncompleteSignatureException`, `InvalidSignatureException` for what is
+    out of date or scope, `UnrecognizedClientException` for session tokens.
+    """
+    authorization = headers.get(b"authorization")
+    if authorization is not None:
+        return _read_header(
+            method,
+            path,
+            query,
+            headers,
+            authorization=authorization.decode("latin-1"),
+            now=now.timestamp(),
+            is_private=is_private,
+        )
+    if b"X-Amz-" in query:
+        return _read_presigned(
+            method, path, query, headers, now=now.timestamp(), is_private=is_private
+        )
+    raise AwsError(
+        "MissingAuthenticationTokenException", "Missing Authentication Token"
+    )
+
+
+def unrecognized() -> AwsError:
+    """For an access key id that nobody has."""
+    return AwsError(
+        "UnrecognizedClientException",
+        "The security token included in the request is invalid.",
+    )
+
+
+def mismatch() -> AwsError:
+    """For a signature that the secret did not make."""
+    return _invalid(
+        "The request signature we calculated does not match the signature you "
+        "provided. Check your AWS Secret Access Key and signing method. Consult the "
+        "service documentation for details."
+    )
+
+
+# --- in a header ------------------------------------------------------------------
+
+
+def _read_header(
+    method: str,
+    path: bytes,
+    query: bytes,
+    headers: Headers,
+    *,
+    authorization: str,
+    now: float,
+    is_private: bool,
+) -> Claim:
+    given = _parameters(authorization)
+    timestamp = _timestamp_of(headers)
+    lacking = [
+        f"Authorization header requires '{name}' parameter."
+        for name in ("Credential", "Signature", "SignedHeaders")
+        if not given.get(name)
+    ]
+    if not timestamp:
+        lacking.append(
+            "Authorization header requires existence of either a 'X-Amz-Date' or a "
+            "'Date' header."
+        )
+    if lacking:
+        raise _incomplete(
+            f"{' '.join(lacking)} (Hashed with SHA-256 and encoded with Base64) "
+            f"Authorization={_hidden(authorization)}"
+        )
+    _refuse_session_token(b"x-amz-security-token" in headers)
+    moment = _moment_of(timestamp)
+    key_id, scope, region = _scope_of(given["Credential"], timestamp)
+    if moment < now - SKEW_S:
+        raise _expired(moment, now - SKEW_S, f"{_basic(now)} - 5 min.")
+    if moment > now + SKEW_S:
+        raise _not_yet(moment, now + SKEW_S, f"{_basic(now)} + 5 min.")
+    return Claim(
+        access_key_id=key_id,
+        region=region,
+        body_sha256=_declared(headers.get(b"x-amz-content-sha256", b""), is_private),
+        scope=scope,
+        timestamp=timestamp,
+        signature=given["Signature"].encode("latin-1"),
+        method=method,
+        path=path,
+        query=query,
+        signed_headers=_signed_headers(given["SignedHeaders"], headers),
+    )
+
+
+def _parameters(authorization: str) -> dict[str, str]:
+    """`Credential`, `SignedHeaders` and `Signature`, in any order. Of another scheme
+    there are none."""
+    scheme, _, rest = authorization.strip().partition(" ")
+    if scheme != ALGORITHM:
+        return {}
+    found = {}
+    for part in rest.replace(",", " ").split():
+        name, equals, value = part.partition("=")
+        if not equals:
+            raise _incomplete(
+                "Invalid key=value pair (missing equal-sign) in Authorization header "
+                "(hashed with SHA-256 and encoded with Base64): "
+                f"'{_hidden(authorization)}'."
+            )
+        found[name] = value
+    return found
+
+
+def _hidden(authorization: str) -> str:
+    """Tells two headers apart and shows neither: it may hold a secret."""
+    digest = hashlib.sha256(authorization.encode("latin-1")).digest()
+    return base64.b64encode(digest).decode()
+
+
+def _timestamp_of(headers: Headers) -> str:
+    """In ISO 8601's basic format, as it is signed; empty where none was sent."""
+    if sent := headers.get(b"x-amz-date"):
+        return sent.decode("latin-1").strip()
+    sent = headers.get(b"date", b"")
+    text = sent.decode("latin-1").strip()
+    if not text or _TIMESTAMP.fullmatch(text):
+        return text
+    try:
+        moment = parsedate_to_datetime(text)
+    except ValueError:
+        return text  # `_moment_of` says what is wrong with it
+    if moment.tzinfo is None:  # -0000: UTC, and nothing is known of the sender's zone
+        moment = moment.replace(tzinfo=UTC)
+    return moment.astimezone(UTC).strftime("%Y%m%dT%H%M%SZ")
+
+
+# --- in a presigned URL -----------------------------------------------------------
+
+_IN_QUERY = ("Algorithm", "Credential", "Signature", "SignedHeaders", "Date", "Expires")
+
+
+def _read_presigned(
+    method: str,
+    path: bytes,
+    query: bytes,
+    headers: Headers,
+    *,
+    now: float,
+    is_private: bool,
+) -> Claim:
+    given = _query_parameters(query)
+    lacking = [
+        f"AWS query-string parameters must include 'X-Amz-{name}'."
+        for name in _IN_QUERY
+        if not given.get(name.lower())
+    ]
+    if lacking:
+        raise _incomplete(
+            f"{' '.join(lacking)} Re-examine the query-string parameters."
+        )
+    if given["algorithm"] != ALGORITHM:
+        raise _incomplete(
+            f"Unsupported AWS 'algorithm': '{given['algorithm'][:MAX_ECHO]}'. "
+            f"Only {ALGORITHM} is supported."
+        )
+    _refuse_session_token("security-token" in given)
+    timestamp, expires_s = given["date"], _expires_of(given["expires"])
+    moment = _moment_of(timestamp)
+    key_id, scope, region = _scope_of(given["credential"], timestamp)
+    if moment < now - expires_s:
+        raise _expired(moment, now - expires_s, f"{_basic(now)} - {expires_s} sec.")
+    if moment > now + PRESIGNED_SKEW_S:
+        raise _not_yet(moment, now + PRESIGNED_SKEW_S, f"{_basic(now)} + 15 min.")
+    declared = headers.get(b"x-amz-content-sha256", b"")
+    if "content-sha256" in given:
+        declared = declared or given["content-sha256"].encode("utf-8", "replace")
+    return Claim(
+        access_key_id=key_id,
+        region=region,
+        body_sha256=_declared(declared, is_private),
+        scope=scope,
+        timestamp=timestamp,
+        signature=given["signature"].encode("utf-8", "replace"),
+        method=method,
+        path=path,
+        query=b"&".join(
+            pair
+            for pair in query.split(b"&")
+            if not pair.startswith(b"X-Amz-Signature=")
+        ),
+        signed_headers=_signed_headers(given["signedheaders"], headers),
+    )
+
+
+def _query_parameters(query: bytes) -> dict[str, str]:
+    """Those called `X-Amz-…`, by the rest of their name in lower case."""
+    found: dict[str, str] = {}
+    for pair in query.split(b"&"):
+        if not pair.startswith(b"X-Amz-"):
+            continue
+        name, _, value = pair.removeprefix(b"X-Amz-").decode("latin-1").partition("=")
+        if name.lower() in found:
+            raise _incomplete(f"'X-Amz-{name[:MAX_ECHO]}' was sent more than once.")
+        found[name.lower()] = unquote(value)
+    return found
+
+
+def _expires_of(text: str) -> int:
+    if not (text.isascii() and text.isdecimal() and len(text) < 10):
+        raise _incomplete("X-Amz-Expires should be a non-negative number.")
+    if int(text) > MAX_EXPIRES_S:
+        raise _incomplete(
+            "X-Amz-Expires must be less than a week (in seconds); that is, the given "
+            f"X-Amz-Expires must be less than {MAX_EXPIRES_S} seconds"
+        )
+    return int(text)
+
+
+# --- what both have in common -----------------------------------------------------
+
+
+def _scope_of(credential: str, timestamp: str) -> tuple[str, str, str]:
+    """The key's id, the scope without it, and the region."""
+    parts = credential.split("/")
+    if len(parts) != 5:
+        raise _incomplete(
+            "Credential must have exactly 5 slash-delimited elements, e.g. "
+            f"keyid/date/region/service/term, got '{credential[:MAX_ECHO]}'"
+        )
+    key_id, date, region, service, terminator = parts
+    wrong = []
+    if not _REGION.fullmatch(region):
+        wrong.append("Credential should be scoped to a valid region. ")
+    if service != SERVICE:
+        wrong.append(f"Credential should be scoped to correct service: '{SERVICE}'. ")
+    if terminator != TERMINATOR:
+        wrong.append(
+            f"Credential should be scoped with a valid terminator: '{TERMINATOR}', "
+            f"not '{terminator[:MAX_ECHO]}'. "
+        )
+    if date != timestamp[:8]:
+        wrong.append(
+            "Date in Credential scope does not match YYYYMMDD from ISO-8601 version of "
+            f"date from HTTP: '{date[:MAX_ECHO]}' != '{timestamp[:8]}', from "
+            f"'{timestamp}'."
+        )
+    if wrong:
+        raise _invalid("".join(wrong))
+    return key_id, f"{date}/{region}/{SERVICE}/{TERMINATOR}", region
+
+
+@lru_cache(maxsize=256)
+def _moment_of(timestamp: str) -> int:
+    """Seconds since 1970. Many requests share one, hence the cache."""
+    try:
+        return calendar.timegm(time.strptime(timestamp, "%Y%m%dT%H%M%SZ"))
+    except ValueError as error:
+        raise _incomplete(
+            "Date must be in ISO-8601 'basic format'. "
+            f"Got '{timestamp[:MAX_ECHO]}'. See http://en.wikipedia.org/wiki/ISO_8601"
+        ) from error
+
+
+def _declared(sha256: bytes, is_private: bool) -> bytes:
+    if not sha256 or _SHA256.fullmatch(sha256):
+        return sha256
+    if sha256 != UNSIGNED_PAYLOAD:
+        raise _invalid(
+            "x-amz-content-sha256 must be UNSIGNED-PAYLOAD, or a valid sha256 value."
+        )
+    if not is_private:
+        raise _invalid(
+            "x-amz-content-sha256 may be UNSIGNED-PAYLOAD only over TLS or loopback: "
+            "anybody on the way could have changed the payload. Sign it."
+        )
+    return sha256
+
+
+def _signed_headers(names: str, headers: Headers) -> bytes:
+    """The signed headers in canonical form, an empty line, and their names."""
+    signed = names.encode("utf-8", "replace").split(b";")
+    if b"host" not in signed:
+        raise _invalid("'Host' must be a 'SignedHeader' in the AWS Authorization.")
+    unsigned = [
+        name for name in headers if name.startswith(b"x-amz-") and name not in signed
+    ]
+    if unsigned:
+        listed = b", ".join(unsigned).decode("latin-1")
+        raise _invalid(
+            "There were headers present in the request which were not signed: "
+            f"{listed[:MAX_ECHO]}"
+        )
+    lines = [
+        b"%s:%s" % (name, b" ".join(headers.get(name, b"").split())) for name in signed
+    ]
+    return b"%s\n\n%s" % (b"\n".join(lines), b";".join(signed))
+
+
+def _canonical_path(path: bytes) -> bytes:
+    if _PLAIN_PATH.fullmatch(path):
+        return path
+    kept: list[bytes] = []
+    for segment in path.split(b"/"):
+        if segment == b"..":
+            del kept[-1:]
+        elif segment not in (b"", b"."):
+            kept.append(segment)
+    end = b"/" if kept and path.endswith(b"/") else b""
+    return quote(b"/" + b"/".join(kept) + end, safe="/~").encode()
+
+
+def _canonical_queries(query: bytes) -> Iterable[bytes]:
+    """What may have been signed: the query as it was sent, then as AWS reads it.
+
+    botocore signs `%20` for what it then sends as `+`; others send what they signed.
+    Either way it says the same, so that a match of either is a match.
+    """
+    if not query:
+        return (b"",)
+    return _as_sent(query)
+
+
+def _as_sent(query: bytes) -> Iterable[bytes]:
+    pairs = sorted(pair.partition(b"=")[::2] for pair in query.split(b"&"))
+    sent = b"&".join([b"%s=%s" % pair for pair in pairs])
+    yield sent
+    read = parse_qsl(
+        query.decode("latin-1"), keep_blank_values=True, encoding="latin-1"
+    )
+    pairs = sorted((_encoded(name), _encoded(value)) for name, value in read)
+    if (meant := b"&".join([b"%s=%s" % pair for pair in pairs])) != sent:
+        yield meant
+
+
+def _encoded(text: str) -> bytes:
+    return quote(text.encode("latin-1"), safe="-_.~").encode()
+
+
+@lru_cache(maxsize=MAX_SIGNING_KEYS)
+def _signing_key(secret: str, scope: str) -> bytes:
+    # By the secret and not by its id: what was revoked and imported again with
+    # another secret is another key.
+    key = f"AWS4{secret}".encode()
+    for part in scope.split("/"):
+        key = hmac.digest(key, part.encode(), "sha256")
+    return key
+
+
+def _refuse_session_token(was_sent: bool) -> None:
+    if was_sent:
+        raise AwsError(
+            "UnrecognizedClientException",
+            "The security token included in the request is invalid. There are no "
+            "session tokens here: use an access key without one.",
+        )
+
+
+def _basic(moment: float) -> str:
+    return time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(moment))
+
+
+def _expired(moment: float, earliest: float, reckoning: str) -> AwsError:
+    return _invalid(
+        f"Signature expired: {_basic(moment)} is now earlier than {_basic(earliest)} "
+        f"({reckoning})"
+    )
+
+
+def _not_yet(moment: float, latest: float, reckoning: str) -> AwsError:
+    return _invalid(
+        f"Signature not yet current: {_basic(moment)} is still later than "
+        f"{_basic(latest)} ({reckoning})"
+    )
+
+
+def _incomplete(message: str) -> AwsError:
+    return AwsError("IncompleteSignatureException", message)
+
+
+def _invalid(message: str) -> AwsError:
+    return AwsError("InvalidSignatureException", message)

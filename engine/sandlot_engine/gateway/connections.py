@@ -1,0 +1,149 @@
+"""One connection to the HTTP port: uvicorn's, with bounds that it does not have.
+
+uvicorn waits for ever for the rest of a head or a body, takes heads of any size, and
+tells an application that its caller is gone only if it asks. Here each of these has an
+end, and an application is cancelled with its connection, as over gRPC.
+"""
+
+import asyncio
+from enum import Enum, auto
+from http import HTTPStatus
+from typing import Any, cast
+
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+MAX_CONNECTIONS = 20_000
+"""Connections at once; the next is answered with 503 and closed."""
+
+MAX_HEAD = 64 * 1024
+"""Bytes of a request line and headers. AWS takes 1 MB, of which its tools use 2 KB."""
+
+HEAD_DEADLINE_S = 30.0
+"""From the connection, or a request's first byte, to the end of its headers."""
+
+BODY_DEADLINE_S = 300.0
+"""From the headers to the end of the body, read or thrown away: a package of 50 MB over
+2 Mbit/s."""
+
+KEY = "sandlot.connection"
+"""Where an ASGI scope has its connection."""
+
+
+class _At(Enum):
+    NOTHING = auto()
+    """Between requests."""
+
+    HEAD = auto()
+    BODY = auto()
+
+
+class Connection(HttpToolsProtocol):
+    """A protocol for uvicorn. `serving` is the task to cancel when the caller goes."""
+
+    serving: "asyncio.Task[Any] | None" = None
+    is_lost = False
+
+    _at = _At.NOTHING
+    _head_bytes = 0
+    """Of a head that did not come at once, what came in earlier pieces."""
+
+    _piece_bytes = 0
+    _deadline: asyncio.TimerHandle | None = None
+
+    # --- asyncio.Protocol -----------------------------------------------------------
+
+    def connection_made(  # type: ignore[override] # as uvicorn has it
+        self, transport: asyncio.Transport
+    ) -> None:
+        super().connection_made(transport)
+        if len(self.connections) > MAX_CONNECTIONS:
+            self._refuse(HTTPStatus.SERVICE_UNAVAILABLE)
+        else:
+            self._expect_by(HEAD_DEADLINE_S)
+
+    def data_received(self, data: bytes) -> None:
+        self._piece_bytes = len(data)
+        super().data_received(data)
+        if self._at is _At.NOTHING or self.transport.is_closing():
+            return  # nearly always: a whole request came at once
+        if self._at is _At.HEAD:
+            self._head_bytes += len(data)
+            if self._head_bytes > MAX_HEAD:
+                self._refuse(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE)
+                return
+        if self._deadline is None:
+            is_head = self._at is _At.HEAD
+            self._expect_by(HEAD_DEADLINE_S if is_head else BODY_DEADLINE_S)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.is_lost = True
+        self._expect_nothing()
+        super().connection_lost(exc)
+        if self.serving is not None:
+            self.serving.cancel()
+            self.serving = None
+
+    # --- the parser's callbacks -----------------------------------------------------
+
+    def on_message_begin(self) -> None:
+        super().on_message_begin()
+        self._at, self._head_bytes = _At.HEAD, 0
+        cast("dict[str, Any]", self.scope)[KEY] = self
+
+    def on_headers_complete(self) -> None:
+        self._expect_nothing()
+        if self._head_bytes + self._piece_bytes > MAX_HEAD and self._head() > MAX_HEAD:
+            raise _HeadTooLarge
+        self._at = _At.BODY
+        super().on_headers_complete()
+
+    def on_message_complete(self) -> None:
+        self._expect_nothing()
+        self._at = _At.NOTHING
+        super().on_message_complete()
+
+    def send_400_response(self, msg: str) -> None:
+        if self._at is _At.HEAD and self._head() > MAX_HEAD:
+            self._refuse(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE)
+        else:
+            super().send_400_response(msg)
+
+    def _head(self) -> int:
+        sizes = (len(name) + len(value) + 4 for name, value in self.headers)
+        return len(self.url) + sum(sizes)
+
+    # --- deadlines ------------------------------------------------------------------
+
+    def _expect_by(self, after_s: float) -> None:
+        self._deadline = self.loop.call_later(after_s, self._too_late)
+
+    def _expect_nothing(self) -> None:
+        if self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None
+
+    def _too_late(self) -> None:
+        self._deadline = None
+        is_answering = self.cycle is not None and not self.cycle.response_complete
+        if self.flow.read_paused or (self._at is not _At.BODY and is_answering):
+            # It is we who do not read, or an earlier request that is being answered.
+            self._expect_by(HEAD_DEADLINE_S)
+        elif self._at is _At.BODY and (not is_answering or self.cycle.response_started):
+            self.transport.close()  # it has its answer
+        else:
+            self._refuse(HTTPStatus.REQUEST_TIMEOUT)
+
+    def _refuse(self, status: HTTPStatus) -> None:
+        """Answer and close, without asking the application."""
+        self._expect_nothing()
+        body = b'{"message":"%s"}' % status.phrase.encode()
+        self.transport.write(
+            b"HTTP/1.1 %d %s\r\ncontent-type: application/json\r\n"
+            b"content-length: %d\r\nconnection: close\r\n\r\n%s"
+            % (status.value, status.phrase.encode(), len(body), body)
+        )
+        self.transport.close()
+
+
+class _HeadTooLarge(Exception):
+    """Ends the parsing; uvicorn takes it for a bad request."""
