@@ -188,6 +188,7 @@ async def _running(config: EngineConfig) -> AsyncIterator[_Facts]:
                 prepare=partial(_prepare, node),
                 retire=partial(_retire, node, scheduler),
                 grant_network=tenants.grant_network,
+                concurrency=tenants.concurrency,
                 region=config.region,
             )
         )

@@ -7,17 +7,22 @@ from pathlib import Path
 import pytest
 
 from sandlot_engine.errors import AlreadyExists, Conflict, NotFound
-from sandlot_engine.model.function import FunctionState, UpdateStatus
+from sandlot_engine.model.function import (
+    LATEST,
+    Code,
+    FunctionState,
+    LayerUse,
+    Logging,
+    UpdateStatus,
+)
 from sandlot_engine.model.network import Network
-from sandlot_engine.store.ports import FunctionStore
-from tests.fakes.stores import ADAPTERS, OpenStore
+from sandlot_engine.store.ports import Document, FunctionStore
+from tests.fakes.stores import ADAPTERS, OpenStore, Store
 from tests.fakes.things import function, revision
 
 
 @pytest.fixture(params=ADAPTERS)
-async def store(
-    request: pytest.FixtureRequest, tmp_path: Path
-) -> AsyncIterator[FunctionStore]:
+async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Store]:
     open_store: OpenStore = request.param
     async with open_store(tmp_path) as opened:
         yield opened
@@ -30,6 +35,22 @@ async def test_a_function_comes_back_as_it_was_stored(store: FunctionStore) -> N
         fork_safe=False,
         fork_safety_reason="an open socket",
     )
+    await store.create_function(stored)
+
+    assert await store.get_function("1", "resize") == stored
+
+
+async def test_all_settings_come_back_as_they_were_stored(store: FunctionStore) -> None:
+    layer = LayerUse(arn="arn", code=Code(sha256="bb", size=1, unpacked_size=1))
+    config = replace(
+        revision().config,
+        layers=(layer,),
+        logging=Logging(format="JSON", application_level="INFO"),
+        snap_start=True,
+        role="arn:aws:iam::1:role/r",
+        tracing="Active",
+    )
+    stored = function(serving=replace(revision(), config=config))
     await store.create_function(stored)
 
     assert await store.get_function("1", "resize") == stored
@@ -72,7 +93,7 @@ async def test_a_name_is_taken_once_by_each_tenant(store: FunctionStore) -> None
 
 async def test_a_change_replaces_the_revision_it_expects(store: FunctionStore) -> None:
     await store.create_function(function())
-    changed = function(pending=revision("rev-2"))
+    changed = function(pending=revision("rev-2"), revision_id="2")
 
     await store.put_function(changed, expected="rev-1")
 
@@ -81,30 +102,17 @@ async def test_a_change_replaces_the_revision_it_expects(store: FunctionStore) -
 
 async def test_a_change_of_something_older_is_a_conflict(store: FunctionStore) -> None:
     await store.create_function(function())
-    await store.put_function(function(pending=revision("rev-2")), expected="rev-1")
+    changed = function(pending=revision("rev-2"), revision_id="2")
+    await store.put_function(changed, expected="rev-1")
 
     with pytest.raises(Conflict):
         await store.put_function(function(), expected="rev-1")
-    kept = await store.get_function("1", "resize")
-    assert kept is not None
-    assert kept.current.id == "rev-2"
+    assert await store.get_function("1", "resize") == changed
 
 
 async def test_a_change_of_something_deleted_is_not_found(store: FunctionStore) -> None:
     with pytest.raises(NotFound):
         await store.put_function(function(), expected="rev-1")
-
-
-async def test_a_list_is_by_name_and_one_tenants_own(store: FunctionStore) -> None:
-    for name in ("c", "a", "b"):
-        await store.create_function(function(name))
-    await store.create_function(function("a", tenant_id="2"))
-
-    page = await store.list_functions("1", after="a", limit=5)
-    first = await store.list_functions("1", after="", limit=1)
-
-    assert [each.name for each in page] == ["b", "c"]
-    assert [each.name for each in first] == ["a"]
 
 
 async def test_an_engine_that_starts_finds_every_tenants(store: FunctionStore) -> None:
@@ -131,7 +139,89 @@ async def test_code_is_in_use_while_any_revision_has_it(store: FunctionStore) ->
     assert await store.code_in_use("old")
     assert await store.code_in_use("new")
 
-    await store.put_function(replace(both, pending=None), expected="2")
+    await store.put_function(replace(both, pending=None), expected="rev-1")
 
     assert await store.code_in_use("old")
     assert not await store.code_in_use("new")
+
+
+async def test_a_layer_is_in_use_while_any_version_has_it(store: FunctionStore) -> None:
+    layer = LayerUse(arn="arn", code=Code(sha256="layer", size=1, unpacked_size=1))
+    config = replace(revision().config, layers=(layer,))
+    serving = replace(revision(), config=config)
+    await store.create_function(function())
+    await store.create_function(function(version="1", serving=serving))
+
+    assert await store.code_in_use("layer")
+
+    await store.delete_version("1", "resize", "1")
+
+    assert not await store.code_in_use("layer")
+    assert await store.code_in_use("aa")
+
+
+# --- versions --------------------------------------------------------------------
+
+
+async def test_versions_are_stored_beside_one_another(store: FunctionStore) -> None:
+    await store.create_function(function())
+    await store.create_function(function(version="1"))
+
+    changed = function(version="1", fork_safe=False)
+    await store.put_function(changed, expected="rev-1")
+
+    assert await store.get_function("1", "resize") == function()
+    assert await store.get_function("1", "resize", "1") == changed
+    with pytest.raises(AlreadyExists):
+        await store.create_function(function(version="1"))
+
+
+async def test_a_version_goes_alone_and_a_function_with_all_of_them(
+    store: FunctionStore,
+) -> None:
+    for version in (LATEST, "1", "2"):
+        await store.create_function(function(version=version))
+    await store.create_function(function("other"))
+
+    assert await store.delete_version("1", "resize", "1")
+    assert not await store.delete_version("1", "resize", "1")
+    assert [each.version for each in await store.all_functions()] == [
+        LATEST,
+        LATEST,
+        "2",
+    ]
+
+    await store.delete_function("1", "resize")
+
+    assert [each.name for each in await store.all_functions()] == ["other"]
+    assert await store.code_in_use("aa")
+
+
+async def test_a_number_is_remembered_longer_than_its_function(
+    store: FunctionStore,
+) -> None:
+    assert await store.last_version("1", "resize") == 0
+
+    for version in (LATEST, "2", "10"):
+        await store.create_function(function(version=version))
+    await store.create_function(function("other", version="77"))
+    await store.delete_version("1", "resize", "10")
+    await store.delete_function("1", "resize")
+    await store.create_function(function())
+
+    assert await store.last_version("1", "resize") == 10
+
+
+async def test_a_function_takes_along_what_it_owns_of_the_kinds_named(
+    store: Store,
+) -> None:
+    await store.create_function(function())
+    for kind, owner in (("alias", "resize"), ("layer", "resize"), ("alias", "other")):
+        await store.put_document(
+            Document(tenant_id="1", kind=kind, owner=owner, key="k", body=b"{}")
+        )
+
+    await store.delete_function("1", "resize", kinds=("alias", "policy"))
+
+    assert [each.owner for each in await store.all_documents("alias")] == ["other"]
+    assert len(await store.all_documents("layer")) == 1

@@ -52,6 +52,7 @@ def make_function(tenant_id: str, name: str, **config: Any) -> Function:
     return Function(
         tenant_id=tenant_id,
         name=name,
+        revision_id=f"change-of-{name}",
         serving=revision,
         pending=None,
         state=FunctionState.ACTIVE,

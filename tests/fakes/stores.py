@@ -7,19 +7,27 @@ from pathlib import Path
 from typing import Protocol
 
 from sandlot_engine.errors import AlreadyExists, Conflict, NotFound
-from sandlot_engine.model.function import Function
+from sandlot_engine.model.function import LATEST, Function
 from sandlot_engine.model.invocation import BillLine, LogLine, Record
 from sandlot_engine.model.tenant import AccessKey, Tenant
 from sandlot_engine.store.followers import Followers
-from sandlot_engine.store.ports import FunctionStore, RecordStore, TenantStore
+from sandlot_engine.store.ports import (
+    Document,
+    DocumentStore,
+    FunctionStore,
+    RecordStore,
+    TenantStore,
+)
 from sandlot_engine.store.sqlite import SqliteStore
 
 
 class MemoryStore:
-    """All three ports, nothing on disk."""
+    """All ports, nothing on disk."""
 
     def __init__(self) -> None:
-        self._functions: dict[tuple[str, str], Function] = {}
+        self._functions: dict[tuple[str, str, str], Function] = {}
+        self._published: dict[tuple[str, str], int] = {}
+        self._documents: dict[tuple[str, str, str, str], Document] = {}
         self._tenants: dict[str, Tenant] = {}
         self._keys: dict[str, tuple[AccessKey, bytes]] = {}
         self._records: list[Record] = []
@@ -27,41 +35,72 @@ class MemoryStore:
         self._followers = Followers()
 
     async def create_function(self, function: Function) -> None:
-        if (function.tenant_id, function.name) in self._functions:
+        key = function.tenant_id, function.name, function.version
+        if key in self._functions:
             raise AlreadyExists(f"Function already exist: {function.name}")
-        self._functions[function.tenant_id, function.name] = function
+        self._functions[key] = function
+        if function.version != LATEST:
+            last = await self.last_version(function.tenant_id, function.name)
+            self._published[function.tenant_id, function.name] = max(
+                last, int(function.version)
+            )
 
     async def put_function(self, function: Function, *, expected: str) -> None:
-        now = self._functions.get((function.tenant_id, function.name))
+        key = function.tenant_id, function.name, function.version
+        now = self._functions.get(key)
         if now is None:
             raise NotFound(f"Function not found: {function.name}")
-        if now.current.id != expected:
+        if now.revision_id != expected:
             raise Conflict(f"Function {function.name} has changed")
-        self._functions[function.tenant_id, function.name] = function
+        self._functions[key] = function
 
-    async def get_function(self, tenant_id: str, name: str) -> Function | None:
-        return self._functions.get((tenant_id, name))
-
-    async def list_functions(
-        self, tenant_id: str, *, after: str, limit: int
-    ) -> list[Function]:
-        functions = await self.all_functions()
-        mine = [each for each in functions if each.tenant_id == tenant_id]
-        return [each for each in mine if each.name > after][:limit]
+    async def get_function(
+        self, tenant_id: str, name: str, version: str = LATEST
+    ) -> Function | None:
+        return self._functions.get((tenant_id, name, version))
 
     async def all_functions(self) -> list[Function]:
         return [function for _, function in sorted(self._functions.items())]
 
-    async def delete_function(self, tenant_id: str, name: str) -> bool:
-        return self._functions.pop((tenant_id, name), None) is not None
+    async def delete_function(
+        self, tenant_id: str, name: str, *, kinds: tuple[str, ...] = ()
+    ) -> bool:
+        found = [key for key in self._functions if key[:2] == (tenant_id, name)]
+        for key in found:
+            del self._functions[key]
+        for kind in kinds:
+            await self.delete_documents(tenant_id, kind, name)
+        return bool(found)
+
+    async def delete_version(self, tenant_id: str, name: str, version: str) -> bool:
+        return self._functions.pop((tenant_id, name, version), None) is not None
+
+    async def last_version(self, tenant_id: str, name: str) -> int:
+        return self._published.get((tenant_id, name), 0)
 
     async def code_in_use(self, sha256: str) -> bool:
-        return any(
-            revision.code.sha256 == sha256
-            for function in self._functions.values()
-            for revision in (function.serving, function.pending)
-            if revision is not None
-        )
+        return any(sha256 in function.codes for function in self._functions.values())
+
+    async def put_document(self, document: Document) -> None:
+        self._documents[
+            document.tenant_id, document.kind, document.owner, document.key
+        ] = document
+
+    async def delete_document(
+        self, tenant_id: str, kind: str, owner: str, key: str
+    ) -> bool:
+        return self._documents.pop((tenant_id, kind, owner, key), None) is not None
+
+    async def delete_documents(self, tenant_id: str, kind: str, owner: str) -> int:
+        prefix = tenant_id, kind, owner
+        found = [key for key in self._documents if key[:3] == prefix]
+        for key in found:
+            del self._documents[key]
+        return len(found)
+
+    async def all_documents(self, kind: str) -> list[Document]:
+        found = sorted(self._documents.items())
+        return [document for _, document in found if document.kind == kind]
 
     async def create_tenant(self, tenant: Tenant) -> None:
         if tenant.id in self._tenants:
@@ -82,11 +121,13 @@ class MemoryStore:
         ]
 
     async def delete_tenant(self, tenant_id: str) -> bool:
-        if any(owner == tenant_id for owner, _ in self._functions):
+        if any(owner == tenant_id for owner, _, _ in self._functions):
             raise Conflict(f"Tenant {tenant_id} still has functions.")
         for key, _ in list(self._keys.values()):
             if key.tenant_id == tenant_id:
                 del self._keys[key.id]
+        for document in [key for key in self._documents if key[0] == tenant_id]:
+            del self._documents[document]
         return self._tenants.pop(tenant_id, None) is not None
 
     async def create_key(self, key: AccessKey, sealed_secret: bytes) -> None:
@@ -179,8 +220,8 @@ class MemoryStore:
         ]
 
 
-class Store(FunctionStore, TenantStore, RecordStore, Protocol):
-    """All three ports."""
+class Store(FunctionStore, DocumentStore, TenantStore, RecordStore, Protocol):
+    """All ports."""
 
 
 OpenStore = Callable[[Path], AbstractAsyncContextManager[Store]]

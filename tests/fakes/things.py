@@ -30,6 +30,7 @@ def function(name: str = "resize", *, tenant_id: str = "1", **fields: Any) -> Fu
     active = Function(
         tenant_id=tenant_id,
         name=name,
+        revision_id="rev-1",
         serving=revision(),
         pending=None,
         state=FunctionState.ACTIVE,

@@ -148,6 +148,7 @@ async def opened(folder: Path) -> AsyncIterator[Engine]:
             prepare=door.prepare,
             retire=door.retire,
             grant_network=tenants.grant_network,
+            concurrency=tenants.concurrency,
         )
         async with (
             functions,

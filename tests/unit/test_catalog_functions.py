@@ -2,17 +2,14 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from sandlot_engine.catalog import functions as catalog
+from sandlot_engine.catalog import preparing
 from sandlot_engine.catalog.code import CodeStore
-from sandlot_engine.catalog.functions import Functions, Prepared, Quota
-from sandlot_engine.catalog.validation import check_network
-from sandlot_engine.clock import SystemClock
+from sandlot_engine.catalog.functions import Prepared, Quota
 from sandlot_engine.errors import (
     AlreadyExists,
     Conflict,
@@ -25,135 +22,24 @@ from sandlot_engine.errors import (
     Unavailable,
 )
 from sandlot_engine.model.function import (
-    Function,
     FunctionConfig,
     FunctionState,
-    Revision,
     UpdateStatus,
 )
 from sandlot_engine.model.network import Network
-from sandlot_engine.model.tenant import Tenant
 from tests.fakes.building import build_here
+from tests.fakes.catalog import (
+    ARN,
+    CONFIG,
+    OTHER_ZIP,
+    TENANT,
+    ZIP,
+    Bench,
+    Node,
+    opened,
+)
 from tests.fakes.stores import MemoryStore
-from tests.fakes.things import tenant
 from tests.fakes.waiting import DEADLINE_S, eventually
-from tests.fakes.zips import zip_of
-
-TENANT = "000000000042"
-ARN = f"arn:aws:lambda:eu-north-1:{TENANT}:function:resize"
-CONFIG = FunctionConfig(handler="app.handler", runtime="python3.11")
-ZIP = zip_of({"app.py": "def handler(event, context): return 1"})
-OTHER_ZIP = zip_of({"app.py": "def handler(event, context): return 2"})
-READY = Prepared(fork_safe=True, reason="")
-
-
-@dataclass
-class Node:
-    """What the scheduler does for the catalog, held back until `go` is set."""
-
-    go: asyncio.Event = field(default_factory=asyncio.Event)
-    prepared: list[str] = field(default_factory=list)
-    """Revision ids, and so below."""
-
-    retired: list[str] = field(default_factory=list)
-    cancelled: list[str] = field(default_factory=list)
-    error: BaseException | None = None
-    answer: Prepared = READY
-    preparing: asyncio.Event = field(default_factory=asyncio.Event)
-    busy: dict[str, asyncio.Event] = field(default_factory=dict)
-    """Revisions whose last invocation ends when the event is set."""
-
-    async def prepare(self, _: Function, revision: Revision, path: Path) -> Prepared:
-        self.preparing.set()
-        try:
-            await self.go.wait()
-        except asyncio.CancelledError:
-            self.cancelled.append(revision.id)
-            raise
-        if self.error is not None:
-            raise self.error
-        assert path.name == f"{revision.code.sha256}-python3.11"
-        self.prepared.append(revision.id)
-        return self.answer
-
-    async def retire(self, tenant_id: str, name: str, revision_id: str) -> None:
-        assert tenant_id == TENANT
-        assert name
-        if revision_id in self.busy:
-            await self.busy[revision_id].wait()
-        self.retired.append(revision_id)
-
-
-@dataclass
-class Bench:
-    """A catalog with everything below it."""
-
-    functions: Functions
-    node: Node
-    store: MemoryStore
-    code_folder: Path
-    owner: Tenant = field(default_factory=lambda: tenant(TENANT))
-    """The tenant, with its network policy."""
-
-    def grant_network(self, tenant_id: str, network: Network) -> None:
-        assert tenant_id == TENANT
-        check_network(network, self.owner)
-
-    async def set_policy(self, network: Network) -> None:
-        self.owner = replace(self.owner, network=network)
-        await self.functions.renew(TENANT)
-
-    async def create(
-        self,
-        name: str = "resize",
-        *,
-        code: bytes = ZIP,
-        network: Network = Network.NONE,
-    ) -> Function:
-        config = replace(CONFIG, network=network)
-        return await self.functions.create(TENANT, name, config, code)
-
-    async def settled(self, name: str = "resize") -> Function:
-        """The function once nothing is in progress any more."""
-        self.node.go.set()
-
-        async def is_settled() -> bool:
-            function = await self.functions.get(TENANT, name)
-            is_pending = function.state is FunctionState.PENDING
-            is_updating = function.update_status is UpdateStatus.IN_PROGRESS
-            return not is_pending and not is_updating
-
-        await eventually(is_settled)
-        return await self.functions.get(TENANT, name)
-
-    async def codes_left(self, count: int) -> None:
-        """Wait until there are as many packages on disk."""
-
-        async def are_left() -> bool:
-            return len(list(self.code_folder.glob("*.zip"))) == count
-
-        await eventually(are_left)
-
-
-@asynccontextmanager
-async def opened(
-    folder: Path, store: MemoryStore, node: Node, quota: Quota | None
-) -> AsyncIterator[Bench]:
-    async with CodeStore(folder / "code", build=build_here) as codes:
-        functions = Functions(
-            store,
-            codes,
-            clock=SystemClock(),
-            runtimes=lambda: ["python3.11"],
-            prepare=node.prepare,
-            retire=node.retire,
-            grant_network=lambda *asked: made.grant_network(*asked),
-            region="eu-north-1",
-            quota=quota,
-        )
-        made = Bench(functions, node, store, folder / "code")
-        async with functions:
-            yield made
 
 
 @pytest.fixture
@@ -185,6 +71,50 @@ async def test_a_new_function_is_pending_until_it_is_made_ready(bench: Bench) ->
     assert await bench.store.get_function(TENANT, "resize") == ready
 
 
+async def test_a_revision_id_is_new_when_a_change_is_accepted_and_when_it_settles(
+    bench: Bench,
+) -> None:
+    created = await bench.create()
+    ready = await bench.settled()
+    bench.node.go.clear()
+    updating = await bench.functions.update_code(TENANT, "resize", ZIP)
+    updated = await bench.settled()
+
+    ids = [each.revision_id for each in (created, ready, updating, updated)]
+    assert len(set(ids)) == 4
+    assert all(ids)
+
+
+async def test_a_dry_run_shows_the_code_and_changes_nothing(bench: Bench) -> None:
+    await bench.create()
+    ready = await bench.settled()
+
+    shown = await bench.functions.update_code(TENANT, "resize", OTHER_ZIP, dry_run=True)
+
+    assert shown.current.code.sha256 != ready.current.code.sha256
+    assert shown.update_status is UpdateStatus.SUCCESSFUL
+    assert await bench.functions.get(TENANT, "resize") == ready
+    await bench.codes_left(1)
+    with pytest.raises(InvalidParameter):
+        await bench.functions.update_code(TENANT, "resize", b"no zip", dry_run=True)
+
+
+async def test_tenant_isolation_is_chosen_once(bench: Bench) -> None:
+    await bench.functions.create(
+        TENANT, "resize", replace(CONFIG, per_tenant=True), ZIP
+    )
+    await bench.settled()
+
+    with pytest.raises(InvalidParameter, match="chosen when a function is created"):
+        await bench.functions.update_configuration(
+            TENANT, "resize", {"per_tenant": False}
+        )
+    with pytest.raises(InvalidParameter, match="cannot have SnapStart"):
+        await bench.functions.update_configuration(
+            TENANT, "resize", {"snap_start": True}
+        )
+
+
 async def test_what_the_import_left_behind_is_kept(bench: Bench) -> None:
     bench.node.answer = Prepared(fork_safe=False, reason="an open socket")
     await bench.create()
@@ -203,14 +133,6 @@ async def test_what_is_not_there_is_not_found_by_its_arn(
         bench.functions.resolve(TENANT, "resize", qualifier)
 
     assert str(refusal.value) == f"Function not found: {ARN}:{qualifier or '$LATEST'}"
-
-
-async def test_only_latest_can_be_resolved(bench: Bench) -> None:
-    await bench.create()
-    await bench.settled()
-
-    with pytest.raises(NotFound, match=r":7$"):
-        bench.functions.resolve(TENANT, "resize", "7")
 
 
 async def test_a_function_is_not_found_by_another_tenant(bench: Bench) -> None:
@@ -301,7 +223,7 @@ async def test_a_bug_of_ours_fails_the_function_and_tells_no_details(
 async def test_what_takes_too_long_has_failed(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(catalog, "PREPARE_TIMEOUT_S", 0.0)
+    monkeypatch.setattr(preparing, "PREPARE_TIMEOUT_S", 0.0)
     await bench.create()
 
     failed = await bench.settled()
@@ -565,7 +487,7 @@ async def test_an_update_of_an_older_revision_is_refused(bench: Bench) -> None:
         Conflict, match=r"^The Revision Id provided does not"
     ) as refusal:
         await bench.functions.update_code(TENANT, "resize", ZIP, "older")
-    await bench.functions.update_code(TENANT, "resize", ZIP, ready.current.id)
+    await bench.functions.update_code(TENANT, "resize", ZIP, ready.revision_id)
 
     assert refusal.value.reason == "PreconditionFailed"
 

@@ -62,6 +62,7 @@ async def test_one_tenants_packages_do_not_keep_another_s_waiting(
             prepare=_prepare,
             retire=_retire,
             grant_network=lambda *_: None,
+            concurrency=lambda _: 1_000,
         ) as functions,
         asyncio.timeout(DEADLINE_S),
         asyncio.TaskGroup() as group,

@@ -7,7 +7,9 @@ import signal
 import sqlite3
 import stat
 import sys
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -16,7 +18,6 @@ from sandlot_engine.model.network import Network
 from sandlot_engine.model.tenant import DEFAULT_TENANT_ID
 from sandlot_engine.store.sqlite import LogBounds, SqliteStore
 from sandlot_engine.store.sqlite.connection import Database
-from sandlot_engine.store.sqlite.functions import function_to_json
 from sandlot_engine.store.sqlite.migrations import schema_steps
 from tests.fakes.things import NOON, function, line, record
 
@@ -25,6 +26,34 @@ DEADLINE_S = 30
 _INSERT_TENANT = (
     "INSERT INTO tenants (id, name, concurrency, created) VALUES (?, 'acme', 1, 0)"
 )
+
+_BODY_OF_SCHEMA_1: dict[str, Any] = {
+    "tenant_id": "1",
+    "name": "resize",
+    "serving": {
+        "id": "rev-1",
+        "code": {"sha256": "aa", "size": 10, "unpacked_size": 20},
+        "config": {
+            "handler": "app.handler",
+            "runtime": "python3.11",
+            "memory_mb": 128,
+            "timeout_s": 3,
+            "environment": {"LANG": "ü"},
+            "ephemeral_storage_mb": 512,
+            "description": "",
+            "init_mode": "auto",
+        },
+    },
+    "pending": None,
+    "state": "Active",
+    "state_reason": "",
+    "update_status": "",
+    "update_reason": "",
+    "fork_safe": True,
+    "fork_safety_reason": "",
+    "last_modified": "2025-06-01T12:00:00.123456+00:00",
+}
+"""`function()`, as an engine of that time wrote it."""
 
 APPEND_UNTIL_KILLED = """
 import asyncio, sys
@@ -165,15 +194,13 @@ async def test_a_database_from_before_networks_is_brought_up_to_date(
     tmp_path: Path,
 ) -> None:
     path = tmp_path / "engine.db"
-    body = function_to_json(function())
-    del body["serving"]["config"]["network"]
     connection = sqlite3.connect(path)
     connection.executescript(schema_steps()[0] + "PRAGMA user_version = 1;")
     for tenant_id in (DEFAULT_TENANT_ID, "000000000007"):
         connection.execute(_INSERT_TENANT, (tenant_id,))
     connection.execute(
         "INSERT INTO functions VALUES ('1', 'resize', 'rev-1', 'aa', NULL, ?)",
-        (json.dumps(body),),
+        (json.dumps(_BODY_OF_SCHEMA_1),),
     )
     connection.commit()
     connection.close()
@@ -188,6 +215,38 @@ async def test_a_database_from_before_networks_is_brought_up_to_date(
     }
     assert [each.network_allow for each in tenants] == [(), ()]
     assert kept == function()
+
+
+async def test_functions_from_before_versions_are_their_latest(tmp_path: Path) -> None:
+    path = tmp_path / "engine.db"
+    body = {
+        **_BODY_OF_SCHEMA_1,
+        "pending": {
+            **_BODY_OF_SCHEMA_1["serving"],
+            "id": "rev-2",
+            "code": {"sha256": "bb", "size": 10, "unpacked_size": 20},
+        },
+    }
+    connection = sqlite3.connect(path)
+    steps = schema_steps()[:2]
+    connection.executescript("".join(steps) + "PRAGMA user_version = 2;")
+    connection.execute(
+        "INSERT INTO functions VALUES ('1', 'resize', 'rev-2', 'aa', 'bb', ?)",
+        (json.dumps(body),),
+    )
+    connection.commit()
+    connection.close()
+
+    async with SqliteStore.open(path) as store:
+        (kept,) = await store.all_functions()
+        in_use = [await store.code_in_use(sha256) for sha256 in ("aa", "bb", "cc")]
+        await store.put_function(
+            replace(kept, pending=None, revision_id="new"), expected="rev-2"
+        )
+        last = await store.last_version("1", "resize")
+
+    assert (kept.version, kept.revision_id, last) == ("$LATEST", "rev-2", 0)
+    assert in_use == [True, True, False]
 
 
 async def test_what_is_no_database_is_said_to_be_damaged(tmp_path: Path) -> None:

@@ -47,6 +47,11 @@ class Keeper:
         task.add_done_callback(_log_failure)
         return task
 
+    async def finish(self, work: Coroutine[Any, Any, T]) -> T:
+        """Run `work` to its end, even if the caller is cancelled half-way; but only as
+        long as we are there, since it may take long."""
+        return await asyncio.shield(self.aside(work))
+
     def _keep(
         self, work: Coroutine[Any, Any, T], tasks: set[asyncio.Task[Any]]
     ) -> "asyncio.Task[T]":

@@ -1,8 +1,11 @@
-"""The life of one function, as values: what each step of a change makes of it.
+"""The life of one version, as values: what each step of a change makes of it.
 
     created ──► PENDING ──made ready──► ACTIVE ──updating──► ACTIVE, InProgress ─┐
                   └──could not be──► FAILED   ▲         old revision serves      │
                                               └────────Successful or Failed──────┘
+
+`$LATEST` goes all of that way; a published version begins like a new function and is
+not updated. `revision_id` is new whenever a caller could see a difference.
 
 Pure; `functions` does what there is to do between two steps.
 """
@@ -36,8 +39,12 @@ class Prepared:
     """Why it is not, in words a user can act on; empty where it is."""
 
 
+def new_id() -> str:
+    return str(uuid.uuid4())
+
+
 def new_revision(code: Code, config: FunctionConfig) -> Revision:
-    return Revision(id=str(uuid.uuid4()), code=code, config=config)
+    return Revision(id=new_id(), code=code, config=config)
 
 
 def created(
@@ -47,6 +54,7 @@ def created(
     return Function(
         tenant_id=tenant_id,
         name=name,
+        revision_id=new_id(),
         serving=None,
         pending=revision,
         state=FunctionState.PENDING,
@@ -55,10 +63,44 @@ def created(
     )
 
 
+def published(
+    latest: Function, revision: Revision, *, version: str, description: str | None
+) -> Function:
+    """A version out of a revision of `$LATEST`, first being made ready: it has its own
+    zygote, so its revision is one of its own. None leaves the description as it is."""
+    config = revision.config
+    if description is not None:
+        config = replace(config, description=description)
+    return Function(
+        tenant_id=latest.tenant_id,
+        name=latest.name,
+        version=version,
+        revision_id=new_id(),
+        serving=None,
+        pending=new_revision(revision.code, config),
+        state=FunctionState.PENDING,
+        state_reason=_BEING_CREATED,
+        last_modified=latest.last_modified,
+        published_description=revision.config.description,
+    )
+
+
+def is_published_as(version: Function, revision: Revision) -> bool:
+    """Whether a version is what a revision of `$LATEST` would be published as: then
+    there is nothing new to publish. One that has failed is not."""
+    config = replace(version.current.config, description=version.published_description)
+    return (
+        version.state is not FunctionState.FAILED
+        and version.current.code == revision.code
+        and config == revision.config
+    )
+
+
 def updating(function: Function, revision: Revision, *, now: datetime) -> Function:
     """The function with a revision being made ready beside the one that serves."""
     return replace(
         function,
+        revision_id=new_id(),
         pending=revision,
         update_status=UpdateStatus.IN_PROGRESS,
         update_reason=_BEING_CREATED,  # AWS says so of updates too
@@ -70,6 +112,7 @@ def settled(
     function: Function, revision: Revision, result: Prepared | SandlotError
 ) -> Function:
     """The function with its pending revision in place, or given up."""
+    function = touched(function)
     if isinstance(result, Prepared):
         return replace(
             function,
@@ -94,9 +137,15 @@ def settled(
     )
 
 
+def touched(function: Function) -> Function:
+    """The function with a new revision id, and so known to have changed."""
+    return replace(function, revision_id=new_id())
+
+
 def renewed(function: Function) -> Function:
     """The function with its revisions that have a network made anew, unchanged but
-    for their ids. An instance belongs to an id, so none of the old ones is used."""
+    for their ids. An instance belongs to an id, so none of the old ones is used.
+    Nothing that a caller sees is different, and so the function's own id stays."""
     return replace(
         function,
         serving=_renewed(function.serving),
@@ -110,18 +159,6 @@ def _renewed(revision: Revision | None) -> Revision | None:
     return new_revision(revision.code, revision.config)
 
 
-def revisions(function: Function) -> tuple[Revision, ...]:
-    """Those there are: what is being made ready, and what serves."""
-    both = (function.pending, function.serving)
-    return tuple(revision for revision in both if revision is not None)
-
-
-def code_sizes(function: Function) -> dict[str, int]:
-    """Bytes by hash, zipped and unpacked."""
-    codes = [revision.code for revision in revisions(function)]
-    return {code.sha256: code.size + code.unpacked_size for code in codes}
-
-
 def changed_config(
     config: FunctionConfig, changes: Mapping[str, object]
 ) -> FunctionConfig:
@@ -132,4 +169,10 @@ def changed_config(
             field=min(unknown),
         )
     values: dict[str, Any] = dict(changes)
-    return replace(config, **values)
+    changed = replace(config, **values)
+    if changed.per_tenant != config.per_tenant:
+        raise InvalidParameter(
+            "Tenant isolation is chosen when a function is created, and stays.",
+            field="per_tenant",
+        )
+    return changed

@@ -88,6 +88,11 @@ def check_config(config: FunctionConfig, runtimes: Collection[str]) -> None:
     _check_environment(config.environment)
     _check_member("init_mode", config.init_mode, InitMode)
     _check_member("network", config.network, Network)
+    if config.per_tenant and config.snap_start:
+        raise InvalidParameter(
+            "A function with tenant isolation cannot have SnapStart.",
+            field="snap_start",
+        )
 
 
 def check_network(network: Network, tenant: Tenant) -> None:

@@ -1,5 +1,6 @@
 """Functions: what a tenant uploads, its settings, its versions, and its life."""
 
+import base64
 import hashlib
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -50,6 +51,11 @@ class Code:
 
     unpacked_size: int
     """Bytes of all its files."""
+
+    @property
+    def sha256_base64(self) -> str:
+        """The hash as AWS shows it: `CodeSha256`."""
+        return base64.b64encode(bytes.fromhex(self.sha256)).decode()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,6 +116,10 @@ class FunctionConfig:
 
     logging: Logging = field(default_factory=Logging)
 
+    per_tenant: bool = False
+    """AWS's `PER_TENANT`: an instance serves one isolation key alone, which each
+    invocation has to bring. Chosen when the function is created."""
+
     snap_start: bool = False
     """`ApplyOn: PublishedVersions`. Kept and shown: instances are clones of a zygote
     that has imported the handler, asked for or not."""
@@ -147,6 +157,11 @@ class Revision:
     code: Code
     config: FunctionConfig
 
+    @property
+    def codes(self) -> tuple[Code, ...]:
+        """What it needs on disk: its own package, and those of its layers."""
+        return (self.code, *(layer.code for layer in self.config.layers))
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Function:
@@ -158,7 +173,7 @@ class Function:
     version: str = LATEST
     """`$LATEST`, or a number from 1 on that is never used again."""
 
-    revision_id: str = ""
+    revision_id: str
     """AWS's `RevisionId`, a UUID: anew with each change, and again when it settles."""
 
     serving: Revision | None
@@ -174,7 +189,11 @@ class Function:
     fork_safe: bool = True
     fork_safety_reason: str = ""
     last_modified: datetime
-    """UTC."""
+    """UTC. Of a published version, as `$LATEST` had it."""
+
+    published_description: str = ""
+    """Of a published version: how `$LATEST` was described then. Its own description
+    may be another, which makes it no other version."""
 
     @property
     def current(self) -> Revision:
@@ -182,6 +201,19 @@ class Function:
         revision = self.pending or self.serving
         assert revision is not None, "a function always has a revision"  # noqa: S101
         return revision
+
+    @property
+    def revisions(self) -> tuple[Revision, ...]:
+        """Those there are: what is being made ready, and what serves."""
+        both = (self.pending, self.serving)
+        return tuple(revision for revision in both if revision is not None)
+
+    @property
+    def codes(self) -> dict[str, Code]:
+        """All that its revisions need on disk, layers included, by hash."""
+        return {
+            code.sha256: code for revision in self.revisions for code in revision.codes
+        }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,45 +7,96 @@ changes something returns when the change would survive `kill -9`, except
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
-from sandlot_engine.model.function import Function
+from sandlot_engine.model.function import LATEST, Function
 from sandlot_engine.model.invocation import BillLine, LogLine, Record
 from sandlot_engine.model.tenant import AccessKey, Tenant
 
 
 class FunctionStore(Protocol):
-    """Functions by tenant and name."""
+    """Versions of functions by tenant, name and version."""
 
     async def create_function(self, function: Function) -> None:
-        """Raise `AlreadyExists` if the tenant has one of that name."""
+        """Raise `AlreadyExists` if there is that version. A number becomes the last
+        one that was published, if it is higher."""
         ...
 
     async def put_function(self, function: Function, *, expected: str) -> None:
-        """Replace it. Raise `Conflict` unless its newest revision's id is still
+        """Replace a version. Raise `Conflict` unless its revision id is still
         `expected`, `NotFound` if it is gone."""
         ...
 
-    async def get_function(self, tenant_id: str, name: str) -> Function | None: ...
-
-    async def list_functions(
-        self, tenant_id: str, *, after: str, limit: int
-    ) -> list[Function]:
-        """Functions whose name is greater than `after`, by name."""
-        ...
+    async def get_function(
+        self, tenant_id: str, name: str, version: str = LATEST
+    ) -> Function | None: ...
 
     async def all_functions(self) -> list[Function]:
-        """Every tenant's, for the start of an engine."""
+        """Every version of every tenant's, for the start of an engine."""
         ...
 
-    async def delete_function(self, tenant_id: str, name: str) -> bool:
+    async def delete_function(
+        self, tenant_id: str, name: str, *, kinds: tuple[str, ...] = ()
+    ) -> bool:
+        """All its versions, and the documents of those kinds that it owns, at once;
+        whether there was one."""
+        ...
+
+    async def delete_version(self, tenant_id: str, name: str, version: str) -> bool:
         """Whether there was one."""
         ...
 
-    async def code_in_use(self, sha256: str) -> bool:
-        """Whether a function of any tenant still refers to a package."""
+    async def last_version(self, tenant_id: str, name: str) -> int:
+        """The last number that was published, also if its function is gone; or 0."""
         ...
+
+    async def code_in_use(self, sha256: str) -> bool:
+        """Whether a version of any tenant's refers to a package, as its code or as a
+        layer."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Document:
+    """A small thing that a tenant has, and what it belongs to."""
+
+    tenant_id: str
+    kind: str
+    owner: str
+    """A function's name, or what else it goes with; empty where it stands alone."""
+
+    key: str
+    """Names it among those of its owner; empty where there is one at most."""
+
+    body: bytes
+
+
+class DocumentStore(Protocol):
+    """Small things, which nobody searches: those who keep them have all in memory."""
+
+    async def put_document(self, document: Document) -> None:
+        """Add it, or replace what has the same kind, owner and key."""
+        ...
+
+    async def delete_document(
+        self, tenant_id: str, kind: str, owner: str, key: str
+    ) -> bool:
+        """Whether there was one."""
+        ...
+
+    async def delete_documents(self, tenant_id: str, kind: str, owner: str) -> int:
+        """All of an owner; how many there were."""
+        ...
+
+    async def all_documents(self, kind: str) -> list[Document]:
+        """Every tenant's, for the start of an engine."""
+        ...
+
+
+class CatalogStore(FunctionStore, DocumentStore, Protocol):
+    """What functions need: themselves, and what belongs to them."""
 
 
 class TenantStore(Protocol):
@@ -64,7 +115,7 @@ class TenantStore(Protocol):
     async def list_tenants(self, *, after: str, limit: int) -> list[Tenant]: ...
 
     async def delete_tenant(self, tenant_id: str) -> bool:
-        """And its keys. Raise `Conflict` while it has functions."""
+        """And its keys and documents. Raise `Conflict` while it has functions."""
         ...
 
     async def create_key(self, key: AccessKey, sealed_secret: bytes) -> None:

@@ -1,6 +1,5 @@
 """Wire <-> model, in one place. Durations and times are exact: whole microseconds."""
 
-import base64
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from types import MappingProxyType
@@ -107,7 +106,7 @@ _UPDATES_OUT = {
 
 def config_of(wire: functions.FunctionConfig) -> FunctionConfig:
     """The settings of a new function; zeros are left to the defaults."""
-    given = {
+    given: dict[str, Any] = {
         "memory_mb": wire.memory_mb,
         "timeout_s": wire.timeout_s,
         "ephemeral_storage_mb": wire.ephemeral_storage_mb,
@@ -165,10 +164,11 @@ def function_out(
 ) -> functions.Function:
     revision = function.current
     config = revision.config
+    qualifier = "" if function.version == LATEST else function.version
     return functions.Function(
         name=function.name,
-        arn=function_arn(region, function.tenant_id, function.name),
-        version=LATEST,
+        arn=function_arn(region, function.tenant_id, function.name, qualifier),
+        version=function.version,
         config=functions.FunctionConfig(
             handler=config.handler,
             runtime=config.runtime,
@@ -181,7 +181,7 @@ def function_out(
             network=_NETWORKS_OUT[config.network],
         ),
         code_size=revision.code.size,
-        code_sha256=base64.b64encode(bytes.fromhex(revision.code.sha256)).decode(),
+        code_sha256=revision.code.sha256_base64,
         state=_STATES_OUT[function.state],
         state_reason=function.state_reason or _weakness(config, given_up),
         update_status=_UPDATES_OUT[function.update_status],
@@ -189,7 +189,7 @@ def function_out(
         fork_safe=function.fork_safe,
         fork_safety_reason=function.fork_safety_reason,
         last_modified=timestamp(function.last_modified),
-        revision_id=revision.id,
+        revision_id=function.revision_id,
     )
 
 

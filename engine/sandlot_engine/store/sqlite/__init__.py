@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Self
 
 from sandlot_engine.store.sqlite.connection import Database
+from sandlot_engine.store.sqlite.documents import SqliteDocuments
 from sandlot_engine.store.sqlite.functions import SqliteFunctions
 from sandlot_engine.store.sqlite.logs import LogBounds
 from sandlot_engine.store.sqlite.records import RecordCounters, SqliteRecords
@@ -14,8 +15,8 @@ from sandlot_engine.store.sqlite.tenants import SqliteTenants
 __all__ = ["LogBounds", "RecordCounters", "SqliteStore"]
 
 
-class SqliteStore(SqliteFunctions, SqliteTenants, SqliteRecords):
-    """All three ports over one file. Two processes must not open the same one."""
+class SqliteStore(SqliteFunctions, SqliteDocuments, SqliteTenants, SqliteRecords):
+    """All ports over one file. Two processes must not open the same one."""
 
     @classmethod
     @asynccontextmanager

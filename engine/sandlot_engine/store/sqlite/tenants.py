@@ -64,7 +64,8 @@ class SqliteTenants:
     async def delete_tenant(self, tenant_id: str) -> bool:
         def delete(connection: sqlite3.Connection) -> bool:
             functions = connection.execute(
-                "SELECT count(*) FROM functions WHERE tenant_id = ?", (tenant_id,)
+                "SELECT count(DISTINCT name) FROM functions WHERE tenant_id = ?",
+                (tenant_id,),
             ).fetchone()[0]
             if functions:
                 raise Conflict(
@@ -72,6 +73,9 @@ class SqliteTenants:
                     "them first."
                 )
             connection.execute("DELETE FROM keys WHERE tenant_id = ?", (tenant_id,))
+            connection.execute(
+                "DELETE FROM documents WHERE tenant_id = ?", (tenant_id,)
+            )
             done = connection.execute("DELETE FROM tenants WHERE id = ?", (tenant_id,))
             return done.rowcount > 0
 

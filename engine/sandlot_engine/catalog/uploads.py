@@ -1,0 +1,77 @@
+"""Packages between their arrival and the end of their last user.
+
+A package is on disk while somebody has it: a version in the store, a call that has not
+stored its version yet, a revision that is being retired. Then it goes.
+"""
+
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+
+from sandlot_engine.catalog.code import CodeStore
+from sandlot_engine.catalog.locks import KeyedLocks
+from sandlot_engine.model.function import Code
+from sandlot_engine.store.ports import FunctionStore
+
+
+class Uploads:
+    """Lets packages come and go. `kept_elsewhere` has the hashes of those that stay
+    although no version has them, such as layers."""
+
+    def __init__(
+        self,
+        store: FunctionStore,
+        codes: CodeStore,
+        *,
+        kept_elsewhere: Callable[[], Collection[str]] = tuple,
+    ) -> None:
+        self._store = store
+        self._codes = codes
+        self._kept_elsewhere = kept_elsewhere
+        self._turns = KeyedLocks()
+        """By tenant: whose turn it is to have a package built."""
+        self._held: Counter[str] = Counter()
+        """Packages, by hash, that nobody has in the store, or soon will not have."""
+
+    async def keep_only(self, sha256s: Iterable[str]) -> None:
+        """For the start: those that versions have, and those kept elsewhere."""
+        await self._codes.keep_only({*sha256s, *self._kept_elsewhere()})
+
+    @asynccontextmanager
+    async def arrived(
+        self, tenant_id: str, zip_bytes: bytes, runtime: str
+    ) -> AsyncIterator[Code]:
+        """Check and keep a package. If nobody has it afterwards, it goes."""
+        sha256 = await self._codes.hash(zip_bytes)
+        # Said before it is on disk: another function with the same package may be
+        # deleted at any moment, and must leave it to us.
+        code = None
+        try:
+            with self.holding([sha256]):
+                # Few are built at once: each tenant has no more than one among them.
+                async with self._turns.hold(tenant_id):
+                    code = await self._codes.put(zip_bytes, runtime)
+                yield code
+        finally:
+            if code is not None:
+                await self.discard_unused([code])
+
+    @contextmanager
+    def holding(self, sha256s: Collection[str]) -> Iterator[None]:
+        """Keep packages, whether a version has them or not."""
+        self._held.update(sha256s)
+        try:
+            yield
+        finally:
+            self._held.subtract(sha256s)
+            for sha256 in sha256s:
+                if not self._held[sha256]:
+                    del self._held[sha256]
+
+    async def discard_unused(self, codes: Iterable[Code]) -> None:
+        for code in codes:
+            in_use = await self._store.code_in_use(code.sha256)
+            # Asked last: it may have begun to arrive while the store looked.
+            is_kept = code.sha256 in self._held or code.sha256 in self._kept_elsewhere()
+            if not in_use and not is_kept:
+                await self._codes.discard(code)

@@ -1,0 +1,128 @@
+"""All versions of all functions, in memory: found, named, put in order."""
+
+from collections.abc import Iterator
+
+from sandlot_engine.errors import Conflict, NotFound
+from sandlot_engine.model.function import (
+    LATEST,
+    Function,
+    FunctionState,
+    UpdateStatus,
+    function_arn,
+)
+
+NOT_NOW = "The operation cannot be performed at this time. "
+
+
+class Versions:
+    """An index; whoever changes it has told the store before. Never waits."""
+
+    def __init__(self, region: str) -> None:
+        self._region = region
+        self._by_tenant: dict[str, dict[str, dict[str, Function]]] = {}
+        """By tenant, name and version."""
+
+    def __repr__(self) -> str:
+        return f"<Versions of {len(self._by_tenant)} tenants>"
+
+    def find(self, tenant_id: str, name: str, version: str = LATEST) -> Function | None:
+        return self._by_tenant.get(tenant_id, {}).get(name, {}).get(version)
+
+    def require(
+        self, tenant_id: str, name: str, version: str = LATEST, *, said: str = ""
+    ) -> Function:
+        """Raises `NotFound`, which names it with the qualifier that was `said`."""
+        function = self.find(tenant_id, name, version)
+        if function is None:
+            raise self.not_found(tenant_id, name, said)
+        return function
+
+    def of(self, tenant_id: str, name: str) -> list[Function]:
+        """One function's: `$LATEST` first, then by number."""
+        versions = self._by_tenant.get(tenant_id, {}).get(name, {})
+        return sorted(versions.values(), key=number_of)
+
+    def last_published(self, tenant_id: str, name: str) -> Function | None:
+        """The one with the highest number, of those there are."""
+        last = self.of(tenant_id, name)[-1:]
+        return last[0] if last and last[0].version != LATEST else None
+
+    def names(self, tenant_id: str) -> list[str]:
+        """In order."""
+        return sorted(self._by_tenant.get(tenant_id, {}))
+
+    def all(self, tenant_id: str) -> Iterator[Function]:
+        """A tenant's, by name, each as `of` has them."""
+        for name in self.names(tenant_id):
+            yield from self.of(tenant_id, name)
+
+    def tenants(self) -> list[str]:
+        """Those who have a function."""
+        return list(self._by_tenant)
+
+    def count(self, tenant_id: str) -> int:
+        """How many functions a tenant has."""
+        return len(self._by_tenant.get(tenant_id, {}))
+
+    def keep(self, function: Function) -> None:
+        """Add a version, or replace it."""
+        functions = self._by_tenant.setdefault(function.tenant_id, {})
+        functions.setdefault(function.name, {})[function.version] = function
+
+    def forget(self, function: Function) -> None:
+        """One version that is gone; with the last one its function."""
+        functions = self._by_tenant[function.tenant_id]
+        versions = functions[function.name]
+        del versions[function.version]
+        if not versions:
+            del functions[function.name]
+        if not functions:
+            del self._by_tenant[function.tenant_id]
+
+    def arn(self, tenant_id: str, name: str, qualifier: str = "") -> str:
+        return function_arn(self._region, tenant_id, name, qualifier)
+
+    def not_found(self, tenant_id: str, name: str, qualifier: str = "") -> NotFound:
+        arn = self.arn(tenant_id, name, qualifier)
+        return NotFound(f"Function not found: {arn}", kind="function", name=name)
+
+    def check_settled(self, function: Function) -> None:
+        """Raise `Conflict` while it is being made ready or changed, and where it could
+        not be made ready."""
+        if function.serving is None:
+            raise wrong_state(function)
+        self.check_not_updating(function)
+
+    def check_not_updating(self, function: Function) -> None:
+        """Raise `Conflict` while a change of it has not settled."""
+        if function.update_status is UpdateStatus.IN_PROGRESS:
+            arn = self.arn(function.tenant_id, function.name)
+            raise Conflict(
+                f"{NOT_NOW}An update is in progress for resource: {arn}",
+                reason="ResourceConflict",
+            )
+
+
+def number_of(function: Function) -> int:
+    """Of a published version; 0 is `$LATEST`."""
+    return 0 if function.version == LATEST else int(function.version)
+
+
+def check_revision_id(expected: str, actual: str) -> None:
+    """Raise `Conflict` where a caller expects another one; empty expects nothing."""
+    if expected and expected != actual:
+        raise Conflict(
+            "The Revision Id provided does not match the latest Revision Id. Call "
+            "the GetFunction/GetAlias API to retrieve the latest Revision Id",
+            reason="PreconditionFailed",
+        )
+
+
+def wrong_state(function: Function) -> Conflict:
+    """For what is done with functions that are ready."""
+    message = (
+        f"{NOT_NOW}The function is currently in the following state: {function.state}"
+    )
+    if function.state is FunctionState.FAILED:
+        message += f". {function.state_reason} Delete the function and create it again."
+    return Conflict(message, reason="ResourceConflict")
