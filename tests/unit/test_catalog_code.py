@@ -226,8 +226,8 @@ async def test_a_package_is_discarded_twice_without_complaint(
     kept = await codes.put(PACKAGE, RUNTIME)
     await codes.unpacked(kept, "python3.9")
 
-    await codes.discard(kept)
-    await codes.discard(kept)
+    await codes.discard(kept.sha256)
+    await codes.discard(kept.sha256)
 
     assert _names(root) == []
 
@@ -236,7 +236,7 @@ async def test_a_package_that_was_discarded_can_be_put_again(
     codes: CodeStore, builder: Builder
 ) -> None:
     kept = await codes.put(PACKAGE, RUNTIME)
-    await codes.discard(kept)
+    await codes.discard(kept.sha256)
 
     assert await codes.put(PACKAGE, RUNTIME) == kept
 
@@ -248,7 +248,7 @@ async def test_a_package_that_is_gone_is_our_fault(
     codes: CodeStore, root: Path
 ) -> None:
     kept = await codes.put(PACKAGE, RUNTIME)
-    await codes.discard(kept)
+    await codes.discard(kept.sha256)
 
     with pytest.raises(Internal, match="No such file"):
         await codes.unpacked(kept, RUNTIME)
@@ -361,7 +361,7 @@ async def test_layers_have_a_folder_for_each_runtime(
     await codes.opt(config)
     await codes.opt(replace(config, runtime="python3.9"))
 
-    await codes.discard_opt(config.opt_sha256)
+    await codes.discard(config.opt_sha256)
 
     assert _names(root) == [f"{config.layers[0].code.sha256}.zip"]
 
@@ -383,7 +383,7 @@ async def test_layers_whose_zip_is_gone_are_our_fault(
     codes: CodeStore, root: Path
 ) -> None:
     config = await with_layers(codes, PACKAGE, OTHER)
-    await codes.discard(config.layers[1].code)
+    await codes.discard(config.layers[1].code.sha256)
 
     with pytest.raises(Internal, match="No such file"):
         await codes.opt(config)

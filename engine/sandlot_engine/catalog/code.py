@@ -145,19 +145,12 @@ class CodeStore:
         """The package as it was uploaded."""
         return await self._run(self._zip(code.sha256).read_bytes)
 
-    async def discard(self, code: Code) -> None:
-        """Remove a package, whether it is there or not.
+    async def discard(self, sha256: str) -> None:
+        """Remove a package, or merged layers, whether they are there or not.
 
-        Only for one that nobody refers to: an instance may have it mounted.
+        Only for what nobody refers to: an instance may have it mounted.
         """
-        await self._alone(code.sha256, lambda: self._discard(code.sha256))
-
-    async def discard_opt(self, opt_sha256: str) -> None:
-        """Remove the folders with the same layers merged, for all runtimes; likewise.
-
-        `opt_sha256` is `FunctionConfig.opt_sha256`, and not empty.
-        """
-        await self._alone(opt_sha256, lambda: self._discard(opt_sha256))
+        await self._alone(sha256, lambda: self._discard(sha256))
 
     async def keep_only(self, sha256s: Collection[str]) -> None:
         """Remove all other packages and folders; for the start, before anybody adds
