@@ -249,13 +249,19 @@ def _node(
 
     return Node(
         launchers,
-        unpack=lambda revision: codes.unpacked(revision.code, revision.config.runtime),
+        unpack=partial(_unpack, codes),
         grant_network=tenants.grant_network,
         printed=lambda function, lines: store.append_log(
             function.tenant_id, function.name, log_lines("", lines)
         ),
         region=config.region,
     )
+
+
+async def _unpack(codes: "CodeStore", revision: "Revision") -> None:
+    """Have the folders that a jail of the revision has mounted."""
+    await codes.unpacked(revision.code, revision.config.runtime)
+    await codes.opt(revision.config)
 
 
 async def _first_hello(launchers: "Launchers") -> Hello:

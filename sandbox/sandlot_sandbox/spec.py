@@ -26,8 +26,15 @@ NETWORKS = frozenset((NONE, EGRESS, HOST))
 """What a jail can reach: itself; the world, but no private networks; or all that
 the machine can."""
 
+TASK, OPT = "task", "opt"
+PLACES = frozenset((TASK, OPT))
+"""What a folder is built for: a function's code, or its layers, merged."""
+
+MAX_LAYERS = 5
+"""Packages that go into one folder."""
+
 _MAX_TEXT = 2_048
-_TEXTS = frozenset(("runtime", "code", "network", "allow"))
+_TEXTS = frozenset(("runtime", "code", "opt", "network", "allow", "place"))
 
 
 class BadMessage(Exception):
@@ -45,6 +52,9 @@ class StartZygote:
     code: str
     """SHA-256 of the package, in hex; with the runtime, the name of its folder."""
 
+    opt: str
+    """Names the folder with its layers in the same way; empty where it has none."""
+
     memory_mb: int
     tmp_mb: int
     network: str
@@ -57,13 +67,16 @@ class StartZygote:
 
 @dataclass(frozen=True)
 class StartBuilder:
-    """A jail in which our own program unpacks a package. Descriptors: its channel, log
-    pipe, the package, the empty folder that it is to fill."""
+    """A jail in which our own program unpacks packages. Descriptors: its channel, log
+    pipe, the empty folder that it is to fill, the packages, a later one over those
+    before it."""
 
     zygote: int
     """A number like a zygote's: it is killed, and dies, as one."""
 
     runtime: str
+    place: str
+    """One of `PLACES`: where the folder will be mounted."""
 
 
 @dataclass(frozen=True)
@@ -207,8 +220,12 @@ def decode_order(datagram: bytes) -> Order:
     if isinstance(order, StartZygote):
         if not _HASH.fullmatch(order.code):
             raise BadMessage("code is not a SHA-256 in hex")
+        if order.opt and not _HASH.fullmatch(order.opt):
+            raise BadMessage("opt is not a SHA-256 in hex")
         if order.network not in NETWORKS:
             raise BadMessage("an unknown kind of network")
+    if isinstance(order, StartBuilder) and order.place not in PLACES:
+        raise BadMessage("an unknown place to build for")
     return order
 
 

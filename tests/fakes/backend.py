@@ -72,6 +72,9 @@ class FakeFunctions:
         self.renewed: list[str] = []
         """Tenants whose network policy was said to have changed."""
 
+        self.forgotten: list[str] = []
+        """Tenants that were said to be deleted."""
+
     def add(self, function: Function) -> Function:
         self.all[function.tenant_id, function.name] = function
         return function
@@ -123,6 +126,9 @@ class FakeFunctions:
 
     async def renew(self, tenant_id: str) -> None:
         self.renewed.append(tenant_id)
+
+    async def forget(self, tenant_id: str) -> None:
+        self.forgotten.append(tenant_id)
 
     def count_by_network(self, network: Network) -> Mapping[str, int]:
         return Counter(

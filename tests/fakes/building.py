@@ -2,17 +2,20 @@
 
 import asyncio
 import os
+from collections.abc import Sequence
 
 from sandlot_engine.errors import InvalidParameter
 from sandlot_sandbox.guest.unpacking import Refused, unpack
 
 
-async def build_here(runtime: str, package: int, folder: int) -> int:
+async def build_here(
+    runtime: str, packages: Sequence[int], folder: int, *, is_opt: bool = False
+) -> int:
     """A `catalog.code.Build` that compiles nothing."""
     assert runtime.startswith("python3.")
-    zip_bytes = os.pread(package, os.fstat(package).st_size, 0)
+    zips = [os.pread(package, os.fstat(package).st_size, 0) for package in packages]
     try:
-        _, size = await asyncio.to_thread(unpack, zip_bytes, folder)
+        _, size = await asyncio.to_thread(unpack, zips, folder)
     except Refused as refused:
         raise InvalidParameter(str(refused), field="zip") from refused
     return size

@@ -79,7 +79,7 @@ class MemoryStore:
         return self._published.get((tenant_id, name), 0)
 
     async def code_in_use(self, sha256: str) -> bool:
-        return any(sha256 in function.codes for function in self._functions.values())
+        return any(sha256 in function.hashes for function in self._functions.values())
 
     async def put_document(self, document: Document) -> None:
         self._documents[

@@ -64,6 +64,17 @@ class Store:
             (folder / "app.py").chmod(0o644)
         return digest
 
+    def add_opt(self, name: str, files: Mapping[str, str]) -> str:
+        """A folder of layers that no builder made; its hash. In bin are programs."""
+        digest = hashlib.sha256(name.encode()).hexdigest()
+        folder = self.code / f"{digest}-{RUNTIME}"
+        for path, content in {} if folder.exists() else files.items():
+            file = folder / path
+            file.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+            file.write_text(content)
+            file.chmod(0o755 if path.startswith("bin/") else 0o644)
+        return digest
+
 
 @contextlib.contextmanager
 def temporary_store() -> Iterator[Store]:
@@ -168,12 +179,14 @@ class Sandbox:
         tmp_mb: int = 16,
         import_in_zygote: bool = True,
         environment: Mapping[str, str] | None = None,
+        opt: str = "",
     ) -> Guest:
         """Ordered, but not waited for."""
         recipe = Recipe(
             runtime=RUNTIME,
             limits=Limits(memory_mb=memory_mb, tmp_mb=tmp_mb),
             code=self.store.add(guest),
+            opt=opt,
             settings={
                 "handler": "app.handler",
                 "version": "$LATEST",

@@ -7,15 +7,17 @@ import secrets
 import shutil
 import signal
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from sandlot_sandbox.errors import LauncherLost, StartFailed
 from sandlot_sandbox.host import builder
 from sandlot_sandbox.host.builder import Built, Refused
+from sandlot_sandbox.spec import OPT
 from tests.fakes.zips import zip_of
 from tests.isolation.machine import (
     ORDINARY_UID,
@@ -46,20 +48,17 @@ MODES = {"bin/run": stat.S_IFREG | 0o4755, "app.py": stat.S_IFREG | 0o666}
 
 
 class Package:
-    """A zip and an empty folder, as the engine hands them over."""
+    """Zips and an empty folder, as the engine hands them over."""
 
-    def __init__(self, store: Path, data: bytes, uid: int) -> None:
-        name = f"{hashlib.sha256(data).hexdigest()}-{RUNTIME}"
+    def __init__(self, store: Path, zips: Sequence[bytes], uid: int) -> None:
+        name = f"{hashlib.sha256(b''.join(zips)).hexdigest()}-{RUNTIME}"
         self.folder = store / f".new-{name}-{secrets.token_hex(8)}"
         self.uid = uid
         self.folder.mkdir(mode=0o700)
         if os.geteuid() == 0:
             os.chown(self.folder, uid, uid)
         self.folder_fd = os.open(self.folder, os.O_RDONLY | os.O_CLOEXEC)
-        written = os.memfd_create("package.zip")
-        os.write(written, data)
-        self.zip_fd = os.open(f"/proc/self/fd/{written}", os.O_RDONLY | os.O_CLOEXEC)
-        os.close(written)
+        self.zip_fds = [_read_only(data) for data in zips]
 
     def found(self) -> dict[str, tuple[int, str]]:
         """Owner and mode of what is in the folder, by path."""
@@ -72,17 +71,25 @@ class Package:
         }
 
     def close(self) -> None:
-        os.close(self.zip_fd)
-        os.close(self.folder_fd)
+        for fd in (*self.zip_fds, self.folder_fd):
+            os.close(fd)
         shutil.rmtree(self.folder)
 
 
+def _read_only(data: bytes) -> int:
+    written = os.memfd_create("package.zip")
+    os.write(written, data)
+    opened = os.open(f"/proc/self/fd/{written}", os.O_RDONLY | os.O_CLOEXEC)
+    os.close(written)
+    return opened
+
+
 @contextmanager
-def packed(sandbox: Sandbox, data: bytes) -> Iterator[Package]:
+def packed(sandbox: Sandbox, *zips: bytes) -> Iterator[Package]:
     uid = ENGINE_UID if sandbox.mode == "root" else ORDINARY_UID
     if os.geteuid() != 0:
         uid = os.geteuid()
-    package = Package(sandbox.store.code, data, uid)
+    package = Package(sandbox.store.code, zips, uid)
     try:
         yield package
     finally:
@@ -90,10 +97,10 @@ def packed(sandbox: Sandbox, data: bytes) -> Iterator[Package]:
 
 
 async def build(
-    sandbox: Sandbox, package: Package, *, runtime: str = RUNTIME, **options: float
+    sandbox: Sandbox, package: Package, *, runtime: str = RUNTIME, **options: Any
 ) -> Built:
     return await builder.build(
-        sandbox.launcher, runtime, package.zip_fd, package.folder_fd, **options
+        sandbox.launcher, runtime, package.zip_fds, package.folder_fd, **options
     )
 
 
@@ -121,6 +128,40 @@ async def test_a_package_is_unpacked_compiled_and_its_owner_s(
         f"lib/__pycache__/tool.{tag}.pyc": "-rw-r--r--",
         "lib/tool.py": "-rw-r--r--",
     }
+
+
+async def test_several_packages_become_one_folder(sandbox: Sandbox) -> None:
+    layers = [zip_of({"python/m.py": f"A = {n}\n", f"{n}": ""}) for n in range(5)]
+    with packed(sandbox, *layers) as package:
+        await build(sandbox, package, place=OPT)
+
+        modules = (package.folder / "python/m.py").read_text()
+        (compiled,) = (package.folder / "python/__pycache__").iterdir()
+        bytecode = compiled.read_bytes()
+        names = {path for path in package.found() if "/" not in path}
+    assert modules == "A = 4\n"
+    assert b"/opt/python/m.py" in bytecode
+    assert names == {"python", "0", "1", "2", "3", "4"}
+
+
+async def test_packages_that_are_too_large_together_are_refused(
+    sandbox: Sandbox,
+) -> None:
+    halves = [zip_of({str(n): bytes(140_000_000)}) for n in range(2)]
+    with packed(sandbox, *halves) as package:
+        with pytest.raises(Refused, match=r"^Unzipped size must be"):
+            await build(sandbox, package, place=OPT)
+
+        assert package.found() == {}
+
+
+@pytest.mark.parametrize("count", [0, 6])
+async def test_no_more_packages_are_taken_than_a_function_has_layers(
+    sandbox: Sandbox, count: int
+) -> None:
+    with packed(sandbox, *[zip_of(FILES)] * count) as package:
+        with pytest.raises(StartFailed, match=f"{count} packages are to be unpacked"):
+            await build(sandbox, package, place=OPT)
 
 
 async def test_a_zip_bomb_is_refused(sandbox: Sandbox) -> None:

@@ -179,10 +179,14 @@ async def machine(
             request.param, store, tmp_path_factory.mktemp("faults")
         ) as made:
             async with made.sandbox.running(
-                "curious", environment={"MINE": "yes"}
+                "curious", environment={"MINE": "yes"}, opt=_layers(store)
             ) as n:
                 made.neighbour = n
                 yield made
+
+
+def _layers(store: Store) -> str:
+    return store.add_opt("faults", {"python/m.py": ""})
 
 
 def _install_in_guests(package: Path) -> None:
@@ -309,7 +313,9 @@ def _is_taken(step: Step, mode: str) -> bool:
 
 async def _try_to_start(machine: Machine, *, environment: dict[str, str]) -> str:
     """What was told to whoever wanted an instance."""
-    guest = machine.sandbox.make_zygote("curious", environment=environment)
+    guest = machine.sandbox.make_zygote(
+        "curious", environment=environment, opt=_layers(machine.sandbox.store)
+    )
     try:
         told = await _try_to_get_an_answer(guest)
     except (ZygoteLost, StartFailed) as error:

@@ -187,6 +187,19 @@ async def test_an_instance_is_as_the_table_says(
     _compare(seen, expected(sandbox, is_instance=True))
 
 
+async def test_layers_are_one_mount_more(sandbox: Sandbox) -> None:
+    opt = sandbox.store.add_opt("posture", {"python/m.py": ""})
+    async with _alone(sandbox, opt=opt) as (guest, zygote):
+        seen_zygote = posture(zygote, sandbox.process.pid)
+        seen = posture(await _instance_of(guest, zygote), sandbox.process.pid)
+
+    mounts = {**MOUNTS, "/opt": "host ro,nosuid,nodev"}
+    wanted = {**expected(sandbox, is_instance=True), "mounts": mounts}
+    _compare(seen, wanted)
+    wanted = {**expected(sandbox, is_instance=False), "mounts": mounts}
+    _compare(seen_zygote, wanted)
+
+
 async def test_what_an_instance_starts_is_held_as_it_is_itself(
     sandbox: Sandbox,
 ) -> None:

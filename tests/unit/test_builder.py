@@ -2,7 +2,7 @@
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -17,6 +17,7 @@ from sandlot_sandbox.guest.archive import MAX_ENTRIES
 from sandlot_sandbox.guest.unpacking import MAX_UNZIPPED
 from sandlot_sandbox.host import builder
 from sandlot_sandbox.host.builder import Built, Refused
+from sandlot_sandbox.spec import OPT
 
 DEADLINE_S = 10.0
 BUILT = frames.encode_note(frames.BUILT, instance=2, status=7)
@@ -33,7 +34,9 @@ class FakeLauncher:
 
         self.started = asyncio.Event()
         self.runtime = ""
-        self.package = self.folder = -1
+        self.place = ""
+        self.packages: Sequence[int] = ()
+        self.folder = -1
         self.was_killed = asyncio.Event()
         self._channel = self._log = -1
         self._on_death: Callable[[str], None] = lambda _: None
@@ -43,14 +46,15 @@ class FakeLauncher:
         self,
         runtime: str,
         *,
+        place: str,
         channel: int,
         log: int,
-        package: int,
         folder: int,
+        packages: Sequence[int],
         on_death: Callable[[str], None],
     ) -> int:
-        self.runtime = runtime
-        self.package, self.folder = package, folder
+        self.runtime, self.place = runtime, place
+        self.packages, self.folder = packages, folder
         self._channel, self._log = channel, log
         self._on_death = on_death
         if self.is_lost:
@@ -82,7 +86,7 @@ class FakeLauncher:
             self._on_death(detail)
 
     def _hang_up(self) -> None:
-        for fd in (self._channel, self._log, self.package, self.folder):
+        for fd in (self._channel, self._log, *self.packages, self.folder):
             os.close(fd)
 
 
@@ -97,7 +101,14 @@ async def building(
     package = os.open(tmp_path / "zip", os.O_RDONLY)
     folder = os.open(tmp_path / "folder", os.O_RDONLY)
     task = asyncio.create_task(
-        builder.build(launcher, "python3.11", package, folder, deadline_s=deadline_s)
+        builder.build(
+            launcher,
+            "python3.11",
+            [package, package],
+            folder,
+            place=OPT,
+            deadline_s=deadline_s,
+        )
     )
     try:
         async with asyncio.timeout(DEADLINE_S):
@@ -114,13 +125,14 @@ async def building(
 async def test_it_is_told_what_to_build(tmp_path: Path) -> None:
     launcher = FakeLauncher()
     async with building(launcher, tmp_path) as task:
-        given = [os.fstat(fd).st_ino for fd in (launcher.package, launcher.folder)]
+        given = [os.fstat(fd).st_ino for fd in (*launcher.packages, launcher.folder)]
         launcher.say(BUILT)
 
         assert await task == Built(unpacked_size=7, entries=2)
 
-    assert launcher.runtime == "python3.11"
-    assert given == [(tmp_path / name).stat().st_ino for name in ("zip", "folder")]
+    assert (launcher.runtime, launcher.place) == ("python3.11", OPT)
+    names = ("zip", "zip", "folder")
+    assert given == [(tmp_path / name).stat().st_ino for name in names]
 
 
 async def test_it_is_dead_before_anybody_looks_at_what_it_built(
@@ -278,7 +290,7 @@ async def test_a_launcher_that_was_lost_before_leaves_nothing(tmp_path: Path) ->
     folder = os.open(tmp_path, os.O_RDONLY)
 
     with pytest.raises(LauncherLost):
-        await builder.build(launcher, "python3.11", folder, folder)
+        await builder.build(launcher, "python3.11", [folder], folder)
 
     os.close(folder)
     assert _open_files() == before
@@ -306,7 +318,7 @@ async def test_no_descriptors_left_is_our_failure_and_leaks_none(
     monkeypatch.setattr(os, "dup", fail)
 
     with pytest.raises(StartFailed, match="Too many open files"):
-        await builder.build(FakeLauncher(), "python3.11", folder, folder)
+        await builder.build(FakeLauncher(), "python3.11", [folder], folder)
 
     assert _open_files() == before
     os.close(folder)
@@ -324,7 +336,7 @@ async def test_no_descriptors_left_is_our_failure_and_leaks_none(
 async def test_the_catalog_is_told_in_its_words(
     monkeypatch: pytest.MonkeyPatch, error: Exception, face: type[Exception]
 ) -> None:
-    async def fail(*_: object) -> Built:
+    async def fail(*_: object, **__: object) -> Built:
         raise error
 
     async def current(_: Launchers) -> FakeLauncher:
@@ -334,7 +346,7 @@ async def test_the_catalog_is_told_in_its_words(
     monkeypatch.setattr(Launchers, "current", current)
 
     with pytest.raises(face) as told:
-        await engine_side.build_package(Launchers(), "python3.11", 1, 2)
+        await engine_side.build_package(Launchers(), "python3.11", [1], 2)
 
     assert type(told.value) is face
     assert "secret" not in str(told.value)

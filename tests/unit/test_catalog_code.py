@@ -3,7 +3,8 @@
 import asyncio
 import os
 import stat
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ import pytest
 from sandlot_engine.catalog import code
 from sandlot_engine.catalog.code import CodeStore
 from sandlot_engine.errors import Internal, InvalidParameter, TooLarge, Unavailable
+from sandlot_engine.model.function import FunctionConfig, LayerUse
 from tests.fakes.building import build_here
 from tests.fakes.zips import zip_of
 
@@ -27,18 +29,27 @@ class Builder:
         self.go.set()
         self.began = asyncio.Event()
         self.runtimes: list[str] = []
+        self.for_opt: list[bool] = []
         self.at_once = self.most_at_once = 0
         self.error: Exception | None = None
         """Raised after the files were written."""
 
-    async def build(self, runtime: str, package: int, folder: int) -> int:
+    async def build(
+        self,
+        runtime: str,
+        packages: Sequence[int],
+        folder: int,
+        *,
+        is_opt: bool = False,
+    ) -> int:
         self.runtimes.append(runtime)
+        self.for_opt.append(is_opt)
         self.at_once += 1
         self.most_at_once = max(self.most_at_once, self.at_once)
         self.began.set()
         try:
             await self.go.wait()
-            size = await build_here(runtime, package, folder)
+            size = await build_here(runtime, packages, folder)
         finally:
             self.at_once -= 1
         if self.error is not None:
@@ -215,8 +226,8 @@ async def test_a_package_is_discarded_twice_without_complaint(
     kept = await codes.put(PACKAGE, RUNTIME)
     await codes.unpacked(kept, "python3.9")
 
-    await codes.discard(kept)
-    await codes.discard(kept)
+    await codes.discard(kept.sha256)
+    await codes.discard(kept.sha256)
 
     assert _names(root) == []
 
@@ -225,7 +236,7 @@ async def test_a_package_that_was_discarded_can_be_put_again(
     codes: CodeStore, builder: Builder
 ) -> None:
     kept = await codes.put(PACKAGE, RUNTIME)
-    await codes.discard(kept)
+    await codes.discard(kept.sha256)
 
     assert await codes.put(PACKAGE, RUNTIME) == kept
 
@@ -237,7 +248,7 @@ async def test_a_package_that_is_gone_is_our_fault(
     codes: CodeStore, root: Path
 ) -> None:
     kept = await codes.put(PACKAGE, RUNTIME)
-    await codes.discard(kept)
+    await codes.discard(kept.sha256)
 
     with pytest.raises(Internal, match="No such file"):
         await codes.unpacked(kept, RUNTIME)
@@ -265,6 +276,152 @@ async def test_only_what_is_wanted_is_kept(codes: CodeStore, root: Path) -> None
     await codes.keep_only({wanted.sha256})
 
     assert _names(root) == [f"{wanted.sha256}-{RUNTIME}", f"{wanted.sha256}.zip"]
+
+
+async def with_layers(codes: CodeStore, *layers: bytes) -> FunctionConfig:
+    """The settings of a function that has these layers."""
+    kept = [await codes.put_layer(layer, RUNTIME) for layer in layers]
+    uses = tuple(
+        LayerUse(arn=f"arn:{number}", code=code) for number, code in enumerate(kept)
+    )
+    return FunctionConfig(handler="app.handler", runtime=RUNTIME, layers=uses)
+
+
+async def test_a_layer_is_kept_as_a_zip_alone_and_measured(
+    codes: CodeStore, root: Path, builder: Builder
+) -> None:
+    kept = await codes.put_layer(PACKAGE, RUNTIME)
+    again = await codes.put_layer(PACKAGE, "python3.9")
+
+    assert again == kept
+    assert kept.unpacked_size == len("def handler(event, context): return 1")
+    assert _names(root) == [f"{kept.sha256}.zip"]
+    assert await codes.read(kept) == PACKAGE
+    assert (builder.runtimes, builder.for_opt) == ([RUNTIME], [True])
+
+
+async def test_a_layer_that_is_refused_leaves_nothing(
+    codes: CodeStore, root: Path, builder: Builder
+) -> None:
+    with pytest.raises(InvalidParameter, match=r"^Could not unzip"):
+        await codes.put_layer(zip_of({"../out.py": ""}), RUNTIME)
+    with pytest.raises(TooLarge):
+        await codes.put_layer(bytes(52_428_801), RUNTIME)
+
+    assert _names(root) == []
+
+
+async def test_a_package_may_be_a_layer_and_a_function_s_code(
+    codes: CodeStore, root: Path
+) -> None:
+    layer = await codes.put_layer(PACKAGE, RUNTIME)
+    code = await codes.put(PACKAGE, RUNTIME)
+
+    assert code == layer
+    assert _names(root) == [f"{code.sha256}-{RUNTIME}", f"{code.sha256}.zip"]
+
+
+async def test_layers_are_merged_into_one_folder_once(
+    codes: CodeStore, root: Path, builder: Builder
+) -> None:
+    config = await with_layers(codes, PACKAGE, OTHER, zip_of({"app.py": "later"}))
+    builder.for_opt.clear()
+
+    folders = await asyncio.gather(*(codes.opt(config) for _ in range(5)))
+
+    assert set(folders) == {root / f"{config.opt_sha256}-{RUNTIME}"}
+    assert builder.for_opt == [True]
+    (folder,) = set(folders)
+    assert folder is not None
+    assert _names(folder) == ["app.py", "other.py"]
+    assert (folder / "app.py").read_text() == "later"
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o755
+
+
+async def test_a_function_without_layers_has_no_folder_of_them(
+    codes: CodeStore, root: Path
+) -> None:
+    assert await codes.opt(await with_layers(codes)) is None
+    assert _names(root) == []
+
+
+async def test_the_same_layers_in_another_order_are_another_folder(
+    codes: CodeStore,
+) -> None:
+    one = await with_layers(codes, PACKAGE, OTHER)
+    other = await with_layers(codes, OTHER, PACKAGE)
+
+    assert await codes.opt(one) != await codes.opt(other)
+
+
+async def test_layers_have_a_folder_for_each_runtime(
+    codes: CodeStore, root: Path
+) -> None:
+    config = await with_layers(codes, PACKAGE)
+    await codes.opt(config)
+    await codes.opt(replace(config, runtime="python3.9"))
+
+    await codes.discard(config.opt_sha256)
+
+    assert _names(root) == [f"{config.layers[0].code.sha256}.zip"]
+
+
+async def test_a_merge_that_fails_leaves_nothing(
+    codes: CodeStore, root: Path, builder: Builder
+) -> None:
+    config = await with_layers(codes, PACKAGE, OTHER)
+    before = _names(root), _open_files()
+    builder.error = Unavailable("the launcher died")
+
+    with pytest.raises(Unavailable):
+        await codes.opt(config)
+
+    assert (_names(root), _open_files()) == before
+
+
+async def test_layers_whose_zip_is_gone_are_our_fault(
+    codes: CodeStore, root: Path
+) -> None:
+    config = await with_layers(codes, PACKAGE, OTHER)
+    await codes.discard(config.layers[1].code.sha256)
+
+    with pytest.raises(Internal, match="No such file"):
+        await codes.opt(config)
+
+    assert _names(root) == [f"{config.layers[0].code.sha256}.zip"]
+
+
+async def test_a_folder_of_layers_that_nobody_knows_goes_at_the_start(
+    codes: CodeStore, root: Path
+) -> None:
+    known = await with_layers(codes, PACKAGE)
+    unknown = await with_layers(codes, OTHER)
+    for config in (known, unknown):
+        await codes.opt(config)
+
+    sha256 = known.layers[0].code.sha256
+    await codes.keep_only({sha256, known.opt_sha256})
+
+    assert _names(root) == sorted(
+        (f"{sha256}.zip", f"{known.opt_sha256}-{RUNTIME}"),
+    )
+
+
+async def test_a_zip_can_not_take_the_place_of_merged_layers(
+    codes: CodeStore, root: Path
+) -> None:
+    config = await with_layers(codes, PACKAGE)
+    folder = await codes.opt(config)
+    named_alike = config.layers[0].code.sha256.encode()
+    assert await codes.hash(named_alike) == config.opt_sha256
+
+    for put in (codes.put, codes.put_layer):
+        with pytest.raises(InvalidParameter, match="not a zip"):
+            await put(named_alike, RUNTIME)
+
+    assert folder is not None
+    assert _names(folder) == ["app.py"]
+    assert len(_names(root)) == 2
 
 
 async def test_a_caller_who_gives_up_does_not_stop_the_build(

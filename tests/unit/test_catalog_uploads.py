@@ -2,6 +2,7 @@
 
 import asyncio
 from collections import defaultdict
+from collections.abc import Sequence
 from pathlib import Path
 
 from sandlot_engine.catalog.code import BUILDS, CodeStore
@@ -24,7 +25,14 @@ class SlowBuilder:
         self.go: defaultdict[int, asyncio.Event] = defaultdict(asyncio.Event)
         self.begun = 0
 
-    async def build(self, runtime: str, package: int, folder: int) -> int:
+    async def build(
+        self,
+        runtime: str,
+        packages: Sequence[int],
+        folder: int,
+        *,
+        is_opt: bool = False,
+    ) -> int:
         number = self.begun
         self.begun += 1
         self.asked.release()

@@ -345,7 +345,7 @@ def test_a_zip_is_unpacked_below_its_folder_or_refused(data: bytes) -> None:
     with _folder() as (above, inside):
         root = os.open(inside, unpacking.OPEN_FOLDER)
         try:
-            unpacking.unpack(data, root)
+            unpacking.unpack([data], root)
         except unpacking.Refused:
             pass
         finally:

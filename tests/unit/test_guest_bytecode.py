@@ -38,7 +38,12 @@ LIBRARY = {
 
 
 def build(
-    python: str, data: bytes, folder: Path, *, change: str = ""
+    python: str,
+    data: bytes,
+    folder: Path,
+    *,
+    change: str = "",
+    place: str = "/var/task",
 ) -> tuple[frames.Note, str]:
     """What a builder says, and prints; `change` is run in it first."""
     folder.mkdir(exist_ok=True)
@@ -52,7 +57,7 @@ for source, target in zip(above, (3, 4)):
 sys.path.insert(0, {str(SANDBOX)!r})
 from sandlot_sandbox.guest import builder, bytecode
 {textwrap.dedent(change)}
-builder.main()
+builder.main({place!r}, "1")
 """
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     with ours, theirs, package.open("rb") as opened:
@@ -156,11 +161,12 @@ def test_the_same_package_gives_the_same_bytecode(tmp_path: Path) -> None:
 
 
 def test_bytecode_names_the_file_where_it_will_be(tmp_path: Path) -> None:
-    build(sys.executable, zip_of(LIBRARY), tmp_path / "code")
+    for place in ("/var/task", "/opt"):
+        build(sys.executable, zip_of(LIBRARY), tmp_path / place[1:4], place=place)
 
-    pyc = _bytecode(tmp_path / "code")[f"lib/__pycache__/tool.{TAG}.pyc"]
-    assert b"/var/task/lib/tool.py" in pyc
-    assert str(tmp_path).encode() not in pyc
+        pyc = _bytecode(tmp_path / place[1:4])[f"lib/__pycache__/tool.{TAG}.pyc"]
+        assert f"{place}/lib/tool.py".encode() in pyc
+        assert str(tmp_path).encode() not in pyc
 
 
 def test_what_was_compiled_is_readable_for_all(tmp_path: Path) -> None:
@@ -241,7 +247,7 @@ def test_a_compiler_that_crashes_costs_the_package_nothing(tmp_path: Path) -> No
         import os, signal
         compiled = bytecode._compiled
         def crash(source, path):
-            if path == "b.py":
+            if path == "/var/task/b.py":
                 os.kill(os.getpid(), signal.SIGSEGV)
             return compiled(source, path)
         bytecode._compiled = crash
@@ -277,7 +283,7 @@ def test_a_file_that_takes_for_ever_to_compile_is_given_up(tmp_path: Path) -> No
     hang = """
         import signal
         def hang(source, path):
-            if path == "b.py":
+            if path == "/var/task/b.py":
                 signal.pthread_sigmask(signal.SIG_SETMASK, ())
                 signal.pause()
             return b"whole"
@@ -356,7 +362,7 @@ def _compile_here(folder: Path, sources: dict[str, str]) -> None:
         (folder / name).write_text(text)
     root = os.open(folder, unpacking.OPEN_FOLDER)
     try:
-        bytecode.compile_all(sorted(sources), root, ".new")
+        bytecode.compile_all(sorted(sources), root, "/var/task", ".new")
     finally:
         os.close(root)
 

@@ -28,10 +28,15 @@ HONEST = {"app.py": b"def handler(event, context): ...\n" * 100, "lib/data.bin":
 
 def unpack(data: bytes, into: Path) -> tuple[int, int]:
     """Unpack into a new folder; how many entries and bytes there were."""
+    return unpack_all([data], into)
+
+
+def unpack_all(packages: list[bytes], into: Path) -> tuple[int, int]:
+    """The same, of several, one over the other."""
     into.mkdir()
     root = os.open(into, unpacking.OPEN_FOLDER)
     try:
-        entries, size = unpacking.unpack(data, root)
+        entries, size = unpacking.unpack(packages, root)
     finally:
         os.close(root)
     return len(entries), size
@@ -329,6 +334,111 @@ def test_files_and_folders_get_their_modes_and_nothing_more(tmp_path: Path) -> N
         "lib/data": 0o644,
         "w": 0o644,
     }
+
+
+def merged(into: Path, *packages: dict[str, str]) -> dict[str, str]:
+    """What is there of all, by path; of a folder, nothing."""
+    unpack_all([zip_of(files) for files in packages], into)
+    return {
+        str(path.relative_to(into)): path.read_text() if path.is_file() else ""
+        for path in into.rglob("*")
+    }
+
+
+def test_the_files_of_several_packages_are_in_one_folder(tmp_path: Path) -> None:
+    found = merged(tmp_path / "opt", {"lib/a": "1"}, {"lib/b": "2", "c": "3"})
+
+    assert found == {"lib": "", "lib/a": "1", "lib/b": "2", "c": "3"}
+
+
+def test_a_later_package_s_file_is_there_in_place_of_an_earlier_one_s(
+    tmp_path: Path,
+) -> None:
+    found = merged(
+        tmp_path / "opt", {"lib/a": "1", "b": "1"}, {"lib/a": "2"}, {"lib/a": "3"}
+    )
+
+    assert found == {"lib": "", "lib/a": "3", "b": "1"}
+
+
+def test_a_later_file_hides_an_earlier_folder_with_all_that_is_in_it(
+    tmp_path: Path,
+) -> None:
+    found = merged(tmp_path / "opt", {"lib/sub/a": "1", "lib/b": "1"}, {"lib": "2"})
+
+    assert found == {"lib": "2"}
+
+
+def test_a_later_folder_hides_an_earlier_file(tmp_path: Path) -> None:
+    implied = merged(tmp_path / "one", {"lib": "1"}, {"lib/a": "2"})
+    named = merged(tmp_path / "two", {"lib": "1"}, {"lib/": "", "a": "2"})
+    both = merged(tmp_path / "three", {"x/a": "1"}, {"x": "2"}, {"x/b": "3"})
+
+    assert implied == {"lib": "", "lib/a": "2"}
+    assert named == {"lib": "", "a": "2"}
+    assert both == {"x": "", "x/b": "3"}
+
+
+def test_a_folder_that_several_packages_name_is_there_once(tmp_path: Path) -> None:
+    found = merged(tmp_path / "opt", {"lib/": "", "a": ""}, {"lib/": "", "b": ""})
+
+    assert found == {"lib": "", "a": "", "b": ""}
+
+
+def test_the_bytecode_of_a_module_that_is_hidden_is_hidden_too(tmp_path: Path) -> None:
+    cached = "lib/__pycache__/m.cpython-311.pyc"
+    found = merged(tmp_path / "opt", {"lib/m.py": "1", cached: "1"}, {"lib/m.py": "2"})
+    brought = merged(tmp_path / "two", {cached: "1"}, {"lib/m.py": "2", cached: "2"})
+
+    assert found == {"lib": "", "lib/m.py": "2"}
+    assert brought[cached] == "2"
+
+
+def test_each_of_several_packages_is_checked_as_if_it_were_alone() -> None:
+    honest = zip_of(HONEST)
+    with TemporaryDirectory() as folder:
+        for number, bad in enumerate((b"no zip", zip_of({"../a": ""}), zip_of({}))):
+            for packages in ([honest, bad], [bad, honest]):
+                with pytest.raises(Refused):
+                    unpack_all(packages, Path(folder, f"{number}{packages[0] == bad}"))
+
+
+def test_what_is_hidden_counts_against_the_limits(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    packages = [zip_of({"lib/a": "x" * 500}) for _ in range(3)]
+    monkeypatch.setattr(unpacking, "MAX_UNZIPPED", 1_499)
+    with pytest.raises(Refused, match=r"^Unzipped size must be smaller than 1499"):
+        unpack_all(packages, tmp_path / "size")
+
+    monkeypatch.setattr(archive, "MAX_ENTRIES", 3)
+    with pytest.raises(Refused, match="Together they have 4 files and folders of 3"):
+        unpack_all(packages[:2], tmp_path / "entries")
+
+    assert list((tmp_path / "size").iterdir()) == []
+    assert list((tmp_path / "entries").iterdir()) == []
+
+
+paths = st.lists(st.sampled_from("abc"), min_size=1, max_size=3).map("/".join)
+
+
+@settings(max_examples=100)
+@given(st.lists(st.dictionaries(paths, st.just("")), min_size=1, max_size=4))
+def test_the_last_package_is_there_whole_whatever_was_before(
+    packages: list[dict[str, str]],
+) -> None:
+    zips = [
+        zip_of(dict.fromkeys(files, str(number)))
+        for number, files in enumerate(packages)
+    ]
+    with TemporaryDirectory() as folder:
+        try:
+            unpack_all(zips, Path(folder, "opt"))
+        except Refused:
+            return
+        for path in packages[-1]:
+            last = str(len(packages) - 1)
+            assert Path(folder, "opt", path).read_text() == last
 
 
 names = st.lists(

@@ -1,6 +1,7 @@
 """Versions on a machine: what is remembered of a start, and how many zygotes live."""
 
 import asyncio
+import hashlib
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -8,7 +9,7 @@ from typing import Any
 import pytest
 
 from sandlot_engine.errors import PermissionDenied, Throttled, Unavailable
-from sandlot_engine.model.function import Function, InitMode, Revision
+from sandlot_engine.model.function import Function, InitMode, LayerUse, Revision
 from sandlot_engine.model.network import Network
 from sandlot_engine.node import hosted as module
 from sandlot_engine.node.hosted import Hosted
@@ -177,6 +178,17 @@ async def test_a_zygote_has_the_network_that_its_tenant_was_granted(
 
     assert zygote.recipe.network == "egress"
     assert zygote.recipe.allow == ("10.0.0.0/8",)
+
+
+async def test_a_zygote_has_its_function_s_layers(world: World) -> None:
+    code = things.revision(sha256="bb").code
+    layers = (LayerUse(arn="arn", code=code),)
+    preparing = _task(world.host(layers=layers).prepare())
+    zygote = await world.made()
+    zygote.be_ready()
+    await preparing
+
+    assert zygote.recipe.opt == hashlib.sha256(b"bb").hexdigest()
 
 
 async def test_nothing_starts_with_a_network_that_was_taken_back(world: World) -> None:

@@ -10,18 +10,25 @@ from hypothesis import strategies as st
 from sandlot_sandbox import spec
 
 NUMBERS = st.integers(0, 2**53 - 1)
+HASHES = st.text("0123456789abcdef", min_size=64, max_size=64)
 ORDERS = st.one_of(
     st.builds(
         spec.StartZygote,
         zygote=NUMBERS,
         runtime=st.text(max_size=30),
-        code=st.text("0123456789abcdef", min_size=64, max_size=64),
+        code=HASHES,
+        opt=st.just("") | HASHES,
         memory_mb=NUMBERS,
         tmp_mb=NUMBERS,
         network=st.sampled_from(sorted(spec.NETWORKS)),
         allow=st.text(max_size=30),
     ),
-    st.builds(spec.StartBuilder, zygote=NUMBERS, runtime=st.text(max_size=30)),
+    st.builds(
+        spec.StartBuilder,
+        zygote=NUMBERS,
+        runtime=st.text(max_size=30),
+        place=st.sampled_from(sorted(spec.PLACES)),
+    ),
     st.builds(spec.MakeCell, zygote=NUMBERS, cell=NUMBERS),
     st.builds(spec.KillCell, zygote=NUMBERS, cell=NUMBERS),
     st.builds(spec.KillZygote, zygote=NUMBERS),
@@ -31,6 +38,7 @@ START: dict[str, Any] = {
     "zygote": 1,
     "runtime": "python3.11",
     "code": "a" * 64,
+    "opt": "b" * 64,
     "memory_mb": 128,
     "tmp_mb": 512,
     "network": "egress",
@@ -78,6 +86,13 @@ def test_any_other_datagram_is_refused(datagram: bytes) -> None:
         {"code": "a" * 64 + "\n"},
         {"code": "A" * 64},
         {"code": 1},
+        {"code": ""},
+        {"opt": "../../etc"},
+        {"opt": "a" * 63},
+        {"opt": "a" * 64 + "\n"},
+        {"opt": "A" * 64},
+        {"opt": 1},
+        {"opt": None},
         {"zygote": -1},
         {"zygote": 2**53},
         {"zygote": True},
@@ -109,6 +124,13 @@ def test_an_order_that_lacks_a_field_is_refused(missing: str) -> None:
 def test_an_unknown_kind_of_network_is_refused() -> None:
     with pytest.raises(spec.BadMessage):
         spec.decode_order(json.dumps({**START, "network": "all"}).encode())
+
+
+def test_a_builder_works_for_a_known_place_alone() -> None:
+    order = {"is": "StartBuilder", "zygote": 1, "runtime": "python3.11"}
+    for place in ("/etc", "", "OPT"):
+        with pytest.raises(spec.BadMessage):
+            spec.decode_order(json.dumps({**order, "place": place}).encode())
 
 
 def test_a_message_over_the_limit_is_not_sent() -> None:

@@ -2,8 +2,10 @@
 
 The folder holds the files of the zip and that runtime's bytecode. A builder makes it,
 in a jail: the engine opens no stranger's zip, and looks at nothing that came of one.
+Layers are zips like any other. The folder of those of a function, merged, is named by
+the hash of all their hashes: that of no zip, because what it is the hash of is none.
 
-Both appear whole or not at all, and a name says its content, so that nothing here
+All appear whole or not at all, and a name says its content, so that nothing here
 is ever changed, only made and removed. Work is done to its end: a caller who gives
 up leaves nothing behind that works without its lock.
 """
@@ -11,18 +13,19 @@ up leaves nothing behind that works without its lock.
 import asyncio
 import hashlib
 import os
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
+from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import Self, TypeVar
+from typing import Protocol, Self, TypeVar
 
 from sandlot_engine.catalog import packages
 from sandlot_engine.catalog.keeper import Keeper
 from sandlot_engine.catalog.locks import KeyedLocks
 from sandlot_engine.errors import Internal, SandlotError
-from sandlot_engine.model.function import Code
+from sandlot_engine.model.function import Code, FunctionConfig
 
 T = TypeVar("T")
 
@@ -32,11 +35,28 @@ BUILDS = 2
 THREADS = 2
 """For files: writing, syncing, removing."""
 
-Build = Callable[[str, int, int], Awaitable[int]]
-"""Unpack and compile for a runtime, by its name, a zip into an empty folder, both open
-and not to be closed. Returns the bytes of the zip's files. Afterwards, however it
-ends, nobody writes into the folder any more. Raises `InvalidParameter` for what is
-refused, a `Fault` where our side broke."""
+
+class Build(Protocol):
+    """Makes the folder that is mounted."""
+
+    async def __call__(
+        self,
+        runtime: str,
+        packages: Sequence[int],
+        folder: int,
+        *,
+        is_opt: bool = False,
+    ) -> int:
+        """Unpack and compile for a runtime, by its name, zips into an empty folder, all
+        open and not to be closed. A later zip's files are there in place of those of
+        one before; `is_opt` says that they are layers, mounted at /opt.
+
+        Returns the bytes of the files. Afterwards, however it ends, nobody writes into
+        the folder any more. Raises `InvalidParameter` for what is refused, a `Fault`
+        where our side broke.
+        """
+        ...
+
 
 _FOLDER = 0o711
 """Anybody may go to a package whose name they know; nobody else may list them."""
@@ -85,6 +105,32 @@ class CodeStore:
         )
         return Code(sha256=sha256, size=len(zip_bytes), unpacked_size=unpacked_size)
 
+    async def put_layer(self, zip_bytes: bytes, runtime: str) -> Code:
+        """Keep a layer's package, once a builder has found no fault with it.
+
+        A layer is for every runtime: `runtime` names any that there is to build with.
+        Raises as `put` does.
+        """
+        packages.check_size(zip_bytes)
+        sha256 = await self.hash(zip_bytes)
+        unpacked_size = await self._alone(
+            sha256, lambda: self._put_layer(sha256, zip_bytes, runtime)
+        )
+        return Code(sha256=sha256, size=len(zip_bytes), unpacked_size=unpacked_size)
+
+    async def opt(self, config: FunctionConfig) -> Path | None:
+        """The folder with the layers of a function, built if it is not; None where it
+        has none. Raises as `unpacked` does.
+
+        The layers' packages have to stay until it returns.
+        """
+        if not config.layers:
+            return None
+        sha256, runtime = config.opt_sha256, config.runtime
+        zips = [self._zip(layer.code.sha256) for layer in config.layers]
+        await self._alone(sha256, lambda: self._make_opt(sha256, runtime, zips))
+        return self._folder(sha256, runtime)
+
     async def unpacked(self, code: Code, runtime: str) -> Path:
         """The folder with the package's files and their bytecode, built if it is not.
 
@@ -99,15 +145,16 @@ class CodeStore:
         """The package as it was uploaded."""
         return await self._run(self._zip(code.sha256).read_bytes)
 
-    async def discard(self, code: Code) -> None:
-        """Remove a package, whether it is there or not.
+    async def discard(self, sha256: str) -> None:
+        """Remove a package, or merged layers, whether they are there or not.
 
-        Only for one that nobody refers to: an instance may have it mounted.
+        Only for what nobody refers to: an instance may have it mounted.
         """
-        await self._alone(code.sha256, lambda: self._discard(code.sha256))
+        await self._alone(sha256, lambda: self._discard(sha256))
 
     async def keep_only(self, sha256s: Collection[str]) -> None:
-        """Remove all other packages; for the start, before anybody adds one."""
+        """Remove all other packages and folders; for the start, before anybody adds
+        one."""
         wanted = frozenset(sha256s)
         await self._run(
             lambda: _remove(self._root, lambda sha256: sha256 not in wanted)
@@ -130,28 +177,74 @@ class CodeStore:
             raise
         return self._unpacked_sizes[sha256]
 
+    async def _put_layer(self, sha256: str, zip_bytes: bytes, runtime: str) -> int:
+        path = self._zip(sha256)
+        is_new = await self._run(lambda: packages.write_file(path, zip_bytes))
+        if sha256 not in self._unpacked_sizes:
+            # Only a builder can tell. What it makes is of no use: functions have
+            # layers merged, and bytecode that knows where it is.
+            trial = packages.temporary_beside(path)
+            try:
+                size = await self._build_in(trial, runtime, [path], is_opt=True)
+            except BaseException:
+                if is_new:
+                    await self._clear_away(path)
+                raise
+            finally:
+                await self._clear_away(trial)
+            self._unpacked_sizes[sha256] = size
+        return self._unpacked_sizes[sha256]
+
+    async def _make_opt(self, sha256: str, runtime: str, zips: list[Path]) -> None:
+        path = self._folder(sha256, runtime)
+        if not await self._run(path.is_dir):
+            await self._build_as(path, runtime, zips, is_opt=True)
+
     async def _make(self, sha256: str, runtime: str) -> None:
         if not await self._run(self._folder(sha256, runtime).is_dir):
             await self._build_anew(sha256, runtime)
 
     async def _build_anew(self, sha256: str, runtime: str) -> None:
-        """Build into a folder of its own, which then takes the place, if it is free."""
         path = self._folder(sha256, runtime)
+        self._unpacked_sizes[sha256] = await self._build_as(
+            path, runtime, [self._zip(sha256)]
+        )
+
+    async def _build_as(
+        self, path: Path, runtime: str, zips: list[Path], *, is_opt: bool = False
+    ) -> int:
+        """Build into a folder of its own, which then takes the place, if it is free."""
         new = packages.temporary_beside(path)
+        try:
+            return await self._build_in(new, runtime, zips, path=path, is_opt=is_opt)
+        except BaseException:
+            await self._clear_away(new)
+            raise
+
+    async def _build_in(
+        self,
+        new: Path,
+        runtime: str,
+        zips: list[Path],
+        *,
+        path: Path | None = None,
+        is_opt: bool,
+    ) -> int:
+        """Build into the folder `new`, and publish it as `path` where that is given."""
         async with self._room:
-            try:
-                with ExitStack() as opened:
-                    zip_path = self._zip(sha256)
-                    package = await self._run(lambda: packages.open_file(zip_path))
-                    opened.callback(os.close, package)
-                    folder = await self._run(lambda: packages.make_folder(new))
-                    opened.callback(os.close, folder)
-                    size = await self._build(runtime, package, folder)
+            with ExitStack() as opened:
+
+                async def own(work: Callable[[], int]) -> int:
+                    descriptor = await self._run(work)
+                    opened.callback(os.close, descriptor)
+                    return descriptor
+
+                given = [await own(partial(packages.open_file, zip_)) for zip_ in zips]
+                folder = await own(partial(packages.make_folder, new))
+                size = await self._build(runtime, given, folder, is_opt=is_opt)
+                if path is not None:
                     await self._run(lambda: packages.publish(folder, new, path))
-            except BaseException:
-                await self._clear_away(new)
-                raise
-        self._unpacked_sizes[sha256] = size
+        return size
 
     async def _clear_away(self, path: Path) -> None:
         # What is left in spite of this goes at the next start.

@@ -31,6 +31,7 @@ from sandlot_engine.catalog.aliases import Aliases, routed
 from sandlot_engine.catalog.code import CodeStore
 from sandlot_engine.catalog.keeper import Keeper
 from sandlot_engine.catalog.kept import Kept
+from sandlot_engine.catalog.layers import Layers, check_unpacked_size
 from sandlot_engine.catalog.life import Prepared
 from sandlot_engine.catalog.locks import KeyedLocks
 from sandlot_engine.catalog.pages import page_of
@@ -117,7 +118,6 @@ class Functions:
         region: str = "us-east-1",
         quota: Quota | None = None,
         belongings: Iterable[Kept[Any]] = (),
-        codes_of_layers: Callable[[], Collection[str]] = tuple,
         chance: Callable[[], float] = random.random,
     ) -> None:
         self._store = store
@@ -132,7 +132,7 @@ class Functions:
         self._turns = KeyedLocks()
         """By tenant: whose turn it is to change something."""
         self._versions = Versions(region)
-        self._uploads = Uploads(store, codes, kept_elsewhere=codes_of_layers)
+        self._uploads = Uploads(store, codes, kept_elsewhere=lambda: self.layers.hashes)
         self._preparing = Preparing(
             self._keeper,
             code_path=self.code_path,
@@ -158,6 +158,15 @@ class Functions:
             keeper=self._keeper,
             concurrency=concurrency,
         )
+        self.layers = Layers(
+            store,
+            self._uploads,
+            turns=self._turns,
+            keeper=self._keeper,
+            clock=clock,
+            runtimes=runtimes,
+            check_room=self._check_room,
+        )
 
     async def __aenter__(self) -> Self:
         await self.start()
@@ -179,9 +188,10 @@ class Functions:
         """
         for kept in self._kept:
             await kept.load()
+        await self.layers.load()
         functions = await self._store.all_functions()
         await self._uploads.keep_only(
-            sha256 for function in functions for sha256 in function.codes
+            sha256 for function in functions for sha256 in function.hashes
         )
         for function in functions:
             self._versions.keep(function)
@@ -214,12 +224,19 @@ class Functions:
         return self.settings.reserved(tenant_id)
 
     async def code_path(self, revision: Revision) -> Path:
-        """The folder with a revision's files, unpacked if it was not."""
+        """The folder with a revision's files, unpacked if it was not, as its layers
+        are."""
+        await self._codes.opt(revision.config)
         return await self._codes.unpacked(revision.code, revision.config.runtime)
 
     async def get(self, tenant_id: str, name: str, qualifier: str = "") -> Function:
         """A version by its number, or the one of an alias. Raises `NotFound`."""
         return self._find(tenant_id, name, qualifier)
+
+    async def forget(self, tenant_id: str) -> None:
+        """Let go of what a tenant that was deleted had beside functions: its layers.
+        Others' functions that have them keep them."""
+        await self.layers.delete_all(tenant_id)
 
     async def read_code(self, tenant_id: str, name: str, qualifier: str = "") -> bytes:
         """The newest package, as it was uploaded. Raises `NotFound`."""
@@ -277,9 +294,11 @@ class Functions:
         self._check_config(tenant_id, config)
         settings = FunctionSettings(tags=checked_tags(tags or {}))
         self._check_name_is_free(tenant_id, name)
-        return await self._keeper.whole(
-            self._create(tenant_id, name, config, zip, settings, publish=publish)
-        )
+        # At once: a layer that was found a moment ago may be deleted in the next.
+        async with self._uploads.kept(config.layer_hashes):
+            return await self._keeper.whole(
+                self._create(tenant_id, name, config, zip, settings, publish=publish)
+            )
 
     async def update_code(
         self,
@@ -318,10 +337,13 @@ class Functions:
 
         Raises as `update_code` does.
         """
-        self._check_can_change(self._find(tenant_id, name), revision_id)
-        return await self._keeper.whole(
-            self._update_configuration(tenant_id, name, changes, revision_id)
-        )
+        function = self._find(tenant_id, name)
+        self._check_can_change(function, revision_id)
+        config = life.changed_config(function.current.config, changes)
+        async with self._uploads.kept(config.layer_hashes):
+            return await self._keeper.whole(
+                self._update_configuration(tenant_id, name, changes, revision_id)
+            )
 
     async def publish(
         self,
@@ -433,7 +455,9 @@ class Functions:
         arrived = self._uploads.arrived(tenant_id, zip_bytes, config.runtime)
         async with arrived as code, self._turns.hold(tenant_id):
             self._check_name_is_free(tenant_id, name)
-            self._check_quota(tenant_id, code, new_functions=1)
+            self._check_count(tenant_id)
+            self._check_room(tenant_id, code)
+            check_unpacked_size(code, config.layers)
             revision = life.new_revision(code, config)
             function = life.created(tenant_id, name, revision, now=self._clock.now())
             await self._add(function)
@@ -455,7 +479,8 @@ class Functions:
         async with arrived as code, self._turns.hold(tenant_id):
             function = self._find(tenant_id, name)
             self._check_can_change(function, revision_id)
-            self._check_quota(tenant_id, code, new_functions=0)
+            self._check_room(tenant_id, code)
+            check_unpacked_size(code, function.current.config.layers)
             self._grant_network(tenant_id, function.current.config.network)
             revision = life.new_revision(code, function.current.config)
             if dry_run:
@@ -475,6 +500,7 @@ class Functions:
             self._check_can_change(function, revision_id)
             config = life.changed_config(function.current.config, changes)
             self._check_config(tenant_id, config)
+            check_unpacked_size(function.current.code, config.layers)
             return await self._begin_update(
                 function, life.new_revision(function.current.code, config)
             )
@@ -605,9 +631,9 @@ class Functions:
     async def _retire_revision(self, function: Function, revision: Revision) -> None:
         try:
             # Until it has gone its files are mounted, also if its function has gone.
-            with self._uploads.holding([code.sha256 for code in revision.codes]):
+            with self._uploads.holding(revision.hashes):
                 await self._retire(function.tenant_id, function.name, revision.id)
-            await self._uploads.discard_unused(revision.codes)
+            await self._uploads.discard_unused(revision.hashes)
         except SandlotError as error:
             # The function is gone or changed all the same. Its files stay, since
             # something may still have them mounted; the next start removes them.
@@ -661,15 +687,17 @@ class Functions:
                 limit=self._quota.versions,
             )
 
-    def _check_quota(self, tenant_id: str, code: Code, *, new_functions: int) -> None:
+    def _check_count(self, tenant_id: str) -> None:
         count = self._versions.count(tenant_id)
-        if count + new_functions > self._quota.functions:
+        if count >= self._quota.functions:
             raise QuotaExceeded(
                 f"Tenant {tenant_id} has {count} functions of "
                 f"{self._quota.functions} allowed. Delete one first.",
                 limit=self._quota.functions,
             )
-        codes = {code.sha256: code}
+
+    def _check_room(self, tenant_id: str, code: Code) -> None:
+        codes = {code.sha256: code, **self.layers.codes(tenant_id)}
         for function in self._versions.all(tenant_id):
             # Not their layers, which count where they were published.
             codes |= {each.code.sha256: each.code for each in function.revisions}
@@ -678,8 +706,8 @@ class Functions:
             raise QuotaExceeded(
                 f"Code storage limit exceeded: the packages of tenant {tenant_id} "
                 f"would take {total} bytes, zipped and unpacked, of "
-                f"{self._quota.code_bytes} allowed. Delete functions, or make their "
-                "packages smaller.",
+                f"{self._quota.code_bytes} allowed. Delete functions or layers, or "
+                "make their packages smaller.",
                 reason="CodeStorageExceeded",
                 limit=self._quota.code_bytes,
             )

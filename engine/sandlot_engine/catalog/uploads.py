@@ -15,8 +15,8 @@ from sandlot_engine.store.ports import FunctionStore
 
 
 class Uploads:
-    """Lets packages come and go. `kept_elsewhere` has the hashes of those that stay
-    although no version has them, such as layers."""
+    """Lets packages come and go, and layers merged. `kept_elsewhere` has the hashes of
+    those that stay although no version has them: of layers."""
 
     def __init__(
         self,
@@ -39,9 +39,10 @@ class Uploads:
 
     @asynccontextmanager
     async def arrived(
-        self, tenant_id: str, zip_bytes: bytes, runtime: str
+        self, tenant_id: str, zip_bytes: bytes, runtime: str, *, is_layer: bool = False
     ) -> AsyncIterator[Code]:
         """Check and keep a package. If nobody has it afterwards, it goes."""
+        put = self._codes.put_layer if is_layer else self._codes.put
         sha256 = await self._codes.hash(zip_bytes)
         # Said before it is on disk: another function with the same package may be
         # deleted at any moment, and must leave it to us.
@@ -50,11 +51,21 @@ class Uploads:
             with self.holding([sha256]):
                 # Few are built at once: each tenant has no more than one among them.
                 async with self._turns.hold(tenant_id):
-                    code = await self._codes.put(zip_bytes, runtime)
+                    code = await put(zip_bytes, runtime)
                 yield code
         finally:
             if code is not None:
-                await self.discard_unused([code])
+                await self.discard_unused([code.sha256])
+
+    @asynccontextmanager
+    async def kept(self, sha256s: Collection[str]) -> AsyncIterator[None]:
+        """Keep packages from this very moment on. If nobody has them afterwards, they
+        go."""
+        try:
+            with self.holding(sha256s):
+                yield
+        finally:
+            await self.discard_unused(sha256s)
 
     @contextmanager
     def holding(self, sha256s: Collection[str]) -> Iterator[None]:
@@ -68,10 +79,10 @@ class Uploads:
                 if not self._held[sha256]:
                     del self._held[sha256]
 
-    async def discard_unused(self, codes: Iterable[Code]) -> None:
-        for code in codes:
-            in_use = await self._store.code_in_use(code.sha256)
+    async def discard_unused(self, sha256s: Iterable[str]) -> None:
+        for sha256 in sha256s:
+            in_use = await self._store.code_in_use(sha256)
             # Asked last: it may have begun to arrive while the store looked.
-            is_kept = code.sha256 in self._held or code.sha256 in self._kept_elsewhere()
+            is_kept = sha256 in self._held or sha256 in self._kept_elsewhere()
             if not in_use and not is_kept:
-                await self._codes.discard(code)
+                await self._codes.discard(sha256)

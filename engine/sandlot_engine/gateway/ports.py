@@ -48,6 +48,10 @@ class Functions(Protocol):
         """To be called after each change of a tenant's network policy."""
         ...
 
+    async def forget(self, tenant_id: str) -> None:
+        """To be called after a tenant was deleted."""
+        ...
+
     def count_by_network(self, network: Network) -> Mapping[str, int]:
         """How many functions with that network each tenant has that has any."""
         ...

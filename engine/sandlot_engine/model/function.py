@@ -135,12 +135,16 @@ class FunctionConfig:
     dead_letter_arn: str = ""
 
     @property
+    def layer_hashes(self) -> tuple[str, ...]:
+        """Of the layers' packages, in their order."""
+        return tuple(layer.code.sha256 for layer in self.layers)
+
+    @property
     def opt_sha256(self) -> str:
         """Names what is at /opt by what it is made of; empty where nothing is."""
         if not self.layers:
             return ""
-        hashes = ",".join(layer.code.sha256 for layer in self.layers)
-        return hashlib.sha256(hashes.encode()).hexdigest()
+        return hashlib.sha256(",".join(self.layer_hashes).encode()).hexdigest()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -158,9 +162,10 @@ class Revision:
     config: FunctionConfig
 
     @property
-    def codes(self) -> tuple[Code, ...]:
-        """What it needs on disk: its own package, and those of its layers."""
-        return (self.code, *(layer.code for layer in self.config.layers))
+    def hashes(self) -> frozenset[str]:
+        """Of what it needs on disk: its package, its layers' and those merged."""
+        names = {self.code.sha256, *self.config.layer_hashes, self.config.opt_sha256}
+        return frozenset(names - {""})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -209,11 +214,9 @@ class Function:
         return tuple(revision for revision in both if revision is not None)
 
     @property
-    def codes(self) -> dict[str, Code]:
-        """All that its revisions need on disk, layers included, by hash."""
-        return {
-            code.sha256: code for revision in self.revisions for code in revision.codes
-        }
+    def hashes(self) -> frozenset[str]:
+        """Of all that its revisions need on disk."""
+        return frozenset().union(*(revision.hashes for revision in self.revisions))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

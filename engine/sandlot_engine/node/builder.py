@@ -1,26 +1,35 @@
 """What the catalog asks of a builder, in its words: `catalog.code.Build`."""
 
 import logging
+from collections.abc import Sequence
 
 from sandlot_engine.errors import Internal, InvalidParameter, TooLarge, Unavailable
 from sandlot_engine.node.launchers import Launchers
 from sandlot_sandbox.errors import LauncherLost, SandboxError
 from sandlot_sandbox.host import builder
+from sandlot_sandbox.spec import OPT, TASK
 
 log = logging.getLogger(__name__)
 
 
 async def build_package(
-    launchers: Launchers, runtime: str, package: int, folder: int
+    launchers: Launchers,
+    runtime: str,
+    packages: Sequence[int],
+    folder: int,
+    *,
+    is_opt: bool = False,
 ) -> int:
-    """Have a zip unpacked and compiled, in a jail; the bytes of the zip's files.
+    """Have zips unpacked and compiled, in a jail; the bytes of all files.
 
     Raises `InvalidParameter` or `TooLarge` for a package that was refused,
     `Unavailable` where the launcher is lost, `Internal` for all else.
     """
     launcher = await launchers.current()
     try:
-        built = await builder.build(launcher, runtime, package, folder)
+        built = await builder.build(
+            launcher, runtime, packages, folder, place=OPT if is_opt else TASK
+        )
     except builder.Refused as refused:
         kind = TooLarge if refused.too_large else InvalidParameter
         raise kind(str(refused), field="zip") from refused

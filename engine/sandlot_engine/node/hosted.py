@@ -250,6 +250,7 @@ class Hosted:
                 memory_mb=config.memory_mb, tmp_mb=config.ephemeral_storage_mb
             ),
             code=self.revision.code.sha256,
+            opt=config.opt_sha256,
             settings=settings,
             network=config.network,
             allow=self._grant_network(self.function.tenant_id, config.network),

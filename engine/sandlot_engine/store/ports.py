@@ -53,8 +53,8 @@ class FunctionStore(Protocol):
         ...
 
     async def code_in_use(self, sha256: str) -> bool:
-        """Whether a version of any tenant's refers to a package, as its code or as a
-        layer."""
+        """Whether a version of any tenant's needs that on disk: as its code, a layer,
+        or layers merged (`Function.hashes`)."""
         ...
 
 

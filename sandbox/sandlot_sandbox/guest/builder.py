@@ -1,8 +1,8 @@
-"""The program of a builder's jail: a zip goes in, a folder of files comes out.
+"""The program of a builder's jail: zips go in, a folder of files comes out.
 
 Nothing of the tenant's runs here, but its bytes go through a reader of zips, zlib
-and Python's compiler, and each of them may have a hole. So what they run in has one
-zip, one empty folder, and nothing else that is worth anything. It says one thing in
+and Python's compiler, and each of them may have a hole. So what they run in has those
+zips, one empty folder, and nothing else that is worth anything. It says one thing in
 its life, and the engine believes that within limits only (`host/builder.py`).
 
 Exec'd by the jail's warden, in the interpreter that the bytecode is for.
@@ -20,25 +20,30 @@ from sandlot_sandbox import frames
 from sandlot_sandbox.guest.bytecode import compile_apart
 from sandlot_sandbox.guest.unpacking import MAX_ZIPPED, OPEN_FOLDER, Refused, unpack
 
-_CHANNEL, _PACKAGE = 3, 4
+_CHANNEL, _FIRST_PACKAGE = 3, 4
 
 
-def main() -> None:
-    """Build the zip on descriptor 4 in the working directory; tell descriptor 3."""
-    with open(_PACKAGE, "rb", closefd=False) as package:
-        zip_bytes = package.read(MAX_ZIPPED + 1)
+def main(place: str, count: str) -> None:
+    """Build the zips on the `count` descriptors from 4 on in the working directory, for
+    it to be mounted at `place`; tell descriptor 3."""
+    packages = range(_FIRST_PACKAGE, _FIRST_PACKAGE + int(count))
     root = os.open(".", OPEN_FOLDER)
     try:
-        entries, size = unpack(zip_bytes, root)
+        entries, size = unpack([_content(package) for package in packages], root)
     except Refused as refused:
         note = frames.encode_note(
             frames.REFUSED, status=int(refused.too_large), text=str(refused)
         )
     else:
-        compile_apart(entries, root, hidden=(_CHANNEL, _PACKAGE))
+        compile_apart(entries, root, place, hidden=(_CHANNEL, *packages))
         note = frames.encode_note(frames.BUILT, instance=len(entries), status=size)
     os.write(_CHANNEL, note)
 
 
+def _content(package: int) -> bytes:
+    with open(package, "rb", closefd=False) as file:
+        return file.read(MAX_ZIPPED + 1)
+
+
 if __name__ == "__main__":
-    main()
+    main(*sys.argv[1:])

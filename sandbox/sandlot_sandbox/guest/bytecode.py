@@ -39,17 +39,18 @@ MAX_BYTECODE = 134_217_728
 """Bytes of all that is written."""
 
 _CACHE = "__pycache__"
-_TASK = "/var/task"
 _HEADER = 16
 _UNCHECKED = (0b01).to_bytes(4, "little")
 _BY_HASH = 0b01
 
 
-def compile_apart(entries: list[Entry], root: int, hidden: tuple[int, ...]) -> None:
+def compile_apart(
+    entries: list[Entry], root: int, place: str, hidden: tuple[int, ...]
+) -> None:
     """Compile the modules among `entries` in a child, without the descriptors `hidden`.
 
     Returns when the child has ended, however it did. Each file is there whole or not
-    at all.
+    at all. `place` is where their root will be, as tracebacks tell of it.
     """
     sources = sources_of(entries)
     new = f".new-{os.urandom(8).hex()}"
@@ -61,7 +62,7 @@ def compile_apart(entries: list[Entry], root: int, hidden: tuple[int, ...]) -> N
                 os.close(descriptor)
             signal.signal(signal.SIGALRM, signal.SIG_DFL)
             signal.alarm(int(COMPILE_S) + ONE_FILE_S)
-            compile_all(sources, root, new)
+            compile_all(sources, root, place, new)
             status = 0
         finally:
             os._exit(status)
@@ -81,7 +82,7 @@ def sources_of(entries: list[Entry]) -> list[str]:
     return ["/".join(path) for path in sorted(modules)]
 
 
-def compile_all(sources: list[str], root: int, new: str) -> None:
+def compile_all(sources: list[str], root: int, place: str, new: str) -> None:
     """Compile into `__pycache__` beside each source, by way of a file named `new`."""
     warnings.simplefilter("ignore")
     until = time.monotonic() + COMPILE_S
@@ -93,7 +94,8 @@ def compile_all(sources: list[str], root: int, new: str) -> None:
             *folders, name = path.split("/")
             # Anything: a SyntaxError, a NUL, no memory, no room on the disk.
             with suppress(Exception):
-                pyc = _compiled(_content(name, walk.enter(folders)), path)
+                source = _content(name, walk.enter(folders))
+                pyc = _compiled(source, f"{place}/{path}")
                 room -= len(pyc)
                 if room < 0:
                     return
@@ -101,7 +103,7 @@ def compile_all(sources: list[str], root: int, new: str) -> None:
 
 
 def _compiled(source: bytes, path: str) -> bytes:
-    code = compile(source, f"{_TASK}/{path}", "exec", dont_inherit=True, optimize=0)
+    code = compile(source, path, "exec", dont_inherit=True, optimize=0)
     head = importlib.util.MAGIC_NUMBER + _UNCHECKED + importlib.util.source_hash(source)
     return head + marshal.dumps(code)
 

@@ -1,7 +1,9 @@
-"""Makes the files of a package, in a folder that is empty.
+"""Makes the files of packages, in a folder that is empty.
 
 Everything is created relative to descriptors of folders, is never followed and never
-opened twice, so that no path can lead outside, whatever the zip says.
+opened twice, so that no path can lead outside, whatever a zip says. Of several zips it
+is settled first which of them each file comes from: nothing that was written is ever
+replaced.
 """
 
 from __future__ import annotations
@@ -11,6 +13,7 @@ from contextlib import contextmanager, suppress
 from itertools import takewhile
 from typing import TYPE_CHECKING
 
+from sandlot_sandbox.guest import archive
 from sandlot_sandbox.guest.archive import BadArchive, Entry, inflated, read_entries
 
 if TYPE_CHECKING:
@@ -40,15 +43,18 @@ class Refused(Exception):
         """Whether it is the zip itself that has too many bytes."""
 
 
-def unpack(zip_bytes: bytes, root: int) -> tuple[list[Entry], int]:
-    """Unpack below the folder `root`: what there is now, and the bytes of all files.
+def unpack(packages: list[bytes], root: int) -> tuple[list[Entry], int]:
+    """Unpack zips in their order below the folder `root`: what there is now, and the
+    bytes of all files. Where two have the same file, the later one's is there.
 
     Raises `Refused`, and leaves what it has made so far; `OSError` where the disk
     fails.
     """
     try:
-        entries = _read(zip_bytes)
-        return entries, _write(memoryview(zip_bytes), entries, root)
+        merged = _merged([_read(package) for package in packages])
+        views = [memoryview(package) for package in packages]
+        size = _write([(views[number], entry) for number, entry in merged], root)
+        return [entry for _, entry in merged], size
     except BadArchive as error:
         raise Refused(f"{_BROKEN} {error}") from error
 
@@ -61,16 +67,81 @@ def _read(zip_bytes: bytes) -> list[Entry]:
     entries = read_entries(memoryview(zip_bytes))
     if all(entry.is_folder for entry in entries):
         raise Refused("Uploaded file must be a non-empty zip")
-    # What it promises, so that most are refused before anything is inflated.
-    _counted(sum(entry.size for entry in entries))
     return entries
 
 
-def _write(view: memoryview, entries: list[Entry], root: int) -> int:
+def _merged(packages: list[list[Entry]]) -> list[tuple[int, Entry]]:
+    """What is there once all are unpacked, and which of them it is from.
+
+    Raises `Refused` or `BadArchive` for more than one package may have; what is hidden
+    counts as well.
+    """
+    merged: list[tuple[int, Entry]] = []
+    names = 0
+    for number, entries in enumerate(packages):
+        cover = _Cover(entries)
+        names += cover.names
+        merged = [found for found in merged if not cover.hides(found[1])]
+        merged += [(number, entry) for entry in entries]
+    if names > archive.MAX_ENTRIES:
+        raise BadArchive(
+            f"Together they have {names} files and folders of {archive.MAX_ENTRIES} "
+            "allowed."
+        )
+    # What they promise, so that most are refused before anything is inflated.
+    _counted(sum(entry.size for entries in packages for entry in entries))
+    return merged
+
+
+class _Cover:
+    """A package, as it lies over those before it.
+
+    Its folders join theirs. Its files hide what they have at the same path, be it a
+    folder with all that is in it, and its folders hide their files. So nothing has two
+    kinds, and nothing is left that somebody would have to remove.
+    """
+
+    def __init__(self, entries: list[Entry]) -> None:
+        self._files = {entry.path for entry in entries if not entry.is_folder}
+        self._folders = {entry.path for entry in entries if entry.is_folder}
+        for entry in entries:
+            self._folders.update(_parents(entry.path))
+
+    @property
+    def names(self) -> int:
+        return len(self._files) + len(self._folders)
+
+    def hides(self, entry: Entry) -> bool:
+        path = entry.path
+        return (
+            path in self._files
+            # As a folder it is there already; as a file it gives way to one.
+            or path in self._folders
+            or any(parent in self._files for parent in _parents(path))
+            # Or an older module would be run in place of the one that is to be seen.
+            or _source_of(path) in self._files
+        )
+
+
+def _parents(path: str) -> Iterator[str]:
+    """The folders that a path leads through, the innermost first."""
+    while path := path.rpartition("/")[0]:
+        yield path
+
+
+def _source_of(path: str) -> str:
+    """The module that a file is the bytecode of, if it is of one."""
+    *folders, name = path.split("/")
+    if folders[-1:] != ["__pycache__"]:
+        return ""
+    return "/".join((*folders[:-1], f"{name.partition('.')[0]}.py"))
+
+
+def _write(files: list[tuple[memoryview, Entry]], root: int) -> int:
     total = 0
     with Walk(root) as walk:
         # By components, so that the walk enters each folder once.
-        for entry in sorted(entries, key=lambda entry: entry.path.split("/")):
+        for view, entry in sorted(files, key=lambda file: file[1].path.split("/")):
             *folders, name = entry.path.split("/")
             if entry.is_folder:
                 walk.enter([*folders, name])

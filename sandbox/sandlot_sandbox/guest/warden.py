@@ -8,6 +8,7 @@ launcher's end of the link is closed.
 
 from __future__ import annotations
 
+import fcntl
 import gc
 import os
 import select
@@ -65,8 +66,8 @@ class Plan:
     log: int
     """Where its stdout and stderr go until it has instances."""
 
-    package: int | None = None
-    """A builder's: what it is to unpack, its descriptor 4."""
+    packages: tuple[int, ...] = ()
+    """A builder's: what it is to unpack, its descriptors from 4 on."""
 
     @property
     def blueprint(self) -> cell.Blueprint:
@@ -86,8 +87,7 @@ class Plan:
     @property
     def of_the_zygote(self) -> tuple[int, ...]:
         """What the warden has no use for once there is a zygote."""
-        package = () if self.package is None else (self.package,)
-        return (self.channel, self.log, *self.joins, *package)
+        return (self.channel, self.log, *self.joins, *self.packages)
 
 
 def encode_make_cell(number: int) -> bytes:
@@ -184,11 +184,12 @@ def _start_zygote(plan: Plan) -> int:
         linux.unshare(linux.CLONE_NEWCGROUP)
         linux.restore_default_signals()
         null = os.open("/dev/null", os.O_RDONLY)
+        wanted = [null, plan.log, plan.log, plan.channel, *plan.packages]
         # Above the target numbers first, so that no dup2 overwrites a source.
-        wanted = [null, plan.log, plan.log, plan.channel]
-        if plan.package is not None:
-            wanted.append(plan.package)
-        sources = [os.dup(fd) for fd in wanted]
+        *sources, tell = [
+            fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, len(wanted) + 1)
+            for fd in (*wanted, tell)
+        ]
         for target, source in enumerate(sources):
             os.dup2(source, target, inheritable=True)
         tell = os.dup2(tell, len(wanted), inheritable=False)
@@ -200,7 +201,7 @@ def _start_zygote(plan: Plan) -> int:
             plan.last_capability,
             plan.landlock,
             plan.zygote_filter,
-            kept=enter.KEPT_BY_ZYGOTE if plan.package is None else frozenset(),
+            kept=frozenset() if plan.packages else enter.KEPT_BY_ZYGOTE,
         )
         os.execve(  # noqa: S606 - an interpreter of the launcher's choosing
             plan.argv[0], plan.argv, plan.environment

@@ -7,7 +7,7 @@ listened to once, and dead before anybody looks at the folder that it wrote to.
 import asyncio
 import os
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Protocol
@@ -17,6 +17,7 @@ from sandlot_sandbox.errors import LauncherLost, StartFailed
 from sandlot_sandbox.guest.archive import MAX_ENTRIES
 from sandlot_sandbox.guest.unpacking import MAX_UNZIPPED
 from sandlot_sandbox.host.log_pipe import LogPipe
+from sandlot_sandbox.spec import TASK
 
 BUILD_S = 60.0
 """From the order to the note, which is the jail's last."""
@@ -41,10 +42,11 @@ class Launcher(Protocol):
         self,
         runtime: str,
         *,
+        place: str,
         channel: int,
         log: int,
-        package: int,
         folder: int,
+        packages: Sequence[int],
         on_death: Callable[[str], None],
     ) -> int: ...
 
@@ -56,10 +58,10 @@ class Built:
     """What a builder says that it made."""
 
     unpacked_size: int
-    """Bytes of all files of the package."""
+    """Bytes of all files."""
 
     entries: int
-    """Files and folders of the package."""
+    """Files and folders."""
 
 
 class Refused(Exception):
@@ -74,19 +76,21 @@ class Refused(Exception):
 async def build(
     launcher: Launcher,
     runtime: str,
-    package: int,
+    packages: Sequence[int],
     folder: int,
     *,
+    place: str = TASK,
     deadline_s: float = BUILD_S,
 ) -> Built:
-    """Have the zip `package` unpacked into the empty `folder`, for one runtime.
+    """Have zips unpacked into the empty `folder`, for one runtime: 1 to `MAX_LAYERS`,
+    a later one over those before it. `place` is where the folder will be mounted.
 
-    Both descriptors stay the caller's. Afterwards, however it ends, nobody writes into
+    All descriptors stay the caller's. Afterwards, however it ends, nobody writes into
     the folder any more; what is in there is to be taken for hostile. Raises `Refused`,
     also for what is not done within `deadline_s`; `StartFailed` where no jail came
     up or it died of something; `LauncherLost`.
     """
-    builder = _Builder(launcher, runtime, package, folder)
+    builder = _Builder(launcher, runtime, packages, folder, place)
     try:
         async with asyncio.timeout(deadline_s):
             datagram = await builder.wait_word()
@@ -108,20 +112,26 @@ class _Builder:
     """A jail at work. `end` has to be awaited."""
 
     def __init__(
-        self, launcher: Launcher, runtime: str, package: int, folder: int
+        self,
+        launcher: Launcher,
+        runtime: str,
+        packages: Sequence[int],
+        folder: int,
+        place: str,
     ) -> None:
         self._launcher = launcher
         self._loop = asyncio.get_running_loop()
         self._word: asyncio.Future[bytes] = self._loop.create_future()
         self._death: asyncio.Future[str] = self._loop.create_future()
-        ours, read, theirs, write, package, folder = _opened(package, folder)
+        ours, read, theirs, write, folder, *copies = _opened(folder, *packages)
         try:
             self._number = launcher.start_builder(
                 runtime,
+                place=place,
                 channel=theirs,
                 log=write,
-                package=package,
                 folder=folder,
+                packages=copies,
                 on_death=self._note_death,
             )
         except BaseException:
@@ -177,7 +187,7 @@ class _Builder:
             self._word.set_result(b"")
 
 
-def _opened(package: int, folder: int) -> tuple[int, int, int, int, int, int]:
+def _opened(*given: int) -> tuple[int, ...]:
     """Our ends of channel and log, theirs, and copies of what they are to work on."""
     try:
         with ExitStack() as undo:
@@ -188,7 +198,7 @@ def _opened(package: int, folder: int) -> tuple[int, int, int, int, int, int]:
 
             ours, theirs = (own(end.detach()) for end in _socket_pair())
             read, write = (own(end) for end in os.pipe2(os.O_CLOEXEC))
-            copies = own(os.dup(package)), own(os.dup(folder))
+            copies = [own(os.dup(descriptor)) for descriptor in given]
             undo.pop_all()
     except OSError as error:
         raise StartFailed(f"no channel could be opened: {error}") from error

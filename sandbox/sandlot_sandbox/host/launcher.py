@@ -91,6 +91,7 @@ class Launcher:
         limits: Limits,
         *,
         code: str,
+        opt: str,
         network: str,
         allow: Sequence[str],
         channel: int,
@@ -109,6 +110,7 @@ class Launcher:
             number,
             runtime,
             code,
+            opt,
             limits.memory_mb,
             limits.tmp_mb,
             network,
@@ -122,21 +124,22 @@ class Launcher:
         self,
         runtime: str,
         *,
+        place: str,
         channel: int,
         log: int,
-        package: int,
         folder: int,
+        packages: Sequence[int],
         on_death: Callable[[str], None],
     ) -> int:
-        """Order a jail that unpacks a package; takes the descriptors. It is killed, and
+        """Order a jail that unpacks packages; takes the descriptors. It is killed, and
         dies, as a zygote does.
 
         Raises `LauncherLost`.
         """
         number = next(self._numbers)
         self._order_jail(
-            StartBuilder(number, runtime),
-            (channel, log, package, folder),
+            StartBuilder(number, runtime, place),
+            (channel, log, folder, *packages),
             lambda detail, _: on_death(detail),
         )
         return number

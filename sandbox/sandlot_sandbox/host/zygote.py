@@ -48,6 +48,9 @@ class Recipe:
     code: str
     """SHA-256 of the unpacked package, in hex."""
 
+    opt: str = ""
+    """Names the folder with the layers in the same way; empty where there are none."""
+
     settings: Mapping[str, object]
     """For the guest: handler, environment, and what the context object tells."""
 
@@ -104,6 +107,7 @@ class Zygote:
                 self._recipe.runtime,
                 self._recipe.limits,
                 code=self._recipe.code,
+                opt=self._recipe.opt,
                 network=self._recipe.network,
                 allow=self._recipe.allow,
                 channel=theirs.detach(),

@@ -47,9 +47,15 @@ _SYNTHETIC = (
 
 @contextlib.contextmanager
 def opened_root(
-    runtime: Runtime, code: int, *, network: str, is_writable: bool
+    runtime: Runtime,
+    code: int,
+    *,
+    opt: int | None = None,
+    network: str,
+    is_writable: bool,
 ) -> Iterator[Root]:
-    """The parts of a root, with what the descriptor `code` is of as /var/task.
+    """The parts of a root, with what the descriptor `code` is of as /var/task, and what
+    `opt` is of, if there is one, as /opt.
 
     Whoever enters the jail attaches copies; ours are closed again at the end.
     """
@@ -75,6 +81,8 @@ def opened_root(
             mounts.append((take(runtime.prefix), "var/lang"))
         mounts.append((take(runtime.guest_code), "var/runtime"))
         mounts.append((clone(code, read_only=not is_writable), "var/task"))
+        if opt is not None:
+            mounts.append((clone(opt), "opt"))
         mounts += [
             (take(Path("/dev") / device, is_device=True), f"dev/{device}")
             for device in DEVICES

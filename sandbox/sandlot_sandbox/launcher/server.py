@@ -19,6 +19,7 @@ from sandlot_sandbox.launcher.ways import Ways
 from sandlot_sandbox.launcher.zygotes import BUILDER_LIMITS, Program, Zygote
 from sandlot_sandbox.limits import Limits
 from sandlot_sandbox.spec import (
+    MAX_LAYERS,
     MAX_MESSAGE,
     NONE,
     BadMessage,
@@ -168,7 +169,9 @@ class Server:
     ) -> Iterator[Program]:
         runtime = self._setting.runtimes[order.runtime]
         if isinstance(order, StartBuilder):
-            channel, log_pipe, package, folder = descriptors
+            channel, log_pipe, folder, *packages = descriptors
+            if not 1 <= len(packages) <= MAX_LAYERS:
+                raise ValueError(f"{len(packages)} packages are to be unpacked")
             with self._same_folder(folder) as found:
                 yield Program(
                     runtime=runtime,
@@ -178,11 +181,20 @@ class Server:
                     code=found,
                     channel=channel,
                     log=log_pipe,
-                    package=package,
+                    packages=tuple(packages),
+                    place=order.place,
                 )
         else:
             channel, log_pipe = descriptors
-            with self._folder(f"{order.code}-{order.runtime}") as code:
+            with contextlib.ExitStack() as opened:
+                code = opened.enter_context(
+                    self._folder(f"{order.code}-{order.runtime}")
+                )
+                opt = None
+                if order.opt:
+                    opt = opened.enter_context(
+                        self._folder(f"{order.opt}-{order.runtime}")
+                    )
                 yield Program(
                     runtime=runtime,
                     file="bootstrap.py",
@@ -190,6 +202,7 @@ class Server:
                     network=order.network,
                     allow=tuple(filter(None, order.allow.split(","))),
                     code=code,
+                    opt=opt,
                     channel=channel,
                     log=log_pipe,
                 )

@@ -17,7 +17,7 @@ from sandlot_sandbox.launcher.rootfs import opened_root
 from sandlot_sandbox.launcher.runtime import Runtime
 from sandlot_sandbox.launcher.users import UserIds, write_maps
 from sandlot_sandbox.limits import Limits
-from sandlot_sandbox.spec import EGRESS, HOST
+from sandlot_sandbox.spec import EGRESS, HOST, OPT, TASK
 
 _NAMESPACES = (
     linux.CLONE_NEWUSER
@@ -37,6 +37,7 @@ BUILDER_LIMITS = Limits(memory_mb=512, tmp_mb=256)
 
 _PYTHON = ("-I", "-S", "-B")
 _GUEST = "/var/runtime/sandlot_sandbox/guest"
+_PLACES = {TASK: "/var/task", OPT: "/opt"}
 _ENVIRONMENT = {
     "PATH": "/var/lang/bin:/usr/local/bin:/usr/bin/:/bin:/opt/bin",
     "LD_LIBRARY_PATH": (
@@ -221,17 +222,28 @@ class Program:
     code: int
     """A descriptor of what is mounted as /var/task."""
 
+    opt: int | None = None
+    """And of what is mounted as /opt, which is empty without."""
+
     channel: int
     log: int
-    package: int | None = None
+    packages: tuple[int, ...] = ()
     """A builder's, which may write to /var/task, and belongs to the folder's owner."""
+
+    place: str = TASK
+    """Where others will have what a builder builds."""
+
+    @property
+    def is_builder(self) -> bool:
+        return bool(self.packages)
 
     def opened_root(self) -> contextlib.AbstractContextManager[Root]:
         return opened_root(
             self.runtime,
             self.code,
+            opt=self.opt,
             network=self.network,
-            is_writable=self.package is not None,
+            is_writable=self.is_builder,
         )
 
 
@@ -243,11 +255,11 @@ def start(setting: Setting, number: int, program: Program) -> Zygote:
     if program.network == EGRESS and isinstance(setting.egress, str):
         raise OSError(f"there is no network egress here: {setting.egress}")
     with contextlib.ExitStack() as undo:
-        if program.package is None:
+        if program.is_builder:
+            (uid, gid), own = setting.users.of_owner(program.code), None
+        else:
             uid = gid = own = setting.users.take()
             undo.callback(setting.users.give_back, own)
-        else:
-            (uid, gid), own = setting.users.of_owner(program.code), None
         family, group, joins = None, None, []
         if setting.tree is not None:
             family = setting.tree.make()
@@ -321,6 +333,7 @@ def _plan(
     has_network: bool,
 ) -> warden.Plan:
     filters = setting.filters
+    of_a_builder = (_PLACES[program.place], str(len(program.packages)))
     layers = (
         filters.instance.hex() if filters else "no-seccomp",
         "own-network" if has_network else "shared-network",
@@ -340,12 +353,12 @@ def _plan(
         has_freezer="freezer" in setting.controls,
         argv=(
             *(program.runtime.executable, *_PYTHON, f"{_GUEST}/{program.file}"),
-            *(layers if program.package is None else ()),
+            *(of_a_builder if program.is_builder else layers),
         ),
         environment=_ENVIRONMENT,
         channel=program.channel,
         log=program.log,
-        package=program.package,
+        packages=program.packages,
     )
 
 

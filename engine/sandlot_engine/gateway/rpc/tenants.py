@@ -63,6 +63,7 @@ class TenantService:
     ) -> wire.DeleteTenantResponse:
         require_operator(current_caller())
         await self._tenants.delete(request.id)
+        await self._functions.forget(request.id)
         return wire.DeleteTenantResponse()
 
     async def CreateKey(

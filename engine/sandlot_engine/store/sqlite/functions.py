@@ -144,7 +144,7 @@ def _note_codes(connection: sqlite3.Connection, function: Function) -> None:
     _forget_codes(connection, key)
     connection.executemany(
         "INSERT INTO code_uses (sha256, tenant_id, name, version) VALUES (?, ?, ?, ?)",
-        [(code.sha256, *key) for code in function.codes.values()],
+        [(sha256, *key) for sha256 in function.hashes],
     )
 
 
