@@ -199,7 +199,6 @@ class Invoke:
         qualifier = function.qualifier or ""
         common: WireHeaders = [
             (b"x-amzn-requestid", invocation.request_id.encode()),
-            (b"x-amzn-remapped-content-length", b"0"),
             (b"x-amzn-trace-id", _trace_id(invocation, headers)),
         ]
         match invocation.type:

@@ -1,0 +1,117 @@
+"""Bodies on their way in: what is kept of them, and how much of all at once."""
+
+import hashlib
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sandlot_engine.errors import Throttled
+from sandlot_engine.gateway.aws import receiving
+from sandlot_engine.gateway.aws.faults import AwsError
+from sandlot_engine.gateway.aws.receiving import (
+    MAX_BODIES,
+    MAX_BODIES_OF_KEY,
+    Body,
+    BodyRoom,
+    ClientGone,
+    Receive,
+    _read_on,
+)
+
+
+def too_large(size: int) -> AwsError:
+    return AwsError("RequestEntityTooLargeException", str(size))
+
+
+def pieces(*data: bytes, ends: bool = True) -> Receive:
+    """An ASGI client that sends these, and then hangs up if it does not end there."""
+
+    def messages() -> Iterator[dict[str, Any]]:
+        for number, piece in enumerate(data, start=1):
+            is_last = ends and number == len(data)
+            yield {"type": "http.request", "body": piece, "more_body": not is_last}
+        yield {"type": "http.disconnect"}
+
+    left = messages()
+
+    async def receive() -> dict[str, Any]:
+        return next(left)
+
+    return receive
+
+
+async def read(room: BodyRoom, receive: Receive, *, limit: int, key: str = "k") -> Body:
+    with room.holding(key) as held:
+        return await _read_on(receive, b"", False, held, limit, too_large)
+
+
+@given(st.lists(st.binary(max_size=40), min_size=1, max_size=6), st.integers(0, 120))
+async def test_a_body_is_whole_or_not_kept(data: list[bytes], limit: int) -> None:
+    room, whole = BodyRoom(), b"".join(data)
+
+    body = await read(room, pieces(*data), limit=limit)
+
+    assert body.data == (whole if len(whole) <= limit else None)
+    assert body.size == len(whole)
+    assert body.sha256 == hashlib.sha256(whole).hexdigest().encode()
+    assert room.used == 0
+
+
+async def test_what_is_over_the_limit_is_not_held(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    room, held = BodyRoom(), []
+    receive = pieces(b"x" * 10, b"x" * 10, b"x" * 10, b"")
+
+    async def watched() -> Any:
+        held.append(room.used)
+        return await receive()
+
+    await read(room, watched, limit=20)
+
+    assert held == [0, 10, 20, 0]
+
+
+async def test_what_never_ends_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(receiving, "MAX_REQUEST", 30)
+    room = BodyRoom()
+
+    with pytest.raises(AwsError, match="40"):
+        await read(room, pieces(*[b"x" * 10] * 9), limit=20)
+    assert room.used == 0
+
+
+async def test_a_client_that_hangs_up_gives_its_room_back() -> None:
+    room = BodyRoom()
+
+    with pytest.raises(ClientGone):
+        await read(room, pieces(b"x" * 10, ends=False), limit=20)
+    assert room.used == 0
+
+
+@pytest.mark.parametrize(
+    ("key_of", "most"),
+    [
+        (lambda _: "one", MAX_BODIES_OF_KEY),
+        (lambda number: f"key-{number}", MAX_BODIES),
+    ],
+)
+def test_the_room_is_bounded_for_each_key_and_for_all(
+    key_of: Callable[[int], str], most: int
+) -> None:
+    room, piece = BodyRoom(), 16 * 1024 * 1024
+    for number in range(most // piece):
+        room.take(key_of(number), piece)
+
+    with pytest.raises(
+        Throttled, match=rf"have {most} bytes of {most} allowed"
+    ) as full:
+        room.take(key_of(0), 1)
+
+    assert full.value.reason == "CallerRateLimitExceeded"
+    assert (room.used, room.refused) == (most, 1)
+    room.give_back(key_of(0), piece)
+    room.take(key_of(0), 1)
