@@ -74,7 +74,7 @@ CONFIGURE = b"C"
 FORK = b"F"
 
 # Deadline in ms, payload length, lengths of the header's texts.
-_EVENT = struct.Struct("!QIHHHH")
+_EVENT = struct.Struct("!QIHHHHH")
 _ANSWER = struct.Struct("!BxHIQ")  # kind, type length, payload length, peak memory kB
 _NOTE = struct.Struct("!BxxxIi")  # kind, instance, status
 _FORK = struct.Struct("!cxxxI")  # b"F", instance
@@ -154,6 +154,7 @@ class EventHeader:
         "deadline_ms",
         "function_arn",
         "request_id",
+        "tenant_id",
         "trace_id",
     )
 
@@ -164,6 +165,7 @@ class EventHeader:
         function_arn: str,
         client_context: str = "",
         trace_id: str = "",
+        tenant_id: str = "",
     ) -> None:
         self.request_id = request_id
         self.deadline_ms = deadline_ms
@@ -171,23 +173,28 @@ class EventHeader:
         self.function_arn = function_arn
         self.client_context = client_context
         self.trace_id = trace_id
+        self.tenant_id = tenant_id
+        """AWS's word: whom a function with tenant isolation works for."""
 
 
 def encode_event(header: EventHeader, payload: bytes) -> bytes:
     """An event as the engine sends it. The header is ours, the payload the caller's."""
-    request_id = header.request_id.encode()
-    arn = header.function_arn.encode()
-    context = header.client_context.encode()
-    trace = header.trace_id.encode()
-    longest = max(len(request_id), len(arn), len(context), len(trace))
+    texts = (
+        header.request_id.encode(),
+        header.function_arn.encode(),
+        header.client_context.encode(),
+        header.trace_id.encode(),
+        header.tenant_id.encode(),
+    )
+    longest = max(map(len, texts))
     if longest > MAX_EVENT_TEXT or len(payload) > MAX_EVENT:
         raise ValueError(f"an event of {longest} + {len(payload)} bytes")
     fixed = _EVENT.pack(
         header.deadline_ms,
         len(payload),
-        *(len(request_id), len(arn), len(context), len(trace)),
+        *map(len, texts),
     )
-    return b"".join((fixed, request_id, arn, context, trace, payload))
+    return b"".join((fixed, *texts, payload))
 
 
 def read_event(channel: socket.socket) -> tuple[EventHeader, bytes] | None:
@@ -197,21 +204,26 @@ def read_event(channel: socket.socket) -> tuple[EventHeader, bytes] | None:
     data = _complete(channel, data, _EVENT.size)
     if len(data) < _EVENT.size:
         return None
-    deadline_ms, size, request_id, arn, context, trace = _EVENT.unpack_from(data)
-    texts = request_id + arn + context + trace
-    if texts > 4 * MAX_EVENT_TEXT or size > MAX_EVENT:
+    deadline_ms, size, *lengths = _EVENT.unpack_from(data)
+    texts = sum(lengths)
+    if texts > len(lengths) * MAX_EVENT_TEXT or size > MAX_EVENT:
         raise Violation(f"an event of {texts} + {size} bytes")
     data = _complete(channel, data, _EVENT.size + texts + size)
     if len(data) != _EVENT.size + texts + size:
         return None
-    payload_at = _EVENT.size + texts
+    request_id, arn, context, trace, tenant = lengths
     arn_at = _EVENT.size + request_id
+    context_at = arn_at + arn
+    trace_at = context_at + context
+    tenant_at = trace_at + trace
+    payload_at = tenant_at + tenant
     header = EventHeader(
         data[_EVENT.size : arn_at].decode(),
         deadline_ms,
-        data[arn_at : arn_at + arn].decode(),
-        data[arn_at + arn : payload_at - trace].decode(),
-        data[payload_at - trace : payload_at].decode(),
+        data[arn_at:context_at].decode(),
+        data[context_at:trace_at].decode(),
+        data[trace_at:tenant_at].decode(),
+        data[tenant_at:payload_at].decode(),
     )
     return header, data[payload_at:]
 

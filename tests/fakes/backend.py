@@ -66,6 +66,9 @@ class FakeFunctions:
     def __init__(self) -> None:
         self.all: dict[tuple[str, str], Function] = {}
         self.changes: Mapping[str, object] = {}
+        self.shares: dict[str, int] = {}
+        """Reserved concurrency by function, for every tenant."""
+
         self.renewed: list[str] = []
         """Tenants whose network policy was said to have changed."""
 
@@ -77,9 +80,13 @@ class FakeFunctions:
         return function
 
     def resolve(self, tenant_id: str, name: str, qualifier: str) -> Function:
-        if (tenant_id, name) not in self.all:
+        function = self.all.get((tenant_id, name))
+        if function is None or qualifier not in ("", function.version):
             raise NotFound(f"Function not found: {name}", kind="function", name=name)
-        return self.all[tenant_id, name]
+        return function
+
+    def reserved(self, tenant_id: str) -> Mapping[str, int]:
+        return self.shares
 
     async def create(
         self,
@@ -110,8 +117,8 @@ class FakeFunctions:
         self.changes = changes
         return self.resolve(tenant_id, name, "")
 
-    async def get(self, tenant_id: str, name: str) -> Function:
-        return self.resolve(tenant_id, name, "")
+    async def get(self, tenant_id: str, name: str, qualifier: str = "") -> Function:
+        return self.resolve(tenant_id, name, qualifier)
 
     async def delete(self, tenant_id: str, name: str) -> None:
         self.resolve(tenant_id, name, "")

@@ -191,16 +191,17 @@ def test_a_note_s_text_is_cut_by_its_sender() -> None:
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=40)
 
 
-@given(TEXTS, st.integers(0, 2**64 - 1), TEXTS, TEXTS, TEXTS, st.binary())
+@given(TEXTS, st.integers(0, 2**64 - 1), TEXTS, TEXTS, TEXTS, TEXTS, st.binary())
 def test_an_event_arrives_as_it_was_sent(
     request_id: str,
     deadline_ms: int,
     arn: str,
     context: str,
     trace: str,
+    tenant: str,
     payload: bytes,
 ) -> None:
-    sent = frames.EventHeader(request_id, deadline_ms, arn, context, trace)
+    sent = frames.EventHeader(request_id, deadline_ms, arn, context, trace, tenant)
     ours, theirs = socket.socketpair()
     with ours, theirs:
         ours.sendall(frames.encode_event(sent, payload))

@@ -184,10 +184,59 @@ async def test_the_tenants_concurrency_is_kept(engine: FakeEngine) -> None:
     await asyncio.wait(tasks)
 
 
+async def test_reserved_concurrency_bounds_a_function_and_the_others(
+    engine: FakeEngine,
+) -> None:
+    engine.functions.shares = {"slow": 1}
+    engine.runner.hold("slow")
+    task = asyncio.create_task(engine.invoker.invoke(request("slow"), None))
+    await engine.runner.started.get()
+
+    with pytest.raises(Throttled) as share:
+        await engine.invoker.invoke(request("slow"), None)
+    await engine.invoker.invoke(request(), None)
+    engine.functions.shares = {"slow": 2}
+    with pytest.raises(Throttled) as rest:
+        await engine.invoker.invoke(request(), None)
+
+    assert share.value.reason == "ReservedFunctionConcurrentInvocationLimitExceeded"
+    assert rest.value.reason == "ConcurrentInvocationLimitExceeded"
+    task.cancel()
+    await asyncio.wait([task])
+    assert engine.invoker.admission.running_of(ACME, "slow") == 0
+
+
 @pytest.mark.parametrize(
     ("fields", "raised", "says"),
     [
         ({"function": "nothing"}, NotFound, "nothing"),
+        ({"qualifier": "7"}, NotFound, "echo"),
+        (
+            {"function": "shared"},
+            InvalidParameter,
+            (
+                "^The invoked function is enabled with tenancy configuration. Add a "
+                "valid tenant ID in your request and try again.$"
+            ),
+        ),
+        (
+            {"isolation_key": "ann"},
+            InvalidParameter,
+            (
+                "^The invoked function is not enabled with tenancy configuration. "
+                "Remove the tenant ID from your request and try again.$"
+            ),
+        ),
+        (
+            {"function": "shared", "isolation_key": "ann\n"},
+            InvalidParameter,
+            "^The tenant ID must have 1 to 256",
+        ),
+        (
+            {"function": "shared", "isolation_key": "a" * 257},
+            InvalidParameter,
+            "it has 257 characters",
+        ),
         (
             {"payload": b" " * (MAX_PAYLOAD + 1)},
             TooLarge,
@@ -225,6 +274,7 @@ async def test_what_cannot_be_run_is_refused_in_every_way(
     says: str,
     way: str,
 ) -> None:
+    engine.functions.add(make_function(ACME, "shared", per_tenant=True))
     invocation = request(**fields)
     ways: dict[str, Callable[[], Awaitable[object]]] = {
         "invoke": lambda: engine.invoker.invoke(invocation, None),
@@ -257,6 +307,36 @@ async def test_an_event_runs_after_its_caller_was_answered(engine: FakeEngine) -
     started = await engine.runner.started.get()
 
     assert started.request_id == "id-echo"
+
+
+async def test_an_event_runs_the_version_it_was_sent_to(engine: FakeEngine) -> None:
+    published = replace(engine.functions.all[ACME, "echo"], version="7")
+    engine.functions.add(published)
+
+    await engine.invoker.enqueue(request(type=InvocationType.EVENT, qualifier="7"))
+    started = await engine.runner.started.get()
+
+    assert started.qualifier == "7"
+
+
+async def test_the_version_that_ran_is_told_logged_and_kept(engine: FakeEngine) -> None:
+    published = replace(engine.functions.all[ACME, "echo"], version="7")
+    engine.functions.add(published)
+
+    outcome = await engine.invoker.invoke(request(qualifier="7"), None)
+
+    assert outcome.executed_version == "7"
+    assert outcome.log[0].text == b"START RequestId: id-echo Version: 7"
+    assert [record.version for record in engine.records.records] == ["7"]
+
+
+async def test_an_isolation_key_reaches_the_runner(engine: FakeEngine) -> None:
+    engine.functions.add(make_function(ACME, "shared", per_tenant=True))
+
+    await engine.invoker.invoke(request("shared", isolation_key="ann@x.org"), None)
+    started = await engine.runner.started.get()
+
+    assert started.isolation_key == "ann@x.org"
 
 
 async def test_a_dry_run_takes_no_slot(engine: FakeEngine) -> None:

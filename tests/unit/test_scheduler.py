@@ -119,12 +119,15 @@ class World:
 
         self._count = 0
 
-    def invoke(self, name: str = "resize") -> asyncio.Task[Run]:
+    def invoke(
+        self, name: str = "resize", *, isolation_key: str = ""
+    ) -> asyncio.Task[Run]:
         self._count += 1
         invocation = Invocation(
             request_id=f"r-{self._count}",
             tenant_id="1",
             function=name,
+            isolation_key=isolation_key,
             payload=b"{}",
             arrived=self.clock.monotonic(),
         )
@@ -200,6 +203,42 @@ async def test_an_instance_is_used_again(world: World) -> None:
     await world.invoke()
 
     assert [instance.runs for instance in world.machine.instances] == [2]
+
+
+async def test_an_instance_is_never_shared_between_isolation_keys(
+    world: World,
+) -> None:
+    for key in ("ann", "bob", "ann"):
+        await world.invoke(isolation_key=key)
+
+    assert [instance.runs for instance in world.machine.instances] == [2, 1]
+
+    await world.invoke(isolation_key="")
+
+    # There are two places: one of the others had to go, and was not lent.
+    assert [instance.runs for instance in world.machine.instances] == [2, 1, 1]
+
+
+async def test_an_invocation_waits_rather_than_share(world: World) -> None:
+    world.machine.may_answer.clear()
+    running = [world.invoke(isolation_key=key) for key in ("ann", "ann", "bob")]
+    first, second = await world.wait_running(), await world.wait_running()
+
+    world.machine.may_answer.set()
+    await asyncio.gather(*running)
+
+    assert (first.runs, second.runs) == (1, 1)
+    assert len(world.machine.instances) == 3
+
+
+async def test_draining_retires_instances_of_every_isolation_key(world: World) -> None:
+    for key in ("ann", "bob"):
+        await world.invoke(isolation_key=key)
+
+    await world.scheduler.drain("rev-of-resize")
+
+    assert all(instance.is_stopped for instance in world.machine.instances)
+    assert world.scheduler.instances == 0
 
 
 async def test_a_busy_instance_means_another_one_is_started(world: World) -> None:

@@ -5,6 +5,8 @@ The warm path touches no store, makes no task and takes no other thread.
 """
 
 import asyncio
+import re
+from collections.abc import Mapping
 from types import TracebackType
 from typing import Protocol, Self
 
@@ -29,6 +31,7 @@ from sandlot_engine.model.function import Function, Revision
 from sandlot_engine.model.invocation import (
     MAX_CLIENT_CONTEXT,
     MAX_EVENT_PAYLOAD,
+    MAX_ISOLATION_KEY,
     MAX_PAYLOAD,
     Invocation,
     InvocationType,
@@ -42,6 +45,8 @@ GRACE_S = 60.0
 for waiting, starting and stopping. The runner has bounds of its own and ends every
 run sooner; this one only makes sure that nothing waits for ever."""
 
+_ISOLATION_KEY = re.compile(rf"[a-zA-Z0-9._:/=+@ -]{{1,{MAX_ISOLATION_KEY}}}")
+
 _MAX_BYTES = {
     InvocationType.REQUEST_RESPONSE: MAX_PAYLOAD,
     InvocationType.DRY_RUN: MAX_PAYLOAD,
@@ -53,7 +58,12 @@ class Resolver(Protocol):
     """The part of the catalog's functions that an invocation needs."""
 
     def resolve(self, tenant_id: str, name: str, qualifier: str) -> Function:
-        """The function, or `NotFound`. From memory."""
+        """The version to run, or `NotFound`. From memory."""
+        ...
+
+    def reserved(self, tenant_id: str) -> Mapping[str, int]:
+        """Concurrency of those functions that have a share of their own. From
+        memory."""
         ...
 
 
@@ -108,9 +118,7 @@ class Invoker:
     ) -> None:
         await self.events.__aexit__(kind, error, trace)
 
-    async def invoke(
-        self, invocation: Invocation, deadline: float | None, *, qualifier: str = ""
-    ) -> Outcome:
+    async def invoke(self, invocation: Invocation, deadline: float | None) -> Outcome:
         """Run the function and return how it ended; its failures are values.
 
         Raises a `Refusal` where it was not started, `DeadlineExceeded` when
@@ -118,36 +126,39 @@ class Invoker:
         our side broke. A caller that goes away, by deadline or cancellation, has
         its slot given back, its instance destroyed and its time on it billed.
         """
-        revision, function = self._resolve(invocation, qualifier)
-        self._check(invocation)
+        revision, function = self._resolve(invocation)
+        self._check(invocation, revision)
         if deadline is not None and deadline <= self._clock.monotonic():
             raise DeadlineExceeded("the caller's deadline passed before the start")
-        limit = self._quotas.concurrency(invocation.tenant_id)
-        self.admission.admit(invocation.tenant_id, limit=limit)
+        tenant_id, name = invocation.tenant_id, invocation.function
+        self.admission.admit(
+            tenant_id,
+            name,
+            limit=self._quotas.concurrency(tenant_id),
+            reserved=self._functions.reserved(tenant_id),
+        )
         try:
             return await self._run_until(deadline, function, revision, invocation)
         finally:
-            self.admission.release(invocation.tenant_id)
+            self.admission.release(tenant_id, name)
 
-    async def enqueue(self, invocation: Invocation, *, qualifier: str = "") -> None:
+    async def enqueue(self, invocation: Invocation) -> None:
         """Take an event to be run soon. Raises as `invoke` does for what can be
         said at once, and `Throttled` where the tenant's queue is full."""
-        await self.dry_run(invocation, qualifier=qualifier)
+        await self.dry_run(invocation)
         self.events.enqueue(invocation)
 
-    async def dry_run(self, invocation: Invocation, *, qualifier: str = "") -> None:
+    async def dry_run(self, invocation: Invocation) -> None:
         """Raise what `invoke` would, as far as that can be said without a run."""
-        self._resolve(invocation, qualifier)
-        self._check(invocation)
+        revision, _ = self._resolve(invocation)
+        self._check(invocation, revision)
 
     async def _attempt(self, event: Invocation) -> Outcome:
         return await self.invoke(event, None)
 
-    def _resolve(
-        self, invocation: Invocation, qualifier: str
-    ) -> tuple[Revision, Function]:
+    def _resolve(self, invocation: Invocation) -> tuple[Revision, Function]:
         function = self._functions.resolve(
-            invocation.tenant_id, invocation.function, qualifier
+            invocation.tenant_id, invocation.function, invocation.qualifier
         )
         if function.serving is None:
             raise Conflict(
@@ -158,7 +169,8 @@ class Invoker:
         self._quotas.grant_network(function.tenant_id, function.serving.config.network)
         return function.serving, function
 
-    def _check(self, invocation: Invocation) -> None:
+    def _check(self, invocation: Invocation, revision: Revision) -> None:
+        _check_isolation(invocation.isolation_key, revision)
         size, limit = len(invocation.payload), _MAX_BYTES[invocation.type]
         if size > limit:
             # A dry run says what the real call would.
@@ -221,16 +233,45 @@ class Invoker:
         run = await self._runner.run(
             function,
             invocation,
-            note_cut=lambda ran_s: self._record_cut(invocation, revision, ran_s),
+            note_cut=lambda ran_s: self._record_cut(
+                invocation, revision, function.version, ran_s
+            ),
         )
         ended = self._clock.now()
-        outcome = outcome_of(invocation, revision, run, ended=ended)
+        outcome = outcome_of(
+            invocation, revision, run, version=function.version, ended=ended
+        )
         self._records.append(record_of(invocation, outcome, ended=ended), outcome.log)
         return outcome
 
     def _record_cut(
-        self, invocation: Invocation, revision: Revision, ran_s: float
+        self, invocation: Invocation, revision: Revision, version: str, ran_s: float
     ) -> None:
         ended = self._clock.now()
-        outcome = cancelled_outcome_of(invocation, revision, ran_s=ran_s, ended=ended)
+        outcome = cancelled_outcome_of(
+            invocation, revision, version=version, ran_s=ran_s, ended=ended
+        )
         self._records.append(record_of(invocation, outcome, ended=ended), outcome.log)
+
+
+def _check_isolation(key: str, revision: Revision) -> None:
+    """An instance of a function with tenant isolation must know whom it is for, and
+    one of others must not seem to."""
+    if revision.config.per_tenant and not key:
+        raise InvalidParameter(
+            "The invoked function is enabled with tenancy configuration. Add a valid "
+            "tenant ID in your request and try again.",
+            field="isolation_key",
+        )
+    if key and not revision.config.per_tenant:
+        raise InvalidParameter(
+            "The invoked function is not enabled with tenancy configuration. Remove "
+            "the tenant ID from your request and try again.",
+            field="isolation_key",
+        )
+    if key and not _ISOLATION_KEY.fullmatch(key):
+        raise InvalidParameter(
+            f"The tenant ID must have 1 to {MAX_ISOLATION_KEY} letters, digits, spaces "
+            f"and ._:/=+-@; it has {len(key)} characters.",
+            field="isolation_key",
+        )

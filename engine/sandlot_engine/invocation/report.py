@@ -33,17 +33,25 @@ CANCELLED: Final = "Sandbox.Cancelled"
 
 
 def outcome_of(
-    invocation: Invocation, revision: Revision, run: Run, *, ended: datetime
+    invocation: Invocation,
+    revision: Revision,
+    run: Run,
+    *,
+    version: str = LATEST,
+    ended: datetime,
 ) -> Outcome:
-    """The value that travels back to the caller. `ended` is UTC."""
+    """The value that travels back to the caller. `ended` is UTC, `version` what the
+    revision is one of."""
     verdict = _verdict(invocation, revision, run)
     report, times = _report(revision, run)
-    log = tuple(_log(invocation.request_id, run, verdict, report, times, ended))
+    log = tuple(
+        _log(invocation.request_id, version, run, verdict, report, times, ended)
+    )
     return Outcome(
         request_id=invocation.request_id,
         status=verdict.status,
         payload=verdict.payload,
-        executed_version=LATEST,
+        executed_version=version,
         report=report,
         error_type=verdict.error_type,
         log=log,
@@ -66,7 +74,12 @@ def record_of(invocation: Invocation, outcome: Outcome, *, ended: datetime) -> R
 
 
 def cancelled_outcome_of(
-    invocation: Invocation, revision: Revision, *, ran_s: float, ended: datetime
+    invocation: Invocation,
+    revision: Revision,
+    *,
+    version: str = LATEST,
+    ran_s: float,
+    ended: datetime,
 ) -> Outcome:
     """What is kept of an invocation whose caller went away before the answer.
 
@@ -80,7 +93,7 @@ def cancelled_outcome_of(
         wait_s=0.0,
         max_memory_mb=0,
     )
-    return outcome_of(invocation, revision, run, ended=ended)
+    return outcome_of(invocation, revision, run, version=version, ended=ended)
 
 
 def log_tail(log: tuple[LogLine, ...]) -> bytes:
@@ -265,6 +278,7 @@ def billed_ms(microseconds: int) -> int:
 
 def _log(
     request_id: str,
+    version: str,
     run: Run,
     verdict: _Verdict,
     report: Report,
@@ -286,7 +300,7 @@ def _log(
     yield from (line for line in run.log if not line.request_id)
     if run.ended is Ended.INIT_FAILED:
         yield platform(began, _init_report_line(times, verdict))
-    yield platform(began, f"START RequestId: {request_id} Version: {LATEST}")
+    yield platform(began, f"START RequestId: {request_id} Version: {version}")
     yield from (line for line in run.log if line.request_id)
     if run.log_bytes_dropped:
         yield platform(ended, f"[… {run.log_bytes_dropped} bytes dropped]")

@@ -16,6 +16,9 @@ MAX_EVENT_PAYLOAD = 1_048_576
 MAX_CLIENT_CONTEXT = 3_583
 """Bytes of the client context."""
 
+MAX_ISOLATION_KEY = 256
+"""Characters of an isolation key."""
+
 MAX_LOG_TAIL = 4_096
 """Bytes of log returned with an answer."""
 
@@ -54,6 +57,17 @@ class Invocation:
     function: str
     payload: bytes
     """JSON; an empty event was replaced by `{}` at the edge."""
+
+    qualifier: str = ""
+    """A version or an alias; empty is `$LATEST`."""
+
+    invoked_arn: str = ""
+    """As the caller addressed the function, for its context; empty where the caller
+    used no ARN and the engine makes one, unqualified if no qualifier was given."""
+
+    isolation_key: str = ""
+    """AWS's `X-Amz-Tenant-Id`: whom a function with tenant isolation works for, 1 to
+    256 characters. Nothing of one key is ever used for another."""
 
     type: InvocationType = InvocationType.REQUEST_RESPONSE
     client_context: str = ""

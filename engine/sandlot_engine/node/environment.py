@@ -1,6 +1,6 @@
 """What a function finds in its environment: AWS Lambda's variables and its own."""
 
-from sandlot_engine.model.function import LATEST, Function, Revision
+from sandlot_engine.model.function import Function, Revision
 
 _DEFAULTS = {
     "LANG": "en_US.UTF-8",
@@ -36,12 +36,17 @@ def environment_of(
         "AWS_DEFAULT_REGION": region,
         "AWS_EXECUTION_ENV": f"AWS_Lambda_{config.runtime}",
         "AWS_LAMBDA_FUNCTION_NAME": function.name,
-        "AWS_LAMBDA_FUNCTION_VERSION": LATEST,
+        "AWS_LAMBDA_FUNCTION_VERSION": function.version,
         "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": str(config.memory_mb),
-        "AWS_LAMBDA_LOG_GROUP_NAME": f"/aws/lambda/{function.name}",
+        "AWS_LAMBDA_LOG_GROUP_NAME": log_group_of(function, revision),
         "AWS_LAMBDA_INITIALIZATION_TYPE": "on-demand",
         "_HANDLER": config.handler,
     }
+
+
+def log_group_of(function: Function, revision: Revision) -> str:
+    """AWS's name for where its log goes."""
+    return revision.config.logging.group or f"/aws/lambda/{function.name}"
 
 
 def settings_of(
@@ -50,7 +55,7 @@ def settings_of(
     """What the guest is told, over the zygote's channel."""
     return {
         "handler": revision.config.handler,
-        "version": LATEST,
+        "version": function.version,
         "import_in_zygote": import_in_zygote,
         "environment": environment_of(function, revision, region),
     }

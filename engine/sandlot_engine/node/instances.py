@@ -49,8 +49,9 @@ class HostedInstance:
         header = EventHeader(
             invocation.request_id,
             int((time.time() + timeout_s) * 1000),
-            function_arn(self._region, function.tenant_id, function.name),
+            invocation.invoked_arn or self._arn_of(invocation),
             invocation.client_context,
+            tenant_id=invocation.isolation_key,
         )
         payload = invocation.payload or _EMPTY_EVENT
         try:
@@ -70,6 +71,14 @@ class HostedInstance:
 
     def stop(self) -> None:
         self._instance.stop()
+
+    def _arn_of(self, invocation: Invocation) -> str:
+        return function_arn(
+            self._region,
+            invocation.tenant_id,
+            invocation.function,
+            invocation.qualifier,
+        )
 
 
 class NodeMachine:

@@ -45,6 +45,13 @@ _SWEEP_S = 5.0
 
 
 @dataclass(frozen=True, slots=True)
+class _Live:
+    instance: Instance
+    revision: str
+    version: str
+
+
+@dataclass(frozen=True, slots=True)
 class _Lent:
     number: int
     instance: Instance
@@ -52,7 +59,11 @@ class _Lent:
 
 
 class Scheduler:
-    """Satisfies `invocation.ports.Runner`. Owns every instance that it has started."""
+    """Satisfies `invocation.ports.Runner`. Owns every instance that it has started.
+
+    For `ClusterState`, a version is a revision and an isolation key: instances of one
+    key are never lent to invocations with another, or with none.
+    """
 
     def __init__(
         self,
@@ -69,10 +80,10 @@ class Scheduler:
         self._idle_s = idle_s
         self._place_s = place_s
         self._numbers = itertools.count(1)
-        self._instances: dict[int, Instance] = {}
+        self._instances: dict[int, _Live] = {}
         # What a waiting invocation is told: an instance, or to start one itself.
         self._turns: dict[str, asyncio.Future[int | None]] = {}
-        # By version: invocations that are waiting or running, and who waits for
+        # By revision: invocations that are waiting or running, and who waits for
         # the last of them.
         self._running: Counter[str] = Counter()
         self._drained: dict[str, asyncio.Event] = {}
@@ -160,22 +171,28 @@ class Scheduler:
                     if lent.is_new:
                         raise
 
-    async def drain(self, version: str) -> None:
-        """Destroy a version's idle instances, and the others when they have answered.
+    async def drain(self, revision: str) -> None:
+        """Destroy a revision's idle instances, and the others when they have answered.
 
-        For a version that gets no new invocations. Every one has a timeout, so this
+        For a revision that gets no new invocations. Every one has a timeout, so this
         ends; cancel it to wait no longer.
         """
-        self._retire(self._state.idle_of(version))
-        if self._running[version]:
-            await self._drained.setdefault(version, asyncio.Event()).wait()
-            self._retire(self._state.idle_of(version))
+        self._retire(self._idle_of(revision))
+        if self._running[revision]:
+            await self._drained.setdefault(revision, asyncio.Event()).wait()
+            self._retire(self._idle_of(revision))
 
-    def _note_end(self, version: str) -> None:
-        self._running[version] -= 1
-        if not self._running[version]:
-            del self._running[version]
-            if (drained := self._drained.pop(version, None)) is not None:
+    def _idle_of(self, revision: str) -> list[int]:
+        """Whomever they are for."""
+        live = self._instances.values()
+        versions = {each.version for each in live if each.revision == revision}
+        return [number for each in versions for number in self._state.idle_of(each)]
+
+    def _note_end(self, revision: str) -> None:
+        self._running[revision] -= 1
+        if not self._running[revision]:
+            del self._running[revision]
+            if (drained := self._drained.pop(revision, None)) is not None:
                 drained.set()
 
     @asynccontextmanager
@@ -200,16 +217,19 @@ class Scheduler:
     async def _take(
         self, function: Function, revision: Revision, invocation: Invocation
     ) -> _Lent:
+        version = _version(revision, invocation)
         failed_starts = 0
         while True:
             if not self._machine.is_ready(function, revision):
                 # Before we ask for a place to start in: the places are everybody's,
                 # and an import takes as long as its tenant likes.
                 await self._machine.make_ready(function, revision)
-            number = await self._wait_turn(invocation, revision.id)
+            number = await self._wait_turn(invocation, version)
             if number is None:
-                if (number := await self._start(function, revision)) is not None:
-                    return _Lent(number, self._instances[number], is_new=True)
+                number = await self._start(function, revision, version)
+                if number is not None:
+                    instance = self._instances[number].instance
+                    return _Lent(number, instance, is_new=True)
                 failed_starts += 1
                 if failed_starts == MAX_FAILED_STARTS:
                     raise Unavailable(
@@ -217,12 +237,12 @@ class Scheduler:
                         " before it had forked an instance"
                     )
                 continue
-            instance = self._instances.get(number)
-            if instance is not None and instance.is_usable:
-                return _Lent(number, instance, is_new=False)
+            live = self._instances.get(number)
+            if live is not None and live.instance.is_usable:
+                return _Lent(number, live.instance, is_new=False)
             # An idle instance can end by itself at any time, and between an
             # assignment and its invocation's turn: then we ask for another.
-            self._let_go(number, instance)
+            self._let_go(number, live.instance if live is not None else None)
 
     def _let_go(self, number: int, instance: Instance | None) -> None:
         self._act(self._state.instance_died(number))
@@ -281,20 +301,22 @@ class Scheduler:
         else:
             self._act(self._state.instance_freed(number))
 
-    async def _start(self, function: Function, revision: Revision) -> int | None:
+    async def _start(
+        self, function: Function, revision: Revision, version: str
+    ) -> int | None:
         number = next(self._numbers)
         try:
             instance = await self._machine.start(
                 function, revision, on_death=lambda: self._note_death(number)
             )
         except BaseException:
-            self._act(self._state.start_ended(revision.id, None))
+            self._act(self._state.start_ended(version, None))
             raise
         if instance is None:
-            self._act(self._state.start_ended(revision.id, None))
+            self._act(self._state.start_ended(version, None))
             return None
-        self._instances[number] = instance
-        self._act(self._state.start_ended(revision.id, number))
+        self._instances[number] = _Live(instance, revision.id, version)
+        self._act(self._state.start_ended(version, number))
         return number
 
     def _note_death(self, number: int) -> None:
@@ -318,8 +340,8 @@ class Scheduler:
                     else:
                         self._turns[invocation].set_result(None)
                 case Retire(instance=number):
-                    if (instance := self._instances.pop(number, None)) is not None:
-                        instance.stop()
+                    if (live := self._instances.pop(number, None)) is not None:
+                        live.instance.stop()
 
     async def _sweep(self) -> None:
         """Retire what has been idle too long."""
@@ -331,12 +353,20 @@ class Scheduler:
         """Retire every instance that has been idle since before `since`; how many."""
         stale = [
             number
-            for number, instance in self._instances.items()
-            if instance.is_usable and instance.idle_since <= since
+            for number, live in self._instances.items()
+            if live.instance.is_usable and live.instance.idle_since <= since
         ]
         self._retire(stale)
         return len(stale)
 
     def _retire(self, numbers: list[int]) -> None:
         for number in numbers:
-            self._let_go(number, self._instances.get(number))
+            live = self._instances.get(number)
+            self._let_go(number, live.instance if live is not None else None)
+
+
+def _version(revision: Revision, invocation: Invocation) -> str:
+    """What an instance can be lent to. An id has no space, so no key is mistaken."""
+    if not invocation.isolation_key:
+        return revision.id
+    return f"{revision.id} {invocation.isolation_key}"

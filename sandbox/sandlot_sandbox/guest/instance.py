@@ -154,7 +154,8 @@ def _serve(
     payload: bytes,
 ) -> None:
     request_id = header.request_id
-    logging_setup.set_request_id(request_id)
+    tenant_id = header.tenant_id or None
+    logging_setup.set_request_id(request_id, tenant_id)
     if header.trace_id:
         os.environ[_TRACE] = header.trace_id
     elif _TRACE in os.environ:
@@ -164,6 +165,7 @@ def _serve(
         deadline_ms=header.deadline_ms,
         function_arn=header.function_arn,
         client_context_json=header.client_context,
+        tenant_id=tenant_id,
     )
     if isinstance(made, failures.Failure):
         answer = handler.failed(made, request_id)

@@ -72,6 +72,7 @@ class InvocationService:
             request_id=request_id,
             tenant_id=current_caller().tenant_id,
             function=request.function,
+            qualifier=request.qualifier,
             payload=request.payload or b"{}",
             type=invocation_type_of(request.invocation_type),
             client_context=request.client_context,
@@ -80,14 +81,12 @@ class InvocationService:
         )
         match invocation.type:
             case InvocationType.REQUEST_RESPONSE:
-                outcome = await self._invoker.invoke(
-                    invocation, call.deadline, qualifier=request.qualifier
-                )
+                outcome = await self._invoker.invoke(invocation, call.deadline)
                 return outcome_out(outcome)
             case InvocationType.EVENT:
-                await self._invoker.enqueue(invocation, qualifier=request.qualifier)
+                await self._invoker.enqueue(invocation)
             case InvocationType.DRY_RUN:
-                await self._invoker.dry_run(invocation, qualifier=request.qualifier)
+                await self._invoker.dry_run(invocation)
         return wire.InvokeResponse(request_id=request_id)
 
     async def InvokeMany(self, _requests: object, context: Context) -> None:

@@ -1,0 +1,95 @@
+"""What a function is told of itself."""
+
+from dataclasses import replace
+from typing import cast
+
+import pytest
+
+from sandlot_engine.model.function import Logging
+from sandlot_engine.model.invocation import Ended, Invocation
+from sandlot_engine.node.environment import environment_of, settings_of
+from sandlot_engine.node.instances import HostedInstance
+from sandlot_sandbox import outcome
+from sandlot_sandbox.frames import EventHeader
+from sandlot_sandbox.host.instance import Instance
+from sandlot_sandbox.outcome import Ending
+from tests.fakes.things import function, revision
+
+
+@pytest.mark.parametrize("version", ["$LATEST", "7"])
+def test_a_function_finds_its_version_in_its_environment(version: str) -> None:
+    published = function(version=version)
+
+    environment = environment_of(published, revision(), "eu-north-1")
+    settings = settings_of(published, revision(), "eu-north-1", import_in_zygote=True)
+
+    assert environment["AWS_LAMBDA_FUNCTION_VERSION"] == version
+    assert environment["AWS_LAMBDA_LOG_GROUP_NAME"] == "/aws/lambda/resize"
+    # The guest makes the name of its log stream of it.
+    assert settings["version"] == version
+
+
+def test_a_log_group_of_ones_own_is_in_the_environment() -> None:
+    config = replace(revision().config, logging=Logging(group="/my/own"))
+
+    environment = environment_of(
+        function(), replace(revision(), config=config), "eu-north-1"
+    )
+
+    assert environment["AWS_LAMBDA_LOG_GROUP_NAME"] == "/my/own"
+
+
+class Listening:
+    """A sandboxed instance that keeps the header it was sent."""
+
+    header: EventHeader
+
+    async def invoke(
+        self,
+        header: EventHeader,
+        payload: bytes,
+        *,
+        timeout_s: float,
+        init_counts: bool,
+    ) -> Ending:
+        self.header = header
+        return Ending(ended=outcome.Ended.ANSWERED, duration_s=0.001, peak_memory_kb=1)
+
+
+@pytest.mark.parametrize(
+    ("qualifier", "invoked_arn", "told"),
+    [
+        ("", "", "arn:aws:lambda:eu-north-1:1:function:resize"),
+        ("live", "", "arn:aws:lambda:eu-north-1:1:function:resize:live"),
+        (
+            "live",
+            "arn:aws:lambda:us-west-2:1:function:resize:live",
+            "arn:aws:lambda:us-west-2:1:function:resize:live",
+        ),
+    ],
+)
+async def test_an_invocation_knows_how_and_for_whom_it_was_called(
+    qualifier: str, invoked_arn: str, told: str
+) -> None:
+    listening = Listening()
+    instance = HostedInstance(
+        cast("Instance", listening),
+        region="eu-north-1",
+        note_late_init=lambda: None,
+    )
+    invocation = Invocation(
+        request_id="r",
+        tenant_id="1",
+        function="resize",
+        payload=b"{}",
+        qualifier=qualifier,
+        invoked_arn=invoked_arn,
+        isolation_key="ann",
+        arrived=0.0,
+    )
+
+    run = await instance.run(function(version="3"), invocation, wait_s=0.0)
+
+    assert run.ended is Ended.ANSWERED
+    assert listening.header.function_arn == told
+    assert listening.header.tenant_id == "ann"
