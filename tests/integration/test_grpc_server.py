@@ -15,7 +15,7 @@ from cryptography.x509.oid import NameOID
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
-from sandlot.v1 import functions_pb2, invocations_pb2
+from sandlot.v1 import functions_pb2, invocations_pb2, tenants_pb2, tenants_pb2_grpc
 from sandlot_engine.errors import InvalidParameter, Unavailable
 from sandlot_engine.gateway.rpc.server import (
     SERVICE_NAMES,
@@ -88,6 +88,20 @@ async def test_only_settings_that_are_present_are_changed(engine: FakeEngine) ->
     await engine.function_service.UpdateFunctionConfiguration(request, metadata=KEY)
 
     assert engine.functions.changes == {"memory_mb": 0, "environment": {}}
+
+
+async def test_a_tenant_that_was_deleted_is_forgotten(engine: FakeEngine) -> None:
+    stub = tenants_pb2_grpc.TenantServiceStub(engine.channel)
+    made = await stub.CreateTenant(
+        tenants_pb2.CreateTenantRequest(name="new"), metadata=as_tenant("operator")
+    )
+
+    await stub.DeleteTenant(
+        tenants_pb2.DeleteTenantRequest(id=made.tenant.id),
+        metadata=as_tenant("operator"),
+    )
+
+    assert engine.functions.forgotten == [made.tenant.id]
 
 
 async def test_draining_lets_calls_finish_and_ends_streams() -> None:

@@ -25,6 +25,7 @@ from sandlot_engine.errors import (
     NotSupported,
     PermissionDenied,
     QuotaExceeded,
+    Unavailable,
 )
 from sandlot_engine.model.function import Code, LayerUse
 from sandlot_engine.model.layer import LayerVersion, layer_version_arn
@@ -63,6 +64,7 @@ class World:
     def __init__(self) -> None:
         self.store = MemoryStore()
         self.packages = FakePackages()
+        self.runtimes: tuple[str, ...] = RUNTIMES
         self.layers = self._new()
 
     def _new(self, check_room: CheckRoom = lambda *_: None, **more: int) -> Layers:
@@ -72,7 +74,7 @@ class World:
             turns=KeyedLocks(),
             keeper=Keeper(),
             clock=FakeClock(),
-            runtimes=lambda: RUNTIMES,
+            runtimes=lambda: self.runtimes,
             check_room=check_room,
             **more,
         )
@@ -174,6 +176,13 @@ async def test_a_package_is_checked_with_a_runtime_that_it_is_for(
     await world.publish()
 
     assert world.packages.built_for == ["python3.11", "python3.12", "python3.12"]
+
+
+async def test_a_machine_without_interpreters_takes_no_layers(world: World) -> None:
+    world.runtimes = ()
+
+    with pytest.raises(Unavailable, match="no interpreter"):
+        await world.publish()
 
 
 @pytest.mark.parametrize(("name", "number"), [("tools", 2), ("none", 1)])

@@ -155,6 +155,7 @@ START = {
     "zygote": 1,
     "runtime": "python3.11",
     "code": "0" * 64,
+    "opt": "",
     "memory_mb": 128,
     "tmp_mb": 512,
     "network": "none",
@@ -163,7 +164,8 @@ START = {
 ORDERS = st.sampled_from(
     [
         START,
-        {"is": "StartBuilder", "zygote": 1, "runtime": "python3.11"},
+        {**START, "opt": "1" * 64},
+        {"is": "StartBuilder", "zygote": 1, "runtime": "python3.11", "place": "opt"},
         {"is": "MakeCell", "zygote": 1, "cell": 2},
         {"is": "KillCell", "zygote": 1, "cell": 2},
         {"is": "KillZygote", "zygote": 1},
@@ -192,6 +194,7 @@ def test_an_order_is_of_its_types_or_no_order(datagram: bytes) -> None:
         assert not isinstance(value, int) or 0 <= value < 2**53
     if isinstance(order, spec.StartZygote):
         assert re.fullmatch("[0-9a-f]{64}", order.code)
+        assert re.fullmatch("([0-9a-f]{64})?", order.opt)
         assert order.network in spec.NETWORKS
 
 
@@ -340,12 +343,12 @@ def test_a_zip_is_read_or_refused_and_holds_no_more_than_it_says(data: bytes) ->
 
 
 @OFTEN
-@given(spoiled(ZIPS))
-def test_a_zip_is_unpacked_below_its_folder_or_refused(data: bytes) -> None:
+@given(st.lists(spoiled(ZIPS) | ZIPS, min_size=1, max_size=3))
+def test_zips_are_unpacked_below_their_folder_or_refused(zips: list[bytes]) -> None:
     with _folder() as (above, inside):
         root = os.open(inside, unpacking.OPEN_FOLDER)
         try:
-            unpacking.unpack([data], root)
+            unpacking.unpack(zips, root)
         except unpacking.Refused:
             pass
         finally:

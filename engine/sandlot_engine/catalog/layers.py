@@ -30,6 +30,7 @@ from sandlot_engine.errors import (
     NotSupported,
     PermissionDenied,
     QuotaExceeded,
+    Unavailable,
 )
 from sandlot_engine.model.function import Code, LayerUse
 from sandlot_engine.model.layer import (
@@ -468,6 +469,8 @@ class Layers:
     def _runtime_for(self, compatible: Sequence[str]) -> str:
         """One to check a package with: one that it is for, or any."""
         known = sorted(self._runtimes())
+        if not known:
+            raise Unavailable("This machine has no interpreter to check a layer with.")
         return next((name for name in compatible if name in known), known[-1])
 
     def _check_count(self, tenant_id: str) -> None:
