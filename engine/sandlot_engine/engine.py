@@ -39,6 +39,8 @@ if TYPE_CHECKING:
     from sandlot_engine.catalog.code import CodeStore
     from sandlot_engine.catalog.functions import Prepared
     from sandlot_engine.catalog.tenants import Tenants
+    from sandlot_engine.gateway.aws.buckets import BucketAccess
+    from sandlot_engine.gateway.aws.call import Parts
     from sandlot_engine.gateway.ports import Backend, EngineStatus
     from sandlot_engine.model.function import Function, Revision
     from sandlot_engine.node.launchers import Launchers
@@ -157,7 +159,10 @@ async def _running(config: EngineConfig) -> AsyncIterator[_Facts]:
     from sandlot_engine.catalog.code import CodeStore
     from sandlot_engine.catalog.functions import Functions
     from sandlot_engine.clock import SystemClock
-    from sandlot_engine.gateway.ports import Backend
+    from sandlot_engine.gateway.aws.buckets import Buckets
+    from sandlot_engine.gateway.aws.call import Parts
+    from sandlot_engine.gateway.aws.downloads import Downloads
+    from sandlot_engine.gateway.ports import Backend, Catalog
     from sandlot_engine.invocation.invoker import Invoker
     from sandlot_engine.node.builder import build_package
     from sandlot_engine.node.instances import NodeMachine
@@ -211,7 +216,12 @@ async def _running(config: EngineConfig) -> AsyncIterator[_Facts]:
             clock=clock,
             region=config.region,
         )
-        grpc, http = await enter(_gateways(config, backend, launchers))
+        parts = Parts(
+            catalog=Catalog(functions=functions),
+            buckets=Buckets(_bucket_access(config)),
+            downloads=Downloads(clock),
+        )
+        grpc, http = await enter(_gateways(config, backend, parts, launchers))
         given_up = [layer.name for layer in hello.layers if layer.given_up]
         yield _Facts(grpc=grpc, http=http, mode=hello.mode, given_up=given_up)
 
@@ -316,7 +326,10 @@ async def _retire(
 
 @asynccontextmanager
 async def _gateways(
-    config: EngineConfig, backend: "Backend", launchers: "Launchers"
+    config: EngineConfig,
+    backend: "Backend",
+    parts: "Parts",
+    launchers: "Launchers",
 ) -> AsyncIterator[tuple[str, str]]:
     """Where gRPC and HTTP are served."""
     from sandlot_engine.gateway.http import serve as serve_http
@@ -336,12 +349,26 @@ async def _gateways(
             allow_plaintext=config.allow_plaintext,
         ) as port,
         serve_http(
-            backend, address=config.http, trouble=lambda: launchers.trouble
+            backend, parts, address=config.http, trouble=lambda: launchers.trouble
         ) as http_port,
     ):
         host = config.grpc.rpartition(":")[0]
         http_host = config.http.rpartition(":")[0]
         yield f"{host}:{port}", f"http://{http_host}:{http_port}"
+
+
+def _bucket_access(config: EngineConfig) -> "BucketAccess | None":
+    """By the environment, as S3's own tools have it: a command line has no secrets."""
+    from sandlot_engine.gateway.aws.buckets import BucketAccess
+
+    if not config.s3_endpoint:
+        return None
+    return BucketAccess(
+        endpoint=config.s3_endpoint,
+        access_key_id=os.environ.get("S3_ACCESS_KEY_ID", ""),
+        secret_access_key=os.environ.get("S3_SECRET_ACCESS_KEY", ""),
+        region=config.region,
+    )
 
 
 async def _status(

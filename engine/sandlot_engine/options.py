@@ -35,6 +35,10 @@ class UpOptions:
     idle_s: float = DEFAULT_IDLE_S
     """How long an instance stays without an invocation."""
 
+    s3_endpoint: str = ""
+    """URL of a store that packages may be fetched from; its key is in the environment,
+    as `S3_ACCESS_KEY_ID` and `S3_SECRET_ACCESS_KEY`. Empty: from none."""
+
     runtimes: dict[str, str] = field(default_factory=dict)
     """Interpreters by runtime name, before those that are found."""
 
@@ -55,6 +59,7 @@ class EngineConfig:
     allow_plaintext: bool
     region: str
     idle_s: float
+    s3_endpoint: str
     uid: int
     gid: int
     supervisor_pid: int

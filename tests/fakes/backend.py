@@ -14,8 +14,12 @@ import grpc.aio
 from sandlot.v1 import functions_pb2_grpc, invocations_pb2_grpc, tenants_pb2_grpc
 from sandlot_engine.catalog.validation import check_network
 from sandlot_engine.errors import AlreadyExists, NotFound, Unauthenticated
+from sandlot_engine.gateway.aws.buckets import Buckets
+from sandlot_engine.gateway.aws.call import Parts
+from sandlot_engine.gateway.aws.downloads import Downloads
 from sandlot_engine.gateway.ports import (
     Backend,
+    Catalog,
     EngineStatus,
     IsolationLayer,
     Runtime,
@@ -370,6 +374,14 @@ class FakeEngine:
             status=self._status,
             clock=self.clock,
             region="us-east-1",
+        )
+
+    def parts(self) -> Parts:
+        """What AWS's operations work on, for tests of all but them."""
+        return Parts(
+            catalog=Catalog(functions=cast("Any", self.functions)),
+            buckets=Buckets(None),
+            downloads=Downloads(self.clock),
         )
 
     async def _status(self) -> EngineStatus:

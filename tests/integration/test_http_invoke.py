@@ -141,7 +141,11 @@ async def port() -> AsyncIterator[Port]:
     engine.clock.start = datetime.now(UTC)  # clients sign by the real one
     async with engine.invoker:
         async with http.serve(
-            engine.backend(), address="127.0.0.1:0", trouble=lambda: "", drain_s=1
+            engine.backend(),
+            engine.parts(),
+            address="127.0.0.1:0",
+            trouble=lambda: "",
+            drain_s=1,
         ) as number:
             yield Port(engine, number)
 
@@ -622,10 +626,11 @@ async def test_an_operation_gets_what_was_asked_and_by_whom(
 
 
 async def test_what_is_not_there_yet_is_refused_by_name(port: Port) -> None:
-    answer = await port.refused("list_layers")
+    answer = await port.refused("list_capacity_providers")
 
     assert answer["ResponseMetadata"]["HTTPStatusCode"] == 501
-    assert answer["Error"]["Message"] == "ListLayers is not supported."
+    assert answer["Error"]["Code"] == "NotImplementedException"
+    assert answer["Error"]["Message"].startswith("ListCapacityProviders is not suppor")
 
 
 async def test_an_operation_that_takes_too_long_is_ended(
@@ -688,6 +693,9 @@ async def test_a_taken_port_is_said(port: Port) -> None:
         address = f"127.0.0.1:{taken.getsockname()[1]}"
         with pytest.raises(Unavailable, match="cannot serve HTTP"):
             async with http.serve(
-                port.engine.backend(), address=address, trouble=lambda: ""
+                port.engine.backend(),
+                port.engine.parts(),
+                address=address,
+                trouble=lambda: "",
             ):
                 pass

@@ -132,6 +132,15 @@ def _given_up(options: dict[str, Any]) -> frozenset[str]:
     help="How long an instance stays without an invocation.",
 )
 @click.option(
+    "--s3-endpoint",
+    default="",
+    metavar="URL",
+    envvar="SANDLOT_S3_ENDPOINT",
+    show_envvar=True,
+    help="An S3-compatible store to fetch packages from, by S3Bucket and S3Key. Its key"
+    " is S3_ACCESS_KEY_ID and S3_SECRET_ACCESS_KEY in the environment.",
+)
+@click.option(
     "--runtime",
     "runtimes",
     type=pair,

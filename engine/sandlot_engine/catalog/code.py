@@ -24,7 +24,7 @@ from typing import Protocol, Self, TypeVar
 from sandlot_engine.catalog import packages
 from sandlot_engine.catalog.keeper import Keeper
 from sandlot_engine.catalog.locks import KeyedLocks
-from sandlot_engine.errors import Internal, SandlotError
+from sandlot_engine.errors import Internal, NotFound, SandlotError
 from sandlot_engine.model.function import Code, FunctionConfig
 
 T = TypeVar("T")
@@ -144,6 +144,13 @@ class CodeStore:
     async def read(self, code: Code) -> bytes:
         """The package as it was uploaded."""
         return await self._run(self._zip(code.sha256).read_bytes)
+
+    async def read_hash(self, sha256: str) -> bytes:
+        """A package by its hash. Raises `NotFound` where it is gone."""
+        path = self._zip(sha256)
+        if not await self._run(path.is_file):
+            raise NotFound(f"There is no package {sha256} any more.")
+        return await self._run(path.read_bytes)
 
     async def discard(self, sha256: str) -> None:
         """Remove a package, or merged layers, whether they are there or not.

@@ -243,6 +243,10 @@ class Functions:
         function = self._find(tenant_id, name, qualifier)
         return await self._codes.read(function.current.code)
 
+    async def read_package(self, sha256: str) -> bytes:
+        """A function's or a layer's, by its hash. Raises `NotFound`."""
+        return await self._codes.read_hash(sha256)
+
     def count(self, tenant_id: str) -> int:
         """How many functions a tenant has."""
         return self._versions.count(tenant_id)

@@ -16,6 +16,7 @@ from starlette.responses import JSONResponse
 
 from sandlot_engine.errors import InvalidParameter, Unavailable
 from sandlot_engine.gateway.aws.app import AwsApp, is_aws
+from sandlot_engine.gateway.aws.call import Parts
 from sandlot_engine.gateway.aws.receiving import Receive, Scope, Send
 from sandlot_engine.gateway.connections import KEY, Connection
 from sandlot_engine.gateway.ports import Backend
@@ -35,6 +36,7 @@ the events: the supervisor's patience is for all of them."""
 @asynccontextmanager
 async def serve(
     backend: Backend,
+    parts: Parts,
     *,
     address: str,
     trouble: Callable[[], str],
@@ -51,7 +53,7 @@ async def serve(
     listener = _listen(address)
     server = _Server(
         uvicorn.Config(
-            _Router(backend, trouble),
+            _Router(backend, parts, trouble),
             http=Connection,
             log_config=None,
             access_log=False,
@@ -84,10 +86,12 @@ class _Server(uvicorn.Server):
 class _Router:
     """An ASGI callable: whose request is it?"""
 
-    def __init__(self, backend: Backend, trouble: Callable[[], str]) -> None:
+    def __init__(
+        self, backend: Backend, parts: Parts, trouble: Callable[[], str]
+    ) -> None:
         self._backend = backend
         self._trouble = trouble
-        self._aws = AwsApp(backend)
+        self._aws = AwsApp(backend, parts)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         connection: Connection = scope.pop(KEY)

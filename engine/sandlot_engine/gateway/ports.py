@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
+from sandlot_engine.catalog.functions import Functions as CatalogFunctions
 from sandlot_engine.clock import Clock
 from sandlot_engine.invocation.invoker import Invoker
 from sandlot_engine.model.function import Function, FunctionConfig
@@ -159,6 +160,15 @@ class EngineStatus:
     runtimes: tuple[Runtime, ...] = ()
     zygotes: int = 0
     instances: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Catalog:
+    """All that AWS's API is about: the catalog's own parts, for it needs most of what
+    they can do."""
+
+    functions: CatalogFunctions
+    """With its aliases, settings and layers."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,7 +12,9 @@ from uuid import uuid4
 
 from sandlot_engine.errors import DeadlineExceeded, Fault, NotSupported, SandlotError
 from sandlot_engine.gateway.aws import operations
+from sandlot_engine.gateway.aws.call import Call, Parts
 from sandlot_engine.gateway.aws.checking import check
+from sandlot_engine.gateway.aws.downloads import PREFIX
 from sandlot_engine.gateway.aws.faults import (
     OPERATION_NOT_SUPPORTED,
     AwsError,
@@ -26,7 +28,6 @@ from sandlot_engine.gateway.aws.invoke import (
     RawAnswer,
     WireHeaders,
 )
-from sandlot_engine.gateway.aws.operations import Call
 from sandlot_engine.gateway.aws.reading import query_pairs, read
 from sandlot_engine.gateway.aws.receiving import (
     MAX_REQUEST,
@@ -38,6 +39,7 @@ from sandlot_engine.gateway.aws.receiving import (
 )
 from sandlot_engine.gateway.aws.service import Operation, Service
 from sandlot_engine.gateway.aws.sigv4 import fold
+from sandlot_engine.gateway.aws.support import refusal
 from sandlot_engine.gateway.aws.writing import Answer, write, write_error
 from sandlot_engine.gateway.ports import Backend
 
@@ -47,20 +49,21 @@ OPERATION_DEADLINE_S = 120.0
 MAX_TOLD = 5
 """Unknown parameters that a refusal names."""
 
-_DATED = re.compile(rb"/20\d\d-\d\d-\d\d/")
+_OURS = re.compile(rb"/20\d\d-\d\d-\d\d/|%s" % PREFIX.encode())
 _log = logging.getLogger(__name__)
 
 
 def is_aws(raw_path: bytes) -> bool:
-    """Whether a path, as it was sent, is one of AWS's: they begin with a date."""
-    return _DATED.match(raw_path) is not None
+    """Whether a path, as it was sent, is one of AWS's, which begin with a date, or of a
+    package that one of its answers has linked to."""
+    return _OURS.match(raw_path) is not None
 
 
 class AwsApp:
     """An ASGI callable. What it is sent must be HTTP, and `is_aws`."""
 
-    def __init__(self, backend: Backend) -> None:
-        self._backend = backend
+    def __init__(self, backend: Backend, parts: Parts) -> None:
+        self._parts = parts
         self._service = Service.load()
         self._operations = operations.load()
         self.receiver = Receiver(backend.tenants, backend.clock)
@@ -93,8 +96,24 @@ class AwsApp:
                 return await self._invoke.invoke_async(
                     scope, receive, headers, name=found[1], request_id=request_id
                 )
+        if path.startswith(PREFIX.encode()):
+            return await self._download(scope)
         answer = await self._operate(scope, receive, headers, request_id)
         return _raw(answer)
+
+    async def _download(self, scope: Scope) -> RawAnswer:
+        """A package, for whoever has a link."""
+        sha256 = self._parts.downloads.granted(
+            scope["path"], scope["query_string"].decode("latin-1")
+        )
+        if scope["method"] != "GET" or not sha256:
+            raise AwsError("AccessDeniedException", "Request has expired, or is none.")
+        zip_bytes = await self._parts.catalog.functions.read_package(sha256)
+        headers: WireHeaders = [
+            (b"content-type", b"application/zip"),
+            (b"content-length", b"%d" % len(zip_bytes)),
+        ]
+        return 200, headers, zip_bytes
 
     async def _operate(
         self, scope: Scope, receive: Receive, headers: Headers, request_id: str
@@ -134,13 +153,16 @@ class AwsApp:
             request_id=request_id,
             operation=operation.name,
             input=asked.input,
-            backend=self._backend,
+            parts=self._parts,
             base_url=_base_url(scope, headers),
         )
         return await self._perform(call, operation)
 
     async def _perform(self, call: Call, operation: Operation) -> Answer:
         perform = self._operations.get(operation.name)
+        if why := refusal(operation.name, call.input):
+            reason = "" if perform else OPERATION_NOT_SUPPORTED
+            raise NotSupported(why, reason=reason)
         if perform is None:
             raise NotSupported(
                 f"{operation.name} is not supported.", reason=OPERATION_NOT_SUPPORTED

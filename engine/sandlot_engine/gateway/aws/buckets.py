@@ -27,7 +27,7 @@ class BucketAccess:
 
 
 class Buckets:
-    """Reads objects. Without an access every read is refused, and says how to have one."""
+    """Reads objects. Without an access it refuses to, and says how to have one."""
 
     def __init__(self, access: BucketAccess | None) -> None:
         self._access = access
@@ -38,8 +38,8 @@ class Buckets:
         and `Unavailable` where it does not answer."""
         if self._access is None:
             raise InvalidParameter(
-                "S3Bucket is not supported by this engine: it was given no store. Start "
-                "it with --s3-endpoint URL, and S3_ACCESS_KEY_ID and "
+                "S3Bucket is not supported by this engine: it was given no store. "
+                "Start it with --s3-endpoint URL, and S3_ACCESS_KEY_ID and "
                 "S3_SECRET_ACCESS_KEY in its environment; or send the package itself.",
                 field="S3Bucket",
             )

@@ -1,4 +1,4 @@
-"""Links to packages, as `GetFunction` gives them: whoever has one may read, for a while.
+"""Links to packages, as `GetFunction` gives them: who has one may read, for a while.
 
 A link names the package by its hash and is signed under a key that this process made
 at its start: it opens nothing else, and nothing after a restart.

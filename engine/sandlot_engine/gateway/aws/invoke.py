@@ -108,6 +108,9 @@ class Invoke:
             request_id=request_id,
             tenant_id=function.account,
             function=function.name,
+            qualifier=function.qualifier or "",
+            invoked_arn=function.arn(received.region),
+            isolation_key=headers.get(b"x-amz-tenant-id", b"").decode("latin-1"),
             payload=received.body.data or b"{}",
             type=kind,
             client_context=_client_context(headers),
@@ -115,8 +118,8 @@ class Invoke:
             arrived=arrived,
         )
         try:
-            await self._check_rest(invocation, function, headers, received.body)
-            return await self._run(invocation, function, headers)
+            await self._check_rest(invocation, headers, received.body)
+            return await self._run(invocation, headers)
         except NotFound as error:
             raise _not_found(function, received.region) from error
 
@@ -145,42 +148,34 @@ class Invoke:
             request_id=request_id,
             tenant_id=function.account,
             function=function.name,
+            qualifier=function.qualifier or "",
+            invoked_arn=function.arn(received.region),
             payload=received.body.data or b"{}",
             type=InvocationType.EVENT,
             arrived=self._clock.monotonic(),
         )
         try:
             if received.body.data is None:
-                await self._refuse_size(
-                    invocation, function, received.body, MAX_ASYNC_ARGS
-                )
-            return await self._run(invocation, function, headers)
+                await self._refuse_size(invocation, received.body, MAX_ASYNC_ARGS)
+            return await self._run(invocation, headers)
         except NotFound as error:
             raise _not_found(function, received.region) from error
 
     async def _check_rest(
-        self, invocation: Invocation, function: FunctionId, headers: Headers, body: Body
+        self, invocation: Invocation, headers: Headers, body: Body
     ) -> None:
         """What is refused only of a function that there is."""
-        if b"x-amz-tenant-id" in headers or b"x-amz-durable-execution-name" in headers:
-            await self._refuse_modes(invocation, function, headers)
-        if body.data is None:
-            await self._refuse_size(
-                invocation, function, body, _LIMITS[invocation.type]
-            )
-
-    async def _refuse_modes(
-        self, invocation: Invocation, function: FunctionId, headers: Headers
-    ) -> None:
-        """No function has either mode yet."""
-        _check_by_model(headers)
-        await self._invoker.dry_run(invocation, qualifier=function.qualifier or "")
         if b"x-amz-tenant-id" in headers:
-            raise AwsError(
-                "InvalidParameterValueException",
-                "The invoked function is not enabled with tenancy configuration. "
-                "Remove tenant ID from your request and try again.",
-            )
+            _check_by_model(headers)
+        if b"x-amz-durable-execution-name" in headers:
+            await self._refuse_durable(invocation, headers)
+        if body.data is None:
+            await self._refuse_size(invocation, body, _LIMITS[invocation.type])
+
+    async def _refuse_durable(self, invocation: Invocation, headers: Headers) -> None:
+        """No function has that mode."""
+        _check_by_model(headers)
+        await self._invoker.dry_run(invocation)
         raise AwsError(
             "InvalidParameterValueException",
             "The invoked function is not a durable function. Remove the durable "
@@ -188,30 +183,25 @@ class Invoke:
         )
 
     async def _refuse_size(
-        self, invocation: Invocation, function: FunctionId, body: Body, limit: int
+        self, invocation: Invocation, body: Body, limit: int
     ) -> None:
-        await self._invoker.dry_run(invocation, qualifier=function.qualifier or "")
+        await self._invoker.dry_run(invocation)
         raise _too_large(body.size, invocation.type, limit)
 
-    async def _run(
-        self, invocation: Invocation, function: FunctionId, headers: Headers
-    ) -> RawAnswer:
-        qualifier = function.qualifier or ""
+    async def _run(self, invocation: Invocation, headers: Headers) -> RawAnswer:
         common: WireHeaders = [
             (b"x-amzn-requestid", invocation.request_id.encode()),
             (b"x-amzn-trace-id", _trace_id(invocation, headers)),
         ]
         match invocation.type:
             case InvocationType.REQUEST_RESPONSE:
-                outcome = await self._invoker.invoke(
-                    invocation, None, qualifier=qualifier
-                )
+                outcome = await self._invoker.invoke(invocation, None)
                 return _answer(outcome, common, tail_log=invocation.tail_log)
             case InvocationType.EVENT:
-                await self._invoker.enqueue(invocation, qualifier=qualifier)
+                await self._invoker.enqueue(invocation)
                 return 202, [*common, (b"content-length", b"0")], b""
             case InvocationType.DRY_RUN:
-                await self._invoker.dry_run(invocation, qualifier=qualifier)
+                await self._invoker.dry_run(invocation)
                 return 204, common, b""
 
 

@@ -9,7 +9,10 @@ from sandlot_engine.model.function import FunctionConfig, Logging
 
 
 def config_of(given: Mapping[str, Any]) -> FunctionConfig:
-    """The settings of a new function, layers apart. Raises `InvalidParameter`."""
+    """The settings of a new function; `Layers` are `LayerUse`s already.
+
+    Raises `InvalidParameter`.
+    """
     for name in ("Runtime", "Handler"):
         if name not in given:
             raise InvalidParameter(
@@ -17,7 +20,10 @@ def config_of(given: Mapping[str, Any]) -> FunctionConfig:
                 field=name,
             )
     check_package(given)
-    return FunctionConfig(**changes_of(given, Logging()))
+    per_tenant = given.get("TenancyConfig", {}).get("TenantIsolationMode")
+    return FunctionConfig(
+        **changes_of(given, Logging()), per_tenant=per_tenant == "PER_TENANT"
+    )
 
 
 def changes_of(given: Mapping[str, Any], logging: Logging) -> dict[str, Any]:
@@ -36,6 +42,8 @@ def changes_of(given: Mapping[str, Any], logging: Logging) -> dict[str, Any]:
         changes["tracing"] = given["TracingConfig"].get("Mode", "PassThrough")
     if "DeadLetterConfig" in given:
         changes["dead_letter_arn"] = given["DeadLetterConfig"].get("TargetArn", "")
+    if "Layers" in given:
+        changes["layers"] = tuple(given["Layers"])
     if "SnapStart" in given:
         changes["snap_start"] = given["SnapStart"].get("ApplyOn") == "PublishedVersions"
     if "LoggingConfig" in given:

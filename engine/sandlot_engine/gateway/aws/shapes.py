@@ -28,12 +28,12 @@ _NOT_IN_LISTS = (
 
 
 def function_configuration(
-    function: Function, *, region: str, qualifier: str = "", is_per_tenant: bool
+    function: Function, *, region: str, qualifier: str = ""
 ) -> dict[str, Any]:
     """AWS's `FunctionConfiguration`. `qualifier` is the one that its ARN bears."""
     revision = function.current
     config, code = revision.config, revision.code
-    shown = {
+    shown: dict[str, Any] = {
         "FunctionName": function.name,
         "FunctionArn": names.function_arn(
             region, function.tenant_id, function.name, qualifier
@@ -51,7 +51,7 @@ def function_configuration(
         **_settings(config, function.name),
         **_state(function),
     }
-    if is_per_tenant:
+    if config.per_tenant:
         shown["TenancyConfig"] = {"TenantIsolationMode": "PER_TENANT"}
     return shown
 
@@ -63,7 +63,7 @@ def listed(configuration: Mapping[str, Any]) -> dict[str, Any]:
 
 def alias_configuration(alias: Alias, *, region: str) -> dict[str, Any]:
     """AWS's `AliasConfiguration`."""
-    shown = {
+    shown: dict[str, Any] = {
         "AliasArn": names.function_arn(
             region, alias.tenant_id, alias.function, alias.name
         ),
@@ -78,7 +78,7 @@ def alias_configuration(alias: Alias, *, region: str) -> dict[str, Any]:
 
 
 def shown_qualifier(function: Function, asked: str | None) -> str:
-    """What the ARN of an answer bears: as it was asked for; a version has its number."""
+    """What the ARN of an answer bears: what was asked for, or a version's number."""
     return asked or ("" if function.version == LATEST else function.version)
 
 

@@ -12,27 +12,11 @@ refused by name.
 import importlib
 import pkgutil
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
-from sandlot_engine.gateway.ports import Backend
-from sandlot_engine.model.tenant import Caller
+from sandlot_engine.gateway.aws.call import Call
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Call:
-    """One request for an operation: authentic, and as the model allows it."""
-
-    caller: Caller
-    region: str
-    """Of the signature. Functions are the same in all; ARNs in the answer have it."""
-
-    request_id: str
-    operation: str
-    input: Mapping[str, Any]
-    backend: Backend
-    base_url: str
-    """Where the client reached us: `http://127.0.0.1:9000`."""
+__all__ = ["OPERATIONS", "Call", "Operation", "load", "operation"]
 
 
 Operation = Callable[[Call], Awaitable[Mapping[str, Any]]]

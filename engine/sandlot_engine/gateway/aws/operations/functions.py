@@ -16,19 +16,16 @@ MAX_LISTED = 50
 @operation("CreateFunction")
 async def create_function(call: Call) -> Mapping[str, Any]:
     given = call.input
+    functions = call.catalog.functions
     name = call.own_function(given["FunctionName"]).name
-    config = config_of(given)
-    function = await call.catalog.functions.create(
+    zip_bytes = await call.package(given["Code"])
+    function = await functions.create(
         call.tenant_id,
         name,
-        config,
-        await call.package(given["Code"]),
-        layers=given.get("Layers", ()),
-        region=call.region,
+        config_of({**given, **_layers(call)}),
+        zip_bytes,
         publish=given.get("Publish", False),
         tags=given.get("Tags"),
-        is_per_tenant="TenancyConfig" in given,
-        signing_config=given.get("CodeSigningConfigArn", ""),
     )
     return configuration(call, function)
 
@@ -42,7 +39,10 @@ async def get_function(call: Call) -> Mapping[str, Any]:
     settings = call.catalog.functions.settings.of(call.tenant_id, asked.name)
     shown: dict[str, Any] = {
         "Configuration": configuration(call, function, asked.qualifier),
-        "Code": {"RepositoryType": "S3", "Location": call.code_url(function)},
+        "Code": {
+            "RepositoryType": "S3",
+            "Location": call.code_url(function.current.code),
+        },
     }
     if settings.tags:
         shown["Tags"] = dict(settings.tags)
@@ -85,10 +85,8 @@ async def update_function_configuration(call: Call) -> Mapping[str, Any]:
     function = await call.catalog.functions.update_configuration(
         call.tenant_id,
         name,
-        changes_of(given, now.current.config.logging),
+        changes_of({**given, **_layers(call)}, now.current.config.logging),
         given.get("RevisionId", ""),
-        layers=given.get("Layers"),
-        region=call.region,
     )
     return configuration(call, function)
 
@@ -147,16 +145,24 @@ async def list_versions_by_function(call: Call) -> Mapping[str, Any]:
     return {"Versions": shown, "NextMarker": token or None}
 
 
+def _layers(call: Call) -> dict[str, Any]:
+    """What is said of layers, as the packages that they are now."""
+    if "Layers" not in call.input:
+        return {}
+    layers = call.catalog.functions.layers.resolve(
+        call.tenant_id, call.input["Layers"], region=call.region
+    )
+    return {"Layers": layers}
+
+
 def configuration(
     call: Call, function: Function, qualifier: str | None = None
 ) -> dict[str, Any]:
     """`FunctionConfiguration`, its ARN as the caller asked for it."""
-    settings = call.catalog.functions.settings.of(function.tenant_id, function.name)
     return shapes.function_configuration(
         function,
         region=call.region,
         qualifier=shapes.shown_qualifier(function, qualifier),
-        is_per_tenant=settings.is_per_tenant,
     )
 
 
@@ -168,9 +174,9 @@ def unqualified(call: Call, text: str, qualifier: str | None = None) -> str:
     asked = call.own_function(text, qualifier)
     if asked.qualifier not in (None, LATEST):
         raise InvalidParameter(
-            "This operation is permitted on Lambda functions only. Aliases and versions "
-            "do not support this operation. Please specify either a function name or an "
-            "unqualified function ARN.",
+            "This operation is permitted on Lambda functions only. Aliases and "
+            "versions do not support this operation. Please specify either a function "
+            "name or an unqualified function ARN.",
             field="FunctionName",
         )
     return asked.name

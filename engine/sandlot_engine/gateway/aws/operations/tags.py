@@ -37,7 +37,7 @@ def _tagged_function(call: Call) -> str:
     arn = call.input["Resource"]
     if (kind := names.kind_of(arn)) != "function":
         raise InvalidParameter(
-            f"Tags on {kind or 'that'} are not supported. Please specify a function ARN.",
+            f"Tags on {kind or 'this'} are not supported. Specify a function ARN.",
             field="Resource",
         )
     asked = call.own_function(arn)

@@ -1,0 +1,94 @@
+"""One request for an operation, and what every operation needs of it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from sandlot_engine.errors import InvalidParameter
+from sandlot_engine.gateway.aws.buckets import Buckets
+from sandlot_engine.gateway.aws.downloads import Downloads
+from sandlot_engine.gateway.aws.faults import AwsError
+from sandlot_engine.gateway.aws.names import FunctionId, parse_function
+from sandlot_engine.gateway.ports import Catalog
+from sandlot_engine.model.function import Code
+from sandlot_engine.model.tenant import Caller
+
+MAX_PAGE = 1_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parts:
+    """What operations work on."""
+
+    catalog: Catalog
+    buckets: Buckets
+    downloads: Downloads
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Call:
+    """Authentic, and as the model allows it."""
+
+    caller: Caller
+    region: str
+    """Of the signature. Functions are the same in all; ARNs in the answer have it."""
+
+    request_id: str
+    operation: str
+    input: Mapping[str, Any]
+    parts: Parts
+    base_url: str
+    """Where the client reached us: `http://127.0.0.1:9000`."""
+
+    @property
+    def tenant_id(self) -> str:
+        return self.caller.tenant_id
+
+    @property
+    def catalog(self) -> Catalog:
+        return self.parts.catalog
+
+    def own_function(self, text: str, qualifier: str | None = None) -> FunctionId:
+        """The caller's function that is meant. Raises `AwsError`, also for another
+        account's: what can be done to that is to invoke it."""
+        asked = parse_function(
+            text, region=self.region, account=self.tenant_id, qualifier=qualifier
+        )
+        if asked.account != self.tenant_id:
+            raise AwsError(
+                "AccessDeniedException",
+                f"User: arn:aws:iam::{self.tenant_id}:root is not authorized to "
+                f"perform: lambda:{self.operation} on resource: "
+                f"{asked.arn(self.region)}",
+            )
+        return asked
+
+    def page(self, *, at_most: int = MAX_PAGE) -> tuple[int, str]:
+        """How many things are asked for, 0 for as many as there are by default, and
+        where they begin."""
+        size = min(self.input.get("MaxItems", 0), at_most)
+        return size, self.input.get("Marker", "")
+
+    async def package(self, given: Mapping[str, Any]) -> bytes:
+        """A zip, sent along or fetched from a bucket.
+
+        Raises `InvalidParameter` where there is neither, or both, and what
+        `Buckets.read` raises.
+        """
+        in_bucket = "S3Bucket" in given and "S3Key" in given
+        if ("ZipFile" in given) == in_bucket:
+            raise InvalidParameter(
+                "Please provide a source for function code: ZipFile, or S3Bucket and "
+                "S3Key.",
+                field="Code",
+            )
+        if in_bucket:
+            return await self.parts.buckets.read(
+                given["S3Bucket"], given["S3Key"], given.get("S3ObjectVersion", "")
+            )
+        zip_bytes: bytes = given["ZipFile"]
+        return zip_bytes
+
+    def code_url(self, code: Code) -> str:
+        """A link to a package, for ten minutes."""
+        return self.parts.downloads.url(self.base_url, code.sha256)
