@@ -129,6 +129,7 @@ async def send(
     *,
     timeout_s: float = WAIT_S,
     init_counts: bool = False,
+    isolation_key: str = "",
     **arguments: Any,
 ) -> Ending:
     """Invoke a function of the guest by its name."""
@@ -136,6 +137,7 @@ async def send(
         "8f5d0d6c-0000-4000-8000-000000000000",
         int((time.time() + timeout_s) * 1000),
         "arn:aws:lambda:us-east-1:000000000001:function:guest",
+        tenant_id=isolation_key,
     )
     event = json.dumps({"do": what, **arguments}).encode()
     return await instance.invoke(

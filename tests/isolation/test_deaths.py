@@ -4,6 +4,7 @@ import asyncio
 import os
 import signal
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -50,9 +51,8 @@ async def test_daemons_die_when_their_instance_ends(
         instance = await guest.fork()
         before = set(_inside_cells(sandbox, set()))
 
-        ending = await send(
-            instance, "daemons", count=DAEMONS, timeout_s=0.5, **{how: True}
-        )
+        asked: dict[str, Any] = {"count": DAEMONS, how: True}
+        ending = await send(instance, "daemons", timeout_s=0.5, **asked)
         await guest.wait_death(instance)
 
         assert ending.ended is ended

@@ -115,3 +115,15 @@ async def test_it_is_in_no_group_of_its_starter_s(curious: Guest) -> None:
 
 async def test_a_set_user_id_program_gives_it_nothing(curious: Guest) -> None:
     assert await curious.ask("set_user_id") == {"uid": 1000, "no_new_privileges": True}
+
+
+async def test_a_function_sees_whom_it_works_for(sandbox: Sandbox) -> None:
+    async with sandbox.running("about") as guest:
+        instance = await guest.fork()
+        seen = [
+            (await ask(instance, "", isolation_key=key))["context"]["tenant_id"]
+            for key in ("ann", "", "ann")
+        ]
+        await instance.destroy()
+
+    assert seen == ["ann", None, "ann"]

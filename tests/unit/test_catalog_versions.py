@@ -29,7 +29,6 @@ from tests.fakes.catalog import (
     opened,
 )
 from tests.fakes.stores import MemoryStore
-from tests.fakes.waiting import eventually
 
 
 @pytest.fixture
@@ -357,8 +356,7 @@ async def test_a_function_goes_with_all_that_belongs_to_it(tmp_path: Path) -> No
         await bench.functions.aliases.create(TENANT, "resize", "live", "1")
         await bench.functions.settings.put_concurrency(TENANT, "resize", 5)
         for qualifier in ("", "1", "live"):
-            async with bench.functions.changing(TENANT, "resize", qualifier):
-                await rules.put(TENANT, "resize", qualifier, Rule(text="yes"))
+            await rules.put(TENANT, "resize", qualifier, Rule(text="yes"))
 
         await bench.functions.delete(TENANT, "resize")
 
@@ -400,8 +398,12 @@ async def test_what_counts_as_part_of_it_changes_its_revision_id(bench: Bench) -
 
     for qualifier in ("", "1", "live"):
         old = functions.revision_id(TENANT, "resize", qualifier)
-        async with functions.changing(TENANT, "resize", qualifier):
-            new = await functions.touch(TENANT, "resize", qualifier)
+        new = await functions.change(
+            TENANT,
+            "resize",
+            qualifier,
+            lambda _: functions.touch(TENANT, "resize", qualifier),  # noqa: B023 -- at once
+        )
 
         assert old != new == functions.revision_id(TENANT, "resize", qualifier)
 
@@ -409,15 +411,18 @@ async def test_what_counts_as_part_of_it_changes_its_revision_id(bench: Bench) -
 async def test_a_function_that_is_being_changed_is_not_deleted_meanwhile(
     bench: Bench,
 ) -> None:
-    async with bench.functions.changing(TENANT, "resize"):
-        deletion = asyncio.create_task(bench.functions.delete(TENANT, "resize"))
-        for _ in range(5):
-            await asyncio.sleep(0)
-        still_there = await bench.functions.get(TENANT, "resize")
+    begun, go = asyncio.Event(), asyncio.Event()
+
+    async def work(function: Function) -> str:
+        begun.set()
+        await go.wait()
+        return bench.functions.revision_id(TENANT, function.name)
+
+    change = asyncio.create_task(bench.functions.change(TENANT, "resize", "", work))
+    await begun.wait()
+    deletion = asyncio.create_task(bench.functions.delete(TENANT, "resize"))
+    go.set()
+
+    assert await change
     await deletion
-
-    async def is_gone() -> bool:
-        return bench.functions.count(TENANT) == 0
-
-    await eventually(is_gone)
-    assert still_there.name == "resize"
+    assert bench.functions.count(TENANT) == 0

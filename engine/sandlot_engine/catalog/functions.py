@@ -13,18 +13,16 @@ goes to the store first and into memory after; changes of one tenant take turns.
 import logging
 import random
 from collections.abc import (
-    AsyncIterator,
     Awaitable,
     Callable,
     Collection,
     Iterable,
     Mapping,
 )
-from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 from sandlot_engine.catalog import life
 from sandlot_engine.catalog.aliases import Aliases, routed
@@ -74,6 +72,8 @@ __all__ = [
     "Quota",
     "Retire",
 ]
+
+T = TypeVar("T")
 
 _log = logging.getLogger(__name__)
 
@@ -398,17 +398,25 @@ class Functions:
         )
         await self._keeper.finish(self._retire_all([function]))
 
-    @asynccontextmanager
-    async def changing(
-        self, tenant_id: str, name: str, qualifier: str = ""
-    ) -> AsyncIterator[Function]:
-        """Hold the turn to change what belongs to a function, which stays meanwhile.
+    async def change(
+        self,
+        tenant_id: str,
+        name: str,
+        qualifier: str,
+        work: Callable[[Function], Awaitable[T]],
+    ) -> T:
+        """Do `work` on what belongs to a version, which stays meanwhile; to its end,
+        even if the caller is cancelled half-way.
 
-        For whoever keeps `belongings`; nothing else here that takes a turn may be
-        called inside, except `touch`. Raises `NotFound`.
+        For whoever keeps `belongings`: of what is here, `work` may call what does not
+        wait, and `touch`. Raises `NotFound`.
         """
-        async with self._turns.hold(tenant_id):
-            yield self._find(tenant_id, name, qualifier)
+
+        async def in_turn() -> T:
+            async with self._turns.hold(tenant_id):
+                return await work(self._find(tenant_id, name, qualifier))
+
+        return await self._keeper.whole(in_turn())
 
     def revision_id(self, tenant_id: str, name: str, qualifier: str = "") -> str:
         """Of a version, or of an alias itself. Raises `NotFound`."""
@@ -416,8 +424,8 @@ class Functions:
         return (alias or self._find(tenant_id, name, qualifier)).revision_id
 
     async def touch(self, tenant_id: str, name: str, qualifier: str = "") -> str:
-        """Give a version, or an alias, a new revision id, within `changing`: something
-        that counts as part of it has changed. Returns the id."""
+        """Give a version, or an alias, a new revision id, within `change`: something
+        that counts as part of it is another now. Returns the id."""
         if alias := self.aliases.find(tenant_id, name, qualifier):
             return (await self.aliases.touch(alias)).revision_id
         function = self._find(tenant_id, name, qualifier)
