@@ -10,8 +10,14 @@ import logging
 import re
 from uuid import uuid4
 
-from sandlot_engine.errors import DeadlineExceeded, Fault, NotSupported, SandlotError
-from sandlot_engine.gateway.aws import operations
+from sandlot_engine.errors import (
+    DeadlineExceeded,
+    Fault,
+    NotSupported,
+    Refusal,
+    SandlotError,
+)
+from sandlot_engine.gateway.aws import names, operations
 from sandlot_engine.gateway.aws.call import Call, Parts
 from sandlot_engine.gateway.aws.checking import check
 from sandlot_engine.gateway.aws.downloads import PREFIX
@@ -64,6 +70,7 @@ class AwsApp:
 
     def __init__(self, backend: Backend, parts: Parts) -> None:
         self._parts = parts
+        self._region = backend.region
         self._service = Service.load()
         self._operations = operations.load()
         self.receiver = Receiver(backend.tenants, backend.clock)
@@ -171,12 +178,21 @@ class AwsApp:
         try:
             async with timer:
                 return write(operation, await perform(call), call.request_id)
+        except Refusal as refused:
+            raise self._in_region(aws_error_of(refused), call.region) from refused
         except TimeoutError as error:
             if not timer.expired():
                 raise
             raise DeadlineExceeded(
                 f"{operation.name} did not end within {OPERATION_DEADLINE_S:.0f} s"
             ) from error
+
+    def _in_region(self, error: AwsError, region: str) -> AwsError:
+        """The same, its ARNs as the caller has them: below, all are the engine's."""
+        message = error.message.replace(
+            names.arn_prefix(self._region), names.arn_prefix(region)
+        )
+        return AwsError(error.code, message, error.members)
 
 
 def _face_of(error: Exception, request_id: str) -> AwsError:

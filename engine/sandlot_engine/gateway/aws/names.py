@@ -193,33 +193,34 @@ def function_arn(
     region: str, account: str, name: str, qualifier: str | None = None
 ) -> str:
     suffix = f":{qualifier}" if qualifier else ""
-    return f"{_prefix(region)}:{account}:function:{name}{suffix}"
+    return f"{arn_prefix(region)}:{account}:function:{name}{suffix}"
 
 
 def layer_arn(region: str, account: str, name: str, version: int | None = None) -> str:
     suffix = f":{version}" if version is not None else ""
-    return f"{_prefix(region)}:{account}:layer:{name}{suffix}"
+    return f"{arn_prefix(region)}:{account}:layer:{name}{suffix}"
 
 
 def event_source_mapping_arn(region: str, account: str, uuid: str) -> str:
-    return f"{_prefix(region)}:{account}:{EVENT_SOURCE_MAPPING}:{uuid}"
+    return f"{arn_prefix(region)}:{account}:{EVENT_SOURCE_MAPPING}:{uuid}"
 
 
 def code_signing_config_arn(region: str, account: str, config: str) -> str:
     """`config` is `csc-` and 17 letters or digits."""
-    return f"{_prefix(region)}:{account}:{CODE_SIGNING_CONFIG}:{config}"
+    return f"{arn_prefix(region)}:{account}:{CODE_SIGNING_CONFIG}:{config}"
 
 
 def capacity_provider_arn(region: str, account: str, name: str) -> str:
-    return f"{_prefix(region)}:{account}:{CAPACITY_PROVIDER}:{name}"
+    return f"{arn_prefix(region)}:{account}:{CAPACITY_PROVIDER}:{name}"
 
 
 def runtime_version_arn(region: str, version: str) -> str:
     """Of a managed runtime, which is in no account."""
-    return f"{_prefix(region)}::runtime:{version}"
+    return f"{arn_prefix(region)}::runtime:{version}"
 
 
-def _prefix(region: str) -> str:
+def arn_prefix(region: str) -> str:
+    """What ARNs of Lambda begin with, up to the account."""
     return f"arn:{partition_of(region)}:lambda:{region}"
 
 
