@@ -15,6 +15,8 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from sandlot_sandbox import frames
 from sandlot_sandbox.errors import LauncherLost
 from sandlot_sandbox.host.cells import AHEAD
@@ -35,6 +37,11 @@ ORDINARY_UID = 990_071
 
 MODES = ("root", "rootless") if os.geteuid() == 0 else ("rootless",)
 """Both are tested by root. An ordinary user has only the one."""
+
+needs_groups = pytest.mark.parametrize(
+    "sandbox", [mode for mode in MODES if mode == "root"], indirect=True
+)
+"""For tests of what control groups do; rootless launchers have none here."""
 
 WAIT_S = 10.0
 """For what surely comes; a test that gets there has failed."""
