@@ -50,6 +50,7 @@ def main() -> int:
     # After the last change of credentials, which would clear both.
     linux.set_dumpable(dumpable=False)
     linux.set_death_signal(signal.SIGKILL)
+    linux.restore_default_signals()
     if os.getppid() != arguments.parent:
         return 1
     engine.send(hello)
