@@ -258,9 +258,13 @@ def restore_default_signals() -> None:
 
 def heed_signals() -> None:
     """Before an exec, in a process whose ancestor restored the defaults: ignore nothing
-    any more. Handlers go by themselves."""
+    any more. Handlers go by themselves.
+
+    By the bare call, because `signal` makes an enumeration of it, and that costs a
+    clone fifty pages.
+    """
     for number in _IGNORED_BY_PYTHON:
-        signal.signal(number, signal.SIG_DFL)
+        _call("rt_sigaction", number, bytes(_KERNEL_SIGACTION), None, _SIGNAL_SET)
 
 
 def set_dumpable(*, dumpable: bool) -> None:
