@@ -15,7 +15,9 @@ from sandlot_sandbox.spec import MAX_MESSAGE, Hello, decode_report
 from tests.isolation.machine import MODES, Store, as_ordinary_user, started
 
 TRY_ALL = (
-    "import json; from sandlot_sandbox import probe; layers = probe.try_all();"
+    "import json; from sandlot_sandbox import probe;"
+    " from sandlot_sandbox.launcher import cgroups;"
+    " layers = probe.try_all(cgroups.find());"
     " print(json.dumps({x.name: x.detail for x in layers"
     " if x.required and not x.holds}))"
 )

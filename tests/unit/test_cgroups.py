@@ -129,6 +129,7 @@ def test_v1_can_be_asked_for_where_there_is_none(machine: Machine) -> None:
     machine.v2("/", controllers="memory cpu pids")
 
     assert machine.find(only="v1") == Layout()
+    assert machine.find(only="none") == Layout()
 
 
 def test_in_v2_root_makes_groups_beside_everybody_else_s(machine: Machine) -> None:
@@ -185,6 +186,7 @@ def test_where_nothing_may_be_written_to_there_are_no_groups(machine: Machine) -
 
 def test_where_there_is_nothing_there_are_no_groups(machine: Machine) -> None:
     assert machine.find() == Layout()
+    assert find(machine.root, machine.root / "none") == Layout()
     with pytest.raises(CgroupsUnavailable):
         Tree.plant(Layout())
 

@@ -90,8 +90,11 @@ def find(
     """The groups that we are in, as far as others can be made in there.
 
     v1 before v2 where a machine has both: what v2 has no controllers for is v1's, and
-    two hierarchies would be joined where one is enough. `only` takes one of them.
+    two hierarchies would be joined where one is enough. `only` takes one of them, or
+    `none`.
     """
+    if only == "none" or not of.exists():
+        return Layout()
     v1: dict[str, Path] = {}
     v2: Path | None = None
     for line in of.read_text().splitlines():
