@@ -507,3 +507,22 @@ more[::4096] = bytes(len(more) // 4096)
 os.write(1, b"+")
 sys.stdin.read()
 """
+
+
+def test_a_group_without_what_freezes_it_is_none(machine: Machine) -> None:
+    ours = machine.v2("/ours", controllers="memory", inside=f"{os.getpid()}\n")
+    tree = Tree(Layout({}, ours, frozenset(("memory",))), "ours")
+    for name in ("memory.current", "memory.events", "memory.stat"):
+        (ours / name).write_text("")
+    group = Group(tree, {"v2": ours})
+    before = len(list(Path("/proc/self/fd").iterdir()))
+
+    with pytest.raises(FileNotFoundError):
+        group.open_files()
+    assert len(list(Path("/proc/self/fd").iterdir())) == before
+
+    (ours / "cgroup.freeze").write_text("")
+    opened = group.open_files()
+    for fd in opened.values():
+        os.close(fd)
+    assert set(opened) == {"freeze", "usage", "events", "stat"}

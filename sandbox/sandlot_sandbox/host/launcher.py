@@ -221,11 +221,7 @@ class Launcher:
             case Hello() as hello:
                 self._hello.set_result(hello)
             case ZygoteMade(zygote=zygote, parts=parts):
-                hold = Hold(dict(zip(parts, descriptors, strict=False)))
-                if (on_made := self._on_made.pop(zygote, None)) is not None:
-                    on_made(hold)
-                else:
-                    hold.close()
+                self._take_zygote(zygote, parts, descriptors)
             case CellMade(zygote=zygote, cell=cell, parts=parts):
                 self._take_cell((zygote, cell), parts, descriptors)
             case CellFailed(zygote=zygote, cell=cell, detail=detail):
@@ -238,6 +234,19 @@ class Launcher:
                 self._bury_cell((zygote, cell), verdict)
             case ZygoteDied(zygote=zygote, detail=detail, started=started):
                 self._bury(zygote, detail, started=started)
+
+    def _take_zygote(
+        self, zygote: int, parts: list[str], descriptors: list[int]
+    ) -> None:
+        hold = Hold(dict(zip(parts, descriptors, strict=False)))
+        on_made = self._on_made.pop(zygote, None)
+        if on_made is not None and len(parts) == len(descriptors):
+            on_made(hold)
+            return
+        hold.close()
+        if on_made is not None:
+            # What there was no room for was closed on its way: perhaps what freezes it.
+            self.kill_zygote(zygote)
 
     def _take_cell(
         self, key: tuple[int, int], parts: list[str], descriptors: list[int]

@@ -235,6 +235,8 @@ class Zygote:
             self.kill()
         elif self._ready.done() and all(i.is_frozen for i in self._instances.values()):
             self._is_frozen = self._hold.freeze()
+            if self._hold.can_freeze and not self._is_frozen:
+                self.kill()
         else:
             self._look_later()
 
