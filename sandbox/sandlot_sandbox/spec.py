@@ -125,6 +125,9 @@ class ZygoteDied:
     started: bool
     """Whether its jail was complete: if not, nothing of the tenant's ever ran."""
 
+    killed: bool = False
+    """By SIGKILL: of the kernel for want of memory, or of whoever may do that."""
+
 
 @dataclass(frozen=True)
 class ZygoteMade:

@@ -356,11 +356,15 @@ class Server:
         if zygote.link in self._selector.get_map():
             self._selector.unregister(zygote.link)
         words = _last_words(zygote.link)
-        detail = zygote.bury(self._setting.users)
+        detail, was_killed = zygote.bury(self._setting.users)
         if words and not zygote.is_ready:
             _say(f"jail of zygote {zygote.number}: {words}")
             detail = words
-        self._tell(ZygoteDied(zygote.number, detail, started=zygote.is_ready))
+        self._tell(
+            ZygoteDied(
+                zygote.number, detail, started=zygote.is_ready, killed=was_killed
+            )
+        )
 
     def _tell(self, report: Report, descriptors: list[int] | None = None) -> None:
         try:

@@ -169,8 +169,8 @@ class Zygote:
         for group in self.groups:
             group.thaw()
 
-    def bury(self, users: UserIds) -> str:
-        """Reap it, give back what it held, and say how it ended."""
+    def bury(self, users: UserIds) -> tuple[str, bool]:
+        """Reap it, and give back what it held. How it ended, and whether by SIGKILL."""
         _, status = os.waitpid(self.pid, 0)
         for number in list(self.cells):
             self.forget_cell(number)
@@ -183,10 +183,11 @@ class Zygote:
             users.give_back(self.uid)
         code = os.waitstatus_to_exitcode(status)
         if code < 0:
-            return f"the jail was killed by signal {-code}"
+            return f"the jail was killed by signal {-code}", -code == signal.SIGKILL
         if code > 128:
-            return f"the zygote was killed by signal {code - 128}"
-        return f"the zygote exited with status {code}"
+            number = code - 128
+            return f"the zygote was killed by signal {number}", number == signal.SIGKILL
+        return f"the zygote exited with status {code}", False
 
 
 @dataclass(frozen=True, slots=True)
