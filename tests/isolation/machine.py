@@ -214,9 +214,11 @@ async def started(
     *,
     given_up: str = "",
     cgroups: str = "",
+    delegated: Path | None = None,
     prlimit: tuple[str, ...] = (),
 ) -> AsyncIterator[Sandbox]:
-    """A launcher in a mode, killed at the end if it has not ended by itself."""
+    """A launcher in a mode, killed at the end if it has not ended by itself. It starts
+    in the group that was `delegated` to it, if any was."""
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     argv = [
         *(sys.executable, "-m", "sandlot_sandbox.launcher"),
@@ -227,6 +229,9 @@ async def started(
     ]
     if mode == "rootless" and os.geteuid() == 0:
         argv = [*as_ordinary_user(), *argv]
+    if delegated is not None:
+        join = 'echo $$ > "$0" && exec "$@"'
+        argv = ["/bin/sh", "-c", join, str(delegated / "cgroup.procs"), *argv]
     if prlimit:
         argv = ["/usr/bin/env", "prlimit", *prlimit, *argv]
     process = await asyncio.create_subprocess_exec(

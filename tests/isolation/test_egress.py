@@ -25,6 +25,8 @@ from sandlot_sandbox.launcher import networks
 from sandlot_sandbox.limits import Limits
 from sandlot_sandbox.spec import EGRESS, NONE
 from tests.fakes import dns
+from tests.isolation import steps
+from tests.isolation.faults import INJECTED, Step
 from tests.isolation.internet import (
     GATEWAY,
     MACHINE,
@@ -158,6 +160,21 @@ def cell(world: World) -> Iterator[Cell]:
     made = world.open()
     yield made
     made.order("end_cell")
+
+
+OF_SLIRP = frozenset(("_become_slirp", "_lower", "_give_up_privileges"))
+"""What slirp4netns' process does before it is that; nobody hears more than its end."""
+
+
+@pytest.mark.parametrize("step", steps.EGRESS, ids=lambda step: step.name)
+def test_no_cell_gets_a_way_out_that_lacks_a_step(world: World, step: Step) -> None:
+    seen = world.order("fail", step=step.order)
+
+    assert INJECTED in seen["trouble"] or (
+        step.function in OF_SLIRP and seen["trouble"]
+    )
+    assert seen["devices"] == ["lo"]
+    assert seen["left"] == {"files": 0, "processes": 0}
 
 
 def test_public_addresses_are_reached(cell: Cell) -> None:

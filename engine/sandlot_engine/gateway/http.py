@@ -60,12 +60,13 @@ def _application(backend: Backend, trouble: Callable[[], str]) -> Starlette:
     async def healthz(_: Request) -> JSONResponse:
         status = await backend.status()
         given_up = [layer.name for layer in status.layers if layer.given_up]
+        weaker = [layer.name for layer in status.layers if layer.is_weaker]
         on_host_network = backend.functions.count_by_network(Network.HOST)
         why = trouble()
         return JSONResponse(
             ({"status": "unavailable", "reason": why} if why else {"status": "ok"})
             | {"version": status.version, "mode": status.mode}
-            | {"isolation_given_up": given_up}
+            | {"isolation_given_up": given_up, "isolation_weaker": weaker}
             | {"functions_on_host_network": sum(on_host_network.values())}
             | {"instances": status.instances, "zygotes": status.zygotes},
             status_code=503 if why else 200,
