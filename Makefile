@@ -31,6 +31,7 @@ demo: $(READY)  ## start an engine, deploy a function, invoke it, show its bill
 test: check  ## check, then run the whole test suite
 # The newest Pythons have no build of the pinned generator; its test knows them.
 	@$(MAKE) --silent $(STUBS_READY) || true
+	@.make/tools.sh
 # Apart, because these fork, and gRPC, which the others load, takes that badly.
 	@$(RUN) -m pytest tests/isolation
 	@$(RUN) -m pytest --ignore=tests/isolation

@@ -26,6 +26,7 @@ from benchmarks.jails import (
 )
 from benchmarks.workloads import Workload
 from sandlot_sandbox.host.launcher import Cell
+from sandlot_sandbox.spec import ZygoteDied
 
 _HERE = Path(__file__).parent
 _ENVIRONMENT = {**ENVIRONMENT, "LD_BIND_NOW": "1"}
@@ -73,7 +74,7 @@ class _BareLauncher(WatchedLauncher):
         *_: Any,
         channel: int,
         log: int,
-        on_death: Callable[[str, bool], None],
+        on_death: Callable[[ZygoteDied], None],
         **__: Any,
     ) -> int:
         self.ordered_ns = time.monotonic_ns()
@@ -94,7 +95,7 @@ class _BareLauncher(WatchedLauncher):
         def bury() -> None:
             loop.remove_reader(pidfd)
             os.close(pidfd)
-            on_death(f"ended with {process.wait()}", True)
+            on_death(ZygoteDied(1, f"ended with {process.wait()}", started=True))
 
         loop.add_reader(pidfd, bury)
         return 1
@@ -104,8 +105,9 @@ class _BareLauncher(WatchedLauncher):
             self._process.kill()
 
     async def make_cell(self, zygote: int) -> Cell:
-        parts = ("pid", "mnt", "net")
-        null = [(part, os.open(os.devnull, os.O_RDONLY)) for part in parts]
+        # Nothing is frozen by what is written there.
+        parts = ("pid", "mnt", "net", "freeze")
+        null = [(part, os.open(os.devnull, os.O_RDWR)) for part in parts]
         return Cell(next(self._cell_numbers), tuple(null))
 
     async def kill_cell(self, zygote: int, cell: int) -> str:

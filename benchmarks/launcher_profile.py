@@ -207,7 +207,7 @@ wrap(linux, "raise_loopback", "loopback raised")
 wrap(warden, "_use_up_pid_2", "process 2 used up", before="signals set up")
 
 # The zygote's process, until it is the interpreter's.
-wrap(linux, "restore_default_signals", "signals reset", role=ZYGOTE)
+wrap(linux, "heed_signals", "signals reset", role=ZYGOTE)
 wrap(linux, "close_from", "descriptors put in place", role=ZYGOTE)
 wrap(limits.Limits, "apply", "limits set", before="in its folder")
 wrap(linux, "make_inheritable", "capabilities made inheritable", role=ZYGOTE)

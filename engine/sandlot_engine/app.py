@@ -11,7 +11,7 @@ from typing import Any
 from sandlot_engine.options import UpOptions
 from sandlot_engine.supervisor import up
 from sandlot_sandbox import probe
-from sandlot_sandbox.launcher import networks, runtimes
+from sandlot_sandbox.launcher import cgroups, networks, runtimes
 
 __all__ = ["UpOptions", "doctor", "main", "up"]
 
@@ -26,7 +26,7 @@ def doctor(*, given_up: frozenset[str]) -> dict[str, Any]:
             f"{unknown[0]!r} cannot be given up; these can: "
             + ", ".join(sorted(probe.CAN_BE_GIVEN_UP))
         )
-    layers = probe.try_all(given_up=given_up)
+    layers = probe.try_all(cgroups.find(), given_up=given_up)
     with tempfile.TemporaryDirectory() as folder:
         found, _ = runtimes.discover(Path(folder))
     return {

@@ -151,6 +151,8 @@ class _Facts:
     http: str
     mode: str
     given_up: list[str]
+    weaker: list[str]
+    """Layers in whose place something weaker is done."""
 
 
 @asynccontextmanager
@@ -223,7 +225,10 @@ async def _running(config: EngineConfig) -> AsyncIterator[_Facts]:
         )
         grpc, http = await enter(_gateways(config, backend, parts, launchers))
         given_up = [layer.name for layer in hello.layers if layer.given_up]
-        yield _Facts(grpc=grpc, http=http, mode=hello.mode, given_up=given_up)
+        weaker = [r.name for r in hello.layers if not (r.holds or r.given_up)]
+        yield _Facts(
+            grpc=grpc, http=http, mode=hello.mode, given_up=given_up, weaker=weaker
+        )
 
 
 async def _tenants(data: Path, store: "SqliteStore") -> "Tenants":
@@ -420,12 +425,14 @@ def _announce(config: EngineConfig, facts: _Facts, took_s: float) -> None:
                 "credentials_file": str(credentials),
             }
             | ({"isolation_given_up": facts.given_up} if facts.given_up else {})
+            | ({"isolation_weaker": facts.weaker} if facts.weaker else {})
         )
     else:
         without = f" WITHOUT {', '.join(facts.given_up)}" if facts.given_up else ""
+        less = f" with {', '.join(facts.weaker)} weaker" if facts.weaker else ""
         line = (
             f"Ready in {took_s:.1f} s · grpc {facts.grpc} · {facts.http}"
-            f" · {facts.mode}{without} · data {data}"
+            f" · {facts.mode}{without}{less} · data {data}"
         )
     print(line, flush=True)  # noqa: T201 - the one line on stdout
 

@@ -12,10 +12,15 @@ class LauncherLost(SandboxError):
 class ZygoteLost(SandboxError):
     """A zygote died or could not be started; the message says how."""
 
-    def __init__(self, message: str, *, started: bool = True) -> None:
+    def __init__(
+        self, message: str, *, started: bool = True, killed: bool = False
+    ) -> None:
         super().__init__(message)
         self.started = started
-        """False where its jail was never complete: our failure, not the tenant's."""
+        """False where its interpreter had not begun: our failure, not the tenant's."""
+
+        self.killed = killed
+        """By SIGKILL, which may be for want of memory, and may be an accident."""
 
 
 class StartFailed(SandboxError):

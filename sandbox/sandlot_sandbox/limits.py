@@ -53,7 +53,8 @@ class Limits:
     """What one instance may use, from the function's settings."""
 
     memory_mb: int
-    """The function's memory size. Held per process, as far as rlimits go."""
+    """The function's memory size, for all processes of an instance together. Held by a
+    control group, or by who looks; by rlimits only for each process alone."""
 
     tmp_mb: int
     """The size of each instance's own /tmp."""

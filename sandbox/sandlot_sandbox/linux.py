@@ -96,6 +96,7 @@ _CAPABILITY_VERSION_3 = 0x20080522
 
 _SECCOMP_SET_MODE_FILTER = 1
 
+_IGNORED_BY_PYTHON = (signal.SIGPIPE, signal.SIGXFSZ)
 _LAST_SIGNAL = 64
 _KERNEL_SIGACTION = 32
 _SIGNAL_SET = 8
@@ -246,12 +247,24 @@ def set_death_signal(number: int) -> None:
 def restore_default_signals() -> None:
     """Undo what was ignored when we were started: that would outlive every exec.
 
-    By the bare call, because libc keeps the two signals of its own to itself.
+    What the interpreter ignores, it goes on to ignore; `heed_signals` ends that. By the
+    bare call, because libc keeps the two signals of its own to itself.
     """
     default = bytes(_KERNEL_SIGACTION)
     for number in range(1, _LAST_SIGNAL + 1):
-        if number not in (signal.SIGKILL, signal.SIGSTOP):
+        if number not in (signal.SIGKILL, signal.SIGSTOP, *_IGNORED_BY_PYTHON):
             _call("rt_sigaction", number, default, None, _SIGNAL_SET)
+
+
+def heed_signals() -> None:
+    """Before an exec, in a process whose ancestor restored the defaults: ignore nothing
+    any more. Handlers go by themselves.
+
+    By the bare call, because `signal` makes an enumeration of it, and that costs a
+    clone fifty pages.
+    """
+    for number in _IGNORED_BY_PYTHON:
+        _call("rt_sigaction", number, bytes(_KERNEL_SIGACTION), None, _SIGNAL_SET)
 
 
 def set_dumpable(*, dumpable: bool) -> None:

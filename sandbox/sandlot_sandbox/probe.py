@@ -45,10 +45,15 @@ class _Row:
 
 
 def try_all(
-    *, given_up: frozenset[str] = frozenset(), cgroups_only: str = ""
+    groups: cgroups.Layout,
+    *,
+    given_up: frozenset[str] = frozenset(),
+    must_control_all: bool = True,
 ) -> list[Layer]:
-    """Every layer, tried now, as the user we are."""
-    rows = [*_ROWS, _cgroup_row(cgroups_only)]
+    """Every layer, tried now, as the user we are. `groups` is what `cgroups.find` found
+    for whoever is to use them, and they hold only if they can control everything, or
+    `must_control_all` is false."""
+    rows = [*_ROWS, _cgroup_row(groups, must_control_all=must_control_all)]
     return [_judge(row, given_up) for row in rows]
 
 
@@ -263,9 +268,9 @@ def _landlock() -> str:
     raise OSError("a folder that was taken away was read")
 
 
-def _cgroup_row(only: str) -> _Row:
+def _cgroup_row(groups: cgroups.Layout, *, must_control_all: bool) -> _Row:
     def attempt() -> str:
-        tree = cgroups.Tree.plant(cgroups.find(only=only))
+        tree = cgroups.Tree.plant(groups)
         # We join it ourselves, so somebody else has to remove it.
         cgroups.Janitor(tree)
         group = tree.make().add(Limits(memory_mb=128, tmp_mb=1).instance_share)
@@ -274,7 +279,8 @@ def _cgroup_row(only: str) -> _Row:
         inside = Path("/proc/self/cgroup").read_text()
         if inside.count(f"/{tree.name}/") < len(tree.parts):
             raise OSError("a group was joined, but we are not in it")
-        if (lacking := frozenset(cgroups.CONTROLLERS) - tree.controls) and not only:
+        lacking = frozenset(cgroups.CONTROLLERS) - tree.controls
+        if lacking and must_control_all:
             names = ", ".join(sorted(lacking))
             raise OSError(f"{tree.description}, but without {names}")
         return tree.description
@@ -282,15 +288,11 @@ def _cgroup_row(only: str) -> _Row:
     return _Row(
         "cgroup",
         "using more memory, processors and processes than one's share, all together",
-        attempt if only != "none" else _no_cgroups,
+        attempt,
         "Where no group does it, pid 1 of each jail watches over memory and processes,"
         " and processors are not limited: start the engine as root, or by systemd with"
         " Delegate=yes",
     )
-
-
-def _no_cgroups() -> None:
-    raise OSError("they were not to be used")
 
 
 def _expect_no_process_beyond_the_limit() -> None:

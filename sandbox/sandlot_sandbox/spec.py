@@ -33,6 +33,9 @@ PLACES = frozenset((TASK, OPT))
 MAX_LAYERS = 5
 """Packages that go into one folder."""
 
+BRAKES = ("freeze", "freezer", "leash")
+"""Parts of a cell that freeze it: each has one. See `CellMade`."""
+
 _MAX_TEXT = 2_048
 _TEXTS = frozenset(("runtime", "code", "opt", "network", "allow", "place"))
 
@@ -135,11 +138,14 @@ class ZygoteDied:
     started: bool
     """Whether its jail was complete: if not, nothing of the tenant's ever ran."""
 
+    killed: bool = False
+    """By SIGKILL: of the kernel for want of memory, or of whoever may do that."""
+
 
 @dataclass(frozen=True)
 class ZygoteMade:
-    """Its jail is complete. Descriptors: files of its control group, as `parts` says;
-    see `CellMade`."""
+    """Its jail is complete. Descriptors: files of its control group, where it has one,
+    as `parts` says; see `CellMade`."""
 
     zygote: int
     parts: list[str]

@@ -147,6 +147,10 @@ def test_every_attempt_is_stopped_by_a_layer_and_nothing_is_left(
     layers = {one["layer"] for one in proof["attempts"]}
     assert layers >= {"mount", "pid", "cell", "network", "seccomp", "engine"}
     assert layers & {"cgroup", "warden"}
+    names = {one["name"] for one in proof["attempts"]}
+    has_egress = not json.loads(said)["egress"]["missing"]
+    assert "ask_for_host" in names
+    assert ("reach_beyond_egress" in names) == has_egress
     doctor.expect_nothing_left()
 
 

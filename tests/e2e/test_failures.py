@@ -88,6 +88,10 @@ def test_a_crash_is_told_and_the_next_call_runs_on_a_new_instance(
     assert reply.log_tail.endswith(
         b"\tStatus: error\tError Type: Runtime.ExitError\t\n"
     )
+    end = f"RequestId: {reply.request_id} Error: {why}\nEND RequestId: "
+    assert end.encode() in reply.log_tail
+    assert reply.report is not None
+    assert reply.report.max_memory_mb > 1, "what was known when it was ready"
     report = failing.invoke({"how": "nothing"}).report
     assert report is not None
     assert report.cold
@@ -109,6 +113,7 @@ def test_a_timeout_is_told_and_billed_and_the_next_call_works(
     }
     assert reply.report is not None
     assert reply.report.duration_ms == 1000
+    assert reply.report.max_memory_mb > 1
     assert reply.log_tail.endswith(b"\tStatus: timeout\t\n")
     assert function.invoke({"how": "nothing"}).value == {"size": 0}
 

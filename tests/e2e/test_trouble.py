@@ -58,6 +58,21 @@ def test_a_machine_that_holds_everything_gives_nothing_up(engine: Engine) -> Non
     assert "isolation_given_up" not in engine.ready
 
 
+def test_a_layer_that_holds_more_weakly_is_named_wherever_one_may_look(
+    engine: Engine,
+) -> None:
+    rows = engine.client().status().layers
+    weaker = [row.name for row in rows if not row.holds]
+
+    function = deploy_guest(engine.client(), "counter")
+
+    assert weaker == ([] if engine.mode is Mode.ROOT else ["cgroup"])
+    assert health_of(engine)[1]["isolation_weaker"] == weaker
+    assert engine.ready.get("isolation_weaker", []) == weaker
+    reason = engine.client().get_function(function.name).state_reason
+    assert reason == "".join(f"Isolated more weakly by {name}." for name in weaker)
+
+
 def test_a_new_launcher_that_lacks_a_layer_is_told_and_runs_nothing(
     fresh_engine: Engine,
 ) -> None:

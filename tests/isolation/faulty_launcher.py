@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 from sandlot_sandbox.launcher import __main__ as launcher
+from sandlot_sandbox.launcher import zygotes
 from sandlot_sandbox.launcher.server import Server
 from sandlot_sandbox.spec import Report
 from tests.isolation import faults
@@ -41,6 +42,14 @@ def main() -> int:
         report: Report = original(datagram)
         return report
 
+    def start(*arguments: Any) -> zygotes.Zygote:
+        # Until it has settings an interpreter knows of no other; a builder has none.
+        environment = {**plain, "FAULT": read_order()}
+        setattr(zygotes, "_ENVIRONMENT", environment)  # noqa: B010 - not ours
+        return started(*arguments)
+
+    plain, started = getattr(zygotes, "_ENVIRONMENT"), zygotes.start  # noqa: B009
+    setattr(zygotes, "start", start)  # noqa: B010
     original = getattr(launcher, _AFTER_THE_PROBE)
     setattr(launcher, _AFTER_THE_PROBE, decode_report)
     for name in ("_hear_engine", "_hear_warden"):

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 from tests.isolation.machine import Sandbox
@@ -25,6 +26,22 @@ def trees_of(launcher: int) -> list[Path]:
     """All that is left of a launcher's groups, wherever they are."""
     name = f"sandlot-{launcher}"
     return [Path(folder) for folder, _, _ in os.walk(ROOT) if Path(folder).name == name]
+
+
+@contextlib.contextmanager
+def delegated_group(uid: int) -> Iterator[Path]:
+    """A v2 group that is a user's to do with as he likes, as systemd gives one with
+    Delegate=yes. We are root."""
+    folder = group_folder("", f"/delegated-{os.getpid()}")
+    folder.mkdir()
+    try:
+        for name in (".", "cgroup.procs", "cgroup.subtree_control", "cgroup.threads"):
+            os.chown(folder / name, uid, uid)
+        yield folder
+    finally:
+        # Whoever had it has put himself into another one below.
+        for inner in [*folder.glob("*/"), folder]:
+            inner.rmdir()
 
 
 def is_frozen(pid: int) -> bool:

@@ -29,6 +29,7 @@ from typing import Any
 from sandlot_sandbox import linux
 from sandlot_sandbox.launcher import networks, users
 from tests.fakes import dns
+from tests.isolation import faults
 from tests.isolation.machine import ORDINARY_UID, open_files
 
 PUBLIC = "93.184.216.34"
@@ -236,6 +237,40 @@ class Machine:
             "pid": way_out.pid,
             "cell": made.pid,
         }
+
+    def fail(self, step: str) -> dict[str, Any]:
+        """A way out of which a step fails: what is told, and what there is then."""
+        before = (open_files(), children())
+        made = Cell()
+        try:
+            faults.install(lambda: step)
+            trouble = self._end_early(made)
+            devices_left = made.ask("devices", {})
+        finally:
+            sys.settrace(None)
+            made.kill()
+        left = {"files": open_files() - before[0], "processes": children() - before[1]}
+        return {"trouble": trouble, "devices": devices_left, "left": left}
+
+    def _end_early(self, made: "Cell") -> str:
+        try:
+            # In the place of two control groups'.
+            with open(os.devnull, "wb") as join:  # noqa: PTH123 - imports nothing
+                way_out = self._network.start(
+                    made.namespace, allow=[], cell=made.pidfd, joins=[join.fileno()] * 2
+                )
+        except OSError as error:
+            return str(error)
+        finally:
+            sys.settrace(None)
+        _wait_readable(way_out.ready_fd)
+        trouble = way_out.outcome()
+        if trouble:
+            # It ends by itself, and takes with it what it has begun.
+            _wait_readable(way_out.pidfd)
+        way_out.kill()
+        way_out.bury()
+        return trouble
 
     def ask(self, cell: int, what: str, arguments: dict[str, Any]) -> Any:
         """What a process in the cell finds."""
@@ -511,6 +546,12 @@ def throughput(address: str, megabytes: int) -> float:
     began = time.perf_counter()
     assert tcp(address, size=megabytes << 20) == "ok"
     return megabytes / (time.perf_counter() - began)
+
+
+def children() -> int:
+    """How many processes we have, dead or alive."""
+    me = os.getpid()
+    return len(Path(f"/proc/{me}/task/{me}/children").read_text().split())
 
 
 TRIES: dict[str, Callable[..., Any]] = {

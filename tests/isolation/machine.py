@@ -15,6 +15,8 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from sandlot_sandbox import frames
 from sandlot_sandbox.errors import LauncherLost
 from sandlot_sandbox.host.cells import AHEAD
@@ -35,6 +37,11 @@ ORDINARY_UID = 990_071
 
 MODES = ("root", "rootless") if os.geteuid() == 0 else ("rootless",)
 """Both are tested by root. An ordinary user has only the one."""
+
+needs_groups = pytest.mark.parametrize(
+    "sandbox", [mode for mode in MODES if mode == "root"], indirect=True
+)
+"""For tests of what control groups do; rootless launchers have none here."""
 
 WAIT_S = 10.0
 """For what surely comes; a test that gets there has failed."""
@@ -222,9 +229,11 @@ async def started(
     *,
     given_up: str = "",
     cgroups: str = "",
+    delegated: Path | None = None,
     prlimit: tuple[str, ...] = (),
 ) -> AsyncIterator[Sandbox]:
-    """A launcher in a mode, killed at the end if it has not ended by itself."""
+    """A launcher in a mode, killed at the end if it has not ended by itself. It starts
+    in the group that was `delegated` to it, if any was."""
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     argv = [
         *(sys.executable, "-m", "sandlot_sandbox.launcher"),
@@ -235,6 +244,9 @@ async def started(
     ]
     if mode == "rootless" and os.geteuid() == 0:
         argv = [*as_ordinary_user(), *argv]
+    if delegated is not None:
+        join = 'echo $$ > "$0" && exec "$@"'
+        argv = ["/bin/sh", "-c", join, str(delegated / "cgroup.procs"), *argv]
     if prlimit:
         argv = ["/usr/bin/env", "prlimit", *prlimit, *argv]
     process = await asyncio.create_subprocess_exec(

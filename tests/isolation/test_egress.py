@@ -25,6 +25,8 @@ from sandlot_sandbox.launcher import networks
 from sandlot_sandbox.limits import Limits
 from sandlot_sandbox.spec import EGRESS, NONE
 from tests.fakes import dns
+from tests.isolation import steps
+from tests.isolation.faults import INJECTED, Step
 from tests.isolation.internet import (
     GATEWAY,
     MACHINE,
@@ -138,6 +140,12 @@ class Cell:
         pid: int = self.facts["pid"]
         return pid
 
+    @property
+    def slirp(self) -> int:
+        """The relay's only child. It forks once itself, to accept the relay's
+        connection, and that child may still be there when the way out is ready."""
+        return descendants(self.relay)[0]
+
 
 @pytest.fixture(scope="module", params=["root", "rootless"])
 def world(request: pytest.FixtureRequest) -> Iterator[World]:
@@ -152,6 +160,21 @@ def cell(world: World) -> Iterator[Cell]:
     made = world.open()
     yield made
     made.order("end_cell")
+
+
+OF_SLIRP = frozenset(("_become_slirp", "_lower", "_give_up_privileges"))
+"""What slirp4netns' process does before it is that; nobody hears more than its end."""
+
+
+@pytest.mark.parametrize("step", steps.EGRESS, ids=lambda step: step.name)
+def test_no_cell_gets_a_way_out_that_lacks_a_step(world: World, step: Step) -> None:
+    seen = world.order("fail", step=step.order)
+
+    assert INJECTED in seen["trouble"] or (
+        step.function in OF_SLIRP and seen["trouble"]
+    )
+    assert seen["devices"] == ["lo"]
+    assert seen["left"] == {"files": 0, "processes": 0}
 
 
 def test_public_addresses_are_reached(cell: Cell) -> None:
@@ -315,10 +338,7 @@ def test_malformed_questions_are_not_answered(cell: Cell) -> None:
 def test_the_processes_beside_a_cell_hold_no_privilege(
     world: World, cell: Cell
 ) -> None:
-    relay, slirp = cell.relay, descendants(cell.relay)
-
-    assert len(slirp) == 1
-    for pid in (relay, *slirp):
+    for pid in (cell.relay, cell.slirp):
         facts = kernel_facts(pid)
         for name in ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"):
             assert int(facts[name], 16) == 0, (name, facts[name])
@@ -336,7 +356,7 @@ def test_the_processes_beside_a_cell_hold_no_privilege(
 
 
 def test_slirp4netns_is_not_in_the_cell_and_sees_no_other_process(cell: Cell) -> None:
-    (slirp,) = descendants(cell.relay)
+    slirp = cell.slirp
 
     assert _namespace(slirp, "net") != _namespace(cell.facts["cell"], "net")
     assert _namespace(cell.relay, "net") == _namespace(slirp, "net")
@@ -366,9 +386,8 @@ def test_a_way_out_that_is_killed_takes_the_device_along(world: World) -> None:
 
 def test_a_way_out_ends_when_slirp4netns_does(world: World) -> None:
     cell = world.open()
-    (slirp,) = descendants(cell.relay)
 
-    os.kill(slirp, signal.SIGKILL)
+    os.kill(cell.slirp, signal.SIGKILL)
 
     assert cell.order("wait_way_out") == "ended"
     cell.order("end_way_out")

@@ -1,8 +1,8 @@
 """Each step of building a jail, and of entering a cell, made to fail: no instance
 starts, nothing is left behind, and others are served as before.
 
-The steps are found in the code. One that cannot be reached here is named below with
-its reason, so that a new one is either tried or explained.
+The steps are found in the code, and listed in `steps.py`; those between a cell and its
+way out are tried in `test_egress.py`.
 """
 
 import asyncio
@@ -20,15 +20,17 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
-import sandlot_sandbox
 from sandlot_sandbox.errors import StartFailed, ZygoteLost
+from sandlot_sandbox.host.builder import Refused
 from sandlot_sandbox.host.cells import AHEAD
 from sandlot_sandbox.host.launcher import Launcher
 from sandlot_sandbox.launcher.runtime import dump_runtimes
 from sandlot_sandbox.outcome import Ended
-from tests.isolation import faults, faulty_launcher
+from tests.fakes.zips import zip_of
+from tests.isolation import faults, faulty_launcher, steps
 from tests.isolation.aftermath import Host, expect_answers
 from tests.isolation.faults import INJECTED, Step
+from tests.isolation.groups import trees_of
 from tests.isolation.machine import (
     MODES,
     WAIT_S,
@@ -36,87 +38,16 @@ from tests.isolation.machine import (
     Sandbox,
     Store,
     as_ordinary_user,
+    descendants,
     send,
     temporary_store,
+    wait_gone,
 )
+from tests.isolation.test_builder import build, packed
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
-PACKAGE = Path(sandlot_sandbox.__file__).parent
-
-OUTSIDE = [
-    *faults.find_steps(PACKAGE, "guest/enter.py", again="mount_tmp mount_proc"),
-    *faults.find_steps(
-        PACKAGE,
-        "guest/warden.py",
-        without="run _Warden.serve _Warden._look _Warden._reap",
-    ),
-    *faults.find_steps(PACKAGE, "guest/cell.py", without="_obey"),
-    *faults.find_steps(PACKAGE, "launcher/zygotes.py"),
-    *faults.find_steps(PACKAGE, "launcher/rootfs.py"),
-    *faults.find_steps(PACKAGE, "launcher/users.py", only="UserIds.take write_maps"),
-    *faults.find_steps(
-        PACKAGE,
-        "launcher/cgroups.py",
-        only="Group.make Group.open_joins Group.open_files _open _write",
-    ),
-    *faults.find_steps(PACKAGE, "limits.py"),
-    *faults.find_steps(PACKAGE, "linux.py", only="clone clone_mount set_capabilities"),
-    *faults.find_steps(
-        PACKAGE, "linux.py", only="raise_loopback", again="raise_loopback"
-    ),
-]
-"""What launcher, warden and cell do before an instance can enter the cell."""
-
-INSIDE = [
-    *faults.find_steps(PACKAGE, "guest/instance.py", only="enter_cell"),
-    *faults.find_steps(PACKAGE, "guest/zygote.py", only="_Zygote._fork"),
-    *faults.find_steps(
-        PACKAGE,
-        "linux.py",
-        only="Entry.enter_pid_namespace Entry.enter Entry.give_up_privileges",
-    ),
-]
-"""What a zygote and its clone do before that is an instance."""
-
-
-STARTING = [
-    *faults.find_steps(PACKAGE, "launcher/__main__.py", only="main"),
-    *faults.find_steps(PACKAGE, "linux.py", only="landlock_version"),
-    *faults.find_steps(
-        PACKAGE, "launcher/users.py", only="become_root_of_own_namespace"
-    ),
-    *faults.find_steps(
-        PACKAGE, "launcher/cgroups.py", only="Tree.plant Janitor._start"
-    ),
-]
-"""What a launcher does once, after it has said what this machine can enforce."""
-
-BEFORE_THE_PROBE = frozenset(
-    (
-        *(
-            "os.umask(0o077)",
-            "os.setsid()",
-            "signal.signal(signal.SIGINT, signal.SIG_DFL)",
-        ),
-        "engine = socket.socket(fileno=arguments.channel)",
-    )
-)
-
-NEEDS_GROUPS = frozenset(('os.write(join, b"0")', "_signal.pause()"))
-"""What is not reached where there are no control groups, as all of `cgroups.py`."""
-
-NEEDS_NO_GROUPS = frozenset(("os.dup2(leash[0], 0)",))
-"""What a leash is for instead."""
-
-
-WAITING = frozenset(
-    (
-        *("_signal.pause()", "_obey(os.read(0, 1))"),
-        "message, joins, _, _ = socket.recv_fds(",
-    )
-)
-"""What a warden and a cell's first process do once all is made."""
+IN_V2 = ["root in v2"] if "root" in MODES else []
 
 
 class Machine:
@@ -128,23 +59,6 @@ class Machine:
         self._errors = errors
         self._known = 0
         self.neighbour: Guest
-        self.has_groups = any(
-            layer.name == "cgroup" and layer.holds for layer in sandbox.hello.layers
-        )
-
-    @property
-    def groups_of_each(self) -> int:
-        """In how many hierarchies a zygote has one."""
-        (layer,) = [r for r in self.sandbox.hello.layers if r.name == "cgroup"]
-        return layer.detail.count(",") + 1 if "v1" in layer.detail else 1
-
-    def reaches(self, step: Step) -> bool:
-        if step.file == "launcher/cgroups.py":
-            return self.has_groups and step.spared < self.groups_of_each
-        if step.text in WAITING:
-            return False
-        known = NEEDS_NO_GROUPS if self.has_groups else NEEDS_GROUPS
-        return step.text not in known
 
     @contextlib.contextmanager
     def failing(self, step: Step) -> Iterator[None]:
@@ -193,12 +107,13 @@ def _install_in_guests(package: Path) -> None:
     """Guests take the order out of their environment: so each has its own."""
     shutil.copyfile(faults.__file__, package / "faults.py")
     (package / "faults.py").chmod(0o644)
-    with (package / "linux.py").open("a") as linux:
-        linux.write(
-            "\nfrom sandlot_sandbox import faults\n"
+    with (package / "frames.py").open("a") as frames:
+        frames.write(
+            "\nimport os\n"
+            "from sandlot_sandbox import faults\n"
             "faults.install(lambda: os.environ.get('FAULT', ''))\n"
         )
-    for compiled in package.glob("__pycache__/linux.*"):
+    for compiled in package.glob("__pycache__/frames.*"):
         compiled.unlink()
 
 
@@ -224,6 +139,8 @@ async def _launched(
         *("--code", str(store.code)),
         *("--runtimes", dump_runtimes(store.runtimes)),
     ]
+    if mode == "root in v2":
+        argv += ["--cgroups", "v2"]
     if mode == "rootless" and os.geteuid() == 0:
         argv = [*as_ordinary_user(), *argv]
     with (folder / "errors").open("wb") as stderr:
@@ -253,16 +170,15 @@ def _orders(store: Store) -> Path:
     return store.code.parent / "orders"
 
 
-def _names(steps: list[Step]) -> list[str]:
-    return [step.name for step in steps]
+def _each(found: list[Step]) -> pytest.MarkDecorator:
+    """In the modes in which it is taken: the others are deselected (`conftest.py`)."""
+    return pytest.mark.parametrize("step", found, ids=lambda step: step.name)
 
 
-@pytest.mark.parametrize("step", OUTSIDE, ids=_names(OUTSIDE))
+@_each(steps.OUTSIDE)
 async def test_no_instance_starts_in_a_jail_that_lacks_a_step(
     machine: Machine, step: Step
 ) -> None:
-    if not machine.reaches(step):
-        return
     before = await _quiet(machine)
 
     with machine.failing(step):
@@ -273,12 +189,25 @@ async def test_no_instance_starts_in_a_jail_that_lacks_a_step(
     await _expect_as_before(machine, before)
 
 
-@pytest.mark.parametrize("step", INSIDE, ids=_names(INSIDE))
+@pytest.mark.parametrize("machine", IN_V2, indirect=True)
+@_each(steps.IN_V2)
+async def test_no_instance_starts_in_a_jail_that_lacks_a_step_of_v2(
+    machine: Machine, step: Step
+) -> None:
+    before = await _quiet(machine)
+
+    with machine.failing(step):
+        told = await _try_to_start(machine, environment={})
+
+    assert INJECTED in told
+    assert BLAMED not in told
+    await _expect_as_before(machine, before)
+
+
+@_each(steps.INSIDE)
 async def test_no_instance_starts_in_a_cell_that_was_not_entered_in_full(
     machine: Machine, step: Step
 ) -> None:
-    if not machine.reaches(step):
-        return
     before = await _quiet(machine)
 
     told = await _try_to_start(machine, environment={"FAULT": step.order})
@@ -288,12 +217,10 @@ async def test_no_instance_starts_in_a_cell_that_was_not_entered_in_full(
 
 
 @pytest.mark.parametrize("mode", MODES)
-@pytest.mark.parametrize("step", STARTING, ids=_names(STARTING))
+@_each(steps.STARTING)
 async def test_a_launcher_that_lacks_a_step_ends_and_serves_nobody(
     mode: str, step: Step, store: Store, tmp_path: Path
 ) -> None:
-    if step.text in BEFORE_THE_PROBE or not _is_taken(step, mode):
-        return
     async with _launched(mode, store, tmp_path, order=step.order) as (process, _):
         async with asyncio.timeout(WAIT_S):
             status = await process.wait()
@@ -303,12 +230,46 @@ async def test_a_launcher_that_lacks_a_step_ends_and_serves_nobody(
     assert INJECTED in said or "was there a moment ago" in said
 
 
-def _is_taken(step: Step, mode: str) -> bool:
-    if step.file == "launcher/cgroups.py" or step.text == "os.setgroups([])":
-        return mode == "root"
-    if step.file == "launcher/users.py":
-        return mode == "rootless"
-    return not step.text.startswith(("if os.getppid()", "elif os.geteuid()"))
+@pytest.mark.parametrize("mode", MODES)
+@_each(steps.HEARING)
+async def test_a_launcher_that_cannot_hear_ends_with_all_its_jails(
+    mode: str, step: Step, store: Store, tmp_path: Path
+) -> None:
+    async with _launched(mode, store, tmp_path) as (process, launcher):
+        async with asyncio.timeout(WAIT_S):
+            hello = await launcher.wait_hello()
+        sandbox = Sandbox(mode, store, process, launcher, hello)
+        machine = Machine(sandbox, _orders(store), tmp_path / "errors")
+        async with sandbox.running("curious") as guest:
+            await guest.settle()
+            below = descendants(process.pid)
+            with machine.failing(step):
+                other = sandbox.make_zygote("curious")
+                async with asyncio.timeout(WAIT_S):
+                    assert await process.wait() != 0
+                    await guest.lost.wait()
+                    await other.lost.wait()
+            await wait_gone(below)
+
+    assert INJECTED in machine.said()
+    await _eventually(lambda: [*trees_of(process.pid)])
+
+
+@_each(steps.BUILDING)
+async def test_no_package_is_built_by_what_lacks_a_step(
+    machine: Machine, step: Step
+) -> None:
+    before = await _quiet(machine)
+
+    with (
+        packed(machine.sandbox, zip_of({"app.py": "A = 1", "lib/b.py": ""})) as package,
+        machine.failing(step),
+        pytest.raises((StartFailed, Refused)) as failed,
+    ):
+        await build(machine.sandbox, package)
+
+    assert INJECTED in str(failed.value)
+    await _expect_as_before(machine, before)
 
 
 async def _try_to_start(machine: Machine, *, environment: dict[str, str]) -> str:
@@ -350,9 +311,15 @@ async def _quiet(machine: Machine) -> Host:
     while True:
         await asyncio.sleep(0.005)
         again = Host.now(machine.sandbox)
-        if not seen.difference(again):
+        # On a machine that is swamped it may want to go on, and not be let.
+        if _sleeps(machine.sandbox.process.pid) and not seen.difference(again):
             return again
         seen = again
+
+
+def _sleeps(pid: int) -> bool:
+    stat = Path(f"/proc/{pid}/stat").read_text()
+    return stat.rpartition(")")[2].split()[0] == "S"
 
 
 async def _expect_as_before(machine: Machine, before: Host) -> None:

@@ -16,9 +16,10 @@ import pytest_asyncio
 from sandlot_sandbox.host.instance import OUT_OF_MEMORY
 from sandlot_sandbox.host.minder import FREEZE_AFTER_S
 from sandlot_sandbox.outcome import Ended
-from tests.isolation.groups import control, is_frozen, trees_of
+from tests.isolation.groups import control, delegated_group, is_frozen, trees_of
 from tests.isolation.machine import (
     MODES,
+    ORDINARY_UID,
     WAIT_S,
     Guest,
     Sandbox,
@@ -34,13 +35,12 @@ from tests.isolation.machine import (
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 KINDS = [
-    (mode, kind)
-    for mode in MODES
-    for kind in ("", "v2")
-    if (mode, kind) != ("rootless", "v2")
+    *((mode, kind) for mode in MODES for kind in ("", "v2") if mode == "root"),
+    *((mode, "") for mode in MODES if mode == "rootless"),
+    *(("rootless", "delegated") for mode in MODES if mode == "root"),
 ]
 """What a launcher takes by itself, and what v2 has here, which may be no controllers.
-An ordinary user has no groups at all, unless they were given to him."""
+An ordinary user has no groups at all, unless they were given to him; here by root."""
 
 LIVE = 3
 
@@ -54,8 +54,38 @@ LIVE = 3
 async def held(request: pytest.FixtureRequest, store: Store) -> AsyncIterator[Sandbox]:
     """A launcher with the groups that it would have, and one with what v2 has here."""
     mode, kind = request.param
-    async with started(mode, store, cgroups=kind) as sandbox:
-        yield sandbox
+    if kind != "delegated":
+        async with started(mode, store, cgroups=kind) as sandbox:
+            yield sandbox
+        return
+    with delegated_group(ORDINARY_UID) as folder:
+        async with started(mode, store, cgroups="v2", delegated=folder) as sandbox:
+            yield sandbox
+
+
+@pytest.mark.parametrize("mode", [mode for mode in MODES if mode == "root"])
+@pytest.mark.parametrize("after", ["", "its first launcher was killed"])
+async def test_a_group_that_was_delegated_to_a_user_is_used_and_said_to_be(
+    mode: str, after: str, store: Store
+) -> None:
+    assert mode == "root"
+    with delegated_group(ORDINARY_UID) as folder:
+        if after:
+            async with started("rootless", store, cgroups="v2", delegated=folder) as it:
+                it.process.send_signal(signal.SIGKILL)
+        start_in = folder / "sandlot.engine" if after else folder
+        async with (
+            started("rootless", store, cgroups="v2", delegated=start_in) as sandbox,
+            sandbox.running("curious") as guest,
+        ):
+            said, (version, controls) = sandbox.hello, control(sandbox)
+            await guest.settle()
+            trees = trees_of(sandbox.process.pid)
+
+    (row,) = [layer for layer in said.layers if layer.name == "cgroup"]
+    assert (row.holds, said.mode) == (True, "rootless")
+    assert (version, "freezer" in controls) == ("v2", True)
+    assert [tree.parent for tree in trees] == [folder]
 
 
 async def test_a_launcher_has_the_groups_that_it_says_it_has(held: Sandbox) -> None:

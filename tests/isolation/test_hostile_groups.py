@@ -10,18 +10,25 @@ from sandlot_sandbox.host.instance import OUT_OF_MEMORY
 from sandlot_sandbox.launcher.server import LOOK_AGAIN_S
 from sandlot_sandbox.outcome import Ended
 from tests.isolation.aftermath import expect_answers
-from tests.isolation.machine import RUNTIME, WAIT_S, Guest, Sandbox, ask, send
+from tests.isolation.machine import (
+    RUNTIME,
+    WAIT_S,
+    Guest,
+    Sandbox,
+    ask,
+    needs_groups,
+    send,
+)
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 MEMORY_MB = 128
 
 
+@needs_groups
 async def test_who_stays_in_a_dead_instance_s_groups_goes_with_its_jail(
     sandbox: Sandbox, curious: Guest
 ) -> None:
-    if sandbox.mode == "rootless":
-        pytest.skip("there is no group to stay in")
     guest = sandbox.make_zygote("hostile/squatter")
     assert await guest.zygote.wait_ready()
 

@@ -15,6 +15,7 @@ from tests.isolation.machine import (
     ask,
     descendants,
     kernel_facts,
+    needs_groups,
 )
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -101,12 +102,11 @@ async def test_an_idle_instance_uses_no_processor(
         assert await ask(instance, program) - before < IDLE_CPU_S
 
 
+@needs_groups
 @pytest.mark.parametrize("program", ["count_in_the_zygote", "fork_from_the_zygote"])
 async def test_a_zygote_that_does_not_fork_uses_no_processor(
     sandbox: Sandbox, curious: Guest, program: str
 ) -> None:
-    if sandbox.mode == "rootless":
-        pytest.skip("frozen by its control group, and there is none")
     settings = {"environment": {"DO": program}}
     known = set(descendants(sandbox.process.pid))
     async with attacked(sandbox, curious, "hostile/state", **settings) as guest:

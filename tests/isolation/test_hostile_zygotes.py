@@ -17,6 +17,7 @@ from tests.isolation.machine import (
     ask,
     descendants,
     kernel_facts,
+    needs_groups,
     open_files,
     send,
 )
@@ -117,11 +118,10 @@ async def test_its_word_on_how_an_instance_ended_is_not_needed(
         assert await ask(await guest.fork(), "nothing", later=True) == "wait for it"
 
 
+@needs_groups
 async def test_one_that_has_nothing_to_do_has_no_processor(
     sandbox: Sandbox, curious: Guest
 ) -> None:
-    if sandbox.mode != "root":
-        pytest.skip("frozen by its control group, and there is none")
     before = set(descendants(sandbox.process.pid))
     async with sandbox.running("burning_zygote") as guest:
         new = set(descendants(sandbox.process.pid)) - before

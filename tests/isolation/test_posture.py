@@ -4,22 +4,30 @@ A fact that the table does not have fails the test as much as one that differs: 
 was forgotten here would be what is wrong there.
 """
 
+import asyncio
+import contextlib
 import os
 import re
+import socket
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from sandlot_sandbox.limits import OPEN_FILES, ZYGOTE_PROCESSES
+from sandlot_sandbox.host.hold import Hold
+from sandlot_sandbox.limits import OPEN_FILES, ZYGOTE_PROCESSES, Limits
 from tests.isolation.groups import control, group_folder, group_paths
 from tests.isolation.machine import (
     ORDINARY_UID,
+    RUNTIME,
+    WAIT_S,
     Guest,
     Sandbox,
     ask,
     descendants,
     kernel_facts,
+    needs_groups,
 )
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -67,6 +75,33 @@ NOT_EVERYWHERE = frozenset(
 """What not every distribution has as a folder of its own."""
 
 
+CHECKED = frozenset(
+    (
+        *("Uid", "Gid", "Groups", "CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"),
+        *("NoNewPrivs", "Seccomp", "Seccomp_filters", "Threads", "Umask", "TracerPid"),
+        *("SigBlk", "SigIgn", "NSpid"),
+    )
+)
+"""Of /proc/PID/status, what the table has, or the tests below."""
+
+OF_NO_MATTER = frozenset(
+    (
+        # Names and numbers, which say nothing of what it may do.
+        *("Name", "Tgid", "Ngid", "Pid", "PPid", "NStgid", "NSpgid", "NSsid"),
+        # What it does and has used at the moment.
+        *("State", "FDSize", "SigQ", "SigPnd", "ShdPnd", "SigCgt"),
+        *("voluntary_ctxt_switches", "nonvoluntary_ctxt_switches"),
+        *("VmPeak", "VmSize", "VmLck", "VmPin", "VmHWM", "VmRSS", "RssAnon", "RssFile"),
+        *("RssShmem", "VmData", "VmStk", "VmExe", "VmLib", "VmPTE", "VmPMD", "VmSwap"),
+        *("HugetlbPages", "CoreDumping", "THP_enabled", "untag_mask", "Kthread"),
+        # The machine's, and the same for all.
+        *("Cpus_allowed", "Cpus_allowed_list", "Mems_allowed", "Mems_allowed_list"),
+        *("Speculation_Store_Bypass", "SpeculationIndirectBranch"),
+        *("x86_Thread_features", "x86_Thread_features_locked"),
+    )
+)
+"""What else there is, on any kernel that we know of."""
+
 MIB_OF_ZYGOTE, MIB_OF_INSTANCE = MEMORY_MB + TMP_MB + 64, MEMORY_MB + TMP_MB
 SHARES_OF_ZYGOTE, SHARES_OF_INSTANCE = 512, 74
 """Of a processor's 1024: half of it for an import; 128/1769 for 128 MB."""
@@ -80,6 +115,8 @@ def posture(pid: int, launcher: int) -> dict[str, Any]:
         "gid": set(facts["Gid"].split()),
         # A process that may not be dumped is not its own user's, says /proc.
         "owner": {str(_owner(pid))},
+        # What the kernel tells of a process and this table does not know of.
+        "unknown": facts.keys() - CHECKED - OF_NO_MATTER,
         "groups": facts["Groups"].split(),
         **{name: facts[name] for name in ("CapInh", "CapPrm", "CapEff")},
         **{name: facts[name] for name in ("CapBnd", "CapAmb")},
@@ -114,6 +151,7 @@ def expected(sandbox: Sandbox, *, is_instance: bool) -> dict[str, Any]:
         "uid": {_uid(sandbox)},
         "gid": {_uid(sandbox)},
         "owner": {_uid(sandbox)},
+        "unknown": set(),
         "groups": [],
         **dict.fromkeys(("CapInh", "CapPrm", "CapEff", "CapAmb"), capabilities),
         "CapBnd": NONE,
@@ -161,6 +199,18 @@ def expected(sandbox: Sandbox, *, is_instance: bool) -> dict[str, Any]:
 
 
 async def test_a_zygote_before_the_import_is_as_the_table_says(
+    sandbox: Sandbox,
+) -> None:
+    async with _unconfigured(sandbox) as pid:
+        seen = posture(pid, sandbox.process.pid)
+
+    wanted = expected(sandbox, is_instance=False)
+    for wake_up in (4, 5):
+        del wanted["descriptors"][wake_up]  # it makes its pipe when it has settings
+    _compare(seen, wanted)
+
+
+async def test_a_zygote_that_does_not_import_is_as_the_table_says(
     sandbox: Sandbox,
 ) -> None:
     async with _alone(sandbox, import_in_zygote=False) as (_, pid):
@@ -291,11 +341,10 @@ async def test_what_is_ours_in_a_jail_lets_nobody_look_into_it(
     assert all("0" not in user.split() for user in users)
 
 
+@needs_groups
 async def test_a_group_has_one_zygote_or_one_cell_and_nobody_else(
     sandbox: Sandbox,
 ) -> None:
-    if not control(sandbox)[1]:
-        return  # the table above says that there is none
     async with _alone(sandbox) as (guest, zygote):
         one = await _instance_of(guest, zygote)
         other = await _instance_of(guest, zygote)
@@ -306,6 +355,50 @@ async def test_a_group_has_one_zygote_or_one_cell_and_nobody_else(
     for pid in (one, other):
         (first,) = members[pid] - {pid}
         assert first not in (zygote, one, other)
+
+
+@contextlib.asynccontextmanager
+async def _unconfigured(sandbox: Sandbox) -> AsyncIterator[int]:
+    """A zygote's process that waits for its settings: nothing of its function's has
+    been read, nor can it be."""
+    before = set(descendants(sandbox.process.pid))
+    channel, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    log, write = os.pipe2(os.O_CLOEXEC)
+    loop = asyncio.get_running_loop()
+    made: asyncio.Future[Hold] = loop.create_future()
+    died = asyncio.Event()
+    number = sandbox.launcher.start_zygote(
+        RUNTIME,
+        Limits(memory_mb=MEMORY_MB, tmp_mb=TMP_MB),
+        code=sandbox.store.add("curious"),
+        opt="",
+        network="none",
+        allow=(),
+        channel=theirs.detach(),
+        log=write,
+        on_made=made.set_result,
+        on_death=lambda _: died.set(),
+    )
+    try:
+        async with asyncio.timeout(WAIT_S):
+            (await made).close()
+            new = set(descendants(sandbox.process.pid)) - before
+            (pid,) = [pid for pid in new if _is_zygote(pid)]
+            while not _reads(pid, descriptor=3):  # noqa: ASYNC110 - nothing tells
+                await asyncio.sleep(0.001)
+        yield pid
+    finally:
+        sandbox.launcher.kill_zygote(number)
+        async with asyncio.timeout(WAIT_S):
+            await died.wait()
+        channel.close()
+        os.close(log)
+
+
+def _reads(pid: int, *, descriptor: int) -> bool:
+    """Whether it waits in a system call about that descriptor."""
+    call = Path(f"/proc/{pid}/syscall").read_text().split()
+    return len(call) > 1 and call[1] == hex(descriptor)
 
 
 class _alone:  # noqa: N801 - reads as the context manager that it is

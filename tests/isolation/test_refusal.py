@@ -10,12 +10,15 @@ from collections.abc import Sequence
 import pytest
 
 from sandlot_sandbox.launcher.runtime import dump_runtimes
-from sandlot_sandbox.probe import EX_CONFIG
+from sandlot_sandbox.probe import CAN_BE_GIVEN_UP, EX_CONFIG
 from sandlot_sandbox.spec import MAX_MESSAGE, Hello, decode_report
+from tests.isolation.groups import trees_of
 from tests.isolation.machine import MODES, Store, as_ordinary_user, started
 
 TRY_ALL = (
-    "import json; from sandlot_sandbox import probe; layers = probe.try_all();"
+    "import json; from sandlot_sandbox import probe;"
+    " from sandlot_sandbox.launcher import cgroups;"
+    " layers = probe.try_all(cgroups.find());"
     " print(json.dumps({x.name: x.detail for x in layers"
     " if x.required and not x.holds}))"
 )
@@ -111,7 +114,7 @@ def test_a_launcher_that_lacks_a_layer_says_so_and_builds_no_jail(
 
 
 @pytest.mark.asyncio(loop_scope="session")
-@pytest.mark.parametrize("layer", ["network", "seccomp"])
+@pytest.mark.parametrize("layer", sorted(CAN_BE_GIVEN_UP))
 async def test_a_layer_that_was_given_up_by_name_is_done_without(
     store: Store, layer: str
 ) -> None:
@@ -122,10 +125,23 @@ async def test_a_layer_that_was_given_up_by_name_is_done_without(
         given_up = {row.name for row in sandbox.hello.layers if row.given_up}
         facts = await guest.ask("read", path="/proc/self/status")
         devices = await guest.ask("interfaces")
+        await guest.settle()
+        trees = trees_of(sandbox.process.pid)
+        berth = await guest.zygote._cells.take()  # noqa: SLF001 - as a fork does
+        goes_along = len(berth.theirs) - len(trees)
+        berth.close()
+        held = {row.name for row in sandbox.hello.layers if row.holds}
 
     assert given_up == {layer}
+    assert layer in held, "it was there to be given up"
+    assert (trees == []) == (layer == "cgroup" or "cgroup" not in held)
+    assert goes_along == WITH_A_FORK + (layer != "landlock")
     assert ("Seccomp:\t0" in facts) == (layer == "seccomp")
     assert (_names(devices) == ["lo"]) == (layer != "network")
+
+
+WITH_A_FORK = 5
+"""Three namespaces, a channel and a log; then a ruleset, and groups to join."""
 
 
 def _names(devices: str) -> list[str]:

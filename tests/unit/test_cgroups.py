@@ -129,6 +129,7 @@ def test_v1_can_be_asked_for_where_there_is_none(machine: Machine) -> None:
     machine.v2("/", controllers="memory cpu pids")
 
     assert machine.find(only="v1") == Layout()
+    assert machine.find(only="none") == Layout()
 
 
 def test_in_v2_root_makes_groups_beside_everybody_else_s(machine: Machine) -> None:
@@ -185,6 +186,7 @@ def test_where_nothing_may_be_written_to_there_are_no_groups(machine: Machine) -
 
 def test_where_there_is_nothing_there_are_no_groups(machine: Machine) -> None:
     assert machine.find() == Layout()
+    assert find(machine.root, machine.root / "none") == Layout()
     with pytest.raises(CgroupsUnavailable):
         Tree.plant(Layout())
 
@@ -505,3 +507,22 @@ more[::4096] = bytes(len(more) // 4096)
 os.write(1, b"+")
 sys.stdin.read()
 """
+
+
+def test_a_group_without_what_freezes_it_is_none(machine: Machine) -> None:
+    ours = machine.v2("/ours", controllers="memory", inside=f"{os.getpid()}\n")
+    tree = Tree(Layout({}, ours, frozenset(("memory",))), "ours")
+    for name in ("memory.current", "memory.events", "memory.stat"):
+        (ours / name).write_text("")
+    group = Group(tree, {"v2": ours})
+    before = len(list(Path("/proc/self/fd").iterdir()))
+
+    with pytest.raises(FileNotFoundError):
+        group.open_files()
+    assert len(list(Path("/proc/self/fd").iterdir())) == before
+
+    (ours / "cgroup.freeze").write_text("")
+    opened = group.open_files()
+    for fd in opened.values():
+        os.close(fd)
+    assert set(opened) == {"freeze", "usage", "events", "stat"}

@@ -36,6 +36,7 @@ class Tenant:
         self.usage = os.memfd_create("usage")
         self.peak = os.memfd_create("peak")
         self.events = os.memfd_create("events")
+        self._orders = brake
         parts = {
             "freeze": brake,
             "tmp": os.open("/", os.O_PATH),
@@ -69,6 +70,12 @@ class Tenant:
         finally:
             loop.remove_reader(self.brake)
         return os.read(self.brake, 1)
+
+    def jam_brake(self) -> None:
+        """Nobody reads any more what is written to freeze or thaw it."""
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                os.write(self._orders, b"." * 4096)
 
     def say(self, kind: int, payload: bytes = b"") -> None:
         self.channel.send(frames.encode_answer(kind, payload, peak_memory_kb=7))
@@ -313,6 +320,29 @@ async def test_an_idle_instance_is_frozen_and_thawed_for_its_next_event(
     tenant.say(frames.ANSWER, b"{}")
 
     assert (await running).ended is Ended.ANSWERED
+
+
+async def test_an_idle_instance_that_cannot_be_frozen_is_ended(tenant: Tenant) -> None:
+    tenant.jam_brake()
+    await tenant.be_ready()
+
+    await tenant.wait_death()
+
+    assert tenant.kills == 1
+    with pytest.raises(StartFailed):
+        await tenant.invoke()
+
+
+async def test_an_instance_that_cannot_be_thawed_is_ended_and_may_have_run(
+    tenant: Tenant,
+) -> None:
+    await tenant.be_ready()
+    assert await tenant.next_order() == b"1"
+    tenant.jam_brake()
+
+    ending = await tenant.invoke()
+
+    assert (ending.ended, ending.signal) == (Ended.SIGNALED, signal.SIGKILL)
 
 
 async def test_a_busy_instance_is_not_frozen(tenant: Tenant) -> None:

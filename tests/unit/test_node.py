@@ -136,6 +136,31 @@ async def test_an_import_that_ends_its_process_is_left_to_the_instances(
     assert await preparing == "the import ended the process: exit status 3"
 
 
+async def test_an_import_that_was_killed_once_is_tried_again(world: World) -> None:
+    hosted = world.host()
+    preparing = _task(hosted.prepare())
+
+    (await world.made()).fail(ZygoteLost("killed by signal 9", killed=True))
+    second = await world.made()
+    second.be_ready()
+
+    assert second.imports
+    assert await preparing == hosted.reason == ""
+
+
+async def test_an_import_that_is_killed_again_is_left_to_the_instances(
+    world: World,
+) -> None:
+    hosted = world.host()
+    preparing = _task(hosted.prepare())
+
+    for _ in range(2):
+        (await world.made()).fail(ZygoteLost("killed by signal 9", killed=True))
+    (await world.made()).be_ready()
+
+    assert await preparing == "the import ended the process: killed by signal 9"
+
+
 async def test_an_unsafe_import_is_left_to_the_instances(world: World) -> None:
     hosted = world.host()
     preparing = _task(hosted.prepare())

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
@@ -131,6 +132,8 @@ class FakeScene:
     """A hostile function that answers as it is told, and another tenant."""
 
     layers = frozenset({"seccomp", "privileges", "cgroup"})
+    has_egress = True
+    machine = SimpleNamespace(visitors=0)
 
     def __init__(self, answer: object, *, noticed: str = "") -> None:
         self._answer = answer
@@ -183,6 +186,32 @@ def test_one_try_that_gets_through_is_enough_and_names_the_layer() -> None:
     assert finding.result is Result.GOT_THROUGH
     assert finding.happened == "add_key"
     assert (finding.layer, finding.is_given_up) == ("seccomp", True)
+
+
+def test_what_is_reached_by_egress_gets_through_and_nothing_proves_nothing() -> None:
+    with_metadata = {"the world": "got through", "169.254.169.254": "got through"}
+    without_world = {"the world": "ENETUNREACH", "169.254.169.254": "ENETUNREACH"}
+    refused = {"the world": "got through", "169.254.169.254": "EACCES"}
+
+    found = [
+        find("reach_beyond_egress", FakeScene(dict(answer)))
+        for answer in (with_metadata, without_world, refused)
+    ]
+
+    assert [one.result for one in found] == [
+        Result.GOT_THROUGH,
+        Result.NOT_TRIED,
+        Result.STOPPED,
+    ]
+    assert {one.layer for one in found} == {"egress"}
+
+
+def test_where_there_is_no_egress_it_is_not_tried() -> None:
+    scene = FakeScene({})
+    scene.has_egress = False
+
+    with pytest.raises(ValueError, match="not enough values"):
+        find("reach_beyond_egress", scene)
 
 
 def test_what_a_layer_behind_the_first_would_have_stopped_names_that_one() -> None:

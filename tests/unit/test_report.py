@@ -205,6 +205,24 @@ def test_a_crashs_report_says_so() -> None:
     assert line.endswith("\tStatus: error\tError Type: Runtime.ExitError\t")
 
 
+def test_a_crashs_log_says_why_before_its_end() -> None:
+    log = outcome(ended(Ended.SIGNALED, signal=11, log=(printed(b"mine"),))).log
+
+    assert [line.text.decode() for line in log][:-1] == [
+        f"START RequestId: {ID} Version: $LATEST",
+        "mine",
+        f"RequestId: {ID} Error: Runtime exited with error: signal: segmentation fault",
+        f"END RequestId: {ID}",
+    ]
+    assert log[2].source is LogSource.PLATFORM
+
+
+def test_who_was_ended_by_its_caller_did_not_crash() -> None:
+    gone = cancelled_outcome_of(INVOCATION, revision(), ran_s=0.25, ended=ENDED)
+
+    assert all(b"Error:" not in line.text for line in gone.log)
+
+
 def test_a_failing_import_has_a_line_of_its_own_before_start() -> None:
     run = ended(
         Ended.INIT_FAILED,

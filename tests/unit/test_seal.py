@@ -1,5 +1,7 @@
 """Secrets at rest open only where they were sealed for."""
 
+import errno
+import os
 import stat
 from pathlib import Path
 
@@ -51,6 +53,21 @@ def test_the_master_key_is_made_once_and_for_us_only(tmp_path: Path) -> None:
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert len(path.read_bytes()) == MASTER_KEY_BYTES
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_master_key_that_we_may_not_read_is_refused_with_what_to_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "master.key"
+    Sealer.open(path)
+
+    def refuse(_: Path) -> bytes:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(Path, "read_bytes", refuse)  # root may read everything
+
+    with pytest.raises(Refusal, match=rf"chown {os.geteuid()} {path}"):
+        Sealer.open(path)
 
 
 def test_a_master_key_that_others_may_read_is_refused(tmp_path: Path) -> None:

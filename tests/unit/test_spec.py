@@ -56,6 +56,7 @@ def test_an_order_arrives_as_it_was_sent(order: spec.Order) -> None:
     [
         spec.Hello("root", [spec.Layer("user", "x", holds=True, detail="ü")]),
         spec.ZygoteDied(1, "the jail was killed by signal 9", started=True),
+        spec.ZygoteDied(2, "the zygote was killed", started=True, killed=True),
         spec.CellMade(1, 2, ["pid", "mnt", "net", "join", "join"]),
         spec.CellFailed(1, 2, "why"),
         spec.CellDied(1, 2, "memory"),

@@ -68,7 +68,8 @@ def show_proof(
     findings: list[Finding] = []
     width = max(len(attempt.tried) for attempt in ATTEMPTS)
     try:
-        with scene(given_up=given_up) as stage:
+        has_egress = not found["egress"]["missing"] and "network" not in given_up
+        with scene(given_up=given_up, has_egress=has_egress) as stage:
             mode = stage.mode
             if not as_json:
                 click.echo(

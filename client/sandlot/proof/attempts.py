@@ -25,7 +25,10 @@ ENGINE: Final = "engine"
 WARDEN: Final = "warden"
 """By the first process of the jail, where control groups are not to be had."""
 
-ALWAYS: Final = frozenset((ENGINE, WARDEN))
+EGRESS: Final = "egress"
+"""By the filter between a function with egress and the world."""
+
+ALWAYS: Final = frozenset((ENGINE, WARDEN, EGRESS))
 """In force beside the layers of `sandlot doctor`."""
 
 _IDLE_S = 0.5
@@ -66,6 +69,8 @@ class Attempt:
     """What should stop it; the first that is in force does, the others are behind."""
 
     judge: "Judge"
+    needs_egress: bool = False
+    """Whether it is tried only where there is network egress."""
 
     def carry_out(self, scene: Scene) -> str:
         """How it was stopped. Raises `GotThrough`, `NotTried` or the SDK's errors."""
@@ -140,6 +145,16 @@ def _kill(scene: Scene, name: str) -> str:
 
 def _visit(scene: Scene, name: str) -> str:
     stopped = _tells(scene, name)
+    if scene.machine.visitors:
+        raise GotThrough(f"{scene.machine.visitors} came to the servers")
+    return stopped
+
+
+def _visit_by_egress(scene: Scene, name: str) -> str:
+    answer = scene.attempt(name, function="outgoing")
+    if not isinstance(answer, dict) or answer.pop("the world", "") != GOT_THROUGH:
+        raise NotTried("it has no way out to try")
+    stopped = _stopped(answer)
     if scene.machine.visitors:
         raise GotThrough(f"{scene.machine.visitors} came to the servers")
     return stopped
@@ -235,6 +250,12 @@ def _invoke_the_others(scene: Scene, _: str) -> str:
     return _refused(lambda: scene.hostile.invoke(scene.other.arn))
 
 
+def _ask_for_host(scene: Scene, name: str) -> str:
+    return _refused(
+        lambda: deploy(scene.hostile, "neighbour", name=name, network="host")
+    )
+
+
 def _climb_out(scene: Scene, _: str) -> str:
     package = io.BytesIO()
     with zipfile.ZipFile(package, "w") as archive:
@@ -305,6 +326,19 @@ ATTEMPTS = (
         tried="invoke another tenant's function",
         layers=_ENGINE,
         judge=_invoke_the_others,
+    ),
+    Attempt(
+        name="reach_beyond_egress",
+        tried=tried("reach_beyond_egress"),
+        layers=(EGRESS,),
+        judge=_visit_by_egress,
+        needs_egress=True,
+    ),
+    Attempt(
+        name="ask_for_host",
+        tried="deploy a function with the machine's network",
+        layers=_ENGINE,
+        judge=_ask_for_host,
     ),
     Attempt(
         name="climb_out",

@@ -36,7 +36,7 @@ class Scene:
     """What the attempts can act on, and look at from outside."""
 
     hostile: Client
-    """Has the functions `hostile`, and `impatient`, with the same code."""
+    """Has the functions `hostile`, `impatient` and `outgoing`, of the same code."""
 
     hanging: "Future[object]"
     """The invocation of `import_that_hangs`; it lasts as long as the engine lets it."""
@@ -46,6 +46,9 @@ class Scene:
     mode: str
     layers: frozenset[str]
     """Those of `sandlot doctor` that are in force."""
+
+    has_egress: bool
+    """Whether there is `outgoing`, which has the network that its tenant may have."""
 
     facts: dict[str, Any]
     """What every event says about where to look."""
@@ -90,14 +93,15 @@ class OtherTenant:
 
 
 @contextmanager
-def scene(*, given_up: frozenset[str]) -> Iterator[Scene]:
+def scene(*, given_up: frozenset[str], has_egress: bool) -> Iterator[Scene]:
     """Set it all up, and clear it all away, also after SIGINT, SIGTERM and SIGHUP.
+    `has_egress` says whether this machine can give functions network egress.
 
     Raises `NoEngine`, and what a signal means: here, and from `Scene.check`.
     """
     with Interruption() as interruption, ExitStack() as stack:
         try:
-            stage = _set_up(stack, given_up, interruption)
+            stage = _set_up(stack, given_up, interruption, has_egress=has_egress)
         except BaseException:
             # Which it then may be the cause of.
             interruption.check()
@@ -106,7 +110,11 @@ def scene(*, given_up: frozenset[str]) -> Iterator[Scene]:
 
 
 def _set_up(
-    stack: ExitStack, given_up: frozenset[str], interruption: Interruption
+    stack: ExitStack,
+    given_up: frozenset[str],
+    interruption: Interruption,
+    *,
+    has_egress: bool,
 ) -> Scene:
     """All that there is; `stack` undoes it, from the end to the beginning."""
     folder = stack.enter_context(own_folder())
@@ -121,13 +129,23 @@ def _set_up(
     # Clients are closed before the pool waits for those who use them.
     operator = stack.enter_context(Client(data=folder / "data"))
     other = OtherTenant(_tenant(stack, operator, ready["grpc"], "other"))
-    hostile = _tenant(stack, operator, ready["grpc"], "hostile")
+    hostile = _tenant(
+        stack,
+        operator,
+        ready["grpc"],
+        "hostile",
+        network="egress" if has_egress else "none",
+    )
     hanging = pool.submit(_import_without_end, hostile)
-    for deployment in (
+    same = functools.partial(deploy, hostile, "hostile")
+    deployments = [
         pool.submit(other.deploy),
-        pool.submit(deploy, hostile, "hostile"),
-        pool.submit(deploy, hostile, "hostile", name="impatient", timeout=IMPATIENT_S),
-    ):
+        pool.submit(same),
+        pool.submit(same, name="impatient", timeout=IMPATIENT_S),
+    ]
+    if has_egress:
+        deployments.append(pool.submit(same, name="outgoing", network="egress"))
+    for deployment in deployments:
         deployment.result()
     status = operator.status()
     in_force = (one.name for one in status.layers if one.holds and not one.given_up)
@@ -138,6 +156,7 @@ def _set_up(
         machine=machine,
         mode=status.mode,
         layers=frozenset(in_force),
+        has_egress=has_egress,
         facts=_facts(folder, ready, machine, other),
         check=interruption.check,
     )
@@ -214,8 +233,15 @@ def _port(address: str) -> int:
     return int(address.rpartition(":")[2])
 
 
-def _tenant(stack: ExitStack, operator: Client, endpoint: str, name: str) -> Client:
-    key = operator.create_tenant(name)
+def _tenant(
+    stack: ExitStack,
+    operator: Client,
+    endpoint: str,
+    name: str,
+    *,
+    network: str = "none",
+) -> Client:
+    key = operator.create_tenant(name, network=network)
     client = Client(
         endpoint,
         access_key_id=key.access_key_id,

@@ -30,7 +30,8 @@ class Sealer:
     def open(cls, path: Path) -> "Sealer":
         """Read the master key, or make one where there is none.
 
-        Raises `Refusal` where others may read the file or it is no master key.
+        Raises `Refusal` where others may read the file, or we may not, or it is no
+        master key.
         """
         if not path.exists():
             _make_key(path)
@@ -39,7 +40,15 @@ class Sealer:
                 f"Others may read the master key {path}, and with it every tenant's "
                 f"secret. Run: chmod 600 {path}"
             )
-        master_key = path.read_bytes()
+        try:
+            master_key = path.read_bytes()
+        except PermissionError as error:
+            raise Refusal(
+                f"The master key {path} cannot be read: it belongs to user "
+                f"{path.stat().st_uid}, and the engine runs as {os.geteuid()}, as "
+                "after a backup was brought back by somebody else. Run, with all other "
+                f"files of the folder that the engine made: chown {os.geteuid()} {path}"
+            ) from error
         if len(master_key) != MASTER_KEY_BYTES:
             raise Refusal(
                 f"The master key {path} has {len(master_key)} bytes instead of "

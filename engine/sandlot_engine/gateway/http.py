@@ -130,12 +130,13 @@ class _Router:
     async def _health(self) -> JSONResponse:
         status = await self._backend.status()
         given_up = [layer.name for layer in status.layers if layer.given_up]
+        weaker = [layer.name for layer in status.layers if layer.is_weaker]
         on_host_network = self._backend.functions.count_by_network(Network.HOST)
         why = self._trouble()
         told: dict[str, Any] = (
             ({"status": "unavailable", "reason": why} if why else {"status": "ok"})
             | {"version": status.version, "mode": status.mode}
-            | {"isolation_given_up": given_up}
+            | {"isolation_given_up": given_up, "isolation_weaker": weaker}
             | {"functions_on_host_network": sum(on_host_network.values())}
             | {"instances": status.instances, "zygotes": status.zygotes}
         )

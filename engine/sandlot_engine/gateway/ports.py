@@ -136,6 +136,12 @@ class IsolationLayer:
     given_up: bool = False
     """By `--insecure-NAME`."""
 
+    @property
+    def is_weaker(self) -> bool:
+        """Whether something weaker is done in its place, as nothing is served where a
+        layer lacks that is required."""
+        return not self.holds and not self.given_up
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Runtime:

@@ -120,6 +120,9 @@ class _Verdict:
     report_tail: str = ""
     """The end of the REPORT line, for failures that the platform noticed."""
 
+    log_line: str = ""
+    """Why it crashed, for its log: nothing else would say it there."""
+
 
 def _verdict(invocation: Invocation, revision: Revision, run: Run) -> _Verdict:
     request_id = invocation.request_id
@@ -143,22 +146,27 @@ def _verdict(invocation: Invocation, revision: Revision, run: Run) -> _Verdict:
             return _failed(Status.ERROR, _RESPONSE_TOO_LARGE, _TOO_LARGE)
         case Ended.EXITED | Ended.SIGNALED | Ended.VIOLATION:
             error_type = _plain(run.error_type or "Runtime.ExitError")
-            payload = _error(error_type, request_id, _why_it_exited(run))
-            return _failed(Status.CRASHED, payload, error_type)
+            why = _why_it_exited(run)
+            payload = _error(error_type, request_id, why)
+            # It did not crash if it was its caller who ended it.
+            told = "" if error_type == CANCELLED else _message(request_id, why)
+            return _failed(Status.CRASHED, payload, error_type, log_line=told)
 
 
-def _failed(status: Status, payload: bytes, error_type: str) -> _Verdict:
+def _failed(
+    status: Status, payload: bytes, error_type: str, *, log_line: str = ""
+) -> _Verdict:
     tail = f"Status: error\tError Type: {error_type}\t"
-    return _Verdict(status, payload, error_type, tail)
+    return _Verdict(status, payload, error_type, tail, log_line)
 
 
 def _error(error_type: str, request_id: str, why: str) -> bytes:
-    return _compact(
-        {
-            "errorType": error_type,
-            "errorMessage": f"RequestId: {request_id} Error: {why}",
-        }
-    )
+    message = _message(request_id, why)
+    return _compact({"errorType": error_type, "errorMessage": message})
+
+
+def _message(request_id: str, why: str) -> str:
+    return f"RequestId: {request_id} Error: {why}"
 
 
 def _compact(value: dict[str, str]) -> bytes:
@@ -304,6 +312,8 @@ def _log(
     yield from (line for line in run.log if line.request_id)
     if run.log_bytes_dropped:
         yield platform(ended, f"[… {run.log_bytes_dropped} bytes dropped]")
+    if verdict.log_line:
+        yield platform(ended, verdict.log_line)
     yield platform(ended, f"END RequestId: {request_id}")
     yield platform(ended, _report_line(request_id, report, times, verdict))
 

@@ -23,7 +23,8 @@ from sandlot_sandbox.limits import Limits
 
 _ASKED_FOR = "per-instance init was asked for"
 _TRIES = 2
-"""How often a start is tried: what was lost under us deserves a second one."""
+"""How often a start is tried: what was lost under us deserves a second one. So does an
+import that was killed, which it may not have been for its memory."""
 
 log = logging.getLogger(__name__)
 
@@ -222,19 +223,23 @@ class Hosted:
 
     async def _start_importing(self) -> tuple[Zygote | None, str]:
         """The zygote, or None and why the import has to be left to the instances."""
-        zygote = await self._make(import_in_zygote=True)
-        try:
-            is_safe = await self._wait_or_kill(zygote)
-        except ZygoteLost as error:
-            if zygote.lost_with_launcher or not error.started:
-                raise
+        for attempt in range(1, _TRIES + 1):
+            zygote = await self._make(import_in_zygote=True)
+            try:
+                is_safe = await self._wait_or_kill(zygote)
+            except ZygoteLost as error:
+                if zygote.lost_with_launcher or not error.started:
+                    raise
+                self._report(zygote)
+                if error.killed and attempt < _TRIES:
+                    continue
+                return None, f"the import ended the process: {error}"
             self._report(zygote)
-            return None, f"the import ended the process: {error}"
-        self._report(zygote)
-        if is_safe:
-            return zygote, ""
-        zygote.kill()
-        return None, zygote.reason
+            if is_safe:
+                return zygote, ""
+            zygote.kill()
+            return None, zygote.reason
+        raise AssertionError
 
     async def _make(self, *, import_in_zygote: bool) -> Zygote:
         config = self.revision.config

@@ -36,7 +36,6 @@ so that a fork bomb leaves it room to fork."""
 
 _CHANNEL = 3
 _MAX_EXIT = 255
-_READY = frames.encode_answer(frames.READY, b"")
 _TRACE = "_X_AMZN_TRACE_ID"
 _REHEARSALS = 20
 """Enough for the interpreter to settle on specialised instructions, which it would
@@ -137,11 +136,16 @@ def _live(
         _flush()
         payload = failures.error_payload(failure, "")
         answer = frames.encode_answer(
-            frames.INIT_ERROR, payload, error_type=failure.error_type
+            frames.INIT_ERROR,
+            payload,
+            error_type=failure.error_type,
+            peak_memory_kb=_peak_kb(),
         )
         channel.sendall(answer)
         return 1
-    os.write(_CHANNEL, _READY)
+    # With its peak: of what crashes or hangs, nothing later may be known.
+    ready = frames.encode_answer(frames.READY, b"", peak_memory_kb=_peak_kb())
+    os.write(_CHANNEL, ready)
     while (event := frames.read_event(channel)) is not None:
         _serve(channel, function, *event)
     return 0
@@ -172,15 +176,19 @@ def _serve(
     else:
         answer = handler.invoke(function, payload, made)
     _flush()
-    peak_kb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     channel.sendall(
         frames.encode_answer(
             frames.ANSWER if answer.ok else frames.ERROR,
             answer.payload,
             error_type=answer.error_type,
-            peak_memory_kb=peak_kb,
+            peak_memory_kb=_peak_kb(),
         )
     )
+
+
+def _peak_kb() -> int:
+    """The most memory that this process had at once."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
 
 def _flush() -> None:

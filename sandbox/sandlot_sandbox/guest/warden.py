@@ -8,6 +8,7 @@ launcher's end of the link is closed.
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import gc
 import os
@@ -182,7 +183,7 @@ def _start_zygote(plan: Plan) -> int:
             os.write(join, b"0")
         # From here on groups are named from where we are: nobody learns the launcher's.
         linux.unshare(linux.CLONE_NEWCGROUP)
-        linux.restore_default_signals()
+        linux.heed_signals()
         null = os.open("/dev/null", os.O_RDONLY)
         wanted = [null, plan.log, plan.log, plan.channel, *plan.packages]
         # Above the target numbers first, so that no dup2 overwrites a source.
@@ -214,11 +215,13 @@ def _start_zygote(plan: Plan) -> int:
 
 def _use_up_pid_2() -> None:
     """Every instance is process 2 of its cell. OpenSSL and others know a fork by its
-    new pid alone, so the zygote must not be process 2 of its own namespace."""
-    pid = os.fork()
-    if pid == 0:
-        os._exit(0)
-    os.waitpid(pid, 0)
+    new pid alone, so the zygote must not be process 2 of its own namespace.
+
+    By a program that does not exist: its process shares our memory until it fails to
+    become that, where a fork would copy it, for a millisecond.
+    """
+    with contextlib.suppress(FileNotFoundError):
+        os.posix_spawn("", ("nothing",), {})
 
 
 class _Warden:

@@ -6,7 +6,7 @@ import os
 
 from sandlot_sandbox import memory_stat
 
-_WORDS = {
+_WORDS: dict[str, tuple[bytes, bytes]] = {
     "freeze": (b"1", b"0"),
     "freezer": (b"FROZEN", b"THAWED"),
     "leash": (b"1", b"0"),
@@ -30,12 +30,18 @@ class Hold:
     def counts_memory(self) -> bool:
         return "usage" in self._parts
 
+    @property
+    def can_freeze(self) -> bool:
+        """Whether there is what freezes it; zygotes need a control group for that."""
+        return self._brake is not None
+
     def freeze(self) -> bool:
         """Have nothing in there run; whether that could be ordered."""
         return self._order(0)
 
-    def thaw(self) -> None:
-        self._order(1)
+    def thaw(self) -> bool:
+        """Have it go on; whether that could be ordered."""
+        return self._order(1)
 
     def uses_more_than(self, limit: int) -> bool:
         """Whether everything in there together uses more bytes of memory than `limit`:
@@ -74,7 +80,7 @@ class Hold:
         try:
             os.write(self._parts[self._brake], _WORDS[self._brake][which])
         except OSError:
-            return False  # it is dying, and dying it can be frozen no more
+            return False  # it is dying, or does not read; whoever asked ends it
         return True
 
     def _number(self, name: str) -> int:

@@ -153,7 +153,9 @@ class Instance:
         if self.is_frozen:
             # After the event is there, so that it wakes to it.
             self.is_frozen = False
-            self._hold.thaw()
+            if not self._hold.thaw():
+                # It is dying. Whether it has seen the event, nobody knows.
+                self.stop()
             self._on_thaw()
         self._minder.note_busy(self)
         try:
@@ -175,9 +177,11 @@ class Instance:
             self._bury()
 
     def freeze_if_idle(self) -> None:
-        """Nothing in it runs, until the next event."""
+        """Nothing in it runs, until the next event. What cannot be frozen is ended."""
         if self.state is State.IDLE:
             self.is_frozen = self._hold.freeze()
+            if not self.is_frozen:
+                self.stop()
 
     def end_if_greedy(self) -> None:
         """It may not use more than its function has."""

@@ -62,7 +62,7 @@ class Launcher:
         self._numbers = itertools.count(1)
         self.minder = Minder()
         self._on_made: dict[int, Callable[[Hold], None]] = {}
-        self._deaths: dict[int, Callable[[str, bool], None]] = {}
+        self._deaths: dict[int, Callable[[ZygoteDied], None]] = {}
         self._cells: dict[tuple[int, int], asyncio.Future[Cell]] = {}
         self._cell_deaths: dict[tuple[int, int], asyncio.Future[str]] = {}
         self._live_cells: set[tuple[int, int]] = set()
@@ -97,11 +97,10 @@ class Launcher:
         channel: int,
         log: int,
         on_made: Callable[[Hold], None],
-        on_death: Callable[[str, bool], None],
+        on_death: Callable[[ZygoteDied], None],
     ) -> int:
         """Order a zygote; takes the descriptors. `on_made` is called when its jail is
-        complete, with what freezes the zygote; `on_death` once, with how it ended, and
-        whether its jail was complete.
+        complete, with what freezes the zygote; `on_death` once, with how it ended.
 
         Raises `LauncherLost`.
         """
@@ -140,7 +139,7 @@ class Launcher:
         self._order_jail(
             StartBuilder(number, runtime, place),
             (channel, log, folder, *packages),
-            lambda detail, _: on_death(detail),
+            lambda died: on_death(died.detail),
         )
         return number
 
@@ -148,7 +147,7 @@ class Launcher:
         self,
         order: StartZygote | StartBuilder,
         descriptors: tuple[int, ...],
-        on_death: Callable[[str, bool], None],
+        on_death: Callable[[ZygoteDied], None],
     ) -> None:
         if self.is_lost:
             for fd in descriptors:
@@ -224,11 +223,7 @@ class Launcher:
             case Hello() as hello:
                 self._hello.set_result(hello)
             case ZygoteMade(zygote=zygote, parts=parts):
-                hold = Hold(dict(zip(parts, descriptors, strict=False)))
-                if (on_made := self._on_made.pop(zygote, None)) is not None:
-                    on_made(hold)
-                else:
-                    hold.close()
+                self._take_zygote(zygote, parts, descriptors)
             case CellMade(zygote=zygote, cell=cell, parts=parts):
                 self._take_cell((zygote, cell), parts, descriptors)
             case CellFailed(zygote=zygote, cell=cell, detail=detail):
@@ -239,8 +234,21 @@ class Launcher:
                     )
             case CellDied(zygote=zygote, cell=cell, verdict=verdict):
                 self._bury_cell((zygote, cell), verdict)
-            case ZygoteDied(zygote=zygote, detail=detail, started=started):
-                self._bury(zygote, detail, started=started)
+            case ZygoteDied() as died:
+                self._bury(died)
+
+    def _take_zygote(
+        self, zygote: int, parts: list[str], descriptors: list[int]
+    ) -> None:
+        hold = Hold(dict(zip(parts, descriptors, strict=False)))
+        on_made = self._on_made.pop(zygote, None)
+        if on_made is not None and len(parts) == len(descriptors):
+            on_made(hold)
+            return
+        hold.close()
+        if on_made is not None:
+            # What there was no room for was closed on its way: perhaps what freezes it.
+            self.kill_zygote(zygote)
 
     def _take_cell(
         self, key: tuple[int, int], parts: list[str], descriptors: list[int]
@@ -266,11 +274,12 @@ class Launcher:
         elif was_live and verdict:
             self._dead_cells[key] = verdict
 
-    def _bury(self, zygote: int, detail: str, *, started: bool) -> None:
+    def _bury(self, died: ZygoteDied) -> None:
+        zygote = died.zygote
         for key in [key for key in self._cells if key[0] == zygote]:
             future = self._cells.pop(key)
             if not future.done():
-                future.set_exception(ZygoteLost(detail, started=started))
+                future.set_exception(ZygoteLost(died.detail, started=died.started))
         for key in [key for key in self._cell_deaths if key[0] == zygote]:
             self._cell_deaths.pop(key).set_result("")
         for key in [key for key in self._live_cells if key[0] == zygote]:
@@ -279,7 +288,7 @@ class Launcher:
             del self._dead_cells[key]
         self._on_made.pop(zygote, None)
         if (on_death := self._deaths.pop(zygote, None)) is not None:
-            on_death(detail, started)
+            on_death(died)
 
     def _lose(self) -> None:
         self._forget_all()
@@ -291,4 +300,4 @@ class Launcher:
             # Somebody may have stopped waiting for it.
             self._hello.exception()
         for zygote in list(self._deaths):
-            self._bury(zygote, "the launcher is gone", started=True)
+            self._bury(ZygoteDied(zygote, "the launcher is gone", started=True))

@@ -70,6 +70,11 @@ class Mail:
             if len(self._queue) > MAX_QUEUED:
                 self._lose()
 
+    def read_rest(self) -> None:
+        """Hear now what was sent before the other end died; it sends no more."""
+        while self._is_open and (heard := self._receive()) is not None and heard[0]:
+            self._on_message(*heard)
+
     def close(self) -> None:
         """Let go of the socket, without calling `on_close`."""
         if self._is_open:
@@ -111,22 +116,28 @@ class Mail:
             self._drain_later()
 
     def _read(self) -> None:
-        try:
-            if self._max_descriptors:
-                datagram, descriptors, _, _ = socket.recv_fds(
-                    self._channel, self._max_size, self._max_descriptors
-                )
-            else:
-                # Without room for descriptors the kernel closes what is sent along.
-                datagram, descriptors = self._channel.recv(self._max_size), []
-        except BlockingIOError:
+        if (heard := self._receive()) is None:
             return
-        except OSError:
-            datagram, descriptors = b"", []
+        datagram, descriptors = heard
         if datagram:
             self._on_message(datagram, descriptors)
         else:
             self._lose()
+
+    def _receive(self) -> tuple[bytes, list[int]] | None:
+        """The next datagram, an empty one at the end; None where there is none yet."""
+        try:
+            if not self._max_descriptors:
+                # Without room for descriptors the kernel closes what is sent along.
+                return self._channel.recv(self._max_size), []
+            datagram, descriptors, _, _ = socket.recv_fds(
+                self._channel, self._max_size, self._max_descriptors
+            )
+        except BlockingIOError:
+            return None
+        except OSError:
+            return b"", []
+        return datagram, descriptors
 
     def _lose(self) -> None:
         self.close()

@@ -21,7 +21,7 @@ from sandlot_sandbox.host.launcher import Cell, Launcher
 from sandlot_sandbox.host.log_pipe import Line, LogPipe
 from sandlot_sandbox.host.mail import Mail
 from sandlot_sandbox.limits import ZYGOTE_EXTRA_MB, Limits
-from sandlot_sandbox.spec import EGRESS, NONE
+from sandlot_sandbox.spec import EGRESS, NONE, ZygoteDied
 
 START_S = 20.0
 """From the order to the import's beginning: the jail and the interpreter's start."""
@@ -62,7 +62,8 @@ class Recipe:
 
 
 class Zygote:
-    """A running zygote. `lost` is set, with a reason, when it is gone."""
+    """A running zygote; `on_lost` is called when it is gone. Making one raises
+    `StartFailed` and `LauncherLost`."""
 
     def __init__(
         self, launcher: Launcher, recipe: Recipe, *, on_lost: Callable[["Zygote"], None]
@@ -91,8 +92,18 @@ class Zygote:
         self._open()
 
     def _open(self) -> None:
-        channel, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        read, write = os.pipe2(os.O_CLOEXEC)
+        """Raises `StartFailed` and `LauncherLost`."""
+        with contextlib.ExitStack() as undo:
+            try:
+                channel, theirs = socket.socketpair(
+                    socket.AF_UNIX, socket.SOCK_SEQPACKET
+                )
+                undo.callback(channel.close)
+                undo.callback(theirs.close)
+                read, write = os.pipe2(os.O_CLOEXEC)
+            except OSError as error:
+                raise StartFailed(f"no channel could be opened: {error}") from error
+            undo.pop_all()
         self._log = LogPipe(read)
         self._mail = Mail(
             channel,
@@ -239,6 +250,8 @@ class Zygote:
             self.kill()
         elif self._ready.done() and all(i.is_frozen for i in self._instances.values()):
             self._is_frozen = self._hold.freeze()
+            if self._hold.can_freeze and not self._is_frozen:
+                self.kill()
         else:
             self._look_later()
 
@@ -294,11 +307,17 @@ class Zygote:
             self.kill()
         on_death(instance)
 
-    def _lose(self, detail: str, started: bool) -> None:
-        self._lost_because = detail
+    def _lose(self, died: ZygoteDied) -> None:
+        # It may have said that it began, and ended before anybody read that.
+        self._mail.read_rest()
+        detail = self._lost_because = died.detail
+        # Else it is not the import's doing, whatever it was.
+        has_begun = died.started and self._started.done()
         for awaited in (self._started, self._ready):
             if not awaited.done():
-                awaited.set_exception(ZygoteLost(detail, started=started))
+                awaited.set_exception(
+                    ZygoteLost(detail, started=has_begun, killed=died.killed)
+                )
                 # Nobody may be waiting any more.
                 awaited.exception()
         if self._look is not None:

@@ -32,14 +32,9 @@ def main() -> int:
     engine = socket.socket(fileno=arguments.channel)
     engine.set_inheritable(False)
     given_up = frozenset(filter(None, arguments.given_up.split(",")))
-    mode = "root" if is_root else "rootless"
-    hello = child.run(
-        lambda: encode(
-            Hello(
-                mode, probe.try_all(given_up=given_up, cgroups_only=arguments.cgroups)
-            )
-        )
-    )
+    # Once: a child would not know who started us, nor that our group was made for us.
+    groups = cgroups.find(only=arguments.cgroups)
+    hello = child.run(lambda: _try_all(groups, given_up, arguments.cgroups, is_root))
     said = decode_report(hello)
     assert isinstance(said, Hello)  # noqa: S101 - we have just said it
     if is_root:
@@ -50,13 +45,14 @@ def main() -> int:
     # After the last change of credentials, which would clear both.
     linux.set_dumpable(dumpable=False)
     linux.set_death_signal(signal.SIGKILL)
+    linux.restore_default_signals()
     if os.getppid() != arguments.parent:
         return 1
     engine.send(hello)
     if not probe.is_enough(said.layers):
         return probe.EX_CONFIG
     held = {layer.name for layer in said.layers if layer.holds}
-    tree = _plant(arguments.cgroups, given_up, must="cgroup" in held)
+    tree = _plant(groups, given_up, must="cgroup" in held)
     janitor = cgroups.Janitor(tree) if tree is not None else None
     has_memory_group = tree is not None and "memory" in tree.controls
     setting = Setting(
@@ -79,6 +75,14 @@ def main() -> int:
     return 0
 
 
+def _try_all(
+    groups: cgroups.Layout, given_up: frozenset[str], only: str, is_root: bool
+) -> bytes:
+    """The first report, encoded."""
+    layers = probe.try_all(groups, given_up=given_up, must_control_all=not only)
+    return encode(Hello("root" if is_root else "rootless", layers))
+
+
 def _egress(*, is_root: bool, has_seccomp: bool) -> networks.Network | str:
     """What makes ways out, or why there are none: functions without need none."""
     try:
@@ -94,12 +98,14 @@ def _landlock(given_up: frozenset[str], *, must: bool) -> int:
     return version
 
 
-def _plant(only: str, given_up: frozenset[str], *, must: bool) -> cgroups.Tree | None:
+def _plant(
+    groups: cgroups.Layout, given_up: frozenset[str], *, must: bool
+) -> cgroups.Tree | None:
     """The control groups, if we can have any; `must` we, where the posture says so."""
-    if "cgroup" in given_up or only == "none":
+    if "cgroup" in given_up:
         return None
     try:
-        return cgroups.Tree.plant(cgroups.find(only=only))
+        return cgroups.Tree.plant(groups)
     except cgroups.CgroupsUnavailable:
         if must:
             raise

@@ -47,7 +47,7 @@ _NAME_BYTES = 8
 _PROCESSES_AT_A_LOOK = 8
 _KILL_BIT = 1 << (signal.SIGKILL - 1)
 _WITH_SWAP = "memory.memsw.limit_in_bytes"
-_NOT_EVERYWHERE = (_WITH_SWAP, "memory.swap.max", "memory.oom.group")
+_NOT_EVERYWHERE = (_WITH_SWAP, "memory.swap.max", "memory.oom.group", "memory.peak")
 """Where the kernel does not count swap, or is older than a file that is a nicety."""
 
 _PERIOD_US = 100_000
@@ -90,8 +90,11 @@ def find(
     """The groups that we are in, as far as others can be made in there.
 
     v1 before v2 where a machine has both: what v2 has no controllers for is v1's, and
-    two hierarchies would be joined where one is enough. `only` takes one of them.
+    two hierarchies would be joined where one is enough. `only` takes one of them, or
+    `none`.
     """
+    if only == "none" or not of.exists():
+        return Layout()
     v1: dict[str, Path] = {}
     v2: Path | None = None
     for line in of.read_text().splitlines():
@@ -183,12 +186,14 @@ class Group:
 
     def open_files(self) -> dict[str, int]:
         """For whoever minds an instance: `freeze`, or v1's `freezer`, to write to;
-        `usage`, `peak`, `events` and `stat` to read, as far as there are such files."""
+        `usage`, `peak`, `events` and `stat` to read, where memory is controlled.
+        Raises `OSError`: what is promised must be there."""
         with _closed_on_error() as opened:
             found = {}
             for kind, (part, file, flags) in self._tree.files.items():
-                with contextlib.suppress(FileNotFoundError):
-                    found[kind] = _open(self._folders[part] / file, flags)
+                path = self._folders[part] / file
+                if file not in _NOT_EVERYWHERE or path.exists():
+                    found[kind] = _open(path, flags)
                     opened.append(found[kind])
             return found
 
@@ -322,7 +327,7 @@ class Tree:
         else:
             self.parts = {part: folder / name for part, folder in layout.v1.items()}
         self.join_file = "cgroup.procs" if self.is_v2 else "tasks"
-        self.files = _v2_files() if self.is_v2 else _v1_files(layout)
+        self.files = _v2_files(layout) if self.is_v2 else _v1_files(layout)
 
     @property
     def controls(self) -> frozenset[str]:
@@ -438,10 +443,12 @@ def _v1_files(layout: Layout) -> dict[str, tuple[str, str, int]]:
     return {kind: entry for kind, entry in known.items() if entry[0] in layout.v1}
 
 
-def _v2_files() -> dict[str, tuple[str, str, int]]:
-    # Without the controller these are not there, nor is memory.peak before Linux 5.19.
+def _v2_files(layout: Layout) -> dict[str, tuple[str, str, int]]:
+    freeze = {"freeze": ("v2", "cgroup.freeze", os.O_WRONLY)}
+    if "memory" not in layout.v2_controllers:
+        return freeze
     return {
-        "freeze": ("v2", "cgroup.freeze", os.O_WRONLY),
+        **freeze,
         "usage": ("v2", "memory.current", os.O_RDONLY),
         "peak": ("v2", "memory.peak", os.O_RDONLY),
         "events": ("v2", "memory.events", os.O_RDONLY),

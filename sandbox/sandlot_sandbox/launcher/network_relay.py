@@ -237,7 +237,7 @@ def _start_slirp(plan: Plan) -> int:
 
 
 def _become_slirp(plan: Plan, go: int, output: int) -> None:
-    linux.restore_default_signals()
+    linux.heed_signals()
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     _lower(resource.RLIMIT_NOFILE, _SLIRP_FILES)
     _lower(resource.RLIMIT_DATA, _SLIRP_DATA)

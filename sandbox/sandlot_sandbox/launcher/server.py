@@ -19,6 +19,7 @@ from sandlot_sandbox.launcher.ways import Ways
 from sandlot_sandbox.launcher.zygotes import BUILDER_LIMITS, Program, Zygote
 from sandlot_sandbox.limits import Limits
 from sandlot_sandbox.spec import (
+    BRAKES,
     MAX_LAYERS,
     MAX_MESSAGE,
     NONE,
@@ -229,14 +230,9 @@ class Server:
             yield found
 
     def _say_made(self, zygote: Zygote) -> None:
-        opened: dict[str, int] = {}
-        with contextlib.suppress(OSError):  # then it is not frozen, that is all
-            if zygote.group is not None:
-                opened = zygote.group.open_files()
-        try:
-            self._tell(ZygoteMade(zygote.number, list(opened)), list(opened.values()))
-        finally:
-            _close(list(opened.items()))
+        files = zygote.files
+        self._tell(ZygoteMade(zygote.number, list(files)), list(files.values()))
+        zygote.close_files()
 
     def _say_not_started(self, number: int, detail: str) -> None:
         self._tell(ZygoteDied(number, detail, started=False))
@@ -309,6 +305,8 @@ class Server:
             if cell.group is not None:
                 parts += [("join", fd) for fd in zygote.open_joins(cell.group)]
                 parts += list(cell.group.open_files().items())
+            if not any(name in BRAKES for name, _ in parts):
+                raise OSError("nothing is there that would freeze it")
         except OSError as error:
             _say(f"cell {number} of zygote {zygote.number}: {error}")
             zygote.kill()
@@ -371,11 +369,15 @@ class Server:
         if zygote.link in self._selector.get_map():
             self._selector.unregister(zygote.link)
         words = _last_words(zygote.link)
-        detail = zygote.bury(self._setting.users)
+        detail, was_killed = zygote.bury(self._setting.users)
         if words and not zygote.is_ready:
             _say(f"jail of zygote {zygote.number}: {words}")
             detail = words
-        self._tell(ZygoteDied(zygote.number, detail, started=zygote.is_ready))
+        self._tell(
+            ZygoteDied(
+                zygote.number, detail, started=zygote.is_ready, killed=was_killed
+            )
+        )
 
     def _tell(self, report: Report, descriptors: list[int] | None = None) -> None:
         try:

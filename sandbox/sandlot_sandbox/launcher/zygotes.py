@@ -83,6 +83,9 @@ class Zygote:
     group: Group | None
     """Its own. The family's others are its cells'."""
 
+    files: dict[str, int]
+    """Descriptors of what freezes it and counts for it, until the engine has them."""
+
     allow: tuple[str, ...] | None
     """Private networks that its cells may reach; None where they have no way out."""
 
@@ -130,6 +133,11 @@ class Zygote:
             return group.open_joins_of(self.uid)
         return group.open_joins()
 
+    def close_files(self) -> None:
+        """The engine has them, or nobody will."""
+        _close(list(self.files.values()))
+        self.files = {}
+
     def forget_cell(self, number: int) -> None:
         """It is dead, or did not come to be."""
         cell = self.cells.pop(number, None)
@@ -162,23 +170,25 @@ class Zygote:
         for group in self.groups:
             group.thaw()
 
-    def bury(self, users: UserIds) -> str:
-        """Reap it, give back what it held, and say how it ended."""
+    def bury(self, users: UserIds) -> tuple[str, bool]:
+        """Reap it, and give back what it held. How it ended, and whether by SIGKILL."""
         _, status = os.waitpid(self.pid, 0)
         for number in list(self.cells):
             self.forget_cell(number)
         if self.tree is not None and self.family is not None:
             self.tree.give_up(self.family)
         os.close(self.pidfd)
+        self.close_files()
         self.link.close()
         if self.uid is not None:
             users.give_back(self.uid)
         code = os.waitstatus_to_exitcode(status)
         if code < 0:
-            return f"the jail was killed by signal {-code}"
+            return f"the jail was killed by signal {-code}", -code == signal.SIGKILL
         if code > 128:
-            return f"the zygote was killed by signal {code - 128}"
-        return f"the zygote exited with status {code}"
+            number = code - 128
+            return f"the zygote was killed by signal {number}", number == signal.SIGKILL
+        return f"the zygote exited with status {code}", False
 
 
 @dataclass(frozen=True, slots=True)
@@ -261,12 +271,16 @@ def start(setting: Setting, number: int, program: Program) -> Zygote:
             uid = gid = own = setting.users.take()
             undo.callback(setting.users.give_back, own)
         family, group, joins = None, None, []
+        files: dict[str, int] = {}
         if setting.tree is not None:
             family = setting.tree.make()
             undo.callback(setting.tree.give_up, family)
             group = family.add(program.limits.zygote_share)
             if setting.users.is_root:
                 family.let_in(uid)
+            # First of all: what cannot be frozen and counted must not run at all.
+            files = group.open_files()
+            undo.callback(lambda: _close(list(files.values())))
             joins = group.open_joins()
         try:
             pid, pidfd, link = _clone(setting, program, joins)
@@ -274,7 +288,7 @@ def start(setting: Setting, number: int, program: Program) -> Zygote:
             _close(joins)
         zygote = Zygote(
             *(number, pid, pidfd, own, link, program.limits),
-            *(setting.tree, family, group),
+            *(setting.tree, family, group, files),
             allow=program.allow if program.network == EGRESS else None,
         )
         # From here on its burial gives everything back.

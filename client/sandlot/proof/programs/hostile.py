@@ -236,6 +236,16 @@ def reach_other_machines(_: Event) -> Tries:
     return {address: outcome(_route, address) for address in addresses}
 
 
+def reach_beyond_egress(event: Event) -> Tries:
+    """tries to reach metadata, private networks and loopback by egress"""
+    addresses = ("169.254.169.254", "10.0.0.1", "172.16.0.1", "192.168.0.1")
+    tries = {address: outcome(_route, address) for address in addresses}
+    services = event["services"].items()
+    on_loopback = {service: outcome(_connect, port) for service, port in services}
+    # What it may have: without it nothing above would say anything.
+    return {"the world": outcome(_route, "1.1.1.1"), **tries, **on_loopback}
+
+
 def open_other_sockets(_: Event) -> Tries:
     """tries to open raw, packet and netlink sockets"""
     kinds = {

@@ -160,8 +160,9 @@ def network_of(wire: int) -> Network:
 
 
 def function_out(
-    function: Function, *, region: str, given_up: Sequence[str]
+    function: Function, *, region: str, given_up: Sequence[str], weaker: Sequence[str]
 ) -> functions.Function:
+    """`given_up` and `weaker` are layers of the jail, by their names."""
     revision = function.current
     config = revision.config
     qualifier = "" if function.version == LATEST else function.version
@@ -183,7 +184,12 @@ def function_out(
         code_size=revision.code.size,
         code_sha256=revision.code.sha256_base64,
         state=_STATES_OUT[function.state],
-        state_reason=function.state_reason or _weakness(config, given_up),
+        state_reason=" ".join(
+            filter(
+                None,
+                (function.state_reason, _weakness(config, given_up, weaker)),
+            )
+        ),
         update_status=_UPDATES_OUT[function.update_status],
         update_reason=function.update_reason,
         fork_safe=function.fork_safe,
@@ -193,11 +199,14 @@ def function_out(
     )
 
 
-def _weakness(config: FunctionConfig, given_up: Sequence[str]) -> str:
+def _weakness(
+    config: FunctionConfig, given_up: Sequence[str], weaker: Sequence[str]
+) -> str:
     """What isolates this function less than others, shown wherever its state is."""
-    without = f"Isolated without {', '.join(given_up)}." if given_up else ""
     network = SHARES_NETWORK if config.network is Network.HOST else ""
-    return " ".join(filter(None, (network, without)))
+    without = f"Isolated without {', '.join(given_up)}." if given_up else ""
+    less = f"Isolated more weakly by {', '.join(weaker)}." if weaker else ""
+    return " ".join(filter(None, (network, without, less)))
 
 
 # --- invocations ----------------------------------------------------------------

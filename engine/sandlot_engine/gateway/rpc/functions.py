@@ -78,4 +78,5 @@ class FunctionService:
             function,
             region=self._region,
             given_up=[layer.name for layer in layers if layer.given_up],
+            weaker=[layer.name for layer in layers if layer.is_weaker],
         )

@@ -1,0 +1,230 @@
+"""Which steps are made to fail, where, and why the others are not.
+
+All are found in the code (`faults.py`). What is in none of the lists has to be in
+`EXPLAINED`, with its reason: so that a new step is either tried or explained.
+"""
+
+from pathlib import Path
+
+import sandlot_sandbox
+from sandlot_sandbox.launcher import cgroups
+from tests.isolation.faults import Step, find_steps
+
+PACKAGE = Path(sandlot_sandbox.__file__).parent
+
+
+def _of(file: str, only: str = "", *, without: str = "", again: str = "") -> list[Step]:
+    return find_steps(PACKAGE, file, only=only, without=without, again=again)
+
+
+OUTSIDE = [
+    *_of("guest/enter.py", again="mount_tmp mount_proc"),
+    *_of(
+        "guest/warden.py",
+        without="run _Warden.serve _Warden._look _Warden._reap",
+    ),
+    *_of("guest/cell.py", without="_obey"),
+    *_of("guest/zygote.py", "main"),
+    *_of("launcher/zygotes.py"),
+    *_of("launcher/rootfs.py"),
+    *_of("launcher/server.py", "Server._folder Server._made"),
+    *_of("launcher/users.py", "UserIds.take write_maps acting_as"),
+    *_of(
+        "launcher/cgroups.py",
+        "Group.make Group.open_joins Group.open_joins_of Group.open_files"
+        " Family.__init__ Family.add Tree.limit _make_folder _open _write",
+        again="_make_folder",
+    ),
+    *_of("limits.py"),
+    *_of("linux.py", "clone clone_mount set_capabilities"),
+    *_of("linux.py", "raise_loopback", again="raise_loopback"),
+]
+"""What launcher, warden and cell do before an instance can enter the cell, and the
+zygote before it has its settings."""
+
+IN_V2 = _of("launcher/cgroups.py", "Family.let_in")
+"""The same, where control groups are v2's."""
+
+INSIDE = [
+    *_of("guest/instance.py", "enter_cell"),
+    *_of(
+        "guest/zygote.py",
+        "_left_behind _Zygote.__init__ _Zygote.serve _Zygote._fork_next _Zygote._fork"
+        " _Zygote._make_unique",
+    ),
+    *_of(
+        "linux.py",
+        "Entry.enter_pid_namespace Entry.enter Entry.give_up_privileges",
+    ),
+]
+"""What a zygote and its clone do before that is an instance."""
+
+STARTING = [
+    *_of("launcher/__main__.py", "main"),
+    *_of("linux.py", "landlock_version"),
+    *_of("launcher/users.py", "become_root_of_own_namespace"),
+    *_of("launcher/cgroups.py", "Tree.plant Janitor._start"),
+]
+"""What a launcher does once, after it has said what this machine can enforce."""
+
+HEARING = _of("launcher/server.py", "Server._hear_engine Server._hear_warden")
+"""Without which a launcher is of no use to anybody."""
+
+BUILDING = [
+    *_of("guest/builder.py"),
+    *_of("guest/unpacking.py"),
+    *_of("launcher/server.py", "Server._same_folder"),
+    *_of("launcher/users.py", "UserIds.of_owner"),
+]
+"""What unpacks a package, in its jail and before."""
+
+EGRESS = [
+    *_of("launcher/networks.py", "Network.start"),
+    *_of(
+        "launcher/network_link.py",
+        "make_link own_networks _attach_filter _tell_kernel _rtnetlink _replies",
+    ),
+    *_of(
+        "launcher/network_relay.py",
+        "run _prepare _let_go_of_the_launchers _in_child _make_root _clone _start_slirp"
+        " _become_slirp _lower _give_up_privileges _connect _seal",
+    ),
+]
+"""What stands between a cell and its way out: see `test_egress.py`."""
+
+TRIED = [
+    *(*OUTSIDE, *IN_V2, *INSIDE, *STARTING, *HEARING, *BUILDING, *EGRESS),
+]
+
+_WAITING = "what is done once all is made, and waits for what comes then"
+_ASKS = "a question, whose answer decides and cannot be wrong by failing"
+_EARLY = "before the probe, which takes the same steps: nothing has been said yet"
+
+EXPLAINED_TEXTS = {
+    "_signal.pause()": _WAITING,
+    "_obey(os.read(0, 1))": _WAITING,
+    "message, joins, _, _ = socket.recv_fds(": _WAITING,
+    "os.read(fd, 512)": _WAITING,
+    "os.umask(0o077)": _EARLY,
+    "os.setsid()": _EARLY,
+    "signal.signal(signal.SIGINT, signal.SIG_DFL)": _EARLY,
+    "engine = socket.socket(fileno=arguments.channel)": _EARLY,
+    "if os.getppid() != arguments.parent:": _ASKS,
+    "elif os.geteuid() != 0 and probe.can_make_user_namespaces(said.layers):": _ASKS,
+    "channel.recv(frames.MAX_NOTE)": "a zygote that did not import waits for its end",
+}
+"""Statements of functions that are tried else."""
+
+EXPLAINED = {
+    "launcher/__main__.py:_landlock": _ASKS + "; `landlock_version` is tried",
+    "launcher/__main__.py:_take_descriptors": _EARLY,
+    "launcher/cgroups.py:find": _EARLY,
+    "launcher/cgroups.py:_v2_folder": _EARLY,
+    "launcher/cgroups.py:_is_ours_alone": _EARLY,
+    "launcher/cgroups.py:_make_room_in_v2": "the probe has made room already",
+    "launcher/cgroups.py:_enable": "v2 has no controllers beside v1's, as on CI",
+    "launcher/cgroups.py:Group.thaw": "ends something; tried again until it is gone",
+    "launcher/cgroups.py:_thaw_all": "ends something; tried again until it is gone",
+    "launcher/cgroups.py:_wait_and_clean": "the janitor, which holds nobody back",
+    "launcher/child.py:run": _EARLY,
+    "launcher/child.py:_work": _EARLY,
+    "launcher/child.py:_read_all": _EARLY,
+    "launcher/network_link.py:_error": "makes a message",
+    "launcher/network_relay.py:_Relay._take_from_cell": _WAITING,
+    "launcher/network_relay.py:_Relay._resume": _WAITING,
+    "launcher/network_relay.py:_Relay._give_to_cell": _WAITING,
+    "launcher/network_relay.py:_Relay._is_slirp_alive": _WAITING,
+    "launcher/networks.py:WayOut.outcome": "reads what went wrong",
+    "launcher/networks.py:Network.__init__": _ASKS,
+    "launcher/networks.py:_find_program": _ASKS,
+    "launcher/networks.py:_expect_tun": _ASKS,
+    "launcher/networks.py:probe_egress": "`doctor`, which makes nothing for anybody",
+    "launcher/networks.py:_attempt": "`doctor`, which makes nothing for anybody",
+    "launcher/resolver.py:Resolver._ask": _WAITING,
+    "launcher/resolver.py:Resolver._hear_server": _WAITING,
+    "launcher/runtimes.py:_candidates": "the supervisor, before there is a launcher",
+    "launcher/runtimes.py:_prepare": "the supervisor, before there is a launcher",
+    "launcher/runtimes.py:_copy": "the supervisor, before there is a launcher",
+    "launcher/server.py:Server._open_way_out": "`Network.start` is tried",
+    "launcher/server.py:Server._tell": "the engine is gone then, and the launcher ends",
+    "launcher/server.py:_last_words": "reads what went wrong",
+    "launcher/users.py:is_root_of_many": _ASKS,
+    "guest/bytecode.py:compile_apart": "bytecode is a nicety; its child is apart",
+    "guest/bytecode.py:_keep": "bytecode is a nicety",
+    "guest/bytecode.py:_content": "bytecode is a nicety",
+    "guest/bytecode.py:_sweep": "bytecode is a nicety",
+    "guest/failures.py:_write_to_descriptor": "prints, in the tenant's own process",
+    "guest/fork_safety.py:files_to_reopen": "the tenant's own process looks at itself",
+    "guest/fork_safety.py:reopen": "the tenant's own process looks at itself",
+    "guest/fork_safety.py:_descriptors": "the tenant's own process looks at itself",
+    "guest/fork_safety.py:_is_writable": "the tenant's own process looks at itself",
+    "guest/fork_safety.py:_target": "the tenant's own process looks at itself",
+    "guest/fork_safety.py:_socket_description": "the tenant's process looks at itself",
+    "guest/fork_safety.py:_threads": "the tenant's own process looks at itself",
+    "guest/fork_safety.py:_has_children": "the tenant's own process looks at itself",
+    "guest/fork_safety.py:_lines": "the tenant's own process looks at itself",
+    "guest/handler.py:invoke": "calls the tenant's handler",
+    "guest/instance.py:rehearse": "makes nothing that lasts",
+    "guest/instance.py:_live": "an instance that says nothing is none",
+    "guest/instance.py:_peak_kb": "a number for a report",
+    "guest/uniqueness.py:_reseed_random_state": "a clone that is not unique says so",
+    "guest/uniqueness.py:_forget_uuid_state": "a clone that is not unique says so",
+    "guest/warden.py:_Warden.serve": _WAITING,
+    "guest/warden.py:_Warden._reap": _WAITING,
+    "guest/watch.py:Watch.add": _WAITING,
+    "guest/watch.py:Watch._processes": _WAITING,
+    "guest/watch.py:_namespace": _WAITING,
+    "guest/watch.py:_shared_without_a_file": _WAITING,
+    "guest/watch.py:_threads_of": _WAITING,
+    "guest/watch.py:_fields": _WAITING,
+    "guest/zygote.py:_Zygote._say_unsafe": "a zygote that says nothing is killed",
+    "guest/zygote.py:_Zygote._reap": _WAITING,
+}
+"""Functions of which no step is made to fail, and why."""
+
+HIERARCHIES = len(cgroups.find().v1) or 1
+"""In how many a zygote has a group, as root."""
+
+_NEEDS_GROUPS = frozenset(('os.write(join, b"0")',))
+_NEEDS_NO_GROUPS = frozenset(("os.dup2(leash[0], 0)",))
+_NEEDS_ROOT = frozenset(
+    (
+        *("os.setgroups([])", 'os.chown("run", plan.user, plan.user)'),
+        "os.setresgid(plan.user, plan.user, plan.user)",
+        "os.setresuid(plan.user, plan.user, plan.user)",
+    )
+)
+_OF_ROOT = frozenset(("acting_as", "UserIds.of_owner"))
+_WITHOUT_LINKS = (
+    *("sources.append((name, _clone(str(path))))", "linux.move_mount(source, name)"),
+    "os.mkdir(name, 0o755)",
+)
+"""Taken for `/usr` alone where `/lib` and the like are links into it."""
+
+
+def all_of(*folders: str) -> list[Step]:
+    """Every step of the files in these folders of the package."""
+    paths = [path for folder in folders for path in (PACKAGE / folder).glob("*.py")]
+    files = sorted(str(path.relative_to(PACKAGE)) for path in paths)
+    return [step for file in files for step in find_steps(PACKAGE, file)]
+
+
+def is_of_a_way_out_reached(step: Step, mode: str) -> bool:
+    """The same, of a cell's way out."""
+    if step.text in _WITHOUT_LINKS and Path("/lib").is_symlink():
+        return not step.spared and not step.text.startswith("sources")
+    return mode == "root" or step.text not in _NEEDS_ROOT
+
+
+def is_reached(step: Step, mode: str) -> bool:
+    """Whether a launcher of that mode, and what it makes, comes by here."""
+    has_groups = is_root = mode == "root"
+    if step.text in EXPLAINED_TEXTS:
+        return False
+    if step.file == "launcher/cgroups.py":
+        return has_groups and step.spared < HIERARCHIES
+    if step.text in (_NEEDS_NO_GROUPS if has_groups else _NEEDS_GROUPS):
+        return False
+    if step.function == "become_root_of_own_namespace":
+        return not is_root
+    return is_root or not (step.text in _NEEDS_ROOT or step.function in _OF_ROOT)
