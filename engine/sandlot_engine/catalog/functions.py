@@ -16,6 +16,7 @@ from collections.abc import (
     Awaitable,
     Callable,
     Collection,
+    Coroutine,
     Iterable,
     Mapping,
 )
@@ -417,6 +418,27 @@ class Functions:
                 return await work(self._find(tenant_id, name, qualifier))
 
         return await self._keeper.whole(in_turn())
+
+    async def in_turn(
+        self, tenant_id: str, change: Callable[[], Coroutine[Any, Any, T]]
+    ) -> T:
+        """Run `change`, of what belongs to a tenant's functions, when it is its turn,
+        and to its end. As within `changing`, it may call `touch`, and nothing else
+        here that takes a turn.
+        """
+
+        async def changed() -> T:
+            async with self._turns.hold(tenant_id):
+                return await change()
+
+        return await self._keeper.whole(changed())
+
+    def find(self, tenant_id: str, name: str, qualifier: str = "") -> Function:
+        """What `get` returns. Never waits."""
+        return self._find(tenant_id, name, qualifier)
+
+    def arn(self, tenant_id: str, name: str, qualifier: str = "") -> str:
+        return self._versions.arn(tenant_id, name, qualifier)
 
     def revision_id(self, tenant_id: str, name: str, qualifier: str = "") -> str:
         """Of a version, or of an alias itself. Raises `NotFound`."""

@@ -108,12 +108,14 @@ def number_of(function: Function) -> int:
     return 0 if function.version == LATEST else int(function.version)
 
 
-def check_revision_id(expected: str, actual: str) -> None:
+def check_revision_id(
+    expected: str, actual: str, *, shown_by: str = "GetFunction/GetAlias"
+) -> None:
     """Raise `Conflict` where a caller expects another one; empty expects nothing."""
     if expected and expected != actual:
         raise Conflict(
             "The Revision Id provided does not match the latest Revision Id. Call "
-            "the GetFunction/GetAlias API to retrieve the latest Revision Id",
+            f"the {shown_by} API to retrieve the latest Revision Id",
             reason="PreconditionFailed",
         )
 
