@@ -160,6 +160,7 @@ async def _running(config: EngineConfig) -> AsyncIterator[_Facts]:
     """All the parts, from the bottom up; undone from the top down."""
     from sandlot_engine.catalog.code import CodeStore
     from sandlot_engine.catalog.functions import Functions
+    from sandlot_engine.catalog.policies import Policies, kept_policies
     from sandlot_engine.clock import SystemClock
     from sandlot_engine.gateway.aws.buckets import Buckets
     from sandlot_engine.gateway.aws.call import Parts
@@ -187,6 +188,7 @@ async def _running(config: EngineConfig) -> AsyncIterator[_Facts]:
         scheduler = await enter(
             Scheduler.running(NodeMachine(node), clock=clock, idle_s=config.idle_s)
         )
+        policies = kept_policies(store)
         functions = await enter(
             Functions(
                 store,
@@ -197,6 +199,7 @@ async def _running(config: EngineConfig) -> AsyncIterator[_Facts]:
                 retire=partial(_retire, node, scheduler),
                 grant_network=tenants.grant_network,
                 concurrency=tenants.concurrency,
+                belongings=(policies,),
                 region=config.region,
             )
         )
@@ -219,7 +222,9 @@ async def _running(config: EngineConfig) -> AsyncIterator[_Facts]:
             region=config.region,
         )
         parts = Parts(
-            catalog=Catalog(functions=functions),
+            catalog=Catalog(
+                functions=functions, policies=Policies(policies, functions)
+            ),
             buckets=Buckets(_bucket_access(config)),
             downloads=Downloads(clock),
         )

@@ -12,6 +12,7 @@ from typing import Any, cast
 import grpc.aio
 
 from sandlot.v1 import functions_pb2_grpc, invocations_pb2_grpc, tenants_pb2_grpc
+from sandlot_engine.catalog.policies import Policies, kept_policies
 from sandlot_engine.catalog.validation import check_network
 from sandlot_engine.errors import AlreadyExists, NotFound, Unauthenticated
 from sandlot_engine.gateway.aws.buckets import Buckets
@@ -37,6 +38,7 @@ from sandlot_engine.model.invocation import BillLine, LogLine, Record
 from sandlot_engine.model.network import Network
 from sandlot_engine.model.tenant import AccessKey, Tenant
 from tests.fakes.runner import FakeClock, FakeRunner
+from tests.fakes.stores import MemoryStore
 
 LONG_AGO = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -379,7 +381,12 @@ class FakeEngine:
     def parts(self) -> Parts:
         """What AWS's operations work on, for tests of all but them."""
         return Parts(
-            catalog=Catalog(functions=cast("Any", self.functions)),
+            catalog=Catalog(
+                functions=cast("Any", self.functions),
+                policies=Policies(
+                    kept_policies(MemoryStore()), cast("Any", self.functions)
+                ),
+            ),
             buckets=Buckets(None),
             downloads=Downloads(self.clock),
         )

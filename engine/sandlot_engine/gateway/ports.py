@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from sandlot_engine.catalog.functions import Functions as CatalogFunctions
+from sandlot_engine.catalog.policies import Policies
 from sandlot_engine.clock import Clock
 from sandlot_engine.invocation.invoker import Invoker
 from sandlot_engine.model.function import Function, FunctionConfig
@@ -175,6 +176,8 @@ class Catalog:
 
     functions: CatalogFunctions
     """With its aliases, settings and layers."""
+
+    policies: Policies
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

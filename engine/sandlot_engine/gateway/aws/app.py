@@ -74,7 +74,7 @@ class AwsApp:
         self._service = Service.load()
         self._operations = operations.load()
         self.receiver = Receiver(backend.tenants, backend.clock)
-        self._invoke = Invoke(backend, self.receiver)
+        self._invoke = Invoke(backend, parts.catalog, self.receiver)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         request_id = str(uuid4())

@@ -25,7 +25,7 @@ from sandlot_engine.gateway.aws.receiving import (
     Scope,
 )
 from sandlot_engine.gateway.aws.service import Service
-from sandlot_engine.gateway.ports import Backend
+from sandlot_engine.gateway.ports import Backend, Catalog
 from sandlot_engine.model.invocation import (
     MAX_CLIENT_CONTEXT,
     MAX_EVENT_PAYLOAD,
@@ -68,7 +68,8 @@ Headers = Mapping[bytes, bytes]
 class Invoke:
     """Answers `POST …/invocations`, and the old `…/invoke-async/`."""
 
-    def __init__(self, backend: Backend, receiver: Receiver) -> None:
+    def __init__(self, backend: Backend, catalog: Catalog, receiver: Receiver) -> None:
+        self._policies = catalog.policies
         self._invoker = backend.invoker
         self._clock = backend.clock
         self._receiver = receiver
@@ -103,7 +104,7 @@ class Invoke:
         if kind is None or tail_log is None:
             raise _refused(headers)
         function = _function(name, scope["query_string"], received)
-        check_may_invoke(received.caller, function, region=received.region)
+        self._check_may_invoke(received.caller, function, region=received.region)
         invocation = Invocation(
             request_id=request_id,
             tenant_id=function.account,
@@ -143,7 +144,7 @@ class Invoke:
             ),
         )
         function = _function(name, b"", received)
-        check_may_invoke(received.caller, function, region=received.region)
+        self._check_may_invoke(received.caller, function, region=received.region)
         invocation = Invocation(
             request_id=request_id,
             tenant_id=function.account,
@@ -160,6 +161,22 @@ class Invoke:
             return await self._run(invocation, headers)
         except NotFound as error:
             raise _not_found(function, received.region) from error
+
+    def _check_may_invoke(
+        self, caller: Caller, function: FunctionId, *, region: str
+    ) -> None:
+        """Raise `AccessDeniedException` unless the function's policy, or that the
+        function is the caller's own, lets it be invoked."""
+        if not self._policies.may_invoke(
+            function.account, function.name, function.qualifier or "", caller.tenant_id
+        ):
+            raise AwsError(
+                "AccessDeniedException",
+                f"User: arn:aws:iam::{caller.tenant_id}:root is not authorized to "
+                f"perform: lambda:InvokeFunction on resource: {function.arn(region)} "
+                "because no resource-based policy allows the lambda:InvokeFunction "
+                "action",
+            )
 
     async def _check_rest(
         self, invocation: Invocation, headers: Headers, body: Body
@@ -203,22 +220,6 @@ class Invoke:
             case InvocationType.DRY_RUN:
                 await self._invoker.dry_run(invocation)
                 return 204, common, b""
-
-
-def check_may_invoke(caller: Caller, function: FunctionId, *, region: str) -> None:
-    """Raise `AccessDeniedException` unless the caller may invoke the function.
-
-    A tenant may invoke its own. This is the place for what resource policies allow to
-    others; until there are any, they allow nothing.
-    """
-    if function.account == caller.tenant_id:
-        return
-    raise AwsError(
-        "AccessDeniedException",
-        f"User: arn:aws:iam::{caller.tenant_id}:root is not authorized to perform: "
-        f"lambda:InvokeFunction on resource: {function.arn(region)} because no "
-        "resource-based policy allows the lambda:InvokeFunction action",
-    )
 
 
 # --- what is asked ----------------------------------------------------------------
