@@ -699,3 +699,48 @@ async def test_a_taken_port_is_said(port: Port) -> None:
                 trouble=lambda: "",
             ):
                 pass
+
+
+async def test_an_answer_comes_as_a_stream_of_events(port: Port) -> None:
+    def run() -> Any:
+        answer = port.client().invoke_with_response_stream(
+            FunctionName="echo", Payload=b'{"x": 1}', LogType="Tail"
+        )
+        return answer["ExecutedVersion"], list(answer["EventStream"])
+
+    version, events = await asyncio.to_thread(run)
+
+    (piece, complete) = events
+    assert version == "$LATEST"
+    assert json.loads(piece["PayloadChunk"]["Payload"]) == {"x": 1}
+    log = base64.b64decode(complete["InvokeComplete"]["LogResult"])
+    assert b"REPORT" in log
+
+
+async def test_a_stream_of_a_function_that_failed_ends_with_why(port: Port) -> None:
+    port.engine.runner.answers["echo"] = Run(
+        ended=Ended.FAILED,
+        payload=b'{"errorMessage":"no"}',
+        error_type="Bad",
+        duration_s=0.001,
+        wait_s=0.0,
+        max_memory_mb=10,
+    )
+
+    def run() -> Any:
+        client = port.client()
+        answer = client.invoke_with_response_stream(FunctionName="echo")
+        return list(answer["EventStream"])
+
+    (complete,) = await asyncio.to_thread(run)
+
+    assert complete["InvokeComplete"]["ErrorCode"] == "Bad"
+    assert "no" in complete["InvokeComplete"]["ErrorDetails"]
+
+
+async def test_an_event_has_no_stream(port: Port) -> None:
+    answer = await port.refused(
+        "invoke_with_response_stream", FunctionName="echo", InvocationType="Event"
+    )
+
+    assert answer["Error"]["Code"] == "ValidationException"

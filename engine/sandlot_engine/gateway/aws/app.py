@@ -29,6 +29,7 @@ from sandlot_engine.gateway.aws.faults import (
 from sandlot_engine.gateway.aws.invoke import (
     INVOKE,
     INVOKE_ASYNC,
+    STREAM,
     Headers,
     Invoke,
     RawAnswer,
@@ -98,6 +99,15 @@ class AwsApp:
             if found := INVOKE.fullmatch(path):
                 return await self._invoke.invoke(
                     scope, receive, headers, name=found[1], request_id=request_id
+                )
+            if found := STREAM.fullmatch(path):
+                return await self._invoke.invoke(
+                    scope,
+                    receive,
+                    headers,
+                    name=found[1],
+                    request_id=request_id,
+                    is_streamed=True,
                 )
             if found := INVOKE_ASYNC.fullmatch(path):
                 return await self._invoke.invoke_async(

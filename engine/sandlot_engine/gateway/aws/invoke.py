@@ -13,6 +13,7 @@ from typing import Any
 from urllib.parse import unquote
 
 from sandlot_engine.errors import NotFound
+from sandlot_engine.gateway.aws import streaming
 from sandlot_engine.gateway.aws.checking import check
 from sandlot_engine.gateway.aws.faults import AwsError
 from sandlot_engine.gateway.aws.names import FunctionId, function_arn, parse_function
@@ -25,6 +26,7 @@ from sandlot_engine.gateway.aws.receiving import (
     Scope,
 )
 from sandlot_engine.gateway.aws.service import Service
+from sandlot_engine.gateway.aws.writing import EVENT_STREAM
 from sandlot_engine.gateway.ports import Backend, Catalog
 from sandlot_engine.model.invocation import (
     MAX_CLIENT_CONTEXT,
@@ -47,6 +49,7 @@ MAX_KNOWN_QUERY = 256
 are alike."""
 
 INVOKE = re.compile(rb"/2015-03-31/functions/([^/]+)/invocations")
+STREAM = re.compile(rb"/2021-11-15/functions/([^/]+)/response-streaming-invocations")
 INVOKE_ASYNC = re.compile(rb"/2014-11-13/functions/([^/]+)/invoke-async/?")
 
 WireHeaders = list[tuple[bytes, bytes]]
@@ -66,7 +69,8 @@ Headers = Mapping[bytes, bytes]
 
 
 class Invoke:
-    """Answers `POST …/invocations`, and the old `…/invoke-async/`."""
+    """Answers `POST …/invocations`, its twin that streams, and the old
+    `…/invoke-async/`."""
 
     def __init__(self, backend: Backend, catalog: Catalog, receiver: Receiver) -> None:
         self._policies = catalog.policies
@@ -82,6 +86,7 @@ class Invoke:
         *,
         name: bytes,
         request_id: str,
+        is_streamed: bool = False,
     ) -> RawAnswer:
         """Invoke the function that the path names `name`.
 
@@ -101,8 +106,9 @@ class Invoke:
             too_large=lambda size: _too_large(size, kind, limit),
         )
         tail_log = _TAIL.get(headers.get(b"x-amz-log-type", b""))
-        if kind is None or tail_log is None:
-            raise _refused(headers)
+        is_event = kind is InvocationType.EVENT
+        if kind is None or tail_log is None or (is_streamed and is_event):
+            raise _refused(headers, streaming.OPERATION if is_streamed else "Invoke")
         function = _function(name, scope["query_string"], received)
         self._check_may_invoke(received.caller, function, region=received.region)
         invocation = Invocation(
@@ -120,7 +126,7 @@ class Invoke:
         )
         try:
             await self._check_rest(invocation, headers, received.body)
-            return await self._run(invocation, headers)
+            return await self._run(invocation, headers, is_streamed=is_streamed)
         except NotFound as error:
             raise _not_found(function, received.region) from error
 
@@ -205,7 +211,9 @@ class Invoke:
         await self._invoker.dry_run(invocation)
         raise _too_large(body.size, invocation.type, limit)
 
-    async def _run(self, invocation: Invocation, headers: Headers) -> RawAnswer:
+    async def _run(
+        self, invocation: Invocation, headers: Headers, *, is_streamed: bool = False
+    ) -> RawAnswer:
         common: WireHeaders = [
             (b"x-amzn-requestid", invocation.request_id.encode()),
             (b"x-amzn-trace-id", _trace_id(invocation, headers)),
@@ -213,7 +221,8 @@ class Invoke:
         match invocation.type:
             case InvocationType.REQUEST_RESPONSE:
                 outcome = await self._invoker.invoke(invocation, None)
-                return _answer(outcome, common, tail_log=invocation.tail_log)
+                answer = _streamed if is_streamed else _answer
+                return answer(outcome, common, tail_log=invocation.tail_log)
             case InvocationType.EVENT:
                 await self._invoker.enqueue(invocation)
                 return 202, [*common, (b"content-length", b"0")], b""
@@ -273,10 +282,10 @@ def _client_context(headers: Headers) -> str:
         ) from error
 
 
-def _refused(headers: Headers) -> AwsError:
+def _refused(headers: Headers, operation: str) -> AwsError:
     """What AWS's model says of headers that are none of ours."""
     try:
-        _check_by_model(headers)
+        _check_by_model(headers, operation)
     except AwsError as error:
         return error
     # A newer model has a value that we do not know.
@@ -286,9 +295,9 @@ def _refused(headers: Headers) -> AwsError:
     )
 
 
-def _check_by_model(headers: Headers) -> None:
+def _check_by_model(headers: Headers, name: str = "Invoke") -> None:
     """Raise `ValidationException` in AWS's words."""
-    operation = Service.load().operation("Invoke")
+    operation = Service.load().operation(name)
     assert operation.input is not None  # noqa: S101 - Invoke has a function's name
     given: dict[str, Any] = {"FunctionName": "any"}
     for member in operation.input.members.values():
@@ -313,6 +322,17 @@ def _answer(outcome: Outcome, common: WireHeaders, *, tail_log: bool) -> RawAnsw
     if tail_log:
         headers.append((b"x-amz-log-result", base64.b64encode(outcome.log_tail)))
     return 200, headers, outcome.payload
+
+
+def _streamed(outcome: Outcome, common: WireHeaders, *, tail_log: bool) -> RawAnswer:
+    body = streaming.events_of(outcome, tail_log=tail_log)
+    headers = [
+        *common,
+        (b"content-type", EVENT_STREAM.encode()),
+        (b"content-length", b"%d" % len(body)),
+        (b"x-amz-executed-version", outcome.executed_version.encode()),
+    ]
+    return 200, headers, body
 
 
 def _trace_id(invocation: Invocation, headers: Headers) -> bytes:
