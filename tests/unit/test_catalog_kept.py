@@ -97,3 +97,20 @@ async def test_what_the_store_refused_is_not_in_memory_either(
         await things.delete("1", "resize", "a")
 
     assert things.get("1", "resize", "a") == old
+
+
+async def test_a_thing_whose_key_is_given_once_is_found_by_it_alone() -> None:
+    store = MemoryStore()
+    things, after = (
+        Kept(store, "sticker", Sticker, keys_are_unique=True) for _ in range(2)
+    )
+    for owner, key in (("resize", "a"), ("resize", "b"), ("parse", "c")):
+        await things.put("1", owner, key, Sticker(text=key))
+    await after.load()
+
+    await things.delete("1", "parse", "c")
+    things.forget("1", "resize")
+
+    assert [things.named(key) for key in "abc"] == [None] * 3
+    assert after.named("b") == Sticker(text="b")
+    assert after.tenants() == ["1"]

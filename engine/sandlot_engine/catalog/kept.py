@@ -23,8 +23,19 @@ class Kept(Generic[T]):
     may go; those that are missing have their defaults, so that there may be new ones.
     """
 
-    def __init__(self, store: DocumentStore, kind: str, type_: type[T]) -> None:
+    def __init__(
+        self,
+        store: DocumentStore,
+        kind: str,
+        type_: type[T],
+        *,
+        keys_are_unique: bool = False,
+    ) -> None:
+        """With `keys_are_unique`, a key is given once among all of the kind, and
+        `named` finds by it."""
         self.kind = kind
+        self._keys_are_unique = keys_are_unique
+        self._by_key: dict[str, T] = {}
         self._store = store
         self._decoder = msgspec.json.Decoder(type_)
         self._things: dict[str, dict[str, dict[str, T]]] = {}
@@ -36,6 +47,7 @@ class Kept(Generic[T]):
     async def load(self) -> None:
         """Read all there are."""
         self._things.clear()
+        self._by_key.clear()
         for document in await self._store.all_documents(self.kind):
             thing = self._decoder.decode(document.body)
             self._add(document.tenant_id, document.owner, document.key, thing)
@@ -44,9 +56,17 @@ class Kept(Generic[T]):
         """Never waits."""
         return self._things.get(tenant_id, {}).get(owner, {}).get(key)
 
+    def named(self, key: str) -> T | None:
+        """By its key alone, whosever it is. Never waits."""
+        return self._by_key.get(key)
+
     def of(self, tenant_id: str, owner: str) -> Mapping[str, T]:
         """An owner's, by key. Never waits; it is a view, and changes with them."""
         return MappingProxyType(self._things.get(tenant_id, {}).get(owner, {}))
+
+    def tenants(self) -> list[str]:
+        """Those who have any."""
+        return list(self._things)
 
     def owners(self, tenant_id: str) -> Mapping[str, Mapping[str, T]]:
         """All of a tenant's, by owner and then by key: a view as well."""
@@ -75,6 +95,7 @@ class Kept(Generic[T]):
         found = await self._store.delete_document(tenant_id, self.kind, owner, key)
         things = self._things.get(tenant_id, {}).get(owner, {})
         things.pop(key, None)
+        self._by_key.pop(key, None)
         if not things:
             self.forget(tenant_id, owner)
         return found
@@ -88,10 +109,13 @@ class Kept(Generic[T]):
     def forget(self, tenant_id: str, owner: str) -> None:
         """After something else has deleted an owner's from the store."""
         owners = self._things.get(tenant_id, {})
-        owners.pop(owner, None)
+        for key in owners.pop(owner, ()):
+            self._by_key.pop(key, None)
         if not owners:
             self._things.pop(tenant_id, None)
 
     def _add(self, tenant_id: str, owner: str, key: str, thing: T) -> None:
         owners = self._things.setdefault(tenant_id, {})
         owners.setdefault(owner, {})[key] = thing
+        if self._keys_are_unique:
+            self._by_key[key] = thing

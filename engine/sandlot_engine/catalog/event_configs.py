@@ -1,0 +1,218 @@
+"""How asynchronous invocations are treated: retries, age, destinations. AWS's
+EventInvokeConfig, in its words."""
+
+import re
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import datetime
+
+from sandlot_engine.catalog.functions import Functions
+from sandlot_engine.catalog.kept import Kept
+from sandlot_engine.catalog.pages import page_of
+from sandlot_engine.clock import Clock
+from sandlot_engine.errors import InvalidParameter, NotFound
+from sandlot_engine.model.event_config import Destinations, EventConfig
+from sandlot_engine.model.function import LATEST
+from sandlot_engine.store.ports import DocumentStore
+
+MAX_RETRIES = range(2 + 1)
+MAX_AGE_S = range(60, 21_600 + 1)
+
+_ARN = re.compile(r"arn:aws[a-zA-Z0-9-]*:([a-zA-Z0-9-]+):([a-z0-9-]*):(\d{12})?:(.+)")
+_SERVICES = frozenset({"sqs", "sns", "lambda", "events"})
+_FAILURE_SERVICES = _SERVICES | {"s3"}
+_NO_FUNCTION = "The function doesn't exist."
+
+
+def kept_event_configs(store: DocumentStore) -> Kept[EventConfig]:
+    """By function and qualifier: one of the `belongings` of `Functions`."""
+    return Kept(store, "event-config", EventConfig)
+
+
+class EventConfigs:
+    """Of all functions. A qualifier may be empty, and means `$LATEST` then."""
+
+    def __init__(
+        self, kept: Kept[EventConfig], functions: Functions, *, clock: Clock
+    ) -> None:
+        self._kept = kept
+        self._functions = functions
+        self._clock = clock
+
+    def find(
+        self, tenant_id: str, function: str, qualifier: str = ""
+    ) -> EventConfig | None:
+        """From memory, for each event. Never waits."""
+        return self._kept.get(tenant_id, function, qualifier or LATEST)
+
+    def get(self, tenant_id: str, function: str, qualifier: str = "") -> EventConfig:
+        """Raises `NotFound`."""
+        self._require(tenant_id, function)
+        return self._existing(tenant_id, function, qualifier)
+
+    async def put(
+        self,
+        tenant_id: str,
+        function: str,
+        qualifier: str = "",
+        *,
+        max_retries: int | None = None,
+        max_age_s: int | None = None,
+        destinations: Destinations | None = None,
+    ) -> EventConfig:
+        """Replace all of it by what is given. Raises `NotFound`, `InvalidParameter`."""
+
+        def made(_: EventConfig | None, now: datetime) -> EventConfig:
+            return EventConfig(
+                tenant_id=tenant_id,
+                function=function,
+                qualifier=qualifier or LATEST,
+                max_retries=max_retries,
+                max_age_s=max_age_s,
+                destinations=destinations or Destinations(),
+                last_modified=now,
+            )
+
+        _check_something_is_given(max_retries, max_age_s, destinations)
+        return await self._change(tenant_id, function, qualifier, made)
+
+    async def update(
+        self,
+        tenant_id: str,
+        function: str,
+        qualifier: str = "",
+        *,
+        max_retries: int | None = None,
+        max_age_s: int | None = None,
+        destinations: Destinations | None = None,
+    ) -> EventConfig:
+        """Change what is given. Raises as `put` does."""
+
+        def made(old: EventConfig | None, now: datetime) -> EventConfig:
+            if old is None:
+                raise self._missing(tenant_id, function, qualifier)
+            return replace(
+                old,
+                max_retries=old.max_retries if max_retries is None else max_retries,
+                max_age_s=old.max_age_s if max_age_s is None else max_age_s,
+                destinations=destinations or old.destinations,
+                last_modified=now,
+            )
+
+        _check_something_is_given(max_retries, max_age_s, destinations)
+        return await self._change(tenant_id, function, qualifier, made)
+
+    async def delete(self, tenant_id: str, function: str, qualifier: str = "") -> None:
+        """Raises `NotFound`."""
+
+        async def delete() -> None:
+            self._require(tenant_id, function)
+            self._existing(tenant_id, function, qualifier)
+            await self._kept.delete(tenant_id, function, qualifier or LATEST)
+
+        await self._functions.in_turn(tenant_id, delete)
+
+    # Last of the public ones: from here on `list` hides the builtin.
+    def list(
+        self, tenant_id: str, function: str, page_size: int = 0, page_token: str = ""
+    ) -> tuple[list[EventConfig], str]:
+        """A page by qualifier, and the token of the next. Raises `NotFound`,
+        `InvalidParameter`."""
+        self._require(tenant_id, function)
+        configs = self._kept.of(tenant_id, function)
+        page, token = page_of(sorted(configs), page_size, page_token)
+        return [configs[qualifier] for qualifier in page], token
+
+    # --- in turn ------------------------------------------------------------------
+
+    async def _change(
+        self,
+        tenant_id: str,
+        function: str,
+        qualifier: str,
+        made: Callable[[EventConfig | None, datetime], EventConfig],
+    ) -> EventConfig:
+        async def change() -> EventConfig:
+            self._require(tenant_id, function, qualifier)
+            old = self.find(tenant_id, function, qualifier)
+            config = made(old, self._clock.now())
+            self._check(config)
+            return await self._kept.put(tenant_id, function, config.qualifier, config)
+
+        return await self._functions.in_turn(tenant_id, change)
+
+    # --- checks -------------------------------------------------------------------
+
+    def _require(self, tenant_id: str, function: str, qualifier: str = "") -> None:
+        try:
+            self._functions.find(tenant_id, function, qualifier)
+        except NotFound as error:
+            raise NotFound(_NO_FUNCTION, kind="function", name=function) from error
+
+    def _existing(self, tenant_id: str, function: str, qualifier: str) -> EventConfig:
+        config = self.find(tenant_id, function, qualifier)
+        if config is None:
+            raise self._missing(tenant_id, function, qualifier)
+        return config
+
+    def _missing(self, tenant_id: str, function: str, qualifier: str) -> NotFound:
+        arn = self._functions.arn(tenant_id, function, qualifier or LATEST)
+        return NotFound(
+            f"The function {arn} doesn't have an EventInvokeConfig", kind="event-config"
+        )
+
+    def _check(self, config: EventConfig) -> None:
+        _check_number("MaximumRetryAttempts", config.max_retries, MAX_RETRIES)
+        _check_number("MaximumEventAgeInSeconds", config.max_age_s, MAX_AGE_S)
+        to = config.destinations
+        self._check_destination(config, to.on_success, _SERVICES)
+        self._check_destination(config, to.on_failure, _FAILURE_SERVICES)
+
+    def _check_destination(
+        self, config: EventConfig, arn: str, services: frozenset[str]
+    ) -> None:
+        if not arn:
+            return
+        parts = _ARN.fullmatch(arn)
+        if parts is None or parts[1] not in services or arn.endswith(".fifo"):
+            raise _bad_destination(arn)
+        if parts[1] == "lambda":
+            self._check_function(config, arn, account=parts[3], resource=parts[4])
+
+    def _check_function(
+        self, config: EventConfig, arn: str, *, account: str, resource: str
+    ) -> None:
+        kind, _, rest = resource.partition(":")
+        name, _, qualifier = rest.partition(":")
+        if kind != "function" or account != config.tenant_id:
+            raise _bad_destination(arn)
+        try:
+            self._functions.find(config.tenant_id, name, qualifier)
+        except NotFound as error:
+            raise _bad_destination(arn) from error
+        if name == config.function:
+            raise InvalidParameter(
+                "You can't specify the function as a destination for itself.",
+                field="destinations",
+            )
+
+
+def _check_something_is_given(*given: object) -> None:
+    if all(each is None for each in given):
+        raise InvalidParameter(
+            "You must specify at least one of error handling or destination setting."
+        )
+
+
+def _check_number(name: str, value: int | None, allowed: range) -> None:
+    if value is not None and value not in allowed:
+        raise InvalidParameter(
+            f"{name} is {value}; it must be {allowed.start} to {allowed.stop - 1}.",
+            field=name,
+        )
+
+
+def _bad_destination(arn: str) -> InvalidParameter:
+    return InvalidParameter(
+        f"The destination ARN {arn} is invalid.", field="destinations"
+    )
