@@ -159,8 +159,10 @@ class _Facts:
 async def _running(config: EngineConfig) -> AsyncIterator[_Facts]:
     """All the parts, from the bottom up; undone from the top down."""
     from sandlot_engine.catalog.code import CodeStore
+    from sandlot_engine.catalog.event_configs import EventConfigs, kept_event_configs
     from sandlot_engine.catalog.functions import Functions
     from sandlot_engine.catalog.policies import Policies, kept_policies
+    from sandlot_engine.catalog.urls import Urls, kept_urls
     from sandlot_engine.clock import SystemClock
     from sandlot_engine.gateway.aws.buckets import Buckets
     from sandlot_engine.gateway.aws.call import Parts
@@ -189,6 +191,7 @@ async def _running(config: EngineConfig) -> AsyncIterator[_Facts]:
             Scheduler.running(NodeMachine(node), clock=clock, idle_s=config.idle_s)
         )
         policies = kept_policies(store)
+        event_configs, urls = kept_event_configs(store), kept_urls(store)
         functions = await enter(
             Functions(
                 store,
@@ -199,7 +202,7 @@ async def _running(config: EngineConfig) -> AsyncIterator[_Facts]:
                 retire=partial(_retire, node, scheduler),
                 grant_network=tenants.grant_network,
                 concurrency=tenants.concurrency,
-                belongings=(policies,),
+                belongings=(policies, event_configs, urls),
                 region=config.region,
             )
         )
@@ -223,7 +226,10 @@ async def _running(config: EngineConfig) -> AsyncIterator[_Facts]:
         )
         parts = Parts(
             catalog=Catalog(
-                functions=functions, policies=Policies(policies, functions)
+                functions=functions,
+                policies=Policies(policies, functions),
+                event_configs=EventConfigs(event_configs, functions, clock=clock),
+                urls=Urls(urls, functions, clock=clock),
             ),
             buckets=Buckets(_bucket_access(config)),
             downloads=Downloads(clock),

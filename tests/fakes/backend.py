@@ -12,7 +12,9 @@ from typing import Any, cast
 import grpc.aio
 
 from sandlot.v1 import functions_pb2_grpc, invocations_pb2_grpc, tenants_pb2_grpc
+from sandlot_engine.catalog.event_configs import EventConfigs, kept_event_configs
 from sandlot_engine.catalog.policies import Policies, kept_policies
+from sandlot_engine.catalog.urls import Urls, kept_urls
 from sandlot_engine.catalog.validation import check_network
 from sandlot_engine.errors import AlreadyExists, NotFound, Unauthenticated
 from sandlot_engine.gateway.aws.buckets import Buckets
@@ -380,12 +382,15 @@ class FakeEngine:
 
     def parts(self) -> Parts:
         """What AWS's operations work on, for tests of all but them."""
+        store, functions = MemoryStore(), cast("Any", self.functions)
         return Parts(
             catalog=Catalog(
-                functions=cast("Any", self.functions),
-                policies=Policies(
-                    kept_policies(MemoryStore()), cast("Any", self.functions)
+                functions=functions,
+                policies=Policies(kept_policies(store), functions),
+                event_configs=EventConfigs(
+                    kept_event_configs(store), functions, clock=self.clock
                 ),
+                urls=Urls(kept_urls(store), functions, clock=self.clock),
             ),
             buckets=Buckets(None),
             downloads=Downloads(self.clock),

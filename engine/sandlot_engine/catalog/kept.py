@@ -72,10 +72,6 @@ class Kept(Generic[T]):
         """All of a tenant's, by owner and then by key: a view as well."""
         return MappingProxyType(self._things.get(tenant_id, {}))
 
-    def tenants(self) -> list[str]:
-        """Those who have something."""
-        return list(self._things)
-
     async def put(self, tenant_id: str, owner: str, key: str, thing: T) -> T:
         """Add it, or replace what has that key; returns it."""
         await self._store.put_document(

@@ -7,8 +7,10 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
+from sandlot_engine.catalog.event_configs import EventConfigs
 from sandlot_engine.catalog.functions import Functions as CatalogFunctions
 from sandlot_engine.catalog.policies import Policies
+from sandlot_engine.catalog.urls import Urls
 from sandlot_engine.clock import Clock
 from sandlot_engine.invocation.invoker import Invoker
 from sandlot_engine.model.function import Function, FunctionConfig
@@ -178,6 +180,8 @@ class Catalog:
     """With its aliases, settings and layers."""
 
     policies: Policies
+    event_configs: EventConfigs
+    urls: Urls
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
