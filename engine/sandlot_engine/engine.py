@@ -231,6 +231,7 @@ async def _running(config: EngineConfig) -> AsyncIterator[_Facts]:
                 event_configs=EventConfigs(event_configs, functions, clock=clock),
                 urls=Urls(urls, functions, clock=clock),
             ),
+            region=config.region,
             buckets=Buckets(_bucket_access(config)),
             downloads=Downloads(clock),
         )

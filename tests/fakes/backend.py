@@ -392,6 +392,7 @@ class FakeEngine:
                 ),
                 urls=Urls(kept_urls(store), functions, clock=self.clock),
             ),
+            region="us-east-1",
             buckets=Buckets(None),
             downloads=Downloads(self.clock),
         )

@@ -17,7 +17,7 @@ from sandlot_engine.errors import (
     Refusal,
     SandlotError,
 )
-from sandlot_engine.gateway.aws import names, operations
+from sandlot_engine.gateway.aws import operations
 from sandlot_engine.gateway.aws.call import Call, Parts
 from sandlot_engine.gateway.aws.checking import check
 from sandlot_engine.gateway.aws.downloads import PREFIX
@@ -71,7 +71,6 @@ class AwsApp:
 
     def __init__(self, backend: Backend, parts: Parts) -> None:
         self._parts = parts
-        self._region = backend.region
         self._service = Service.load()
         self._operations = operations.load()
         self.receiver = Receiver(backend.tenants, backend.clock)
@@ -189,7 +188,7 @@ class AwsApp:
             async with timer:
                 return write(operation, await perform(call), call.request_id)
         except Refusal as refused:
-            raise self._in_region(aws_error_of(refused), call.region) from refused
+            raise _in_region(aws_error_of(refused), call) from refused
         except TimeoutError as error:
             if not timer.expired():
                 raise
@@ -197,12 +196,10 @@ class AwsApp:
                 f"{operation.name} did not end within {OPERATION_DEADLINE_S:.0f} s"
             ) from error
 
-    def _in_region(self, error: AwsError, region: str) -> AwsError:
-        """The same, its ARNs as the caller has them: below, all are the engine's."""
-        message = error.message.replace(
-            names.arn_prefix(self._region), names.arn_prefix(region)
-        )
-        return AwsError(error.code, message, error.members)
+
+def _in_region(error: AwsError, call: Call) -> AwsError:
+    """The same, its ARNs as the caller has them: below, all are the engine's."""
+    return AwsError(error.code, call.in_region(error.message), error.members)
 
 
 def _face_of(error: Exception, request_id: str) -> AwsError:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from sandlot_engine.errors import InvalidParameter
+from sandlot_engine.gateway.aws import names
 from sandlot_engine.gateway.aws.buckets import Buckets
 from sandlot_engine.gateway.aws.downloads import Downloads
 from sandlot_engine.gateway.aws.faults import AwsError
@@ -21,6 +22,9 @@ class Parts:
     """What operations work on."""
 
     catalog: Catalog
+    region: str
+    """The engine's own, which ARNs have in the catalog's texts."""
+
     buckets: Buckets
     downloads: Downloads
 
@@ -47,6 +51,22 @@ class Call:
     @property
     def catalog(self) -> Catalog:
         return self.parts.catalog
+
+    def in_region(self, text: str) -> str:
+        """A text of the catalog's, with ARNs as the caller has them."""
+        ours, theirs = (
+            names.arn_prefix(self.parts.region),
+            names.arn_prefix(self.region),
+        )
+        return text.replace(ours, theirs)
+
+    def from_region(self, text: str) -> str:
+        """The other way round."""
+        ours, theirs = (
+            names.arn_prefix(self.parts.region),
+            names.arn_prefix(self.region),
+        )
+        return text.replace(theirs, ours)
 
     def own_function(self, text: str, qualifier: str | None = None) -> FunctionId:
         """The caller's function that is meant. Raises `AwsError`, also for another

@@ -23,7 +23,7 @@ async def add_permission(call: Call) -> Mapping[str, Any]:
         via_function_url=given.get("InvokedViaFunctionUrl"),
         revision_id=given.get("RevisionId", ""),
     )
-    return {"Statement": statement}
+    return {"Statement": call.in_region(statement)}
 
 
 @operation("RemovePermission")
@@ -46,7 +46,7 @@ async def get_policy(call: Call) -> Mapping[str, Any]:
     policy, revision_id = call.catalog.policies.get(
         call.tenant_id, asked.name, asked.qualifier or ""
     )
-    return {"Policy": policy, "RevisionId": revision_id}
+    return {"Policy": call.in_region(policy), "RevisionId": revision_id}
 
 
 # --- as a whole -------------------------------------------------------------------
@@ -58,7 +58,7 @@ async def get_resource_policy(call: Call) -> Mapping[str, Any]:
     policy, revision_id = call.catalog.policies.get(
         call.tenant_id, asked.name, asked.qualifier or ""
     )
-    return {"Policy": policy, "RevisionId": revision_id}
+    return {"Policy": call.in_region(policy), "RevisionId": revision_id}
 
 
 @operation("PutResourcePolicy")
@@ -68,10 +68,10 @@ async def put_resource_policy(call: Call) -> Mapping[str, Any]:
         call.tenant_id,
         asked.name,
         asked.qualifier or "",
-        document=call.input["Policy"],
+        document=call.from_region(call.input["Policy"]),
         revision_id=call.input.get("RevisionId", ""),
     )
-    return {"Policy": policy, "RevisionId": revision_id}
+    return {"Policy": call.in_region(policy), "RevisionId": revision_id}
 
 
 @operation("DeleteResourcePolicy")
