@@ -49,7 +49,7 @@ OUTSIDE = [
     *faults.find_steps(
         PACKAGE,
         "guest/warden.py",
-        without="run _Warden.serve _Warden._look _Warden._reap",
+        without="run _Warden.serve _Warden._look _Warden._pull _Warden._reap",
     ),
     *faults.find_steps(PACKAGE, "guest/cell.py", without="_obey"),
     *faults.find_steps(PACKAGE, "launcher/zygotes.py"),
@@ -106,13 +106,13 @@ BEFORE_THE_PROBE = frozenset(
 NEEDS_GROUPS = frozenset(('os.write(join, b"0")', "_signal.pause()"))
 """What is not reached where there are no control groups, as all of `cgroups.py`."""
 
-NEEDS_NO_GROUPS = frozenset(("os.dup2(leash[0], 0)",))
+NEEDS_NO_GROUPS = frozenset(("os.dup2(leash[0], 0)", "leash = os.pipe2(os.O_CLOEXEC)"))
 """What a leash is for instead."""
 
 
 WAITING = frozenset(
     (
-        *("_signal.pause()", "_obey(os.read(0, 1))"),
+        *("_signal.pause()", "_obey(os.read(0, 1), turns)"),
         "message, joins, _, _ = socket.recv_fds(",
     )
 )

@@ -68,6 +68,9 @@ class Plan:
     package: int | None = None
     """A builder's: what it is to unpack, its descriptor 4."""
 
+    leash: int | None = None
+    """Tells when to freeze the zygote, where no group can; the warden's to read."""
+
     @property
     def blueprint(self) -> cell.Blueprint:
         return cell.Blueprint(
@@ -81,7 +84,8 @@ class Plan:
     @property
     def descriptors(self) -> tuple[int, ...]:
         """What the warden keeps of the launcher's."""
-        return (*self.of_the_zygote, *self.root.descriptors)
+        leash = () if self.leash is None else (self.leash,)
+        return (*self.of_the_zygote, *leash, *self.root.descriptors)
 
     @property
     def of_the_zygote(self) -> tuple[int, ...]:
@@ -229,15 +233,24 @@ class _Warden:
         self._verdicts: dict[int, str] = {}
         """Why we killed a cell, by the pid of its first process."""
 
-        self._watch = (
-            None if plan.has_memory_group else watch.Watch(plan.limits, zygote)
-        )
+        self._watch: watch.Watch | None = None
+        if not (plan.has_memory_group and plan.has_freezer):
+            self._watch = watch.Watch(
+                plan.limits, zygote, counts_memory=not plan.has_memory_group
+            )
+        self._leash = plan.leash
+        self._zygote_turns = cell.Turns()
+        self._zygote_turns.keep_from_children()
+        if self._watch is not None:
+            self._watch.mind_zygote(self._zygote_turns)
 
     def serve(self, wake: int) -> int:
         """Until the zygote or the launcher is gone; the zygote's exit status."""
         poll = select.poll()
         poll.register(self._link, select.POLLIN)
         poll.register(wake, select.POLLIN)
+        if self._leash is not None:
+            poll.register(self._leash, select.POLLIN)
         while True:
             self._look()
             for fd, _ in poll.poll(self._pause_ms()):
@@ -245,8 +258,23 @@ class _Warden:
                     os.read(wake, 512)
                     if (status := self._reap()) is not None:
                         return status
-                elif not self._obey():
+                elif not (self._pull() if fd == self._leash else self._obey()):
                     return 0
+
+    def _pull(self) -> bool:
+        """Freeze the zygote, or let go of it; False where nobody holds its leash."""
+        if self._leash is None or self._watch is None:
+            return False
+        order, turns = os.read(self._leash, 1), self._zygote_turns
+        is_order_to_freeze = order == cell.FREEZE
+        if is_order_to_freeze == turns.is_frozen:
+            return bool(order)
+        turns.next()
+        if not is_order_to_freeze:
+            self._watch.continue_zygote()
+        elif not self._watch.stop_zygote():
+            os.kill(self._zygote, signal.SIGKILL)
+        return bool(order)
 
     def _pause_ms(self) -> float | None:
         """Until we look after memory again, if nobody else does."""
@@ -268,8 +296,9 @@ class _Warden:
         if not message:
             return False
         _, number = _MAKE_CELL.unpack(message)
+        turns = cell.Turns() if self._blueprint.has_leash else None
         try:
-            pid, names, descriptors = cell.make(self._blueprint, joins)
+            pid, names, descriptors = cell.make(self._blueprint, joins, turns)
         except TimeoutError:
             # Somebody stops what we make: with him we go, too.
             raise
@@ -280,8 +309,10 @@ class _Warden:
             for fd in joins:
                 os.close(fd)
         self._cells[pid] = number
+        if turns is not None:
+            turns.keep_from_children()
         if self._watch is not None:
-            self._watch.add(pid, descriptors[names.index("pid")])
+            self._watch.add(pid, descriptors[names.index("pid")], turns)
         made = _CELL.pack(MADE, number) + " ".join(names).encode()
         try:
             socket.send_fds(self._link, [made], descriptors)

@@ -216,10 +216,10 @@ class Server:
             yield found
 
     def _say_made(self, zygote: Zygote) -> None:
-        opened: dict[str, int] = {}
+        opened = zygote.take_leash()
         with contextlib.suppress(OSError):  # then it is not frozen, that is all
             if zygote.group is not None:
-                opened = zygote.group.open_files()
+                opened |= zygote.group.open_files()
         try:
             self._tell(ZygoteMade(zygote.number, list(opened)), list(opened.values()))
         finally:

@@ -85,6 +85,10 @@ class Zygote:
     allow: tuple[str, ...] | None
     """Private networks that its cells may reach; None where they have no way out."""
 
+    leash: int | None = None
+    """What has its warden freeze it, where no group can; the engine's to write to, and
+    ours until it has it."""
+
     cells: dict[int, Cell] = field(default_factory=dict)
     leavings: list[tuple[float, Group]] = field(default_factory=list)
     """Groups of dead cells that somebody is still in, and since when."""
@@ -122,6 +126,11 @@ class Zygote:
             _kill(cell.pidfd)
         if cell.group is not None:
             cell.group.thaw()
+
+    def take_leash(self) -> dict[str, int]:
+        """For the engine, once."""
+        leash, self.leash = self.leash, None
+        return {} if leash is None else {"leash": leash}
 
     def open_joins(self, group: Group) -> list[int]:
         """For an instance, and good for nobody but this jail's processes."""
@@ -170,6 +179,8 @@ class Zygote:
             self.tree.give_up(self.family)
         os.close(self.pidfd)
         self.link.close()
+        if self.leash is not None:
+            os.close(self.leash)
         if self.uid is not None:
             users.give_back(self.uid)
         code = os.waitstatus_to_exitcode(status)
@@ -256,14 +267,22 @@ def start(setting: Setting, number: int, program: Program) -> Zygote:
             if setting.users.is_root:
                 family.let_in(uid)
             joins = group.open_joins()
+        leash = None
+        # A builder is done before it could be idle.
+        if "freezer" not in setting.controls and program.package is None:
+            leash = os.pipe2(os.O_CLOEXEC)
+            undo.callback(os.close, leash[1])
         try:
-            pid, pidfd, link = _clone(setting, program, joins)
+            pid, pidfd, link = _clone(setting, program, joins, leash)
         finally:
             _close(joins)
+            if leash is not None:
+                os.close(leash[0])
         zygote = Zygote(
             *(number, pid, pidfd, own, link, program.limits),
             *(setting.tree, family, group),
             allow=program.allow if program.network == EGRESS else None,
+            leash=leash[1] if leash is not None else None,
         )
         # From here on its burial gives everything back.
         undo.pop_all()
@@ -281,14 +300,24 @@ def start(setting: Setting, number: int, program: Program) -> Zygote:
 
 
 def _clone(
-    setting: Setting, program: Program, joins: list[int]
+    setting: Setting,
+    program: Program,
+    joins: list[int],
+    leash: tuple[int, int] | None,
 ) -> tuple[int, int, socket.socket]:
     """A warden that waits for its maps: its pid, a pidfd, and our end of its link."""
     has_network = setting.has_network and program.network != HOST
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     try:
         with theirs, program.opened_root() as root:
-            plan = _plan(setting, program, root, joins, has_network=has_network)
+            plan = _plan(
+                setting,
+                program,
+                root,
+                joins,
+                has_network=has_network,
+                leash=leash[0] if leash is not None else None,
+            )
             # The child's /proc files belong to us only while it may be looked at, and
             # without being the machine's root we could not write its maps. It hides
             # itself as its first step after that.
@@ -319,6 +348,7 @@ def _plan(
     joins: list[int],
     *,
     has_network: bool,
+    leash: int | None,
 ) -> warden.Plan:
     filters = setting.filters
     layers = (
@@ -346,6 +376,7 @@ def _plan(
         channel=program.channel,
         log=program.log,
         package=program.package,
+        leash=leash,
     )
 
 
