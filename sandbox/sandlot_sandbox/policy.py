@@ -121,6 +121,8 @@ _STREAM, _DGRAM = 1, 2
 _NEW_NAMESPACES = 0x7E020000
 """CLONE_NEWNS, NEWCGROUP, NEWUTS, NEWIPC, NEWUSER, NEWPID, NEWNET."""
 
+_CLONE_THREAD, _CLONE_FILES = 0x10000, 0x400
+
 
 def _internet(family: int, kind: int, protocol: int) -> tuple[Argument, ...]:
     return (
@@ -134,8 +136,18 @@ RULES = (
     Rule(
         "clone",
         "threads and children, but no new namespaces: they open the kernel's"
-        " administrative surface to whoever makes them",
-        ((Argument(0, 0, _NEW_NAMESPACES),),),
+        " administrative surface to whoever makes them. And no thread with descriptors"
+        " of its own, which nobody would see who looks at its process",
+        (
+            (Argument(0, 0, _NEW_NAMESPACES | _CLONE_THREAD),),
+            (
+                Argument(
+                    0,
+                    _CLONE_THREAD | _CLONE_FILES,
+                    _NEW_NAMESPACES | _CLONE_THREAD | _CLONE_FILES,
+                ),
+            ),
+        ),
     ),
     Rule(
         "socket",
@@ -258,13 +270,15 @@ FORKING_RULES = (
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """What a filter is built from. `default` is an errno or `allow`."""
+    """What a filter is built from. `default` is an errno or `allow`; what is
+    `pretended` succeeds, and does nothing."""
 
     name: str
     default: str
     allowed: tuple[Group, ...] = ()
     rules: tuple[Rule, ...] = ()
     refused: tuple[Group, ...] = ()
+    pretended: tuple[Rule, ...] = ()
 
 
 ZYGOTE = Policy(
@@ -275,16 +289,72 @@ ZYGOTE = Policy(
     refused=(REFUSED,),
 )
 
-_UNSEEN = "memfd_create"
+_UNSEEN = group(
+    "memory that no process maps: files without a name; and pages that are handed to"
+    " sockets and pipes whole, and counted by the bytes of them that were sent",
+    "memfd_create sendfile splice tee",
+)
+_SEEN_IN_PART = group("see the rules", "setsockopt sendto sendmsg sendmmsg")
+
+_SOL_SOCKET, _SO_SNDBUF, _SO_RCVBUF = 1, 7, 8
+_MSG_EOR = 0x80
+_SOCKET_OPTIONS = (
+    *(1, 2, 3, 4, 5, 6),  # DEBUG REUSEADDR TYPE ERROR DONTROUTE BROADCAST
+    *(9, 10, 11, 12, 13, 14, 15),  # KEEPALIVE OOBINLINE NO_CHECK PRIORITY LINGER, ...
+    *(16, 17, 20, 21),  # PASSCRED PEERCRED RCVTIMEO SNDTIMEO
+    *(25, 29, 34, 35, 36, 37),  # BINDTODEVICE TIMESTAMP PASSSEC TIMESTAMPNS MARK, ...
+    *(40, 42, 46, 66, 67),  # RXQ_OVFL PEEK_OFF BUSY_POLL RCVTIMEO SNDTIMEO
+)
+
+_WITHOUT_GROUPS_RULES = (
+    Rule(
+        "setsockopt",
+        "buffers stay at the size that the watch counts them with, so no SO_RCVLOWAT,"
+        " which makes them larger; no programs that filter, and no zero copies",
+        (
+            *((Argument(1, level),) for level in (0, 6, 17, 41)),
+            *(
+                (Argument(1, _SOL_SOCKET), Argument(2, option))
+                for option in _SOCKET_OPTIONS
+            ),
+        ),
+    ),
+    *(
+        Rule(
+            call,
+            "no MSG_EOR: it keeps short segments apart, and each takes a kilobyte",
+            ((Argument(index, 0, _MSG_EOR),),),
+        )
+        for call, index in (("sendto", 3), ("sendmsg", 2), ("sendmmsg", 3))
+    ),
+)
+
 ZYGOTE_WITHOUT_GROUPS = Policy(
-    "zygote where no control group counts memory: without files that nobody sees",
+    "zygote where no control group counts memory: without what nobody sees",
     "ENOSYS",
     allowed=tuple(
-        Group(part.reason, tuple(call for call in part.calls if call != _UNSEEN))
+        Group(
+            part.reason,
+            tuple(
+                call
+                for call in part.calls
+                if call not in (*_UNSEEN.calls, *_SEEN_IN_PART.calls)
+            ),
+        )
         for part in ZYGOTE.allowed
     ),
-    rules=ZYGOTE.rules,
+    rules=(*ZYGOTE.rules, *_WITHOUT_GROUPS_RULES),
     refused=ZYGOTE.refused,
+    pretended=(
+        Rule(
+            "setsockopt",
+            "sizes of buffers are a wish, and programs do not expect to hear of it",
+            tuple(
+                (Argument(1, _SOL_SOCKET), Argument(2, option))
+                for option in (_SO_SNDBUF, _SO_RCVBUF)
+            ),
+        ),
+    ),
 )
 
 INSTANCE = Policy(

@@ -411,7 +411,8 @@ def _group_limits(pid: int, launcher: int) -> dict[str, str]:
 
 
 LIMIT_FILES = (
-    *("memory.limit_in_bytes", "cpu.shares", "cpu.cfs_quota_us", "cpu.cfs_period_us"),
+    *("memory.limit_in_bytes", "memory.kmem.tcp.limit_in_bytes"),
+    *("cpu.shares", "cpu.cfs_quota_us", "cpu.cfs_period_us"),
     *("memory.max", "memory.swap.max", "memory.oom.group", "cpu.weight", "cpu.max"),
     "pids.max",
 )
@@ -423,7 +424,10 @@ def _wanted_limits(sandbox: Sandbox, *, is_instance: bool) -> dict[str, str]:
     shares = SHARES_OF_INSTANCE if is_instance else SHARES_OF_ZYGOTE
     by_version: dict[str, dict[str, dict[str, object]]] = {
         "v1": {
-            "memory": {"memory.limit_in_bytes": mib * MIB},
+            "memory": {
+                "memory.limit_in_bytes": mib * MIB,
+                "memory.kmem.tcp.limit_in_bytes": mib * MIB // 2,
+            },
             "cpu": {
                 "cpu.shares": shares,
                 "cpu.cfs_quota_us": 100_000,

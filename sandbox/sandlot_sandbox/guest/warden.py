@@ -236,7 +236,10 @@ class _Warden:
         self._watch: watch.Watch | None = None
         if not (plan.has_memory_group and plan.has_freezer):
             self._watch = watch.Watch(
-                plan.limits, zygote, counts_memory=not plan.has_memory_group
+                plan.limits,
+                zygote,
+                counts_memory=not plan.has_memory_group,
+                has_network=plan.has_network,
             )
         self._leash = plan.leash
         self._zygote_turns = cell.Turns()

@@ -13,6 +13,7 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import socket
 import time
 from dataclasses import dataclass
 
@@ -40,6 +41,19 @@ _ROUNDS = 20
 """Of stopping who was started while others were stopped; then somebody forks away."""
 
 _TICKS_PER_S = os.sysconf("SC_CLK_TCK")
+_DESCRIPTOR_BYTES = 4096
+"""What one may be worth: half of a pipe, which has two pages for those who have many;
+or a structure of the kernel's."""
+
+_FREE_DESCRIPTORS = 1024
+"""Of all processes of a cell; each has room for 64."""
+
+_FREE_SOCKETS = 64
+"""That are not TCP's: such of event loops, of children, for names."""
+
+_TCP_BYTES = 8192
+"""What a connection takes beside what is in its buffers."""
+
 _KB = 1024
 _FILELESS = (b"/dev/zero", b"/memfd:", b"/SYSV", b"[anon_shmem")
 
@@ -60,8 +74,13 @@ class Watch:
     """Judges cells; knows them by the pids of their first processes. And the zygote,
     with all that its import has started, as if it were one."""
 
-    def __init__(self, limits: Limits, zygote: int, *, counts_memory: bool) -> None:
+    def __init__(
+        self, limits: Limits, zygote: int, *, counts_memory: bool, has_network: bool
+    ) -> None:
+        """`has_network`: cells have a network, and so sockets, of their own."""
         self._limit = limits.memory_mb << 20
+        self._has_network = has_network
+        self._socket_bytes = _largest_socket()
         self._counts_memory = counts_memory
         self._zygote = zygote
         self._home = _namespace(os.getpid())
@@ -139,13 +158,15 @@ class Watch:
         for cell, pids in inside.items():
             if len(pids) > PROCESSES:
                 yield cell, PROCESS_COUNT
-            # A quick look first: it is the more that is worth the time of a long one.
-            elif (
-                self._counts_memory
-                and _reserved(pids) > self._limit
-                and _held(pids) > self._limit
-            ):
+            elif self._counts_memory and self._holds_too_much(pids):
                 yield cell, MEMORY
+
+    def _holds_too_much(self, pids: list[int]) -> bool:
+        left = self._limit - _in_descriptors(pids)
+        if self._has_network:
+            left -= _in_sockets(pids, each=self._socket_bytes)
+        # A quick look first: it is the more that is worth the time of a long one.
+        return _reserved(pids) > left and _held(pids) > left
 
     def _restless(
         self, inside: dict[int, list[int]], turns: dict[int, int]
@@ -204,6 +225,54 @@ def _held(pids: list[int]) -> int:
         for file, size in _shared_without_a_file(pid).items():
             shared[file] = max(size, shared.get(file, 0))
     return private + sum(shared.values())
+
+
+def _in_descriptors(pids: list[int]) -> int:
+    """What may be behind those that all of them could have open, but for the first."""
+    room = sum(_sum_of(pid, "status", (b"FDSize:",)) // _KB for pid in pids)
+    return max(0, room - _FREE_DESCRIPTORS) * _DESCRIPTOR_BYTES
+
+
+def _in_sockets(pids: list[int], *, each: int) -> int:
+    """What is in the buffers of the network that they share, as the kernel counts its
+    sockets: those that were sent to somebody are among them, and those that are closed
+    with something left in them. Of TCP, what is waiting; of others, at most `each`."""
+    sockets = tcp = waiting = 0
+    for family in (b"", b"6"):
+        for line in _net(pids, b"sockstat" + family):
+            name, *numbers = line.split()
+            if name == b"sockets:":
+                sockets = int(numbers[1])
+            elif name == b"TCP%s:" % family and int(numbers[1]):
+                tcp += int(numbers[1])
+                waiting += sum(_queues(_net(pids, b"tcp" + family)))
+    others = max(0, sockets - tcp - _FREE_SOCKETS)
+    return others * each + tcp * _TCP_BYTES + waiting
+
+
+def _queues(lines: list[bytes]) -> Iterator[int]:
+    for line in lines[1:]:
+        sent, received = line.split(None, 5)[4].split(b":")
+        yield int(sent, 16) + int(received, 16)
+
+
+def _net(pids: list[int], name: bytes) -> list[bytes]:
+    """A table of their network, from the first that still has one."""
+    for pid in pids:
+        for path in _threads_of(pid):
+            with contextlib.suppress(OSError):
+                with open(path.encode() + b"/net/" + name, "rb") as file:
+                    if lines := file.readlines():
+                        return lines
+    return []
+
+
+def _largest_socket() -> int:
+    """What the buffers of one that is as all are can hold: a write goes through as long
+    as one byte is free, and may be as long as all."""
+    with socket.socket(socket.AF_UNIX) as one:
+        options = (socket.SO_SNDBUF, socket.SO_RCVBUF)
+        return 2 * max(one.getsockopt(socket.SOL_SOCKET, o) for o in options)
 
 
 def _shared_without_a_file(pid: int) -> dict[bytes, int]:

@@ -65,6 +65,10 @@ def compile_policy(policy: Policy) -> bytes:
         for alternative in rule.alternatives:
             conditions = (_condition(library, argument) for argument in alternative)
             _add(library, built, library.ALLOW, rule.call, *conditions)
+    for rule in policy.pretended:
+        for alternative in rule.alternatives:
+            conditions = (_condition(library, argument) for argument in alternative)
+            _add(library, built, library.ERRNO(0), rule.call, *conditions)
     for refused in policy.refused:
         for call in refused.calls:
             _add(library, built, library.ERRNO(errno.EPERM), call)
