@@ -8,6 +8,8 @@ else.
 
 `ZYGOTE` is loaded before the interpreter is exec'd, and every instance inherits it.
 `INSTANCE` is loaded by each instance on top, and takes away what only a fork needs.
+`WARDEN` is loaded by pid 1 of a jail once its zygote is there; the first processes of
+cells have it from there, and load `REAPER` on top.
 """
 
 from dataclasses import dataclass
@@ -254,12 +256,20 @@ REFUSED = group(
 )
 
 FORKING = (
-    group("a zygote's fork enters the cell that was made for it", "setns"),
     group("an instance gives up its capabilities", "capset"),
-    group("and binds itself to the ruleset of its cell", "landlock_restrict_self"),
+    group("it binds itself to the ruleset of its cell", "landlock_restrict_self"),
 )
 
+_CLONE_NEWNS, _CLONE_NEWPID, _CLONE_NEWNET = 0x20000, 0x20000000, 0x40000000
+
 FORKING_RULES = (
+    only(
+        "setns",
+        1,
+        (_CLONE_NEWNS, _CLONE_NEWPID, _CLONE_NEWNET),
+        "a zygote's fork enters the cell that was made for it: of these kinds, each"
+        " named, and of no other",
+    ),
     Rule(
         "seccomp",
         "an instance loads its own filter; no listener, no questions",
@@ -364,6 +374,100 @@ INSTANCE = Policy(
         group(
             "what only a fork needs, taken away after it",
             "setns capset seccomp landlock_restrict_self",
+        ),
+    ),
+)
+
+_SIGCHLD = 17
+_OF_A_CELL = _CLONE_NEWPID | _CLONE_NEWNS | _SIGCHLD
+_WRITING = 0x3 | 0o100 | 0o1000
+"""O_ACCMODE, O_CREAT, O_TRUNC."""
+_NOSUID_NODEV, _NOEXEC = 0x6, 0x8
+
+WARDEN = Policy(
+    "warden",
+    "EPERM",
+    allowed=(
+        group(
+            "its link, and what it sees of its cells",
+            "read write close lseek recvmsg sendmsg recvfrom sendto getsockname"
+            " getsockopt getdents64 readlink readlinkat stat fstat lstat newfstatat"
+            " statx",
+        ),
+        group("what a cell's first process hands out", "dup dup2 dup3 pipe2"),
+        group("and closes, before it is nobody's but ours", "close_range"),
+        group(
+            "the interpreter",
+            "brk mmap munmap mremap mprotect madvise futex sched_yield getpid gettid"
+            " getuid getrandom clock_gettime gettimeofday restart_syscall"
+            " rt_sigaction rt_sigprocmask rt_sigreturn sigaltstack exit exit_group",
+        ),
+        group("waiting", "poll ppoll pause rt_sigsuspend wait4 waitid"),
+        group("stopping and ending", "kill pidfd_open pidfd_send_signal"),
+        group(
+            "a cell's first process makes a ruleset for an instance",
+            "landlock_create_ruleset landlock_add_rule",
+        ),
+        group("and gives up its capabilities", "capset"),
+    ),
+    rules=(
+        only(
+            "clone",
+            0,
+            (_OF_A_CELL, _OF_A_CELL | _CLONE_NEWNET),
+            "cells, and nothing else: there is no other fork, and no exec",
+        ),
+        only(
+            "mount",
+            3,
+            (_NOSUID_NODEV, _NOSUID_NODEV | _NOEXEC),
+            "a new /tmp, a new /proc; no bind, no move and no remount",
+        ),
+        *(
+            Rule(call, "to look, never to write", ((Argument(index, 0, _WRITING),),))
+            for call, index in (("open", 1), ("openat", 2))
+        ),
+        only("socketpair", 0, (_AF_UNIX,), "to hear of a cell that is being made"),
+        Rule(
+            "socket",
+            "a handle by which a cell's loopback is brought up",
+            ((Argument(0, _AF_INET), Argument(1, _DGRAM, _TYPE_MASK)),),
+        ),
+        only(
+            "ioctl",
+            1,
+            (
+                0x8913,  # SIOCGIFFLAGS
+                0x8914,  # SIOCSIFFLAGS
+                0x5421,  # FIONBIO
+                0x5451,  # FIOCLEX
+            ),
+            "bringing it up; and what sockets and files are opened with",
+        ),
+        only(
+            "fcntl",
+            1,
+            (
+                1,  # F_GETFD
+                2,  # F_SETFD
+                3,  # F_GETFL
+                4,  # F_SETFL
+                1030,  # F_DUPFD_CLOEXEC
+            ),
+            "flags and copies of descriptors",
+        ),
+        Rule(
+            "prctl",
+            "a first process dies with the warden, and clears its ambient capabilities",
+            (
+                (Argument(0, 1),),  # PR_SET_PDEATHSIG
+                (Argument(0, 47), Argument(1, 4)),  # PR_CAP_AMBIENT, clear all
+            ),
+        ),
+        Rule(
+            "seccomp",
+            "it loads its own filter; no listener, no questions",
+            ((Argument(0, 1), Argument(1, 0)),),
         ),
     ),
 )

@@ -396,6 +396,9 @@ def test_other_ioctls_are_missing_whatever_is_in_the_bits_above(
         ("seccomp", (0, 0), False),
         ("seccomp", (2, 0), False),
         ("setns", (3, 0x20000), True),
+        ("setns", (3, 0), False),
+        ("setns", (3, 0x10000000), False),  # CLONE_NEWUSER
+        ("setns", (3, 0x60020000), False),
         ("unshare", (0x20000,), None),
         ("mount", (), None),
         ("ptrace", (16,), None),
@@ -411,3 +414,48 @@ def test_what_a_zygote_may_do(
     wanted = {True: bpf.ALLOW, False: MISSING, None: REFUSED}[is_allowed]
 
     assert _zygote(filters, call, *arguments) == wanted
+
+
+NEW_CELL = 0x60020011
+
+
+@pytest.mark.parametrize(
+    ("call", "arguments", "is_allowed"),
+    [
+        ("clone", (NEW_CELL,), True),
+        ("clone", (NEW_CELL & ~0x40000000,), True),  # where the network is shared
+        ("clone", (17,), False),  # a fork
+        ("clone", (NEW_CELL | 0x10000000,), False),  # CLONE_NEWUSER
+        ("clone", (CLONE_THREAD,), False),
+        ("clone3", (0, 88), False),
+        ("execve", (), False),
+        ("setns", (3, 0x20000), False),
+        ("unshare", (0x20000,), False),
+        ("ptrace", (16,), False),
+        ("process_vm_readv", (), False),
+        ("mount", (0, 0, 0, 6), True),  # MS_NOSUID, MS_NODEV
+        ("mount", (0, 0, 0, 0x1000 | 6), False),  # MS_BIND
+        ("mount", (0, 0, 0, 0x20 | 6), False),  # MS_REMOUNT
+        ("umount2", (), False),
+        ("pivot_root", (), False),
+        ("move_mount", (), False),
+        ("openat", (3, 0, 0o2000000), True),  # O_CLOEXEC
+        ("openat", (3, 0, 1), False),
+        ("openat", (3, 0, 2), False),
+        ("openat", (3, 0, 0o100), False),  # O_CREAT
+        ("socket", (INET, DGRAM, 0), True),
+        ("socket", (INET, STREAM, 0), False),
+        ("socket", (NETLINK, RAW, 0), False),
+        ("connect", (), False),
+        ("prctl", (4, 1), False),  # PR_SET_DUMPABLE
+        ("prctl", (47, 2), False),  # PR_CAP_AMBIENT, raise
+        ("setresuid", (), False),
+    ],
+    ids=str,
+)
+def test_a_warden_makes_cells_and_nothing_else(
+    filters: Filters, call: str, arguments: Sequence[int], is_allowed: bool
+) -> None:
+    got = bpf.decide(filters.warden, _number(call), arguments, arch=ARCH)
+
+    assert got == (bpf.ALLOW if is_allowed else REFUSED)

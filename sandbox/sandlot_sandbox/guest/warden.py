@@ -29,6 +29,8 @@ _CELL = struct.Struct("!cxxxQ")
 MADE, FAILED, DIED = b"M", b"F", b"D"
 _MAX_LINK_MESSAGE = 512
 _MAX_JOINS = 8
+_FIRST_OF_OURS = 3
+"""Below it are stdin, stdout and stderr."""
 
 
 @dataclass(frozen=True)
@@ -39,6 +41,7 @@ class Plan:
     limits: Limits
     last_capability: int
     zygote_filter: bytes | None
+    warden_filter: bytes | None
     reaper_filter: bytes | None
     has_network: bool
     """False where the jail shares the machine's: by policy, or because the operator
@@ -79,6 +82,23 @@ class Plan:
             has_network=self.has_network,
             landlock=self.landlock,
             has_leash=not self.has_freezer,
+        )
+
+    @property
+    def has_watch(self) -> bool:
+        """Whether the warden does what there are no control groups for."""
+        return not (self.has_memory_group and self.has_freezer)
+
+    @property
+    def kept_by_warden(self) -> frozenset[int]:
+        """What making cells takes: mounts and namespaces, a loopback; and, to look
+        into processes, which may have capabilities of their own, that of tracing."""
+        return frozenset(
+            (
+                linux.CAP_SYS_ADMIN,
+                *((linux.CAP_NET_ADMIN,) if self.has_network else ()),
+                *((linux.CAP_SYS_PTRACE,) if self.has_watch else ()),
+            )
         )
 
     @property
@@ -135,6 +155,7 @@ def _live(plan: Plan, link: socket.socket) -> int:
     linux.set_death_signal(signal.SIGKILL)
     enter.name_the_host()
     enter.assemble_root(plan.root, plan.limits)
+    _let_go_of_the_operators()
     if plan.has_network:
         linux.raise_loopback()
     wake_read, wake_write = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
@@ -143,23 +164,39 @@ def _live(plan: Plan, link: socket.socket) -> int:
     zygote = _start_zygote(plan)
     for fd in plan.of_the_zygote:
         os.close(fd)
-    enter.seal_warden(plan.last_capability)
+    warden = _Warden(plan, link, zygote)
     gc.collect()
     # Cells' processes do not look at, and so do not write to, what they inherited.
     gc.freeze()
+    enter.seal_warden(
+        plan.limits,
+        plan.last_capability,
+        plan.warden_filter,
+        kept=plan.kept_by_warden,
+    )
     link.send(_READY)
-    return _Warden(plan, link, zygote).serve(wake_read)
+    return warden.serve(wake_read)
 
 
 def _let_go_of_the_launchers(plan: Plan, link: socket.socket) -> None:
     """Takes away: the launcher's descriptors, which the clone copied. The engine's
     channel is among them, and links to other jails."""
     kept = sorted({link.fileno(), *plan.descriptors})
-    first = 3
+    first = _FIRST_OF_OURS
     for fd in kept:
         linux.close_range(first, fd - 1)
         first = max(first, fd + 1)
     linux.close_from(first)
+
+
+def _let_go_of_the_operators() -> None:
+    """Takes away: what the launcher was started with, a terminal or a log. The jail's
+    own device takes its place: the machine's would hold on to the machine's mount."""
+    null = os.open("/dev/null", os.O_RDWR)
+    for fd in range(_FIRST_OF_OURS):
+        os.dup2(null, fd)
+    if null >= _FIRST_OF_OURS:
+        os.close(null)
 
 
 def is_ready(message: bytes) -> bool:
@@ -234,7 +271,7 @@ class _Warden:
         """Why we killed a cell, by the pid of its first process."""
 
         self._watch: watch.Watch | None = None
-        if not (plan.has_memory_group and plan.has_freezer):
+        if plan.has_watch:
             self._watch = watch.Watch(
                 plan.limits,
                 zygote,

@@ -362,6 +362,7 @@ def _plan(
         limits=program.limits,
         last_capability=setting.last_capability,
         zygote_filter=filters.zygote if filters else None,
+        warden_filter=filters.warden if filters else None,
         reaper_filter=filters.reaper if filters else None,
         has_network=has_network,
         landlock=setting.landlock,
