@@ -6,6 +6,7 @@ goes away, this fails at once and says which. Wardens, cells, and zygotes until 
 exec are clones of the launcher, and so write to the same board.
 """
 
+import dataclasses
 import os
 import resource
 import socket
@@ -24,10 +25,10 @@ from benchmarks.board import (
     ZYGOTE,
     Board,
 )
-from sandlot_sandbox import limits, linux
+from sandlot_sandbox import limits, linux, policy
 from sandlot_sandbox.guest import cell, enter, warden
 from sandlot_sandbox.launcher import __main__ as launcher
-from sandlot_sandbox.launcher import cgroups, server, zygotes
+from sandlot_sandbox.launcher import cgroups, filters, server, zygotes
 
 
 class _Scribe:
@@ -169,6 +170,14 @@ def execve(*arguments: Any) -> None:
     _execve(*arguments)
 
 
+# Who looks asks for the page faults so far, which a warden has no use for.
+_looking = policy.group("page faults so far", "getrusage")
+replace(
+    filters,
+    "WARDEN",
+    dataclasses.replace(policy.WARDEN, allowed=(*policy.WARDEN.allowed, _looking)),
+)
+
 _decode_order = replace(server, "decode_order", decode_order)
 _clone = replace(linux, "clone", clone)
 _start = replace(zygotes, "start", start)
@@ -209,13 +218,13 @@ wrap(warden, "_use_up_pid_2", "process 2 used up", before="signals set up")
 # The zygote's process, until it is the interpreter's.
 wrap(linux, "heed_signals", "signals reset", role=ZYGOTE)
 wrap(linux, "close_from", "descriptors put in place", role=ZYGOTE)
-wrap(limits.Limits, "apply", "limits set", before="in its folder")
+wrap(limits.Limits, "apply", "limits set", before="in its folder", role=ZYGOTE)
 wrap(linux, "make_inheritable", "capabilities made inheritable", role=ZYGOTE)
 wrap(linux, "drop_bounding_set", "bounding set emptied", role=ZYGOTE)
 wrap(linux, "set_capabilities", "capabilities given up", role=ZYGOTE)
 wrap(linux, "set_no_new_privileges", "no new privileges", role=ZYGOTE)
 wrap(linux, "restrict_self", "Landlock domain", role=ZYGOTE)
-wrap(linux, "load_filter", "seccomp filter loaded")
+wrap(linux, "load_filter", "seccomp filter loaded", role=ZYGOTE)
 
 # Cells.
 wrap(
@@ -226,6 +235,7 @@ wrap(
     role=CELL,
 )
 wrap(linux, "set_capabilities", "capabilities given up", role=AFTERWARDS)
+wrap(linux, "load_filter", "seccomp filter loaded", role=AFTERWARDS)
 wrap(warden, "decode_cell", before="cell heard of", role=LAUNCHER)
 wrap(cgroups.Group, "open_files", "control group's files opened", role=LAUNCHER)
 

@@ -90,8 +90,12 @@ class Limits:
             processes=PROCESSES,
         )
 
-    def apply(self) -> None:
-        """Bind this process and its children. Only ever lowers a limit."""
+    def apply(self, *, passes_descriptors: bool = False) -> None:
+        """Bind this process and its children. Only ever lowers a limit.
+
+        Who passes descriptors on keeps his number of them: those on their way count
+        for all processes of a user, so that a tenant's could stand in his way.
+        """
         data = (self.memory_mb + MEMORY_ALLOWANCE_MB) * _MIB
         for kind, limit in (
             # Not 0, which stops files, but no program that the machine gives cores to.
@@ -106,7 +110,8 @@ class Limits:
             (resource.RLIMIT_NICE, 0),
             (resource.RLIMIT_RTPRIO, 0),
         ):
-            _lower(kind, limit)
+            if kind != resource.RLIMIT_NOFILE or not passes_descriptors:
+                _lower(kind, limit)
 
 
 def _lower(kind: int, limit: int) -> None:

@@ -90,7 +90,9 @@ _PR_CAP_AMBIENT_RAISE = 2
 _PR_CAP_AMBIENT_CLEAR_ALL = 4
 _PR_SET_CHILD_SUBREAPER = 36
 
+CAP_NET_ADMIN = 12
 CAP_SYS_CHROOT = 18
+CAP_SYS_PTRACE = 19
 CAP_SYS_ADMIN = 21
 _CAPABILITY_VERSION_3 = 0x20080522
 
@@ -500,7 +502,7 @@ class Entry:
 
     def rehearse(self) -> None:
         """Make the same calls, with arguments that the kernel refuses."""
-        self._setns(-1, 0)
+        self._setns(-1, CLONE_NEWNS)
         self._capset(None, None)
         self._syscall(self._seccomp, -1, -1, 0)
 

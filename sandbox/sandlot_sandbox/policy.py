@@ -8,6 +8,8 @@ else.
 
 `ZYGOTE` is loaded before the interpreter is exec'd, and every instance inherits it.
 `INSTANCE` is loaded by each instance on top, and takes away what only a fork needs.
+`WARDEN` is loaded by pid 1 of a jail once its zygote is there; the first processes of
+cells have it from there, and load `REAPER` on top.
 """
 
 from dataclasses import dataclass
@@ -121,6 +123,8 @@ _STREAM, _DGRAM = 1, 2
 _NEW_NAMESPACES = 0x7E020000
 """CLONE_NEWNS, NEWCGROUP, NEWUTS, NEWIPC, NEWUSER, NEWPID, NEWNET."""
 
+_CLONE_THREAD, _CLONE_FILES = 0x10000, 0x400
+
 
 def _internet(family: int, kind: int, protocol: int) -> tuple[Argument, ...]:
     return (
@@ -134,8 +138,18 @@ RULES = (
     Rule(
         "clone",
         "threads and children, but no new namespaces: they open the kernel's"
-        " administrative surface to whoever makes them",
-        ((Argument(0, 0, _NEW_NAMESPACES),),),
+        " administrative surface to whoever makes them. And no thread with descriptors"
+        " of its own, which nobody would see who looks at its process",
+        (
+            (Argument(0, 0, _NEW_NAMESPACES | _CLONE_THREAD),),
+            (
+                Argument(
+                    0,
+                    _CLONE_THREAD | _CLONE_FILES,
+                    _NEW_NAMESPACES | _CLONE_THREAD | _CLONE_FILES,
+                ),
+            ),
+        ),
     ),
     Rule(
         "socket",
@@ -242,12 +256,20 @@ REFUSED = group(
 )
 
 FORKING = (
-    group("a zygote's fork enters the cell that was made for it", "setns"),
     group("an instance gives up its capabilities", "capset"),
-    group("and binds itself to the ruleset of its cell", "landlock_restrict_self"),
+    group("it binds itself to the ruleset of its cell", "landlock_restrict_self"),
 )
 
+_CLONE_NEWNS, _CLONE_NEWPID, _CLONE_NEWNET = 0x20000, 0x20000000, 0x40000000
+
 FORKING_RULES = (
+    only(
+        "setns",
+        1,
+        (_CLONE_NEWNS, _CLONE_NEWPID, _CLONE_NEWNET),
+        "a zygote's fork enters the cell that was made for it: of these kinds, each"
+        " named, and of no other",
+    ),
     Rule(
         "seccomp",
         "an instance loads its own filter; no listener, no questions",
@@ -258,13 +280,15 @@ FORKING_RULES = (
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """What a filter is built from. `default` is an errno or `allow`."""
+    """What a filter is built from. `default` is an errno or `allow`; what is
+    `pretended` succeeds, and does nothing."""
 
     name: str
     default: str
     allowed: tuple[Group, ...] = ()
     rules: tuple[Rule, ...] = ()
     refused: tuple[Group, ...] = ()
+    pretended: tuple[Rule, ...] = ()
 
 
 ZYGOTE = Policy(
@@ -275,16 +299,72 @@ ZYGOTE = Policy(
     refused=(REFUSED,),
 )
 
-_UNSEEN = "memfd_create"
+_UNSEEN = group(
+    "memory that no process maps: files without a name; and pages that are handed to"
+    " sockets and pipes whole, and counted by the bytes of them that were sent",
+    "memfd_create sendfile splice tee",
+)
+_SEEN_IN_PART = group("see the rules", "setsockopt sendto sendmsg sendmmsg")
+
+_SOL_SOCKET, _SO_SNDBUF, _SO_RCVBUF = 1, 7, 8
+_MSG_EOR = 0x80
+_SOCKET_OPTIONS = (
+    *(1, 2, 3, 4, 5, 6),  # DEBUG REUSEADDR TYPE ERROR DONTROUTE BROADCAST
+    *(9, 10, 11, 12, 13, 14, 15),  # KEEPALIVE OOBINLINE NO_CHECK PRIORITY LINGER, ...
+    *(16, 17, 20, 21),  # PASSCRED PEERCRED RCVTIMEO SNDTIMEO
+    *(25, 29, 34, 35, 36, 37),  # BINDTODEVICE TIMESTAMP PASSSEC TIMESTAMPNS MARK, ...
+    *(40, 42, 46, 66, 67),  # RXQ_OVFL PEEK_OFF BUSY_POLL RCVTIMEO SNDTIMEO
+)
+
+_WITHOUT_GROUPS_RULES = (
+    Rule(
+        "setsockopt",
+        "buffers stay at the size that the watch counts them with, so no SO_RCVLOWAT,"
+        " which makes them larger; no programs that filter, and no zero copies",
+        (
+            *((Argument(1, level),) for level in (0, 6, 17, 41)),
+            *(
+                (Argument(1, _SOL_SOCKET), Argument(2, option))
+                for option in _SOCKET_OPTIONS
+            ),
+        ),
+    ),
+    *(
+        Rule(
+            call,
+            "no MSG_EOR: it keeps short segments apart, and each takes a kilobyte",
+            ((Argument(index, 0, _MSG_EOR),),),
+        )
+        for call, index in (("sendto", 3), ("sendmsg", 2), ("sendmmsg", 3))
+    ),
+)
+
 ZYGOTE_WITHOUT_GROUPS = Policy(
-    "zygote where no control group counts memory: without files that nobody sees",
+    "zygote where no control group counts memory: without what nobody sees",
     "ENOSYS",
     allowed=tuple(
-        Group(part.reason, tuple(call for call in part.calls if call != _UNSEEN))
+        Group(
+            part.reason,
+            tuple(
+                call
+                for call in part.calls
+                if call not in (*_UNSEEN.calls, *_SEEN_IN_PART.calls)
+            ),
+        )
         for part in ZYGOTE.allowed
     ),
-    rules=ZYGOTE.rules,
+    rules=(*ZYGOTE.rules, *_WITHOUT_GROUPS_RULES),
     refused=ZYGOTE.refused,
+    pretended=(
+        Rule(
+            "setsockopt",
+            "sizes of buffers are a wish, and programs do not expect to hear of it",
+            tuple(
+                (Argument(1, _SOL_SOCKET), Argument(2, option))
+                for option in (_SO_SNDBUF, _SO_RCVBUF)
+            ),
+        ),
+    ),
 )
 
 INSTANCE = Policy(
@@ -294,6 +374,100 @@ INSTANCE = Policy(
         group(
             "what only a fork needs, taken away after it",
             "setns capset seccomp landlock_restrict_self",
+        ),
+    ),
+)
+
+_SIGCHLD = 17
+_OF_A_CELL = _CLONE_NEWPID | _CLONE_NEWNS | _SIGCHLD
+_WRITING = 0x3 | 0o100 | 0o1000
+"""O_ACCMODE, O_CREAT, O_TRUNC."""
+_NOSUID_NODEV, _NOEXEC = 0x6, 0x8
+
+WARDEN = Policy(
+    "warden",
+    "EPERM",
+    allowed=(
+        group(
+            "its link, and what it sees of its cells",
+            "read write close lseek recvmsg sendmsg recvfrom sendto getsockname"
+            " getsockopt getdents64 readlink readlinkat stat fstat lstat newfstatat"
+            " statx",
+        ),
+        group("what a cell's first process hands out", "dup dup2 dup3 pipe2"),
+        group("and closes, before it is nobody's but ours", "close_range"),
+        group(
+            "the interpreter",
+            "brk mmap munmap mremap mprotect madvise futex sched_yield getpid gettid"
+            " getuid getrandom clock_gettime gettimeofday restart_syscall"
+            " rt_sigaction rt_sigprocmask rt_sigreturn sigaltstack exit exit_group",
+        ),
+        group("waiting", "poll ppoll pause rt_sigsuspend wait4 waitid"),
+        group("stopping and ending", "kill pidfd_open pidfd_send_signal"),
+        group(
+            "a cell's first process makes a ruleset for an instance",
+            "landlock_create_ruleset landlock_add_rule",
+        ),
+        group("and gives up its capabilities", "capset"),
+    ),
+    rules=(
+        only(
+            "clone",
+            0,
+            (_OF_A_CELL, _OF_A_CELL | _CLONE_NEWNET),
+            "cells, and nothing else: there is no other fork, and no exec",
+        ),
+        only(
+            "mount",
+            3,
+            (_NOSUID_NODEV, _NOSUID_NODEV | _NOEXEC),
+            "a new /tmp, a new /proc; no bind, no move and no remount",
+        ),
+        *(
+            Rule(call, "to look, never to write", ((Argument(index, 0, _WRITING),),))
+            for call, index in (("open", 1), ("openat", 2))
+        ),
+        only("socketpair", 0, (_AF_UNIX,), "to hear of a cell that is being made"),
+        Rule(
+            "socket",
+            "a handle by which a cell's loopback is brought up",
+            ((Argument(0, _AF_INET), Argument(1, _DGRAM, _TYPE_MASK)),),
+        ),
+        only(
+            "ioctl",
+            1,
+            (
+                0x8913,  # SIOCGIFFLAGS
+                0x8914,  # SIOCSIFFLAGS
+                0x5421,  # FIONBIO
+                0x5451,  # FIOCLEX
+            ),
+            "bringing it up; and what sockets and files are opened with",
+        ),
+        only(
+            "fcntl",
+            1,
+            (
+                1,  # F_GETFD
+                2,  # F_SETFD
+                3,  # F_GETFL
+                4,  # F_SETFL
+                1030,  # F_DUPFD_CLOEXEC
+            ),
+            "flags and copies of descriptors",
+        ),
+        Rule(
+            "prctl",
+            "a first process dies with the warden, and clears its ambient capabilities",
+            (
+                (Argument(0, 1),),  # PR_SET_PDEATHSIG
+                (Argument(0, 47), Argument(1, 4)),  # PR_CAP_AMBIENT, clear all
+            ),
+        ),
+        Rule(
+            "seccomp",
+            "it loads its own filter; no listener, no questions",
+            ((Argument(0, 1), Argument(1, 0)),),
         ),
     ),
 )

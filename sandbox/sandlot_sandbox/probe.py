@@ -183,7 +183,7 @@ def _cells() -> None:
 
     def step() -> None:
         enter.assemble_root(enter.Root((), (), ()), blueprint.limits)
-        _, names, descriptors = cell.make(blueprint, [])
+        _, names, descriptors = cell.make(blueprint, [], None)
         opened = dict(zip(names, descriptors, strict=True))
         linux.setns(opened["pid"], linux.CLONE_NEWPID)
         child = os.fork()

@@ -144,8 +144,8 @@ class ZygoteDied:
 
 @dataclass(frozen=True)
 class ZygoteMade:
-    """Its jail is complete. Descriptors: files of its control group, where it has one,
-    as `parts` says; see `CellMade`."""
+    """Its jail is complete. Descriptors: files of its control group, or a `leash`, as
+    `parts` says; see `CellMade`."""
 
     zygote: int
     parts: list[str]
@@ -180,7 +180,8 @@ class CellDied:
     zygote: int
     cell: int
     verdict: str = ""
-    """What it was killed for, `memory` or `processes`, if it was by us."""
+    """What it was killed for, `memory`, `processes` or that it was not `idle` when it
+    had to be, if it was by us."""
 
 
 Order = StartZygote | StartBuilder | MakeCell | KillCell | KillZygote

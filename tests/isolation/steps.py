@@ -21,9 +21,10 @@ OUTSIDE = [
     *_of("guest/enter.py", again="mount_tmp mount_proc"),
     *_of(
         "guest/warden.py",
-        without="run _Warden.serve _Warden._look _Warden._reap",
+        without="run _Warden.serve _Warden._look _Warden._pull _Warden._reap",
     ),
     *_of("guest/cell.py", without="_obey"),
+    *_of("guest/watch.py", "_largest_socket"),
     *_of("guest/zygote.py", "main"),
     *_of("launcher/zygotes.py"),
     *_of("launcher/rootfs.py"),
@@ -102,7 +103,7 @@ _EARLY = "before the probe, which takes the same steps: nothing has been said ye
 
 EXPLAINED_TEXTS = {
     "_signal.pause()": _WAITING,
-    "_obey(os.read(0, 1))": _WAITING,
+    "_obey(os.read(0, 1), turns)": _WAITING,
     "message, joins, _, _ = socket.recv_fds(": _WAITING,
     "os.read(fd, 512)": _WAITING,
     "os.umask(0o077)": _EARLY,
@@ -170,10 +171,14 @@ EXPLAINED = {
     "guest/uniqueness.py:_reseed_random_state": "a clone that is not unique says so",
     "guest/uniqueness.py:_forget_uuid_state": "a clone that is not unique says so",
     "guest/warden.py:_Warden.serve": _WAITING,
+    "guest/warden.py:_Warden._pull": _WAITING,
     "guest/warden.py:_Warden._reap": _WAITING,
     "guest/watch.py:Watch.add": _WAITING,
-    "guest/watch.py:Watch._processes": _WAITING,
+    "guest/watch.py:Watch._signal_at_home": _WAITING,
+    "guest/watch.py:_all_pids": _WAITING,
     "guest/watch.py:_namespace": _WAITING,
+    "guest/watch.py:_net": _WAITING,
+    "guest/watch.py:_ticks_of": _WAITING,
     "guest/watch.py:_shared_without_a_file": _WAITING,
     "guest/watch.py:_threads_of": _WAITING,
     "guest/watch.py:_fields": _WAITING,
@@ -186,7 +191,7 @@ HIERARCHIES = len(cgroups.find().v1) or 1
 """In how many a zygote has a group, as root."""
 
 _NEEDS_GROUPS = frozenset(('os.write(join, b"0")',))
-_NEEDS_NO_GROUPS = frozenset(("os.dup2(leash[0], 0)",))
+_NEEDS_NO_GROUPS = frozenset(("os.dup2(leash[0], 0)", "leash = os.pipe2(os.O_CLOEXEC)"))
 _NEEDS_ROOT = frozenset(
     (
         *("os.setgroups([])", 'os.chown("run", plan.user, plan.user)'),
@@ -223,6 +228,8 @@ def is_reached(step: Step, mode: str) -> bool:
         return False
     if step.file == "launcher/cgroups.py":
         return has_groups and step.spared < HIERARCHIES
+    if step.file == "guest/watch.py":
+        return not has_groups
     if step.text in (_NEEDS_NO_GROUPS if has_groups else _NEEDS_GROUPS):
         return False
     if step.function == "become_root_of_own_namespace":

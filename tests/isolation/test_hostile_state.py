@@ -15,7 +15,6 @@ from tests.isolation.machine import (
     ask,
     descendants,
     kernel_facts,
-    needs_groups,
 )
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -102,7 +101,42 @@ async def test_an_idle_instance_uses_no_processor(
         assert await ask(instance, program) - before < IDLE_CPU_S
 
 
-@needs_groups
+CONTINUED = ("continue_a_thread", "continue_a_child", "continue_and_fork")
+
+
+@pytest.mark.parametrize("program", CONTINUED)
+async def test_what_has_itself_continued_is_ended(
+    sandbox: Sandbox, curious: Guest, program: str
+) -> None:
+    known = set(descendants(sandbox.process.pid))
+    async with attacked(sandbox, curious, "hostile/state") as guest:
+        instance = await instance_of(guest)
+        await ask(instance, program)
+        if sandbox.mode == "root":
+            # A group that is frozen does not hear of signals.
+            await _serve_others(curious)
+            ours = set(descendants(sandbox.process.pid)) - known
+            before = _cpu_s(ours)
+            await _serve_others(curious)
+            assert _cpu_s(ours) - before < IDLE_CPU_S
+        else:
+            await guest.wait_death(instance)
+        assert await guest.ask("nothing") == "nothing"
+
+
+async def test_a_zygote_that_has_itself_continued_is_ended(
+    sandbox: Sandbox, curious: Guest
+) -> None:
+    settings = {"environment": {"DO": "continue_the_zygote"}}
+    async with attacked(sandbox, curious, "hostile/state", **settings) as guest:
+        assert await guest.ask("nothing") == "nothing"
+        if sandbox.mode == "root":
+            assert await guest.ask("nothing") == "nothing"
+        else:
+            async with asyncio.timeout(WAIT_S):
+                await guest.lost.wait()
+
+
 @pytest.mark.parametrize("program", ["count_in_the_zygote", "fork_from_the_zygote"])
 async def test_a_zygote_that_does_not_fork_uses_no_processor(
     sandbox: Sandbox, curious: Guest, program: str
@@ -128,7 +162,7 @@ def _is_still(pid: int) -> bool:
     """Frozen or gone, or one of our own that only wait."""
     try:
         is_tenant_s = "bootstrap.py" in Path(f"/proc/{pid}/cmdline").read_text()
-        return not is_tenant_s or kernel_facts(pid)["State"][0] in "DZX"
+        return not is_tenant_s or kernel_facts(pid)["State"][0] in "DTZX"
     except OSError:
         return True
 

@@ -198,6 +198,74 @@ def expected(sandbox: Sandbox, *, is_instance: bool) -> dict[str, Any]:
     }
 
 
+def expected_of_ours(sandbox: Sandbox, *, is_warden: bool) -> dict[str, Any]:
+    """Of a warden, or of a cell's first process: what differs from an instance."""
+    kept = KEPT_BY_WARDEN[sandbox.mode] if is_warden else NONE
+    launcher = sandbox.process.pid
+    table = expected(sandbox, is_instance=True)
+    limits = {
+        **table["limits"],
+        "Max processes": ZYGOTE_PROCESSES,
+        # The launcher's own, so that nobody's in flight are in their way.
+        "Max open files": _limits(Path(f"/proc/{launcher}"))["Max open files"],
+    }
+    return {
+        **table,
+        # The machine's root is the owner of what may not be dumped.
+        "owner": {"0"},
+        **dict.fromkeys(("CapInh", "CapAmb"), NONE),
+        **dict.fromkeys(("CapPrm", "CapEff"), kept),
+        "seccomp": ("2", "1" if is_warden else "2"),
+        # And SIGCHLD, where the kernel is to reap.
+        "ignores": "0000000001001000" if is_warden else "0000000001011000",
+        **(
+            {
+                "cgroups": dict.fromkeys(table["cgroups"], "the launcher's"),
+                "cgroup_limits": {},
+            }
+            if is_warden
+            else {}
+        ),
+        "descriptors": DESCRIPTORS_OF_WARDEN[sandbox.mode]
+        if is_warden
+        else LEASH[sandbox.mode],
+        "limits": limits,
+        "cwd": "/",
+        # In memory that is the launcher's, and that nobody may look at.
+        "environment": _environment(Path(f"/proc/{launcher}")),
+        "foreign_namespaces": NAMESPACES - {"cgroup"},
+    }
+
+
+LEASH: dict[str, dict[int, str]] = {"root": {}, "rootless": {0: "pipe"}}
+DESCRIPTORS_OF_WARDEN = {
+    # Nothing to say anything by; its link, its wake-up pipe, and its zygote's leash.
+    "root": ["/dev/null"] * 3 + ["pipe"] * 2 + ["socket"],
+    "rootless": ["/dev/null"] * 3 + ["pipe"] * 3 + ["socket"],
+}
+KEPT_BY_WARDEN = {"root": "0000000000201000", "rootless": "0000000000281000"}
+"""CAP_SYS_ADMIN and CAP_NET_ADMIN, over the jail's own user namespace; and, to look
+after memory, CAP_SYS_PTRACE."""
+
+
+async def test_a_warden_and_a_cell_s_first_process_are_as_the_table_says(
+    sandbox: Sandbox,
+) -> None:
+    async with _alone(sandbox) as (guest, zygote):
+        await guest.settle()
+        warden = _parent(zygote)
+        cells = [pid for pid in descendants(warden) if _is_cell(pid)]
+        seen = posture(warden, sandbox.process.pid)
+        of_cells = [posture(pid, sandbox.process.pid) for pid in cells]
+
+    # Which number is whose is chance.
+    seen["descriptors"] = sorted(seen["descriptors"].values())
+    _compare(seen, expected_of_ours(sandbox, is_warden=True))
+    assert of_cells
+    for one in of_cells:
+        _compare(one, expected_of_ours(sandbox, is_warden=False))
+
+
 async def test_a_zygote_before_the_import_is_as_the_table_says(
     sandbox: Sandbox,
 ) -> None:
@@ -303,8 +371,7 @@ async def test_wardens_and_cells_hold_nothing_of_the_launchers(
 
     assert {pid: fds for pid, fds in held.items() if fds} == {}
     assert cells
-    leash = {} if sandbox.mode == "root" else {0: "pipe"}
-    assert cell_descriptors == [leash] * len(cells)
+    assert cell_descriptors == [LEASH[sandbox.mode]] * len(cells)
     assert zygote not in cells
 
 
@@ -517,7 +584,8 @@ def _group_limits(pid: int, launcher: int) -> dict[str, str]:
 
 
 LIMIT_FILES = (
-    *("memory.limit_in_bytes", "cpu.shares", "cpu.cfs_quota_us", "cpu.cfs_period_us"),
+    *("memory.limit_in_bytes", "memory.kmem.tcp.limit_in_bytes"),
+    *("cpu.shares", "cpu.cfs_quota_us", "cpu.cfs_period_us"),
     *("memory.max", "memory.swap.max", "memory.oom.group", "cpu.weight", "cpu.max"),
     "pids.max",
 )
@@ -529,7 +597,10 @@ def _wanted_limits(sandbox: Sandbox, *, is_instance: bool) -> dict[str, str]:
     shares = SHARES_OF_INSTANCE if is_instance else SHARES_OF_ZYGOTE
     by_version: dict[str, dict[str, dict[str, object]]] = {
         "v1": {
-            "memory": {"memory.limit_in_bytes": mib * MIB},
+            "memory": {
+                "memory.limit_in_bytes": mib * MIB,
+                "memory.kmem.tcp.limit_in_bytes": mib * MIB // 2,
+            },
             "cpu": {
                 "cpu.shares": shares,
                 "cpu.cfs_quota_us": 100_000,

@@ -210,6 +210,7 @@ def test_limits_of_v1() -> None:
         "memory": {
             "memory.limit_in_bytes": b"%d" % (640 * MIB),
             "memory.memsw.limit_in_bytes": b"%d" % (640 * MIB),
+            "memory.kmem.tcp.limit_in_bytes": b"%d" % (320 * MIB),
         },
         "cpu": {
             "cpu.shares": b"74",

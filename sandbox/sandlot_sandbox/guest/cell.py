@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import _signal  # type: ignore[import-not-found]
 import contextlib
+import mmap
 import os
 import signal
 import socket
@@ -29,7 +30,9 @@ _SIGCHLD = int(signal.SIGCHLD)
 _SIG_IGN = int(signal.SIG_IGN)
 _SIGSTOP, _SIGCONT = int(signal.SIGSTOP), int(signal.SIGCONT)
 _ALL = -1
-_FREEZE = b"1"
+FREEZE = b"1"
+"""Down a leash; anything else lets go."""
+
 _SEALED = b"sealed"
 _TELL = 1
 _MAX_ERROR = 256
@@ -56,13 +59,46 @@ class Blueprint:
     """Whether the first process is to freeze the others, for want of a group."""
 
 
-def make(blueprint: Blueprint, joins: list[int]) -> tuple[int, list[str], list[int]]:
+class Turns:
+    """How often a cell was frozen and let go again, as its first process counts; odd
+    while it is frozen. In memory that the first process and the warden share, so that
+    a look takes no word from anybody."""
+
+    def __init__(self) -> None:
+        self._memory = mmap.mmap(-1, mmap.PAGESIZE)
+        self._count = memoryview(self._memory).cast("I")
+
+    @property
+    def count(self) -> int:
+        return self._count[0]
+
+    @property
+    def is_frozen(self) -> bool:
+        return self.count % 2 == 1
+
+    def next(self) -> None:
+        # It may go round: nobody freezes two thousand million times between two looks.
+        self._count[0] = (self._count[0] + 1) & 0xFFFFFFFF
+
+    def keep_from_children(self) -> None:
+        """Those that are cloned later have no part in it."""
+        self._memory.madvise(mmap.MADV_DONTFORK)
+
+    def close(self) -> None:
+        self._count.release()
+        self._memory.close()
+
+
+def make(
+    blueprint: Blueprint, joins: list[int], turns: Turns | None
+) -> tuple[int, list[str], list[int]]:
     """The first process's pid; descriptors, and what each is.
 
     `joins` are written to, so that it is in the cell's control group. The descriptors:
     `pidfd` of the first process; its namespaces `pid`, `mnt` and `net`; its `tmp`;
     a `ruleset` for instances, where there is Landlock; and a `leash`, where one was
-    asked for. Raises `OSError`, leaving nothing behind.
+    asked for: then the first process counts `turns`. Raises `OSError`, leaving nothing
+    behind.
     """
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     leash = os.pipe2(os.O_CLOEXEC) if blueprint.has_leash else None
@@ -70,7 +106,7 @@ def make(blueprint: Blueprint, joins: list[int]) -> tuple[int, list[str], list[i
     try:
         pid = linux.clone(flags)
         if pid == 0:
-            _hold(blueprint, joins, leash, theirs)
+            _hold(blueprint, joins, leash, theirs, turns)
     except BaseException:
         ours.close()
         _close(leash or ())
@@ -105,6 +141,7 @@ def _hold(
     joins: list[int],
     leash: tuple[int, int] | None,
     warden: socket.socket,
+    turns: Turns | None,
 ) -> None:
     tell = warden.fileno()
     try:
@@ -139,8 +176,8 @@ def _hold(
         if not leash:
             os.close(0)
         while True:
-            if leash:
-                _obey(os.read(0, 1))
+            if leash and turns:
+                _obey(os.read(0, 1), turns)
             else:
                 _signal.pause()
     except BaseException as error:  # noqa: BLE001 - it is reported, then we die of it
@@ -150,12 +187,17 @@ def _hold(
         os._exit(1)
 
 
-def _obey(order: bytes) -> None:
+def _obey(order: bytes, turns: Turns) -> None:
     """All but us, at once: nobody forks away from a signal that is sent to all."""
     if not order:
         os._exit(0)  # nobody holds the leash: the instance's owner is gone
+    # In this order: who runs by right is never said to be frozen.
+    if order != FREEZE and turns.is_frozen:
+        turns.next()
     with contextlib.suppress(ProcessLookupError):
-        os.kill(_ALL, _SIGSTOP if order == _FREEZE else _SIGCONT)
+        os.kill(_ALL, _SIGSTOP if order == FREEZE else _SIGCONT)
+    if order == FREEZE and not turns.is_frozen:
+        turns.next()
 
 
 def _close(descriptors: tuple[int, ...] | list[int]) -> None:

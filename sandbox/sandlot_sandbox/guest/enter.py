@@ -181,11 +181,22 @@ def seal_program(
         linux.load_filter(seccomp)
 
 
-def seal_warden(last_capability: int) -> None:
-    """For the warden and all that it makes. It keeps its capabilities over the jail,
-    but nothing that is exec'd below it could have any."""
+def seal_warden(
+    limits: Limits,
+    last_capability: int,
+    seccomp: bytes | None,
+    *,
+    kept: frozenset[int],
+) -> None:
+    """For the warden, and the first processes of its cells. Takes away: limits,
+    capabilities over the jail but for those `kept`, privileges to be gained, system
+    calls. There is nothing that it could exec."""
+    limits.apply(passes_descriptors=True)
     linux.drop_bounding_set(last_capability)
+    linux.set_capabilities(kept, through_exec=False)
     linux.set_no_new_privileges()
+    if seccomp is not None:
+        linux.load_filter(seccomp)
 
 
 def seal_reaper(seccomp: bytes | None) -> None:

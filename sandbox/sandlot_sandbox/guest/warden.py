@@ -31,6 +31,8 @@ _CELL = struct.Struct("!cxxxQ")
 MADE, FAILED, DIED = b"M", b"F", b"D"
 _MAX_LINK_MESSAGE = 512
 _MAX_JOINS = 8
+_FIRST_OF_OURS = 3
+"""Below it are stdin, stdout and stderr."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +43,7 @@ class Plan:
     limits: Limits
     last_capability: int
     zygote_filter: bytes | None
+    warden_filter: bytes | None
     reaper_filter: bytes | None
     has_network: bool
     """False where the jail shares the machine's: by policy, or because the operator
@@ -70,6 +73,9 @@ class Plan:
     packages: tuple[int, ...] = ()
     """A builder's: what it is to unpack, its descriptors from 4 on."""
 
+    leash: int | None = None
+    """Tells when to freeze the zygote, where no group can; the warden's to read."""
+
     @property
     def blueprint(self) -> cell.Blueprint:
         return cell.Blueprint(
@@ -81,9 +87,27 @@ class Plan:
         )
 
     @property
+    def has_watch(self) -> bool:
+        """Whether the warden does what there are no control groups for."""
+        return not (self.has_memory_group and self.has_freezer)
+
+    @property
+    def kept_by_warden(self) -> frozenset[int]:
+        """What making cells takes: mounts and namespaces, a loopback; and, to look
+        into processes, which may have capabilities of their own, that of tracing."""
+        return frozenset(
+            (
+                linux.CAP_SYS_ADMIN,
+                *((linux.CAP_NET_ADMIN,) if self.has_network else ()),
+                *((linux.CAP_SYS_PTRACE,) if self.has_watch else ()),
+            )
+        )
+
+    @property
     def descriptors(self) -> tuple[int, ...]:
         """What the warden keeps of the launcher's."""
-        return (*self.of_the_zygote, *self.root.descriptors)
+        leash = () if self.leash is None else (self.leash,)
+        return (*self.of_the_zygote, *leash, *self.root.descriptors)
 
     @property
     def of_the_zygote(self) -> tuple[int, ...]:
@@ -132,6 +156,7 @@ def _live(plan: Plan, link: socket.socket) -> int:
     linux.set_death_signal(signal.SIGKILL)
     enter.name_the_host()
     enter.assemble_root(plan.root, plan.limits)
+    _let_go_of_the_operators()
     if plan.has_network:
         linux.raise_loopback()
     wake_read, wake_write = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
@@ -140,23 +165,39 @@ def _live(plan: Plan, link: socket.socket) -> int:
     zygote = _start_zygote(plan)
     for fd in plan.of_the_zygote:
         os.close(fd)
-    enter.seal_warden(plan.last_capability)
+    warden = _Warden(plan, link, zygote)
     gc.collect()
     # Cells' processes do not look at, and so do not write to, what they inherited.
     gc.freeze()
+    enter.seal_warden(
+        plan.limits,
+        plan.last_capability,
+        plan.warden_filter,
+        kept=plan.kept_by_warden,
+    )
     link.send(_READY)
-    return _Warden(plan, link, zygote).serve(wake_read)
+    return warden.serve(wake_read)
 
 
 def _let_go_of_the_launchers(plan: Plan, link: socket.socket) -> None:
     """Takes away: the launcher's descriptors, which the clone copied. The engine's
     channel is among them, and links to other jails."""
     kept = sorted({link.fileno(), *plan.descriptors})
-    first = 3
+    first = _FIRST_OF_OURS
     for fd in kept:
         linux.close_range(first, fd - 1)
         first = max(first, fd + 1)
     linux.close_from(first)
+
+
+def _let_go_of_the_operators() -> None:
+    """Takes away: what the launcher was started with, a terminal or a log. The jail's
+    own device takes its place: the machine's would hold on to the machine's mount."""
+    null = os.open("/dev/null", os.O_RDWR)
+    for fd in range(_FIRST_OF_OURS):
+        os.dup2(null, fd)
+    if null >= _FIRST_OF_OURS:
+        os.close(null)
 
 
 def is_ready(message: bytes) -> bool:
@@ -233,15 +274,27 @@ class _Warden:
         self._verdicts: dict[int, str] = {}
         """Why we killed a cell, by the pid of its first process."""
 
-        self._watch = (
-            None if plan.has_memory_group else watch.Watch(plan.limits, zygote)
-        )
+        self._watch: watch.Watch | None = None
+        if plan.has_watch:
+            self._watch = watch.Watch(
+                plan.limits,
+                zygote,
+                counts_memory=not plan.has_memory_group,
+                has_network=plan.has_network,
+            )
+        self._leash = plan.leash
+        self._zygote_turns = cell.Turns()
+        self._zygote_turns.keep_from_children()
+        if self._watch is not None:
+            self._watch.mind_zygote(self._zygote_turns)
 
     def serve(self, wake: int) -> int:
         """Until the zygote or the launcher is gone; the zygote's exit status."""
         poll = select.poll()
         poll.register(self._link, select.POLLIN)
         poll.register(wake, select.POLLIN)
+        if self._leash is not None:
+            poll.register(self._leash, select.POLLIN)
         while True:
             self._look()
             for fd, _ in poll.poll(self._pause_ms()):
@@ -249,8 +302,23 @@ class _Warden:
                     os.read(wake, 512)
                     if (status := self._reap()) is not None:
                         return status
-                elif not self._obey():
+                elif not (self._pull() if fd == self._leash else self._obey()):
                     return 0
+
+    def _pull(self) -> bool:
+        """Freeze the zygote, or let go of it; False where nobody holds its leash."""
+        if self._leash is None or self._watch is None:
+            return False
+        order, turns = os.read(self._leash, 1), self._zygote_turns
+        is_order_to_freeze = order == cell.FREEZE
+        if is_order_to_freeze == turns.is_frozen:
+            return bool(order)
+        turns.next()
+        if not is_order_to_freeze:
+            self._watch.continue_zygote()
+        elif not self._watch.stop_zygote():
+            os.kill(self._zygote, signal.SIGKILL)
+        return bool(order)
 
     def _pause_ms(self) -> float | None:
         """Until we look after memory again, if nobody else does."""
@@ -272,8 +340,9 @@ class _Warden:
         if not message:
             return False
         _, number = _MAKE_CELL.unpack(message)
+        turns = cell.Turns() if self._blueprint.has_leash else None
         try:
-            pid, names, descriptors = cell.make(self._blueprint, joins)
+            pid, names, descriptors = cell.make(self._blueprint, joins, turns)
         except TimeoutError:
             # Somebody stops what we make: with him we go, too.
             raise
@@ -284,8 +353,10 @@ class _Warden:
             for fd in joins:
                 os.close(fd)
         self._cells[pid] = number
+        if turns is not None:
+            turns.keep_from_children()
         if self._watch is not None:
-            self._watch.add(pid, descriptors[names.index("pid")])
+            self._watch.add(pid, descriptors[names.index("pid")], turns)
         made = _CELL.pack(MADE, number) + " ".join(names).encode()
         try:
             socket.send_fds(self._link, [made], descriptors)

@@ -47,8 +47,15 @@ _NAME_BYTES = 8
 _PROCESSES_AT_A_LOOK = 8
 _KILL_BIT = 1 << (signal.SIGKILL - 1)
 _WITH_SWAP = "memory.memsw.limit_in_bytes"
-_NOT_EVERYWHERE = (_WITH_SWAP, "memory.swap.max", "memory.oom.group", "memory.peak")
-"""Where the kernel does not count swap, or is older than a file that is a nicety."""
+_OF_TCP = "memory.kmem.tcp.limit_in_bytes"
+"""v1 counts what is in TCP's buffers apart; above this, connections wait."""
+
+_NOT_EVERYWHERE = (
+    *(_WITH_SWAP, _OF_TCP),
+    *("memory.swap.max", "memory.oom.group", "memory.peak"),
+)
+"""Where the kernel does not count swap or TCP, or is older than a file that is a
+nicety."""
 
 _PERIOD_US = 100_000
 _V1_SHARES = 1024
@@ -413,6 +420,7 @@ def _v1_limits(share: Share) -> list[tuple[str, str, int]]:
     return [
         ("memory", "memory.limit_in_bytes", share.memory_bytes),
         ("memory", _WITH_SWAP, share.memory_bytes),
+        ("memory", _OF_TCP, share.memory_bytes // 2),
         ("cpu", "cpu.shares", max(2, int(_V1_SHARES * share.cpus))),
         ("cpu", "cpu.cfs_period_us", _PERIOD_US),
         ("cpu", "cpu.cfs_quota_us", int(_PERIOD_US * share.max_cpus)),

@@ -13,6 +13,7 @@ from sandlot_sandbox.launcher import child
 from sandlot_sandbox.policy import (
     INSTANCE,
     REAPER,
+    WARDEN,
     ZYGOTE,
     ZYGOTE_WITHOUT_GROUPS,
     Argument,
@@ -30,13 +31,14 @@ class Filters:
 
     zygote: bytes
     instance: bytes
+    warden: bytes
     reaper: bytes
 
 
 def compile_filters(*, has_memory_group: bool) -> Filters:
     """Build all programs, or raise `FiltersUnavailable`."""
     zygote = ZYGOTE if has_memory_group else ZYGOTE_WITHOUT_GROUPS
-    return Filters(*compile_apart(zygote, INSTANCE, REAPER))
+    return Filters(*compile_apart(zygote, INSTANCE, WARDEN, REAPER))
 
 
 def compile_apart(*policies: Policy) -> list[bytes]:
@@ -65,6 +67,10 @@ def compile_policy(policy: Policy) -> bytes:
         for alternative in rule.alternatives:
             conditions = (_condition(library, argument) for argument in alternative)
             _add(library, built, library.ALLOW, rule.call, *conditions)
+    for rule in policy.pretended:
+        for alternative in rule.alternatives:
+            conditions = (_condition(library, argument) for argument in alternative)
+            _add(library, built, library.ERRNO(0), rule.call, *conditions)
     for refused in policy.refused:
         for call in refused.calls:
             _add(library, built, library.ERRNO(errno.EPERM), call)

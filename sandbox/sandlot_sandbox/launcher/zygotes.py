@@ -84,7 +84,8 @@ class Zygote:
     """Its own. The family's others are its cells'."""
 
     files: dict[str, int]
-    """Descriptors of what freezes it and counts for it, until the engine has them."""
+    """Descriptors of what freezes it and counts for it, or of the `leash` by which its
+    warden does, where no group can; until the engine has them."""
 
     allow: tuple[str, ...] | None
     """Private networks that its cells may reach; None where they have no way out."""
@@ -272,6 +273,7 @@ def start(setting: Setting, number: int, program: Program) -> Zygote:
             undo.callback(setting.users.give_back, own)
         family, group, joins = None, None, []
         files: dict[str, int] = {}
+        undo.callback(lambda: _close(list(files.values())))
         if setting.tree is not None:
             family = setting.tree.make()
             undo.callback(setting.tree.give_up, family)
@@ -280,12 +282,18 @@ def start(setting: Setting, number: int, program: Program) -> Zygote:
                 family.let_in(uid)
             # First of all: what cannot be frozen and counted must not run at all.
             files = group.open_files()
-            undo.callback(lambda: _close(list(files.values())))
             joins = group.open_joins()
+        leash = None
+        # A builder is done before it could be idle.
+        if "freezer" not in setting.controls and not program.is_builder:
+            leash = os.pipe2(os.O_CLOEXEC)
+            files["leash"] = leash[1]
         try:
-            pid, pidfd, link = _clone(setting, program, joins)
+            pid, pidfd, link = _clone(setting, program, joins, leash)
         finally:
             _close(joins)
+            if leash is not None:
+                os.close(leash[0])
         zygote = Zygote(
             *(number, pid, pidfd, own, link, program.limits),
             *(setting.tree, family, group, files),
@@ -307,14 +315,24 @@ def start(setting: Setting, number: int, program: Program) -> Zygote:
 
 
 def _clone(
-    setting: Setting, program: Program, joins: list[int]
+    setting: Setting,
+    program: Program,
+    joins: list[int],
+    leash: tuple[int, int] | None,
 ) -> tuple[int, int, socket.socket]:
     """A warden that waits for its maps: its pid, a pidfd, and our end of its link."""
     has_network = setting.has_network and program.network != HOST
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     try:
         with theirs, program.opened_root() as root:
-            plan = _plan(setting, program, root, joins, has_network=has_network)
+            plan = _plan(
+                setting,
+                program,
+                root,
+                joins,
+                has_network=has_network,
+                leash=leash[0] if leash is not None else None,
+            )
             # The child's /proc files belong to us only while it may be looked at, and
             # without being the machine's root we could not write its maps. It hides
             # itself as its first step after that.
@@ -345,6 +363,7 @@ def _plan(
     joins: list[int],
     *,
     has_network: bool,
+    leash: int | None,
 ) -> warden.Plan:
     filters = setting.filters
     of_a_builder = (_PLACES[program.place], str(len(program.packages)))
@@ -359,6 +378,7 @@ def _plan(
         limits=program.limits,
         last_capability=setting.last_capability,
         zygote_filter=filters.zygote if filters else None,
+        warden_filter=filters.warden if filters else None,
         reaper_filter=filters.reaper if filters else None,
         has_network=has_network,
         landlock=setting.landlock,
@@ -373,6 +393,7 @@ def _plan(
         channel=program.channel,
         log=program.log,
         packages=program.packages,
+        leash=leash,
     )
 
 

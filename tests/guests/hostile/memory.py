@@ -1,6 +1,7 @@
 """Memory by every route there is. Each program takes `mb` megabytes, if it can, and
 prints how much it holds; it returns how much that was when it was refused."""
 
+import contextlib
 import ctypes
 import errno
 import mmap
@@ -368,13 +369,138 @@ def buffers_of_tcp(event):
                     held.append(server.accept()[0])
                     mine.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 24)
                     mine.setblocking(False)
-                    for _ in range(16):
-                        total += mine.send(PAGE[: 1 << 20]) >> 10
+                    with contextlib.suppress(BlockingIOError):
+                        for _ in range(16):
+                            total += mine.send(PAGE[: 1 << 20]) >> 10
             except OSError:
                 pass
         return total
 
     return in_many_processes(event, fill)
+
+
+def queued_datagrams(event):
+    """Datagrams whose senders are closed: they are the receiver's, ten of them."""
+
+    def fill():
+        total = 0
+        try:
+            for number in range(400):
+                receiver = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+                name = b"\0%d-%d" % (os.getpid(), number)
+                receiver.bind(name)
+                held.append(receiver)
+                for _ in range(10):
+                    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
+                        sender.setblocking(False)
+                        total += sender.sendto(PAGE[:200_000], name) >> 10
+        except OSError:
+            pass
+        return total
+
+    return in_many_processes(event, fill)
+
+
+def sockets_in_flight(event):
+    """Filled socket pairs that are sent to somebody and closed: in no process."""
+
+    def fill():
+        total = 0
+        keep, passed = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
+        keep.setblocking(False)
+        held.extend((keep, passed))
+        try:
+            for _ in range(490):
+                pair = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
+                for end in pair:
+                    end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 24)
+                    end.setblocking(False)
+                    total += end.send(PAGE[: 1 << 20]) >> 10
+                socket.send_fds(keep, [b"x"], [end.fileno() for end in pair])
+                for end in pair:
+                    end.close()
+        except OSError:
+            pass
+        return total
+
+    return in_many_processes(event, fill)
+
+
+def pages_behind_single_bytes(event):
+    """One byte of each page goes to a socket, which then has the page; the file is cut
+    off, and written again."""
+    file = os.open("/tmp/pages", os.O_CREAT | os.O_RDWR)
+    size = 1 << 20
+
+    def take():
+        total = 0
+        mine, other = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
+        held.extend((mine, other))
+        mine.setblocking(False)
+        try:
+            while total < STEP << 20:
+                os.pwrite(file, PAGE[:size], 0)
+                for offset in range(0, size, 4096):
+                    os.sendfile(mine.fileno(), file, offset, 1)
+                    total += 4096
+                os.ftruncate(file, 0)
+        except BlockingIOError:
+            pass
+        return total >> 20
+
+    return grow(event["mb"], take)
+
+
+def short_segments(event):
+    """One byte with a mark at its end goes alone, and takes a kilobyte."""
+
+    def fill():
+        total = 0
+        with socket.create_server(("127.0.0.1", 0), backlog=512) as server:
+            address = server.getsockname()
+            try:
+                for _ in range(240):
+                    mine = socket.create_connection(address)
+                    held.extend((mine, server.accept()[0]))
+                    mine.setblocking(False)
+                    with contextlib.suppress(BlockingIOError):
+                        while True:
+                            mine.send(b"x", socket.MSG_EOR)
+                            total += 1
+            except OSError:
+                pass
+        return total
+
+    return in_many_processes(event, fill)
+
+
+def a_server_of_many_connections(event):
+    """No attack: 200 connections to oneself, each of which says something."""
+    import asyncio
+
+    async def answer(reader, writer):
+        while line := await reader.readline():
+            writer.write(line)
+
+    async def ask(port):
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        own = writer.get_extra_info("socket")
+        own.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)
+        total = 0
+        for _ in range(20):
+            writer.write(b"x" * 1000 + b"\n")
+            total += len(await reader.readline())
+            await asyncio.sleep(0.05)
+        writer.close()
+        return total
+
+    async def main():
+        server = await asyncio.start_server(answer, "127.0.0.1", 0, backlog=512)
+        async with server:
+            port = server.sockets[0].getsockname()[1]
+            return sum(await asyncio.gather(*[ask(port) for _ in range(200)]))
+
+    return asyncio.run(main())
 
 
 def attributes_of_files(event):

@@ -153,6 +153,59 @@ def count_in_a_child(event):
     return struct.unpack_from("d", sys.modules["shared"])[0]
 
 
+def let_timers_continue_me():
+    """POSIX timers that send SIGCONT to this process, again and again."""
+    import ctypes
+    import struct
+
+    libc = ctypes.CDLL(None)
+    # Handled, or Linux 6.13 and later would leave the timer until somebody listens.
+    signal.signal(signal.SIGCONT, lambda *_: None)
+    # sigevent: a value, the signal, SIGEV_SIGNAL.
+    event = ctypes.create_string_buffer(struct.pack("qii", 0, signal.SIGCONT, 0), 64)
+    # Many, as one is lost whose signal is on its way when all are stopped.
+    for milliseconds in range(20, 60, 5):
+        timer = ctypes.c_void_p()
+        assert libc.timer_create(time.CLOCK_MONOTONIC, event, ctypes.byref(timer)) == 0
+        often = struct.pack("qqqq", 0, 20_000_000, 0, milliseconds * 1_000_000)
+        assert libc.timer_settime(timer, 0, often, None) == 0
+
+
+def continue_a_thread(event):
+    """Its process is stopped, and goes on at once."""
+    let_timers_continue_me()
+    return count_in_a_thread(event)
+
+
+def continue_a_child(event):
+    """The same in a child, and the instance itself stands still."""
+    import mmap
+    import struct
+
+    if "shared" not in sys.modules:
+        sys.modules["shared"] = shared = mmap.mmap(-1, 4096)
+        if os.fork() == 0:
+            let_timers_continue_me()
+            while True:
+                struct.pack_into("d", shared, 0, time.process_time())
+    return struct.unpack_from("d", sys.modules["shared"])[0]
+
+
+def continue_and_fork(event):
+    """A child that uses little itself, and has others run, each for a moment."""
+    if os.fork() == 0:
+        signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+        let_timers_continue_me()
+        while True:
+            if os.fork() == 0:
+                until = time.monotonic() + 0.3
+                while time.monotonic() < until:
+                    pass
+                os._exit(0)
+            signal.pause()
+    return 0.0
+
+
 def spin():
     while True:
         pass
@@ -162,6 +215,11 @@ if os.environ.get("DO") == "count_in_the_zygote":
     # A timer is neither a thread nor a descriptor, and clones do not inherit it.
     signal.signal(signal.SIGALRM, lambda *_: sum(range(20_000)))
     signal.setitimer(signal.ITIMER_REAL, 0.001, 0.001)
+
+if os.environ.get("DO") == "continue_the_zygote":
+    signal.signal(signal.SIGALRM, lambda *_: sum(range(20_000)))
+    signal.setitimer(signal.ITIMER_REAL, 0.001, 0.001)
+    let_timers_continue_me()
 
 if os.environ.get("DO") == "fork_from_the_zygote":
     # Long after the import, at the first instance's start; and in the zygote's own pid
@@ -175,7 +233,7 @@ if os.environ.get("DO") == "fork_from_the_zygote":
         if not started:
             started.append(1)
             own = os.open("/proc/self/ns/pid", os.O_RDONLY)
-            libc.setns(own, 0)
+            libc.setns(own, 0x20000000)
             os.close(own)
             if os.fork() == 0:
                 spin()
