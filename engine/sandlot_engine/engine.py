@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING
 import uvloop
 
 from sandlot_engine.errors import SandlotError, Unavailable
+from sandlot_engine.log_format import Plain
 from sandlot_engine.options import EngineConfig
 from sandlot_engine.reach import make_reachable
 from sandlot_sandbox import linux
@@ -54,11 +55,9 @@ def main() -> int:
     started = time.monotonic()
     config = EngineConfig.from_json(sys.argv[1])
     _give_up_root(config)
-    logging.basicConfig(
-        stream=sys.stderr,
-        level=logging.INFO,
-        format="sandlot: %(levelname)s %(name)s: %(message)s",
-    )
+    to_operator = logging.StreamHandler(sys.stderr)
+    to_operator.setFormatter(Plain("sandlot: %(levelname)s %(name)s: %(message)s"))
+    logging.basicConfig(level=logging.INFO, handlers=[to_operator])
     logging.getLogger("uvicorn").setLevel(logging.WARNING)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         return runner.run(_serve(config, started))

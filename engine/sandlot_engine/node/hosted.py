@@ -186,6 +186,10 @@ class Hosted:
         if zygote is self._current:
             self._current = None
 
+    def note_printed(self, lines: tuple[Line, ...]) -> None:
+        """For the function's log, and nobody else's."""
+        self._printed(self.function, lines)
+
     async def _live_zygote(self) -> Zygote:
         if self._is_retired:
             raise _retired()
@@ -279,7 +283,7 @@ class Hosted:
     def _report(self, zygote: Zygote) -> None:
         lines, _ = zygote.take_printed()
         if lines:
-            self._printed(self.function, lines)
+            self.note_printed(lines)
 
     def _note_loss(self, zygote: Zygote) -> None:
         self._zygotes.discard(zygote)
