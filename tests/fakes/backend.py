@@ -393,10 +393,13 @@ def as_tenant(name: str) -> tuple[tuple[str, str], ...]:
 
 @asynccontextmanager
 async def fake_engine(
-    *, drain_s: float = 5.0, tls: Tls | None = None
+    *,
+    drain_s: float = 5.0,
+    tls: Tls | None = None,
+    functions: FakeFunctions | None = None,
 ) -> AsyncIterator[FakeEngine]:
     """Serve a `FakeEngine` on a free port, with a channel to it."""
-    engine = FakeEngine()
+    engine = FakeEngine(functions=functions or FakeFunctions())
     async with engine.invoker:
         async with serve(
             engine.backend(), address="127.0.0.1:0", tls=tls, drain_s=drain_s

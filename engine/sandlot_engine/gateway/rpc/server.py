@@ -56,6 +56,9 @@ KEEPALIVE_TIMEOUT_S = 20
 MIN_PING_INTERVAL_S = 10
 """Clients that ping more often are sent away."""
 
+UNREAD = 64 * 1024
+"""Bytes of a call that may come before anybody reads them."""
+
 SERVICE_NAMES = tuple(
     service.full_name
     for file in (functions_pb2, invocations_pb2, tenants_pb2)
@@ -71,6 +74,10 @@ _OPTIONS = (
     ("grpc.keepalive_timeout_ms", KEEPALIVE_TIMEOUT_S * 1_000),
     ("grpc.keepalive_permit_without_calls", 1),
     ("grpc.http2.min_recv_ping_interval_without_data_ms", MIN_PING_INTERVAL_S * 1_000),
+    # Or what nobody has read yet may be as much as a fast network carries in a moment:
+    # forty packages, whole. What is being read has as much room as it is long.
+    ("grpc.http2.bdp_probe", 0),
+    ("grpc.http2.lookahead_bytes", UNREAD),
     # By default a second engine on the same port would start and get half the calls.
     ("grpc.so_reuseport", 0),
 )
