@@ -30,6 +30,8 @@ from sandlot_engine.log_format import Plain
 from sandlot_engine.options import EngineConfig
 from sandlot_engine.reach import make_reachable
 from sandlot_sandbox import linux
+from sandlot_sandbox.host.cells import MAX_SPARES
+from sandlot_sandbox.host.room import Room, room_in
 from sandlot_sandbox.launcher.runtime import Runtime, parse_runtimes
 from sandlot_sandbox.probe import CAN_BE_GIVEN_UP, EX_CONFIG, missing
 from sandlot_sandbox.spec import Hello, Layer
@@ -160,7 +162,7 @@ async def _running(config: EngineConfig) -> AsyncIterator[_Facts]:
     from sandlot_engine.node.builder import build_package
     from sandlot_engine.node.instances import NodeMachine
     from sandlot_engine.node.launchers import Launchers
-    from sandlot_engine.scheduler.scheduler import Scheduler
+    from sandlot_engine.scheduler.scheduler import MAX_INSTANCES, Scheduler
     from sandlot_engine.store.sqlite import SqliteStore
 
     data, clock = Path(config.data), SystemClock()
@@ -169,14 +171,19 @@ async def _running(config: EngineConfig) -> AsyncIterator[_Facts]:
         enter = stack.enter_async_context
         store = await enter(SqliteStore.open(data / "sandlot.db"))
         tenants = await _tenants(data, store)
-        launchers = Launchers()
+        launchers = Launchers(max_spares=min(MAX_SPARES, _room().spares))
         await enter(launchers.listening(socket.socket(fileno=config.control)))
         build = partial(build_package, launchers)
         codes = await enter(CodeStore(data / "code", build=build))
         node = _node(config, launchers, store, codes, tenants)
         hello = await _first_hello(launchers)
         scheduler = await enter(
-            Scheduler.running(NodeMachine(node), clock=clock, idle_s=config.idle_s)
+            Scheduler.running(
+                NodeMachine(node),
+                clock=clock,
+                max_instances=min(MAX_INSTANCES, _room().instances),
+                idle_s=config.idle_s,
+            )
         )
         functions = await enter(
             Functions(
@@ -242,7 +249,7 @@ def _node(
     tenants: "Tenants",
 ) -> "Node":
     from sandlot_engine.node.instances import log_lines
-    from sandlot_engine.node.node import Node
+    from sandlot_engine.node.node import MAX_ZYGOTES, Node
 
     return Node(
         launchers,
@@ -252,7 +259,12 @@ def _node(
             function.tenant_id, function.name, log_lines("", lines)
         ),
         region=config.region,
+        max_zygotes=min(MAX_ZYGOTES, _room().zygotes),
     )
+
+
+def _room() -> Room:
+    return room_in(resource.getrlimit(resource.RLIMIT_NOFILE)[0])
 
 
 async def _first_hello(launchers: "Launchers") -> Hello:

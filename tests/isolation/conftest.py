@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Generator, Iterator
 import pytest
 import pytest_asyncio
 
+from sandlot_sandbox.host import zygote
 from tests.isolation.machine import (
     MODES,
     Guest,
@@ -25,6 +26,15 @@ def pytest_runtest_makereport() -> Generator[
     if report.skipped and not hasattr(report, "wasxfail") and "CI" in os.environ:
         report.outcome = "failed"
     return report
+
+
+@pytest.fixture(scope="session", autouse=True)
+def nobody_rests() -> Iterator[None]:
+    """Jails that all tests share keep their cells: whoever counts what is there before
+    and after would count those that were given up meanwhile."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(zygote, "REST_AFTER_S", 86_400.0)
+        yield
 
 
 @pytest.fixture(scope="session")
