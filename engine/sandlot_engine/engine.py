@@ -323,7 +323,7 @@ async def _gateways(
 ) -> AsyncIterator[tuple[str, str]]:
     """Where gRPC and HTTP are served."""
     from sandlot_engine.gateway.http import serve as serve_http
-    from sandlot_engine.gateway.rpc.server import Tls, serve
+    from sandlot_engine.gateway.rpc.server import MAX_CONNECTIONS, Tls, serve
 
     tls = None
     if config.tls_cert:
@@ -337,6 +337,8 @@ async def _gateways(
             address=config.grpc,
             tls=tls,
             allow_plaintext=config.allow_plaintext,
+            # The other half is HTTP's.
+            max_connections=min(MAX_CONNECTIONS, _room().connections // 2),
         ) as port,
         serve_http(
             backend, address=config.http, trouble=lambda: launchers.trouble
