@@ -49,11 +49,17 @@ SERVICE_CONFIG = {
 """gRPC repeats reads by itself. What changes something is not in here: to gRPC a
 connection lost in mid-call is UNAVAILABLE too, and the work may have been done."""
 
+IDLE_MS = 9_000
+"""A connection without calls is closed after that, or twice as long; the next call
+opens another."""
+
 OPTIONS: tuple[tuple[str, str | int], ...] = (
     ("grpc.service_config", json.dumps(SERVICE_CONFIG)),
     ("grpc.enable_retries", 1),
     ("grpc.keepalive_time_ms", 30_000),
     ("grpc.keepalive_timeout_ms", 10_000),
+    # Before the engine does it, which gRPC would note on stderr.
+    ("grpc.client_idle_timeout_ms", IDLE_MS),
     ("grpc.max_send_message_length", MAX_MESSAGE),
     ("grpc.max_receive_message_length", MAX_MESSAGE),
     # A client never shares its channel's connection with one of other credentials.

@@ -26,9 +26,12 @@ from typing import TYPE_CHECKING
 import uvloop
 
 from sandlot_engine.errors import SandlotError, Unavailable
+from sandlot_engine.log_format import Plain
 from sandlot_engine.options import EngineConfig
 from sandlot_engine.reach import make_reachable
 from sandlot_sandbox import linux
+from sandlot_sandbox.host.cells import MAX_SPARES
+from sandlot_sandbox.host.room import Room, room_in
 from sandlot_sandbox.launcher.runtime import Runtime, parse_runtimes
 from sandlot_sandbox.probe import CAN_BE_GIVEN_UP, EX_CONFIG, missing
 from sandlot_sandbox.spec import Hello, Layer
@@ -56,11 +59,9 @@ def main() -> int:
     started = time.monotonic()
     config = EngineConfig.from_json(sys.argv[1])
     _give_up_root(config)
-    logging.basicConfig(
-        stream=sys.stderr,
-        level=logging.INFO,
-        format="sandlot: %(levelname)s %(name)s: %(message)s",
-    )
+    to_operator = logging.StreamHandler(sys.stderr)
+    to_operator.setFormatter(Plain("sandlot: %(levelname)s %(name)s: %(message)s"))
+    logging.basicConfig(level=logging.INFO, handlers=[to_operator])
     # Its warnings are of what strangers send, as often as they like.
     logging.getLogger("uvicorn").setLevel(logging.ERROR)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
@@ -172,7 +173,7 @@ async def _running(config: EngineConfig) -> AsyncIterator[_Facts]:
     from sandlot_engine.node.builder import build_package
     from sandlot_engine.node.instances import NodeMachine
     from sandlot_engine.node.launchers import Launchers
-    from sandlot_engine.scheduler.scheduler import Scheduler
+    from sandlot_engine.scheduler.scheduler import MAX_INSTANCES, Scheduler
     from sandlot_engine.store.sqlite import SqliteStore
 
     data, clock = Path(config.data), SystemClock()
@@ -181,14 +182,19 @@ async def _running(config: EngineConfig) -> AsyncIterator[_Facts]:
         enter = stack.enter_async_context
         store = await enter(SqliteStore.open(data / "sandlot.db"))
         tenants = await _tenants(data, store)
-        launchers = Launchers()
+        launchers = Launchers(max_spares=min(MAX_SPARES, _room().spares))
         await enter(launchers.listening(socket.socket(fileno=config.control)))
         build = partial(build_package, launchers)
         codes = await enter(CodeStore(data / "code", build=build))
         node = _node(config, launchers, store, codes, tenants)
         hello = await _first_hello(launchers)
         scheduler = await enter(
-            Scheduler.running(NodeMachine(node), clock=clock, idle_s=config.idle_s)
+            Scheduler.running(
+                NodeMachine(node),
+                clock=clock,
+                max_instances=min(MAX_INSTANCES, _room().instances),
+                idle_s=config.idle_s,
+            )
         )
         policies = kept_policies(store)
         event_configs, urls = kept_event_configs(store), kept_urls(store)
@@ -272,7 +278,7 @@ def _node(
     tenants: "Tenants",
 ) -> "Node":
     from sandlot_engine.node.instances import log_lines
-    from sandlot_engine.node.node import Node
+    from sandlot_engine.node.node import MAX_ZYGOTES, Node
 
     return Node(
         launchers,
@@ -282,6 +288,7 @@ def _node(
             function.tenant_id, function.name, log_lines("", lines)
         ),
         region=config.region,
+        max_zygotes=min(MAX_ZYGOTES, _room().zygotes),
     )
 
 
@@ -289,6 +296,10 @@ async def _unpack(codes: "CodeStore", revision: "Revision") -> None:
     """Have the folders that a jail of the revision has mounted."""
     await codes.unpacked(revision.code, revision.config.runtime)
     await codes.opt(revision.config)
+
+
+def _room() -> Room:
+    return room_in(resource.getrlimit(resource.RLIMIT_NOFILE)[0])
 
 
 async def _first_hello(launchers: "Launchers") -> Hello:
@@ -349,8 +360,9 @@ async def _gateways(
     launchers: "Launchers",
 ) -> AsyncIterator[tuple[str, str]]:
     """Where gRPC and HTTP are served."""
+    from sandlot_engine.gateway import connections
     from sandlot_engine.gateway.http import serve as serve_http
-    from sandlot_engine.gateway.rpc.server import Tls, serve
+    from sandlot_engine.gateway.rpc.server import MAX_CONNECTIONS, Tls, serve
 
     tls = None
     if config.tls_cert:
@@ -364,9 +376,15 @@ async def _gateways(
             address=config.grpc,
             tls=tls,
             allow_plaintext=config.allow_plaintext,
+            # The other half is HTTP's.
+            max_connections=min(MAX_CONNECTIONS, _room().connections // 2),
         ) as port,
         serve_http(
-            backend, parts, address=config.http, trouble=lambda: launchers.trouble
+            backend,
+            parts,
+            address=config.http,
+            trouble=lambda: launchers.trouble,
+            max_connections=min(connections.MAX_CONNECTIONS, _room().connections // 2),
         ) as http_port,
     ):
         host = config.grpc.rpartition(":")[0]

@@ -25,3 +25,8 @@ class ZygoteLost(SandboxError):
 
 class StartFailed(SandboxError):
     """No instance came of a fork; the message says why."""
+
+    def __init__(self, message: str, *, said: str = "") -> None:
+        super().__init__(message)
+        self.said = said
+        """What the zygote gave as the reason. The tenant's word, for its own log."""

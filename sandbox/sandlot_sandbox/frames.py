@@ -38,6 +38,9 @@ MAX_NOTE = 65_536
 MAX_NOTE_TEXT = 8_192
 """Bytes of text in a note that comes up."""
 
+MAX_SHOWN = 4_096
+"""Characters of such a text that are shown: twenty sentences on an import."""
+
 # Answers.
 READY = 1
 """The instance is initialised. Comes once, first."""
@@ -243,7 +246,8 @@ def _complete(channel: socket.socket, data: bytes, size: int) -> bytes:
 
 
 class Note:
-    """One note of a zygote or a builder; all of it is the tenant's word."""
+    """One note of a zygote or a builder; all of it is the tenant's word. Its text is
+    `shown`: it goes on into messages, logs and terminals."""
 
     __slots__ = ("instance", "kind", "status", "text")
 
@@ -261,9 +265,17 @@ def decode_note(datagram: bytes, kinds: frozenset[int] = ZYGOTE_NOTES) -> Note:
     kind, instance, status = _NOTE.unpack_from(datagram)
     if kind not in kinds:
         raise Violation(f"a note of unknown kind {kind}")
-    return Note(
-        kind, instance, status, datagram[_NOTE.size :].decode("utf-8", "replace")
+    text = datagram[_NOTE.size :].decode("utf-8", "replace")
+    return Note(kind, instance, status, shown(text))
+
+
+def shown(text: str) -> str:
+    """A tenant's text for people: in one line, nothing in it that a terminal obeys."""
+    escaped = (
+        char if char.isprintable() else char.encode("unicode_escape").decode("ascii")
+        for char in text[:MAX_SHOWN]
     )
+    return "".join(escaped)[:MAX_SHOWN]
 
 
 def encode_note(

@@ -72,9 +72,8 @@ ALLOWED = (
     ),
     group(
         "memory; PROT_EXEC stays, for libffi and compilers of numeric code",
-        "mmap mprotect munmap mremap brk madvise mincore msync mlock mlock2 munlock"
-        " mlockall munlockall memfd_create membarrier pkey_alloc pkey_free"
-        " pkey_mprotect mseal",
+        "mprotect munmap mremap brk madvise mincore msync mlock mlock2 munlock mlockall"
+        " munlockall membarrier pkey_alloc pkey_free pkey_mprotect mseal",
     ),
     group(
         "processes and threads of one's own",
@@ -99,10 +98,9 @@ ALLOWED = (
     ),
     group(
         "asking about oneself and the scheduler; limits can only be lowered",
-        "sched_yield sched_getaffinity sched_setaffinity sched_getparam"
-        " sched_getscheduler sched_get_priority_max sched_get_priority_min"
-        " sched_rr_get_interval getpriority setpriority getcpu getrlimit setrlimit"
-        " prlimit64 getrusage sysinfo uname",
+        "sched_yield sched_getaffinity sched_getparam sched_getscheduler"
+        " sched_get_priority_max sched_get_priority_min sched_rr_get_interval"
+        " getpriority getcpu getrlimit setrlimit getrusage sysinfo uname",
     ),
     group(
         "waiting for events",
@@ -124,6 +122,8 @@ _NEW_NAMESPACES = 0x7E020000
 """CLONE_NEWNS, NEWCGROUP, NEWUTS, NEWIPC, NEWUSER, NEWPID, NEWNET."""
 
 _CLONE_THREAD, _CLONE_FILES = 0x10000, 0x400
+_MAP_HUGETLB, _MFD_HUGETLB = 0x40000, 0x4
+_NO_HUGE_PAGES = "no huge pages, which an operator has reserved and no group counts"
 
 
 def _internet(family: int, kind: int, protocol: int) -> tuple[Argument, ...]:
@@ -170,6 +170,23 @@ RULES = (
         ),
     ),
     only("socketpair", 0, (_AF_UNIX,), "the only family that has pairs"),
+    Rule("mmap", _NO_HUGE_PAGES, ((Argument(3, 0, _MAP_HUGETLB),),)),
+    Rule("memfd_create", _NO_HUGE_PAGES, ((Argument(1, 0, _MFD_HUGETLB),),)),
+    *(
+        only(
+            call,
+            0,
+            (0,),
+            "of oneself: pid 1 of a cell, and of a jail, are of the same user, and"
+            " whoever slows them down puts off what they watch over",
+        )
+        for call in ("sched_setaffinity", "prlimit64")
+    ),
+    Rule(
+        "setpriority",
+        "of oneself, likewise: neither of another process nor of a user",
+        ((Argument(0, 0), Argument(1, 0)),),
+    ),
     only(
         "ioctl",
         1,
@@ -353,7 +370,10 @@ ZYGOTE_WITHOUT_GROUPS = Policy(
         )
         for part in ZYGOTE.allowed
     ),
-    rules=(*ZYGOTE.rules, *_WITHOUT_GROUPS_RULES),
+    rules=(
+        *(rule for rule in ZYGOTE.rules if rule.call not in _UNSEEN.calls),
+        *_WITHOUT_GROUPS_RULES,
+    ),
     refused=ZYGOTE.refused,
     pretended=(
         Rule(

@@ -28,9 +28,10 @@ CAN_BE_GIVEN_UP = frozenset(("seccomp", "network", "landlock", "cgroup"))
 
 _TRY_S = 10
 
-_MIN_OPEN_FILES = 4 * OPEN_FILES
+_MIN_OPEN_FILES = 8 * OPEN_FILES
 """Without root, a jail's open files on their way through a socket count for launcher
-and engine as well, and a jail may have some more than `OPEN_FILES` on their way."""
+and engine as well, and a jail may have some more than `OPEN_FILES` on their way. And
+with fewer there is room for so few functions that nobody would expect it."""
 _FIRST_IN_CELL = 2
 
 
@@ -233,7 +234,10 @@ def _network() -> None:
 def _limits() -> None:
     files = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     if files < _MIN_OPEN_FILES:
-        raise OSError(f"{files} open files are too few: at least {_MIN_OPEN_FILES}")
+        raise OSError(
+            f"{files} open files are too few: each function and each instance in"
+            f" memory takes some, and each connection; at least {_MIN_OPEN_FILES}"
+        )
 
     def step() -> None:
         Limits(memory_mb=128, tmp_mb=1).apply()

@@ -235,6 +235,33 @@ def test_a_clock_that_stands_still_is_billed_all_the_same(hostile: Client) -> No
     assert reply.report.billed_ms >= 100
 
 
+_UNBORN = zip_of({"app.py": (GUESTS / "hostile" / "unborn.py").read_text()})
+
+
+def test_work_that_is_said_not_to_have_started_is_billed(hostile: Client) -> None:
+    with deployed(hostile, _UNBORN, env={"WORK_S": "1.5"}) as function:
+        reply = function.invoke({}, check=False)
+
+        assert reply.status == "crashed"
+        assert b"forged" not in reply.payload
+        assert reply.report is not None
+        assert reply.report.billed_ms >= 1_500
+
+
+def test_why_a_fork_failed_is_told_in_our_words_and_logged_as_the_functions(
+    hostile: Client, engine: Engine
+) -> None:
+    with deployed(hostile, _UNBORN, env={"WORK_S": "0"}) as function:
+        with pytest.raises(errors.Unavailable, match="could not fork") as caught:
+            function.invoke({})
+
+        said = wait_until(lambda: list(function.logs()), "the log is written")
+    assert "forged" not in str(caught.value)
+    assert {line.source for line in said} == {LogSource.FUNCTION}
+    assert all(line.text.isprintable() and "forged" in line.text for line in said)
+    assert "forged" not in engine.said
+
+
 # Packages ------------------------------------------------------------------------
 
 SOURCE = "def handler(event, context): return 'ours'\n"

@@ -27,7 +27,7 @@ from sandlot_engine.gateway.ports import (
     IsolationLayer,
     Runtime,
 )
-from sandlot_engine.gateway.rpc.server import MAX_SENT, Tls, serve
+from sandlot_engine.gateway.rpc.server import MAX_CONNECTIONS, MAX_SENT, Tls, serve
 from sandlot_engine.invocation.invoker import Invoker
 from sandlot_engine.model.function import (
     Code,
@@ -435,13 +435,21 @@ def as_tenant(name: str) -> tuple[tuple[str, str], ...]:
 
 @asynccontextmanager
 async def fake_engine(
-    *, drain_s: float = 5.0, tls: Tls | None = None
+    *,
+    drain_s: float = 5.0,
+    tls: Tls | None = None,
+    functions: FakeFunctions | None = None,
+    max_connections: int = MAX_CONNECTIONS,
 ) -> AsyncIterator[FakeEngine]:
     """Serve a `FakeEngine` on a free port, with a channel to it."""
-    engine = FakeEngine()
+    engine = FakeEngine(functions=functions or FakeFunctions())
     async with engine.invoker:
         async with serve(
-            engine.backend(), address="127.0.0.1:0", tls=tls, drain_s=drain_s
+            engine.backend(),
+            address="127.0.0.1:0",
+            tls=tls,
+            max_connections=max_connections,
+            drain_s=drain_s,
         ) as port:
             options = (
                 ("grpc.max_receive_message_length", MAX_SENT),

@@ -137,6 +137,12 @@ async def answer_from(
 
 @pytest.fixture
 async def port() -> AsyncIterator[Port]:
+    async with serving() as made:
+        yield made
+
+
+@asynccontextmanager
+async def serving(**options: Any) -> AsyncIterator[Port]:
     engine = FakeEngine()
     engine.clock.start = datetime.now(UTC)  # clients sign by the real one
     async with engine.invoker:
@@ -146,6 +152,7 @@ async def port() -> AsyncIterator[Port]:
             address="127.0.0.1:0",
             trouble=lambda: "",
             drain_s=1,
+            **options,
         ) as number:
             yield Port(engine, number)
 
@@ -569,12 +576,8 @@ async def test_a_giant_head_is_refused(port: Port, pieces: int) -> None:
     assert status == 431
 
 
-async def test_connections_have_a_bound(
-    port: Port, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(connections, "MAX_CONNECTIONS", 1)
-
-    async with port.connected() as (_, writer):
+async def test_connections_have_a_bound() -> None:
+    async with serving(max_connections=1) as port, port.connected() as (_, writer):
         writer.write(b"GET /healthz HTTP/1.1\r\n")
         await asyncio.sleep(0)
         async with port.connected() as (reader, _):

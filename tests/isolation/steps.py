@@ -29,7 +29,7 @@ OUTSIDE = [
     *_of("launcher/zygotes.py"),
     *_of("launcher/rootfs.py"),
     *_of("launcher/server.py", "Server._folder Server._made"),
-    *_of("launcher/users.py", "UserIds.take write_maps acting_as"),
+    *_of("launcher/users.py", "UserIds.take write_maps acting_as _any_of"),
     *_of(
         "launcher/cgroups.py",
         "Group.make Group.open_joins Group.open_joins_of Group.open_files"
@@ -152,6 +152,7 @@ EXPLAINED = {
     "launcher/users.py:is_root_of_many": _ASKS,
     "guest/bytecode.py:compile_apart": "bytecode is a nicety; its child is apart",
     "guest/bytecode.py:_keep": "bytecode is a nicety",
+    "guest/bytecode.py:_room_for": "bytecode is a nicety",
     "guest/bytecode.py:_content": "bytecode is a nicety",
     "guest/bytecode.py:_sweep": "bytecode is a nicety",
     "guest/failures.py:_write_to_descriptor": "prints, in the tenant's own process",

@@ -279,8 +279,10 @@ async def _try_to_start(machine: Machine, *, environment: dict[str, str]) -> str
     )
     try:
         told = await _try_to_get_an_answer(guest)
-    except (ZygoteLost, StartFailed) as error:
+    except ZygoteLost as error:
         told = str(error)
+    except StartFailed as error:
+        told = f"{error} {error.said}"
     finally:
         guest.zygote.kill()
         async with asyncio.timeout(WAIT_S):

@@ -32,6 +32,7 @@ ROUTES = (
     "growth_by_brk",
     "growth_by_mremap",
     "doubled_shared_mapping",
+    "tables_of_pages",
     "pipe_buffers",
     "buffers_of_unix_sockets",
     "buffers_of_tcp",

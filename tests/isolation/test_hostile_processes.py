@@ -21,8 +21,9 @@ SIGNALS = {
     "kill_everybody": True,
     "signal_its_parent": [0, []],
     "signal_by_lies": "EPERM",
-    "change_the_limits_of_process_1": "still here",
-    "make_others_nicer": "done",
+    "change_the_limits_of_process_1": ["ENOSYS"] * 4,
+    "make_others_nicer": ["ENOSYS"] * 3,
+    "make_itself_nicer": ["ok"] * 3,
     "abort_process_1_by_a_fault": Ended.SIGNALED,
 }
 

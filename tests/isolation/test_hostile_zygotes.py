@@ -8,6 +8,9 @@ import pytest
 
 from sandlot_sandbox.errors import ZygoteLost
 from sandlot_sandbox.host import instance as host_instance
+from sandlot_sandbox.host import room
+from sandlot_sandbox.host import zygote as host_zygote
+from sandlot_sandbox.host.cells import AHEAD, AHEAD_AT_REST
 from sandlot_sandbox.host.instance import State
 from sandlot_sandbox.outcome import Ended
 from tests.isolation.machine import (
@@ -103,6 +106,44 @@ async def test_lost_jails_leave_us_no_open_files(
         await _lost(guest)
 
     assert open_files() == before
+
+
+async def test_each_holds_as_many_open_files_of_ours_as_is_reckoned_with(
+    own_sandbox: Sandbox,
+) -> None:
+    before = open_files()
+
+    async with own_sandbox.running("curious") as guest:
+        await guest.settle()
+        with_berths = open_files()
+        guest.zygote._cells.rest()  # noqa: SLF001 - it would, some seconds later
+        at_rest = open_files()
+        await guest.settle()
+        instance = await guest.fork()
+        await send(instance, "tmp")
+        await guest.settle()
+        with_instance = open_files()
+
+    of_berth = (with_berths - at_rest) / (AHEAD - AHEAD_AT_REST)
+    assert of_berth <= room.OF_BERTH
+    assert at_rest - before - of_berth <= room.OF_ZYGOTE
+    assert with_instance - with_berths <= room.OF_INSTANCE
+
+
+async def test_a_zygote_that_nobody_forks_keeps_one_cell(
+    sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(host_zygote, "REST_AFTER_S", 0.3)
+    async with sandbox.running("curious") as guest:
+        before = len(descendants(sandbox.process.pid))
+        await guest.settle()
+        async with asyncio.timeout(WAIT_S):
+            while guest.zygote._cells.ready > AHEAD_AT_REST:  # noqa: ASYNC110, SLF001
+                await asyncio.sleep(0.01)
+            while len(descendants(sandbox.process.pid)) > before + AHEAD_AT_REST:  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+
+        assert await guest.ask("tmp") == []
 
 
 async def test_its_word_on_how_an_instance_ended_is_not_needed(

@@ -184,7 +184,7 @@ async def test_a_refusal_is_cut_and_has_nothing_that_a_terminal_obeys(
             await task
     shown = str(refused.value)
     assert shown.startswith(r"\x1b[2J\r\n\u202e\x00xxx")
-    assert len(shown) == builder.MAX_REASON
+    assert len(shown) == frames.MAX_SHOWN
 
 
 @pytest.mark.parametrize(

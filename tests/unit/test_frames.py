@@ -135,7 +135,16 @@ def test_a_note_arrives_as_it_was_sent(
     )
 
     assert (note.kind, note.instance, note.status) == (kind, instance, status)
-    assert note.text == text.encode("utf-8", "replace").decode()
+    assert note.text == frames.shown(text.encode("utf-8", "replace").decode())
+
+
+@given(st.text(max_size=2 * frames.MAX_SHOWN))
+@example("\x1b]0;pwn\x07\nsandlot: ERROR forged" * 300)
+def test_a_note_s_text_is_one_line_that_no_terminal_obeys(text: str) -> None:
+    note = frames.decode_note(frames.encode_note(frames.FORK_FAILED, text=text))
+
+    assert note.text.isprintable()
+    assert len(note.text) <= frames.MAX_SHOWN
 
 
 @given(st.binary(max_size=frames.MAX_NOTE_TEXT + 100))
@@ -156,7 +165,7 @@ def test_a_builder_s_note_arrives_as_it_was_sent(kind: int, text: str) -> None:
     note = frames.decode_note(sent, frames.BUILDER_NOTES)
 
     assert (note.kind, note.instance, note.status) == (kind, 50_000, 262_144_000)
-    assert note.text == text.encode("utf-8", "replace").decode()
+    assert note.text == frames.shown(text.encode("utf-8", "replace").decode())
 
 
 @given(st.binary(max_size=frames.MAX_NOTE_TEXT + 100))

@@ -324,6 +324,35 @@ def test_no_more_bytecode_is_written_than_allowed(
     assert _compiled(tmp_path / "bound") == {"a", "b"}
 
 
+@every_interpreter
+def test_a_source_that_folds_to_much_more_is_left_to_the_import(
+    python: str, tmp_path: Path
+) -> None:
+    folding = "".join(f"x = '{number:04x}' * 1000\n" for number in range(300))
+    package = zip_of({**LIBRARY, "lib/folding.py": folding})
+
+    build(python, package, tmp_path / "code")
+
+    assert imported(python, tmp_path / "code", ["app", "lib.tool", "lib.folding"]) == [
+        "lib/folding.py"
+    ]
+
+
+def test_all_bytecode_has_about_the_size_of_the_sources(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bytecode, "MORE_OF_ALL", 0)
+    names = [f"m{number}.py" for number in range(20)]
+    sources = dict.fromkeys(names, "def f(a, b): return a + b\n" * 4)
+
+    _compile_here(tmp_path, sources)
+
+    written = _bytecode(tmp_path).values()
+    assert 0 < len(written) < len(sources)
+    most = bytecode.ALL_OF_SOURCES * sum(map(len, sources.values()))
+    assert sum(map(len, written)) <= most
+
+
 def test_a_full_disk_leaves_no_half_of_a_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -12,6 +12,7 @@ import pytest_asyncio
 
 from sandlot_sandbox import frames
 from sandlot_sandbox.errors import LauncherLost, StartFailed
+from sandlot_sandbox.host import instance
 from sandlot_sandbox.host.hold import Hold
 from sandlot_sandbox.host.instance import OUT_OF_MEMORY, Instance, State
 from sandlot_sandbox.host.minder import Minder
@@ -249,8 +250,38 @@ async def test_one_that_was_never_forked_surely_did_not_start(tenant: Tenant) ->
 
     tenant.instance.note_start_failed("out of processes")
 
-    with pytest.raises(StartFailed, match="out of processes"):
+    with pytest.raises(StartFailed, match="could not fork") as failure:
         await running
+    assert failure.value.said == "out of processes"
+    assert "out of" not in str(failure.value), "a text could be the answer, for nothing"
+
+
+async def test_one_that_had_time_to_run_cannot_be_said_not_to_have_started(
+    tenant: Tenant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Its zygote may have read the event, and worked on it instead of forking.
+    monkeypatch.setattr(instance, "STILLBORN_S", SILENCE_S)
+    running = tenant.invoke()
+    await asyncio.wait([running], timeout=2 * SILENCE_S)
+
+    tenant.instance.note_start_failed("the answer is 42")
+
+    ending = await running
+    assert (ending.ended, ending.payload) == (Ended.SIGNALED, b"")
+    assert ending.init_s is not None
+    assert ending.init_s >= 2 * SILENCE_S, "which is billed"
+
+
+async def test_what_it_said_before_it_was_said_not_to_have_started_counts(
+    tenant: Tenant,
+) -> None:
+    running = tenant.invoke()
+    await asyncio.sleep(0)
+    tenant.say(frames.READY)
+
+    tenant.instance.note_start_failed("never happened")
+
+    assert (await running).ended is Ended.SIGNALED
 
 
 async def test_one_that_ran_cannot_be_said_not_to_have_started(tenant: Tenant) -> None:

@@ -23,10 +23,10 @@ WAIT_S = 5.0
 
 
 class World:
-    """A node that has a launcher, with room for two zygotes."""
+    """A node that has a launcher, with room for four zygotes: two of one tenant."""
 
     def __init__(self, zygotes: FakeZygotes) -> None:
-        self._zygotes = zygotes
+        self.zygotes = zygotes
         self.launchers = Launchers()
         self.node = Node(
             self.launchers,
@@ -34,7 +34,7 @@ class World:
             unpack=self._unpack,
             printed=lambda *_: None,
             region="us-east-1",
-            max_zygotes=2,
+            max_zygotes=4,
             room_s=0.05,
         )
         self.may_unpack = asyncio.Event()
@@ -48,20 +48,22 @@ class World:
     async def _unpack(self, _: Revision) -> None:
         await self.may_unpack.wait()
 
-    def host(self, name: str = "resize", **settings: Any) -> Hosted:
+    def host(self, name: str = "resize", tenant: str = "", **settings: Any) -> Hosted:
         revision = things.revision(f"rev-of-{name}")
         config = replace(revision.config, **settings)
         revision = replace(revision, config=config)
         function: Function = things.function(name, serving=revision)
+        if tenant:
+            function = replace(function, tenant_id=tenant)
         return self.node.host(function, revision)
 
     async def made(self) -> FakeZygote:
         """The next zygote that somebody starts."""
         async with asyncio.timeout(WAIT_S):
-            return await self._zygotes.made.get()
+            return await self.zygotes.made.get()
 
-    async def live(self, name: str) -> tuple[Hosted, FakeZygote]:
-        hosted = self.host(name)
+    async def live(self, name: str, tenant: str = "") -> tuple[Hosted, FakeZygote]:
+        hosted = self.host(name, tenant)
         preparing = _task(hosted.prepare())
         zygote = await self.made()
         zygote.be_ready()
@@ -388,3 +390,41 @@ async def test_an_idle_instance_is_of_no_use_from_the_moment_it_makes_room(
     assert forked[0].is_stopped, "it would be killed under the next invocation"
     assert not busy[0].is_stopped
     preparing.cancel()
+
+
+async def test_a_tenant_has_half_of_the_places_and_others_the_rest(
+    world: World,
+) -> None:
+    for name in ("first", "second"):
+        hosted, _ = await world.live(name)
+        forked: Any = await hosted.fork(lambda: None)
+        forked[0].is_usable = False
+
+    with pytest.raises(Throttled, match="this tenant has 2"):
+        await world.host("third").prepare()
+    others, _ = await world.live("other", "globex")
+
+    assert others.is_live
+    assert world.node.zygotes == 3
+
+
+async def test_who_has_the_most_places_makes_room_first(world: World) -> None:
+    stale, _ = await world.live("stale", "initech")
+    other, _ = await world.live("other", "globex")
+    first, stalest = await world.live("first")
+    second, _ = await world.live("second")
+
+    preparing = _task(world.host("new", "globex").prepare())
+    await _until(lambda: stalest.is_killed)
+
+    assert not first.is_live
+    assert all(hosted.is_live for hosted in (stale, other, second))
+    preparing.cancel()
+
+
+async def test_places_of_a_tenant_that_is_gone_are_forgotten(world: World) -> None:
+    for number in range(4):
+        _, zygote = await world.live(f"number {number}", f"tenant {number}")
+        zygote.die()
+
+    assert not world.node._shares  # noqa: SLF001 - nobody else tells

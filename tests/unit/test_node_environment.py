@@ -76,6 +76,7 @@ async def test_an_invocation_knows_how_and_for_whom_it_was_called(
         cast("Instance", listening),
         region="eu-north-1",
         note_late_init=lambda: None,
+        printed=lambda _: None,
     )
     invocation = Invocation(
         request_id="r",

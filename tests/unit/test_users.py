@@ -33,6 +33,18 @@ def test_an_id_is_nobody_s_and_fits() -> None:
     assert max(taken) < 2**31, "a signed number somewhere must not make it -1"
 
 
+def test_an_id_does_not_tell_how_many_jails_live() -> None:
+    first = {UserIds(is_root=True).take() for _ in range(20)}
+    ids = UserIds(is_root=True)
+    for _ in range(MAX_ZYGOTES // 2):
+        ids.take()
+    freed = ids.take()
+    ids.give_back(freed)
+
+    assert len(first) > 10, "not the lowest one"
+    assert any(ids.take() != freed for _ in range(3)), "nor the one that was freed last"
+
+
 @pytest.mark.parametrize("is_root", [True, False])
 def test_there_are_as_many_as_there_may_be_zygotes(is_root: bool) -> None:
     ids = UserIds(is_root=is_root)
@@ -50,7 +62,8 @@ def test_launchers_that_live_at_the_same_time_give_different_ids(
     ranges = []
     for pid in (4_194_304, 1, 2, 1_048_575):
         monkeypatch.setattr(os, "getpid", lambda pid=pid: pid)
-        ranges.append(UserIds(is_root=True).take() // MAX_ZYGOTES)
+        taken = UserIds(is_root=True).take()
+        ranges.append((taken - 1_000_000_000) // MAX_ZYGOTES)
 
     assert len(set(ranges)) == len(ranges)
 

@@ -40,6 +40,7 @@ class _At(Enum):
 class Connection(HttpToolsProtocol):
     """A protocol for uvicorn. `serving` is the task to cancel when the caller goes."""
 
+    limit = MAX_CONNECTIONS
     serving: "asyncio.Task[Any] | None" = None
     is_lost = False
 
@@ -56,7 +57,7 @@ class Connection(HttpToolsProtocol):
         self, transport: asyncio.Transport
     ) -> None:
         super().connection_made(transport)
-        if len(self.connections) > MAX_CONNECTIONS:
+        if len(self.connections) > self.limit:
             self._refuse(HTTPStatus.SERVICE_UNAVAILABLE)
         else:
             self._expect_by(HEAD_DEADLINE_S)
@@ -143,6 +144,11 @@ class Connection(HttpToolsProtocol):
             % (status.value, status.phrase.encode(), len(body), body)
         )
         self.transport.close()
+
+
+def limited_to(connections: int) -> type[Connection]:
+    """The protocol of a server that may have so many: uvicorn makes the instances."""
+    return type("LimitedConnection", (Connection,), {"limit": connections})
 
 
 class _HeadTooLarge(Exception):

@@ -18,7 +18,12 @@ from sandlot_engine.errors import InvalidParameter, Unavailable
 from sandlot_engine.gateway.aws.app import AwsApp, is_aws
 from sandlot_engine.gateway.aws.call import Parts
 from sandlot_engine.gateway.aws.receiving import Receive, Scope, Send
-from sandlot_engine.gateway.connections import KEY, Connection
+from sandlot_engine.gateway.connections import (
+    KEY,
+    MAX_CONNECTIONS,
+    Connection,
+    limited_to,
+)
 from sandlot_engine.gateway.ports import Backend
 from sandlot_engine.model.network import Network
 
@@ -40,6 +45,7 @@ async def serve(
     *,
     address: str,
     trouble: Callable[[], str],
+    max_connections: int = MAX_CONNECTIONS,
     drain_s: int = DRAIN_S,
 ) -> AsyncIterator[int]:
     """Serve on `HOST:PORT` and give the port, which is a free one for port 0.
@@ -54,7 +60,7 @@ async def serve(
     server = _Server(
         uvicorn.Config(
             _Router(backend, parts, trouble),
-            http=Connection,
+            http=limited_to(max_connections),
             log_config=None,
             access_log=False,
             lifespan="off",

@@ -39,11 +39,11 @@ GrantNetwork = Callable[[str, Network], tuple[str, ...]]
 class Places(Protocol):
     """Room for zygotes on this machine."""
 
-    async def take_place(self) -> None:
-        """Raises `Throttled` where there is none."""
+    async def take_place(self, tenant_id: str, /) -> None:
+        """Raises `Throttled` where there is none for that tenant."""
         ...
 
-    def give_back_place(self) -> None: ...
+    def give_back_place(self, tenant_id: str, /) -> None: ...
 
 
 def _known_reason(function: Function, revision: Revision) -> str:
@@ -187,6 +187,10 @@ class Hosted:
         if zygote is self._current:
             self._current = None
 
+    def note_printed(self, lines: tuple[Line, ...]) -> None:
+        """For the function's log, and nobody else's."""
+        self._printed(self.function, lines)
+
     async def _live_zygote(self) -> Zygote:
         if self._is_retired:
             raise _retired()
@@ -260,12 +264,12 @@ class Hosted:
             network=config.network,
             allow=self._grant_network(self.function.tenant_id, config.network),
         )
-        await self._places.take_place()
+        await self._places.take_place(self.function.tenant_id)
         try:
             launcher = await self._launchers.current()
             zygote = Zygote(launcher, recipe, on_lost=self._note_loss)
         except BaseException:
-            self._places.give_back_place()
+            self._places.give_back_place(self.function.tenant_id)
             raise
         self._zygotes.add(zygote)
         return zygote
@@ -285,11 +289,11 @@ class Hosted:
     def _report(self, zygote: Zygote) -> None:
         lines, _ = zygote.take_printed()
         if lines:
-            self._printed(self.function, lines)
+            self.note_printed(lines)
 
     def _note_loss(self, zygote: Zygote) -> None:
         self._zygotes.discard(zygote)
-        self._places.give_back_place()
+        self._places.give_back_place(self.function.tenant_id)
         if zygote is self._current:
             log.info("%r lost its zygote", self)
             self._current = None

@@ -16,17 +16,24 @@ from sandlot_sandbox.host.log_pipe import Line
 
 _KB_PER_MB = 1024
 _EMPTY_EVENT = b"{}"
+_COULD_NOT_FORK = b"sandlot: the zygote could not fork: "
 
 
 class HostedInstance:
     """Satisfies `scheduler.ports.Instance`."""
 
     def __init__(
-        self, instance: Instance, *, region: str, note_late_init: Callable[[], None]
+        self,
+        instance: Instance,
+        *,
+        region: str,
+        note_late_init: Callable[[], None],
+        printed: Callable[[tuple[Line, ...]], None],
     ) -> None:
         self._instance = instance
         self._region = region
         self._note_late_init = note_late_init
+        self._printed = printed
 
     @property
     def is_usable(self) -> bool:
@@ -59,6 +66,8 @@ class HostedInstance:
                 header, payload, timeout_s=timeout_s, init_counts=init_counts
             )
         except StartFailed as error:
+            if error.said:
+                self._printed(((time.time(), _COULD_NOT_FORK + error.said.encode()),))
             raise Unavailable(f"no instance could be started: {error}") from error
         except LauncherLost as error:
             raise Internal(
@@ -105,6 +114,7 @@ class NodeMachine:
             instance,
             region=self._node.region,
             note_late_init=lambda: hosted.note_late_init(zygote),
+            printed=hosted.note_printed,
         )
 
 

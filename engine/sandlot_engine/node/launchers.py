@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 
 from sandlot_engine.errors import Unavailable
 from sandlot_sandbox.errors import LauncherLost
+from sandlot_sandbox.host.cells import MAX_SPARES, Spares
 from sandlot_sandbox.host.launcher import Launcher
 from sandlot_sandbox.host.mail import Mail
 from sandlot_sandbox.probe import missing
@@ -28,9 +29,12 @@ log = logging.getLogger(__name__)
 class Launchers:
     """One at a time. `hello` is what the newest one found."""
 
-    def __init__(self, *, hello_s: float = HELLO_S) -> None:
+    def __init__(
+        self, *, hello_s: float = HELLO_S, max_spares: int = MAX_SPARES
+    ) -> None:
         self.hello: Hello | None = None
         self._hello_s = hello_s
+        self._spares = Spares(max_spares)
         self._current: Launcher | None = None
         self._why = "no launcher has started yet"
         self._changed = asyncio.Condition()
@@ -97,7 +101,9 @@ class Launchers:
 
     async def _adopt_all(self, arrived: "asyncio.Queue[socket.socket]") -> None:
         while True:
-            launcher = Launcher(await arrived.get(), on_lost=self._note_loss)
+            launcher = Launcher(
+                await arrived.get(), on_lost=self._note_loss, spares=self._spares
+            )
             try:
                 await self._adopt(launcher)
             except LauncherLost as error:

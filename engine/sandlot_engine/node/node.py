@@ -1,7 +1,8 @@
 """Owns everything that runs tenants' code on this machine."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterable
 
 from sandlot_engine.errors import Throttled
 from sandlot_engine.model.function import Function, Revision
@@ -10,7 +11,11 @@ from sandlot_engine.node.launchers import Launchers
 
 MAX_ZYGOTES = 256
 """Zygotes that are not dead, those that start or leave included. The version that was
-used least recently, and has no instance at work, makes room for another."""
+used least recently, and has no instance at work, makes room for another: one of the
+tenant that has the most."""
+
+SHARE = 2
+"""One tenant has at most the whole divided by this: it may have all of them at work."""
 
 ROOM_S = 5.0
 """How long a start waits for such a one to be dead."""
@@ -40,7 +45,13 @@ class Node:
         self._hosted: dict[str, Hosted] = {}
         self._max_zygotes = max_zygotes
         self._room_s = room_s
+        self._max_of_tenant = max(1, max_zygotes // SHARE)
         self._room = asyncio.Semaphore(max_zygotes)
+        self._shares: dict[str, asyncio.Semaphore] = {}
+        """Of tenants that have places, or wait for one."""
+
+        self._taken: Counter[str] = Counter()
+        """Places, by tenant; those that are waited for included."""
 
     @property
     def region(self) -> str:
@@ -75,31 +86,65 @@ class Node:
         if (hosted := self._hosted.pop(revision_id, None)) is not None:
             hosted.retire()
 
-    async def take_place(self) -> None:
+    async def take_place(self, tenant_id: str) -> None:
         """A place for one more zygote, to be given back when that is dead.
 
         Raises `Throttled` where none becomes free.
         """
-        if self._room.locked():
-            self._rest_stalest()
+        share = self._shares.setdefault(
+            tenant_id, asyncio.Semaphore(self._max_of_tenant)
+        )
+        self._make_room(tenant_id, share)
+        self._taken[tenant_id] += 1
         try:
             async with asyncio.timeout(self._room_s):
-                await self._room.acquire()
+                await share.acquire()
+                try:
+                    await self._room.acquire()
+                except BaseException:
+                    share.release()
+                    raise
         except TimeoutError:
-            raise Throttled(
-                f"this machine has {self._max_zygotes} functions in memory of"
-                f" {self._max_zygotes} allowed, and none could make room. Nothing"
-                " ran; send it again later",
-                reason="ConcurrentInvocationLimitExceeded",
-                limit=self._max_zygotes,
-                retry_after_s=_RETRY_AFTER_S,
-            ) from None
+            self._forget_place(tenant_id)
+            raise self._full(is_share=share.locked()) from None
+        except BaseException:
+            self._forget_place(tenant_id)
+            raise
 
-    def give_back_place(self) -> None:
+    def give_back_place(self, tenant_id: str) -> None:
         """See `take_place`."""
+        self._shares[tenant_id].release()
         self._room.release()
+        self._forget_place(tenant_id)
 
-    def _rest_stalest(self) -> None:
+    def _forget_place(self, tenant_id: str) -> None:
+        self._taken[tenant_id] -= 1
+        if not self._taken[tenant_id]:
+            del self._taken[tenant_id], self._shares[tenant_id]
+
+    def _full(self, *, is_share: bool) -> Throttled:
+        limit = self._max_of_tenant if is_share else self._max_zygotes
+        whose = "this tenant" if is_share else "this machine"
+        return Throttled(
+            f"{whose} has {limit} functions in memory of {limit} allowed, and none"
+            " could make room. Nothing ran; send it again later",
+            reason="ConcurrentInvocationLimitExceeded",
+            limit=limit,
+            retry_after_s=_RETRY_AFTER_S,
+        )
+
+    def _make_room(self, tenant_id: str, share: asyncio.Semaphore) -> None:
+        """Rest a version, where somebody has to give way."""
         idle = [h for h in self._hosted.values() if h.is_live and not h.is_busy]
-        if idle:
-            min(idle, key=lambda hosted: hosted.last_used).rest()
+        if share.locked():
+            _rest_stalest(h for h in idle if h.function.tenant_id == tenant_id)
+        elif self._room.locked() and idle:
+            # Who has the most gives first, however busy it keeps what it has.
+            most = max(self._taken[h.function.tenant_id] for h in idle)
+            _rest_stalest(h for h in idle if self._taken[h.function.tenant_id] == most)
+
+
+def _rest_stalest(hosted: Iterable[Hosted]) -> None:
+    stalest = min(hosted, key=lambda one: one.last_used, default=None)
+    if stalest is not None:
+        stalest.rest()

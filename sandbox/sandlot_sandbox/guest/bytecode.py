@@ -38,6 +38,13 @@ MAX_SOURCE = 1_048_576
 MAX_BYTECODE = 134_217_728
 """Bytes of all that is written."""
 
+MOST_OF_SOURCE, MORE = 4, 4_096
+"""Bytes of one file's for each of its source, and beside that. Python's own have one or
+two; `"0" * 1000` has seventy times as many, and no quota counts them."""
+
+ALL_OF_SOURCES, MORE_OF_ALL = 2, 1_048_576
+"""The same for all that is written."""
+
 _CACHE = "__pycache__"
 _HEADER = 16
 _UNCHECKED = (0b01).to_bytes(4, "little")
@@ -86,7 +93,7 @@ def compile_all(sources: list[str], root: int, place: str, new: str) -> None:
     """Compile into `__pycache__` beside each source, by way of a file named `new`."""
     warnings.simplefilter("ignore")
     until = time.monotonic() + COMPILE_S
-    room = MAX_BYTECODE
+    room = _room_for(sources, root)
     with Walk(root) as walk:
         for path in sources:
             if time.monotonic() > until:
@@ -96,10 +103,21 @@ def compile_all(sources: list[str], root: int, place: str, new: str) -> None:
             with suppress(Exception):
                 source = _content(name, walk.enter(folders))
                 pyc = _compiled(source, f"{place}/{path}")
+                if len(pyc) > min(room, MOST_OF_SOURCE * len(source) + MORE):
+                    continue
                 room -= len(pyc)
-                if room < 0:
-                    return
                 _keep(pyc, _pyc_name(name), walk.enter([*folders, _CACHE]), new)
+
+
+def _room_for(sources: list[str], root: int) -> int:
+    """Bytes that may be written for all of them."""
+    size = 0
+    with Walk(root) as walk:
+        for path in sources:
+            *folders, name = path.split("/")
+            with suppress(OSError):
+                size += os.lstat(name, dir_fd=walk.enter(folders)).st_size
+    return min(MAX_BYTECODE, ALL_OF_SOURCES * size + MORE_OF_ALL)
 
 
 def _compiled(source: bytes, path: str) -> bytes:

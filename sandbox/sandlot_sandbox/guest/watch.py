@@ -212,14 +212,20 @@ def _namespace(pid: int) -> str:
 
 def _reserved(pids: list[int]) -> int:
     """At least what they hold, and all that they share counted for each."""
-    return sum(_sum_of(pid, "status", (b"VmSize:", b"RssShmem:")) for pid in pids)
+    sizes = (b"VmSize:", b"RssShmem:", b"VmPTE:")
+    return sum(_sum_of(pid, "status", sizes) for pid in pids)
 
 
 def _held(pids: list[int]) -> int:
-    """Private pages once, shared ones in parts; and memory that is shared without a
+    """Private pages once, shared ones in parts; the tables of pages, which a process
+    can make large by reading where nothing is; and memory that is shared without a
     file whole, because its pages stay when a process says that it needs them no more.
     Pages of files do not count: the kernel can drop them."""
-    private = sum(_sum_of(pid, "smaps_rollup", (b"Pss_Anon:",)) for pid in pids)
+    private = sum(
+        _sum_of(pid, "smaps_rollup", (b"Pss_Anon:",))
+        + _sum_of(pid, "status", (b"VmPTE:",))
+        for pid in pids
+    )
     shared: dict[bytes, int] = {}
     for pid in pids:
         for file, size in _shared_without_a_file(pid).items():

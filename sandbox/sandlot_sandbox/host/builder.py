@@ -22,9 +22,6 @@ from sandlot_sandbox.spec import TASK
 BUILD_S = 60.0
 """From the order to the note, which is the jail's last."""
 
-MAX_REASON = 1_000
-"""Characters of a refusal that are shown."""
-
 _DYING_S = 1.0
 """For one that hung up: so that we learn how it ended, before we end it."""
 
@@ -166,7 +163,7 @@ class _Builder:
             lines, _ = self._log.take()
             self._log.close()
         last = lines[-1][1].decode("utf-8", "replace") if lines else "no output"
-        return f"{detail}: {_shown(last)}"
+        return f"{detail}: {frames.shown(last)}"
 
     def _hear(self) -> None:
         try:
@@ -216,7 +213,7 @@ def _believed(datagram: bytes) -> Built:
     except frames.Violation as violation:
         raise StartFailed(f"the builder sent {violation}") from violation
     if note.kind == frames.REFUSED:
-        raise Refused(_shown(note.text), too_large=note.status == 1)
+        raise Refused(note.text, too_large=note.status == 1)
     if note.text or not (
         0 <= note.status <= MAX_UNZIPPED and 1 <= note.instance <= MAX_ENTRIES
     ):
@@ -224,12 +221,3 @@ def _believed(datagram: bytes) -> Built:
             f"the builder claims {note.status} bytes in {note.instance} entries"
         )
     return Built(unpacked_size=note.status, entries=note.instance)
-
-
-def _shown(text: str) -> str:
-    """A tenant's text for people: in one line, nothing in it that a terminal obeys."""
-    escaped = (
-        char if char.isprintable() else char.encode("unicode_escape").decode("ascii")
-        for char in text[:MAX_REASON]
-    )
-    return "".join(escaped)[:MAX_REASON]

@@ -1,10 +1,11 @@
 """Cells of one zygote that wait for an instance, made ahead of time."""
 
 import asyncio
+import contextlib
 import os
 import socket
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
 
 from sandlot_sandbox.errors import SandboxError, ZygoteLost
@@ -16,6 +17,10 @@ not compete with the start that the last one was taken for."""
 
 AHEAD = 4
 """Cells that are kept ready while nobody asks for one."""
+
+AHEAD_AT_REST = 1
+"""Of these, what a zygote keeps that was not forked for a while: each is some twenty
+open files of ours, and a tenant may have any number of functions that nobody calls."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,14 +46,45 @@ class Berth:
             os.close(fd)
 
 
+MAX_SPARES = 1_024
+"""Cells that are kept ready for all zygotes together, where files are plenty."""
+
+
+class Spares:
+    """How many cells all zygotes together keep ready; those without make theirs when
+    they are forked."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._of: set[Cells] = set()
+
+    @property
+    def left(self) -> int:
+        return max(0, self._most - sum(cells.kept for cells in self._of))
+
+    def add(self, cells: "Cells") -> None:
+        self._of.add(cells)
+
+    def remove(self, cells: "Cells") -> None:
+        self._of.discard(cells)
+
+
 class Cells:
     """Gives out cells, first come, first served, and has others made meanwhile."""
 
     def __init__(
-        self, make: Callable[[], Awaitable[Berth]], *, ahead: int = AHEAD
+        self,
+        make: Callable[[], Awaitable[Berth]],
+        *,
+        drop: Callable[[int], Awaitable[object]],
+        spares: Spares,
+        ahead: int = AHEAD,
     ) -> None:
         self._make = make
+        self._drop = drop
+        self._spares = spares
         self._ahead = ahead
+        spares.add(self)
         self._ready: deque[Berth] = deque()
         self._wanted: deque[asyncio.Future[Berth]] = deque()
         self._on_the_way = 0
@@ -66,13 +102,27 @@ class Cells:
     def ready(self) -> int:
         return len(self._ready)
 
+    @property
+    def kept(self) -> int:
+        """Those that nobody waits for, or will before they are here."""
+        return max(0, len(self._ready) + self._on_the_way - len(self._wanted))
+
     def prepare(self, count: int | None = None) -> None:
         """Have this many ready, or as many as are kept ahead, sooner or later, beside
         those that are waited for."""
         count = self._ahead if count is None else count
         missing = count + len(self._wanted) - len(self._ready) - self._on_the_way
-        for _ in range(max(0, missing)):
+        # Whoever waits gets one, whatever the others keep.
+        due = max(0, len(self._wanted) - len(self._ready) - self._on_the_way)
+        for _ in range(min(missing, due + self._spares.left)):
             self._start_making()
+
+    def rest(self) -> None:
+        """Keep no more than one that nobody asked for lately needs."""
+        while len(self._ready) > AHEAD_AT_REST:
+            berth = self._ready.pop()
+            berth.close()
+            self._own(self._give_up(berth.cell))
 
     async def take(self) -> Berth:
         """A cell; the caller owns it. Raises `ZygoteLost` or `StartFailed`."""
@@ -100,6 +150,7 @@ class Cells:
     def close(self, because: str) -> None:
         """The zygote is gone, and all its cells with it."""
         self._closed_because = because
+        self._spares.remove(self)
         if self._refill is not None:
             self._refill.cancel()
         while self._ready:
@@ -120,9 +171,17 @@ class Cells:
 
     def _start_making(self) -> None:
         self._on_the_way += 1
-        task = asyncio.get_running_loop().create_task(self._bring())
+        self._own(self._bring())
+
+    def _own(self, work: Coroutine[None, None, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
         self._makers.add(task)
         task.add_done_callback(self._makers.discard)
+
+    async def _give_up(self, cell: int) -> None:
+        # Where its jail or the launcher is gone, so is the cell.
+        with contextlib.suppress(SandboxError):
+            await self._drop(cell)
 
     async def _bring(self) -> None:
         try:

@@ -29,6 +29,10 @@ INIT_S = 10.0
 FORK_S = 5.0
 """How long a zygote may leave a fork note unread before it is taken for hostile."""
 
+STILLBORN_S = 1.0
+"""How long after a fork its zygote may say that there is no instance. The kernel
+refuses at once; who says so later has had the event, and time to work on it."""
+
 _EXIT_NOTE_S = 0.25
 """How long we wait for the zygote to say how an instance ended."""
 
@@ -39,6 +43,7 @@ OUT_OF_MEMORY = "Runtime.OutOfMemory"
 """The error type of what was killed for want of memory, in AWS Lambda's words."""
 
 _FOR_MEMORY = "memory"
+_NOT_FORKED = "its zygote could not fork; the function's log says why"
 _MIB = 1 << 20
 _KB_PER_MB = 1024
 
@@ -204,14 +209,18 @@ class Instance:
         # How it ended is told when all of it is dead: then it is known what for.
         self.stop()
 
-    def note_start_failed(self, text: str) -> None:
-        """The zygote says that there is no instance."""
-        if self._ready_at is not None:
+    def note_start_failed(self, said: str) -> None:
+        """The zygote says that there is no instance, and why."""
+        # What is not forked is not heard; what has come is read before we judge.
+        self._read()
+        age = time.monotonic() - self._born
+        if self._ready_at is not None or age > STILLBORN_S:
             # A lie: it ran. "Surely not started" is free, and is sent again.
             self.note_exit(signal.SIGKILL)
             return
         if self._ending is not None and not self._ending.done():
-            self._ending.set_exception(StartFailed(text))
+            # In our words: theirs could be the answer, for nothing.
+            self._ending.set_exception(StartFailed(_NOT_FORKED, said=said))
         self.stop()
 
     def note_zygote_lost(self, *, with_launcher: bool) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from sandlot_sandbox.errors import LauncherLost, StartFailed, ZygoteLost
+from sandlot_sandbox.host.cells import MAX_SPARES, Spares
 from sandlot_sandbox.host.hold import Hold
 from sandlot_sandbox.host.mail import Mail
 from sandlot_sandbox.host.minder import Minder
@@ -56,11 +57,18 @@ class Launcher:
     `on_lost` is called once, after the zygotes were told.
     """
 
-    def __init__(self, channel: socket.socket, *, on_lost: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        channel: socket.socket,
+        *,
+        on_lost: Callable[[], None],
+        spares: Spares | None = None,
+    ) -> None:
         loop = asyncio.get_running_loop()
         self._hello: asyncio.Future[Hello] = loop.create_future()
         self._numbers = itertools.count(1)
         self.minder = Minder()
+        self.spares = spares or Spares(MAX_SPARES)
         self._on_made: dict[int, Callable[[Hold], None]] = {}
         self._deaths: dict[int, Callable[[ZygoteDied], None]] = {}
         self._cells: dict[tuple[int, int], asyncio.Future[Cell]] = {}

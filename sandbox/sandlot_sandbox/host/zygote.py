@@ -30,6 +30,9 @@ FREEZE_AFTER_S = 1.0
 """How long a zygote runs on without anything to do: in a burst, none has to be thawed.
 """
 
+REST_AFTER_S = 10.0
+"""How long a zygote that is not forked keeps as many cells ready as one that is."""
+
 _AHEAD_WITH_EGRESS = 1
 """Each takes two processes more, and of those there are few for all."""
 
@@ -88,7 +91,14 @@ class Zygote:
         self._look: asyncio.TimerHandle | None = None
         self._numbers = itertools.count(1)
         ahead = AHEAD if recipe.network != EGRESS else _AHEAD_WITH_EGRESS
-        self._cells = Cells(self._make_berth, ahead=ahead)
+        self._cells = Cells(
+            self._make_berth,
+            drop=self._kill_cell,
+            spares=launcher.spares,
+            ahead=ahead,
+        )
+        self._last_used = loop.time()
+        self._rest: asyncio.TimerHandle | None = None
         self._open()
 
     def _open(self) -> None:
@@ -178,6 +188,7 @@ class Zygote:
 
         Raises `ZygoteLost` or `StartFailed`.
         """
+        self._note_use()
         berth = await self._cells.take()
         if self.is_lost:
             berth.close()
@@ -215,7 +226,27 @@ class Zygote:
 
     def prepare_cells(self, count: int | None = None) -> None:
         """Have cells made ahead of time, so that forks need not wait for them."""
+        self._note_use()
         self._cells.prepare(count)
+
+    def _note_use(self) -> None:
+        self._last_used = asyncio.get_running_loop().time()
+        self._rest_later(REST_AFTER_S)
+
+    def _rest_later(self, delay_s: float) -> None:
+        if self._rest is None and not self.is_lost:
+            loop = asyncio.get_running_loop()
+            self._rest = loop.call_later(delay_s, self._rest_if_unused)
+
+    def _rest_if_unused(self) -> None:
+        self._rest = None
+        if self.is_lost:
+            return
+        unused_s = asyncio.get_running_loop().time() - self._last_used
+        if unused_s < REST_AFTER_S:
+            self._rest_later(REST_AFTER_S - unused_s)
+        else:
+            self._cells.rest()
 
     def _kill_cell(self, cell: int) -> Awaitable[str]:
         # It has to reap what dies in there.

@@ -53,17 +53,24 @@ def acting_as(uid: int) -> Iterator[None]:
             os._exit(1)
 
 
+def _any_of(count: int) -> int:
+    """An index. Not by `random`, which would have every fork carry OpenSSL."""
+    return int.from_bytes(os.urandom(8), "big") % max(1, count)
+
+
 class UserIds:
     """Host ids for zygotes: never two live ones with the same, where we are root."""
 
     def __init__(self, *, is_root: bool) -> None:
         self._is_root = is_root
         self._first = _BASE + os.getpid() % _LAUNCHERS * MAX_ZYGOTES
-        self._free = list(range(MAX_ZYGOTES - 1, -1, -1))
+        self._free = list(range(MAX_ZYGOTES))
 
     def take(self) -> int:
         """An id as this process's user namespace counts them. Raises `IndexError`."""
-        slot = self._free.pop()
+        # Any: a jail can read its id out of its mounts, and the lowest free one, or the
+        # last that became free, would tell how many others live or have just died.
+        slot = self._free.pop(_any_of(len(self._free)))
         return self._first + slot if self._is_root else 0
 
     @property

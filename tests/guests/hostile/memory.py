@@ -317,6 +317,22 @@ def in_many_processes(event, fill):
     return grow(event["mb"], take)
 
 
+def tables_of_pages(event):
+    """A byte read of every two megabytes of nothing: a page of the kernel's for each."""
+    pages_of_8_mb = 2048
+
+    def take():
+        size = pages_of_8_mb * (2 << 20)
+        flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | 0x4000  # MAP_NORESERVE
+        region = mmap.mmap(-1, size, flags=flags, prot=mmap.PROT_READ)
+        held.append(region)
+        for offset in range(0, size, 2 << 20):
+            region[offset]
+        return STEP
+
+    return grow(event["mb"], take)
+
+
 def pipe_buffers(event):
     """Pipes that nobody reads: memory of the kernel's."""
 

@@ -87,18 +87,30 @@ def signal_by_lies(event):
 def change_the_limits_of_process_1(event):
     """prlimit(2) asks for equal users only: a limit of no processor time and no files.
     The cell's first process needs neither."""
-    attempt(lambda: resource.prlimit(1, resource.RLIMIT_CPU, (1, 1)))
-    attempt(lambda: resource.prlimit(1, resource.RLIMIT_NOFILE, (0, 0)))
-    attempt(lambda: os.sched_setaffinity(1, {0}))
-    attempt(lambda: os.setpriority(os.PRIO_PROCESS, 1, 19))
-    return "still here"
+    return [
+        attempt(lambda: resource.prlimit(1, resource.RLIMIT_CPU, (1, 1))),
+        attempt(lambda: resource.prlimit(1, resource.RLIMIT_NOFILE, (0, 0))),
+        attempt(lambda: os.sched_setaffinity(1, {0})),
+        attempt(lambda: os.setpriority(os.PRIO_PROCESS, 1, 19)),
+    ]
 
 
 def make_others_nicer(event):
     """setpriority by user: rootless, all tenants have the same one."""
-    attempt(lambda: os.setpriority(os.PRIO_USER, os.getuid(), 19))
-    attempt(lambda: os.setpriority(os.PRIO_USER, 0, 19))
-    return "done"
+    return [
+        attempt(lambda: os.setpriority(os.PRIO_USER, os.getuid(), 19)),
+        attempt(lambda: os.setpriority(os.PRIO_USER, 0, 19)),
+        attempt(lambda: os.setpriority(os.PRIO_PGRP, 0, 19)),
+    ]
+
+
+def make_itself_nicer(event):
+    """What is left: of oneself."""
+    return [
+        attempt(lambda: os.setpriority(os.PRIO_PROCESS, 0, 5)),
+        attempt(lambda: os.sched_setaffinity(0, os.sched_getaffinity(0))),
+        attempt(lambda: resource.prlimit(0, resource.RLIMIT_CPU) and None),
+    ]
 
 
 def stop_itself(event):

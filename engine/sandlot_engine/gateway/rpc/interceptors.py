@@ -1,13 +1,15 @@
 """What happens around every call, in this order:
 
-    request-id → auth → deadline → limits → errors → the service
+    request-id → auth → limits → deadline → errors → the service
 
-The first two come before the call's body is read, so a stranger cannot make the
-engine take in 50 MB. The others are wrapped around the method, once per method and
-not per call. Each may refuse, and all refusals have the same face.
+The first three come before the call's body is read, so a stranger cannot make the
+engine take in 50 MB, nor a tenant forty times that. The others are wrapped around the
+method, once per method and not per call. Each may refuse, and all refusals have the
+same face.
 """
 
 import asyncio
+import traceback
 from abc import abstractmethod
 from collections import Counter
 from collections.abc import Awaitable, Callable
@@ -18,10 +20,12 @@ from uuid import uuid4
 
 import grpc
 import grpc.aio
+from google.protobuf.message import DecodeError
 
 from sandlot_engine.clock import Clock
 from sandlot_engine.errors import (
     DeadlineExceeded,
+    InvalidParameter,
     SandlotError,
     Throttled,
     TooLarge,
@@ -30,6 +34,7 @@ from sandlot_engine.errors import (
 from sandlot_engine.gateway.auth import Authenticator, single
 from sandlot_engine.gateway.rpc import Context
 from sandlot_engine.gateway.rpc.faces import abort
+from sandlot_engine.gateway.rpc.turns import RETRY_AFTER_S, Held, Turns
 from sandlot_engine.model.tenant import Caller
 
 SERVICES = "/sandlot.v1."
@@ -57,7 +62,33 @@ function's timeout instead; streams may last."""
 MAX_CALLS = 2_000
 """Calls of one tenant that are open at once, idle streams included."""
 
-RETRY_AFTER_S = 1.0
+MAX_CALLS_OF_STRANGERS = 200
+"""Of all who need no key, together: health and reflection."""
+
+MAX_EVENT_STREAMS = 32
+"""Of those, streams of requests: each may have us hold a message that does not end."""
+
+UPLOADS_AT_ONCE, UPLOADS_OF_TENANT = 4, 2
+"""Packages that are taken in or built at once, and those of one tenant. Each is in
+memory two or three times."""
+
+UPLOADS_WAITING, UPLOAD_WAIT_S = 32, 60.0
+"""How many of one tenant's wait for that, unread, and how long."""
+
+UPLOAD_S = 100.0
+"""In which a package has to arrive."""
+
+READING_AT_ONCE, READING_OF_TENANT = 64, 8
+"""Other requests that are being taken in. Nobody knows their size before, and it may
+be that of a package."""
+
+READING_WAIT_S = 10.0
+
+BODY_S = 10.0
+"""In which any other request has to arrive."""
+
+MAX_HELD, MAX_HELD_OF_TENANT = 512 << 20, 128 << 20
+"""Bytes of requests that are being answered, packages aside."""
 
 Behaviour = Callable[[Any, Context], Awaitable[Any]]
 """A method of a service, of any kind: ours write streams through the context."""
@@ -79,6 +110,9 @@ class Call:
     caller: Caller | None = None
     deadline: float | None = None
     """Of the clock's `monotonic`; None where the client set none."""
+
+    held: Held | None = None
+    """For the messages of a stream, that come one by one."""
 
 
 _current: ContextVar[Call] = ContextVar("call")
@@ -106,8 +140,8 @@ def interceptors(
     return (
         RequestIds(),
         Authentication(authenticator, public=public),
-        Deadlines(clock),
         Limits(),
+        Deadlines(clock),
         Errors(),
     )
 
@@ -247,42 +281,180 @@ class Deadlines(_Around):
             await abort(context, refusal, call.request_id)
 
 
-class Limits(_Around):
-    """Bounds what one tenant has open, and how large a request may be."""
+class Limits(grpc.aio.ServerInterceptor):
+    """Bounds what one tenant has open, and what of it is in memory.
+
+    grpc reads a request to its end, up to `MAX_UPLOAD`, before it calls a method. So
+    each of ours is said to take a stream, and its one message is read here: in turn,
+    within a time, and measured before it is parsed.
+    """
 
     def __init__(self) -> None:
-        super().__init__()
         self._open: Counter[str] = Counter()
+        self._streams: Counter[str] = Counter()
+        self._held = Held(most=MAX_HELD, of_tenant=MAX_HELD_OF_TENANT)
+        self._uploads = Turns(
+            "packages",
+            most=UPLOADS_AT_ONCE,
+            of_tenant=UPLOADS_OF_TENANT,
+            waiting=UPLOADS_WAITING,
+            wait_s=UPLOAD_WAIT_S,
+        )
+        self._reading = Turns(
+            "requests",
+            most=READING_AT_ONCE,
+            of_tenant=READING_OF_TENANT,
+            waiting=MAX_CALLS,
+            wait_s=READING_WAIT_S,
+        )
+        self._read_by_us: dict[str, Handler] = {}
 
-    async def _step(self, method: Behaviour, request: Any, context: Context) -> Any:
-        tenant_id, call = current_caller().tenant_id, _current.get()
+    async def intercept_service(
+        self, continuation: Continuation, details: grpc.HandlerCallDetails
+    ) -> Handler | None:
+        call = _current.get()
+        handler = await continuation(details)
+        if handler is None:
+            return None
         try:
-            self._check(tenant_id, call.method, request)
+            self._count(call, is_stream=handler.request_streaming)
         except SandlotError as refusal:
-            await abort(context, refusal, call.request_id)
-        self._open[tenant_id] += 1
-        try:
-            return await method(request, context)
-        finally:
-            self._open[tenant_id] -= 1
-            if not self._open[tenant_id]:
-                del self._open[tenant_id]
+            return _refusal(refusal, call.request_id)
+        call.held = self._held
+        if handler.request_streaming:
+            return handler
+        if (ours := self._read_by_us.get(details.method)) is None:
+            ours = self._read_by_us[details.method] = self._reading_for(handler)
+        return ours
 
-    def _check(self, tenant_id: str, method: str, request: Any) -> None:
-        if self._open[tenant_id] >= MAX_CALLS:
-            raise Throttled(
-                f"tenant {tenant_id!r} already has {self._open[tenant_id]} calls open "
-                f"of {MAX_CALLS} allowed",
-                reason="CallLimitExceeded",
-                limit=MAX_CALLS,
-                retry_after_s=RETRY_AFTER_S,
-            )
-        # The server's own limit must let packages through, so this one is ours.
-        # An invocation's payload is the invoker's to measure, in AWS's words.
-        if _is_stream(request) or method in UPLOADS or method == INVOKE:
-            return
-        if (size := request.ByteSize()) > MAX_REQUEST:
-            raise TooLarge(f"the request has {size} bytes of {MAX_REQUEST} allowed")
+    def _count(self, call: Call, *, is_stream: bool) -> None:
+        """As open until it is over. Raises `Throttled`."""
+        who = _who(call)
+        allowed = MAX_CALLS if who else MAX_CALLS_OF_STRANGERS
+        _check_room(who, self._open[who], allowed, "calls")
+        if is_stream:
+            _check_room(who, self._streams[who], MAX_EVENT_STREAMS, "streams")
+        counters = [self._open, *([self._streams] if is_stream else [])]
+        for counter in counters:
+            counter[who] += 1
+
+        def is_over(_: object) -> None:
+            for counter in counters:
+                counter[who] -= 1
+                if not counter[who]:
+                    del counter[who]
+
+        task = asyncio.current_task()
+        assert task is not None  # noqa: S101 - grpc.aio serves each call in one
+        task.add_done_callback(is_over)
+
+    def _reading_for(self, handler: Handler) -> Handler:
+        """The same method, with its request read by us."""
+        method = cast("Behaviour", handler.unary_unary or handler.unary_stream)
+        parse = handler.request_deserializer
+
+        async def wrapped(_requests: Any, context: Context) -> Any:
+            call = _current.get()
+            try:
+                if call.method in UPLOADS:
+                    async with self._uploads.take(_who(call)):
+                        request = _parsed(parse, await _message(context, UPLOAD_S))
+                        work = method(request, context)
+                        del request
+                        return await _whole(work)
+                async with self._reading.take(_who(call)):
+                    data = await _message(context, BODY_S)
+                    size = len(data)
+                    _check_size(call.method, size)
+                    request = _parsed(parse, data)
+                    del data
+                with self._held.hold(_who(call), size):
+                    return await method(request, context)
+            except SandlotError as refusal:
+                await abort(context, refusal, call.request_id)
+
+        make = (
+            grpc.stream_stream_rpc_method_handler
+            if handler.response_streaming
+            else grpc.stream_unary_rpc_method_handler
+        )
+        return make(
+            wrapped,
+            request_deserializer=None,
+            response_serializer=handler.response_serializer,
+        )
+
+
+def _who(call: Call) -> str:
+    """Whose share it is; all strangers have one together."""
+    return call.caller.tenant_id if call.caller is not None else ""
+
+
+def _check_room(who: str, taken: int, allowed: int, what: str) -> None:
+    if taken >= allowed:
+        name = f"tenant {who!r} already has" if who else "callers without a key have"
+        raise Throttled(
+            f"{name} {taken} {what} open of {allowed} allowed",
+            reason="CallLimitExceeded",
+            limit=allowed,
+            retry_after_s=RETRY_AFTER_S,
+        )
+
+
+async def _message(context: Context, within_s: float) -> bytes:
+    """The call's one message. Raises `DeadlineExceeded`, `InvalidParameter`."""
+    try:
+        async with asyncio.timeout(within_s):
+            data = await context.read()
+    except TimeoutError:
+        raise DeadlineExceeded(
+            f"the request did not arrive within {within_s:g} s"
+        ) from None
+    if data is grpc.aio.EOF:
+        raise InvalidParameter("the call ended without a request")
+    return cast("bytes", data)
+
+
+def _check_size(method: str, size: int) -> None:
+    # The server's own limit must let packages through, so this one is ours.
+    # An invocation's payload is the invoker's to measure, in AWS's words.
+    if method != INVOKE and size > MAX_REQUEST:
+        raise TooLarge(f"the request has {size} bytes of {MAX_REQUEST} allowed")
+
+
+def _parsed(parse: Callable[[bytes], Any] | None, data: bytes) -> Any:
+    assert parse is not None  # noqa: S101 - every method of a .proto has one
+    try:
+        return parse(data)
+    except DecodeError as error:
+        raise InvalidParameter("the request is not what this method takes") from error
+
+
+async def _whole(work: Awaitable[Any]) -> Any:
+    """Wait until the work is done, though the caller may hang up: the catalog goes on
+    with a package that it has, and so its turn is not over."""
+    task = asyncio.ensure_future(work)
+    task.add_done_callback(lambda task: task.cancelled() or task.exception())
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await asyncio.wait([task])
+        raise
+    except BaseException as error:
+        _forget_frames(error)
+        raise
+    finally:
+        del task  # which knows the error, which knows this frame
+
+
+def _forget_frames(error: BaseException | None) -> None:
+    """It has been logged. It knows the frames that it went through, which know the
+    package, and their tasks, which know the error: all of that would stay in memory
+    until somebody collects garbage."""
+    while error is not None:
+        traceback.clear_frames(error.__traceback__)
+        error.__traceback__ = None
+        error = error.__context__
 
 
 class Errors(_Around):

@@ -3,7 +3,7 @@
 import asyncio
 from collections import Counter
 from collections.abc import AsyncGenerator, Coroutine, Iterator
-from contextlib import aclosing, contextmanager, nullcontext
+from contextlib import AbstractContextManager, aclosing, contextmanager, nullcontext
 from typing import Any
 from uuid import uuid4
 
@@ -123,7 +123,8 @@ class InvocationService:
         """A refusal is an answer here: it must not end its neighbours."""
         request_id = str(uuid4())
         try:
-            response = await self._invoke(request.request, call, request_id)
+            with _holding(request.request, call):
+                response = await self._invoke(request.request, call, request_id)
         except Exception as error:  # noqa: BLE001 - as in `interceptors.Errors`
             refused = refused_out(face_of(error, request_id))
             return wire.InvokeManyResponse(id=request.id, refused=refused)
@@ -192,6 +193,13 @@ class InvocationService:
             invocations=[record_out(record) for _, record in page],
             next_page_token=str(page[-1][0]) if len(rows) > size else "",
         )
+
+
+def _holding(request: wire.InvokeRequest, call: Call) -> AbstractContextManager[None]:
+    """A stream's messages are read before anybody knows how many it will have."""
+    if call.held is None:
+        return nullcontext()
+    return call.held.hold(current_caller().tenant_id, len(request.payload))
 
 
 async def _send_pages(

@@ -56,24 +56,25 @@ KEEPALIVE_TIMEOUT_S = 20
 MIN_PING_INTERVAL_S = 10
 """Clients that ping more often are sent away."""
 
+UNREAD = 64 * 1024
+"""Bytes of a call that may come before anybody reads them."""
+
+MAX_CONNECTIONS = 10_000
+"""Connections at once; the next one is closed. Where open files are few, fewer."""
+
+HANDSHAKE_S = 10
+"""In which a connection has to become one of HTTP/2, by way of TLS where there is."""
+
+MAX_IDLE_S = 20
+"""How long one may be open without a call. Anybody may open one: what a key is, only a
+call tells, and who has none is refused at once. A client connects again by itself."""
+
 SERVICE_NAMES = tuple(
     service.full_name
     for file in (functions_pb2, invocations_pb2, tenants_pb2)
     for service in file.DESCRIPTOR.services_by_name.values()
 )
 """`sandlot.v1.…`, all of them."""
-
-_OPTIONS = (
-    ("grpc.max_receive_message_length", MAX_UPLOAD),
-    ("grpc.max_send_message_length", MAX_SENT),
-    ("grpc.max_concurrent_streams", MAX_STREAMS),
-    ("grpc.keepalive_time_ms", KEEPALIVE_S * 1_000),
-    ("grpc.keepalive_timeout_ms", KEEPALIVE_TIMEOUT_S * 1_000),
-    ("grpc.keepalive_permit_without_calls", 1),
-    ("grpc.http2.min_recv_ping_interval_without_data_ms", MIN_PING_INTERVAL_S * 1_000),
-    # By default a second engine on the same port would start and get half the calls.
-    ("grpc.so_reuseport", 0),
-)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,6 +94,7 @@ async def serve(
     address: str,
     tls: Tls | None = None,
     allow_plaintext: bool = False,
+    max_connections: int = MAX_CONNECTIONS,
     drain_s: float = DRAIN_S,
 ) -> AsyncIterator[int]:
     """Serve on `HOST:PORT` and give the port, which is a free one for port 0.
@@ -111,7 +113,7 @@ async def serve(
             field="grpc",
         )
     draining = asyncio.Event()
-    server = _server(backend, is_local=is_loopback(address))
+    server = _server(backend, max_connections, is_local=is_loopback(address))
     _add_services(server, backend, draining)
     health_servicer = await _add_health(server)
     port = _bind(server, address, tls)
@@ -138,7 +140,9 @@ def is_loopback(address: str) -> bool:
         return False
 
 
-def _server(backend: Backend, *, is_local: bool) -> grpc.aio.Server:
+def _server(
+    backend: Backend, max_connections: int, *, is_local: bool
+) -> grpc.aio.Server:
     public = ["/grpc.health."]
     if is_local:
         public.append("/grpc.reflection.")
@@ -146,8 +150,32 @@ def _server(backend: Backend, *, is_local: bool) -> grpc.aio.Server:
         interceptors=interceptors(
             Authenticator(backend.tenants), backend.clock, public=tuple(public)
         ),
-        options=_OPTIONS,
+        options=_options(max_connections),
         maximum_concurrent_rpcs=MAX_OPEN_CALLS,
+    )
+
+
+def _options(max_connections: int) -> tuple[tuple[str, int], ...]:
+    return (
+        ("grpc.max_receive_message_length", MAX_UPLOAD),
+        ("grpc.max_send_message_length", MAX_SENT),
+        ("grpc.max_concurrent_streams", MAX_STREAMS),
+        ("grpc.max_allowed_incoming_connections", max_connections),
+        ("grpc.max_connection_idle_ms", round(MAX_IDLE_S * 1_000)),
+        ("grpc.server_handshake_timeout_ms", round(HANDSHAKE_S * 1_000)),
+        ("grpc.keepalive_time_ms", KEEPALIVE_S * 1_000),
+        ("grpc.keepalive_timeout_ms", KEEPALIVE_TIMEOUT_S * 1_000),
+        ("grpc.keepalive_permit_without_calls", 1),
+        (
+            "grpc.http2.min_recv_ping_interval_without_data_ms",
+            MIN_PING_INTERVAL_S * 1_000,
+        ),
+        # Or what nobody has read yet may be as much as a fast network carries in a
+        # moment: forty packages. What is being read has as much room as it is long.
+        ("grpc.http2.bdp_probe", 0),
+        ("grpc.http2.lookahead_bytes", UNREAD),
+        # By default a second engine on the same port would get half the calls.
+        ("grpc.so_reuseport", 0),
     )
 
 

@@ -1,0 +1,108 @@
+"""Shares of what callers use up before anybody looks at what they sent.
+
+Who they are is known by then, and nothing else.
+"""
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+
+from sandlot_engine.errors import Throttled
+
+RETRY_AFTER_S = 1.0
+
+
+class Turns:
+    """`most` at once, `of_tenant` of them one tenant's. Who comes later waits in its
+    tenant's own line, for `wait_s` at most; `waiting` may wait there."""
+
+    def __init__(
+        self, what: str, *, most: int, of_tenant: int, waiting: int, wait_s: float
+    ) -> None:
+        self._what = what
+        self._of_tenant = of_tenant
+        self._waiting = waiting
+        self._wait_s = wait_s
+        self._room = asyncio.Semaphore(most)
+        self._shares: dict[str, tuple[asyncio.Semaphore, int]] = {}
+        """With those who have a turn, or wait for one."""
+
+    @asynccontextmanager
+    async def take(self, tenant_id: str) -> AsyncIterator[None]:
+        """A turn, as long as the block lasts. Raises `Throttled`."""
+        share, users = self._shares.get(tenant_id) or (
+            asyncio.Semaphore(self._of_tenant),
+            0,
+        )
+        if users >= self._of_tenant + self._waiting:
+            raise self._refused(f"{users} wait or run already")
+        self._shares[tenant_id] = share, users + 1
+        try:
+            await self._wait_turn(share)
+            try:
+                yield
+            finally:
+                self._room.release()
+                share.release()
+        finally:
+            users = self._shares[tenant_id][1] - 1
+            if users:
+                self._shares[tenant_id] = share, users
+            else:
+                del self._shares[tenant_id]
+
+    async def _wait_turn(self, share: asyncio.Semaphore) -> None:
+        """Both; the tenant's own first, so that its line is not everybody's."""
+        try:
+            async with asyncio.timeout(self._wait_s):
+                await share.acquire()
+                try:
+                    await self._room.acquire()
+                except BaseException:
+                    share.release()
+                    raise
+        except TimeoutError:
+            raise self._refused(f"none became free within {self._wait_s:g} s") from None
+
+    def _refused(self, why: str) -> Throttled:
+        return Throttled(
+            f"{self._what}: {self._of_tenant} of one tenant are taken in at once, and"
+            f" {why}. Nothing was done; send it again later, or fewer at once",
+            reason="TooManyRequests",
+            limit=self._of_tenant,
+            retry_after_s=RETRY_AFTER_S,
+        )
+
+
+class Held:
+    """Bytes of requests that are being answered: `most`, `of_tenant` of one tenant."""
+
+    def __init__(self, *, most: int, of_tenant: int) -> None:
+        self._most = most
+        self._of_tenant = of_tenant
+        self._total = 0
+        self._of: Counter[str] = Counter()
+
+    @contextmanager
+    def hold(self, tenant_id: str, size: int) -> Iterator[None]:
+        """Count them as long as the block lasts. Raises `Throttled`."""
+        mine = self._of.get(tenant_id, 0)
+        if mine + size > self._of_tenant or self._total + size > self._most:
+            raise Throttled(
+                f"a request of {size} bytes: {mine} bytes of this tenant's are being"
+                f" answered of {self._of_tenant} allowed, and"
+                f" those of all tenants are at most {self._most}. Send fewer at once",
+                reason="TooManyRequests",
+                limit=self._of_tenant,
+                retry_after_s=RETRY_AFTER_S,
+            )
+        self._of[tenant_id] += size
+        self._total += size
+        try:
+            yield
+        finally:
+            self._total -= size
+            self._of[tenant_id] -= size
+            if not self._of[tenant_id]:
+                del self._of[tenant_id]

@@ -1,0 +1,278 @@
+"""What one caller may have the engine take in, before anybody has looked at it."""
+
+import asyncio
+import gc
+import tracemalloc
+from collections.abc import AsyncIterator
+from typing import Any
+
+import grpc
+import grpc.aio
+import pytest
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+from sandlot.v1 import functions_pb2, invocations_pb2
+from sandlot_engine.catalog.keeper import Keeper
+from sandlot_engine.errors import InvalidParameter
+from sandlot_engine.gateway.rpc import interceptors
+from tests.fakes.backend import FakeEngine, FakeFunctions, as_tenant, fake_engine
+from tests.integration.test_grpc_errors import failure
+
+WAIT_S = 5.0
+BRIEFLY_S = 0.05
+
+
+class SlowFunctions(FakeFunctions):
+    """A catalog whose builders are busy, and which goes on without its caller."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.arrived: asyncio.Queue[tuple[str, str]] = asyncio.Queue()
+        self.may_go_on = asyncio.Event()
+
+    async def create(
+        self,
+        tenant_id: str,
+        name: str,
+        config: Any,
+        zip: bytes,  # noqa: A002
+    ) -> Any:
+        self.arrived.put_nowait((tenant_id, name))
+        await asyncio.shield(self._build())
+        return await super().create(tenant_id, name, config, zip)
+
+    def _build(self) -> "asyncio.Task[bool]":
+        return asyncio.get_running_loop().create_task(self.may_go_on.wait())
+
+
+@pytest.fixture
+async def engine(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[FakeEngine]:
+    monkeypatch.setattr(interceptors, "BODY_S", BRIEFLY_S)
+    monkeypatch.setattr(interceptors, "UPLOADS_WAITING", 3)
+    functions = SlowFunctions()
+    async with fake_engine(functions=functions) as engine:
+        yield engine
+        functions.may_go_on.set()
+
+
+def upload(engine: FakeEngine, name: str, tenant: str = "acme") -> Any:
+    request = functions_pb2.CreateFunctionRequest(name=name, zip=b"x" * 100_000)
+    return engine.function_service.CreateFunction(request, metadata=as_tenant(tenant))
+
+
+def invoke(engine: FakeEngine, payload: bytes, function: str = "slow") -> Any:
+    return engine.invocation_service.Invoke(
+        invocations_pb2.InvokeRequest(function=function, payload=payload),
+        metadata=as_tenant("acme"),
+    )
+
+
+async def arrived(engine: FakeEngine) -> str:
+    """The next package that the catalog was given."""
+    assert isinstance(engine.functions, SlowFunctions)
+    async with asyncio.timeout(WAIT_S):
+        _, name = await engine.functions.arrived.get()
+    return name
+
+
+async def nothing_arrives(engine: FakeEngine) -> None:
+    assert isinstance(engine.functions, SlowFunctions)
+    # A call of the same connection that comes after, and is done with.
+    for _ in range(2):
+        await engine.function_service.ListFunctions(
+            functions_pb2.ListFunctionsRequest(), metadata=as_tenant("acme")
+        )
+    assert engine.functions.arrived.empty()
+
+
+async def test_one_tenants_packages_are_taken_in_two_at_a_time(
+    engine: FakeEngine,
+) -> None:
+    first = [upload(engine, name) for name in ("a", "b")]
+    assert {await arrived(engine), await arrived(engine)} == {"a", "b"}
+    third = upload(engine, "c")
+    await nothing_arrives(engine)
+
+    other = upload(engine, "theirs too", "globex")
+
+    assert await arrived(engine) == "theirs too"
+    engine.functions.may_go_on.set()  # type: ignore[attr-defined]
+    assert await arrived(engine) == "c"
+    await asyncio.gather(*first, third, other)
+
+
+async def test_a_package_whose_caller_hung_up_has_its_turn_until_it_is_done_with(
+    engine: FakeEngine,
+) -> None:
+    hung_up = [upload(engine, name) for name in ("a", "b")]
+    for _ in hung_up:
+        await arrived(engine)
+
+    for call in hung_up:
+        call.cancel()
+    third = upload(engine, "c")
+    await nothing_arrives(engine)
+
+    engine.functions.may_go_on.set()  # type: ignore[attr-defined]
+    assert await arrived(engine) == "c"
+    await third
+
+
+class RefusingFunctions(FakeFunctions):
+    """A catalog that looks at packages in tasks of its own, as the real one does."""
+
+    async def create(self, _t: str, _n: str, _c: Any, zip: bytes) -> Any:  # noqa: A002
+        async def refuse(package: bytes) -> None:
+            await asyncio.sleep(0)
+            raise InvalidParameter(f"{len(package)} bytes of nothing")
+
+        return await Keeper().whole(refuse(zip))
+
+
+async def test_a_package_that_was_refused_is_not_kept_in_memory() -> None:
+    package = b"x" * 2_000_000
+    request = functions_pb2.CreateFunctionRequest(name="a", zip=package)
+    gc.disable()  # a machine may be full before it comes round
+    tracemalloc.start()
+    try:
+        async with fake_engine(functions=RefusingFunctions()) as engine:
+            before, _ = tracemalloc.get_traced_memory()
+            for _ in range(5):
+                with pytest.raises(grpc.aio.AioRpcError, match="bytes of nothing"):
+                    await engine.function_service.CreateFunction(
+                        request, metadata=as_tenant("acme")
+                    )
+            await nothing_is_left_to_do()
+            after, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+        gc.enable()
+
+    assert after - before < len(package)
+
+
+async def nothing_is_left_to_do() -> None:
+    for _ in range(10):
+        await asyncio.sleep(0)
+
+
+async def test_only_so_many_packages_wait_for_their_turn(engine: FakeEngine) -> None:
+    some = [upload(engine, str(number)) for number in range(5)]
+    for _ in range(2):
+        await arrived(engine)
+    await nothing_arrives(engine)
+
+    error, found = await failure(upload(engine, "one more"))
+
+    assert error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+    assert found["ErrorInfo"].reason == "TooManyRequests"
+    assert found["RetryInfo"].retry_delay.ToSeconds() >= 1
+    for call in some:
+        call.cancel()
+
+
+@pytest.mark.parametrize("method", ["Invoke", "TailLogs"])
+async def test_a_request_that_does_not_arrive_is_not_waited_for(
+    engine: FakeEngine, method: str
+) -> None:
+    kind = (
+        engine.channel.stream_stream
+        if method == "TailLogs"
+        else engine.channel.stream_unary
+    )
+    call: Any = kind(f"/sandlot.v1.InvocationService/{method}")(
+        metadata=as_tenant("acme")
+    )
+
+    async with asyncio.timeout(WAIT_S):
+        code = await call.code()
+
+    assert code is grpc.StatusCode.DEADLINE_EXCEEDED
+
+
+async def test_what_is_no_request_is_refused_as_that(engine: FakeEngine) -> None:
+    call: Any = engine.channel.unary_unary("/sandlot.v1.FunctionService/GetFunction")
+
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await call(b"\xff\xff\xff", metadata=as_tenant("acme"))
+
+    assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+
+
+async def test_events_that_are_being_answered_have_a_budget(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(interceptors, "MAX_HELD_OF_TENANT", 250_000)
+    large = b'"' + b"x" * 200_000 + b'"'
+    async with fake_engine() as engine:
+        released = engine.runner.hold("slow")
+        first = invoke(engine, large)
+        await engine.runner.started.get()
+
+        error, found = await failure(invoke(engine, large, "echo"))
+        small = await invoke(engine, b"{}", "echo")
+        released.set()
+        await first
+        again = await invoke(engine, large, "echo")
+
+    assert error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+    assert found["ErrorInfo"].reason == "TooManyRequests"
+    assert small.request_id
+    assert again.request_id
+
+
+async def test_a_streams_events_have_the_same_budget(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(interceptors, "MAX_HELD_OF_TENANT", 1_000)
+    async with fake_engine() as engine:
+        stream = engine.invocation_service.InvokeMany(metadata=as_tenant("acme"))
+        for payload in (b'"' + b"x" * 2_000 + b'"', b"{}"):
+            request = invocations_pb2.InvokeRequest(function="echo", payload=payload)
+            await stream.write(
+                invocations_pb2.InvokeManyRequest(id=len(payload), request=request)
+            )
+        answers = {answer.id: answer for answer in [await stream.read() for _ in "ab"]}
+
+    assert answers[2_002].refused.reason == "TooManyRequests"
+    assert answers[2].response.request_id
+
+
+async def test_a_tenant_has_only_so_many_streams_of_events(
+    engine: FakeEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(interceptors, "MAX_EVENT_STREAMS", 1)
+    first = engine.invocation_service.InvokeMany(metadata=as_tenant("acme"))
+    await first.write(
+        invocations_pb2.InvokeManyRequest(
+            id=1, request=invocations_pb2.InvokeRequest(function="echo")
+        )
+    )
+    await first.read()
+
+    second = engine.invocation_service.InvokeMany(metadata=as_tenant("acme"))
+    error, found = await failure(second.read())
+    first.cancel()
+    third = engine.invocation_service.InvokeMany(metadata=as_tenant("globex"))
+    await third.done_writing()
+
+    assert error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+    assert found["ErrorInfo"].reason == "CallLimitExceeded"
+    assert await third.code() is grpc.StatusCode.OK
+
+
+async def test_strangers_have_little_of_everything(
+    engine: FakeEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stub: Any = health_pb2_grpc.HealthStub(engine.channel)
+    large = health_pb2.HealthCheckRequest(service="x" * interceptors.MAX_REQUEST)
+
+    too_large, _ = await failure(stub.Check(large))
+    monkeypatch.setattr(interceptors, "MAX_CALLS_OF_STRANGERS", 0)
+    too_many, _ = await failure(stub.Check(health_pb2.HealthCheckRequest()))
+
+    assert too_large.code() is grpc.StatusCode.INVALID_ARGUMENT
+    assert too_many.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+    assert await engine.function_service.ListFunctions(
+        functions_pb2.ListFunctionsRequest(), metadata=as_tenant("acme")
+    )
