@@ -162,7 +162,14 @@ async def _running(config: EngineConfig) -> AsyncIterator[_Facts]:
     from sandlot_engine.catalog.code import CodeStore
     from sandlot_engine.catalog.event_configs import EventConfigs, kept_event_configs
     from sandlot_engine.catalog.functions import Functions
+    from sandlot_engine.catalog.mappings import Mappings, kept_mappings
     from sandlot_engine.catalog.policies import Policies, kept_policies
+    from sandlot_engine.catalog.runtimes import Runtimes, kept_runtime_management
+    from sandlot_engine.catalog.signing import (
+        SigningConfigs,
+        kept_signing_configs,
+        kept_signings,
+    )
     from sandlot_engine.catalog.urls import Urls, kept_urls
     from sandlot_engine.clock import SystemClock
     from sandlot_engine.gateway.aws.buckets import Buckets
@@ -198,6 +205,8 @@ async def _running(config: EngineConfig) -> AsyncIterator[_Facts]:
         )
         policies = kept_policies(store)
         event_configs, urls = kept_event_configs(store), kept_urls(store)
+        mappings, managements = kept_mappings(store), kept_runtime_management(store)
+        signing_configs, signings = kept_signing_configs(store), kept_signings(store)
         functions = await enter(
             Functions(
                 store,
@@ -208,7 +217,8 @@ async def _running(config: EngineConfig) -> AsyncIterator[_Facts]:
                 retire=partial(_retire, node, scheduler),
                 grant_network=tenants.grant_network,
                 concurrency=tenants.concurrency,
-                belongings=(policies, event_configs, urls),
+                belongings=(policies, event_configs, urls, signings, managements),
+                of_tenants=(mappings, signing_configs),
                 region=config.region,
             )
         )
@@ -236,6 +246,11 @@ async def _running(config: EngineConfig) -> AsyncIterator[_Facts]:
                 policies=Policies(policies, functions),
                 event_configs=EventConfigs(event_configs, functions, clock=clock),
                 urls=Urls(urls, functions, clock=clock),
+                mappings=Mappings(mappings, functions, clock=clock),
+                signing=SigningConfigs(
+                    signing_configs, signings, functions, clock=clock
+                ),
+                runtimes=Runtimes(managements, functions),
             ),
             region=config.region,
             buckets=Buckets(_bucket_access(config)),

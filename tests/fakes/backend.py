@@ -13,7 +13,14 @@ import grpc.aio
 
 from sandlot.v1 import functions_pb2_grpc, invocations_pb2_grpc, tenants_pb2_grpc
 from sandlot_engine.catalog.event_configs import EventConfigs, kept_event_configs
+from sandlot_engine.catalog.mappings import Mappings, kept_mappings
 from sandlot_engine.catalog.policies import Policies, kept_policies
+from sandlot_engine.catalog.runtimes import Runtimes, kept_runtime_management
+from sandlot_engine.catalog.signing import (
+    SigningConfigs,
+    kept_signing_configs,
+    kept_signings,
+)
 from sandlot_engine.catalog.urls import Urls, kept_urls
 from sandlot_engine.catalog.validation import check_network
 from sandlot_engine.errors import AlreadyExists, NotFound, Unauthenticated
@@ -391,6 +398,14 @@ class FakeEngine:
                     kept_event_configs(store), functions, clock=self.clock
                 ),
                 urls=Urls(kept_urls(store), functions, clock=self.clock),
+                mappings=Mappings(kept_mappings(store), functions, clock=self.clock),
+                signing=SigningConfigs(
+                    kept_signing_configs(store),
+                    kept_signings(store),
+                    functions,
+                    clock=self.clock,
+                ),
+                runtimes=Runtimes(kept_runtime_management(store), functions),
             ),
             region="us-east-1",
             buckets=Buckets(None),

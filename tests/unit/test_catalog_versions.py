@@ -398,11 +398,9 @@ async def test_what_counts_as_part_of_it_changes_its_revision_id(bench: Bench) -
 
     for qualifier in ("", "1", "live"):
         old = functions.revision_id(TENANT, "resize", qualifier)
-        new = await functions.change(
+        new = await functions.in_turn(
             TENANT,
-            "resize",
-            qualifier,
-            lambda _: functions.touch(TENANT, "resize", qualifier),  # noqa: B023 -- at once
+            lambda: functions.touch(TENANT, "resize", qualifier),  # noqa: B023 -- at once
         )
 
         assert old != new == functions.revision_id(TENANT, "resize", qualifier)
@@ -413,12 +411,12 @@ async def test_a_function_that_is_being_changed_is_not_deleted_meanwhile(
 ) -> None:
     begun, go = asyncio.Event(), asyncio.Event()
 
-    async def work(function: Function) -> str:
+    async def work() -> str:
         begun.set()
         await go.wait()
-        return bench.functions.revision_id(TENANT, function.name)
+        return bench.functions.revision_id(TENANT, "resize")
 
-    change = asyncio.create_task(bench.functions.change(TENANT, "resize", "", work))
+    change = asyncio.create_task(bench.functions.in_turn(TENANT, work))
     await begun.wait()
     deletion = asyncio.create_task(bench.functions.delete(TENANT, "resize"))
     go.set()

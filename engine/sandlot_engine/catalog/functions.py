@@ -102,7 +102,8 @@ class Functions:
     """The catalog; an async context manager. Entering loads and resumes.
 
     `belongings` are what others keep of functions, by the function's name and a
-    qualifier: they are loaded with them, and go with them.
+    qualifier: they are loaded with them, and go with them. So is what they keep of
+    tenants, `of_tenants`, which goes with its tenant.
     """
 
     def __init__(
@@ -119,6 +120,7 @@ class Functions:
         region: str = "us-east-1",
         quota: Quota | None = None,
         belongings: Iterable[Kept[Any]] = (),
+        of_tenants: Iterable[Kept[Any]] = (),
         chance: Callable[[], float] = random.random,
     ) -> None:
         self._store = store
@@ -127,7 +129,7 @@ class Functions:
         self._runtimes = runtimes
         self._retire = retire
         self._grant_network = grant_network
-        self._quota = quota or Quota()
+        self.quota = quota or Quota()
         self._chance = chance
         self._keeper = Keeper()
         self._turns = KeyedLocks()
@@ -142,6 +144,7 @@ class Functions:
             settle=self._settle,
         )
         self._belongings = tuple(belongings)
+        self._of_tenants = tuple(of_tenants)
         aliases = Kept(store, "alias", Alias)
         settings = Kept(store, "settings", FunctionSettings)
         self._kept: tuple[Kept[Any], ...] = (aliases, settings, *self._belongings)
@@ -187,7 +190,7 @@ class Functions:
         Versions that were being made ready are made ready again. Those that are
         ready are prepared by whoever uses them first: see `code_path`.
         """
-        for kept in self._kept:
+        for kept in (*self._kept, *self._of_tenants):
             await kept.load()
         await self.layers.load()
         functions = await self._store.all_functions()
@@ -235,9 +238,12 @@ class Functions:
         return self._find(tenant_id, name, qualifier)
 
     async def forget(self, tenant_id: str) -> None:
-        """Let go of what a tenant that was deleted had beside functions: its layers.
-        Others' functions that have them keep them."""
+        """Let go of what a tenant that was deleted had beside functions. Others'
+        functions that have its layers keep them."""
         await self.layers.delete_all(tenant_id)
+        for kept in self._of_tenants:
+            for owner in list(kept.owners(tenant_id)):
+                await kept.delete_all(tenant_id, owner)
 
     async def read_code(self, tenant_id: str, name: str, qualifier: str = "") -> bytes:
         """The newest package, as it was uploaded. Raises `NotFound`."""
@@ -399,32 +405,14 @@ class Functions:
         )
         await self._keeper.finish(self._retire_all([function]))
 
-    async def change(
-        self,
-        tenant_id: str,
-        name: str,
-        qualifier: str,
-        work: Callable[[Function], Awaitable[T]],
-    ) -> T:
-        """Do `work` on what belongs to a version, which stays meanwhile; to its end,
-        even if the caller is cancelled half-way.
-
-        For whoever keeps `belongings`: of what is here, `work` may call what does not
-        wait, and `touch`. Raises `NotFound`.
-        """
-
-        async def in_turn() -> T:
-            async with self._turns.hold(tenant_id):
-                return await work(self._find(tenant_id, name, qualifier))
-
-        return await self._keeper.whole(in_turn())
-
     async def in_turn(
         self, tenant_id: str, change: Callable[[], Coroutine[Any, Any, T]]
     ) -> T:
-        """Run `change`, of what belongs to a tenant's functions, when it is its turn,
-        and to its end. As within `changing`, it may call `touch`, and nothing else
-        here that takes a turn.
+        """Run `change`, of what belongs to a tenant's functions, when it is its turn;
+        to its end, even if the caller is cancelled half-way.
+
+        For whoever keeps `belongings`: of what is here, `change` may call what does not
+        wait, and `touch`.
         """
 
         async def changed() -> T:
@@ -446,7 +434,7 @@ class Functions:
         return (alias or self._find(tenant_id, name, qualifier)).revision_id
 
     async def touch(self, tenant_id: str, name: str, qualifier: str = "") -> str:
-        """Give a version, or an alias, a new revision id, within `change`: something
+        """Give a version, or an alias, a new revision id, within `in_turn`: something
         that counts as part of it is another now. Returns the id."""
         if alias := self.aliases.find(tenant_id, name, qualifier):
             return (await self.aliases.touch(alias)).revision_id
@@ -714,36 +702,41 @@ class Functions:
 
     def _check_can_publish(self, tenant_id: str) -> None:
         count = sum(each.version != LATEST for each in self._versions.all(tenant_id))
-        if count >= self._quota.versions:
+        if count >= self.quota.versions:
             raise QuotaExceeded(
                 f"Tenant {tenant_id} has {count} published versions of "
-                f"{self._quota.versions} allowed. Delete some first.",
-                limit=self._quota.versions,
+                f"{self.quota.versions} allowed. Delete some first.",
+                limit=self.quota.versions,
             )
 
     def _check_count(self, tenant_id: str) -> None:
         count = self._versions.count(tenant_id)
-        if count >= self._quota.functions:
+        if count >= self.quota.functions:
             raise QuotaExceeded(
                 f"Tenant {tenant_id} has {count} functions of "
-                f"{self._quota.functions} allowed. Delete one first.",
-                limit=self._quota.functions,
+                f"{self.quota.functions} allowed. Delete one first.",
+                limit=self.quota.functions,
             )
 
-    def _check_room(self, tenant_id: str, code: Code) -> None:
-        codes = {code.sha256: code, **self.layers.codes(tenant_id)}
+    def code_bytes(self, tenant_id: str, *more: Code) -> int:
+        """Of a tenant's packages and layers, each once, zipped and unpacked; with some
+        more, if they are given."""
+        codes = {code.sha256: code for code in more} | self.layers.codes(tenant_id)
         for function in self._versions.all(tenant_id):
             # Not their layers, which count where they were published.
             codes |= {each.code.sha256: each.code for each in function.revisions}
-        total = sum(code.size + code.unpacked_size for code in codes.values())
-        if total > self._quota.code_bytes:
+        return sum(code.size + code.unpacked_size for code in codes.values())
+
+    def _check_room(self, tenant_id: str, code: Code) -> None:
+        total = self.code_bytes(tenant_id, code)
+        if total > self.quota.code_bytes:
             raise QuotaExceeded(
                 f"Code storage limit exceeded: the packages of tenant {tenant_id} "
                 f"would take {total} bytes, zipped and unpacked, of "
-                f"{self._quota.code_bytes} allowed. Delete functions or layers, or "
+                f"{self.quota.code_bytes} allowed. Delete functions or layers, or "
                 "make their packages smaller.",
                 reason="CodeStorageExceeded",
-                limit=self._quota.code_bytes,
+                limit=self.quota.code_bytes,
             )
 
 

@@ -9,7 +9,10 @@ from typing import Protocol
 
 from sandlot_engine.catalog.event_configs import EventConfigs
 from sandlot_engine.catalog.functions import Functions as CatalogFunctions
+from sandlot_engine.catalog.mappings import Mappings
 from sandlot_engine.catalog.policies import Policies
+from sandlot_engine.catalog.runtimes import Runtimes
+from sandlot_engine.catalog.signing import SigningConfigs
 from sandlot_engine.catalog.urls import Urls
 from sandlot_engine.clock import Clock
 from sandlot_engine.invocation.invoker import Invoker
@@ -182,6 +185,9 @@ class Catalog:
     policies: Policies
     event_configs: EventConfigs
     urls: Urls
+    mappings: Mappings
+    signing: SigningConfigs
+    runtimes: Runtimes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -83,6 +83,14 @@ class Call:
             )
         return asked
 
+    def own_signing_config(self, arn: str) -> str:
+        """The id of the caller's code signing config that is meant; another account's
+        has none here."""
+        asked = names.parse_thing(
+            names.CODE_SIGNING_CONFIG, arn, region=self.region, account=self.tenant_id
+        )
+        return asked.name if asked.account == self.tenant_id else arn
+
     def page(self, *, at_most: int = MAX_PAGE) -> tuple[int, str]:
         """How many things are asked for, 0 for as many as there are by default, and
         where they begin."""

@@ -16,8 +16,12 @@ MAX_LISTED = 50
 @operation("CreateFunction")
 async def create_function(call: Call) -> Mapping[str, Any]:
     given = call.input
-    functions = call.catalog.functions
+    functions, signing = call.catalog.functions, call.catalog.signing
     name = call.own_function(given["FunctionName"]).name
+    signing_config = ""
+    if "CodeSigningConfigArn" in given:
+        signing_config = call.own_signing_config(given["CodeSigningConfigArn"])
+    signing.check_code(call.tenant_id, signing_config)
     zip_bytes = await call.package(given["Code"])
     function = await functions.create(
         call.tenant_id,
@@ -27,6 +31,8 @@ async def create_function(call: Call) -> Mapping[str, Any]:
         publish=given.get("Publish", False),
         tags=given.get("Tags"),
     )
+    if signing_config:
+        await signing.attach(call.tenant_id, name, signing_config)
     return configuration(call, function)
 
 
@@ -66,9 +72,12 @@ async def get_function_configuration(call: Call) -> Mapping[str, Any]:
 async def update_function_code(call: Call) -> Mapping[str, Any]:
     given = call.input
     check_package(given)
+    name = call.own_function(given["FunctionName"]).name
+    signing = call.catalog.signing
+    signing.check_code(call.tenant_id, signing.of(call.tenant_id, name))
     function = await call.catalog.functions.update_code(
         call.tenant_id,
-        call.own_function(given["FunctionName"]).name,
+        name,
         await call.package(given),
         given.get("RevisionId", ""),
         publish=given.get("Publish", False),
