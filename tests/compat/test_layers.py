@@ -1,6 +1,7 @@
 """Layers by boto3: published, found at /opt, shared, deleted."""
 
 import json
+from collections.abc import Callable, Iterator
 
 import pytest
 import urllib3
@@ -37,9 +38,34 @@ NOT_THERE = Refused(
 )
 
 
-def test_layers_are_merged_at_opt_in_their_order(aws: Lambda, create: Create) -> None:
-    lower = publish(aws, {"a.txt": "lower", "both.txt": "lower"})
-    upper = publish(aws, {"b.txt": "upper", "both.txt": "upper"})
+Publish = Callable[..., str]
+"""`publish(files, name=…)`: a layer version of the shared account; its ARN."""
+
+
+@pytest.fixture
+def publish(aws: Lambda) -> Iterator[Publish]:
+    """What was published is deleted after the test."""
+    published: list[tuple[str, int]] = []
+
+    def publish(files: dict[str, str], *, name: str = "") -> str:
+        name = name or unique("layer")
+        made = aws.publish_layer_version(
+            LayerName=name, Content={"ZipFile": zip_of(files)}
+        )
+        published.append((name, made["Version"]))
+        arn: str = made["LayerVersionArn"]
+        return arn
+
+    yield publish
+    for name, number in published:
+        aws.delete_layer_version(LayerName=name, VersionNumber=number)
+
+
+def test_layers_are_merged_at_opt_in_their_order(
+    aws: Lambda, create: Create, publish: Publish
+) -> None:
+    lower = publish({"a.txt": "lower", "both.txt": "lower"})
+    upper = publish({"b.txt": "upper", "both.txt": "upper"})
 
     one = create(READS, Layers=[lower, upper])
     other = create(READS, Layers=[upper, lower])
@@ -53,17 +79,19 @@ def test_layers_are_merged_at_opt_in_their_order(aws: Lambda, create: Create) ->
 
 @pytest.mark.parametrize("folder", ["python", f"python/lib/{RUNTIME}/site-packages"])
 def test_modules_of_a_layer_can_be_imported(
-    aws: Lambda, create: Create, folder: str
+    aws: Lambda, create: Create, folder: str, publish: Publish
 ) -> None:
-    layer = publish(aws, {f"{folder}/greeting.py": "WORD = 'hello'"})
+    layer = publish({f"{folder}/greeting.py": "WORD = 'hello'"})
 
     name = create(GREETS, Layers=[layer])
 
     assert said(aws, name) == "hello"
 
 
-def test_layers_can_be_changed_and_taken_away(aws: Lambda, create: Create) -> None:
-    layer = publish(aws, {"a.txt": "a"})
+def test_layers_can_be_changed_and_taken_away(
+    aws: Lambda, create: Create, publish: Publish
+) -> None:
+    layer = publish({"a.txt": "a"})
     name = create(READS)
 
     before = said(aws, name)
@@ -129,9 +157,9 @@ def test_layers_are_listed_page_by_page(cloud: Cloud) -> None:
 
 
 def test_a_deleted_version_stays_with_the_functions_that_have_it(
-    aws: Lambda, create: Create
+    aws: Lambda, create: Create, publish: Publish
 ) -> None:
-    layer = publish(aws, {"a.txt": "a"})
+    layer = publish({"a.txt": "a"})
     has = create(READS, Layers=[layer])
     name = layer.split(":")[-2]
 
@@ -140,7 +168,7 @@ def test_a_deleted_version_stays_with_the_functions_that_have_it(
     refusal = refused(aws.create_function, **new_function(READS, Layers=[layer]))
     aws.update_function_code(FunctionName=has, ZipFile=READS)
     wait_updated(aws, has)
-    next_one = publish(aws, {"b.txt": "b"}, name=name)
+    next_one = publish({"b.txt": "b"}, name=name)
 
     for deletion in (answer, again):
         assert deletion["ResponseMetadata"]["HTTPStatusCode"] == 204
@@ -151,11 +179,11 @@ def test_a_deleted_version_stays_with_the_functions_that_have_it(
 
 
 def test_layers_that_do_not_go_together_are_refused_in_awss_words(
-    aws: Lambda, account: Account
+    aws: Lambda, account: Account, publish: Publish
 ) -> None:
     name = unique("layer")
-    first = publish(aws, {"a.txt": "1"}, name=name)
-    second = publish(aws, {"a.txt": "2"}, name=name)
+    first = publish({"a.txt": "1"}, name=name)
+    second = publish({"a.txt": "2"}, name=name)
     missing = f"arn:aws:lambda:eu-central-1:{account.id}:layer:no-such:1"
     elsewhere = first.replace("eu-central-1", "us-west-2")
 
@@ -180,9 +208,9 @@ def test_layers_that_do_not_go_together_are_refused_in_awss_words(
 
 
 def test_a_layer_is_used_by_another_account_only_where_it_is_allowed(
-    aws: Lambda, cloud: Cloud
+    aws: Lambda, cloud: Cloud, publish: Publish
 ) -> None:
-    layer = publish(aws, {"a.txt": "shared"})
+    layer = publish({"a.txt": "shared"})
     name = layer.split(":")[-2]
     other = cloud.account("other")
     theirs = other.aws()
@@ -212,8 +240,8 @@ def test_a_layer_is_used_by_another_account_only_where_it_is_allowed(
     theirs.delete_function(FunctionName=made)
 
 
-def test_a_policy_is_shown_while_there_is_one(aws: Lambda) -> None:
-    name = publish(aws, {"a.txt": "a"}).split(":")[-2]
+def test_a_policy_is_shown_while_there_is_one(aws: Lambda, publish: Publish) -> None:
+    name = publish({"a.txt": "a"}).split(":")[-2]
     which = {"LayerName": name, "VersionNumber": 1}
     allow = {
         "StatementId": "all",
@@ -235,12 +263,3 @@ def test_a_policy_is_shown_while_there_is_one(aws: Lambda) -> None:
     )
     (statement,) = policy["Statement"]
     assert (statement["Sid"], statement["Principal"]) == ("all", "*")
-
-
-def publish(aws: Lambda, files: dict[str, str], *, name: str = "") -> str:
-    """A layer version; its ARN."""
-    made = aws.publish_layer_version(
-        LayerName=name or unique("layer"), Content={"ZipFile": zip_of(files)}
-    )
-    arn: str = made["LayerVersionArn"]
-    return arn
