@@ -418,13 +418,11 @@ def test_an_environment_has_four_kilobytes(aws: Lambda, create: Create) -> None:
     )
 
     measured = json.dumps(variables, separators=(",", ":"))
-    assert (refusal.status, refusal.code) == (400, "InvalidParameterValueException")
-    failed, _, shown = refusal.message.partition("String measured: ")
-    assert failed == (
+    assert refusal == invalid(
         "Lambda was unable to configure your environment variables because the "
-        "environment variables you have provided exceeded the 4KB limit. "
+        "environment variables you have provided exceeded the 4KB limit. String "
+        f"measured: {measured}"
     )
-    assert measured.startswith(shown)
 
 
 def test_a_variable_of_the_platforms_cannot_be_set(aws: Lambda) -> None:
@@ -591,14 +589,6 @@ def test_all_versions_can_be_listed(
         account.arn("two:$LATEST"),
     ]
     delete_all(aws)
-
-
-def test_a_marker_that_is_none_is_refused_or_empty(aws: Lambda) -> None:
-    try:
-        listed = aws.list_functions(Marker="no marker of ours")
-    except aws.exceptions.InvalidParameterValueException:
-        return
-    assert isinstance(listed["Functions"], list)
 
 
 def test_a_deleted_function_is_gone(
