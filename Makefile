@@ -20,6 +20,14 @@ STUBS_VENV := .venv-stubs
 STUBS_READY := $(STUBS_VENV)/.ready-1.71.2
 STUBS_OUT := client
 
+# What uses AWS's API in tests/compat, and what functions bring along there. Apart from
+# all else, because each has its own mind on the versions of the same libraries.
+COMPAT_CLIENTS := awscli==1.46.3 aws-sam-cli==1.170.0
+COMPAT_PAYLOAD := 'aws-lambda-powertools[validation,parser]==3.37.0' mangum==0.22.0 \
+  fastapi==0.165.0 snapshot-restore-py==1.0.0
+COMPAT_VENV := .venv-compat
+COMPAT_READY := $(COMPAT_VENV)/.ready-1.46.3-1.170.0-3.37.0
+
 CONSTRAINTS_VENV := .venv-constraints
 
 help:  ## print this list
@@ -32,6 +40,8 @@ test: check  ## check, then run the whole test suite
 # The newest Pythons have no build of the pinned generator; its test knows them.
 	@$(MAKE) --silent $(STUBS_READY) || true
 	@.make/tools.sh
+# The tests that need these say so, and why.
+	@$(MAKE) --silent $(COMPAT_READY) || true
 # Apart, because these fork, and gRPC, which the others load, takes that badly.
 	@$(RUN) -m pytest tests/isolation
 	@$(RUN) -m pytest --ignore=tests/isolation
@@ -76,4 +86,12 @@ $(READY): pyproject.toml constraints.txt
 
 $(STUBS_READY):
 	@.make/venv.sh $(STUBS_VENV) --only-binary=:all: $(STUBS_PINS)
+	@touch $@
+
+$(COMPAT_READY):
+	@.make/venv.sh $(COMPAT_VENV) --only-binary=:all: $(COMPAT_CLIENTS)
+# By the same interpreter: wheels are for its version, as the functions' runtime is.
+	@$(COMPAT_VENV)/bin/python -m pip install --disable-pip-version-check --no-input \
+	  --quiet --no-warn-conflicts --only-binary=:all: --upgrade \
+	  --target $(COMPAT_VENV)/payload $(COMPAT_PAYLOAD)
 	@touch $@

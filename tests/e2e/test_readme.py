@@ -3,14 +3,15 @@
 Its `console` blocks are run in order, in a folder, a home and a data directory of
 their own; its `python` blocks are the files that they name in their first line. What
 it shows of the output has to come, in that order. Numbers may differ, and `…` stands
-for anything; alone on a line, for any lines. Its `sh` blocks install Sandlot: they
-are the Makefile's business.
+for anything; alone on a line, for any lines. How Sandlot is installed is the
+Makefile's business.
 """
 
 import os
 import re
 import shlex
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -28,6 +29,9 @@ STOPPED_S = 60.0
 
 RUNS_ON = "sandlot up"
 """What stays in the foreground: started beside the rest, and waited for."""
+
+EVERYBODYS_HTTP = "127.0.0.1:9070"
+"""Where the README's engine is; here it is elsewhere, for another may be there."""
 
 _PROMPT = "$ "
 _FILE = re.compile(r"# (\w+\.py)\n")
@@ -125,14 +129,15 @@ class Reader:
         _make_program(programs / "python", f'exec {python} "$@"')
         _make_program(programs / "sandlot", f'exec {python} -m sandlot "$@"')
         roots = (REPOSITORY / root for root in ("client", "engine", "sandbox"))
+        self._http = f"127.0.0.1:{_free_port()}"
         self._environment = {
             "HOME": str(home),
             "PATH": f"{programs}:{os.environ.get('PATH', os.defpath)}",
             # This tree, wherever it was copied to.
             "PYTHONPATH": ":".join(map(str, roots)),
-            # The README has everybody's ports; another engine may be running here.
+            # The README has everybody's ports.
             "SANDLOT_GRPC": "127.0.0.1:0",
-            "SANDLOT_HTTP": "127.0.0.1:0",
+            "SANDLOT_HTTP": self._http,
         }
         self._exported = folder / "exported"
         self._exported.touch()
@@ -142,10 +147,12 @@ class Reader:
         for block in blocks:
             name = _FILE.match(block)
             assert name is not None, f"which file is this?\n{block}"
-            (self._work / name[1]).write_text(block)
+            text = block.replace(EVERYBODYS_HTTP, self._http)
+            (self._work / name[1]).write_text(text)
 
     def type(self, command: str) -> list[str]:
         """The lines of its output; up to the Ready line where it runs on."""
+        command = command.replace(EVERYBODYS_HTTP, self._http)
         if command.startswith(RUNS_ON):
             return self._lines_until_ready(self._start(f"exec {command}"))
         kept = shlex.quote(str(self._exported))
@@ -192,6 +199,12 @@ class Reader:
         finally:
             deadline.cancel()
         raise AssertionError("\n".join(["it never was ready:", *said]))
+
+
+def _free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port: int = server.getsockname()[1]
+        return port
 
 
 def _make_program(path: Path, line: str) -> None:

@@ -271,6 +271,25 @@ def test_each_of_our_errors_has_an_aws_face(
     assert write_error(face, "id-1").status == status
 
 
+UNREADABLE = (
+    "Could not unzip uploaded file. Please check your file, then try to upload again."
+)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        UNREADABLE,
+        "Unzipped size must be smaller than 262144000 bytes",
+        "Zipped size must be smaller than 52428800 bytes",
+    ],
+)
+def test_a_text_of_awss_that_tools_compare_ends_where_awss_does(text: str) -> None:
+    face = aws_error_of(InvalidParameter(f"{text} What is\nmore, for gRPC."))
+
+    assert face.message == text
+
+
 def test_no_class_of_errors_is_without_an_aws_name() -> None:
     known = SERVICE.errors.keys() | UNMODELLED.keys()
     waiting: list[type[SandlotError]] = [SandlotError]

@@ -210,7 +210,8 @@ class Mappings:
                 raise Conflict(
                     f'An event source mapping with {kind} arn (" '
                     f'{mapping.source_arn} ") and function (" {mapping.function} ") '
-                    f"already exists. Please update or delete the existing mapping with UUID {other.uuid}",
+                    "already exists. Please update or delete the existing mapping "
+                    f"with UUID {other.uuid}",
                     reason="ResourceConflict",
                 )
 

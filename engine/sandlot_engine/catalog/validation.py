@@ -58,8 +58,8 @@ _ENVIRONMENT_FAILED = (
     "Lambda was unable to configure your environment variables because the "
     "environment variables you have provided "
 )
-_SHOWN_ENVIRONMENT = 1_000
-"""AWS repeats all of it; gRPC has some 8 KB for a message and its details."""
+_SHOWN_ENVIRONMENT = 65_536
+"""AWS repeats all of it, and tools compare; over gRPC messages are cut anyway."""
 
 _SHOWN = 200
 """Characters of a refused value that are repeated in the message."""

@@ -7,6 +7,7 @@ makes the one from the other.
 """
 
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -75,6 +76,14 @@ _BY_REASON: Mapping[str, str] = {
     "InvalidRequestContent": "InvalidRequestContentException",
     OPERATION_NOT_SUPPORTED: "NotImplementedException",
 }
+_WHOLE = re.compile(
+    r"(Could not unzip uploaded file\. Please check your file, then try to upload "
+    r"again\."
+    r"|(?:Zipped|Unzipped) size must be smaller than \d+ bytes).*",
+    re.DOTALL,
+)
+"""Texts of AWS's that ours begin with, recorded to their end: tools compare them. Which
+entry it was, and how large, is told over gRPC."""
 _RATE_EXCEEDED = "Rate Exceeded."
 """AWS's whole text (recorded). Which limit it was is in `Reason`."""
 
@@ -87,9 +96,10 @@ def aws_error_of(error: SandlotError) -> AwsError:
     """
     if isinstance(error, Throttled):
         return AwsError(type(error).aws, _RATE_EXCEEDED, _throttled_members(error))
+    message = _WHOLE.sub(r"\1", error.message)
     if error.reason.endswith("Exception"):
-        return AwsError(error.reason, error.message)
-    return AwsError(_BY_REASON.get(error.reason, type(error).aws), error.message)
+        return AwsError(error.reason, message)
+    return AwsError(_BY_REASON.get(error.reason, type(error).aws), message)
 
 
 def _throttled_members(error: Throttled) -> dict[str, str]:

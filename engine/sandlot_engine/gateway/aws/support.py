@@ -3,11 +3,17 @@
 One table. Requests are held against it before an operation sees them, a test holds it
 against AWS's model, and the tables of `docs/aws-compatibility.md` are made from it. A
 field of a newer model that is not in it is refused by name until somebody has decided.
+
+    python -m sandlot_engine.gateway.aws.support docs/aws-compatibility.md
+
+writes the tables there anew.
 """
 
-from collections.abc import Iterator, Mapping
+import sys
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from pathlib import Path
 from typing import Any
 
 
@@ -28,8 +34,9 @@ class Fields:
     works: str = ""
     stored: str = ""
     refused: Mapping[str, str] = field(default_factory=dict)
-    """Field to the reason. Refused is a value that asks for something: an empty
-    structure, list or text, and False, is what many clients send for "no"."""
+    """Field to the reason; `Code.ImageUri` is a field of a field that works. Refused is
+    a value that asks for something: an empty structure, list or text, and False, is
+    what many clients send for "no"."""
 
     def __iter__(self) -> Iterator[tuple[str, Support]]:
         yield from ((name, Support.WORKS) for name in self.works.split())
@@ -45,18 +52,30 @@ def refusal(operation: str, given: Mapping[str, Any]) -> str:
     if isinstance(entry, str):
         return f"{operation} is not supported: {entry}"
     known = dict(entry)
-    for name, value in given.items():
-        if known.get(name) in (Support.WORKS, Support.STORED) or not _asks(value):
+    for name, value in _fields_of(entry, given):
+        if known.get(name) in (Support.WORKS, Support.STORED) or not _asks(name, value):
             continue
         reason = entry.refused.get(name, "it is newer than this Sandlot.")
         return f"{name} is not supported: {reason}"
     return ""
 
 
-def _asks(value: object) -> bool:
+def _fields_of(entry: Fields, given: Mapping[str, Any]) -> Iterator[tuple[str, object]]:
+    yield from given.items()
+    for path in entry.refused:
+        outer, _, inner = path.partition(".")
+        if inner:
+            yield path, given.get(outer, {}).get(inner)
+
+
+def _asks(name: str, value: object) -> bool:
     if isinstance(value, Mapping):
-        return any(_asks(inner) for inner in value.values())
-    return bool(value)
+        return any(_asks(inner, each) for inner, each in value.items())
+    return bool(value) and value != _SAYS_NO.get(name.rpartition(".")[2])
+
+
+_SAYS_NO = {"S3ObjectStorageMode": "COPY"}
+"""Values that ask for what is done anyway."""
 
 
 _VPC = (
@@ -113,7 +132,13 @@ TABLE: Mapping[str, Fields | str] = {
         works=f"FunctionName Code Publish PackageType Tags Architectures TenancyConfig"
         f" CodeSigningConfigArn {_CONFIGURATION}",
         stored=_CONFIGURATION_STORED,
-        refused={**_CONFIGURATION_REFUSED, "PublishTo": _PUBLISH_TO},
+        refused={
+            **_CONFIGURATION_REFUSED,
+            "PublishTo": _PUBLISH_TO,
+            "Code.ImageUri": _IMAGE,
+            "Code.S3ObjectStorageMode": _REFERENCE,
+            "Code.SourceKMSKeyArn": _KMS_SOURCE,
+        },
     ),
     "GetFunction": Fields(works="FunctionName Qualifier"),
     "GetFunctionConfiguration": Fields(works="FunctionName Qualifier"),
@@ -177,7 +202,8 @@ TABLE: Mapping[str, Fields | str] = {
     # --- layers -----------------------------------------------------------------
     "PublishLayerVersion": Fields(
         works="LayerName Description Content CompatibleArchitectures"
-        " CompatibleRuntimes LicenseInfo"
+        " CompatibleRuntimes LicenseInfo",
+        refused={"Content.S3ObjectStorageMode": _REFERENCE},
     ),
     "GetLayerVersion": Fields(works="LayerName VersionNumber"),
     "GetLayerVersionByArn": Fields(works="Arn"),
@@ -293,3 +319,82 @@ TABLE: Mapping[str, Fields | str] = {
     ),
 }
 """Every operation of AWS's model: its fields, or why it is not here."""
+
+
+# --- the document -------------------------------------------------------------
+
+BEGIN, END = "<!-- support: begin -->", "<!-- support: end -->"
+"""What the tables stand between."""
+
+
+def in_document(text: str) -> str:
+    """The document with the tables as they are now. Raises `ValueError` where it has no
+    place for them."""
+    before, begin, rest = text.partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not begin or not end:
+        raise ValueError(f"no {BEGIN} and {END} behind it")
+    return f"{before}{BEGIN}\n\n{as_markdown()}\n{END}{after}"
+
+
+def as_markdown() -> str:
+    """The whole table, in words."""
+    here = {name: entry for name, entry in TABLE.items() if isinstance(entry, Fields)}
+    parts = {
+        name: entry for name, entry in here.items() if entry.stored or entry.refused
+    }
+    lines = [
+        "All fields work of:",
+        f"{_code(name for name in here if name not in parts)}.",
+        "",
+        *_rows("Operation", "Works", "Kept and shown", "Refused by name"),
+        *(
+            _row(
+                f"`{name}`",
+                _code(entry.works.split()),
+                _code(entry.stored.split()),
+                _code(entry.refused),
+            )
+            for name, entry in parts.items()
+        ),
+        "",
+        *_rows("Refused", "Because"),
+        *(_row(_code(names), reason) for reason, names in _by_reason(parts).items()),
+        "",
+        *_rows("Not here", "Because"),
+        *(_row(_code(names), reason) for reason, names in _not_here().items()),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _by_reason(entries: Mapping[str, Fields]) -> Mapping[str, Iterable[str]]:
+    found: dict[str, dict[str, None]] = {}
+    for entry in entries.values():
+        for name, reason in entry.refused.items():
+            found.setdefault(reason, {})[name] = None
+    return found
+
+
+def _not_here() -> Mapping[str, Iterable[str]]:
+    found: dict[str, list[str]] = {}
+    for name, entry in TABLE.items():
+        if isinstance(entry, str):
+            found.setdefault(entry, []).append(name)
+    return found
+
+
+def _rows(*titles: str) -> tuple[str, str]:
+    return _row(*titles), "|" + "---|" * len(titles)
+
+
+def _row(*cells: str) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+def _code(names: Iterable[str]) -> str:
+    return ", ".join(f"`{name}`" for name in names) or "\N{EN DASH}"
+
+
+if __name__ == "__main__":
+    _document = Path(sys.argv[1])
+    _document.write_text(in_document(_document.read_text()))
