@@ -81,13 +81,13 @@ async def test_open_files_on_their_way_are_no_other_tenant_s_loss(
 ) -> None:
     # Without root they count for the one user that all jails, the launcher and the
     # engine have in common: see unix(7), ETOOMANYREFS.
-    files = f"--nofile={4 * OPEN_FILES}:{4 * OPEN_FILES}"
+    files = f"--nofile={8 * OPEN_FILES}:{8 * OPEN_FILES}"
     async with (
         started(mode, store, prlimit=(files,)) as sandbox,
         sandbox.running("hoarding") as hoarder,
         sandbox.running("curious") as other,
     ):
-        holders = [await hoarder.fork() for _ in range(6)]
+        holders = [await hoarder.fork() for _ in range(10)]
         sent = [await ask(holder, "", up_to=5_000) for holder in holders]
 
         assert sent[0] >= OPEN_FILES

@@ -448,7 +448,7 @@ async def _unconfigured(sandbox: Sandbox) -> AsyncIterator[int]:
     )
     try:
         async with asyncio.timeout(WAIT_S):
-            (await made).close()
+            await made
             new = set(descendants(sandbox.process.pid)) - before
             (pid,) = [pid for pid in new if _is_zygote(pid)]
             while not _reads(pid, descriptor=3):  # noqa: ASYNC110 - nothing tells
@@ -458,6 +458,8 @@ async def _unconfigured(sandbox: Sandbox) -> AsyncIterator[int]:
         sandbox.launcher.kill_zygote(number)
         async with asyncio.timeout(WAIT_S):
             await died.wait()
+        if made.done():
+            made.result().close()  # not before: who lets go of a leash ends the jail
         channel.close()
         os.close(log)
 
