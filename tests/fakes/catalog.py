@@ -8,7 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from sandlot_engine.catalog.code import CodeStore
-from sandlot_engine.catalog.functions import Functions, Prepared, Quota
+from sandlot_engine.catalog.functions import (
+    Functions,
+    NoteChange,
+    Prepared,
+    Quota,
+)
 from sandlot_engine.catalog.kept import Kept
 from sandlot_engine.catalog.validation import check_network
 from sandlot_engine.clock import SystemClock
@@ -138,6 +143,8 @@ async def opened(
     chance: Callable[[], float] = lambda: 0.5,
     belongings: Iterable[Kept[Any]] = (),
     concurrency: int = 1_000,
+    note_change: NoteChange = lambda *_: None,
+    provisioned: Callable[[str, str], int] = lambda *_: 0,
 ) -> AsyncIterator[Bench]:
     async with CodeStore(folder / "code", build=build_here) as codes:
         functions = Functions(
@@ -149,6 +156,8 @@ async def opened(
             retire=node.retire,
             grant_network=lambda *asked: made.grant_network(*asked),
             concurrency=lambda _: concurrency,
+            note_change=note_change,
+            provisioned=provisioned,
             region="eu-north-1",
             quota=quota,
             chance=chance,

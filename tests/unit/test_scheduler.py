@@ -14,6 +14,7 @@ from sandlot_engine.scheduler import scheduler as module
 from sandlot_engine.scheduler.scheduler import Scheduler
 from tests.fakes.runner import FakeClock
 from tests.fakes.things import function
+from tests.fakes.waiting import eventually
 
 WAIT_S = 5.0
 
@@ -73,6 +74,7 @@ class FakeMachine:
         self.may_answer = asyncio.Event()
         self.may_answer.set()
         self.refusal: Exception | None = None
+        self.import_refusal: Exception | None = None
         self.importing: dict[str, asyncio.Event] = {}
         self.lost_zygotes = 0
         self.endings: list[Run | Exception] = []
@@ -81,6 +83,8 @@ class FakeMachine:
         return function.name not in self.importing
 
     async def make_ready(self, function: Function, revision: Revision) -> None:
+        if self.import_refusal is not None:
+            raise self.import_refusal
         await self.importing[function.name].wait()
         del self.importing[function.name]
 
@@ -135,6 +139,11 @@ class World:
             self.scheduler.run(_function(name), invocation, note_cut=self.cuts.append)
         )
 
+    async def provision(self, count: int, name: str = "resize") -> int:
+        function = _function(name)
+        assert function.serving is not None
+        return await self.scheduler.provision(function, function.serving, count)
+
     async def wait_running(self) -> FakeInstance:
         async with asyncio.timeout(WAIT_S):
             return await self.machine.running.get()
@@ -169,7 +178,12 @@ def _function(name: str) -> Function:
 
 
 @asynccontextmanager
-async def _world(*, place_s: float = module.PLACE_S) -> AsyncIterator[World]:
+async def _world(
+    *,
+    place_s: float = module.PLACE_S,
+    max_kept: int = 2,
+    again_s: float = module.PROVISION_AGAIN_S,
+) -> AsyncIterator[World]:
     clock = FakeClock()
     machine = FakeMachine(clock)
     async with Scheduler.running(
@@ -178,7 +192,9 @@ async def _world(*, place_s: float = module.PLACE_S) -> AsyncIterator[World]:
         max_instances=2,
         max_starting=1,
         max_starting_of_tenant=1,
+        max_kept=max_kept,
         place_s=place_s,
+        again_s=again_s,
     ) as scheduler:
         made = World(scheduler, machine)
         yield made
@@ -575,3 +591,121 @@ async def test_a_full_machine_retires_an_idle_instance_of_another(
 
 def test_the_limits_of_a_machine_have_names() -> None:
     assert module.MAX_STARTING_OF_TENANT < module.MAX_STARTING < module.MAX_INSTANCES
+
+
+# --- started ahead --------------------------------------------------------------------
+
+
+async def test_what_is_provisioned_is_started_before_anybody_calls(
+    world: World,
+) -> None:
+    assert await world.provision(2) == 2
+    assert [instance.runs for instance in world.machine.instances] == [0, 0]
+
+    await world.invoke()
+
+    assert len(world.machine.instances) == 2
+    assert sum(instance.runs for instance in world.machine.instances) == 1
+
+
+async def test_what_is_provisioned_may_be_called_while_it_is_initialised(
+    world: World,
+) -> None:
+    await world.provision(1)
+    world.machine.instances[0].is_usable = False
+
+    assert (await world.invoke()).ended is Ended.ANSWERED
+    assert len(world.machine.instances) == 1
+
+
+async def test_what_is_provisioned_does_not_grow_stale(world: World) -> None:
+    await world.provision(1)
+    await world.invoke()
+    world.clock.advance(module.IDLE_S)
+    now = world.clock.monotonic()
+
+    assert world.scheduler.retire_idle(since=now) == 0
+    await world.provision(0)
+
+    assert world.scheduler.retire_idle(since=now) == 1
+
+
+async def test_what_is_provisioned_makes_no_room_for_others(impatient: World) -> None:
+    await impatient.provision(2)
+
+    with pytest.raises(Throttled):
+        await impatient.invoke("parse")
+    await impatient.provision(1)
+
+    assert (await impatient.invoke("parse")).ended is Ended.ANSWERED
+
+
+async def test_what_is_provisioned_is_replaced_when_it_dies(world: World) -> None:
+    await world.provision(1)
+    await world.wait_starting()
+    await world.invoke()
+
+    world.machine.instances[0].die()
+    await world.wait_starting()
+
+    assert await world.provision(1) == 1
+    assert world.scheduler.instances == 1
+
+
+async def test_what_dies_before_it_was_used_is_tried_again_later() -> None:
+    async with _world(again_s=0.0) as world:
+        await world.provision(1)
+        await world.wait_starting()
+
+        world.machine.instances[0].die()
+        await world.wait_starting()
+
+        assert await world.provision(1) == 1
+
+
+async def test_what_could_not_be_started_ahead_is_told_and_tried_again() -> None:
+    async with _world(again_s=0.0) as world:
+        world.machine.refusal = Unavailable("no")
+        assert await world.provision(1) == 0
+        world.machine.lost_zygotes = 1
+        world.machine.refusal = None
+
+        async def is_there() -> bool:
+            return await world.provision(1) == 1
+
+        await eventually(is_there)
+
+
+async def test_what_cannot_be_imported_is_told(world: World) -> None:
+    world.machine.importing["resize"] = asyncio.Event()
+    world.machine.import_refusal = Unavailable("no")
+
+    assert await world.provision(1) == 0
+
+
+async def test_no_more_is_provisioned_than_may_be() -> None:
+    async with _world(max_kept=1) as world:
+        assert await world.provision(2) == 1
+
+
+async def test_a_revision_that_is_drained_is_provisioned_no_more(
+    world: World,
+) -> None:
+    await world.provision(2)
+
+    await world.scheduler.drain("rev-of-resize")
+
+    assert world.scheduler.instances == 0
+    assert all(instance.is_stopped for instance in world.machine.instances)
+
+
+async def test_provisioning_is_given_up_while_it_starts(world: World) -> None:
+    world.machine.may_start.clear()
+    provisioning = asyncio.create_task(world.provision(2))
+    await world.wait_starting()
+
+    await world.provision(0)
+    world.machine.may_start.set()
+
+    assert await provisioning == 0
+    assert (await world.invoke()).ended is Ended.ANSWERED

@@ -13,7 +13,14 @@ from hypothesis.stateful import (
     rule,
 )
 
-from sandlot_engine.scheduler.state import Assign, ClusterState, Decision, Retire, Start
+from sandlot_engine.scheduler.state import (
+    Assign,
+    ClusterState,
+    Decision,
+    Retire,
+    Start,
+    StartAhead,
+)
 
 TENANTS = {"resize": "acme", "parse": "acme", "mail": "globex", "sort": "initech"}
 """Whose the versions are."""
@@ -28,8 +35,10 @@ class Machine(RuleBasedStateMachine):
         instances=st.integers(1, 6),
         starting=st.integers(1, 3),
         of_tenant=st.integers(1, 3),
+        kept=st.integers(0, 4),
     )
-    def begin(self, instances: int, starting: int, of_tenant: int) -> None:
+    def begin(self, instances: int, starting: int, of_tenant: int, kept: int) -> None:
+        self.max_kept = min(kept, instances)
         self.max_instances = instances
         self.max_starting = starting
         self.max_starting_of_tenant = of_tenant
@@ -37,8 +46,12 @@ class Machine(RuleBasedStateMachine):
             max_instances=instances,
             max_starting=starting,
             max_starting_of_tenant=of_tenant,
+            max_kept=self.max_kept,
         )
         self.count = 0
+        # By version: how many are to live, and how many are being started ahead.
+        self.kept: Counter[str] = Counter()
+        self.ahead: Counter[str] = Counter()
         self.waiting: dict[str, str] = {}
         self.starting: dict[str, str] = {}
         self.busy: dict[int, str] = {}
@@ -61,10 +74,19 @@ class Machine(RuleBasedStateMachine):
                 case Start(invocation=invocation, version=version):
                     assert self.waiting.pop(invocation) == version
                     self.starting[invocation] = version
+                case StartAhead(version=version):
+                    self.ahead[version] += 1
+                    live = Counter(self.homes.values())[version]
+                    assert live + self.ahead[version] <= self.kept[version]
                 case Retire(instance=instance):
-                    assert instance == next(iter(self.idle)), "not the stalest"
+                    spare = [n for n in self.idle if self._is_spare(n)]
+                    assert instance == spare[0], "not the stalest"
                     del self.idle[instance]
                     del self.homes[instance]
+
+    def _is_spare(self, instance: int) -> bool:
+        version = self.homes[instance]
+        return Counter(self.homes.values())[version] > self.kept[version]
 
     @rule(version=VERSIONS)
     def arrive(self, version: str) -> None:
@@ -99,6 +121,29 @@ class Machine(RuleBasedStateMachine):
             self.homes[number] = version
 
         self._act(self.state.start_ended(version, number))
+
+    @rule(version=VERSIONS, count=st.integers(0, 4))
+    def keep(self, version: str, count: int) -> None:
+        room = self.max_kept - self.kept.total() + self.kept[version]
+        self.kept[version] = min(count, room)
+
+        self._act(self.state.keep(version, count, tenant=TENANTS[version]))
+
+    @precondition(lambda self: self.ahead.total())
+    @rule(data=st.data(), succeeds=st.booleans())
+    def start_ahead_ends(self, data: st.DataObject, succeeds: bool) -> None:
+        version = data.draw(st.sampled_from(sorted(+self.ahead)))
+        self.ahead[version] -= 1
+        number = self._number() if succeeds else None
+        if number is not None:
+            self.homes[number] = version
+            if version not in self.waiting.values():
+                self.idle[number] = version
+
+        self._act(self.state.start_ended(version, number, ahead=True))
+
+        if not succeeds and self.kept[version]:
+            assert self.state.is_stalled(version)
 
     @precondition(lambda self: self.busy)
     @rule(data=st.data())
@@ -136,9 +181,15 @@ class Machine(RuleBasedStateMachine):
         for version in TENANTS:
             idle = [n for n, home in self.idle.items() if home == version]
             assert sorted(self.state.idle_of(version)) == sorted(idle)
-        assert len(self.homes) + len(self.starting) <= self.max_instances
-        assert len(self.starting) <= self.max_starting
-        of_tenants = Counter(TENANTS[version] for version in self.starting.values())
+            live = Counter(self.homes.values())[version]
+            assert self.state.kept_of(version) in (
+                (self.kept[version], live),
+                (0, 0) if not (live or self.kept[version]) else None,
+            )
+        starting = [*self.starting.values(), *self.ahead.elements()]
+        assert len(self.homes) + len(starting) <= self.max_instances
+        assert len(starting) <= self.max_starting
+        of_tenants = Counter(TENANTS[version] for version in starting)
         assert max(of_tenants.values(), default=0) <= self.max_starting_of_tenant
 
     @invariant()
@@ -152,13 +203,18 @@ TestClusterState.settings = settings(max_examples=120, stateful_step_count=40)
 
 
 def _state(
-    *, instances: int = 10, starting: int = 10, of_tenant: int = 10
+    *, instances: int = 10, starting: int = 10, of_tenant: int = 10, kept: int = 10
 ) -> ClusterState:
     return ClusterState(
         max_instances=instances,
         max_starting=starting,
         max_starting_of_tenant=of_tenant,
+        max_kept=kept,
     )
+
+
+def _keep(state: ClusterState, version: str, count: int) -> list[Decision]:
+    return state.keep(version, count, tenant=TENANTS[version])
 
 
 def _arrive(state: ClusterState, invocation: str, version: str) -> list[Decision]:
@@ -261,6 +317,98 @@ def test_tenants_take_turns_to_start() -> None:
     assert state.start_ended("resize", None) == [Start("acme's 0", "parse")]
     assert state.start_ended("parse", None) == [Start("globex's", "mail")]
     assert state.start_ended("mail", None) == [Start("acme's 1", "parse")]
+
+
+def test_what_is_kept_is_started_ahead_and_waits_idle() -> None:
+    state = _state()
+
+    assert _keep(state, "resize", 2) == [StartAhead("resize")] * 2
+    assert state.start_ended("resize", 1, ahead=True) == []
+    assert state.kept_of("resize") == (2, 1)
+    assert _arrive(state, "i", "resize") == [Assign("i", 1)]
+
+
+def test_one_that_is_started_ahead_is_for_whoever_waits_by_then() -> None:
+    state = _state(instances=1)
+    _keep(state, "resize", 1)
+    _arrive(state, "i", "resize")
+
+    assert state.start_ended("resize", 1, ahead=True) == [Assign("i", 1)]
+
+
+def test_what_is_kept_makes_no_room_for_others() -> None:
+    state = _state(instances=2)
+    _keep(state, "resize", 1)
+    state.start_ended("resize", 1, ahead=True)
+    _warm(state, 2, version="parse")
+
+    assert not state.can_spare(1)
+    assert _arrive(state, "i", "mail") == [Retire(2), Start("i", "mail")]
+    assert _arrive(state, "j", "mail") == []
+
+
+def test_what_is_kept_is_replaced_when_it_dies() -> None:
+    state = _state()
+    _keep(state, "resize", 1)
+    state.start_ended("resize", 1, ahead=True)
+
+    assert state.instance_died(1) == [StartAhead("resize")]
+
+
+def test_a_start_ahead_that_failed_is_tried_again_when_somebody_says_so() -> None:
+    state = _state()
+    _keep(state, "resize", 1)
+
+    assert state.start_ended("resize", None, ahead=True) == []
+    assert state.is_stalled("resize")
+    assert _keep(state, "resize", 1) == [StartAhead("resize")]
+
+
+def test_invocations_come_before_what_is_started_ahead() -> None:
+    state = _state(starting=1)
+    _arrive(state, "first", "resize")
+    _keep(state, "resize", 2)
+    _arrive(state, "second", "mail")
+
+    assert state.start_ended("resize", 1) == [Start("second", "mail")]
+    assert state.start_ended("mail", 2) == [StartAhead("resize")]
+
+
+def test_versions_take_turns_to_start_ahead() -> None:
+    state = _state(starting=1)
+    _keep(state, "resize", 3)
+    _keep(state, "mail", 1)
+
+    assert state.start_ended("resize", 1, ahead=True) == [StartAhead("resize")]
+    assert state.start_ended("resize", 2, ahead=True) == [StartAhead("mail")]
+    assert state.start_ended("mail", 3, ahead=True) == [StartAhead("resize")]
+
+
+def test_one_that_ends_before_it_was_used_is_not_replaced_at_once() -> None:
+    state = _state()
+    _keep(state, "resize", 1)
+    state.start_ended("resize", 1, ahead=True)
+
+    assert state.instance_died(1, was_used=False) == []
+    assert _keep(state, "resize", 1) == [StartAhead("resize")]
+
+
+def test_no_more_are_kept_than_may_be() -> None:
+    state = _state(kept=3)
+
+    assert len(_keep(state, "resize", 2)) == 2
+    assert len(_keep(state, "mail", 2)) == 1
+    assert state.kept_of("mail") == (1, 0)
+
+
+def test_what_is_kept_no_more_can_go() -> None:
+    state = _state(instances=1)
+    _keep(state, "resize", 1)
+    state.start_ended("resize", 1, ahead=True)
+    _keep(state, "resize", 0)
+
+    assert state.can_spare(1)
+    assert _arrive(state, "i", "mail") == [Retire(1), Start("i", "mail")]
 
 
 def test_what_is_over_is_forgotten() -> None:

@@ -52,12 +52,14 @@ class Aliases:
         turns: Changes,
         keeper: Keeper,
         belongings: tuple[Kept[Any], ...] = (),
+        note_change: Callable[[str, str], object] = lambda *_: None,
     ) -> None:
         self._kept = kept
         self._versions = versions
         self._turns = turns
         self._keeper = keeper
         self._belongings = belongings
+        self._note_change = note_change
 
     def find(self, tenant_id: str, function: str, name: str) -> Alias | None:
         """From memory; never waits."""
@@ -206,10 +208,14 @@ class Aliases:
         # First: what was allowed to the old alias is not to await the next of its name.
         for kept in self._belongings:
             await kept.delete(tenant_id, function, name)
-        return await self._kept.delete(tenant_id, function, name)
+        found = await self._kept.delete(tenant_id, function, name)
+        self._note_change(tenant_id, function)
+        return found
 
     async def _put(self, alias: Alias) -> Alias:
-        return await self._kept.put(alias.tenant_id, alias.function, alias.name, alias)
+        await self._kept.put(alias.tenant_id, alias.function, alias.name, alias)
+        self._note_change(alias.tenant_id, alias.function)
+        return alias
 
     # --- checks -------------------------------------------------------------------
 

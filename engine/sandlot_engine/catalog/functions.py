@@ -68,6 +68,7 @@ from sandlot_engine.store.ports import CatalogStore
 __all__ = [
     "Functions",
     "GrantNetwork",
+    "NoteChange",
     "Prepare",
     "Prepared",
     "Quota",
@@ -77,6 +78,10 @@ __all__ = [
 T = TypeVar("T")
 
 _log = logging.getLogger(__name__)
+
+NoteChange = Callable[[str, str], object]
+"""Told, by tenant id and name, that a function has changed or gone, or one of its
+versions or aliases; does not wait."""
 
 Retire = Callable[[str, str, str], Awaitable[None]]
 """Stop all that runs of a revision: tenant id, function, revision id. Returns when
@@ -104,6 +109,7 @@ class Functions:
     `belongings` are what others keep of functions, by the function's name and a
     qualifier: they are loaded with them, and go with them. So is what they keep of
     tenants, `of_tenants`, which goes with its tenant.
+    `provisioned` is how many instances a function has asked to be started ahead.
     """
 
     def __init__(
@@ -117,6 +123,8 @@ class Functions:
         retire: Retire,
         grant_network: GrantNetwork,
         concurrency: Callable[[str], int],
+        note_change: NoteChange = lambda *_: None,
+        provisioned: Callable[[str, str], int] = lambda *_: 0,
         region: str = "us-east-1",
         quota: Quota | None = None,
         belongings: Iterable[Kept[Any]] = (),
@@ -129,6 +137,7 @@ class Functions:
         self._runtimes = runtimes
         self._retire = retire
         self._grant_network = grant_network
+        self._note_change = note_change
         self.quota = quota or Quota()
         self._chance = chance
         self._keeper = Keeper()
@@ -154,6 +163,7 @@ class Functions:
             turns=self._turns,
             keeper=self._keeper,
             belongings=self._belongings,
+            note_change=note_change,
         )
         self.settings = Settings(
             settings,
@@ -161,6 +171,7 @@ class Functions:
             turns=self._turns,
             keeper=self._keeper,
             concurrency=concurrency,
+            provisioned=provisioned,
         )
         self.layers = Layers(
             store,
@@ -596,6 +607,7 @@ class Functions:
             for kept in self._kept:
                 kept.forget(tenant_id, name)
             self.settings.note(tenant_id, name)
+            self._note_change(tenant_id, name)
         return functions
 
     async def _delete_version(
@@ -608,6 +620,7 @@ class Functions:
                 await kept.delete(tenant_id, name, version)
             await self._store.delete_version(tenant_id, name, version)
             self._versions.forget(function)
+            self._note_change(tenant_id, name)
         return function
 
     async def _add(self, function: Function) -> None:
@@ -619,6 +632,7 @@ class Functions:
     async def _replace(self, old: Function, new: Function) -> Function:
         await self._store.put_function(new, expected=old.revision_id)
         self._versions.keep(new)
+        self._note_change(new.tenant_id, new.name)
         return new
 
     # --- made ready, and retired --------------------------------------------------

@@ -4,12 +4,12 @@ Nothing here reads a source. So a mapping settles as `Disabled`, whatever was wa
 and says why.
 """
 
-import json
 import uuid
 from collections.abc import Mapping as MappingOf
 from dataclasses import replace
 from typing import Any
 
+from sandlot_engine.catalog.event_patterns import is_pattern
 from sandlot_engine.catalog.functions import Functions
 from sandlot_engine.catalog.kept import Kept
 from sandlot_engine.catalog.pages import page_of
@@ -271,11 +271,7 @@ def _filters(details: MappingOf[str, Any]) -> list[Any]:
 
 
 def _check_filter(filter_: MappingOf[str, Any]) -> None:
-    try:
-        is_pattern = isinstance(json.loads(filter_.get("Pattern", "")), dict)
-    except (ValueError, RecursionError):
-        is_pattern = False
-    if not is_pattern:
+    if not is_pattern(filter_.get("Pattern", "")):
         raise InvalidParameter(
             "Invalid filter pattern definition.", field="FilterCriteria"
         )

@@ -26,7 +26,8 @@ _NOTHING = FunctionSettings()
 
 
 class Settings:
-    """Of all functions. `concurrency` says how many invocations a tenant may have."""
+    """Of all functions. `concurrency` says how many invocations a tenant may have, and
+    `provisioned` how many instances a function has asked to be started ahead."""
 
     def __init__(
         self,
@@ -36,12 +37,14 @@ class Settings:
         turns: Changes,
         keeper: Keeper,
         concurrency: Callable[[str], int],
+        provisioned: Callable[[str, str], int] = lambda *_: 0,
     ) -> None:
         self._kept = kept
         self._versions = versions
         self._turns = turns
         self._keeper = keeper
         self._concurrency = concurrency
+        self._provisioned = provisioned
         self._reserved: dict[str, dict[str, int]] = {}
         """By tenant and function: for the hot path, which sums and looks up."""
 
@@ -175,6 +178,14 @@ class Settings:
         if concurrency < 0:
             raise InvalidParameter(
                 f"ReservedConcurrentExecutions is {concurrency}; it must be 0 or more.",
+                field="reserved_concurrency",
+            )
+        provisioned = self._provisioned(tenant_id, function)
+        if concurrency < provisioned:
+            raise InvalidParameter(
+                # AWS's spaces, too.
+                f" ReservedConcurrentExecutions  {concurrency} should not be lower "
+                f"than function's total provisioned concurrency [{provisioned}].",
                 field="reserved_concurrency",
             )
         # A tenant with less than that altogether can switch functions off, not more.

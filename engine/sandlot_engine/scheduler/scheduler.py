@@ -1,14 +1,17 @@
 """Lends instances to invocations, as `ClusterState` decides, and runs them."""
 
 import asyncio
+import contextlib
 import itertools
+import logging
 from collections import Counter, deque
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 from sandlot_engine.clock import Clock
-from sandlot_engine.errors import Throttled, Unavailable
+from sandlot_engine.errors import SandlotError, Throttled, Unavailable
 from sandlot_engine.model.function import Function, Revision
 from sandlot_engine.model.invocation import Ended, Invocation, Run
 from sandlot_engine.scheduler.ports import Instance, Machine
@@ -18,6 +21,7 @@ from sandlot_engine.scheduler.state import (
     Decision,
     Retire,
     Start,
+    StartAhead,
 )
 
 MAX_INSTANCES = 3_000
@@ -28,6 +32,9 @@ MAX_STARTING = 8
 
 MAX_STARTING_OF_TENANT = MAX_STARTING // 2
 """Of those, one tenant's: its starts may hang, and others must go on."""
+
+MAX_KEPT = MAX_INSTANCES // 2
+"""Of those that live, how many may be kept ahead: others must find room."""
 
 MAX_FAILED_STARTS = 2
 """For one invocation: what was lost under us deserves a second try."""
@@ -41,7 +48,15 @@ PLACE_S = 10.0
 RETRY_AFTER_S = 5.0
 """What a caller is told who waited for that in vain."""
 
+PROVISION_S = 60.0
+"""How long `provision` waits for what it asked for; it is tried for longer."""
+
+PROVISION_AGAIN_S = 10.0
+"""How long nothing is started ahead of a revision after that has failed."""
+
 _SWEEP_S = 5.0
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +64,20 @@ class _Live:
     instance: Instance
     revision: str
     version: str
+
+
+@dataclass(eq=False, slots=True)
+class _Kept:
+    """A revision of which some instances are kept."""
+
+    function: Function
+    revision: Revision
+    count: int
+    settled: asyncio.Event = field(default_factory=asyncio.Event)
+    """All of them live, or one could not be started."""
+
+    stalled: asyncio.Event = field(default_factory=asyncio.Event)
+    keeper: asyncio.Task[None] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,12 +100,16 @@ class Scheduler:
         *,
         clock: Clock,
         state: ClusterState,
+        group: asyncio.TaskGroup,
         idle_s: float,
         place_s: float,
+        again_s: float,
     ) -> None:
         self._machine = machine
         self._clock = clock
         self._state = state
+        self._group = group
+        self._again_s = again_s
         self._idle_s = idle_s
         self._place_s = place_s
         self._numbers = itertools.count(1)
@@ -86,6 +119,10 @@ class Scheduler:
         # By revision: invocations that are waiting or running, and who waits for
         # the last of them.
         self._running: Counter[str] = Counter()
+        # By revision: what is kept of them. Nobody has used those that are fresh.
+        self._kept: dict[str, _Kept] = {}
+        self._fresh: set[int] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
         self._drained: dict[str, asyncio.Event] = {}
 
     @classmethod
@@ -99,23 +136,33 @@ class Scheduler:
         max_starting: int = MAX_STARTING,
         max_starting_of_tenant: int = MAX_STARTING_OF_TENANT,
         idle_s: float = IDLE_S,
+        max_kept: int = MAX_KEPT,
         place_s: float = PLACE_S,
+        again_s: float = PROVISION_AGAIN_S,
     ) -> AsyncIterator["Scheduler"]:
         """A scheduler that retires what has been idle for `idle_s`."""
         state = ClusterState(
             max_instances=max_instances,
             max_starting=max_starting,
             max_starting_of_tenant=max_starting_of_tenant,
-        )
-        scheduler = cls(
-            machine, clock=clock, state=state, idle_s=idle_s, place_s=place_s
+            max_kept=max_kept,
         )
         async with asyncio.TaskGroup() as group:
-            sweeper = group.create_task(scheduler._sweep())
+            scheduler = cls(
+                machine,
+                clock=clock,
+                state=state,
+                group=group,
+                idle_s=idle_s,
+                place_s=place_s,
+                again_s=again_s,
+            )
+            sweeper = scheduler._aside(scheduler._sweep())
             try:
                 yield scheduler
             finally:
                 sweeper.cancel()
+                scheduler._keep_nothing()
 
     @property
     def instances(self) -> int:
@@ -177,10 +224,106 @@ class Scheduler:
         For a revision that gets no new invocations. Every one has a timeout, so this
         ends; cancel it to wait no longer.
         """
+        self._keep_no_more(revision)
         self._retire(self._idle_of(revision))
         if self._running[revision]:
             await self._drained.setdefault(revision, asyncio.Event()).wait()
             self._retire(self._idle_of(revision))
+
+    # --- started ahead ------------------------------------------------------------
+
+    async def provision(
+        self, function: Function, revision: Revision, count: int
+    ) -> int:
+        """Keep `count` instances of a revision alive, from now on: started ahead,
+        spared where others have to go, replaced when they die. 0 keeps none, and so
+        does `drain`: those there are then become instances like any other.
+
+        Returns how many there are, once that is enough, or it has failed, or after
+        `PROVISION_S`. What has failed is tried again.
+        """
+        if not count:
+            self._keep_no_more(revision.id)
+            return 0
+        kept = self._kept.get(revision.id)
+        if kept is None:
+            kept = self._kept[revision.id] = _Kept(function, revision, count)
+            kept.keeper = self._aside(self._keep(kept))
+        kept.count = count
+        if self._state.kept_of(revision.id)[0]:
+            self._act(self._state.keep(revision.id, count, tenant=function.tenant_id))
+        self._note_progress(kept)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(PROVISION_S):
+                await kept.settled.wait()
+        return min(count, self._state.kept_of(revision.id)[1])
+
+    def _keep_no_more(self, revision: str) -> None:
+        kept = self._kept.pop(revision, None)
+        if kept is not None:
+            tenant = kept.function.tenant_id
+            self._act(self._state.keep(revision, 0, tenant=tenant))
+            kept.settled.set()
+            if kept.keeper is not None:
+                kept.keeper.cancel()
+
+    def _keep_nothing(self) -> None:
+        for revision in tuple(self._kept):
+            self._keep_no_more(revision)
+        for task in self._tasks:
+            task.cancel()
+
+    async def _keep(self, kept: _Kept) -> None:
+        """Have them started, and again after that has failed. Deaths of those that
+        served are made good by the state."""
+        revision, tenant = kept.revision.id, kept.function.tenant_id
+        while True:
+            kept.stalled.clear()
+            try:
+                if not self._machine.is_ready(kept.function, kept.revision):
+                    # First, as for invocations: see `_take`.
+                    await self._machine.make_ready(kept.function, kept.revision)
+            except SandlotError as error:
+                _log.warning(
+                    "nothing is started ahead: %s", error.message, extra=_ids(kept)
+                )
+                kept.settled.set()
+            else:
+                self._act(self._state.keep(revision, kept.count, tenant=tenant))
+                self._note_progress(kept)
+                await kept.stalled.wait()
+            await asyncio.sleep(self._again_s)
+
+    async def _start_ahead(self, revision: str) -> None:
+        kept = self._kept.get(revision)
+        if kept is None:
+            # It was given up between the decision and now.
+            self._act(self._state.start_ended(revision, None, ahead=True))
+            return
+        try:
+            await self._start(kept.function, kept.revision, revision, ahead=True)
+        except SandlotError as error:
+            _log.warning("not started ahead: %s", error.message, extra=_ids(kept))
+        self._note_progress(kept)
+
+    def _note_progress(self, kept: _Kept) -> None:
+        """To be told whenever one was started, or could not be, or died unused."""
+        wanted, live = self._state.kept_of(kept.revision.id)
+        if self._state.is_stalled(kept.revision.id):
+            kept.stalled.set()
+            kept.settled.set()
+        elif wanted and live >= wanted:
+            kept.settled.set()
+        else:
+            kept.settled.clear()
+
+    def _aside(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        task = self._group.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+    # --- lent ---------------------------------------------------------------------
 
     def _idle_of(self, revision: str) -> list[int]:
         """Whomever they are for."""
@@ -238,13 +381,17 @@ class Scheduler:
                     )
                 continue
             live = self._instances.get(number)
-            if live is not None and live.instance.is_usable:
+            # A fresh one takes its first event also while it is being initialised.
+            is_fresh = number in self._fresh
+            self._fresh.discard(number)
+            if live is not None and (is_fresh or live.instance.is_usable):
                 return _Lent(number, live.instance, is_new=False)
             # An idle instance can end by itself at any time, and between an
             # assignment and its invocation's turn: then we ask for another.
             self._let_go(number, live.instance if live is not None else None)
 
     def _let_go(self, number: int, instance: Instance | None) -> None:
+        self._fresh.discard(number)
         self._act(self._state.instance_died(number))
         self._instances.pop(number, None)
         if instance is not None:
@@ -302,7 +449,12 @@ class Scheduler:
             self._act(self._state.instance_freed(number))
 
     async def _start(
-        self, function: Function, revision: Revision, version: str
+        self,
+        function: Function,
+        revision: Revision,
+        version: str,
+        *,
+        ahead: bool = False,
     ) -> int | None:
         number = next(self._numbers)
         try:
@@ -310,18 +462,26 @@ class Scheduler:
                 function, revision, on_death=lambda: self._note_death(number)
             )
         except BaseException:
-            self._act(self._state.start_ended(version, None))
+            self._act(self._state.start_ended(version, None, ahead=ahead))
             raise
         if instance is None:
-            self._act(self._state.start_ended(version, None))
+            self._act(self._state.start_ended(version, None, ahead=ahead))
             return None
         self._instances[number] = _Live(instance, revision.id, version)
-        self._act(self._state.start_ended(version, number))
+        if ahead:
+            self._fresh.add(number)
+        self._act(self._state.start_ended(version, number, ahead=ahead))
         return number
 
     def _note_death(self, number: int) -> None:
-        if self._instances.pop(number, None) is not None:
-            self._act(self._state.instance_died(number))
+        live = self._instances.pop(number, None)
+        if live is None:
+            return
+        was_used = number not in self._fresh
+        self._fresh.discard(number)
+        self._act(self._state.instance_died(number, was_used=was_used))
+        if (kept := self._kept.get(live.revision)) is not None:
+            self._note_progress(kept)
 
     def _act(self, decisions: list[Decision]) -> None:
         todo = deque(decisions)
@@ -339,7 +499,10 @@ class Scheduler:
                         todo += self._state.start_ended(version, None)
                     else:
                         self._turns[invocation].set_result(None)
+                case StartAhead(version=version):
+                    self._aside(self._start_ahead(version))
                 case Retire(instance=number):
+                    self._fresh.discard(number)
                     if (live := self._instances.pop(number, None)) is not None:
                         live.instance.stop()
 
@@ -350,19 +513,29 @@ class Scheduler:
             self.retire_idle(since=self._clock.monotonic() - self._idle_s)
 
     def retire_idle(self, *, since: float) -> int:
-        """Retire every instance that has been idle since before `since`; how many."""
+        """Retire every instance that has been idle since before `since` and is not
+        kept; how many."""
         stale = [
             number
             for number, live in self._instances.items()
             if live.instance.is_usable and live.instance.idle_since <= since
         ]
-        self._retire(stale)
-        return len(stale)
+        count = 0
+        for number in stale:
+            # Asked one by one: each that goes leaves one less to spare.
+            if self._state.can_spare(number):
+                self._retire([number])
+                count += 1
+        return count
 
     def _retire(self, numbers: list[int]) -> None:
         for number in numbers:
             live = self._instances.get(number)
             self._let_go(number, live.instance if live is not None else None)
+
+
+def _ids(kept: _Kept) -> dict[str, str]:
+    return {"tenant_id": kept.function.tenant_id, "function": kept.function.name}
 
 
 def _version(revision: Revision, invocation: Invocation) -> str:

@@ -25,13 +25,20 @@ class Start:
 
 
 @dataclass(frozen=True, slots=True)
+class StartAhead:
+    """Start an instance that nobody waits for; tell by `start_ended`, as one ahead."""
+
+    version: str
+
+
+@dataclass(frozen=True, slots=True)
 class Retire:
     """Destroy an idle instance."""
 
     instance: int
 
 
-Decision = Assign | Start | Retire
+Decision = Assign | Start | StartAhead | Retire
 
 
 @dataclass(slots=True)
@@ -45,9 +52,28 @@ class _Version:
     waiting: dict[str, None] = field(default_factory=dict)
     """Invocations in the order of their arrival."""
 
+    kept: int = 0
+    """So many instances are to live, whether or not anybody needs them."""
+
+    is_stalled: bool = False
+    """None is started ahead until `keep` is called again: one could not be."""
+
     @property
     def is_empty(self) -> bool:
-        return not (self.idle or self.busy or self.starting or self.waiting)
+        return not (
+            self.idle or self.busy or self.starting or self.waiting or self.kept
+        )
+
+    @property
+    def live(self) -> int:
+        return len(self.idle) + len(self.busy)
+
+    @property
+    def missing(self) -> int:
+        """How many have to be started ahead, now or when there is room."""
+        if self.is_stalled:
+            return 0
+        return max(0, self.kept - self.live - self.starting)
 
 
 @dataclass(slots=True)
@@ -61,12 +87,19 @@ class ClusterState:
     """All versions on the machine. `max_instances` live at once, `max_starting` of
     them being started: more at once would only make each of them slower. A tenant
     has at most `max_starting_of_tenant` of the latter, since a start may hang; those
-    with something to start take turns."""
+    with something to start take turns, and what is started ahead comes after them.
+    `max_kept` instances can be kept, in all, so that others have the rest."""
 
     def __init__(
-        self, *, max_instances: int, max_starting: int, max_starting_of_tenant: int
+        self,
+        *,
+        max_instances: int,
+        max_starting: int,
+        max_starting_of_tenant: int,
+        max_kept: int,
     ) -> None:
         self.max_instances = max_instances
+        self.max_kept = max_kept
         self.max_starting = max_starting
         self.max_starting_of_tenant = max_starting_of_tenant
         self._versions: dict[str, _Version] = {}
@@ -75,6 +108,8 @@ class ClusterState:
         self._homes: dict[int, str] = {}
         # The stalest first, over all versions.
         self._idle: dict[int, None] = {}
+        # The versions of which some are kept; whose turn it is stands first.
+        self._kept: dict[str, None] = {}
         # What waits, and for an instance of which version.
         self._waiting: dict[str, str] = {}
         self._starting = 0
@@ -114,9 +149,15 @@ class ClusterState:
             self._stop_waiting(invocation)
             self._drop_if_empty(version)
 
-    def start_ended(self, version: str, instance: int | None) -> list[Decision]:
+    def start_ended(
+        self, version: str, instance: int | None, *, ahead: bool = False
+    ) -> list[Decision]:
         """An instance was started, and is busy with the invocation it was started
-        for; or none was, and that invocation knows."""
+        for; or none was, and that invocation knows.
+
+        One that was started ahead is for whoever comes first; after one that could not
+        be, no other is until `keep` is called again.
+        """
         state = self._versions[version]
         state.starting -= 1
         self._starting -= 1
@@ -124,8 +165,43 @@ class ClusterState:
         if instance is not None:
             state.busy.add(instance)
             self._homes[instance] = version
+            if ahead:
+                self._drop_if_idle(state.tenant)
+                # Two things became free: an instance, and a place to start one in.
+                return [*self.instance_freed(instance), *self._start_what_can_be()]
+        elif ahead:
+            state.is_stalled = True
         self._drop_if_empty(version)
         return self._start_what_can_be()
+
+    def keep(self, version: str, count: int, *, tenant: str) -> list[Decision]:
+        """From now on have `count` instances live, or as many as there is room for;
+        with 0, none more than are needed. Also to try again what could not be started.
+        """
+        state = self._versions.setdefault(version, _Version(tenant))
+        others = sum(self._versions[each].kept for each in self._kept) - state.kept
+        state.kept = max(0, min(count, self.max_kept - others))
+        state.is_stalled = False
+        if state.kept:
+            self._kept[version] = None
+        else:
+            self._kept.pop(version, None)
+            self._drop_if_empty(version)
+        return self._start_what_can_be()
+
+    def kept_of(self, version: str) -> tuple[int, int]:
+        """How many of a version are to live, and how many do."""
+        state = self._versions.get(version)
+        return (state.kept, state.live) if state is not None else (0, 0)
+
+    def is_stalled(self, version: str) -> bool:
+        """Whether one could not be started ahead since `keep` was called."""
+        return version in self._kept and self._versions[version].is_stalled
+
+    def can_spare(self, instance: int) -> bool:
+        """Whether an idle one can go without another being started for it."""
+        state = self._versions[self._homes[instance]]
+        return state.live > state.kept
 
     def instance_freed(self, instance: int) -> list[Decision]:
         """It answered, and can serve again."""
@@ -143,10 +219,13 @@ class ClusterState:
         self._idle[instance] = None
         return self._start_what_can_be()
 
-    def instance_died(self, instance: int) -> list[Decision]:
-        """Whatever it was doing; telling twice does no harm."""
+    def instance_died(self, instance: int, *, was_used: bool = True) -> list[Decision]:
+        """Whatever it was doing; telling twice does no harm. After one that was started
+        ahead and ended before it was used, no other is until `keep` is called."""
         if instance not in self._homes:
             return []
+        if not was_used:
+            self._versions[self._homes[instance]].is_stalled = True
         self._forget(instance)
         return self._start_what_can_be()
 
@@ -174,9 +253,16 @@ class ClusterState:
             homes = {self._homes[i] for i in (*version.idle, *version.busy)}
             _require(homes <= {name}, "an instance of two versions")
         self._check_tenants()
-        if self._starting < self.max_starting and self._next_tenant() is not None:
+        self._check_kept()
+        is_due = self._next_tenant() is not None or self._next_kept() is not None
+        if self._starting < self.max_starting and is_due:
             _require(live + self._starting >= self.max_instances, "waits beside room")
-            _require(not self._idle, "waits beside a victim")
+            _require(self._victim() is None, "waits beside a victim")
+
+    def _check_kept(self) -> None:
+        kept = {name: each.kept for name, each in self._versions.items() if each.kept}
+        _require(kept.keys() == self._kept.keys(), "kept versions")
+        _require(sum(kept.values()) <= self.max_kept, "too many kept")
 
     def _check_tenants(self) -> None:
         starting, waiting = Counter[str](), Counter[str]()
@@ -195,17 +281,42 @@ class ClusterState:
     def _start_what_can_be(self) -> list[Decision]:
         decisions: list[Decision] = []
         while self._starting < self.max_starting:
-            name = self._next_tenant()
-            if name is None:
+            tenant = self._next_tenant()
+            version = self._next_kept() if tenant is None else None
+            if tenant is None and version is None:
                 break
             if len(self._homes) + self._starting >= self.max_instances:
-                if not self._idle:
+                victim = self._victim()
+                if victim is None:
                     break
-                stalest = next(iter(self._idle))
-                self._forget(stalest)
-                decisions.append(Retire(stalest))
-            decisions.append(self._start(name))
+                self._forget(victim)
+                decisions.append(Retire(victim))
+            if tenant is not None:
+                decisions.append(self._start(tenant))
+            elif version is not None:
+                decisions.append(self._start_ahead(version))
         return decisions
+
+    def _victim(self) -> int | None:
+        """The stalest idle instance that is not kept."""
+        return next(filter(self.can_spare, self._idle), None)
+
+    def _next_kept(self) -> str | None:
+        """The version whose turn it is to have an instance started ahead."""
+        return next(
+            (
+                name
+                for name in self._kept
+                if self._versions[name].missing
+                and self._starting_of(self._versions[name].tenant)
+                < self.max_starting_of_tenant
+            ),
+            None,
+        )
+
+    def _starting_of(self, tenant: str) -> int:
+        state = self._tenants.get(tenant)
+        return state.starting if state is not None else 0
 
     def _next_tenant(self) -> str | None:
         """Whose turn it is to start something."""
@@ -224,10 +335,22 @@ class ClusterState:
         invocation = next(iter(tenant.waiting))
         version = self._waiting[invocation]
         self._stop_waiting(invocation)
-        self._versions[version].starting += 1
-        tenant.starting += 1
-        self._starting += 1
+        self._count_start(version)
         return Start(invocation, version)
+
+    def _start_ahead(self, version: str) -> StartAhead:
+        # To the end of the queue, for its next turn.
+        del self._kept[version]
+        self._kept[version] = None
+        self._tenants.setdefault(self._versions[version].tenant, _Tenant())
+        self._count_start(version)
+        return StartAhead(version)
+
+    def _count_start(self, version: str) -> None:
+        state = self._versions[version]
+        state.starting += 1
+        self._tenants[state.tenant].starting += 1
+        self._starting += 1
 
     def _stop_waiting(self, invocation: str) -> None:
         version = self._versions[self._waiting.pop(invocation)]

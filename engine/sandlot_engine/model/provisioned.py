@@ -1,0 +1,44 @@
+"""Provisioned concurrency: instances that are started before anybody calls."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+
+class ProvisionStatus(StrEnum):
+    IN_PROGRESS = "IN_PROGRESS"
+    READY = "READY"
+    FAILED = "FAILED"
+    """Not as many as were asked for. It is tried again from time to time."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProvisionedConfig:
+    """Of a published version or an alias: what was asked for."""
+
+    tenant_id: str
+    function: str
+    qualifier: str
+    requested: int
+    """Instances, 1 or more."""
+
+    last_modified: datetime
+    """UTC."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Provisioned:
+    """And what became of it."""
+
+    config: ProvisionedConfig
+    allocated: int = 0
+    """Instances that there are, as of when it was last tried."""
+
+    status: ProvisionStatus = ProvisionStatus.IN_PROGRESS
+    reason: str = ""
+    """Why it has failed."""
+
+    @property
+    def available(self) -> int:
+        """AWS's word for those one can use: here, as soon as there is one."""
+        return self.allocated
