@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from sandlot_engine.catalog.tenants import Tenants
     from sandlot_engine.gateway.aws.buckets import BucketAccess
     from sandlot_engine.gateway.aws.call import Parts
-    from sandlot_engine.gateway.ports import Backend, EngineStatus
+    from sandlot_engine.gateway.ports import Backend, Catalog, EngineStatus
     from sandlot_engine.model.function import Function, Revision
     from sandlot_engine.node.launchers import Launchers
     from sandlot_engine.node.node import Node
@@ -160,22 +160,11 @@ class _Facts:
 async def _running(config: EngineConfig) -> AsyncIterator[_Facts]:
     """All the parts, from the bottom up; undone from the top down."""
     from sandlot_engine.catalog.code import CodeStore
-    from sandlot_engine.catalog.event_configs import EventConfigs, kept_event_configs
-    from sandlot_engine.catalog.functions import Functions
-    from sandlot_engine.catalog.mappings import Mappings, kept_mappings
-    from sandlot_engine.catalog.policies import Policies, kept_policies
-    from sandlot_engine.catalog.runtimes import Runtimes, kept_runtime_management
-    from sandlot_engine.catalog.signing import (
-        SigningConfigs,
-        kept_signing_configs,
-        kept_signings,
-    )
-    from sandlot_engine.catalog.urls import Urls, kept_urls
     from sandlot_engine.clock import SystemClock
     from sandlot_engine.gateway.aws.buckets import Buckets
     from sandlot_engine.gateway.aws.call import Parts
     from sandlot_engine.gateway.aws.downloads import Downloads
-    from sandlot_engine.gateway.ports import Backend, Catalog
+    from sandlot_engine.gateway.ports import Backend
     from sandlot_engine.invocation.invoker import Invoker
     from sandlot_engine.node.builder import build_package
     from sandlot_engine.node.instances import NodeMachine
@@ -203,25 +192,10 @@ async def _running(config: EngineConfig) -> AsyncIterator[_Facts]:
                 idle_s=config.idle_s,
             )
         )
-        policies = kept_policies(store)
-        event_configs, urls = kept_event_configs(store), kept_urls(store)
-        mappings, managements = kept_mappings(store), kept_runtime_management(store)
-        signing_configs, signings = kept_signing_configs(store), kept_signings(store)
-        functions = await enter(
-            Functions(
-                store,
-                codes,
-                clock=clock,
-                runtimes=lambda: [runtime.name for runtime in known],
-                prepare=partial(_prepare, node),
-                retire=partial(_retire, node, scheduler),
-                grant_network=tenants.grant_network,
-                concurrency=tenants.concurrency,
-                belongings=(policies, event_configs, urls, signings, managements),
-                of_tenants=(mappings, signing_configs),
-                region=config.region,
-            )
+        catalog = await enter(
+            _catalog(config, store, codes, node, scheduler, tenants, known)
         )
+        functions = catalog.functions
         invoker = await enter(
             Invoker(
                 functions=functions,
@@ -241,17 +215,7 @@ async def _running(config: EngineConfig) -> AsyncIterator[_Facts]:
             region=config.region,
         )
         parts = Parts(
-            catalog=Catalog(
-                functions=functions,
-                policies=Policies(policies, functions),
-                event_configs=EventConfigs(event_configs, functions, clock=clock),
-                urls=Urls(urls, functions, clock=clock),
-                mappings=Mappings(mappings, functions, clock=clock),
-                signing=SigningConfigs(
-                    signing_configs, signings, functions, clock=clock
-                ),
-                runtimes=Runtimes(managements, functions),
-            ),
+            catalog=catalog,
             region=config.region,
             buckets=Buckets(_bucket_access(config)),
             downloads=Downloads(clock),
@@ -262,6 +226,88 @@ async def _running(config: EngineConfig) -> AsyncIterator[_Facts]:
         yield _Facts(
             grpc=grpc, http=http, mode=hello.mode, given_up=given_up, weaker=weaker
         )
+
+
+@asynccontextmanager
+async def _catalog(
+    config: EngineConfig,
+    store: "SqliteStore",
+    codes: "CodeStore",
+    node: "Node",
+    scheduler: "Scheduler",
+    tenants: "Tenants",
+    known: list[Runtime],
+) -> AsyncIterator["Catalog"]:
+    """Functions, and all that is kept of them and beside them."""
+    from sandlot_engine.catalog.event_configs import EventConfigs, kept_event_configs
+    from sandlot_engine.catalog.functions import Functions
+    from sandlot_engine.catalog.mappings import Mappings, kept_mappings
+    from sandlot_engine.catalog.policies import Policies, kept_policies
+    from sandlot_engine.catalog.provisioned import (
+        ProvisionedConcurrency,
+        kept_provisioned,
+    )
+    from sandlot_engine.catalog.runtimes import Runtimes, kept_runtime_management
+    from sandlot_engine.catalog.signing import (
+        SigningConfigs,
+        kept_signing_configs,
+        kept_signings,
+    )
+    from sandlot_engine.catalog.urls import Urls, kept_urls
+    from sandlot_engine.clock import SystemClock
+    from sandlot_engine.gateway.ports import Catalog
+
+    clock = SystemClock()
+    policies, event_configs = kept_policies(store), kept_event_configs(store)
+    urls, managements = kept_urls(store), kept_runtime_management(store)
+    signings, signing_configs = kept_signings(store), kept_signing_configs(store)
+    mappings, provisions = kept_mappings(store), kept_provisioned(store)
+    provisioned: ProvisionedConcurrency | None = None
+
+    def note_change(tenant_id: str, function: str) -> None:
+        # Either knows the other; until the second is there nothing is provisioned.
+        if provisioned is not None:
+            provisioned.note_change(tenant_id, function)
+
+    async def provision(function: "Function", count: int) -> int:
+        assert function.serving is not None  # noqa: S101 - it is active
+        return await scheduler.provision(function, function.serving, count)
+
+    async with Functions(
+        store,
+        codes,
+        clock=clock,
+        runtimes=lambda: [runtime.name for runtime in known],
+        prepare=partial(_prepare, node),
+        retire=partial(_retire, node, scheduler),
+        grant_network=tenants.grant_network,
+        concurrency=tenants.concurrency,
+        belongings=(policies, event_configs, urls, managements, signings, provisions),
+        of_tenants=(mappings, signing_configs),
+        note_change=note_change,
+        provisioned=lambda *which: provisioned.total(*which) if provisioned else 0,
+        region=config.region,
+    ) as functions:
+        provisioned = ProvisionedConcurrency(
+            provisions,
+            functions,
+            clock=clock,
+            concurrency=tenants.concurrency,
+            provision=provision,
+        )
+        async with provisioned:
+            yield Catalog(
+                functions=functions,
+                policies=Policies(policies, functions),
+                event_configs=EventConfigs(event_configs, functions, clock=clock),
+                urls=Urls(urls, functions, clock=clock),
+                mappings=Mappings(mappings, functions, clock=clock),
+                signing=SigningConfigs(
+                    signing_configs, signings, functions, clock=clock
+                ),
+                runtimes=Runtimes(managements, functions),
+                provisioned=provisioned,
+            )
 
 
 async def _tenants(data: Path, store: "SqliteStore") -> "Tenants":

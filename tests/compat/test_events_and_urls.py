@@ -17,6 +17,7 @@ from tests.compat.clients import (
 from tests.compat.conftest import Create
 
 QUEUE = f"arn:aws:sqs:{REGION}:123456789012:orders"
+UNKNOWN = "arn:aws:ec2:eu-west-1:123456789012:y"
 STREAM = f"arn:aws:kinesis:{REGION}:123456789012:stream/clicks"
 
 
@@ -63,12 +64,8 @@ def test_an_event_config_is_put_changed_and_deleted(
             "You must specify at least one of error handling or destination setting.",
         ),
         (
-            {
-                "DestinationConfig": {
-                    "OnSuccess": {"Destination": "arn:aws:ec2:eu-west-1:123456789012:y"}
-                }
-            },
-            "The destination ARN arn:aws:ec2:eu-west-1:123456789012:y is invalid.",
+            {"DestinationConfig": {"OnSuccess": {"Destination": UNKNOWN}}},
+            f"The destination ARN {UNKNOWN} is invalid.",
         ),
     ],
 )
@@ -167,21 +164,21 @@ def test_a_mapping_outlives_its_function(aws: Lambda, create: Create) -> None:
     ("given", "why"),
     [
         (
-            {"EventSourceArn": "arn:aws:ec2:eu-west-1:123456789012:y"},
+            {"EventSourceArn": UNKNOWN},
             "Unrecognized event source.",
         ),
         (
             {"EventSourceArn": STREAM},
             (
-                "1 validation error detected: Value null at 'startingPosition' failed to "
-                "satisfy constraint: Member must not be null."
+                "1 validation error detected: Value null at 'startingPosition' failed "
+                "to satisfy constraint: Member must not be null."
             ),
         ),
         (
             {"EventSourceArn": QUEUE, "BatchSize": 11},
             (
-                "Maximum batch window in seconds must be greater than 0 if maximum batch "
-                "size is greater than 10"
+                "Maximum batch window in seconds must be greater than 0 if maximum "
+                "batch size is greater than 10"
             ),
         ),
         (
@@ -197,8 +194,8 @@ def test_a_mapping_outlives_its_function(aws: Lambda, create: Create) -> None:
                 "DestinationConfig": {"OnFailure": {"Destination": QUEUE}},
             },
             (
-                "Unsupported DestinationConfig parameter for given event source mapping "
-                "type."
+                "Unsupported DestinationConfig parameter for given event source "
+                "mapping type."
             ),
         ),
     ],

@@ -15,6 +15,10 @@ from sandlot.v1 import functions_pb2_grpc, invocations_pb2_grpc, tenants_pb2_grp
 from sandlot_engine.catalog.event_configs import EventConfigs, kept_event_configs
 from sandlot_engine.catalog.mappings import Mappings, kept_mappings
 from sandlot_engine.catalog.policies import Policies, kept_policies
+from sandlot_engine.catalog.provisioned import (
+    ProvisionedConcurrency,
+    kept_provisioned,
+)
 from sandlot_engine.catalog.runtimes import Runtimes, kept_runtime_management
 from sandlot_engine.catalog.signing import (
     SigningConfigs,
@@ -344,6 +348,10 @@ class FakeRecords:
         ]
 
 
+async def _provides_none(_: Function, __: int) -> int:
+    return 0
+
+
 @dataclass(slots=True)
 class FakeEngine:
     """A real gRPC server and a real channel over fakes.
@@ -406,6 +414,13 @@ class FakeEngine:
                     clock=self.clock,
                 ),
                 runtimes=Runtimes(kept_runtime_management(store), functions),
+                provisioned=ProvisionedConcurrency(
+                    kept_provisioned(store),
+                    functions,
+                    clock=self.clock,
+                    concurrency=lambda _: 0,
+                    provision=_provides_none,
+                ),
             ),
             region="us-east-1",
             buckets=Buckets(None),

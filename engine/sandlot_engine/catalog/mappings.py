@@ -103,7 +103,8 @@ class Mappings:
 
         async def create() -> Mapping:
             self._require(mapping)
-            self._check_is_new(mapping)
+            self._check_count(tenant_id)
+            self._check_is_only(mapping)
             return await self._put(mapping)
 
         return await self._functions.in_turn(tenant_id, create)
@@ -138,6 +139,7 @@ class Mappings:
             _check(new)
             if function is not None:
                 self._require(new)
+                self._check_is_only(new)
             return await self._put(new)
 
         return await self._functions.in_turn(tenant_id, update)
@@ -195,14 +197,21 @@ class Mappings:
         except NotFound as error:
             raise InvalidParameter(_NO_FUNCTION, field="FunctionName") from error
 
-    def _check_is_new(self, mapping: Mapping) -> None:
-        others = self._kept.of(mapping.tenant_id, _OWNER).values()
-        if len(others) >= MAX_MAPPINGS:
+    def _check_count(self, tenant_id: str) -> None:
+        count = len(self._kept.of(tenant_id, _OWNER))
+        if count >= MAX_MAPPINGS:
             raise QuotaExceeded(
-                f"Tenant {mapping.tenant_id} has {len(others)} event source mappings "
-                f"of {MAX_MAPPINGS} allowed. Delete one first.",
+                f"Tenant {tenant_id} has {count} event source mappings of "
+                f"{MAX_MAPPINGS} allowed. Delete one first.",
                 limit=MAX_MAPPINGS,
             )
+
+    def _check_is_only(self, mapping: Mapping) -> None:
+        others = [
+            other
+            for other in self._kept.of(mapping.tenant_id, _OWNER).values()
+            if other.uuid != mapping.uuid
+        ]
         wanted = (mapping.source_arn, mapping.function, mapping.qualifier)
         for other in others:
             if (other.source_arn, other.function, other.qualifier) == wanted:

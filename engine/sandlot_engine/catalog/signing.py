@@ -53,8 +53,8 @@ class SigningConfigs:
         self._functions = functions
         self._clock = clock
 
-    def get(self, tenant_id: str, config: str) -> SigningConfig:
-        """By its id. Raises `NotFound`."""
+    def get(self, tenant_id: str, config: str, *, reason: str = "") -> SigningConfig:
+        """By its id. Raises `NotFound`, with a reason that AWS's name for it may be."""
         found = self._configs.get(tenant_id, _OWNER, config)
         if found is None:
             raise NotFound(
@@ -62,7 +62,7 @@ class SigningConfigs:
                 "the ARN is correct.",
                 kind="code-signing-config",
                 name=config,
-                reason=_MISSING,
+                reason=reason,
             )
         return found
 
@@ -164,7 +164,7 @@ class SigningConfigs:
 
         async def attach() -> None:
             self._functions.find(tenant_id, function)
-            self.get(tenant_id, config)
+            self.get(tenant_id, config, reason=_MISSING)
             await self._signings.put(tenant_id, function, "", Signing(config=config))
 
         await self._functions.in_turn(tenant_id, attach)
@@ -181,7 +181,10 @@ class SigningConfigs:
     def check_code(self, tenant_id: str, config: str) -> None:
         """Raise `InvalidParameter` where code for a function with that config cannot be
         taken; `NotFound` where there is no such config. Empty is none."""
-        if config and self.get(tenant_id, config).untrusted is Untrusted.ENFORCE:
+        if not config:
+            return
+        found = self.get(tenant_id, config, reason=_MISSING)
+        if found.untrusted is Untrusted.ENFORCE:
             raise InvalidParameter(
                 f"Code signing config {config} enforces signatures, and this engine "
                 "cannot check any: no code is taken. Have it warn instead, or take it "

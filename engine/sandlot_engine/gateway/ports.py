@@ -11,6 +11,7 @@ from sandlot_engine.catalog.event_configs import EventConfigs
 from sandlot_engine.catalog.functions import Functions as CatalogFunctions
 from sandlot_engine.catalog.mappings import Mappings
 from sandlot_engine.catalog.policies import Policies
+from sandlot_engine.catalog.provisioned import ProvisionedConcurrency
 from sandlot_engine.catalog.runtimes import Runtimes
 from sandlot_engine.catalog.signing import SigningConfigs
 from sandlot_engine.catalog.urls import Urls
@@ -188,6 +189,7 @@ class Catalog:
     mappings: Mappings
     signing: SigningConfigs
     runtimes: Runtimes
+    provisioned: ProvisionedConcurrency
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,8 +3,11 @@
 from collections.abc import Mapping
 from typing import Any
 
+from sandlot_engine.gateway.aws import names
 from sandlot_engine.gateway.aws.operations import Call, operation
 from sandlot_engine.gateway.aws.operations.functions import unqualified
+from sandlot_engine.gateway.aws.shapes import last_modified
+from sandlot_engine.model.provisioned import Provisioned
 
 
 @operation("PutFunctionConcurrency")
@@ -31,3 +34,67 @@ async def delete_function_concurrency(call: Call) -> Mapping[str, Any]:
         call.tenant_id, unqualified(call, call.input["FunctionName"])
     )
     return {}
+
+
+# --- provisioned --------------------------------------------------------------------
+
+
+@operation("PutProvisionedConcurrencyConfig")
+async def put_provisioned_concurrency_config(call: Call) -> Mapping[str, Any]:
+    asked = call.own_function(call.input["FunctionName"], call.input["Qualifier"])
+    provisioned = await call.catalog.provisioned.put(
+        call.tenant_id,
+        asked.name,
+        asked.qualifier or "",
+        call.input["ProvisionedConcurrentExecutions"],
+    )
+    return _shown(provisioned)
+
+
+@operation("GetProvisionedConcurrencyConfig")
+async def get_provisioned_concurrency_config(call: Call) -> Mapping[str, Any]:
+    asked = call.own_function(call.input["FunctionName"], call.input["Qualifier"])
+    provisioned = call.catalog.provisioned.get(
+        call.tenant_id, asked.name, asked.qualifier or ""
+    )
+    return _shown(provisioned)
+
+
+@operation("DeleteProvisionedConcurrencyConfig")
+async def delete_provisioned_concurrency_config(call: Call) -> Mapping[str, Any]:
+    asked = call.own_function(call.input["FunctionName"], call.input["Qualifier"])
+    await call.catalog.provisioned.delete(
+        call.tenant_id, asked.name, asked.qualifier or ""
+    )
+    return {}
+
+
+@operation("ListProvisionedConcurrencyConfigs")
+async def list_provisioned_concurrency_configs(call: Call) -> Mapping[str, Any]:
+    page, token = call.catalog.provisioned.list(
+        call.tenant_id, unqualified(call, call.input["FunctionName"]), *call.page()
+    )
+    shown = [
+        {
+            "FunctionArn": names.function_arn(
+                call.region,
+                provisioned.config.tenant_id,
+                provisioned.config.function,
+                provisioned.config.qualifier,
+            ),
+            **_shown(provisioned),
+        }
+        for provisioned in page
+    ]
+    return {"ProvisionedConcurrencyConfigs": shown, "NextMarker": token or None}
+
+
+def _shown(provisioned: Provisioned) -> dict[str, Any]:
+    return {
+        "RequestedProvisionedConcurrentExecutions": provisioned.config.requested,
+        "AllocatedProvisionedConcurrentExecutions": provisioned.allocated,
+        "AvailableProvisionedConcurrentExecutions": provisioned.available,
+        "Status": provisioned.status.value,
+        "StatusReason": provisioned.reason or None,
+        "LastModified": last_modified(provisioned.config.last_modified),
+    }
