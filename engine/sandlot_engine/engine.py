@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from sandlot_engine.gateway.aws.buckets import BucketAccess
     from sandlot_engine.gateway.aws.call import Parts
     from sandlot_engine.gateway.ports import Backend, Catalog, EngineStatus
+    from sandlot_engine.invocation.invoker import Invoker
     from sandlot_engine.model.function import Function, Revision
     from sandlot_engine.node.launchers import Launchers
     from sandlot_engine.node.node import Node
@@ -205,6 +206,7 @@ async def _running(config: EngineConfig) -> AsyncIterator[_Facts]:
                 clock=clock,
             )
         )
+        _watch(invoker, scheduler, node, store)
         backend = Backend(
             functions=functions,
             tenants=tenants,
@@ -226,6 +228,41 @@ async def _running(config: EngineConfig) -> AsyncIterator[_Facts]:
         yield _Facts(
             grpc=grpc, http=http, mode=hello.mode, given_up=given_up, weaker=weaker
         )
+
+
+def _watch(
+    invoker: "Invoker", scheduler: "Scheduler", node: "Node", store: "SqliteStore"
+) -> None:
+    """What parts count for themselves, for `/metrics`."""
+    invoker.metrics.watch(
+        gauges={
+            "running": ("Invocations that run now.", lambda: invoker.admission.total),
+            "instances": ("Instances that live.", lambda: scheduler.instances),
+            "zygotes": ("Zygotes that live.", lambda: node.zygotes),
+            "events_waiting": (
+                "Events that wait for their turn.",
+                lambda: invoker.events.waiting,
+            ),
+            "records_behind": (
+                "Records that are not on disk yet.",
+                lambda: store.counters.records_behind,
+            ),
+        },
+        counters={
+            "events_dropped": (
+                "Events that were given up.",
+                lambda: invoker.events.dropped,
+            ),
+            "log_lines_dropped": (
+                "Lines of logs that writing was too slow for.",
+                lambda: store.counters.log_lines_dropped,
+            ),
+            "log_lines_deleted": (
+                "Lines of logs that made room for newer ones.",
+                lambda: store.counters.log_lines_deleted,
+            ),
+        },
+    )
 
 
 @asynccontextmanager

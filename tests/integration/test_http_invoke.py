@@ -747,3 +747,39 @@ async def test_an_event_has_no_stream(port: Port) -> None:
     )
 
     assert answer["Error"]["Code"] == "ValidationException"
+
+
+# --- /metrics -------------------------------------------------------------------
+
+ASKED = b"GET /metrics HTTP/1.1\r\nhost: x\r\n"
+
+
+async def test_the_machine_s_own_may_read_how_busy_the_engine_is(port: Port) -> None:
+    await port.invoke()
+    port.engine.runner.answers["echo"] = Throttled(
+        "full", reason="ConcurrentInvocationLimitExceeded", limit=1, retry_after_s=1
+    )
+    await port.refused()
+
+    status, headers, body = await port.exchange(ASKED + b"\r\n")
+
+    assert status == 200
+    assert headers["content-type"].startswith("text/plain; version=0.0.4")
+    assert b'sandlot_invocations_total{status="ok"} 1.0' in body
+    reason = b'reason="ConcurrentInvocationLimitExceeded"'
+    assert b"sandlot_throttled_total{" + reason + b"} 1.0" in body
+    assert b"acme" not in body
+
+
+@pytest.mark.parametrize(
+    ("key", "allowed"), [("", 403), ("key-of-acme", 403), ("key-of-operator", 200)]
+)
+async def test_from_elsewhere_only_an_operator_may(
+    port: Port, monkeypatch: pytest.MonkeyPatch, key: str, allowed: int
+) -> None:
+    monkeypatch.setattr(http, "is_of_this_machine", lambda _: False)
+    sent = f"authorization: Bearer {key}:{key}-secret\r\n" if key else ""
+
+    status, _, _ = await port.exchange(ASKED + sent.encode() + b"\r\n")
+
+    assert status == allowed

@@ -2,6 +2,7 @@
 
 /20YY-MM-DD/…   AWS Lambda's API; see `gateway/aws`
 /healthz        whether functions can be run, and how isolated they are
+/metrics        how busy it is, for Prometheus: for the machine, and for operators
 """
 
 import asyncio
@@ -12,12 +13,24 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import uvicorn
-from starlette.responses import JSONResponse
+from starlette.responses import JSONResponse, Response
 
-from sandlot_engine.errors import InvalidParameter, Unavailable
+from sandlot_engine.errors import (
+    InvalidParameter,
+    PermissionDenied,
+    Unauthenticated,
+    Unavailable,
+)
+from sandlot_engine.gateway.auth import Authenticator, require_operator
 from sandlot_engine.gateway.aws.app import AwsApp, is_aws
 from sandlot_engine.gateway.aws.call import Parts
-from sandlot_engine.gateway.aws.receiving import Receive, Scope, Send
+from sandlot_engine.gateway.aws.receiving import (
+    Receive,
+    Scope,
+    Send,
+    is_of_this_machine,
+)
+from sandlot_engine.gateway.aws.sigv4 import fold
 from sandlot_engine.gateway.connections import (
     KEY,
     MAX_CONNECTIONS,
@@ -25,6 +38,7 @@ from sandlot_engine.gateway.connections import (
     limited_to,
 )
 from sandlot_engine.gateway.ports import Backend
+from sandlot_engine.metrics import CONTENT_TYPE
 from sandlot_engine.model.network import Network
 
 BACKLOG = 4_096
@@ -97,6 +111,7 @@ class _Router:
     ) -> None:
         self._backend = backend
         self._trouble = trouble
+        self._authenticator = Authenticator(backend.tenants)
         self._aws = AwsApp(backend, parts)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -116,22 +131,37 @@ class _Router:
         finally:
             connection.serving = None
 
-    async def _respond(self, scope: Scope) -> JSONResponse:
-        if scope["path"] != "/healthz":
+    async def _respond(self, scope: Scope) -> Response:
+        path = scope["path"]
+        if path not in ("/healthz", "/metrics"):
             return JSONResponse(
                 {
                     "message": "there is nothing here: this port serves AWS Lambda's "
-                    "API (set AWS_ENDPOINT_URL_LAMBDA to it) and /healthz"
+                    "API (set AWS_ENDPOINT_URL_LAMBDA to it), /healthz and /metrics"
                 },
                 status_code=404,
             )
         if scope["method"] not in ("GET", "HEAD"):
             return JSONResponse(
-                {"message": f"/healthz cannot be {scope['method']}"},
+                {"message": f"{path} cannot be {scope['method']}"},
                 status_code=405,
                 headers={"allow": "GET, HEAD"},
             )
-        return await self._health()
+        return await (self._health() if path == "/healthz" else self._metrics(scope))
+
+    async def _metrics(self, scope: Scope) -> Response:
+        """A tenant is not to learn how busy the engine is: see `GetStatus`."""
+        if not is_of_this_machine(scope):
+            authorization = fold(scope["headers"]).get(b"authorization", b"")
+            try:
+                caller = await self._authenticator.caller_of(
+                    authorization.decode("latin-1")
+                )
+                require_operator(caller)
+            except (Unauthenticated, PermissionDenied) as error:
+                return JSONResponse({"message": error.message}, status_code=403)
+        metrics = self._backend.invoker.metrics
+        return Response(metrics.text(), media_type=CONTENT_TYPE)
 
     async def _health(self) -> JSONResponse:
         status = await self._backend.status()

@@ -29,7 +29,12 @@ class Admission:
         self._totals: dict[str, int] = {}
 
     def __repr__(self) -> str:
-        return f"<Admission {sum(self._totals.values())} running>"
+        return f"<Admission {self.total} running>"
+
+    @property
+    def total(self) -> int:
+        """How many invocations run now."""
+        return sum(self._totals.values())
 
     def running(self, tenant_id: str) -> int:
         """How many invocations of a tenant run now."""

@@ -85,8 +85,12 @@ class Dispatcher:
         """Events given up because they were too old or could not be run."""
 
     def __repr__(self) -> str:
-        waiting = sum(len(lane.waiting) for lane in self._lanes.values())
-        return f"<Dispatcher {waiting} waiting, {len(self._workers)} workers>"
+        return f"<Dispatcher {self.waiting} waiting, {len(self._workers)} workers>"
+
+    @property
+    def waiting(self) -> int:
+        """Events that no worker has taken yet."""
+        return sum(len(lane.waiting) for lane in self._lanes.values())
 
     @property
     def left(self) -> tuple[Invocation, ...]:

@@ -7,6 +7,7 @@ The warm path touches no store, makes no task and takes no other thread.
 import asyncio
 import re
 from collections.abc import Mapping
+from datetime import datetime
 from types import TracebackType
 from typing import Protocol, Self
 
@@ -16,6 +17,7 @@ from sandlot_engine.errors import (
     DeadlineExceeded,
     Internal,
     InvalidParameter,
+    Throttled,
     TooLarge,
 )
 from sandlot_engine.invocation import json_check
@@ -27,6 +29,7 @@ from sandlot_engine.invocation.report import (
     outcome_of,
     record_of,
 )
+from sandlot_engine.metrics import Metrics
 from sandlot_engine.model.function import Function, Revision
 from sandlot_engine.model.invocation import (
     MAX_CLIENT_CONTEXT,
@@ -93,6 +96,7 @@ class Invoker:
         runner: Runner,
         records: RecordStore,
         clock: Clock,
+        metrics: Metrics | None = None,
         event_drain_s: float = 10.0,
     ) -> None:
         self._functions = functions
@@ -100,6 +104,7 @@ class Invoker:
         self._runner = runner
         self._records = records
         self._clock = clock
+        self.metrics = metrics or Metrics()
         self.admission = Admission()
         self.events = Dispatcher(self._attempt, clock, drain_s=event_drain_s)
 
@@ -130,6 +135,19 @@ class Invoker:
         self._check(invocation, revision)
         if deadline is not None and deadline <= self._clock.monotonic():
             raise DeadlineExceeded("the caller's deadline passed before the start")
+        try:
+            return await self._admitted(deadline, function, revision, invocation)
+        except Throttled as refusal:
+            self.metrics.note_throttled(refusal.reason)
+            raise
+
+    async def _admitted(
+        self,
+        deadline: float | None,
+        function: Function,
+        revision: Revision,
+        invocation: Invocation,
+    ) -> Outcome:
         tenant_id, name = invocation.tenant_id, invocation.function
         self.admission.admit(
             tenant_id,
@@ -241,7 +259,7 @@ class Invoker:
         outcome = outcome_of(
             invocation, revision, run, version=function.version, ended=ended
         )
-        self._records.append(record_of(invocation, outcome, ended=ended), outcome.log)
+        self._record(invocation, outcome, ended)
         return outcome
 
     def _record_cut(
@@ -251,7 +269,20 @@ class Invoker:
         outcome = cancelled_outcome_of(
             invocation, revision, version=version, ran_s=ran_s, ended=ended
         )
+        self._record(invocation, outcome, ended)
+
+    def _record(
+        self, invocation: Invocation, outcome: Outcome, ended: datetime
+    ) -> None:
         self._records.append(record_of(invocation, outcome, ended=ended), outcome.log)
+        report = outcome.report
+        self.metrics.note_invocation(
+            outcome.status.value,
+            duration_s=report.duration_ms / 1_000,
+            init_s=None if report.init_ms is None else report.init_ms / 1_000,
+            wait_s=report.wait_ms / 1_000,
+            billed_mb_ms=report.billed_mb_ms,
+        )
 
 
 def _check_isolation(key: str, revision: Revision) -> None:

@@ -245,7 +245,10 @@ def _declared_size(headers: Mapping[bytes, bytes]) -> int:
 
 def _is_private(scope: Scope) -> bool:
     """Whether nobody between the client and us can have changed the body."""
-    if scope.get("scheme") == "https":
-        return True
+    return scope.get("scheme") == "https" or is_of_this_machine(scope)
+
+
+def is_of_this_machine(scope: Scope) -> bool:
+    """Whether the connection is from loopback."""
     host = str((scope.get("client") or ("",))[0])
     return host.startswith("127.") or host == "::1"
