@@ -270,8 +270,10 @@ async def _catalog(
             provisioned.note_change(tenant_id, function)
 
     async def provision(function: "Function", count: int) -> int:
-        assert function.serving is not None  # noqa: S101 - it is active
-        return await scheduler.provision(function, function.serving, count)
+        revision = function.serving
+        assert revision is not None  # noqa: S101 - it is active
+        node.keep(function.tenant_id, revision.id, is_kept=count > 0)
+        return await scheduler.provision(function, revision, count)
 
     async with Functions(
         store,
