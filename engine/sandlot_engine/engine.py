@@ -275,6 +275,10 @@ async def _catalog(
         node.keep(function.tenant_id, revision.id, is_kept=count > 0)
         return await scheduler.provision(function, revision, count)
 
+    def available(function: "Function") -> int:
+        revision = function.serving
+        return scheduler.provisioned(revision.id) if revision is not None else 0
+
     async with Functions(
         store,
         codes,
@@ -296,6 +300,7 @@ async def _catalog(
             clock=clock,
             concurrency=tenants.concurrency,
             provision=provision,
+            available=available,
         )
         async with provisioned:
             yield Catalog(
