@@ -307,8 +307,14 @@ async def _catalog(
             provisioned.note_change(tenant_id, function)
 
     async def provision(function: "Function", count: int) -> int:
-        assert function.serving is not None  # noqa: S101 - it is active
-        return await scheduler.provision(function, function.serving, count)
+        revision = function.serving
+        assert revision is not None  # noqa: S101 - it is active
+        node.keep(function.tenant_id, revision.id, is_kept=count > 0)
+        return await scheduler.provision(function, revision, count)
+
+    def available(function: "Function") -> int:
+        revision = function.serving
+        return scheduler.provisioned(revision.id) if revision is not None else 0
 
     async with Functions(
         store,
@@ -331,6 +337,7 @@ async def _catalog(
             clock=clock,
             concurrency=tenants.concurrency,
             provision=provision,
+            available=available,
         )
         async with provisioned:
             yield Catalog(

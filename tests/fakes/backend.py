@@ -420,6 +420,7 @@ class FakeEngine:
                     clock=self.clock,
                     concurrency=lambda _: 0,
                     provision=_provides_none,
+                    available=lambda _: 0,
                 ),
             ),
             region="us-east-1",

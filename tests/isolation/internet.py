@@ -46,7 +46,7 @@ PORT = 7777
 WAIT_S = 10.0
 """For what surely comes."""
 
-UNHEARD_S = 0.3
+UNHEARD_S = 0.15
 """For what surely does not."""
 
 ANSWERS: dns.Answers = {

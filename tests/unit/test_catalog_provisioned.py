@@ -51,6 +51,9 @@ class Machine:
         self.kept[function.version] = min(count, self.room)
         return self.kept[function.version]
 
+    def available(self, function: Function) -> int:
+        return self.kept.get(function.version, 0)
+
 
 @dataclass
 class World:
@@ -100,6 +103,7 @@ async def _world(
             clock=FakeClock(),
             concurrency=lambda _: 1_000,
             provision=machine.provision,
+            available=machine.available,
             again_s=0.0,
         )
         async with provisioned:
@@ -143,6 +147,30 @@ async def test_what_has_failed_says_so_and_is_tried_again(world: World) -> None:
     assert found.allocated == found.available == 2
     assert found.reason.startswith("2 of 5 instances could be started")
     world.machine.room = 1_000
+    await world.wait_status("1", ProvisionStatus.READY)
+
+
+async def test_what_is_there_now_is_told_beside_what_was_allocated(
+    world: World,
+) -> None:
+    await world.put("1", 5)
+    await world.wait_status("1", ProvisionStatus.READY)
+
+    world.machine.kept["1"] = 4
+
+    found = world.provisioned.get(TENANT, "resize", "1")
+    assert (found.status, found.allocated, found.available) == ("READY", 5, 4)
+
+
+async def test_those_there_are_count_while_more_are_started(world: World) -> None:
+    await world.put("1", 5)
+    await world.wait_status("1", ProvisionStatus.READY)
+    world.machine.may_start.clear()
+
+    await world.put("1", 8)
+
+    assert world.status("1") == ("IN_PROGRESS", 5)
+    world.machine.may_start.set()
     await world.wait_status("1", ProvisionStatus.READY)
 
 

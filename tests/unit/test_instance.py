@@ -195,6 +195,37 @@ async def test_the_timeout_starts_when_the_init_is_over(tenant: Tenant) -> None:
     assert (await running).ended is Ended.TIMED_OUT
 
 
+async def test_an_init_that_was_over_before_the_first_event_is_not_told(
+    tenant: Tenant,
+) -> None:
+    tenant.say(frames.READY)
+    assert await tenant.instance.wait_ready(WAIT_S)
+
+    running = tenant.invoke()
+    await tenant.hear()
+    tenant.say(frames.ANSWER, b"{}")
+
+    ending = await running
+    assert ending.ended is Ended.ANSWERED
+    assert ending.init_s is None
+
+
+async def test_an_init_that_fails_before_the_first_event_is_known(
+    tenant: Tenant,
+) -> None:
+    tenant.say(frames.INIT_ERROR, b"{}")
+
+    assert not await tenant.instance.wait_ready(WAIT_S)
+    await tenant.wait_death()
+
+
+async def test_an_init_that_nobody_waits_for_has_a_limit_too(tenant: Tenant) -> None:
+    with pytest.raises(TimeoutError):
+        await tenant.instance.wait_ready(SILENCE_S)
+
+    await tenant.wait_death()
+
+
 async def test_with_an_init_that_counts_there_is_one_timeout(tenant: Tenant) -> None:
     ending = await tenant.invoke(timeout_s=SILENCE_S, init_counts=True)
 

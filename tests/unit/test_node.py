@@ -422,6 +422,45 @@ async def test_who_has_the_most_places_makes_room_first(world: World) -> None:
     preparing.cancel()
 
 
+async def test_what_is_kept_makes_no_room(world: World) -> None:
+    kept, _ = await world.live("kept", "initech")
+    other, _ = await world.live("other", "globex")
+    await world.live("more", "globex")
+    await world.live("last", "initech")
+    world.node.keep("initech", "rev-of-kept", is_kept=True)
+
+    preparing = _task(world.host("new", "hooli").prepare())
+    await _until(lambda: not other.is_live)
+    preparing.cancel()
+
+    assert kept.is_live
+
+
+async def test_what_is_kept_no_more_makes_room_again(world: World) -> None:
+    kept, zygote = await world.live("kept")
+    await world.live("other")
+    world.node.keep("1", "rev-of-kept", is_kept=True)
+    world.node.keep("1", "rev-of-kept", is_kept=False)
+
+    preparing = _task(world.host("new").prepare())
+    await _until(lambda: zygote.is_killed)
+
+    assert not kept.is_live
+    preparing.cancel()
+
+
+async def test_a_tenant_cannot_keep_all_of_its_places(world: World) -> None:
+    await world.live("kept")
+    _, zygote = await world.live("one too many")
+    for name in ("kept", "one too many"):
+        world.node.keep("1", f"rev-of-{name}", is_kept=True)
+
+    preparing = _task(world.host("new").prepare())
+    await _until(lambda: zygote.is_killed)
+
+    preparing.cancel()
+
+
 async def test_places_of_a_tenant_that_is_gone_are_forgotten(world: World) -> None:
     for number in range(4):
         _, zygote = await world.live(f"number {number}", f"tenant {number}")

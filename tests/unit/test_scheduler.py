@@ -51,6 +51,12 @@ class FakeInstance:
         self.idle_since = self._machine.clock.monotonic()
         return outcome
 
+    async def wait_ready(self, limit_s: float) -> bool:
+        self.is_usable = False
+        await self._machine.may_initialise.wait()
+        self.is_usable = self._machine.initialises and not self.is_stopped
+        return self.is_usable
+
     def stop(self) -> None:
         self.is_stopped = True
         self.is_usable = False
@@ -71,6 +77,9 @@ class FakeMachine:
         self.starting: asyncio.Queue[str] = asyncio.Queue()
         self.may_start = asyncio.Event()
         self.may_start.set()
+        self.may_initialise = asyncio.Event()
+        self.may_initialise.set()
+        self.initialises = True
         self.may_answer = asyncio.Event()
         self.may_answer.set()
         self.refusal: Exception | None = None
@@ -181,7 +190,7 @@ def _function(name: str) -> Function:
 async def _world(
     *,
     place_s: float = module.PLACE_S,
-    max_kept: int = 2,
+    max_kept: int | None = 2,
     again_s: float = module.PROVISION_AGAIN_S,
 ) -> AsyncIterator[World]:
     clock = FakeClock()
@@ -608,14 +617,48 @@ async def test_what_is_provisioned_is_started_before_anybody_calls(
     assert sum(instance.runs for instance in world.machine.instances) == 1
 
 
-async def test_what_is_provisioned_may_be_called_while_it_is_initialised(
+async def test_what_is_provisioned_is_there_once_it_is_initialised(
     world: World,
 ) -> None:
-    await world.provision(1)
-    world.machine.instances[0].is_usable = False
+    world.machine.may_initialise.clear()
+    provisioning = asyncio.create_task(world.provision(1))
+    await world.wait_starting()
 
     assert (await world.invoke()).ended is Ended.ANSWERED
-    assert len(world.machine.instances) == 1
+    assert [instance.runs for instance in world.machine.instances] == [0, 1]
+    world.machine.instances[1].die()
+    assert world.scheduler.provisioned("rev-of-resize") == 0
+    assert not provisioning.done()
+    world.machine.may_initialise.set()
+
+    assert await provisioning == 1
+    assert world.scheduler.provisioned("rev-of-resize") == 1
+
+
+async def test_what_cannot_be_initialised_is_told_and_tried_again() -> None:
+    async with _world(again_s=0.0) as world:
+        world.machine.initialises = False
+
+        assert await world.provision(1) == 0
+        assert world.machine.instances[0].is_stopped
+        world.machine.initialises = True
+
+        async def is_there() -> bool:
+            return await world.provision(1) == 1
+
+        await eventually(is_there)
+
+
+async def test_a_slow_init_ahead_does_not_keep_others_from_starting(
+    world: World,
+) -> None:
+    world.machine.may_initialise.clear()
+    provisioning = asyncio.create_task(world.provision(1))
+    await world.wait_starting()
+
+    assert (await world.invoke("parse")).ended is Ended.ANSWERED
+    world.machine.may_initialise.set()
+    assert await provisioning == 1
 
 
 async def test_what_is_provisioned_does_not_grow_stale(world: World) -> None:
@@ -688,6 +731,11 @@ async def test_no_more_is_provisioned_than_may_be() -> None:
         assert await world.provision(2) == 1
 
 
+async def test_half_of_what_a_machine_has_room_for_is_left_to_others() -> None:
+    async with _world(max_kept=None) as world:
+        assert await world.provision(2) == 1
+
+
 async def test_a_revision_that_is_drained_is_provisioned_no_more(
     world: World,
 ) -> None:
@@ -697,6 +745,20 @@ async def test_a_revision_that_is_drained_is_provisioned_no_more(
 
     assert world.scheduler.instances == 0
     assert all(instance.is_stopped for instance in world.machine.instances)
+
+
+async def test_what_is_being_initialised_is_drained_too(world: World) -> None:
+    world.machine.may_initialise.clear()
+    provisioning = asyncio.create_task(world.provision(1))
+    await world.wait_starting()
+    await asyncio.sleep(0)
+
+    await world.scheduler.drain("rev-of-resize")
+    world.machine.may_initialise.set()
+
+    assert await provisioning == 0
+    assert [instance.is_stopped for instance in world.machine.instances] == [True]
+    assert world.scheduler.instances == 0
 
 
 async def test_provisioning_is_given_up_while_it_starts(world: World) -> None:

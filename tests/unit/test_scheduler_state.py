@@ -52,6 +52,7 @@ class Machine(RuleBasedStateMachine):
         # By version: how many are to live, and how many are being started ahead.
         self.kept: Counter[str] = Counter()
         self.ahead: Counter[str] = Counter()
+        self.initialising: set[int] = set()
         self.waiting: dict[str, str] = {}
         self.starting: dict[str, str] = {}
         self.busy: dict[int, str] = {}
@@ -137,8 +138,8 @@ class Machine(RuleBasedStateMachine):
         number = self._number() if succeeds else None
         if number is not None:
             self.homes[number] = version
-            if version not in self.waiting.values():
-                self.idle[number] = version
+            self.busy[number] = "its init"
+            self.initialising.add(number)
 
         self._act(self.state.start_ended(version, number, ahead=True))
 
@@ -150,6 +151,7 @@ class Machine(RuleBasedStateMachine):
     def answer(self, data: st.DataObject) -> None:
         instance = data.draw(st.sampled_from(sorted(self.busy)))
         del self.busy[instance]
+        self.initialising.discard(instance)
         self.idle[instance] = self.homes[instance]
 
         self._act(self.state.instance_freed(instance))
@@ -160,6 +162,7 @@ class Machine(RuleBasedStateMachine):
         instance = data.draw(st.sampled_from(sorted(self.homes)))
         for place in (self.busy, self.idle, self.homes):
             place.pop(instance, None)
+        self.initialising.discard(instance)
 
         self._act(self.state.instance_died(instance))
         if is_told_twice:
@@ -181,11 +184,10 @@ class Machine(RuleBasedStateMachine):
         for version in TENANTS:
             idle = [n for n, home in self.idle.items() if home == version]
             assert sorted(self.state.idle_of(version)) == sorted(idle)
-            live = Counter(self.homes.values())[version]
-            assert self.state.kept_of(version) in (
-                (self.kept[version], live),
-                (0, 0) if not (live or self.kept[version]) else None,
-            )
+            ours = {n for n, home in self.homes.items() if home == version}
+            ready = len(ours - self.initialising)
+            assert self.state.kept_of(version) == (self.kept[version], ready)
+            assert set(self.state.initialising_of(version)) == ours & self.initialising
         starting = [*self.starting.values(), *self.ahead.elements()]
         assert len(self.homes) + len(starting) <= self.max_instances
         assert len(starting) <= self.max_starting
@@ -215,6 +217,12 @@ def _state(
 
 def _keep(state: ClusterState, version: str, count: int) -> list[Decision]:
     return state.keep(version, count, tenant=TENANTS[version])
+
+
+def _start_ahead(state: ClusterState, instance: int, version: str = "resize") -> None:
+    """And initialise."""
+    state.start_ended(version, instance, ahead=True)
+    state.instance_freed(instance)
 
 
 def _arrive(state: ClusterState, invocation: str, version: str) -> list[Decision]:
@@ -324,22 +332,35 @@ def test_what_is_kept_is_started_ahead_and_waits_idle() -> None:
 
     assert _keep(state, "resize", 2) == [StartAhead("resize")] * 2
     assert state.start_ended("resize", 1, ahead=True) == []
+    assert state.kept_of("resize") == (2, 0)
+    assert state.instance_freed(1) == []
     assert state.kept_of("resize") == (2, 1)
     assert _arrive(state, "i", "resize") == [Assign("i", 1)]
 
 
-def test_one_that_is_started_ahead_is_for_whoever_waits_by_then() -> None:
+def test_one_that_is_started_ahead_is_for_whoever_waits_when_it_is_initialised() -> (
+    None
+):
     state = _state(instances=1)
     _keep(state, "resize", 1)
     _arrive(state, "i", "resize")
 
-    assert state.start_ended("resize", 1, ahead=True) == [Assign("i", 1)]
+    assert state.start_ended("resize", 1, ahead=True) == []
+    assert state.instance_freed(1) == [Assign("i", 1)]
+
+
+def test_nobody_is_given_what_is_still_being_initialised() -> None:
+    state = _state()
+    _keep(state, "resize", 1)
+    state.start_ended("resize", 1, ahead=True)
+
+    assert _arrive(state, "i", "resize") == [Start("i", "resize")]
 
 
 def test_what_is_kept_makes_no_room_for_others() -> None:
     state = _state(instances=2)
     _keep(state, "resize", 1)
-    state.start_ended("resize", 1, ahead=True)
+    _start_ahead(state, 1)
     _warm(state, 2, version="parse")
 
     assert not state.can_spare(1)
@@ -404,7 +425,7 @@ def test_no_more_are_kept_than_may_be() -> None:
 def test_what_is_kept_no_more_can_go() -> None:
     state = _state(instances=1)
     _keep(state, "resize", 1)
-    state.start_ended("resize", 1, ahead=True)
+    _start_ahead(state, 1)
     _keep(state, "resize", 0)
 
     assert state.can_spare(1)

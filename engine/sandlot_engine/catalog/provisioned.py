@@ -8,7 +8,7 @@ are handed on. An alias takes its instances along when it moves.
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import Self
 
@@ -31,6 +31,9 @@ Provision = Callable[[Function, int], Awaitable[int]]
 """Keep so many instances of a function's serving revision started ahead, from now on;
 0 gives them back. Returns how many there are, once that is enough or it is clear that
 it will not be. A later call for the same revision takes the place of an earlier one."""
+
+Available = Callable[[Function], int]
+"""How many of those there are in this moment. Does not wait."""
 
 AGAIN_S = 30.0
 """After it has failed."""
@@ -69,6 +72,7 @@ class ProvisionedConcurrency:
         clock: Clock,
         concurrency: Callable[[str], int],
         provision: Provision,
+        available: Available,
         again_s: float = AGAIN_S,
     ) -> None:
         self._kept = kept
@@ -76,6 +80,7 @@ class ProvisionedConcurrency:
         self._clock = clock
         self._concurrency = concurrency
         self._provision = provision
+        self._available = available
         self._again_s = again_s
         self._keeper = Keeper()
         self._is_open = False
@@ -272,23 +277,25 @@ class ProvisionedConcurrency:
 
     def _shown(self, config: ProvisionedConfig) -> Provisioned:
         asked = self._asked.get((config.tenant_id, config.function), {})
-        allocated, is_known = 0, True
+        allocated, available, is_known = 0, 0, True
         for version, count in self._shares(config):
+            now = min(count, self._available(version))
             revision = version.serving
             one = asked.get(revision.id) if revision is not None else None
             if one is not None and one.there is not None:
                 allocated += min(count, one.there)
-            elif count and version.state is not FunctionState.FAILED:
-                is_known = False
-        if allocated >= config.requested:
-            return Provisioned(
-                config=config, allocated=allocated, status=ProvisionStatus.READY
-            )
+            else:
+                allocated += now
+                if count and version.state is not FunctionState.FAILED:
+                    is_known = False
+            available += now
+        found = Provisioned(config=config, allocated=allocated, available=available)
         if not is_known:
-            return Provisioned(config=config, allocated=allocated)
-        return Provisioned(
-            config=config,
-            allocated=allocated,
+            return found
+        if allocated >= config.requested:
+            return replace(found, status=ProvisionStatus.READY)
+        return replace(
+            found,
             status=ProvisionStatus.FAILED,
             reason=f"{allocated} of {config.requested} instances could be started: the "
             "function's code does not start, or the machine has no room for more. It "

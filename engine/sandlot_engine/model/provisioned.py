@@ -32,13 +32,11 @@ class Provisioned:
 
     config: ProvisionedConfig
     allocated: int = 0
-    """Instances that there are, as of when it was last tried."""
+    """Instances that there were when it was last tried; all of them initialised."""
+
+    available: int = 0
+    """Instances that there are now. Fewer, while one that has died is replaced."""
 
     status: ProvisionStatus = ProvisionStatus.IN_PROGRESS
     reason: str = ""
     """Why it has failed."""
-
-    @property
-    def available(self) -> int:
-        """AWS's word for those one can use: here, as soon as there is one."""
-        return self.allocated

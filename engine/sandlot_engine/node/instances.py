@@ -78,6 +78,13 @@ class HostedInstance:
             self._note_late_init()
         return _as_run(ending, invocation.request_id, wait_s)
 
+    async def wait_ready(self, limit_s: float) -> bool:
+        try:
+            return await self._instance.wait_ready(limit_s)
+        except TimeoutError:
+            self._note_late_init()
+            return False
+
     def stop(self) -> None:
         self._instance.stop()
 

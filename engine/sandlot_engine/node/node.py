@@ -17,6 +17,10 @@ tenant that has the most."""
 SHARE = 2
 """One tenant has at most the whole divided by this: it may have all of them at work."""
 
+MAX_KEPT_SHARE = 2
+"""Of the whole, and of one tenant's share, the part divided by this need not make room:
+others must find some."""
+
 ROOM_S = 5.0
 """How long a start waits for such a one to be dead."""
 
@@ -43,6 +47,9 @@ class Node:
         self._printed = printed
         self._region = region
         self._hosted: dict[str, Hosted] = {}
+        self._kept: dict[str, str] = {}
+        """Revisions that need not make room, and their tenants."""
+
         self._max_zygotes = max_zygotes
         self._room_s = room_s
         self._max_of_tenant = max(1, max_zygotes // SHARE)
@@ -81,8 +88,21 @@ class Node:
             )
         return hosted
 
+    def keep(self, tenant_id: str, revision_id: str, *, is_kept: bool) -> None:
+        """From now on a version need not make room for others, or has to again. Only
+        so many can be kept, in all and of one tenant: the rest are as before."""
+        self._kept.pop(revision_id, None)
+        kept_of_tenant = sum(each == tenant_id for each in self._kept.values())
+        if (
+            is_kept
+            and len(self._kept) < self._max_zygotes // MAX_KEPT_SHARE
+            and kept_of_tenant < self._max_of_tenant // MAX_KEPT_SHARE
+        ):
+            self._kept[revision_id] = tenant_id
+
     def retire(self, revision_id: str) -> None:
         """End a version for good: its zygotes and instances die now."""
+        self._kept.pop(revision_id, None)
         if (hosted := self._hosted.pop(revision_id, None)) is not None:
             hosted.retire()
 
@@ -135,7 +155,11 @@ class Node:
 
     def _make_room(self, tenant_id: str, share: asyncio.Semaphore) -> None:
         """Rest a version, where somebody has to give way."""
-        idle = [h for h in self._hosted.values() if h.is_live and not h.is_busy]
+        idle = [
+            hosted
+            for revision, hosted in self._hosted.items()
+            if hosted.is_live and not hosted.is_busy and revision not in self._kept
+        ]
         if share.locked():
             _rest_stalest(h for h in idle if h.function.tenant_id == tenant_id)
         elif self._room.locked() and idle:

@@ -37,6 +37,11 @@ class Instance(Protocol):
         """
         ...
 
+    async def wait_ready(self, limit_s: float) -> bool:
+        """Whether it is initialised, for one that has not run anything: False where it
+        ended before, or took longer than `limit_s`."""
+        ...
+
     def stop(self) -> None:
         """Destroy it in the background; harmless if it is dead."""
         ...

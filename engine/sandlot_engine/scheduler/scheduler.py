@@ -33,8 +33,9 @@ MAX_STARTING = 8
 MAX_STARTING_OF_TENANT = MAX_STARTING // 2
 """Of those, one tenant's: its starts may hang, and others must go on."""
 
-MAX_KEPT = MAX_INSTANCES // 2
-"""Of those that live, how many may be kept ahead: others must find room."""
+KEPT_SHARE = 2
+"""Of those that may live, the part divided by this may be kept ahead: others must find
+room."""
 
 MAX_FAILED_STARTS = 2
 """For one invocation: what was lost under us deserves a second try."""
@@ -48,7 +49,10 @@ PLACE_S = 10.0
 RETRY_AFTER_S = 5.0
 """What a caller is told who waited for that in vain."""
 
-PROVISION_S = 60.0
+INIT_AHEAD_S = 130.0
+"""What AWS Lambda gives an init that nobody waits for, at least."""
+
+PROVISION_S = INIT_AHEAD_S + 20.0
 """How long `provision` waits for what it asked for; it is tried for longer."""
 
 PROVISION_AGAIN_S = 10.0
@@ -74,7 +78,7 @@ class _Kept:
     revision: Revision
     count: int
     settled: asyncio.Event = field(default_factory=asyncio.Event)
-    """All of them live, or one could not be started."""
+    """All of them are initialised, or one could not be."""
 
     stalled: asyncio.Event = field(default_factory=asyncio.Event)
     keeper: asyncio.Task[None] | None = None
@@ -136,16 +140,17 @@ class Scheduler:
         max_starting: int = MAX_STARTING,
         max_starting_of_tenant: int = MAX_STARTING_OF_TENANT,
         idle_s: float = IDLE_S,
-        max_kept: int = MAX_KEPT,
+        max_kept: int | None = None,
         place_s: float = PLACE_S,
         again_s: float = PROVISION_AGAIN_S,
     ) -> AsyncIterator["Scheduler"]:
-        """A scheduler that retires what has been idle for `idle_s`."""
+        """A scheduler that retires what has been idle for `idle_s`. What may be kept
+        follows from `max_instances`, unless it is given."""
         state = ClusterState(
             max_instances=max_instances,
             max_starting=max_starting,
             max_starting_of_tenant=max_starting_of_tenant,
-            max_kept=max_kept,
+            max_kept=max_instances // KEPT_SHARE if max_kept is None else max_kept,
         )
         async with asyncio.TaskGroup() as group:
             scheduler = cls(
@@ -225,6 +230,7 @@ class Scheduler:
         ends; cancel it to wait no longer.
         """
         self._keep_no_more(revision)
+        self._retire(self._state.initialising_of(revision))
         self._retire(self._idle_of(revision))
         if self._running[revision]:
             await self._drained.setdefault(revision, asyncio.Event()).wait()
@@ -239,8 +245,8 @@ class Scheduler:
         spared where others have to go, replaced when they die. 0 keeps none, and so
         does `drain`: those there are then become instances like any other.
 
-        Returns how many there are, once that is enough, or it has failed, or after
-        `PROVISION_S`. What has failed is tried again.
+        Returns how many are initialised, once that is enough, or it has failed, or
+        after `PROVISION_S`. What has failed is tried again.
         """
         if not count:
             self._keep_no_more(revision.id)
@@ -256,7 +262,12 @@ class Scheduler:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(PROVISION_S):
                 await kept.settled.wait()
-        return min(count, self._state.kept_of(revision.id)[1])
+        return min(count, self.provisioned(revision.id))
+
+    def provisioned(self, revision: str) -> int:
+        """How many of those that are kept of a revision are there now, and initialised.
+        Never waits."""
+        return min(self._state.kept_of(revision))
 
     def _keep_no_more(self, revision: str) -> None:
         kept = self._kept.pop(revision, None)
@@ -301,18 +312,34 @@ class Scheduler:
             self._act(self._state.start_ended(revision, None, ahead=True))
             return
         try:
-            await self._start(kept.function, kept.revision, revision, ahead=True)
+            number = await self._start(
+                kept.function, kept.revision, revision, ahead=True
+            )
         except SandlotError as error:
             _log.warning("not started ahead: %s", error.message, extra=_ids(kept))
+        else:
+            if number is not None:
+                await self._initialise(number)
         self._note_progress(kept)
+
+    async def _initialise(self, number: int) -> None:
+        """Until it is initialised nobody is given it; its place to start in is free."""
+        live = self._instances.get(number)
+        if live is None:
+            return
+        if await live.instance.wait_ready(INIT_AHEAD_S):
+            self._act(self._state.instance_freed(number))
+        else:
+            self._note_death(number)
+            live.instance.stop()
 
     def _note_progress(self, kept: _Kept) -> None:
         """To be told whenever one was started, or could not be, or died unused."""
-        wanted, live = self._state.kept_of(kept.revision.id)
+        wanted, ready = self._state.kept_of(kept.revision.id)
         if self._state.is_stalled(kept.revision.id):
             kept.stalled.set()
             kept.settled.set()
-        elif wanted and live >= wanted:
+        elif wanted and ready >= wanted:
             kept.settled.set()
         else:
             kept.settled.clear()
@@ -381,10 +408,8 @@ class Scheduler:
                     )
                 continue
             live = self._instances.get(number)
-            # A fresh one takes its first event also while it is being initialised.
-            is_fresh = number in self._fresh
             self._fresh.discard(number)
-            if live is not None and (is_fresh or live.instance.is_usable):
+            if live is not None and live.instance.is_usable:
                 return _Lent(number, live.instance, is_new=False)
             # An idle instance can end by itself at any time, and between an
             # assignment and its invocation's turn: then we ask for another.

@@ -55,6 +55,9 @@ class _Version:
     kept: int = 0
     """So many instances are to live, whether or not anybody needs them."""
 
+    initialising: set[int] = field(default_factory=set)
+    """Of the busy ones, those that were started ahead and cannot serve yet."""
+
     is_stalled: bool = False
     """None is started ahead until `keep` is called again: one could not be."""
 
@@ -67,6 +70,10 @@ class _Version:
     @property
     def live(self) -> int:
         return len(self.idle) + len(self.busy)
+
+    @property
+    def ready(self) -> int:
+        return self.live - len(self.initialising)
 
     @property
     def missing(self) -> int:
@@ -155,8 +162,8 @@ class ClusterState:
         """An instance was started, and is busy with the invocation it was started
         for; or none was, and that invocation knows.
 
-        One that was started ahead is for whoever comes first; after one that could not
-        be, no other is until `keep` is called again.
+        One that was started ahead is busy with its init, and free after that; after one
+        that could not be started, no other is until `keep` is called again.
         """
         state = self._versions[version]
         state.starting -= 1
@@ -166,9 +173,7 @@ class ClusterState:
             state.busy.add(instance)
             self._homes[instance] = version
             if ahead:
-                self._drop_if_idle(state.tenant)
-                # Two things became free: an instance, and a place to start one in.
-                return [*self.instance_freed(instance), *self._start_what_can_be()]
+                state.initialising.add(instance)
         elif ahead:
             state.is_stalled = True
         self._drop_if_empty(version)
@@ -190,9 +195,14 @@ class ClusterState:
         return self._start_what_can_be()
 
     def kept_of(self, version: str) -> tuple[int, int]:
-        """How many of a version are to live, and how many do."""
+        """How many of a version are to live, and how many do and are initialised."""
         state = self._versions.get(version)
-        return (state.kept, state.live) if state is not None else (0, 0)
+        return (state.kept, state.ready) if state is not None else (0, 0)
+
+    def initialising_of(self, version: str) -> list[int]:
+        """The instances of a version that were started ahead and cannot serve yet."""
+        state = self._versions.get(version)
+        return sorted(state.initialising) if state is not None else []
 
     def is_stalled(self, version: str) -> bool:
         """Whether one could not be started ahead since `keep` was called."""
@@ -204,11 +214,12 @@ class ClusterState:
         return state.live > state.kept
 
     def instance_freed(self, instance: int) -> list[Decision]:
-        """It answered, and can serve again."""
+        """It answered, or is initialised, and can serve now."""
         version = self._homes.get(instance)
         if version is None:
             return []
         state = self._versions[version]
+        state.initialising.discard(instance)
         if state.waiting:
             invocation = next(iter(state.waiting))
             self._stop_waiting(invocation)
@@ -250,6 +261,7 @@ class ClusterState:
             _require(not version.is_empty, "an empty version is kept")
             _require(not (version.idle and version.waiting), "waits beside an idle one")
             _require(not version.busy & set(version.idle), "busy and idle")
+            _require(version.initialising <= version.busy, "initialised, and is not")
             homes = {self._homes[i] for i in (*version.idle, *version.busy)}
             _require(homes <= {name}, "an instance of two versions")
         self._check_tenants()
@@ -361,6 +373,7 @@ class ClusterState:
         version = self._homes.pop(instance)
         state = self._versions[version]
         state.busy.discard(instance)
+        state.initialising.discard(instance)
         if instance in self._idle:
             del self._idle[instance]
             state.idle.remove(instance)

@@ -101,6 +101,7 @@ class Instance:
         self._on_death = on_death
         self._born = time.monotonic()
         self._init_is_told = False
+        self._init_is_over = asyncio.Event()
         self._ready_at: float | None = None
         self._event_at = 0.0
         self._timeout_s = 0.0
@@ -171,6 +172,18 @@ class Instance:
         finally:
             self._disarm()
             self._ending = None
+
+    async def wait_ready(self, limit_s: float) -> bool:
+        """Whether it is initialised, once that is known: for one that nobody has sent
+        an event yet. Raises `TimeoutError` after `limit_s`, and it is stopped then.
+        """
+        try:
+            async with asyncio.timeout(limit_s):
+                await self._init_is_over.wait()
+        except TimeoutError:
+            self.stop()
+            raise
+        return self.state in (State.IDLE, State.BUSY)
 
     async def destroy(self) -> None:
         """Kill it, with everything it started; return when all of it is dead."""
@@ -304,7 +317,10 @@ class Instance:
 
     def _became_ready(self) -> None:
         self._ready_at = self._event_at = time.monotonic()
+        self._init_is_over.set()
         if self._ending is None:
+            # Ahead of its first event, which has not waited for it.
+            self._init_is_told = True
             self._become_idle()
         else:
             self.state = State.BUSY
@@ -406,6 +422,7 @@ class Instance:
         """Kill it in the background; `on_death` tells when there is nothing left."""
         if self.state is not State.DEAD:
             self.state = State.STOPPING
+            self._init_is_over.set()
             if not self._is_being_destroyed:
                 self._is_being_destroyed = True
                 _keep(self._loop.create_task(self._destroy_quietly()))
@@ -424,6 +441,7 @@ class Instance:
             return
         self._finish_gone()
         self.state = State.DEAD
+        self._init_is_over.set()
         self._disarm()
         self._minder.forget(self)
         self._hold.close()
