@@ -148,8 +148,9 @@ def asked(
         answer = call(**input_)
     except ClientError as error:
         return refusal_of(error)
-    if "Payload" in answer:
-        answer["Payload"].close()
+    for stream in ("Payload", "EventStream"):
+        if stream in answer:
+            answer[stream].close()
     return None
 
 

@@ -6,7 +6,7 @@ import json
 import re
 import socket
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -704,12 +704,18 @@ async def test_a_taken_port_is_said(port: Port) -> None:
                 pass
 
 
+def _whole(stream: Any) -> list[Any]:
+    with closing(stream):
+        return list(stream)
+
+
 async def test_an_answer_comes_as_a_stream_of_events(port: Port) -> None:
     def run() -> Any:
-        answer = port.client().invoke_with_response_stream(
-            FunctionName="echo", Payload=b'{"x": 1}', LogType="Tail"
-        )
-        return answer["ExecutedVersion"], list(answer["EventStream"])
+        with closing(port.client()) as client:
+            answer = client.invoke_with_response_stream(
+                FunctionName="echo", Payload=b'{"x": 1}', LogType="Tail"
+            )
+            return answer["ExecutedVersion"], _whole(answer["EventStream"])
 
     version, events = await asyncio.to_thread(run)
 
@@ -731,9 +737,9 @@ async def test_a_stream_of_a_function_that_failed_ends_with_why(port: Port) -> N
     )
 
     def run() -> Any:
-        client = port.client()
-        answer = client.invoke_with_response_stream(FunctionName="echo")
-        return list(answer["EventStream"])
+        with closing(port.client()) as client:
+            answer = client.invoke_with_response_stream(FunctionName="echo")
+            return _whole(answer["EventStream"])
 
     (complete,) = await asyncio.to_thread(run)
 
