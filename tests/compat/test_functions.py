@@ -281,7 +281,8 @@ def test_every_form_of_a_name_leads_to_the_function(
         ):
             shown = aws.get_function_configuration(**called)
             assert shown["FunctionArn"] == account.arn(name) + suffix, called
-            assert aws.invoke(**called)["ExecutedVersion"] == "$LATEST", called
+            with aws.invoke(**called)["Payload"] as payload:
+                assert json.loads(payload.read()) == "a word", called
 
 
 def test_two_qualifiers_that_differ_are_refused(aws: Lambda, create: Create) -> None:

@@ -1,6 +1,5 @@
 """Provisioned concurrency, by boto3: instances that are there before anybody calls."""
 
-import json
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -11,6 +10,7 @@ from tests.compat.clients import (
     invalid,
     invoke,
     refused,
+    said,
     saying,
     wait_published,
 )
@@ -98,8 +98,7 @@ def test_it_moves_with_its_alias(aws: Lambda, create: Create) -> None:
     ready = wait_ready(aws, name, "live")
 
     assert ready["Status"] == "READY"
-    answer = aws.invoke(FunctionName=f"{name}:live")
-    assert json.loads(answer["Payload"].read()) == "another"
+    assert said(aws, f"{name}:live") == "another"
 
 
 @pytest.mark.parametrize(
