@@ -306,6 +306,9 @@ async def _catalog(
         if provisioned is not None:
             provisioned.note_change(tenant_id, function)
 
+    def check_code(tenant_id: str, function: str) -> None:
+        signing.check_code(tenant_id, signing.of(tenant_id, function))
+
     async def provision(function: "Function", count: int) -> int:
         revision = function.serving
         assert revision is not None  # noqa: S101 - it is active
@@ -328,9 +331,11 @@ async def _catalog(
         belongings=(policies, event_configs, urls, managements, signings, provisions),
         of_tenants=(mappings, signing_configs),
         note_change=note_change,
+        check_code=check_code,
         provisioned=lambda *which: provisioned.total(*which) if provisioned else 0,
         region=config.region,
     ) as functions:
+        signing = SigningConfigs(signing_configs, signings, functions, clock=clock)
         provisioned = ProvisionedConcurrency(
             provisions,
             functions,
@@ -346,9 +351,7 @@ async def _catalog(
                 event_configs=EventConfigs(event_configs, functions, clock=clock),
                 urls=Urls(urls, functions, clock=clock),
                 mappings=Mappings(mappings, functions, clock=clock),
-                signing=SigningConfigs(
-                    signing_configs, signings, functions, clock=clock
-                ),
+                signing=signing,
                 runtimes=Runtimes(managements, functions),
                 provisioned=provisioned,
             )

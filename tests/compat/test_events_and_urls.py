@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from sandlot.errors import InvalidParameter
 from tests.compat.clients import (
     REGION,
     Account,
@@ -253,7 +254,7 @@ def test_a_signing_config_belongs_to_functions_until_it_is_taken_away(
 
 
 def test_code_is_not_taken_where_signatures_are_enforced(
-    aws: Lambda, create: Create
+    aws: Lambda, account: Account, create: Create
 ) -> None:
     name = create(saying("a word"))
     made = aws.create_code_signing_config(
@@ -266,6 +267,8 @@ def test_code_is_not_taken_where_signatures_are_enforced(
     refusal = refused(
         aws.update_function_code, FunctionName=name, ZipFile=saying("another")
     )
+    with pytest.raises(InvalidParameter, match="enforces signatures"):
+        account.grpc().deploy(saying("another"), name=name, handler="app.handler")
 
     assert (refusal.status, refusal.code) == (400, "CodeVerificationFailedException")
 

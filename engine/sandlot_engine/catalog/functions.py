@@ -66,6 +66,7 @@ from sandlot_engine.model.settings import FunctionSettings
 from sandlot_engine.store.ports import CatalogStore
 
 __all__ = [
+    "CheckCode",
     "Functions",
     "GrantNetwork",
     "NoteChange",
@@ -78,6 +79,10 @@ __all__ = [
 T = TypeVar("T")
 
 _log = logging.getLogger(__name__)
+
+CheckCode = Callable[[str, str], object]
+"""Raises a `Refusal` where a function, by its tenant's id and its name, takes no new
+code."""
 
 NoteChange = Callable[[str, str], object]
 """Told, by tenant id and name, that a function has changed or gone, or one of its
@@ -124,6 +129,7 @@ class Functions:
         grant_network: GrantNetwork,
         concurrency: Callable[[str], int],
         note_change: NoteChange = lambda *_: None,
+        check_code: CheckCode = lambda *_: None,
         provisioned: Callable[[str, str], int] = lambda *_: 0,
         region: str = "us-east-1",
         quota: Quota | None = None,
@@ -138,6 +144,7 @@ class Functions:
         self._retire = retire
         self._grant_network = grant_network
         self._note_change = note_change
+        self._check_code = check_code
         self.quota = quota or Quota()
         self._chance = chance
         self._keeper = Keeper()
@@ -342,6 +349,7 @@ class Functions:
         `revision_id` (if that is given) any more.
         """
         self._check_can_change(self._find(tenant_id, name), revision_id)
+        self._check_code(tenant_id, name)
         return await self._keeper.whole(
             self._update_code(
                 tenant_id, name, zip, revision_id, publish=publish, dry_run=dry_run
