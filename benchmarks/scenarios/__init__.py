@@ -1,6 +1,6 @@
 """What can be measured."""
 
-from benchmarks.scenarios import cold, jail, profile, soak, warm
+from benchmarks.scenarios import cold, egress, jail, profile, soak, warm
 from benchmarks.scenarios.plan import Plan, Results, Scenario
 
 __all__ = ["SCENARIOS", "Plan", "Results"]
@@ -9,6 +9,7 @@ SCENARIOS = {
     "cold": Scenario(run=cold.run, usual_n=2000),
     "warm": Scenario(run=warm.run, usual_n=2000),
     "jail": Scenario(run=jail.run, usual_n=1000),
+    "egress": Scenario(run=egress.run, usual_n=3000),
     "profile": Scenario(run=profile.run, usual_n=300),
     "soak": Scenario(run=soak.run, usual_n=10_000),
 }

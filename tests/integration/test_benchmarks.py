@@ -1,6 +1,8 @@
 """The benchmarks run, and print what a release note could quote."""
 
 import json
+import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +13,7 @@ import pytest
 from benchmarks.board import EMPTY, FIRST
 from benchmarks.stats import Series, median_between_ms
 from benchmarks.steps import Chain
+from sandlot_sandbox.launcher import networks
 
 ROOT = Path(__file__).parents[2]
 RUN_S = 50.0
@@ -71,6 +74,17 @@ def test_the_steps_of_a_profile_add_up_to_the_whole(tmp_path: Path) -> None:
     for table in json.loads((tmp_path / "raw.json").read_text())["tables"]:
         *steps, whole = (sum(series["samples_us"]) for series in table["series"])
         assert sum(steps) == pytest.approx(whole, rel=0.05)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="an internet of one's own takes root")
+@pytest.mark.skipif(shutil.which("ip") is None, reason="there is no ip: iproute2")
+@pytest.mark.skipif(bool(networks.probe_egress()), reason="there is no egress here")
+def test_ways_out_are_set_beside_nat_where_there_is_nft() -> None:
+    printed = run_benchmark("egress", 30)
+
+    assert "the machine itself" in printed
+    assert printed.count("public ok") >= 2
+    assert ("NAT, router" in printed) == (shutil.which("nft") is not None)
 
 
 @pytest.fixture(scope="module")

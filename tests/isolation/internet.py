@@ -149,6 +149,7 @@ def _start_internet() -> int:
         for address in (PUBLIC, PRIVATE, METADATA, SHARED, NAMESERVER):
             _ip("address", "add", f"{address}/32", "dev", "lo")
         _serve_echo()
+        _serve_farewells()
         listener = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         listener.bind((NAMESERVER, 53))
         _in_thread(lambda: dns.serve(listener, ANSWERS, mute=MUTE))
@@ -211,6 +212,19 @@ def _serve_echo() -> None:
 
     _in_thread(accept)
     _in_thread(answer)
+
+
+def _serve_farewells() -> None:
+    """TCP, at the port after `PORT`: one byte, and the connection is closed."""
+    listener = socket.create_server(("", PORT + 1), backlog=128)
+
+    def accept() -> None:
+        while True:
+            connection, _ = listener.accept()
+            with connection:
+                connection.send(b"!")
+
+    _in_thread(accept)
 
 
 class Machine:
@@ -417,6 +431,19 @@ def tcp(address: str, device: str = "", size: int = 5, wait_s: float = WAIT_S) -
     return _outcome(act)
 
 
+def farewells(address: str, count: int) -> Any:
+    """ "ok" after so many connections that the other end closed first."""
+
+    def act() -> str:
+        for _ in range(count):
+            with socket.create_connection((address, PORT + 1), WAIT_S) as handle:
+                while handle.recv(64):
+                    pass
+        return "ok"
+
+    return _outcome(act)
+
+
 def udp(address: str, device: str = "", size: int = 5, wait_s: float = WAIT_S) -> Any:
     def act() -> str:
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as handle:
@@ -558,7 +585,7 @@ TRIES: dict[str, Callable[..., Any]] = {
     act.__name__: act
     for act in (
         *(tcp, udp, udp_by_packet_info, say_to_many, tcp6, look_up, ask_dns),
-        *(change_network, devices, throughput),
+        *(change_network, devices, throughput, farewells),
     )
 }
 

@@ -188,6 +188,13 @@ def test_large_streams_and_datagrams_arrive_whole(cell: Cell) -> None:
     assert cell("udp", address=PUBLIC, size=60_000) == "ok"
 
 
+def test_many_connections_that_others_close_do_not_end_a_cell(world: World) -> None:
+    cell = world.open()
+
+    assert cell("farewells", address=PUBLIC, count=900) == "ok"
+    assert cell("tcp", address=PUBLIC) == "ok"
+
+
 @pytest.mark.parametrize("address", NOT_FOR_CELLS)
 def test_what_the_machine_reaches_a_cell_does_not(
     world: World, cell: Cell, address: str

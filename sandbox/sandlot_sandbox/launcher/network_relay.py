@@ -47,9 +47,10 @@ _RELAY_FILES = 64
 _SLIRP_FILES = 1024
 """Connections of a cell, more or less."""
 
-_SLIRP_DATA = 256 << 20
-"""Bytes. A connection takes up to a quarter of a megabyte; at the limit slirp4netns
-aborts, and the cell ends."""
+_SLIRP_DATA = 512 << 20
+"""Bytes. A connection takes up to a quarter of a megabyte of address space, also for
+the ten seconds that slirp4netns remembers a closed one. At this limit it aborts, and
+the cell ends; so its files come first, without which only a connection fails."""
 
 _STAGE = "/tmp"  # noqa: S108 - covered by a mount of our own
 _SOCKET = "/run/slirp"
