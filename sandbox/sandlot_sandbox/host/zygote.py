@@ -20,6 +20,7 @@ from sandlot_sandbox.host.instance import Instance
 from sandlot_sandbox.host.launcher import Cell, Launcher
 from sandlot_sandbox.host.log_pipe import Line, LogPipe
 from sandlot_sandbox.host.mail import Mail
+from sandlot_sandbox.host.wire import FrameWire
 from sandlot_sandbox.limits import ZYGOTE_EXTRA_MB, Limits
 from sandlot_sandbox.spec import EGRESS, NONE, ZygoteDied
 
@@ -201,7 +202,7 @@ class Zygote:
         self._mail.send(frames.encode_fork(number), berth.theirs)
         self._thaw()
         instance = Instance(
-            berth.channel,
+            FrameWire(berth.channel),
             berth.log,
             hold=berth.hold,
             minder=self._launcher.minder,
