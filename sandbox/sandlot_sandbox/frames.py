@@ -80,7 +80,7 @@ FORK = b"F"
 _EVENT = struct.Struct("!QIHHHHH")
 _ANSWER = struct.Struct("!BxHIQ")  # kind, type length, payload length, peak memory kB
 _NOTE = struct.Struct("!BxxxIi")  # kind, instance, status
-_FORK = struct.Struct("!cxxxI")  # b"F", instance
+_FORK = struct.Struct("!cxHI")  # b"F", port, instance
 
 
 class Violation(Exception):
@@ -302,19 +302,20 @@ def decode_configure(note: bytes) -> dict[str, object]:
     return settings
 
 
-def encode_fork(instance: int) -> bytes:
-    """Asks the zygote to fork; the descriptors of `ForkDescriptors` go with it."""
-    return _FORK.pack(FORK, instance)
+def encode_fork(instance: int, port: int = 0) -> bytes:
+    """Asks the zygote to fork; the descriptors of `ForkDescriptors` go with it. `port`
+    is that of the Runtime API in the cell, for an instance that speaks it."""
+    return _FORK.pack(FORK, port, instance)
 
 
-def decode_fork(note: bytes) -> int:
-    """The instance's number."""
+def decode_fork(note: bytes) -> tuple[int, int]:
+    """The instance's number, and the port."""
     if len(note) != _FORK.size:
         raise Violation(f"a fork note of {len(note)} bytes")
-    kind, instance = _FORK.unpack(note)
+    kind, port, instance = _FORK.unpack(note)
     if kind != FORK:
         raise Violation(f"a note of unknown kind {kind!r}")
-    return int(instance)
+    return int(instance), int(port)
 
 
 FORK_DESCRIPTORS = 5

@@ -38,6 +38,7 @@ class Engine:
     def __init__(self) -> None:
         self.answers: list[frames.Answer] = []
         self.violations: list[frames.Violation] = []
+        self.crashes: list[str] = []
         self.has_hung_up = False
         self._news = asyncio.Event()
 
@@ -47,6 +48,9 @@ class Engine:
 
     def note_violation(self, violation: frames.Violation) -> None:
         self.violations.append(violation)
+
+    def note_crash(self, error_type: str) -> None:
+        self.crashes.append(error_type)
 
     def note_hung_up(self) -> None:
         self.has_hung_up = True
@@ -372,6 +376,16 @@ async def test_why_there_is_no_program_comes_by_the_channel(jail: Jail) -> None:
     jail.channel.send(frames.encode_answer(frames.ANSWER, b"{}"))
     jail.wire.read()
     assert len(jail.engine.violations) == 1
+
+
+async def test_what_ends_later_beside_the_program_is_a_crash(jail: Jail) -> None:
+    await jail.running()
+    trouble = frames.encode_answer(
+        frames.INIT_ERROR, b"{}", error_type="Extension.Crash"
+    )
+    jail.channel.send(trouble)
+    jail.wire.read()
+    assert jail.engine.crashes == ["Extension.Crash"]
 
 
 async def test_a_closed_channel_is_no_end(jail: Jail) -> None:

@@ -249,6 +249,10 @@ class Instance:
     def note_hung_up(self) -> None:
         self._gone()
 
+    def note_crash(self, error_type: str) -> None:
+        self._finish(Ended.EXITED, error_type=error_type, exit_code=1)
+        self.stop()
+
     def note_violation(self, violation: frames.Violation) -> None:
         oversize = isinstance(violation, frames.Oversize)
         self._finish(Ended.TOO_LARGE if oversize else Ended.VIOLATION)

@@ -77,6 +77,10 @@ class RuntimeApi:
     def __repr__(self) -> str:
         return f"<RuntimeApi {self._stage.value}>"
 
+    @property
+    def is_initialising(self) -> bool:
+        return self._stage is Stage.STARTING
+
     def send(self, header: frames.EventHeader, payload: bytes) -> None:
         """The next event: to who waits for it, or who asks first."""
         self._event = (header, payload)

@@ -53,7 +53,7 @@ class RuntimeWire:
 
     def open(self, hears: Hears) -> None:
         self._hears = hears
-        self._before.open(_OnlyTrouble(hears))
+        self._before.open(_OnlyTrouble(hears, self._api))
         self._loop.add_reader(self._listener, self._accept)
 
     def send(self, header: frames.EventHeader, payload: bytes) -> None:
@@ -97,18 +97,26 @@ class RuntimeWire:
 
 
 class _OnlyTrouble:
-    """Hears, of the first process, that there was no program to run. It closes its
-    channel when it becomes the program, and that is no end."""
+    """Hears, of the first process, that there was no program to run, or that another
+    beside it has ended. It closes its channel when it becomes the program, and that is
+    no end."""
 
     expects_answer = True
 
-    def __init__(self, hears: Hears) -> None:
+    def __init__(self, hears: Hears, api: RuntimeApi) -> None:
         self._hears = hears
+        self._api = api
 
     def hear(self, answer: frames.Answer) -> None:
         if answer.kind != frames.INIT_ERROR:
             raise frames.Violation(f"an answer of kind {answer.kind} on the channel")
-        self._hears.hear(answer)
+        if self._api.is_initialising:
+            self._hears.hear(answer)
+        else:
+            self._hears.note_crash(answer.error_type)
+
+    def note_crash(self, error_type: str) -> None:
+        self._hears.note_crash(error_type)
 
     def note_violation(self, violation: frames.Violation) -> None:
         self._hears.note_violation(violation)

@@ -28,6 +28,10 @@ class Hears(Protocol):
         """Nothing more is heard from then on."""
         ...
 
+    def note_crash(self, error_type: str) -> None:
+        """Part of it has ended, after it was initialised, and it cannot go on."""
+        ...
+
     def note_hung_up(self) -> None:
         """The other end is closed."""
         ...
