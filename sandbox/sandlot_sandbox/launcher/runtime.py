@@ -1,5 +1,5 @@
 """What functions can be written for, as supervisor, engine and launcher tell one
-another of it: an interpreter that is forked, or what runs programs of any other kind."""
+another of it: an interpreter that is forked, or what runs any other program."""
 
 import json
 import sys

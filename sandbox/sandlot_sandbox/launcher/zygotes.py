@@ -366,7 +366,9 @@ def _plan(
     leash: int | None,
 ) -> warden.Plan:
     filters = setting.filters
-    of_a_builder = (_PLACES[program.place], str(len(program.packages)))
+    has_bytecode = () if program.runtime.runs else ("compile",)
+    packages = str(len(program.packages))
+    of_a_builder = (_PLACES[program.place], packages, *has_bytecode)
     runtime = program.runtime
     layers = (
         filters.instance.hex() if filters else "no-seccomp",
