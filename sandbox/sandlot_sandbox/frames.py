@@ -29,6 +29,9 @@ MAX_EVENT = 6_291_456
 MAX_EVENT_TEXT = 8_192
 """Bytes of one text in an event's header; the client context may have 3583."""
 
+MAX_PIECE = 65_536
+"""Bytes of one piece of an answer that comes in pieces."""
+
 MAX_ERROR_TYPE = 256
 """Bytes of an error's type name."""
 
@@ -50,7 +53,14 @@ ERROR = 3
 """The handler failed; the payload is AWS's error object."""
 INIT_ERROR = 4
 """The import failed; the payload is AWS's error object. The instance then exits."""
-_ANSWER_KINDS = frozenset((READY, ANSWER, ERROR, INIT_ERROR))
+STREAM_BEGIN = 5
+"""An answer comes in pieces; the payload is its content type."""
+STREAM_PIECE = 6
+"""The next of them."""
+STREAM_END = 7
+"""That was all; or, with an error type and AWS's error object, it broke off."""
+STREAM_KINDS = frozenset((STREAM_BEGIN, STREAM_PIECE, STREAM_END))
+_ANSWER_KINDS = frozenset((READY, ANSWER, ERROR, INIT_ERROR)) | STREAM_KINDS
 
 # Notes that come up.
 ZYGOTE_READY = 1
@@ -129,6 +139,8 @@ class AnswerReader:
             raise Violation(f"an answer of unknown kind {kind}")
         if type_length > MAX_ERROR_TYPE:
             raise Violation(f"an error type of {type_length} bytes")
+        if kind == STREAM_PIECE and payload_length > MAX_PIECE:
+            raise Violation(f"a piece of {payload_length} bytes")
         if payload_length > MAX_PAYLOAD:
             raise Oversize(f"an answer of {payload_length} bytes")
         end = _ANSWER.size + type_length + payload_length

@@ -64,7 +64,8 @@ def test_a_node_function(aws: Lambda, create: Create, node: dict[str, Any]) -> N
     source = """
     let calls = 0;
     exports.handler = async (event, context) => ({
-      event, calls: ++calls, name: context.functionName, arn: context.invokedFunctionArn,
+      event, calls: ++calls, name: context.functionName,
+      arn: context.invokedFunctionArn,
       memory: context.memoryLimitInMB, where: process.env.AWS_EXECUTION_ENV,
       colour: process.env.COLOUR,
     });

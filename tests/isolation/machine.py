@@ -22,6 +22,7 @@ from sandlot_sandbox.errors import LauncherLost
 from sandlot_sandbox.host.cells import AHEAD
 from sandlot_sandbox.host.instance import Instance
 from sandlot_sandbox.host.launcher import Launcher
+from sandlot_sandbox.host.sink import Sink
 from sandlot_sandbox.host.zygote import Recipe, Zygote
 from sandlot_sandbox.launcher import runtimes
 from sandlot_sandbox.launcher.runtime import dump_runtimes
@@ -150,6 +151,7 @@ async def send(
     timeout_s: float = WAIT_S,
     init_counts: bool = False,
     isolation_key: str = "",
+    sink: Sink | None = None,
     **arguments: Any,
 ) -> Ending:
     """Invoke a function of the guest by its name."""
@@ -161,7 +163,7 @@ async def send(
     )
     event = json.dumps({"do": what, **arguments}).encode()
     return await instance.invoke(
-        header, event, timeout_s=timeout_s, init_counts=init_counts
+        header, event, timeout_s=timeout_s, init_counts=init_counts, sink=sink
     )
 
 
@@ -202,6 +204,7 @@ class Sandbox:
         import_in_zygote: bool = True,
         environment: Mapping[str, str] | None = None,
         opt: str = "",
+        handler: str = "app.handler",
     ) -> Guest:
         """Ordered, but not waited for."""
         recipe = Recipe(
@@ -210,7 +213,7 @@ class Sandbox:
             code=self.store.add(guest),
             opt=opt,
             settings={
-                "handler": "app.handler",
+                "handler": handler,
                 "version": "$LATEST",
                 "import_in_zygote": import_in_zygote,
                 "environment": {"TZ": ":UTC", **(environment or {})},

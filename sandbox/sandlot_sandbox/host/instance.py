@@ -20,6 +20,7 @@ from sandlot_sandbox.errors import LauncherLost, StartFailed
 from sandlot_sandbox.host.hold import Hold
 from sandlot_sandbox.host.log_pipe import LogPipe
 from sandlot_sandbox.host.minder import Minder
+from sandlot_sandbox.host.sink import Sink, Stream
 from sandlot_sandbox.host.wire import Wire
 from sandlot_sandbox.outcome import Ended, Ending
 
@@ -102,6 +103,8 @@ class Instance:
         self._init_counts = False
         self._timer: asyncio.TimerHandle | None = None
         self._ending: asyncio.Future[Ending] | None = None
+        self._sink: Sink | None = None
+        self._stream: Stream | None = None
         self._exit_status: int | None = None
         self._peak_memory_kb = 0
         wire.open(self)
@@ -126,12 +129,14 @@ class Instance:
         *,
         timeout_s: float,
         init_counts: bool = False,
+        sink: Sink | None = None,
     ) -> Ending:
         """Send an event and wait for what comes of it; always ends.
 
         `timeout_s` counts from the event's arrival at an initialised instance. A
         new instance has `INIT_S` for its init before that, unless `init_counts`: then
-        `timeout_s` is for both. Unless the ending is reusable, the instance is
+        `timeout_s` is for both. An answer in pieces goes to `sink`, if there is one.
+        Unless the ending is reusable, the instance is
         stopping or dead afterwards; so it is when this is cancelled. Raises
         `StartFailed` and `LauncherLost`, our own failures.
         """
@@ -143,6 +148,7 @@ class Instance:
         if self.state is State.IDLE:
             self.state = State.BUSY
         self._ending = self._loop.create_future()
+        self._sink, self._stream = sink, None
         self._timeout_s = timeout_s
         self._event_at = time.monotonic()
         self._init_counts = init_counts
@@ -164,7 +170,7 @@ class Instance:
             raise
         finally:
             self._disarm()
-            self._ending = None
+            self._ending = self._sink = self._stream = None
 
     async def wait_ready(self, limit_s: float) -> bool:
         """Whether it is initialised, once that is known: for one that nobody has sent
@@ -266,7 +272,13 @@ class Instance:
         elif starting and answer.kind == frames.INIT_ERROR:
             self._finish(Ended.INIT_FAILED, answer.payload, answer.error_type)
             self.stop()
-        elif self.state is State.BUSY and answer.kind in (frames.ANSWER, frames.ERROR):
+        elif self.state is State.BUSY and answer.kind in frames.STREAM_KINDS:
+            self._take_piece(answer)
+        elif (
+            self.state is State.BUSY
+            and self._stream is None
+            and answer.kind in (frames.ANSWER, frames.ERROR)
+        ):
             self._answered(answer)
         else:
             raise frames.Violation(
@@ -284,6 +296,27 @@ class Instance:
             self.state = State.BUSY
             if not self._init_counts:
                 self._arm(self._timeout_s)
+
+    def _take_piece(self, answer: frames.Answer) -> None:
+        stream = self._stream
+        if (stream is None) != (answer.kind == frames.STREAM_BEGIN):
+            raise frames.Violation(
+                "an answer in pieces without a beginning, or with two"
+            )
+        if stream is None:
+            content_type = frames.shown(answer.payload.decode("utf-8", "replace"))
+            self._stream = Stream(self._sink, content_type)
+        elif answer.kind == frames.STREAM_PIECE:
+            stream.write(answer.payload)
+            if (sink := stream.sink_if_full) is not None:
+                self._wire.pause()
+                sink.when_room(self._wire.resume)
+        elif answer.error_type:
+            answer.kind = frames.ERROR
+            self._answered(answer)
+        else:
+            answer.kind, answer.payload = frames.ANSWER, stream.whole
+            self._answered(answer)
 
     def _answered(self, answer: frames.Answer) -> None:
         if not self._wire.is_quiet:
@@ -332,6 +365,7 @@ class Instance:
                 exit_code=exit_code,
                 signal=killed_by,
                 init_s=init_s,
+                is_streamed=self._stream is not None and self._sink is not None,
                 duration_s=now - self._event_at if self._ready_at else 0.0,
                 peak_memory_kb=self._peak_memory_kb,
                 printed=printed,

@@ -6,6 +6,8 @@ nothing but what `Hears` is told; a call out of turn is refused in AWS's words a
 nobody. `runtime_wire.py` has the sockets.
 """
 
+import base64
+import contextlib
 import json
 import re
 from collections.abc import Callable, Mapping
@@ -20,21 +22,32 @@ MAX_SMALL_BODY = 262_144
 """Bytes of any body but a response's: of an error, say."""
 
 _ERROR_TYPE = "lambda-runtime-function-error-type"
+_ERROR_BODY = "lambda-runtime-function-error-body"
 _MODE = "lambda-runtime-function-response-mode"
 _INVOCATION = re.compile(re.escape(VERSION) + r"/invocation/([^/]+)/(response|error)")
 _OK = b'{"status":"OK"}\n'
+_BYTES = "application/octet-stream"
+_TRUNCATED = (
+    b'{"errorMessage":"Response payload is truncated.",'
+    b'"errorType":"Runtime.TruncatedResponse"}'
+)
 _PLAIN_JSON = (("Content-Type", "application/json"),)
 
 
 class Stage(Enum):
-    """Where the program is: `STARTING → WAITING ⇄ RUNNING`, and between two invocations
-    `ANSWERED`, from its answer until it asks for the next event."""
+    """Where the program is: `STARTING → WAITING ⇄ RUNNING`, with an answer in pieces by
+    way of `STREAMING`; and between two invocations `ANSWERED`, from its answer until it
+    asks for the next event."""
 
     STARTING = "Init"
     WAITING = "Ready"
     RUNNING = "InvocationRunning"
+    STREAMING = "InvocationStreaming"
     ANSWERED = "InvocationResponded"
     FAILED = "InitError"
+
+
+_NOT_FREE = frozenset((Stage.RUNNING, Stage.STREAMING, Stage.FAILED))
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +107,45 @@ class RuntimeApi:
             return frames.MAX_PAYLOAD if found[2] == "response" else MAX_SMALL_BODY
         return MAX_SMALL_BODY if method == "POST" else 0
 
+    def streams(self, request: Request) -> bool:
+        """Whether this call, of which only the head is there, is an answer in pieces:
+        then it has begun, and `take_piece` and `end_stream` are to follow."""
+        found = _INVOCATION.fullmatch(request.path)
+        if (
+            request.method != "POST"
+            or found is None
+            or found[2] != "response"
+            or self._stage is not Stage.RUNNING
+            or not self._is_current(found[1])
+            or request.headers.get(_MODE) != "streaming"
+        ):
+            return False
+        self._stage = Stage.STREAMING
+        content_type = request.headers.get("content-type", _BYTES)
+        self._say(frames.STREAM_BEGIN, content_type.encode())
+        return True
+
+    def take_piece(self, piece: bytes) -> None:
+        """The next of an answer in pieces, of any size."""
+        for start in range(0, len(piece), frames.MAX_PIECE):
+            self._say(frames.STREAM_PIECE, piece[start : start + frames.MAX_PIECE])
+
+    def end_stream(self, trailers: Mapping[str, str]) -> Reply:
+        """That was the last piece; what went wrong, if something did, is in `trailers`,
+        as AWS has it."""
+        error_type, body = trailers.get(_ERROR_TYPE, ""), b""
+        if error_type:
+            with contextlib.suppress(ValueError):
+                body = base64.b64decode(trailers.get(_ERROR_BODY, ""), validate=True)
+            error_type = _sane(error_type) or "Runtime.Unknown"
+        self._end(frames.STREAM_END, body, error_type)
+        return Reply(202, _PLAIN_JSON, _OK)
+
+    def break_stream(self) -> None:
+        """The call that brought the pieces was cut off."""
+        if self._stage is Stage.STREAMING:
+            self._end(frames.STREAM_END, _TRUNCATED, "Runtime.TruncatedResponse")
+
     def note_oversize(self, path: str) -> Reply:
         """A body was longer than `most_of` said, and was not read."""
         found = _INVOCATION.fullmatch(path)
@@ -134,7 +186,7 @@ class RuntimeApi:
     # --- calls ----------------------------------------------------------------------
 
     def _next(self, respond: Respond) -> None:
-        if self._stage in (Stage.RUNNING, Stage.FAILED) or self._asking is not None:
+        if self._stage in _NOT_FREE or self._asking is not None:
             respond(self._out_of_turn("Next"))
             return
         self._asking = respond
@@ -184,6 +236,9 @@ class RuntimeApi:
     def _end(self, kind: int, payload: bytes, error_type: str = "") -> None:
         self._stage = Stage.ANSWERED
         self._tell(frames.Answer(kind, _sane(error_type), payload, 0))
+
+    def _say(self, kind: int, payload: bytes) -> None:
+        self._tell(frames.Answer(kind, "", payload, 0))
 
     def _is_current(self, request_id: str) -> bool:
         return unquote(request_id) == self._request_id

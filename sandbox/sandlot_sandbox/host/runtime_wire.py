@@ -8,7 +8,7 @@ kept of it is bounded below, for all connections of an instance together.
 import asyncio
 import contextlib
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import h11
 
@@ -43,6 +43,7 @@ class RuntimeWire:
         self._api = RuntimeApi(self._tell)
         self._connections: set[_Connection] = set()
         self._hears: Hears | None = None
+        self.is_paused = False
         self.kept = 0
         """Bytes of unfinished calls."""
 
@@ -64,6 +65,14 @@ class RuntimeWire:
         self._accept()
         for connection in list(self._connections):
             connection.read()
+
+    def pause(self) -> None:
+        self.is_paused = True
+
+    def resume(self) -> None:
+        self.is_paused = False
+        for connection in list(self._connections):
+            connection.go_on()
 
     def close(self) -> None:
         self._hears = None
@@ -146,6 +155,8 @@ class _Connection:
         self._respond: Callable[[Reply], None] | None = None
         """To whom this connection owes a reply."""
         self._unsent = memoryview(b"")
+        self._streams = False
+        """Whether the call is an answer in pieces."""
         self._is_open = True
         self._is_reading = False
         self._loop.add_reader(accepted, self.read)
@@ -154,6 +165,10 @@ class _Connection:
     def read(self) -> None:
         """What there is, once."""
         if not self._is_open or self._is_reading:
+            return
+        if self._streams and self._wire.is_paused:
+            # What is not read fills the socket, and then its writer waits.
+            self._loop.remove_reader(self._socket)
             return
         self._is_reading = True
         try:
@@ -169,6 +184,11 @@ class _Connection:
         finally:
             self._is_reading = False
 
+    def go_on(self) -> None:
+        """After a pause."""
+        if self._is_open and self._streams:
+            self._loop.add_reader(self._socket, self.read)
+
     def _take_events(self) -> None:
         while self._is_open and self._respond is None and not self._unsent:
             event = self._http.next_event()
@@ -179,13 +199,14 @@ class _Connection:
             elif isinstance(event, h11.Data):
                 self._take_body(bytes(event.data))
             elif isinstance(event, h11.EndOfMessage):
-                self._end()
+                self._end(event)
             else:
                 self.close()
 
     def _begin(self, call: h11.Request) -> None:
         self._call = call
         self._size = 0
+        self._streams = self._api.streams(_request_of(call))
         self._most = self._api.most_of(call.method.decode("ascii"), _path_of(call))
         if self._http.they_are_waiting_for_100_continue:
             self._send(
@@ -193,6 +214,9 @@ class _Connection:
             )
 
     def _take_body(self, data: bytes) -> None:
+        if self._streams:
+            self._api.take_piece(data)
+            return
         self._size += len(data)
         if self._size > MAX_SWALLOWED:
             self.close()
@@ -205,7 +229,11 @@ class _Connection:
             self._body += data
             self._wire.kept += len(data)
 
-    def _end(self) -> None:
+    def _end(self, end: h11.EndOfMessage) -> None:
+        if self._streams:
+            self._streams = False
+            self._reply(self._api.end_stream(_plain(end.headers)))
+            return
         call, is_over = self._call, self._size > self._most
         assert call is not None  # noqa: S101 - an end has a beginning
         body = bytes(self._body)
@@ -213,11 +241,7 @@ class _Connection:
         if is_over and self._most:
             self._reply(self._api.note_oversize(_path_of(call)))
             return
-        headers = {
-            name.decode("ascii"): value.decode("utf-8", "replace")
-            for name, value in call.headers
-        }
-        request = Request(call.method.decode("ascii"), _path_of(call), headers, body)
+        request = _request_of(call, body)
 
         def respond(reply: Reply) -> None:
             if self._respond is respond:
@@ -309,12 +333,26 @@ class _Connection:
             return
         self._is_open = False
         self._let_go_of_body()
+        if self._streams:
+            self._api.break_stream()
         if self._respond is not None:
             self._api.forget(self._respond)
         self._loop.remove_reader(self._socket)
         self._loop.remove_writer(self._socket)
         self._socket.close()
         self._wire.forget(self)
+
+
+def _request_of(call: h11.Request, body: bytes = b"") -> Request:
+    method = call.method.decode("ascii")
+    return Request(method, _path_of(call), _plain(call.headers), body)
+
+
+def _plain(headers: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
+    return {
+        name.decode("ascii"): value.decode("utf-8", "replace")
+        for name, value in headers
+    }
 
 
 def _path_of(call: h11.Request) -> str:

@@ -55,6 +55,14 @@ class Wire(Protocol):
         """Have heard, when this returns, what has come by now."""
         ...
 
+    def pause(self) -> None:
+        """Take nothing more of the answer that is coming in."""
+        ...
+
+    def resume(self) -> None:
+        """Go on; no harm where it was not paused, or is closed."""
+        ...
+
     def close(self) -> None:
         """Let go of everything."""
         ...
@@ -71,6 +79,7 @@ class FrameWire:
         self._unsent = memoryview(b"")
         self._hears: Hears | None = None
         self._is_deaf = False
+        self._is_paused = False
 
     @property
     def is_quiet(self) -> bool:
@@ -103,7 +112,7 @@ class FrameWire:
             self._loop.remove_writer(self._channel)
 
     def read(self) -> None:
-        if self._is_deaf or self._hears is None:
+        if self._is_deaf or self._is_paused or self._hears is None:
             return
         try:
             data = self._channel.recv(_READ)
@@ -126,6 +135,16 @@ class FrameWire:
             self._stop_reading()
             self._reader = frames.AnswerReader()
             self._hears.note_violation(violation)
+
+    def pause(self) -> None:
+        if not self._is_deaf:
+            self._is_paused = True
+            self._loop.remove_reader(self._channel)
+
+    def resume(self) -> None:
+        if self._is_paused and not self._is_deaf:
+            self._is_paused = False
+            self._loop.add_reader(self._channel, self.read)
 
     def _stop_reading(self) -> None:
         self._is_deaf = True
