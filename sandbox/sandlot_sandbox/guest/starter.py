@@ -41,7 +41,6 @@ def run(program: list[str], port: int, channel: socket.socket) -> None:
     Runtime API's, on loopback; `channel` hears why nothing was started, and no more."""
     status = _NO_PROGRAM
     try:
-        os.set_inheritable(channel.fileno(), False)
         environment = {**os.environ, _API: f"127.0.0.1:{port}"}
         argv = _wrapped(program, environment)
         linux.heed_signals()
