@@ -24,9 +24,9 @@ STUBS_OUT := client
 # all else, because each has its own mind on the versions of the same libraries.
 COMPAT_CLIENTS := awscli==1.46.3 aws-sam-cli==1.170.0
 COMPAT_PAYLOAD := 'aws-lambda-powertools[validation,parser]==3.37.0' mangum==0.22.0 \
-  fastapi==0.165.0 snapshot-restore-py==1.0.0
+  fastapi==0.165.0 snapshot-restore-py==1.0.0 awslambdaric==4.2.2
 COMPAT_VENV := .venv-compat
-COMPAT_READY := $(COMPAT_VENV)/.ready-1.46.3-1.170.0-3.37.0
+COMPAT_READY := $(COMPAT_VENV)/.ready-1.46.3-1.170.0-3.37.0-4.2.2
 
 CONSTRAINTS_VENV := .venv-constraints
 

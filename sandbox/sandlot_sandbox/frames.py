@@ -29,6 +29,9 @@ MAX_EVENT = 6_291_456
 MAX_EVENT_TEXT = 8_192
 """Bytes of one text in an event's header; the client context may have 3583."""
 
+MAX_PIECE = 65_536
+"""Bytes of one piece of an answer that comes in pieces."""
+
 MAX_ERROR_TYPE = 256
 """Bytes of an error's type name."""
 
@@ -50,7 +53,14 @@ ERROR = 3
 """The handler failed; the payload is AWS's error object."""
 INIT_ERROR = 4
 """The import failed; the payload is AWS's error object. The instance then exits."""
-_ANSWER_KINDS = frozenset((READY, ANSWER, ERROR, INIT_ERROR))
+STREAM_BEGIN = 5
+"""An answer comes in pieces; the payload is its content type."""
+STREAM_PIECE = 6
+"""The next of them."""
+STREAM_END = 7
+"""That was all; or, with an error type and AWS's error object, it broke off."""
+STREAM_KINDS = frozenset((STREAM_BEGIN, STREAM_PIECE, STREAM_END))
+_ANSWER_KINDS = frozenset((READY, ANSWER, ERROR, INIT_ERROR)) | STREAM_KINDS
 
 # Notes that come up.
 ZYGOTE_READY = 1
@@ -80,7 +90,7 @@ FORK = b"F"
 _EVENT = struct.Struct("!QIHHHHH")
 _ANSWER = struct.Struct("!BxHIQ")  # kind, type length, payload length, peak memory kB
 _NOTE = struct.Struct("!BxxxIi")  # kind, instance, status
-_FORK = struct.Struct("!cxxxI")  # b"F", instance
+_FORK = struct.Struct("!cxHI")  # b"F", port, instance
 
 
 class Violation(Exception):
@@ -129,6 +139,8 @@ class AnswerReader:
             raise Violation(f"an answer of unknown kind {kind}")
         if type_length > MAX_ERROR_TYPE:
             raise Violation(f"an error type of {type_length} bytes")
+        if kind == STREAM_PIECE and payload_length > MAX_PIECE:
+            raise Violation(f"a piece of {payload_length} bytes")
         if payload_length > MAX_PAYLOAD:
             raise Oversize(f"an answer of {payload_length} bytes")
         end = _ANSWER.size + type_length + payload_length
@@ -302,19 +314,20 @@ def decode_configure(note: bytes) -> dict[str, object]:
     return settings
 
 
-def encode_fork(instance: int) -> bytes:
-    """Asks the zygote to fork; the descriptors of `ForkDescriptors` go with it."""
-    return _FORK.pack(FORK, instance)
+def encode_fork(instance: int, port: int = 0) -> bytes:
+    """Asks the zygote to fork; the descriptors of `ForkDescriptors` go with it. `port`
+    is that of the Runtime API in the cell, for an instance that speaks it."""
+    return _FORK.pack(FORK, port, instance)
 
 
-def decode_fork(note: bytes) -> int:
-    """The instance's number."""
+def decode_fork(note: bytes) -> tuple[int, int]:
+    """The instance's number, and the port."""
     if len(note) != _FORK.size:
         raise Violation(f"a fork note of {len(note)} bytes")
-    kind, instance = _FORK.unpack(note)
+    kind, port, instance = _FORK.unpack(note)
     if kind != FORK:
         raise Violation(f"a note of unknown kind {kind!r}")
-    return int(instance)
+    return int(instance), int(port)
 
 
 FORK_DESCRIPTORS = 5

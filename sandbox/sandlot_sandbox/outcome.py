@@ -36,6 +36,9 @@ class Ending:
     peak_memory_kb: int
     """At most the function's size."""
 
+    is_streamed: bool = False
+    """Whether the payload, but for an error, went to the invocation's sink."""
+
     printed: tuple[tuple[float, bytes], ...] = field(default=(), repr=False)
     """Lines with the wall-clock time at which we read them, without line ends."""
 

@@ -423,6 +423,7 @@ WARDEN = Policy(
             " rt_sigaction rt_sigprocmask rt_sigreturn sigaltstack exit exit_group",
         ),
         group("waiting", "poll ppoll pause rt_sigsuspend wait4 waitid"),
+        group("a cell's first process listens, and never accepts", "bind listen"),
         group("stopping and ending", "kill pidfd_open pidfd_send_signal"),
         group(
             "a cell's first process makes a ruleset for an instance",
@@ -450,8 +451,12 @@ WARDEN = Policy(
         only("socketpair", 0, (_AF_UNIX,), "to hear of a cell that is being made"),
         Rule(
             "socket",
-            "a handle by which a cell's loopback is brought up",
-            ((Argument(0, _AF_INET), Argument(1, _DGRAM, _TYPE_MASK)),),
+            "a handle by which a cell's loopback is brought up; and what programs in"
+            " there find the Runtime API at",
+            tuple(
+                (Argument(0, _AF_INET), Argument(1, kind, _TYPE_MASK))
+                for kind in (_STREAM, _DGRAM)
+            ),
         ),
         only(
             "ioctl",

@@ -179,6 +179,7 @@ def _cells() -> None:
         seccomp=None,
         has_network=False,
         landlock=0,
+        has_runtime_api=False,
         has_leash=False,
     )
 

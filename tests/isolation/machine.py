@@ -22,6 +22,7 @@ from sandlot_sandbox.errors import LauncherLost
 from sandlot_sandbox.host.cells import AHEAD
 from sandlot_sandbox.host.instance import Instance
 from sandlot_sandbox.host.launcher import Launcher
+from sandlot_sandbox.host.sink import Sink
 from sandlot_sandbox.host.zygote import Recipe, Zygote
 from sandlot_sandbox.launcher import runtimes
 from sandlot_sandbox.launcher.runtime import dump_runtimes
@@ -56,8 +57,8 @@ class Store:
         found, _ = runtimes.discover(
             folder / "runtimes", named={RUNTIME: sys.executable}
         )
-        self.runtimes = [runtime for runtime in found if runtime.name == RUNTIME]
-        assert self.runtimes, f"there is no {RUNTIME} to run guests with"
+        self.runtimes = [r for r in found if r.name == RUNTIME or r.runs]
+        assert self.runtimes[0].name == RUNTIME, f"there is no {RUNTIME} for guests"
         (folder / "runtimes").chmod(0o755)
 
     def add(self, guest: str) -> str:
@@ -69,6 +70,19 @@ class Store:
             folder.mkdir(mode=0o755)
             (folder / "app.py").write_bytes(source)
             (folder / "app.py").chmod(0o644)
+        return digest
+
+    def add_program(self, runtime: str, files: Mapping[str, bytes]) -> str:
+        """A package of a runtime whose instances are programs; its hash. All files can
+        be executed."""
+        content = b"".join(name.encode() + files[name] for name in sorted(files))
+        digest = hashlib.sha256(content).hexdigest()
+        folder = self.code / f"{digest}-{runtime}"
+        for name, data in {} if folder.exists() else files.items():
+            file = folder / name
+            file.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+            file.write_bytes(data)
+            file.chmod(0o755)
         return digest
 
     def add_opt(self, name: str, files: Mapping[str, str]) -> str:
@@ -137,6 +151,7 @@ async def send(
     timeout_s: float = WAIT_S,
     init_counts: bool = False,
     isolation_key: str = "",
+    sink: Sink | None = None,
     **arguments: Any,
 ) -> Ending:
     """Invoke a function of the guest by its name."""
@@ -148,7 +163,7 @@ async def send(
     )
     event = json.dumps({"do": what, **arguments}).encode()
     return await instance.invoke(
-        header, event, timeout_s=timeout_s, init_counts=init_counts
+        header, event, timeout_s=timeout_s, init_counts=init_counts, sink=sink
     )
 
 
@@ -189,6 +204,7 @@ class Sandbox:
         import_in_zygote: bool = True,
         environment: Mapping[str, str] | None = None,
         opt: str = "",
+        handler: str = "app.handler",
     ) -> Guest:
         """Ordered, but not waited for."""
         recipe = Recipe(
@@ -197,7 +213,7 @@ class Sandbox:
             code=self.store.add(guest),
             opt=opt,
             settings={
-                "handler": "app.handler",
+                "handler": handler,
                 "version": "$LATEST",
                 "import_in_zygote": import_in_zygote,
                 "environment": {"TZ": ":UTC", **(environment or {})},
@@ -207,6 +223,49 @@ class Sandbox:
         made = Guest(Zygote(self.launcher, recipe, on_lost=lambda _: lost.set()))
         made.lost = lost
         return made
+
+    @asynccontextmanager
+    async def running_program(
+        self,
+        runtime: str,
+        files: Mapping[str, bytes],
+        *,
+        handler: str = "app.handler",
+        memory_mb: int = 256,
+        opt: str = "",
+        environment: Mapping[str, str] | None = None,
+    ) -> AsyncIterator[Guest]:
+        """A zygote that starts a program for each instance; killed at the end."""
+        given = {
+            "TZ": ":UTC",
+            "PATH": "/var/lang/bin:/usr/local/bin:/usr/bin/:/bin:/opt/bin",
+            "LAMBDA_TASK_ROOT": "/var/task",
+            "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": str(memory_mb),
+            "_HANDLER": handler,
+            **(environment or {}),
+        }
+        recipe = Recipe(
+            runtime=runtime,
+            limits=Limits(memory_mb=memory_mb, tmp_mb=16),
+            code=self.store.add_program(runtime, files),
+            opt=opt,
+            settings={
+                "handler": handler,
+                "version": "$LATEST",
+                "import_in_zygote": False,
+                "environment": given,
+            },
+        )
+        lost = asyncio.Event()
+        made = Guest(Zygote(self.launcher, recipe, on_lost=lambda _: lost.set()))
+        made.lost = lost
+        try:
+            assert await made.zygote.wait_ready(), made.zygote.reason
+            yield made
+        finally:
+            made.zygote.kill()
+            async with asyncio.timeout(WAIT_S):
+                await lost.wait()
 
     @asynccontextmanager
     async def running(self, guest: str, **settings: Any) -> AsyncIterator[Guest]:

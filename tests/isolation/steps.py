@@ -23,7 +23,7 @@ OUTSIDE = [
         "guest/warden.py",
         without="run _Warden.serve _Warden._look _Warden._pull _Warden._reap",
     ),
-    *_of("guest/cell.py", without="_obey"),
+    *_of("guest/cell.py", without="_obey _listen"),
     *_of("guest/watch.py", "_largest_socket"),
     *_of("guest/zygote.py", "main"),
     *_of("launcher/zygotes.py"),
@@ -99,6 +99,7 @@ TRIED = [
 
 _WAITING = "what is done once all is made, and waits for what comes then"
 _ASKS = "a question, whose answer decides and cannot be wrong by failing"
+_IN_THE_CELL = "after the last step into the cell: whatever is run, is run in there"
 _EARLY = "before the probe, which takes the same steps: nothing has been said yet"
 
 EXPLAINED_TEXTS = {
@@ -155,6 +156,7 @@ EXPLAINED = {
     "guest/bytecode.py:_room_for": "bytecode is a nicety",
     "guest/bytecode.py:_content": "bytecode is a nicety",
     "guest/bytecode.py:_sweep": "bytecode is a nicety",
+    "guest/cell.py:_listen": "a cell without is not handed out; takes nothing away",
     "guest/failures.py:_write_to_descriptor": "prints, in the tenant's own process",
     "guest/fork_safety.py:files_to_reopen": "the tenant's own process looks at itself",
     "guest/fork_safety.py:reopen": "the tenant's own process looks at itself",
@@ -169,6 +171,12 @@ EXPLAINED = {
     "guest/instance.py:rehearse": "makes nothing that lasts",
     "guest/instance.py:_live": "an instance that says nothing is none",
     "guest/instance.py:_peak_kb": "a number for a report",
+    "guest/starter.py:_become": _IN_THE_CELL,
+    "guest/starter.py:_extensions": _IN_THE_CELL,
+    "guest/starter.py:_is_program": _IN_THE_CELL,
+    "guest/starter.py:_start_extensions": _IN_THE_CELL,
+    "guest/starter.py:_tell": _IN_THE_CELL,
+    "guest/starter.py:run": _IN_THE_CELL,
     "guest/uniqueness.py:_reseed_random_state": "a clone that is not unique says so",
     "guest/uniqueness.py:_forget_uuid_state": "a clone that is not unique says so",
     "guest/warden.py:_Warden.serve": _WAITING,

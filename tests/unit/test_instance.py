@@ -16,6 +16,7 @@ from sandlot_sandbox.host import instance
 from sandlot_sandbox.host.hold import Hold
 from sandlot_sandbox.host.instance import OUT_OF_MEMORY, Instance, State
 from sandlot_sandbox.host.minder import Minder
+from sandlot_sandbox.host.wire import FrameWire
 from sandlot_sandbox.outcome import Ended, Ending
 
 WAIT_S = 5.0
@@ -45,8 +46,9 @@ class Tenant:
             "peak": os.dup(self.peak),
             "events": os.dup(self.events),
         }
+        self.wire = FrameWire(ours)
         self.instance = Instance(
-            ours,
+            self.wire,
             read,
             hold=Hold(parts),
             minder=Minder(),
@@ -367,7 +369,7 @@ async def test_what_comes_after_a_violation_is_not_kept(tenant: Tenant) -> None:
     tenant.channel.send(b"\xff" * 65_536)
 
     assert (await running).ended is Ended.VIOLATION
-    assert tenant.instance._reader.is_empty  # noqa: SLF001
+    assert tenant.wire.is_quiet
 
 
 async def test_an_idle_instance_is_frozen_and_thawed_for_its_next_event(

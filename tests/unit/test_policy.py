@@ -445,8 +445,12 @@ NEW_CELL = 0x60020011
         ("openat", (3, 0, 2), False),
         ("openat", (3, 0, 0o100), False),  # O_CREAT
         ("socket", (INET, DGRAM, 0), True),
-        ("socket", (INET, STREAM, 0), False),
+        ("socket", (INET, STREAM, 0), True),
         ("socket", (NETLINK, RAW, 0), False),
+        ("bind", (3, 0, 16), True),
+        ("listen", (3, 32), True),
+        ("connect", (3, 0, 16), False),
+        ("accept4", (3, 0, 0, 0), False),
         ("connect", (), False),
         ("prctl", (4, 1), False),  # PR_SET_DUMPABLE
         ("prctl", (47, 2), False),  # PR_CAP_AMBIENT, raise

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from sandlot_sandbox.launcher import runtimes
+from sandlot_sandbox.launcher import programs, runtimes
 from sandlot_sandbox.launcher.runtime import Runtime, dump_runtimes, parse_runtimes
 
 VERSION = f"3.{sys.version_info[1]}"
@@ -19,6 +19,8 @@ def _no_others(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Of the interpreters that may be on this machine, only the one that we name."""
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setenv("PYENV_ROOT", str(tmp_path))
+    monkeypatch.setenv("NVM_DIR", str(tmp_path))
+    monkeypatch.setattr(programs, "PROVIDED", ())
     monkeypatch.setattr(runtimes, "_MINORS", [sys.version_info[1]])
 
 
@@ -61,7 +63,7 @@ def test_a_named_one_that_is_not_what_it_should_be_is_a_problem(
     tmp_path: Path, answer: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if answer.startswith("sleep"):
-        monkeypatch.setattr(runtimes, "_TRY_S", 0.2)
+        monkeypatch.setattr(runtimes, "TRY_S", 0.2)
     path = _script(tmp_path / "fake", answer)
 
     found, problems = runtimes.discover(tmp_path / "store", named={NAME: path})
@@ -87,7 +89,39 @@ def test_a_name_that_is_no_runtime_s_is_a_problem(tmp_path: Path) -> None:
     (found,), (problem,) = runtimes.discover(tmp_path / "store", named=named)
 
     assert found.name == NAME
-    assert problem == f"'ruby3.3' is not a runtime; there are {NAME}"
+    assert problem == (
+        f"'ruby3.3' is not a runtime; there are {NAME}, nodejs18.x and later"
+    )
+
+
+@pytest.mark.usefixtures("_no_others")
+@pytest.mark.parametrize("answer", ["exit 1", "echo 7", """echo '["18.1.0", "/x"]'"""])
+def test_a_named_node_that_is_not_what_it_should_be_is_a_problem(
+    tmp_path: Path, answer: str
+) -> None:
+    path = _script(tmp_path / "fake", answer)
+    named = {NAME: sys.executable, "nodejs20.x": path}
+
+    (found,), (problem,) = runtimes.discover(tmp_path / "store", named=named)
+
+    assert found.name == NAME
+    assert problem == f"{path} is not a Node for nodejs20.x"
+
+
+@pytest.mark.usefixtures("_no_others")
+def test_a_node_of_its_own_folder_is_mounted_as_awss_is(tmp_path: Path) -> None:
+    (tmp_path / "lib" / "bin").mkdir(parents=True)
+    path = tmp_path / "lib" / "bin" / "node"
+    _script(path, f"""echo '["20.1.2", "{path}"]'""")
+    named = {NAME: sys.executable, "nodejs20.x": str(path)}
+
+    (_, node), problems = runtimes.discover(tmp_path / "store", named=named)
+
+    assert problems == []
+    assert (node.name, node.version) == ("nodejs20.x", "20.1.2")
+    assert node.language == tmp_path / "lib"
+    assert node.runs[0] == "/var/lang/bin/node"
+    assert parse_runtimes(dump_runtimes([node])) == [node]
 
 
 @pytest.fixture
@@ -105,7 +139,7 @@ def cannot_compile(tmp_path: Path) -> str:
 def test_a_named_one_that_cannot_compile_the_guest_is_a_problem(
     tmp_path: Path, cannot_compile: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(runtimes, "_TRY_S", 0.5)
+    monkeypatch.setattr(runtimes, "TRY_S", 0.5)
 
     found, problems = runtimes.discover(
         tmp_path / "store", named={NAME: cannot_compile}
@@ -122,7 +156,7 @@ def test_one_that_was_found_and_cannot_compile_the_guest_is_left_out(
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    monkeypatch.setattr(runtimes, "_TRY_S", 0.5)
+    monkeypatch.setattr(runtimes, "TRY_S", 0.5)
     monkeypatch.setattr(sys, "base_prefix", str(Path(cannot_compile).parent.parent))
 
     assert runtimes.discover(tmp_path / "store") == ([], [])
@@ -135,7 +169,7 @@ def test_nothing_that_was_asked_outlives_the_question(
 ) -> None:
     pid = tmp_path / "pid"
     path = _script(tmp_path / "fake", f"echo $$ > {pid}; exec sleep 99")
-    monkeypatch.setattr(runtimes, "_TRY_S", 0.5)
+    monkeypatch.setattr(runtimes, "TRY_S", 0.5)
 
     runtimes.discover(tmp_path / "store", named={NAME: path})
 

@@ -89,7 +89,7 @@ class FunctionConfig:
     """`module.function`; at most 128 characters, no white space."""
 
     runtime: str
-    """`python3.11`: the name of an interpreter that the node has."""
+    """`python3.11`, `nodejs20.x`, `provided.al2023`: one that the node has."""
 
     memory_mb: int = 128
     """128 to 10240."""
@@ -133,6 +133,12 @@ class FunctionConfig:
 
     kms_key_arn: str = ""
     dead_letter_arn: str = ""
+
+    @property
+    def is_program(self) -> bool:
+        """Whether an instance is a program that speaks the Runtime API, and no clone of
+        a Python that has imported the handler."""
+        return not self.runtime.startswith("python")
 
     @property
     def layer_hashes(self) -> tuple[str, ...]:

@@ -11,6 +11,10 @@ _DEFAULTS = {
         "/var/lang/lib:/lib64:/usr/lib64:/var/runtime:/var/runtime/lib:/var/task"
         ":/var/task/lib:/opt/lib"
     ),
+}
+"""The function's own settings come before these."""
+
+_OF_PYTHON = {
     "PYTHONPATH": "/var/runtime",
     # Numeric libraries start a thread per core when they are imported, and a
     # process with threads cannot be cloned. One core is what most functions have.
@@ -18,7 +22,6 @@ _DEFAULTS = {
     "OMP_NUM_THREADS": "1",
     "MKL_NUM_THREADS": "1",
 }
-"""The function's own settings come before these."""
 
 
 def environment_of(
@@ -28,20 +31,38 @@ def environment_of(
     config = revision.config
     return {
         **_DEFAULTS,
+        **_of_language(config.runtime),
         **config.environment,
         "PWD": "/var/task",
         "LAMBDA_TASK_ROOT": "/var/task",
         "LAMBDA_RUNTIME_DIR": "/var/runtime",
         "AWS_REGION": region,
         "AWS_DEFAULT_REGION": region,
-        "AWS_EXECUTION_ENV": f"AWS_Lambda_{config.runtime}",
         "AWS_LAMBDA_FUNCTION_NAME": function.name,
         "AWS_LAMBDA_FUNCTION_VERSION": function.version,
         "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": str(config.memory_mb),
         "AWS_LAMBDA_LOG_GROUP_NAME": log_group_of(function, revision),
         "AWS_LAMBDA_INITIALIZATION_TYPE": "on-demand",
         "_HANDLER": config.handler,
+        **_executed_by(config.runtime),
     }
+
+
+def _of_language(runtime: str) -> dict[str, str]:
+    if runtime.startswith("python"):
+        return _OF_PYTHON
+    if runtime.startswith("nodejs"):
+        major = runtime.removeprefix("nodejs").removesuffix(".x")
+        modules = (f"node{major}/node_modules", "node_modules")
+        layers = ":".join(f"/opt/nodejs/{folder}" for folder in modules)
+        return {"NODE_PATH": f"{layers}:/var/runtime/node_modules:/var/task"}
+    return {}
+
+
+def _executed_by(runtime: str) -> dict[str, str]:
+    if runtime.startswith("provided"):
+        return {}
+    return {"AWS_EXECUTION_ENV": f"AWS_Lambda_{runtime}"}
 
 
 def log_group_of(function: Function, revision: Revision) -> str:

@@ -22,6 +22,7 @@ from sandlot_sandbox.host.zygote import Recipe, Zygote
 from sandlot_sandbox.limits import Limits
 
 _ASKED_FOR = "per-instance init was asked for"
+_A_PROGRAM = "every instance is a program of its own"
 _TRIES = 2
 """How often a start is tried: what was lost under us deserves a second one. So does an
 import that was killed, which it may not have been for its memory."""
@@ -48,6 +49,8 @@ class Places(Protocol):
 
 def _known_reason(function: Function, revision: Revision) -> str:
     """Why instances import for themselves, as far as it is known beforehand."""
+    if revision.config.is_program:
+        return _A_PROGRAM
     if revision.config.init_mode is InitMode.PER_INSTANCE:
         return _ASKED_FOR
     if function.serving is not None and function.serving.id == revision.id:

@@ -23,9 +23,9 @@ from sandlot_sandbox.guest.unpacking import MAX_ZIPPED, OPEN_FOLDER, Refused, un
 _CHANNEL, _FIRST_PACKAGE = 3, 4
 
 
-def main(place: str, count: str) -> None:
+def main(place: str, count: str, *compiles: str) -> None:
     """Build the zips on the `count` descriptors from 4 on in the working directory, for
-    it to be mounted at `place`; tell descriptor 3."""
+    it to be mounted at `place`; tell descriptor 3. With bytecode, if asked for it."""
     packages = range(_FIRST_PACKAGE, _FIRST_PACKAGE + int(count))
     root = os.open(".", OPEN_FOLDER)
     try:
@@ -35,7 +35,8 @@ def main(place: str, count: str) -> None:
             frames.REFUSED, status=int(refused.too_large), text=str(refused)
         )
     else:
-        compile_apart(entries, root, place, hidden=(_CHANNEL, *packages))
+        if compiles:
+            compile_apart(entries, root, place, hidden=(_CHANNEL, *packages))
         note = frames.encode_note(frames.BUILT, instance=len(entries), status=size)
     os.write(_CHANNEL, note)
 

@@ -33,6 +33,9 @@ _ALL = -1
 FREEZE = b"1"
 """Down a leash; anything else lets go."""
 
+RUNTIME_API_PORT = 9001
+_MAX_CALLERS = 32
+
 _SEALED = b"sealed"
 _TELL = 1
 _MAX_ERROR = 256
@@ -54,6 +57,9 @@ class Blueprint:
 
     landlock: int
     """The version of Landlock's interface; 0 for none."""
+
+    has_runtime_api: bool
+    """Whether instances speak the Runtime API: they connect to a port of the cell."""
 
     has_leash: bool
     """Whether the first process is to freeze the others, for want of a group."""
@@ -96,7 +102,8 @@ def make(
 
     `joins` are written to, so that it is in the cell's control group. The descriptors:
     `pidfd` of the first process; its namespaces `pid`, `mnt` and `net`; its `tmp`;
-    a `ruleset` for instances, where there is Landlock; and a `leash`, where one was
+    a `ruleset` for instances, where there is Landlock; a listening socket, `api`, where
+    instances speak the Runtime API; and a `leash`, where one was
     asked for: then the first process counts `turns`. Raises `OSError`, leaving nothing
     behind.
     """
@@ -164,6 +171,8 @@ def _hold(
         found["tmp"] = os.open("/tmp", os.O_PATH)  # noqa: S108
         if blueprint.landlock:
             found["ruleset"] = enter.make_instance_ruleset(blueprint.landlock)
+        if blueprint.has_runtime_api:
+            found["api"] = _listen(blueprint)
         socket.send_fds(warden, [" ".join(found).encode()], list(found.values()))
         # In this order, as neither may overwrite the other.
         tell = os.dup(tell)
@@ -185,6 +194,14 @@ def _hold(
             os.write(tell, str(error).encode()[:_MAX_ERROR] or b"unknown")
     finally:
         os._exit(1)
+
+
+def _listen(blueprint: Blueprint) -> int:
+    """On loopback: the cell's own, at AWS's port; or, at any, on one that is shared."""
+    api = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    api.bind(("127.0.0.1", RUNTIME_API_PORT if blueprint.has_network else 0))
+    api.listen(_MAX_CALLERS)
+    return api.detach()
 
 
 def _obey(order: bytes, turns: Turns) -> None:

@@ -12,6 +12,7 @@ import importlib
 import sys
 from contextlib import suppress
 
+from . import streaming
 from .failures import Failure, error_payload, failure_of, print_failure, text_of
 from .marshalling import MAX_RESPONSE, marshal, unmarshal
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from .context import LambdaContext
+    from .streaming import Pieces
 
     Handler = Callable[[Any, Any], Any]
 
@@ -81,10 +83,19 @@ def load_handler(handler: str) -> Handler | Failure:
     return _import_handler(module_name, function_name)
 
 
-def invoke(handler: Handler, event: bytes, context: LambdaContext) -> Answer:
-    """Call the handler with the parsed event. A failure is also printed to the log."""
+def invoke(
+    handler: Handler,
+    event: bytes,
+    context: LambdaContext,
+    pieces: Pieces | None = None,
+) -> Answer:
+    """Call the handler with the parsed event. A failure is also printed to the log.
+
+    A handler that answers in pieces writes them to `pieces`; if it has begun to, the
+    answer says only how that ended.
+    """
     request_id = context.aws_request_id  # Now: the handler may change its context.
-    result = _call(handler, event, context)
+    result = _call(handler, event, context, pieces)
     if isinstance(result, Failure):
         return failed(result, request_id)
     if len(result) > MAX_RESPONSE:
@@ -151,12 +162,21 @@ def _function_of(
     return function
 
 
-def _call(handler: Handler, event: bytes, context: LambdaContext) -> bytes | Failure:
+def _call(
+    handler: Handler, event: bytes, context: LambdaContext, pieces: Pieces | None
+) -> bytes | Failure:
+    """The result; of one that was sent in pieces, nothing is left."""
     value = unmarshal(event)
     if isinstance(value, Failure):
         return value
     try:
+        if pieces is not None and getattr(handler, streaming.MARK, False) is True:
+            streaming.call(handler, value, context, pieces)
+            return b""
         result = handler(value, context)
+        if pieces is not None and type(result) is streaming.Generator:
+            streaming.run(result, pieces)
+            return b""
     except Exception as error:  # noqa: BLE001  (this is the tenant's code)
         return failure_of(error)
     return marshal(result)

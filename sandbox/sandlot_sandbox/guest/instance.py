@@ -22,6 +22,7 @@ from sandlot_sandbox.guest import (
     handler,
     hooks,
     logging_setup,
+    streaming,
 )
 
 TYPE_CHECKING = False
@@ -171,14 +172,18 @@ def _serve(
         client_context_json=header.client_context,
         tenant_id=tenant_id,
     )
+    pieces = streaming.Pieces(
+        lambda kind, piece: channel.sendall(frames.encode_answer(kind, piece))
+    )
     if isinstance(made, failures.Failure):
         answer = handler.failed(made, request_id)
     else:
-        answer = handler.invoke(function, payload, made)
+        answer = handler.invoke(function, payload, made, pieces)
+    kind = frames.ANSWER if answer.ok else frames.ERROR
     _flush()
     channel.sendall(
         frames.encode_answer(
-            frames.ANSWER if answer.ok else frames.ERROR,
+            frames.STREAM_END if pieces.has_begun else kind,
             answer.payload,
             error_type=answer.error_type,
             peak_memory_kb=_peak_kb(),

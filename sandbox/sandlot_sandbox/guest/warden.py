@@ -62,6 +62,9 @@ class Plan:
     has_freezer: bool
     """Whether control groups freeze cells; else their first processes do."""
 
+    has_runtime_api: bool
+    """Whether its instances speak the Runtime API, instead of the zygote's language."""
+
     argv: tuple[str, ...]
     environment: dict[str, str]
     channel: int
@@ -83,6 +86,7 @@ class Plan:
             seccomp=self.reaper_filter,
             has_network=self.has_network,
             landlock=self.landlock,
+            has_runtime_api=self.has_runtime_api,
             has_leash=not self.has_freezer,
         )
 

@@ -28,6 +28,7 @@ from sandlot_sandbox.guest import (
     hooks,
     instance,
     logging_setup,
+    starter,
     uniqueness,
 )
 
@@ -47,7 +48,8 @@ _SIG_DFL = int(signal.SIG_DFL)
 def main(layers: list[str]) -> None:
     """`layers`: the instances' seccomp program in hex, `own-network`, `landlock`; or,
     where there is no such layer, `no-seccomp`, `shared-network`, `no-landlock` in their
-    places. Then, how many control groups an instance joins."""
+    places. Then, how many control groups an instance joins; and, where instances are
+    not ours, but run a program of somebody's, that program and its arguments."""
     channel = socket.socket(fileno=_CHANNEL)
     settings = frames.decode_configure(channel.recv(frames.MAX_NOTE))
     channel.send(frames.encode_note(frames.ZYGOTE_STARTED))
@@ -99,7 +101,8 @@ class _Zygote:
     def __init__(
         self, channel: socket.socket, settings: dict[str, Any], layers: list[str]
     ) -> None:
-        program, network, landlock, joins = layers
+        program, network, landlock, joins, *runs = layers
+        self._runs = runs
         self._channel = channel
         self._settings = settings
         self._entry = linux.Entry(
@@ -150,7 +153,8 @@ class _Zygote:
     def serve(self) -> None:
         """Fork on demand until the engine closes the channel."""
         self._make_unique()
-        instance.rehearse(self._entry)
+        if not self._runs:
+            instance.rehearse(self._entry)
         gc.collect()
         # A clone's collector does not look at what it inherited, and so does not
         # write to it either.
@@ -179,16 +183,16 @@ class _Zygote:
         )
         if not note:
             return False
-        number = frames.decode_fork(note)
+        number, port = frames.decode_fork(note)
         try:
-            self._fork(number, self._chores)
+            self._fork(number, port, self._chores)
         except OSError as error:
             self._channel.send(
                 frames.encode_note(frames.FORK_FAILED, instance=number, text=str(error))
             )
         return True
 
-    def _fork(self, number: int, descriptors: list[int]) -> None:
+    def _fork(self, number: int, port: int, descriptors: list[int]) -> None:
         if len(descriptors) != self._descriptors:
             raise OSError(f"{len(descriptors)} descriptors came with a fork")
         # What is in a buffer now would be written by every clone.
@@ -209,6 +213,8 @@ class _Zygote:
                 (self._wake_read, self._wake_write),
                 has_ruleset=self._has_ruleset,
             )
+            if self._runs:
+                starter.run(self._runs, port, self._channel)
             instance.run(
                 self._function,
                 self._settings["handler"],

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 
 from sandlot_sandbox.errors import SandboxError, ZygoteLost
 from sandlot_sandbox.host.hold import Hold
+from sandlot_sandbox.host.runtime_wire import RuntimeWire
+from sandlot_sandbox.host.wire import FrameWire, Wire
 
 REFILL_S = 0.01
 """A cell that was taken is replaced this much later, so that making the next one does
@@ -35,12 +37,28 @@ class Berth:
     log: int
     """Our end."""
 
+    api: socket.socket | None
+    """Where an instance finds the Runtime API, if it speaks that."""
+
     theirs: tuple[int, ...]
     """What goes with the fork, as `frames.FORK_DESCRIPTORS` says."""
+
+    @property
+    def port(self) -> int:
+        """Of the Runtime API; 0 where there is none."""
+        return self.api.getsockname()[1] if self.api is not None else 0
+
+    def wire(self) -> Wire:
+        """What the instance is spoken to by; it owns both sockets."""
+        if self.api is None:
+            return FrameWire(self.channel)
+        return RuntimeWire(self.channel, self.api)
 
     def close(self) -> None:
         """Let go of everything. Whoever took the berth instead owns its parts."""
         self.channel.close()
+        if self.api is not None:
+            self.api.close()
         self.hold.close()
         for fd in (self.log, *self.theirs):
             os.close(fd)

@@ -2,16 +2,15 @@
 
     STARTING → IDLE ⇄ BUSY → STOPPING → DEAD
 
-The event goes straight into the instance's socket, for a new instance before it has
-even been forked. What comes back is parsed by `frames.AnswerReader`; whatever is not
-exactly what was asked for kills the instance.
+The event goes out at once, to a new instance before it has even been forked. What comes
+back is parsed by a `Wire`; whatever is not exactly what was asked for kills the
+instance.
 """
 
 import asyncio
 import logging
 import os
 import signal
-import socket
 import time
 from collections.abc import Awaitable, Callable
 from enum import Enum
@@ -21,6 +20,8 @@ from sandlot_sandbox.errors import LauncherLost, StartFailed
 from sandlot_sandbox.host.hold import Hold
 from sandlot_sandbox.host.log_pipe import LogPipe
 from sandlot_sandbox.host.minder import Minder
+from sandlot_sandbox.host.sink import Sink, Stream
+from sandlot_sandbox.host.wire import Wire
 from sandlot_sandbox.outcome import Ended, Ending
 
 INIT_S = 10.0
@@ -49,9 +50,6 @@ _KB_PER_MB = 1024
 
 log = logging.getLogger(__name__)
 
-_READ = 1 << 16
-"""Most answers fit, and from here on every read would map memory of its own."""
-
 
 class State(Enum):
     """See the module's drawing."""
@@ -68,7 +66,7 @@ class Instance:
 
     def __init__(
         self,
-        channel: socket.socket,
+        wire: Wire,
         log: int,
         *,
         hold: Hold,
@@ -78,16 +76,13 @@ class Instance:
         on_thaw: Callable[[], None],
         on_death: Callable[["Instance"], None],
     ) -> None:
-        channel.setblocking(False)
         self.state = State.STARTING
         self.idle_since = 0.0
         """`time.monotonic` of the last answer."""
 
-        self._channel = channel
+        self._wire = wire
         self._loop = asyncio.get_running_loop()
         self._log = LogPipe(log)
-        self._reader = frames.AnswerReader()
-        self._is_violated = False
         self._is_being_destroyed = False
         self._hold = hold
         self._minder = minder
@@ -108,10 +103,11 @@ class Instance:
         self._init_counts = False
         self._timer: asyncio.TimerHandle | None = None
         self._ending: asyncio.Future[Ending] | None = None
-        self._unsent = memoryview(b"")
+        self._sink: Sink | None = None
+        self._stream: Stream | None = None
         self._exit_status: int | None = None
         self._peak_memory_kb = 0
-        self._loop.add_reader(channel, self._read)
+        wire.open(self)
 
     def __repr__(self) -> str:
         return f"<Instance {self.state.value}>"
@@ -133,29 +129,32 @@ class Instance:
         *,
         timeout_s: float,
         init_counts: bool = False,
+        sink: Sink | None = None,
     ) -> Ending:
         """Send an event and wait for what comes of it; always ends.
 
         `timeout_s` counts from the event's arrival at an initialised instance. A
         new instance has `INIT_S` for its init before that, unless `init_counts`: then
-        `timeout_s` is for both. Unless the ending is reusable, the instance is
+        `timeout_s` is for both. An answer in pieces goes to `sink`, if there is one.
+        Unless the ending is reusable, the instance is
         stopping or dead afterwards; so it is when this is cancelled. Raises
         `StartFailed` and `LauncherLost`, our own failures.
         """
         if self.state is State.IDLE:
             # What has come since the last answer, nobody asked for.
-            self._read()
+            self._wire.read()
         if self.state not in (State.STARTING, State.IDLE):
             raise StartFailed("the instance ended while it was idle")
         if self.state is State.IDLE:
             self.state = State.BUSY
         self._ending = self._loop.create_future()
+        self._sink, self._stream = sink, None
         self._timeout_s = timeout_s
         self._event_at = time.monotonic()
         self._init_counts = init_counts
         is_new = self.state is State.STARTING
         self._arm(INIT_S if is_new and not init_counts else timeout_s)
-        self._send(frames.encode_event(header, payload))
+        self._wire.send(header, payload)
         if self.is_frozen:
             # After the event is there, so that it wakes to it.
             self.is_frozen = False
@@ -171,7 +170,7 @@ class Instance:
             raise
         finally:
             self._disarm()
-            self._ending = None
+            self._ending = self._sink = self._stream = None
 
     async def wait_ready(self, limit_s: float) -> bool:
         """Whether it is initialised, once that is known: for one that nobody has sent
@@ -218,14 +217,14 @@ class Instance:
         """The zygote says that it ended with this wait status."""
         self._exit_status = status
         # What it sent before it went still counts.
-        self._read()
+        self._wire.read()
         # How it ended is told when all of it is dead: then it is known what for.
         self.stop()
 
     def note_start_failed(self, said: str) -> None:
         """The zygote says that there is no instance, and why."""
         # What is not forked is not heard; what has come is read before we judge.
-        self._read()
+        self._wire.read()
         age = time.monotonic() - self._born
         if self._ready_at is not None or age > STILLBORN_S:
             # A lie: it ran. "Surely not started" is free, and is sent again.
@@ -239,7 +238,7 @@ class Instance:
     def note_zygote_lost(self, *, with_launcher: bool) -> None:
         """The jail is dead, and we with it."""
         if self.state is not State.DEAD:
-            self._read()
+            self._wire.read()
             if with_launcher and self._ending is not None and not self._ending.done():
                 self._ending.set_exception(LauncherLost("the launcher is gone"))
             if self._exit_status is None:
@@ -247,60 +246,25 @@ class Instance:
             self._finish_gone()
             self._bury()
 
-    # Sending.
+    # What the wire tells.
 
-    def _send(self, frame: bytes) -> None:
-        try:
-            sent = self._channel.send(frame)
-        except BlockingIOError:
-            sent = 0
-        except OSError:
-            return  # it is dying; the reader tells how
-        if sent < len(frame):
-            self._unsent = memoryview(frame)[sent:]
-            self._loop.add_writer(self._channel, self._send_rest)
+    @property
+    def expects_answer(self) -> bool:
+        return self.state is not State.IDLE
 
-    def _send_rest(self) -> None:
-        try:
-            self._unsent = self._unsent[self._channel.send(self._unsent) :]
-        except BlockingIOError:
-            return
-        except OSError:
-            self._unsent = memoryview(b"")
-        if not self._unsent:
-            self._loop.remove_writer(self._channel)
+    def note_hung_up(self) -> None:
+        self._gone()
 
-    # Receiving.
+    def note_crash(self, error_type: str) -> None:
+        self._finish(Ended.EXITED, error_type=error_type, exit_code=1)
+        self.stop()
 
-    def _read(self) -> None:
-        if self.state is State.DEAD or self._is_violated:
-            return
-        try:
-            data = self._channel.recv(_READ)
-        except BlockingIOError:
-            return
-        except OSError:
-            data = b""
-        if not data:
-            self._loop.remove_reader(self._channel)
-            self._gone()
-            return
-        self._reader.feed(data)
-        try:
-            while (answer := self._reader.take()) is not None:
-                self._hear(answer)
-            if self.state is State.IDLE and not self._reader.is_empty:
-                raise frames.Violation("part of an answer that nobody asked for")
-        except frames.Violation as violation:
-            oversize = isinstance(violation, frames.Oversize)
-            # Until it is dead it may send as much as it likes; nobody listens.
-            self._is_violated = True
-            self._loop.remove_reader(self._channel)
-            self._reader = frames.AnswerReader()
-            self._finish(Ended.TOO_LARGE if oversize else Ended.VIOLATION)
-            self.stop()
+    def note_violation(self, violation: frames.Violation) -> None:
+        oversize = isinstance(violation, frames.Oversize)
+        self._finish(Ended.TOO_LARGE if oversize else Ended.VIOLATION)
+        self.stop()
 
-    def _hear(self, answer: frames.Answer) -> None:
+    def hear(self, answer: frames.Answer) -> None:
         self._note_peak(answer.peak_memory_kb)
         starting = self.state is State.STARTING and self._ready_at is None
         if starting and answer.kind == frames.READY:
@@ -308,7 +272,13 @@ class Instance:
         elif starting and answer.kind == frames.INIT_ERROR:
             self._finish(Ended.INIT_FAILED, answer.payload, answer.error_type)
             self.stop()
-        elif self.state is State.BUSY and answer.kind in (frames.ANSWER, frames.ERROR):
+        elif self.state is State.BUSY and answer.kind in frames.STREAM_KINDS:
+            self._take_piece(answer)
+        elif (
+            self.state is State.BUSY
+            and self._stream is None
+            and answer.kind in (frames.ANSWER, frames.ERROR)
+        ):
             self._answered(answer)
         else:
             raise frames.Violation(
@@ -327,8 +297,29 @@ class Instance:
             if not self._init_counts:
                 self._arm(self._timeout_s)
 
+    def _take_piece(self, answer: frames.Answer) -> None:
+        stream = self._stream
+        if (stream is None) != (answer.kind == frames.STREAM_BEGIN):
+            raise frames.Violation(
+                "an answer in pieces without a beginning, or with two"
+            )
+        if stream is None:
+            content_type = frames.shown(answer.payload.decode("utf-8", "replace"))
+            self._stream = Stream(self._sink, content_type)
+        elif answer.kind == frames.STREAM_PIECE:
+            stream.write(answer.payload)
+            if (sink := stream.sink_if_full) is not None:
+                self._wire.pause()
+                sink.when_room(self._wire.resume)
+        elif answer.error_type:
+            answer.kind = frames.ERROR
+            self._answered(answer)
+        else:
+            answer.kind, answer.payload = frames.ANSWER, stream.whole
+            self._answered(answer)
+
     def _answered(self, answer: frames.Answer) -> None:
-        if not self._reader.is_empty or self._unsent:
+        if not self._wire.is_quiet:
             raise frames.Violation("more than one answer, or one before the event")
         if self._hold.peak_kb() >= self._memory_mb * _KB_PER_MB and (
             self._hold.ran_out()
@@ -374,6 +365,7 @@ class Instance:
                 exit_code=exit_code,
                 signal=killed_by,
                 init_s=init_s,
+                is_streamed=self._stream is not None and self._sink is not None,
                 duration_s=now - self._event_at if self._ready_at else 0.0,
                 peak_memory_kb=self._peak_memory_kb,
                 printed=printed,
@@ -445,9 +437,7 @@ class Instance:
         self._disarm()
         self._minder.forget(self)
         self._hold.close()
-        self._loop.remove_reader(self._channel)
-        self._loop.remove_writer(self._channel)
-        self._channel.close()
+        self._wire.close()
         self._log.close()
         self._on_death(self)
 

@@ -36,7 +36,8 @@ REST_AFTER_S = 10.0
 _AHEAD_WITH_EGRESS = 1
 """Each takes two processes more, and of those there are few for all."""
 
-_GOES_WITH_A_FORK = frozenset(("pid", "mnt", "net", "ruleset", "join"))
+_NOT_OF_THE_HOLD = frozenset(("pid", "mnt", "net", "ruleset", "join", "api"))
+"""Of a cell's parts: these go with a fork, or are what the instance is spoken to by."""
 
 IMPORT_S = 10.0
 """The import, as AWS Lambda limits its init phase."""
@@ -198,10 +199,10 @@ class Zygote:
             raise ZygoteLost("its zygote is to be replaced")
         number = next(self._numbers)
         # First of all, so that it wakes while we build our end.
-        self._mail.send(frames.encode_fork(number), berth.theirs)
+        self._mail.send(frames.encode_fork(number, berth.port), berth.theirs)
         self._thaw()
         instance = Instance(
-            berth.channel,
+            berth.wire(),
             berth.log,
             hold=berth.hold,
             minder=self._launcher.minder,
@@ -367,7 +368,7 @@ def _berth(cell: Cell) -> Berth:
     first = dict(cell.parts)
     joins = [fd for name, fd in cell.parts if name == "join"]
     ruleset = [first["ruleset"]] if "ruleset" in first else []
-    kept = {n: fd for n, fd in cell.parts if n not in _GOES_WITH_A_FORK}
+    kept = {n: fd for n, fd in cell.parts if n not in _NOT_OF_THE_HOLD}
     with contextlib.ExitStack() as undo:
         undo.callback(cell.close)
         try:
@@ -377,6 +378,7 @@ def _berth(cell: Cell) -> Berth:
             read, write = os.pipe2(os.O_CLOEXEC)
         except OSError as error:
             raise StartFailed(f"no channel could be opened: {error}") from error
+        api = socket.socket(fileno=first["api"]) if "api" in first else None
         undo.pop_all()
     namespaces = (first["pid"], first["mnt"], first["net"])
     return Berth(
@@ -384,5 +386,6 @@ def _berth(cell: Cell) -> Berth:
         Hold(kept),
         channel,
         read,
+        api,
         (*namespaces, theirs.detach(), write, *ruleset, *joins),
     )

@@ -78,7 +78,9 @@ def opened_root(
 
         mounts = [(take(Path("/") / name), name) for name in _directories()]
         if runtime.has_own_prefix:
-            mounts.append((take(runtime.prefix), "var/lang"))
+            mounts.append((take(runtime.prefix), runtime.place))
+        if runtime.language is not None:
+            mounts.append((take(runtime.language), "var/lang"))
         mounts.append((take(runtime.guest_code), "var/runtime"))
         mounts.append((clone(code, read_only=not is_writable), "var/task"))
         if opt is not None:

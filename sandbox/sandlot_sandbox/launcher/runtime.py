@@ -1,12 +1,15 @@
-"""An interpreter that functions can be written for, as supervisor, engine and launcher
-tell one another of it."""
+"""What functions can be written for, as supervisor, engine and launcher tell one
+another of it: an interpreter that is forked, or what runs any other program."""
 
 import json
+import sys
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-_SYSTEM_PREFIX = Path("/usr")
+SYSTEM_PREFIX = Path("/usr")
+_OURS = f"python3.{sys.version_info[1]}"
+"""What starts programs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,29 +17,43 @@ class Runtime:
     """An interpreter that works, and the guest's code compiled for it."""
 
     name: str
-    """`python3.11`"""
+    """`python3.11`, `nodejs20.x`, `provided.al2023`."""
 
     version: str
-    """`3.11.7`"""
+    """`3.11.7`; empty for those that bring their own."""
 
     prefix: Path
-    """Mounted at /var/lang, unless it is /usr."""
+    """Of the Python that starts instances, or that they are clones of."""
 
     guest_code: Path
     """Mounted at /var/runtime."""
 
+    runs: tuple[str, ...] = ()
+    """What an instance becomes, with its arguments: it speaks the Runtime API. Empty
+    where it is a clone of the zygote."""
+
+    language: Path | None = None
+    """Mounted at /var/lang: what `runs` is of, if it is not in /usr."""
+
     @property
     def has_own_prefix(self) -> bool:
-        return self.prefix != _SYSTEM_PREFIX
+        return self.prefix != SYSTEM_PREFIX
+
+    @property
+    def place(self) -> str:
+        """Where `prefix` is mounted, unless it is /usr."""
+        return "var/lang" if self.language is None else "var/starter"
+
+    @property
+    def python(self) -> Path:
+        """The Python, on the machine."""
+        return self.prefix / "bin" / (_OURS if self.runs else self.name)
 
     @property
     def executable(self) -> str:
-        """Where it is inside a jail."""
-        return (
-            f"/var/lang/bin/{self.name}"
-            if self.has_own_prefix
-            else f"/usr/bin/{self.name}"
-        )
+        """The Python, inside a jail."""
+        prefix = f"/{self.place}" if self.has_own_prefix else "/usr"
+        return f"{prefix}/bin/{self.python.name}"
 
 
 def dump_runtimes(runtimes: Iterable[Runtime]) -> str:
@@ -47,6 +64,12 @@ def dump_runtimes(runtimes: Iterable[Runtime]) -> str:
 def parse_runtimes(text: str) -> list[Runtime]:
     """The other way."""
     return [
-        Runtime(r["name"], r["version"], Path(r["prefix"]), Path(r["guest_code"]))
+        Runtime(
+            **(r | {"prefix": Path(r["prefix"]), "guest_code": Path(r["guest_code"])})
+            | {
+                "runs": tuple(r["runs"]),
+                "language": Path(r["language"]) if r["language"] else None,
+            }
+        )
         for r in json.loads(text)
     ]

@@ -1,4 +1,4 @@
-"""The interpreters that functions can be written for: found, tried, prepared.
+"""What functions can be written for: interpreters, found, tried, prepared.
 
 Runs in the supervisor, before anything else is started: it executes interpreters
 that the operator's own PATH names, which the launcher never does.
@@ -9,19 +9,20 @@ import hashlib
 import json
 import logging
 import os
+import re
 import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 
 import sandlot_sandbox
+from sandlot_sandbox.launcher import programs
+from sandlot_sandbox.launcher.asking import TRY_S, killed_at_the_end, start_asking
 from sandlot_sandbox.launcher.runtime import Runtime
 
 _MINORS = range(9, 16)
-_TRY_S = 20.0
 _ASK = (
     "import sys, json, platform; print(json.dumps([platform.python_version(),"
     " sys.base_prefix, sys.implementation.name, getattr(sys, '_base_executable', None)"
@@ -46,17 +47,18 @@ def discover(
     named = named or {}
     names = [f"python3.{minor}" for minor in _MINORS]
     problems = [
-        f"{name!r} is not a runtime; there are {', '.join(names)}"
+        f"{name!r} is not a runtime; there are {', '.join(names)}, nodejs18.x and later"
         for name in named
-        if name not in names
+        if name not in names and not programs.is_node(name)
     ]
     runtimes = []
-    with _killed_at_the_end() as started:
+    with killed_at_the_end() as started:
         asked = {
-            name: _start_asking(candidates, started)
-            for name, candidates in _candidates(named).items()
+            name: start_asking([[path, "-I", "-c", _ASK] for path in paths], started)
+            for name, paths in _candidates(named).items()
         }
-        until = time.monotonic() + _TRY_S
+        asked_nodes = programs.ask_nodes(named, started)
+        until = time.monotonic() + TRY_S
         for name, questions in asked.items():
             found = _first_answer(name, questions, until)
             if found is not None:
@@ -66,14 +68,23 @@ def discover(
             elif name in named:
                 number = name.removeprefix("python")
                 problems.append(f"{named[name]} is not a CPython {number}")
+        others, troubles = programs.found(store, named, asked_nodes, until)
+        problems += troubles
+        runtimes += others
         for broken in _prepare(runtimes, started):
             runtimes.remove(broken)
-            why = f"{broken.prefix / 'bin' / broken.name} cannot compile our code"
+            why = f"{broken.python} cannot compile our code"
             if broken.name in named:
                 problems.append(why)
             else:
                 log.warning("sandlot: no runtime %s: %s", broken.name, why)
-    return sorted(runtimes, key=lambda r: int(r.name.partition(".")[2])), problems
+    return sorted(runtimes, key=_order), problems
+
+
+def _order(runtime: Runtime) -> tuple[bool, list[tuple[int, str]]]:
+    """By language, and its versions by their numbers."""
+    parts = re.findall(r"(\d+)|(\D+)", runtime.name)
+    return bool(runtime.runs), [(int(number or 0), text) for number, text in parts]
 
 
 def _candidates(named: Mapping[str, str]) -> dict[str, list[str]]:
@@ -93,41 +104,6 @@ def _candidates(named: Mapping[str, str]) -> dict[str, list[str]]:
         if paths:
             found[name] = paths
     return found
-
-
-@contextmanager
-def _killed_at_the_end() -> Iterator[list["subprocess.Popen[str]"]]:
-    """Nothing that was put into the list outlives the block."""
-    started: list[subprocess.Popen[str]] = []
-    try:
-        yield started
-    finally:
-        for process in started:
-            process.kill()
-        for process in started:
-            process.wait()
-            if process.stdout is not None:
-                process.stdout.close()
-
-
-def _start_asking(
-    candidates: list[str], started: list["subprocess.Popen[str]"]
-) -> list["subprocess.Popen[str]"]:
-    questions = []
-    for path in candidates:
-        try:
-            process = subprocess.Popen(  # noqa: S603 - the operator's own interpreters
-                [path, "-I", "-c", _ASK],
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.DEVNULL,
-                text=True,
-            )
-        except OSError:
-            continue
-        started.append(process)
-        questions.append(process)
-    return questions
 
 
 def _first_answer(
@@ -165,8 +141,12 @@ def _prepare(
     source = Path(sandlot_sandbox.__file__).parent
     stamp = _fingerprint(source)
     compiling = []
+    seen = set()
     for runtime in runtimes:
         marker = runtime.guest_code / ".stamp"
+        if marker in seen:
+            continue
+        seen.add(marker)
         if marker.is_file() and marker.read_text() == stamp:
             continue
         shutil.rmtree(runtime.guest_code, ignore_errors=True)
@@ -174,7 +154,7 @@ def _prepare(
         process = _compile(runtime)
         started.append(process)
         compiling.append((runtime, marker, process))
-    until = time.monotonic() + _TRY_S
+    until = time.monotonic() + TRY_S
     broken = []
     for runtime, marker, process in compiling:
         try:
@@ -185,7 +165,7 @@ def _prepare(
             _make_readable(runtime.guest_code)
             marker.write_text(stamp)
         else:
-            broken.append(runtime)
+            broken += [one for one in runtimes if one.guest_code == runtime.guest_code]
     return broken
 
 
@@ -197,21 +177,21 @@ def _copy(source: Path, target: Path) -> None:
     shutil.copytree(
         source / "guest",
         package / "guest",
-        ignore=shutil.ignore_patterns("__pycache__", "lib"),
+        ignore=shutil.ignore_patterns("__pycache__", "lib", "node"),
     )
-    shutil.copytree(
-        source / "guest" / "lib",
-        target / "lib",
-        ignore=shutil.ignore_patterns("__pycache__"),
-    )
+    for name in ("lib", "node"):
+        shutil.copytree(
+            source / "guest" / name,
+            target / name,
+            ignore=shutil.ignore_patterns("__pycache__"),
+        )
 
 
 def _compile(runtime: Runtime) -> "subprocess.Popen[str]":
-    interpreter = runtime.prefix / "bin" / runtime.name
     # Unchecked: the files are mounted read-only, and times would differ by runtime.
     return subprocess.Popen(  # noqa: S603 - an interpreter that `discover` tried
         [
-            *(str(interpreter), "-I", "-S", "-m", "compileall", "-q"),
+            *(str(runtime.python), "-I", "-S", "-m", "compileall", "-q"),
             *("--invalidation-mode", "unchecked-hash", "-s", str(runtime.guest_code)),
             *("-p", "/var/runtime", str(runtime.guest_code)),
         ],
@@ -231,6 +211,7 @@ def _fingerprint(source: Path) -> str:
     digest = hashlib.sha256()
     files = [source / name for name in GUEST_FILES]
     files += sorted((source / "guest").rglob("*.py"))
+    files += sorted((source / "guest" / "node").glob("*"))
     for path in files:
         digest.update(path.name.encode() + b"\0" + path.read_bytes())
     return digest.hexdigest()

@@ -41,7 +41,7 @@ _PLACES = {TASK: "/var/task", OPT: "/opt"}
 _ENVIRONMENT = {
     "PATH": "/var/lang/bin:/usr/local/bin:/usr/bin/:/bin:/opt/bin",
     "LD_LIBRARY_PATH": (
-        "/var/lang/lib:/lib64:/usr/lib64:/var/runtime:/var/runtime/lib:/var/task"
+        "/lib64:/usr/lib64:/var/runtime:/var/runtime/lib:/var/task"
         ":/var/task/lib:/opt/lib"
     ),
     "LANG": "en_US.UTF-8",
@@ -366,12 +366,16 @@ def _plan(
     leash: int | None,
 ) -> warden.Plan:
     filters = setting.filters
-    of_a_builder = (_PLACES[program.place], str(len(program.packages)))
+    has_bytecode = () if program.runtime.runs else ("compile",)
+    packages = str(len(program.packages))
+    of_a_builder = (_PLACES[program.place], packages, *has_bytecode)
+    runtime = program.runtime
     layers = (
         filters.instance.hex() if filters else "no-seccomp",
         "own-network" if has_network else "shared-network",
         "landlock" if setting.landlock else "no-landlock",
         str(len(joins)),
+        *runtime.runs,
     )
     return warden.Plan(
         root=root,
@@ -385,16 +389,22 @@ def _plan(
         joins=tuple(joins),
         has_memory_group="memory" in setting.controls,
         has_freezer="freezer" in setting.controls,
+        has_runtime_api=bool(runtime.runs) and not program.is_builder,
         argv=(
-            *(program.runtime.executable, *_PYTHON, f"{_GUEST}/{program.file}"),
+            *(runtime.executable, *_PYTHON, f"{_GUEST}/{program.file}"),
             *(of_a_builder if program.is_builder else layers),
         ),
-        environment=_ENVIRONMENT,
+        environment=_environment(runtime),
         channel=program.channel,
         log=program.log,
         packages=program.packages,
         leash=leash,
     )
+
+
+def _environment(runtime: Runtime) -> dict[str, str]:
+    libraries = f"/{runtime.place}/lib:{_ENVIRONMENT['LD_LIBRARY_PATH']}"
+    return _ENVIRONMENT | {"LD_LIBRARY_PATH": libraries}
 
 
 def prefer_as_victim(pid: int) -> None:

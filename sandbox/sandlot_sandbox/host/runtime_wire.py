@@ -1,0 +1,359 @@
+"""The sockets of the Runtime API: what an instance's program connects to, in the
+instance's own network, where nobody else can.
+
+Everything that is read here was written by an attacker. `h11` parses it; how much is
+kept of it is bounded below, for all connections of an instance together.
+"""
+
+import asyncio
+import contextlib
+import socket
+from collections.abc import Callable, Iterable
+
+import h11
+
+from sandlot_sandbox import frames
+from sandlot_sandbox.host.runtime_api import Reply, Request, RuntimeApi
+from sandlot_sandbox.host.wire import FrameWire, Hears
+
+MAX_CONNECTIONS = 32
+"""Of one instance; those beyond are closed at once."""
+
+MAX_HEADERS = 73_728
+"""Bytes of a call's header: AWS allows 64 KB for the cause of an error alone."""
+
+MAX_BODIES = frames.MAX_PAYLOAD + 1_048_576
+"""Bytes of unfinished calls, of all connections together."""
+
+MAX_SWALLOWED = 8 * frames.MAX_PAYLOAD
+"""Bytes of a body that is too large, which are read so that its sender hears of it."""
+
+_READ = 1 << 16
+
+
+class RuntimeWire:
+    """A listening socket, which it owns, and the channel by which the instance's first
+    process says what kept it from running the program."""
+
+    def __init__(self, channel: socket.socket, listener: socket.socket) -> None:
+        listener.setblocking(False)
+        self._listener = listener
+        self._before = FrameWire(channel)
+        self._loop = asyncio.get_running_loop()
+        self._api = RuntimeApi(self._tell)
+        self._connections: set[_Connection] = set()
+        self._hears: Hears | None = None
+        self.is_paused = False
+        self.kept = 0
+        """Bytes of unfinished calls."""
+
+    @property
+    def is_quiet(self) -> bool:
+        # A call out of turn is refused, and is no more than that.
+        return True
+
+    def open(self, hears: Hears) -> None:
+        self._hears = hears
+        self._before.open(_OnlyTrouble(hears, self._api))
+        self._loop.add_reader(self._listener, self._accept)
+
+    def send(self, header: frames.EventHeader, payload: bytes) -> None:
+        self._api.send(header, payload)
+
+    def read(self) -> None:
+        self._before.read()
+        self._accept()
+        for connection in list(self._connections):
+            connection.read()
+
+    def pause(self) -> None:
+        self.is_paused = True
+
+    def resume(self) -> None:
+        self.is_paused = False
+        for connection in list(self._connections):
+            connection.go_on()
+
+    def close(self) -> None:
+        self._hears = None
+        self._before.close()
+        self._loop.remove_reader(self._listener)
+        self._listener.close()
+        for connection in list(self._connections):
+            connection.close()
+
+    def forget(self, connection: "_Connection") -> None:
+        self._connections.discard(connection)
+
+    def _tell(self, answer: frames.Answer) -> None:
+        if self._hears is None:
+            return
+        try:
+            self._hears.hear(answer)
+        except frames.Violation as violation:
+            self._hears.note_violation(violation)
+
+    def _accept(self) -> None:
+        while self._hears is not None:
+            try:
+                accepted, _ = self._listener.accept()
+            except OSError:
+                return  # none is left, or there is no room for it here
+            if len(self._connections) >= MAX_CONNECTIONS:
+                accepted.close()
+                continue
+            self._connections.add(_Connection(accepted, self._api, self))
+
+
+class _OnlyTrouble:
+    """Hears, of the first process, that there was no program to run, or that another
+    beside it has ended. It closes its channel when it becomes the program, and that is
+    no end."""
+
+    expects_answer = True
+
+    def __init__(self, hears: Hears, api: RuntimeApi) -> None:
+        self._hears = hears
+        self._api = api
+
+    def hear(self, answer: frames.Answer) -> None:
+        if answer.kind != frames.INIT_ERROR:
+            raise frames.Violation(f"an answer of kind {answer.kind} on the channel")
+        if self._api.is_initialising:
+            self._hears.hear(answer)
+        else:
+            self._hears.note_crash(answer.error_type)
+
+    def note_crash(self, error_type: str) -> None:
+        self._hears.note_crash(error_type)
+
+    def note_violation(self, violation: frames.Violation) -> None:
+        self._hears.note_violation(violation)
+
+    def note_hung_up(self) -> None:
+        pass
+
+
+class _Connection:
+    """One of them: a call, its reply, the next call."""
+
+    def __init__(
+        self, accepted: socket.socket, api: RuntimeApi, wire: RuntimeWire
+    ) -> None:
+        accepted.setblocking(False)
+        with contextlib.suppress(OSError):
+            accepted.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._socket = accepted
+        self._api = api
+        self._wire = wire
+        self._loop = asyncio.get_running_loop()
+        self._http = h11.Connection(h11.SERVER, max_incomplete_event_size=MAX_HEADERS)
+        self._call: h11.Request | None = None
+        self._body = bytearray()
+        self._size = 0
+        self._most = 0
+        self._respond: Callable[[Reply], None] | None = None
+        """To whom this connection owes a reply."""
+        self._unsent = memoryview(b"")
+        self._streams = False
+        """Whether the call is an answer in pieces."""
+        self._is_open = True
+        self._is_reading = False
+        self._loop.add_reader(accepted, self.read)
+        self.read()
+
+    def read(self) -> None:
+        """What there is, once."""
+        if not self._is_open or self._is_reading:
+            return
+        if self._streams and self._wire.is_paused:
+            # What is not read fills the socket, and then its writer waits.
+            self._loop.remove_reader(self._socket)
+            return
+        self._is_reading = True
+        try:
+            data = self._socket.recv(_READ)
+            self._http.receive_data(data)
+            self._take_events()
+            if not data:
+                self.close()
+        except BlockingIOError:
+            pass
+        except (OSError, h11.RemoteProtocolError) as error:
+            self._refuse(error)
+        finally:
+            self._is_reading = False
+
+    def go_on(self) -> None:
+        """After a pause."""
+        if self._is_open and self._streams:
+            self._loop.add_reader(self._socket, self.read)
+
+    def _take_events(self) -> None:
+        while self._is_open and self._respond is None and not self._unsent:
+            event = self._http.next_event()
+            if event in (h11.NEED_DATA, h11.PAUSED):
+                return
+            if isinstance(event, h11.Request):
+                self._begin(event)
+            elif isinstance(event, h11.Data):
+                self._take_body(bytes(event.data))
+            elif isinstance(event, h11.EndOfMessage):
+                self._end(event)
+            else:
+                self.close()
+
+    def _begin(self, call: h11.Request) -> None:
+        self._call = call
+        self._size = 0
+        self._streams = self._api.streams(_request_of(call))
+        self._most = self._api.most_of(call.method.decode("ascii"), _path_of(call))
+        if self._http.they_are_waiting_for_100_continue:
+            self._send(
+                self._http.send(h11.InformationalResponse(status_code=100, headers=[]))
+            )
+
+    def _take_body(self, data: bytes) -> None:
+        if self._streams:
+            self._api.take_piece(data)
+            return
+        self._size += len(data)
+        if self._size > MAX_SWALLOWED:
+            self.close()
+        elif self._size > self._most:
+            # Read to its end all the same: who is still sending hears no refusal.
+            self._let_go_of_body()
+        elif self._wire.kept + len(data) > MAX_BODIES:
+            self.close()
+        else:
+            self._body += data
+            self._wire.kept += len(data)
+
+    def _end(self, end: h11.EndOfMessage) -> None:
+        if self._streams:
+            self._streams = False
+            self._reply(self._api.end_stream(_plain(end.headers)))
+            return
+        call, is_over = self._call, self._size > self._most
+        assert call is not None  # noqa: S101 - an end has a beginning
+        body = bytes(self._body)
+        self._let_go_of_body()
+        if is_over and self._most:
+            self._reply(self._api.note_oversize(_path_of(call)))
+            return
+        request = _request_of(call, body)
+
+        def respond(reply: Reply) -> None:
+            if self._respond is respond:
+                self._reply(reply)
+
+        self._respond = respond
+        self._api.hear(request, respond)
+
+    def _reply(self, reply: Reply, *, is_last: bool = False) -> None:
+        self._respond = None
+        if not self._is_open:
+            return
+        headers = [(name.encode(), value.encode()) for name, value in reply.headers]
+        headers.append((b"Content-Length", str(len(reply.body)).encode()))
+        if is_last:
+            headers.append((b"Connection", b"close"))
+        response = h11.Response(status_code=reply.status, headers=headers)
+        parts = [self._http.send(response)]
+        if reply.body:
+            parts.append(self._http.send(h11.Data(data=reply.body)))
+        parts.append(self._http.send(h11.EndOfMessage()))
+        self._send(b"".join(part for part in parts if part))
+        if not self._unsent:
+            self._next_call()
+
+    def _next_call(self) -> None:
+        if self._http.our_state is h11.MUST_CLOSE:
+            self.close()
+            return
+        try:
+            self._http.start_next_cycle()
+        except h11.LocalProtocolError:
+            self.close()
+            return
+        if not self._is_reading:
+            self._take_rest()
+
+    def _take_rest(self) -> None:
+        """Calls that came before they were due."""
+        try:
+            self._take_events()
+        except h11.RemoteProtocolError as error:
+            self._refuse(error)
+
+    def _refuse(self, error: Exception) -> None:
+        if isinstance(error, h11.RemoteProtocolError) and self._http.our_state in (
+            h11.IDLE,
+            h11.SEND_RESPONSE,
+        ):
+            body = b"the call was not understood\n"
+            with contextlib.suppress(h11.LocalProtocolError):
+                reply = Reply(error.error_status_hint or 400, body=body)
+                self._reply(reply, is_last=True)
+                return
+        self.close()
+
+    def _send(self, data: bytes | None) -> None:
+        if not data:
+            return
+        try:
+            sent = self._socket.send(data)
+        except BlockingIOError:
+            sent = 0
+        except OSError:
+            self.close()
+            return
+        if sent < len(data):
+            self._unsent = memoryview(data)[sent:]
+            self._loop.add_writer(self._socket, self._send_rest)
+
+    def _send_rest(self) -> None:
+        try:
+            self._unsent = self._unsent[self._socket.send(self._unsent) :]
+        except BlockingIOError:
+            return
+        except OSError:
+            self.close()
+            return
+        if not self._unsent:
+            self._loop.remove_writer(self._socket)
+            self._next_call()
+
+    def _let_go_of_body(self) -> None:
+        self._wire.kept -= len(self._body)
+        self._body = bytearray()
+
+    def close(self) -> None:
+        if not self._is_open:
+            return
+        self._is_open = False
+        self._let_go_of_body()
+        if self._streams:
+            self._api.break_stream()
+        if self._respond is not None:
+            self._api.forget(self._respond)
+        self._loop.remove_reader(self._socket)
+        self._loop.remove_writer(self._socket)
+        self._socket.close()
+        self._wire.forget(self)
+
+
+def _request_of(call: h11.Request, body: bytes = b"") -> Request:
+    method = call.method.decode("ascii")
+    return Request(method, _path_of(call), _plain(call.headers), body)
+
+
+def _plain(headers: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
+    return {
+        name.decode("ascii"): value.decode("utf-8", "replace")
+        for name, value in headers
+    }
+
+
+def _path_of(call: h11.Request) -> str:
+    return call.target.decode("ascii", "replace").partition("?")[0]

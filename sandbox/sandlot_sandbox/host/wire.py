@@ -1,0 +1,157 @@
+"""How an instance is spoken to: an event down, answers up.
+
+One of ours speaks the language of `frames.py` on its channel. One that runs somebody's
+program speaks Lambda's Runtime API, see `runtime_api.py`. `Instance` knows neither.
+"""
+
+import asyncio
+import socket
+from typing import Protocol
+
+from sandlot_sandbox import frames
+
+_READ = 1 << 16
+"""Most answers fit, and from here on every read would map memory of its own."""
+
+
+class Hears(Protocol):
+    """Who is told of what comes up; it may close the wire meanwhile."""
+
+    @property
+    def expects_answer(self) -> bool: ...
+
+    def hear(self, answer: frames.Answer) -> None:
+        """Raises `frames.Violation` where that was not asked for."""
+        ...
+
+    def note_violation(self, violation: frames.Violation) -> None:
+        """Nothing more is heard from then on."""
+        ...
+
+    def note_crash(self, error_type: str) -> None:
+        """Part of it has ended, after it was initialised, and it cannot go on."""
+        ...
+
+    def note_hung_up(self) -> None:
+        """The other end is closed."""
+        ...
+
+
+class Wire(Protocol):
+    """Opened once, by whoever hears."""
+
+    @property
+    def is_quiet(self) -> bool:
+        """Whether nothing is half said, either way."""
+        ...
+
+    def open(self, hears: Hears) -> None: ...
+
+    def send(self, header: frames.EventHeader, payload: bytes) -> None:
+        """The next event. Never waits: what does not fit is sent later."""
+        ...
+
+    def read(self) -> None:
+        """Have heard, when this returns, what has come by now."""
+        ...
+
+    def pause(self) -> None:
+        """Take nothing more of the answer that is coming in."""
+        ...
+
+    def resume(self) -> None:
+        """Go on; no harm where it was not paused, or is closed."""
+        ...
+
+    def close(self) -> None:
+        """Let go of everything."""
+        ...
+
+
+class FrameWire:
+    """Frames on a stream socket, which it owns."""
+
+    def __init__(self, channel: socket.socket) -> None:
+        channel.setblocking(False)
+        self._channel = channel
+        self._loop = asyncio.get_running_loop()
+        self._reader = frames.AnswerReader()
+        self._unsent = memoryview(b"")
+        self._hears: Hears | None = None
+        self._is_deaf = False
+        self._is_paused = False
+
+    @property
+    def is_quiet(self) -> bool:
+        return self._reader.is_empty and not self._unsent
+
+    def open(self, hears: Hears) -> None:
+        self._hears = hears
+        self._loop.add_reader(self._channel, self.read)
+
+    def send(self, header: frames.EventHeader, payload: bytes) -> None:
+        frame = frames.encode_event(header, payload)
+        try:
+            sent = self._channel.send(frame)
+        except BlockingIOError:
+            sent = 0
+        except OSError:
+            return  # it is dying; the reader tells how
+        if sent < len(frame):
+            self._unsent = memoryview(frame)[sent:]
+            self._loop.add_writer(self._channel, self._send_rest)
+
+    def _send_rest(self) -> None:
+        try:
+            self._unsent = self._unsent[self._channel.send(self._unsent) :]
+        except BlockingIOError:
+            return
+        except OSError:
+            self._unsent = memoryview(b"")
+        if not self._unsent:
+            self._loop.remove_writer(self._channel)
+
+    def read(self) -> None:
+        if self._is_deaf or self._is_paused or self._hears is None:
+            return
+        try:
+            data = self._channel.recv(_READ)
+        except BlockingIOError:
+            return
+        except OSError:
+            data = b""
+        if not data:
+            self._stop_reading()
+            self._hears.note_hung_up()
+            return
+        self._reader.feed(data)
+        try:
+            while (answer := self._reader.take()) is not None:
+                self._hears.hear(answer)
+            if not (self._reader.is_empty or self._hears.expects_answer):
+                raise frames.Violation("part of an answer that nobody asked for")
+        except frames.Violation as violation:
+            # Until it is dead it may send as much as it likes; nobody listens.
+            self._stop_reading()
+            self._reader = frames.AnswerReader()
+            self._hears.note_violation(violation)
+
+    def pause(self) -> None:
+        if not self._is_deaf:
+            self._is_paused = True
+            self._loop.remove_reader(self._channel)
+
+    def resume(self) -> None:
+        if self._is_paused and not self._is_deaf:
+            self._is_paused = False
+            self._loop.add_reader(self._channel, self.read)
+
+    def _stop_reading(self) -> None:
+        self._is_deaf = True
+        self._loop.remove_reader(self._channel)
+
+    def close(self) -> None:
+        self._is_deaf = True
+        self._loop.remove_reader(self._channel)
+        self._loop.remove_writer(self._channel)
+        self._channel.close()

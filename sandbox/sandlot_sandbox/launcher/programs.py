@@ -1,0 +1,104 @@
+"""Runtimes whose instances are programs: Node, and whatever a package brings along.
+
+They are started by a zygote of ours that runs in our own Python and imports nothing.
+"""
+
+import glob
+import json
+import os
+import platform
+import re
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+from sandlot_sandbox.guest.starter import BOOTSTRAP
+from sandlot_sandbox.launcher.asking import start_asking
+from sandlot_sandbox.launcher.runtime import SYSTEM_PREFIX, Runtime
+
+PROVIDED = ("provided.al2", "provided.al2023")
+_NODE = re.compile(r"nodejs(\d{2})\.x")
+_OLDEST_NODE = 18
+_ASK = "JSON.stringify([process.versions.node, process.execPath])"
+_NODE_ARGUMENTS = (
+    "--max-old-space-size={heap_mb}",
+    "--max-http-header-size=81920",
+    "/var/runtime/node/index.mjs",
+)
+_VISIBLE = ("/usr/bin/", "/usr/lib/")
+"""What of the machine a jail has at the same place."""
+
+Asked = list["subprocess.Popen[str]"]
+
+
+def is_node(name: str) -> bool:
+    """Whether a runtime of that name would be a Node."""
+    return _NODE.fullmatch(name) is not None
+
+
+def ask_nodes(named: Mapping[str, str], started: Asked) -> dict[str, Asked]:
+    """Processes that say what they are: under the name that they were given; under no
+    name, those on PATH and in nvm's folder."""
+    groups = {name: [path] for name, path in named.items() if is_node(name)}
+    nvm = os.environ.get("NVM_DIR") or str(Path.home() / ".nvm")
+    groups[""] = sorted(glob.glob(f"{nvm}/versions/node/v*/bin/node"))[::-1]
+    if on_path := shutil.which("node"):
+        groups[""].insert(0, on_path)
+    return {
+        name: start_asking([[path, "-p", _ASK] for path in paths], started)
+        for name, paths in groups.items()
+    }
+
+
+def found(
+    store: Path, named: Mapping[str, str], asked: Mapping[str, Asked], until: float
+) -> tuple[list[Runtime], list[str]]:
+    """The runtimes, and a sentence for each named one that is none."""
+    ours = Path(sys.base_prefix).resolve()
+    code = store / f"programs-{platform.python_version()}"
+    runtimes = {name: Runtime(name, "", ours, code, (BOOTSTRAP,)) for name in PROVIDED}
+    problems = []
+    for wanted, questions in asked.items():
+        for process in questions:
+            answer = _answer(process, until)
+            name, version, path = answer or ("", "", Path())
+            if wanted and name != wanted:
+                problems.append(f"{named[wanted]} is not a Node for {wanted}")
+            elif answer is not None and name not in runtimes:
+                language, runs = _command(path)
+                runtimes[name] = Runtime(name, version, ours, code, runs, language)
+        if wanted and not questions:
+            problems.append(f"{named[wanted]} cannot be run")
+    return list(runtimes.values()), problems
+
+
+def _answer(
+    process: "subprocess.Popen[str]", until: float
+) -> tuple[str, str, Path] | None:
+    """A Node's name as a runtime, its version, and where it really is."""
+    try:
+        answer, _ = process.communicate(timeout=max(0, until - time.monotonic()))
+        version, path = json.loads(answer)
+        major = int(version.partition(".")[0])
+        there = Path(path).resolve(strict=True)
+    except (
+        *(subprocess.TimeoutExpired, ValueError, TypeError, OSError),
+        *(AttributeError, RuntimeError),
+    ):
+        # It is somebody's program, and whatever it does or says, not ours to mend.
+        return None
+    return (f"nodejs{major}.x", version, there) if major >= _OLDEST_NODE else None
+
+
+def _command(path: Path) -> tuple[Path | None, tuple[str, ...]]:
+    """What has to be mounted for it, and how it is run in a jail."""
+    if str(path).startswith(_VISIBLE):
+        return None, (str(path), *_NODE_ARGUMENTS)
+    prefix = path.parent.parent
+    if prefix == SYSTEM_PREFIX or path.parent.name != "bin":
+        prefix = path.parent
+    inside = f"/var/lang/{path.relative_to(prefix)}"
+    return prefix, (inside, *_NODE_ARGUMENTS)

@@ -1,0 +1,128 @@
+"""Functions that are no Python, made and called with boto3."""
+
+import base64
+import shutil
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.compat.clients import Lambda, invoke, said
+from tests.compat.commands import PAYLOAD, needs_clients
+from tests.compat.conftest import Create
+from tests.fakes.zips import zip_of
+
+PROGRAMS = Path(__file__).parent.parent / "guests" / "programs"
+PROVIDED = {"Runtime": "provided.al2023", "Handler": "app.handler", "Timeout": 20}
+
+
+@pytest.fixture
+def node(aws: Lambda) -> dict[str, Any]:
+    """Settings for a Node that the engine has found."""
+    if shutil.which("node") is None:
+        pytest.skip("there is no Node here")
+    return {"Runtime": "nodejs20.x", "Handler": "index.handler", "Timeout": 20}
+
+
+def _programs(files: dict[str, str | bytes]) -> bytes:
+    return zip_of(files, modes=dict.fromkeys(files, 0o100755))
+
+
+def test_a_shell_script_is_a_function(aws: Lambda, create: Create) -> None:
+    script = (PROGRAMS / "shell_bootstrap.sh").read_text()
+    name = create(_programs({"bootstrap": script}), **PROVIDED)
+
+    answer = invoke(aws, name, {"a": 1}, LogType="Tail")
+    told = answer["Payload"]
+    assert (told["event"], told["calls"]) == ({"a": 1}, 1)
+    log = base64.b64decode(answer["LogResult"]).decode()
+    assert "call 1\nEND RequestId" in log
+    assert "\tInit Duration: " in log
+    assert said(aws, name, {"a": 2})["calls"] == 2
+
+    failed = invoke(aws, name, {"do": "error"})
+    assert failed["FunctionError"] == "Unhandled"
+    assert failed["Payload"]["errorType"] == "Shell.Error"
+
+    crashed = invoke(aws, name, {"do": "exit"})
+    assert crashed["Payload"]["errorType"] == "Runtime.ExitError"
+    assert crashed["Payload"]["errorMessage"].endswith("exit status 7")
+    assert said(aws, name, {"a": 3})["calls"] == 1
+
+
+def test_a_package_without_a_program_says_what_is_missing(
+    aws: Lambda, create: Create
+) -> None:
+    name = create(zip_of({"readme": "nothing"}), **PROVIDED)
+    answer = invoke(aws, name)["Payload"]
+    assert answer["errorType"] == "Runtime.InvalidEntrypoint"
+    assert "/var/task/bootstrap" in answer["errorMessage"]
+
+
+def test_a_node_function(aws: Lambda, create: Create, node: dict[str, Any]) -> None:
+    source = """
+    let calls = 0;
+    exports.handler = async (event, context) => ({
+      event, calls: ++calls, name: context.functionName,
+      arn: context.invokedFunctionArn,
+      memory: context.memoryLimitInMB, where: process.env.AWS_EXECUTION_ENV,
+      colour: process.env.COLOUR,
+    });
+    """
+    variables = {"Variables": {"COLOUR": "blue"}}
+    zipped = zip_of({"index.js": source})
+    name = create(zipped, **node, Environment=variables, MemorySize=256)
+    answer = said(aws, name, {"a": "ü"})
+    arn = answer.pop("arn")
+    assert arn.endswith(f":function:{name}")
+    assert answer == {
+        "event": {"a": "ü"},
+        "calls": 1,
+        "name": name,
+        "memory": "256",
+        "where": "AWS_Lambda_nodejs20.x",
+        "colour": "blue",
+    }
+
+
+@needs_clients
+def test_awss_own_client_of_the_runtime_api(aws: Lambda, create: Create) -> None:
+    """`awslambdaric`, unchanged, in a runtime that a package brings along."""
+    libraries = ("awslambdaric", "simplejson", "snapshot_restore_py")
+    files: dict[str, str | bytes] = {
+        str(path.relative_to(PAYLOAD)): path.read_bytes()
+        for library in (*libraries, "runtime_client*.so")
+        for top in PAYLOAD.glob(library)
+        for path in ([top] if top.is_file() else top.rglob("*"))
+        if path.is_file() and "__pycache__" not in path.parts
+    }
+    python = f"python3.{sys.version_info[1]}"
+    files["bootstrap"] = f"""#!/bin/sh
+    exec "$(command -v {python})" -m awslambdaric app.handler
+    """.replace("\n    ", "\n")
+    files["app.py"] = """
+import logging, os
+def handler(event, context):
+    logging.getLogger().error("an error of %s", context.function_name)
+    print("remaining", context.get_remaining_time_in_millis() > 0)
+    if event.get("fail"):
+        raise KeyError("no such thing")
+    return {"event": event, "id": context.aws_request_id, "cwd": os.getcwd()}
+"""
+    name = create(_programs(files), **PROVIDED, MemorySize=256)
+    answer = invoke(aws, name, {"a": 1}, LogType="Tail")
+    told = answer["Payload"]
+    assert (told["event"], told["cwd"]) == ({"a": 1}, "/var/task")
+    assert told["id"] == answer["ResponseMetadata"]["RequestId"]
+    log = base64.b64decode(answer["LogResult"]).decode()
+    assert "[ERROR]\t" in log
+    assert f"an error of {name}" in log
+    assert "remaining True" in log
+
+    failed = invoke(aws, name, {"fail": True})["Payload"]
+    assert (failed["errorType"], failed["errorMessage"]) == (
+        "KeyError",
+        "'no such thing'",
+    )
+    assert said(aws, name, {"a": 2})["event"] == {"a": 2}

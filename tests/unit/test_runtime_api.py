@@ -1,0 +1,434 @@
+"""The Runtime API as a program in a jail meets it: real sockets, real HTTP."""
+
+import asyncio
+import contextlib
+import json
+import socket
+from collections.abc import AsyncIterator
+
+import h11
+import pytest
+import pytest_asyncio
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sandlot_sandbox import frames
+from sandlot_sandbox.host import runtime_wire
+from sandlot_sandbox.host.runtime_api import (
+    MAX_SMALL_BODY,
+    VERSION,
+    Reply,
+    Request,
+    RuntimeApi,
+)
+from sandlot_sandbox.host.runtime_wire import RuntimeWire
+
+WAIT_S = 5.0
+NEXT = f"{VERSION}/invocation/next"
+RESPONSE = f"{VERSION}/invocation/r-1/response"
+ERROR = f"{VERSION}/invocation/r-1/error"
+INIT_ERROR = f"{VERSION}/init/error"
+
+
+class Engine:
+    """Hears what an instance would."""
+
+    expects_answer = True
+
+    def __init__(self) -> None:
+        self.answers: list[frames.Answer] = []
+        self.violations: list[frames.Violation] = []
+        self.crashes: list[str] = []
+        self.has_hung_up = False
+        self._news = asyncio.Event()
+
+    def hear(self, answer: frames.Answer) -> None:
+        self.answers.append(answer)
+        self._news.set()
+
+    def note_violation(self, violation: frames.Violation) -> None:
+        self.violations.append(violation)
+
+    def note_crash(self, error_type: str) -> None:
+        self.crashes.append(error_type)
+
+    def note_hung_up(self) -> None:
+        self.has_hung_up = True
+
+    async def wait_for(self, count: int) -> list[frames.Answer]:
+        async with asyncio.timeout(WAIT_S):
+            while len(self.answers) < count:
+                self._news.clear()
+                await self._news.wait()
+        return self.answers
+
+
+class Program:
+    """A connection of a program's to the API."""
+
+    def __init__(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
+        self.reader, self.writer = reader, writer
+        self.http = h11.Connection(h11.CLIENT)
+
+    def ask(
+        self,
+        method: str,
+        path: str,
+        body: bytes = b"",
+        headers: tuple[tuple[str, str], ...] = (),
+    ) -> None:
+        head = (("Host", "127.0.0.1"), ("Content-Length", str(len(body))), *headers)
+        request = h11.Request(method=method, target=path, headers=list(head))
+        self.writer.write(self.http.send(request) or b"")
+        if body:
+            self.writer.write(self.http.send(h11.Data(data=body)) or b"")
+        self.writer.write(self.http.send(h11.EndOfMessage()) or b"")
+
+    async def hear(self) -> tuple[int, dict[str, str], bytes]:
+        status, headers, body = 0, {}, b""
+        async with asyncio.timeout(WAIT_S):
+            while True:
+                event = self.http.next_event()
+                if event is h11.NEED_DATA:
+                    self.http.receive_data(await self.reader.read(1 << 16))
+                elif isinstance(event, h11.Response):
+                    status = event.status_code
+                    headers = {k.decode(): v.decode() for k, v in event.headers}
+                elif isinstance(event, h11.Data):
+                    body += event.data
+                else:
+                    assert isinstance(event, h11.EndOfMessage)
+                    if self.http.our_state is h11.DONE:
+                        self.http.start_next_cycle()
+                    return status, headers, body
+
+    async def call(
+        self, method: str, path: str, body: bytes = b"", **headers: str
+    ) -> tuple[int, dict[str, str], bytes]:
+        named = tuple((k.replace("_", "-"), v) for k, v in headers.items())
+        self.ask(method, path, body, named)
+        return await self.hear()
+
+    async def is_closed(self) -> bool:
+        async with asyncio.timeout(WAIT_S):
+            try:
+                return await self.reader.read(1) == b""
+            except ConnectionError:
+                return True
+
+
+class Jail:
+    """A wire, whoever hears it, and programs that connect to it."""
+
+    def __init__(self) -> None:
+        ours, self.channel = socket.socketpair()
+        listener = socket.create_server(("127.0.0.1", 0))
+        self.port = listener.getsockname()[1]
+        self.engine = Engine()
+        self.wire = RuntimeWire(ours, listener)
+        self.wire.open(self.engine)
+        self._programs: list[Program] = []
+
+    async def connect(self) -> Program:
+        program = Program(*await asyncio.open_connection("127.0.0.1", self.port))
+        self._programs.append(program)
+        return program
+
+    def send(self, payload: bytes = b'{"a": 1}', context: str = "") -> None:
+        header = frames.EventHeader("r-1", 1_234, "arn:f", context, "Root=1", "t-1")
+        self.wire.send(header, payload)
+
+    async def running(self) -> Program:
+        """A program that has an event."""
+        program = await self.connect()
+        self.send()
+        assert (await program.call("GET", NEXT))[0] == 200
+        return program
+
+    async def close(self) -> None:
+        self.wire.close()
+        self.channel.close()
+        for program in self._programs:
+            program.writer.close()
+
+
+@pytest_asyncio.fixture
+async def jail() -> AsyncIterator[Jail]:
+    made = Jail()
+    yield made
+    await made.close()
+
+
+async def test_an_event_goes_down_and_its_answer_comes_up(jail: Jail) -> None:
+    program = await jail.connect()
+    program.ask("GET", NEXT)
+    ready, *_ = await jail.engine.wait_for(1)
+    jail.send(context='{"custom":\n{"é": 1}}')
+    status, headers, body = await program.hear()
+
+    assert ready.kind == frames.READY
+    assert (status, body) == (200, b'{"a": 1}')
+    assert {k: v for k, v in headers.items() if k != "content-length"} == {
+        "content-type": "application/json",
+        "lambda-runtime-aws-request-id": "r-1",
+        "lambda-runtime-deadline-ms": "1234",
+        "lambda-runtime-invoked-function-arn": "arn:f",
+        "lambda-runtime-trace-id": "Root=1",
+        "lambda-runtime-client-context": '{"custom": {"é": 1}}',
+        "lambda-runtime-aws-tenant-id": "t-1",
+    }
+
+    answered = await program.call("POST", RESPONSE, b"[1]")
+    assert (answered[0], answered[2]) == (202, b'{"status":"OK"}\n')
+    answer = (await jail.engine.wait_for(2))[1]
+    assert (answer.kind, answer.payload) == (frames.ANSWER, b"[1]")
+
+
+async def test_an_event_waits_for_who_asks_first(jail: Jail) -> None:
+    jail.send()
+    program = await jail.connect()
+    assert (await program.call("GET", NEXT))[2] == b'{"a": 1}'
+
+
+async def test_an_error_comes_up_with_its_type(jail: Jail) -> None:
+    program = await jail.running()
+    body = b'{"errorMessage": "no", "errorType": "Broken"}'
+    await program.call(
+        "POST", ERROR, body, Lambda_Runtime_Function_Error_Type="Function.Broken"
+    )
+    answer = (await jail.engine.wait_for(2))[1]
+    assert answer.kind == frames.ERROR
+    assert (answer.error_type, answer.payload) == ("Function.Broken", body)
+
+
+async def test_an_init_error_comes_up_before_anything_was_asked_for(
+    jail: Jail,
+) -> None:
+    program = await jail.connect()
+    status, _, _ = await program.call(
+        *("POST", INIT_ERROR, b"{}"), Lambda_Runtime_Function_Error_Type="a\tb"
+    )
+    assert status == 202
+    (answer,) = await jail.engine.wait_for(1)
+    assert (answer.kind, answer.error_type) == (frames.INIT_ERROR, "Runtime.Unknown")
+    assert (await program.call("GET", NEXT))[0] == 403
+
+
+async def test_calls_out_of_turn_are_refused_in_awss_words(jail: Jail) -> None:
+    program = await jail.connect()
+    early = await program.call("POST", RESPONSE, b"1")
+    assert early[0] == 403
+    told = json.loads(early[2])
+    assert told["errorType"] == "InvalidStateTransition"
+    assert told["errorMessage"].startswith("State transition from Init to ")
+
+    jail.send()
+    await program.call("GET", NEXT)
+    assert (await program.call("POST", INIT_ERROR, b"{}"))[0] == 403
+    assert (await program.call("GET", NEXT))[0] == 403
+    wrong = await program.call("POST", RESPONSE.replace("r-1", "r-2"), b"1")
+    assert wrong[0] == 400
+    assert json.loads(wrong[2])["errorType"] == "InvalidRequestID"
+    assert (await program.call("POST", RESPONSE, b"1"))[0] == 202
+    assert (await program.call("POST", RESPONSE, b"2"))[0] == 403
+    payloads = [each.payload for each in jail.engine.answers[1:]]
+    assert payloads == [b"1"]
+    assert not jail.engine.violations
+
+
+async def test_what_is_not_there_is_not_found(jail: Jail) -> None:
+    program = await jail.connect()
+    assert (await program.call("GET", "/ping"))[2] == b"pong"
+    assert (await program.call("GET", "/2018-06-01/"))[0] == 404
+    assert (await program.call("PUT", NEXT))[0] == 404
+
+
+async def test_an_answer_that_is_too_large_is_read_to_its_end(jail: Jail) -> None:
+    program = await jail.running()
+    refused = await program.call("POST", RESPONSE, b"x" * (frames.MAX_PAYLOAD + 1))
+    assert refused[0] == 413
+    assert json.loads(refused[2])["errorType"] == "RequestEntityTooLarge"
+    answer = (await jail.engine.wait_for(2))[1]
+    assert answer.error_type == "Function.ResponseSizeTooLarge"
+    assert jail.wire.kept == 0
+
+
+async def test_the_largest_answer_is_taken(jail: Jail) -> None:
+    program = await jail.running()
+    body = b"x" * frames.MAX_PAYLOAD
+    assert (await program.call("POST", RESPONSE, body))[0] == 202
+    assert (await jail.engine.wait_for(2))[1].payload == body
+
+
+async def test_of_answers_to_nothing_no_byte_is_kept(jail: Jail) -> None:
+    program = await jail.connect()
+    program.ask("POST", RESPONSE, b"x" * 1_000_000)
+    assert (await program.hear())[0] == 403
+    assert jail.wire.kept == 0
+
+
+async def test_a_program_may_not_have_us_keep_more_than_one_answer(
+    jail: Jail, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runtime_wire, "MAX_BODIES", 3 * MAX_SMALL_BODY // 2)
+    programs = [await jail.connect() for _ in range(2)]
+    half = b"x" * (MAX_SMALL_BODY - 1)
+    for program in programs:
+        head = (
+            f"POST {INIT_ERROR} HTTP/1.1\r\nHost: a\r\nContent-Length: 262144\r\n\r\n"
+        )
+        program.writer.write(head.encode() + half)
+    closed = [
+        asyncio.create_task(program.is_closed(), name=str(number))
+        for number, program in enumerate(programs)
+    ]
+    done, pending = await asyncio.wait(
+        closed, timeout=WAIT_S, return_when=asyncio.FIRST_COMPLETED
+    )
+    assert len(done) == 1
+    for task in pending:
+        task.cancel()
+    assert jail.wire.kept <= runtime_wire.MAX_BODIES
+
+
+async def test_connections_are_counted(jail: Jail) -> None:
+    programs = [await jail.connect() for _ in range(runtime_wire.MAX_CONNECTIONS)]
+    for program in programs:
+        assert (await program.call("GET", "/ping"))[0] == 200
+    one_more = await jail.connect()
+    assert await one_more.is_closed()
+    programs[0].writer.close()
+    await programs[0].writer.wait_closed()
+    jail.wire.read()
+    again = await jail.connect()
+    assert (await again.call("GET", "/ping"))[0] == 200
+
+
+@pytest.mark.parametrize(
+    "noise",
+    [
+        b"\x00\xff\x00\xff\r\n\r\n",
+        b"GET / FTP/1.1\r\nHost: a\r\n\r\n",
+        b"GET /ping HTTP/1.1\r\n\r\n",
+        b"POST /ping HTTP/1.1\r\nHost: a\r\nContent-Length: -1\r\n\r\n",
+        b"POST /ping HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
+    ],
+)
+async def test_noise_harms_nobody_but_its_connection(jail: Jail, noise: bytes) -> None:
+    noisy, program = await jail.connect(), await jail.running()
+    noisy.writer.write(noise)
+    async with asyncio.timeout(WAIT_S):
+        assert b"HTTP/1.1 4" in await noisy.reader.read()
+    assert (await program.call("POST", RESPONSE, b"1"))[0] == 202
+    assert not jail.engine.violations
+
+
+async def test_headers_without_end_are_refused(jail: Jail) -> None:
+    noisy, program = await jail.connect(), await jail.connect()
+    noisy.writer.write(b"GET / HTTP/1.1\r\nA: " + b"x" * runtime_wire.MAX_HEADERS * 2)
+    async with asyncio.timeout(WAIT_S):
+        # What it is told is lost with what it sent that nobody read.
+        with contextlib.suppress(ConnectionError):
+            assert (await noisy.reader.read()).startswith(b"HTTP/1.1 431")
+    assert (await program.call("GET", "/ping"))[2] == b"pong"
+
+
+async def test_calls_that_come_together_are_answered_in_their_order(jail: Jail) -> None:
+    program = await jail.connect()
+    jail.send()
+    calls = [
+        f"GET {NEXT} HTTP/1.1\r\nHost: a\r\n\r\n",
+        f"POST {RESPONSE} HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\n\r\n1",
+        "GET /ping HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n",
+    ]
+    program.writer.write("".join(calls).encode())
+    async with asyncio.timeout(WAIT_S):
+        heard = await program.reader.read()
+    assert [part[:3] for part in heard.split(b"HTTP/1.1 ")[1:]] == [
+        b"200",
+        b"202",
+        b"200",
+    ]
+
+
+async def test_who_hung_up_is_given_no_event(jail: Jail) -> None:
+    gone, program = await jail.connect(), await jail.connect()
+    gone.ask("GET", NEXT)
+    await jail.engine.wait_for(1)
+    gone.writer.close()
+    await gone.writer.wait_closed()
+    jail.wire.read()
+    program.ask("GET", NEXT)
+    jail.wire.read()
+    jail.send()
+    assert (await program.hear())[0] == 200
+
+
+async def test_why_there_is_no_program_comes_by_the_channel(jail: Jail) -> None:
+    trouble = frames.encode_answer(
+        frames.INIT_ERROR, b"{}", error_type="Runtime.InvalidEntrypoint"
+    )
+    jail.channel.send(trouble)
+    (answer,) = await jail.engine.wait_for(1)
+    assert answer.error_type == "Runtime.InvalidEntrypoint"
+    jail.channel.send(frames.encode_answer(frames.ANSWER, b"{}"))
+    jail.wire.read()
+    assert len(jail.engine.violations) == 1
+
+
+async def test_what_ends_later_beside_the_program_is_a_crash(jail: Jail) -> None:
+    await jail.running()
+    trouble = frames.encode_answer(
+        frames.INIT_ERROR, b"{}", error_type="Extension.Crash"
+    )
+    jail.channel.send(trouble)
+    jail.wire.read()
+    assert jail.engine.crashes == ["Extension.Crash"]
+
+
+async def test_a_closed_channel_is_no_end(jail: Jail) -> None:
+    jail.channel.close()
+    program = await jail.running()
+    assert (await program.call("POST", RESPONSE, b"1"))[0] == 202
+    assert not jail.engine.has_hung_up
+
+
+_CALLS = st.sampled_from(
+    [
+        ("GET", NEXT),
+        ("POST", RESPONSE),
+        ("POST", ERROR),
+        ("POST", RESPONSE.replace("r-1", "r-2")),
+        ("POST", INIT_ERROR),
+        ("GET", "/ping"),
+        ("EVENT", ""),
+    ]
+)
+
+
+@given(st.lists(_CALLS, max_size=30))
+def test_however_it_calls_every_event_has_one_answer_at_most(
+    calls: list[tuple[str, str]],
+) -> None:
+    told: list[int] = []
+    replies: list[Reply] = []
+    asked = sent = 0
+    api = RuntimeApi(lambda answer: told.append(answer.kind))
+    for method, path in calls:
+        if method == "EVENT":
+            # As the engine does it: one at a time, and only to who is ready.
+            if sent == told.count(frames.ANSWER) + told.count(frames.ERROR):
+                api.send(frames.EventHeader("r-1", 0, ""), b"")
+                sent += 1
+            continue
+        asked += 1
+        api.hear(Request(method, path), replies.append)
+    answers = [kind for kind in told if kind in (frames.ANSWER, frames.ERROR)]
+    assert len(answers) <= sent
+    assert told.count(frames.READY) + told.count(frames.INIT_ERROR) <= 1
+    if answers:
+        assert told[0] == frames.READY
+    # All but one who may still wait for an event.
+    assert asked - len(replies) <= 1
