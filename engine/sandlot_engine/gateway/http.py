@@ -1,6 +1,7 @@
-"""The HTTP port: AWS Lambda's API, and whether the engine is well.
+"""The HTTP port: AWS Lambda's API, function URLs, and whether the engine is well.
 
 /20YY-MM-DD/…   AWS Lambda's API; see `gateway/aws`
+/url/ID/…       function URLs, which have host names as well; see `gateway/urls`
 /healthz        whether functions can be run, and how isolated they are
 /metrics        how busy it is, for Prometheus: for the machine, and for operators
 """
@@ -38,6 +39,8 @@ from sandlot_engine.gateway.connections import (
     limited_to,
 )
 from sandlot_engine.gateway.ports import Backend
+from sandlot_engine.gateway.urls.addresses import addressed
+from sandlot_engine.gateway.urls.app import UrlApp
 from sandlot_engine.metrics import CONTENT_TYPE
 from sandlot_engine.model.network import Network
 
@@ -113,12 +116,19 @@ class _Router:
         self._trouble = trouble
         self._authenticator = Authenticator(backend.tenants)
         self._aws = AwsApp(backend, parts)
+        self._urls = UrlApp(
+            backend, parts.catalog, self._aws.receiver, backend.addresses
+        )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         connection: Connection = scope.pop(KEY)
         connection.serving = asyncio.current_task()
         try:
-            if is_aws(scope["raw_path"]):
+            if found := addressed(_host(scope), scope["raw_path"]):
+                await self._urls(
+                    scope, receive, send, addressed=found, connection=connection
+                )
+            elif is_aws(scope["raw_path"]):
                 await self._aws(scope, receive, send)
             else:
                 response = await self._respond(scope)
@@ -137,7 +147,8 @@ class _Router:
             return JSONResponse(
                 {
                     "message": "there is nothing here: this port serves AWS Lambda's "
-                    "API (set AWS_ENDPOINT_URL_LAMBDA to it), /healthz and /metrics"
+                    "API (set AWS_ENDPOINT_URL_LAMBDA to it), function URLs under "
+                    "/url/, /healthz and /metrics"
                 },
                 status_code=404,
             )
@@ -177,6 +188,14 @@ class _Router:
             | {"instances": status.instances, "zygotes": status.zygotes}
         )
         return JSONResponse(told, status_code=503 if why else 200)
+
+
+def _host(scope: Scope) -> bytes:
+    for name, value in scope["headers"]:
+        if name == b"host":
+            host: bytes = value
+            return host
+    return b""
 
 
 def _listen(address: str) -> socket.socket:
