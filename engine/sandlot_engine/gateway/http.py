@@ -41,6 +41,7 @@ from sandlot_engine.gateway.connections import (
 from sandlot_engine.gateway.ports import Backend
 from sandlot_engine.gateway.urls.addresses import addressed
 from sandlot_engine.gateway.urls.app import UrlApp
+from sandlot_engine.gateway.urls.ports import Answering
 from sandlot_engine.metrics import CONTENT_TYPE
 from sandlot_engine.model.network import Network
 
@@ -64,10 +65,12 @@ async def serve(
     trouble: Callable[[], str],
     max_connections: int = MAX_CONNECTIONS,
     drain_s: int = DRAIN_S,
+    answering: Answering | None = None,
 ) -> AsyncIterator[int]:
     """Serve on `HOST:PORT` and give the port, which is a free one for port 0.
 
     `trouble` says why no function can be run now, and is empty where they can.
+    `answering` is where answers of function URLs come from, if not from the invoker.
     Raises `InvalidParameter` for what is no address, `Unavailable` where it is taken.
 
     At the end no new request is taken, and those that are open may go on for `drain_s`;
@@ -76,7 +79,7 @@ async def serve(
     listener = _listen(address)
     server = _Server(
         uvicorn.Config(
-            _Router(backend, parts, trouble),
+            _Router(backend, parts, trouble, answering),
             http=limited_to(max_connections),
             log_config=None,
             access_log=False,
@@ -110,14 +113,22 @@ class _Router:
     """An ASGI callable: whose request is it?"""
 
     def __init__(
-        self, backend: Backend, parts: Parts, trouble: Callable[[], str]
+        self,
+        backend: Backend,
+        parts: Parts,
+        trouble: Callable[[], str],
+        answering: Answering | None,
     ) -> None:
         self._backend = backend
         self._trouble = trouble
         self._authenticator = Authenticator(backend.tenants)
         self._aws = AwsApp(backend, parts)
         self._urls = UrlApp(
-            backend, parts.catalog, self._aws.receiver, backend.addresses
+            backend,
+            parts.catalog,
+            self._aws.receiver,
+            backend.addresses,
+            answering=answering,
         )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

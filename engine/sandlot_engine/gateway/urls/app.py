@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import uuid4
 
-from sandlot_engine.errors import DeadlineExceeded, TooLarge
+from sandlot_engine.errors import TooLarge
 from sandlot_engine.gateway.aws.faults import AwsError
 from sandlot_engine.gateway.aws.invoke import trace_id_of
 from sandlot_engine.gateway.aws.names import function_arn
@@ -189,7 +189,9 @@ class UrlApp:
                     too_large=_too_large,
                 )
         except TimeoutError:
-            raise DeadlineExceeded(f"no body within {BODY_S:.0f} s") from None
+            raise AwsError(
+                "DeadlineExceededException", f"no whole body within {BODY_S:g} s"
+            ) from None
         assert body.data is not None  # noqa: S101 - over the limit it is refused
         return body.data
 
