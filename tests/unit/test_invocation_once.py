@@ -17,6 +17,7 @@ from sandlot_engine.errors import (
     Unavailable,
 )
 from sandlot_engine.invocation import once
+from sandlot_engine.invocation.detached import Detached
 from sandlot_engine.invocation.once import MAX_KEY, Once, key_of
 from sandlot_engine.model.invocation import (
     Ended,
@@ -290,8 +291,8 @@ async def test_those_under_way_are_bounded(
 async def test_leaving_ends_what_still_runs() -> None:
     engine = FakeEngine()
     engine.runner.hold("slow")
-    store, clock = engine.store, engine.clock
-    left = Once(store, clock, drain_s=0.0)
+    detached = Detached(engine.clock, drain_s=0.0)
+    left = Once(engine.store, engine.clock, detached)
     began = asyncio.Event()
 
     async def work() -> Outcome:
@@ -299,7 +300,7 @@ async def test_leaving_ends_what_still_runs() -> None:
         await asyncio.Event().wait()
         raise AssertionError
 
-    async with left:
+    async with detached:
         waiting = asyncio.create_task(left.outcome(invocation(), work, None))
         await began.wait()
     with pytest.raises(asyncio.CancelledError):

@@ -7,7 +7,6 @@ The warm path touches no store, makes no task and takes no other thread.
 import asyncio
 import re
 from collections.abc import Mapping
-from contextlib import AsyncExitStack
 from datetime import datetime
 from types import TracebackType
 from typing import Protocol, Self
@@ -88,7 +87,8 @@ class Quotas(Protocol):
 class Invoker:
     """Runs invocations: the one way to a `Runner`, for every gateway.
 
-    An async context manager: leaving it drains the queue of events.
+    An async context manager: leaving it drains the queue of events, and what runs
+    without its caller.
     """
 
     def __init__(
@@ -112,18 +112,15 @@ class Invoker:
         self.metrics = metrics or Metrics()
         self.admission = Admission()
         self.events = Dispatcher(self._attempt, clock, drain_s=event_drain_s)
-        self.once = Once(answers, clock, window_s=idempotency_s, drain_s=event_drain_s)
         self._detached = Detached(clock, drain_s=event_drain_s)
-        self._stack = AsyncExitStack()
+        self.once = Once(answers, clock, self._detached, window_s=idempotency_s)
 
     def __repr__(self) -> str:
         return f"<Invoker {self.admission!r} {self.events!r}>"
 
     async def __aenter__(self) -> Self:
-        await self._stack.enter_async_context(self.events)
-        # They may put something into the queue, and so end before it does.
-        await self._stack.enter_async_context(self._detached)
-        await self._stack.enter_async_context(self.once)
+        await self.events.__aenter__()
+        await self._detached.__aenter__()
         return self
 
     async def __aexit__(
@@ -132,7 +129,11 @@ class Invoker:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        await self._stack.__aexit__(kind, error, trace)
+        # At once, for whoever stops the engine has patience for one of them.
+        await asyncio.gather(
+            self._detached.__aexit__(kind, error, trace),
+            self.events.__aexit__(kind, error, trace),
+        )
 
     async def invoke(self, invocation: Invocation, deadline: float | None) -> Outcome:
         """Run the function and return how it ended; its failures are values.

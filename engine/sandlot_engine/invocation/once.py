@@ -19,8 +19,6 @@ from collections import Counter
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from datetime import timedelta
-from types import TracebackType
-from typing import Self, TypeVar
 
 import msgspec
 
@@ -52,7 +50,6 @@ BOUNDS = AnswerBounds(answers=10_000, bytes=64 * 2**20, all_bytes=1024 * 2**20)
 REUSED = "IdempotencyKeyReused"
 _KEY = re.compile(rf"[\x21-\x7e](?:[\x20-\x7e]{{0,{MAX_KEY - 2}}}[\x21-\x7e])?")
 _log = logging.getLogger(__name__)
-T = TypeVar("T")
 
 _Scope = tuple[str, str, bytes]
 """Tenant, function, and a hash of the rest: what a key is a key of."""
@@ -93,25 +90,22 @@ def key_of(text: str, *parts: str | bytes, sender: str = "") -> IdempotencyKey:
 
 
 class Once:
-    """Runs what has a key unless it has been run within the window.
-
-    An async context manager, as `Detached` is.
-    """
+    """Runs what has a key unless it has been run within the window."""
 
     def __init__(
         self,
         store: AnswerStore,
         clock: Clock,
+        detached: Detached,
         *,
         window_s: float = WINDOW_S,
         bounds: AnswerBounds = BOUNDS,
-        drain_s: float = 10.0,
     ) -> None:
         self._store = store
         self._clock = clock
         self._window = timedelta(seconds=window_s)
         self._bounds = bounds
-        self._detached = Detached(clock, drain_s=drain_s)
+        self._detached = detached
         self._running: dict[_Scope, _Running] = {}
         self._bytes: Counter[str] = Counter()
         self.replayed = 0
@@ -123,18 +117,6 @@ class Once:
 
     def __repr__(self) -> str:
         return f"<Once {len(self._running)} running, {self.replayed} replayed>"
-
-    async def __aenter__(self) -> Self:
-        await self._detached.__aenter__()
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        await self._detached.__aexit__(kind, error, trace)
 
     async def outcome(
         self,

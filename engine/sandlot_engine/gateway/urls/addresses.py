@@ -30,7 +30,8 @@ class Addressed:
 
 def addressed(host: bytes, raw_path: bytes) -> Addressed | None:
     """Which function URL a request is for; None where it is for none."""
-    if found := _BY_HOST.match(host):
+    # Nearly every request is an Invoke, and is not to be looked at for long.
+    if b".lambda-url." in host.lower() and (found := _BY_HOST.match(host)):
         return Addressed(_text(found[1]), raw_path or b"/")
     if not raw_path.startswith(PREFIX):
         return None
