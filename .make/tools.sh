@@ -1,16 +1,31 @@
 #!/bin/sh
-# What the tests of a function's way out to the network need beside Python. Installed
-# where we are root and there is apt; elsewhere those tests say what they lack.
+# What the tests need beside Python: a function's way out to the network, curl, and a
+# browser. Installed where we are root and there is apt; elsewhere the tests say what
+# they lack.
 set -eu
 
 missing=
 command -v slirp4netns >/dev/null || missing="$missing slirp4netns"
 command -v ip >/dev/null || missing="$missing iproute2"
-[ -n "$missing" ] && [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null || exit 0
+command -v curl >/dev/null || missing="$missing curl"
 
-echo "installing$missing"
+# One that has no windows: 64 MB to fetch, and without the desktop of the others. Not
+# every distribution has it, and its absence must not keep the other tools away.
+browser=
+command -v chromium-headless-shell >/dev/null || command -v chromium >/dev/null ||
+  command -v google-chrome >/dev/null || browser=chromium-headless-shell
+
+[ -n "$missing$browser" ] && [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null || exit 0
+
+install() {
+  DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends \
+    "$@" >/dev/null
+}
+
+echo "installing$missing $browser"
 apt-get update -qq
 # Words, not one: each is a package.
 # shellcheck disable=SC2086
-DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends \
-  $missing >/dev/null
+[ -z "$missing" ] || install $missing
+[ -z "$browser" ] || install "$browser" ||
+  echo "no $browser here: the tests that want a browser will say so"

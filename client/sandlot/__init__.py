@@ -16,6 +16,7 @@ if TYPE_CHECKING:
         JSON,
         Bill,
         BillLine,
+        Cors,
         EngineStatus,
         Function,
         Key,
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
         Run,
         Status,
         Tenant,
+        Url,
+        UrlAuth,
     )
 
 __version__ = "0.1.0"
@@ -39,6 +42,7 @@ __all__ = [
     "Bill",
     "BillLine",
     "Client",
+    "Cors",
     "EngineStatus",
     "Function",
     "FunctionHandle",
@@ -52,6 +56,8 @@ __all__ = [
     "Run",
     "Status",
     "Tenant",
+    "Url",
+    "UrlAuth",
     "__version__",
     "errors",
 ]

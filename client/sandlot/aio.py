@@ -22,6 +22,7 @@ from sandlot.parsing import Page
 from sandlot.results import (
     JSON,
     Bill,
+    Cors,
     EngineStatus,
     Function,
     Key,
@@ -32,6 +33,8 @@ from sandlot.results import (
     Reply,
     Run,
     Tenant,
+    Url,
+    UrlAuth,
 )
 from sandlot.steps import Pause, Steps
 from sandlot.times import When, point_in_time
@@ -114,6 +117,30 @@ class AsyncClient:
         """Delete it and its code. Its records and bills stay."""
         await self._ask(calls.delete_function(name))
 
+    # --- function URLs -------------------------------------------------------
+
+    async def put_url(
+        self,
+        name: str,
+        *,
+        auth: UrlAuth | str = UrlAuth.IAM,
+        alias: str = "",
+        cors: Cors | None = None,
+        stream: bool = False,
+    ) -> Url:
+        """Give a function, or an alias of it, an address for HTTP; or change it."""
+        return await self._ask(
+            calls.put_url(name, auth=auth, alias=alias, cors=cors, stream=stream)
+        )
+
+    def list_urls(self, name: str) -> AsyncIterator[Url]:
+        """Its addresses, by alias."""
+        return self._pages(lambda token: calls.list_urls(name, token))
+
+    async def delete_url(self, name: str, *, alias: str = "") -> None:
+        """Take an address away, for good."""
+        await self._ask(calls.delete_url(name, alias=alias))
+
     # --- invocations ---------------------------------------------------------
 
     async def invoke(
@@ -126,12 +153,14 @@ class AsyncClient:
         tail_log: bool = False,
         qualifier: str = "",
         client_context: JSON = None,
+        idempotency_key: str = "",
         check: bool = True,
     ) -> Reply:
         """Run a function with `value` as its event, or with `payload` as it is.
 
         A function that fails raises a `FunctionError`; with `check=False` its reply is
-        returned like any other.
+        returned like any other. What is sent again under the same `idempotency_key`
+        gets the first reply, and runs no second time.
         """
         request = calls.invoke_request(
             name,
@@ -140,6 +169,7 @@ class AsyncClient:
             tail_log=tail_log,
             qualifier=qualifier,
             client_context=client_context,
+            idempotency_key=idempotency_key,
         )
         errand = steps.invoke(calls.invoke(request), check=check)
         return await self._drive(errand, deadline, INVOKE_DEADLINE_S)
@@ -152,6 +182,7 @@ class AsyncClient:
         payload: bytes | None = None,
         deadline: float | None = None,
         qualifier: str = "",
+        idempotency_key: str = "",
     ) -> Reply:
         """Queue an event. The reply holds no more than its `request_id`."""
         request = calls.invoke_request(
@@ -160,6 +191,7 @@ class AsyncClient:
             payload=payload,
             qualifier=qualifier,
             invocation_type=pb.INVOCATION_TYPE_EVENT,
+            idempotency_key=idempotency_key,
         )
         return await self._ask(calls.invoke(request), deadline)
 
@@ -468,6 +500,7 @@ class AsyncFunctionHandle:
         tail_log: bool = False,
         qualifier: str = "",
         client_context: JSON = None,
+        idempotency_key: str = "",
         check: bool = True,
     ) -> Reply:
         """See `AsyncClient.invoke`."""
@@ -479,14 +512,34 @@ class AsyncFunctionHandle:
             tail_log=tail_log,
             qualifier=qualifier,
             client_context=client_context,
+            idempotency_key=idempotency_key,
             check=check,
         )
 
     async def enqueue(
-        self, value: JSON = None, *, payload: bytes | None = None
+        self,
+        value: JSON = None,
+        *,
+        payload: bytes | None = None,
+        idempotency_key: str = "",
     ) -> Reply:
         """See `AsyncClient.enqueue`."""
-        return await self._client.enqueue(self.name, value, payload=payload)
+        return await self._client.enqueue(
+            self.name, value, payload=payload, idempotency_key=idempotency_key
+        )
+
+    async def put_url(
+        self,
+        *,
+        auth: UrlAuth | str = UrlAuth.IAM,
+        alias: str = "",
+        cors: Cors | None = None,
+        stream: bool = False,
+    ) -> Url:
+        """See `AsyncClient.put_url`."""
+        return await self._client.put_url(
+            self.name, auth=auth, alias=alias, cors=cors, stream=stream
+        )
 
     def map(
         self,

@@ -20,6 +20,7 @@ from sandlot.parsing import Page
 from sandlot.results import (
     JSON,
     Bill,
+    Cors,
     EngineStatus,
     Function,
     InitMode,
@@ -30,10 +31,13 @@ from sandlot.results import (
     Reply,
     Run,
     Tenant,
+    Url,
+    UrlAuth,
 )
 from sandlot.v1 import functions_pb2 as fn
 from sandlot.v1 import invocations_pb2 as inv
 from sandlot.v1 import tenants_pb2 as ten
+from sandlot.v1 import urls_pb2 as addresses
 
 T = TypeVar("T")
 E = TypeVar("E", bound=StrEnum)
@@ -56,6 +60,7 @@ READS = frozenset(
         "/sandlot.v1.TenantService/ListKeys",
         "/sandlot.v1.BillingService/GetBill",
         "/sandlot.v1.EngineService/GetStatus",
+        "/sandlot.v1.UrlService/ListUrls",
     }
 )
 """Methods that change nothing, so that repeating them never does harm."""
@@ -70,6 +75,11 @@ NETWORKS = {
     Network.NONE: fn.NETWORK_NONE,
     Network.EGRESS: fn.NETWORK_EGRESS,
     Network.HOST: fn.NETWORK_HOST,
+}
+
+URL_AUTHS = {
+    UrlAuth.NONE: addresses.URL_AUTH_NONE,
+    UrlAuth.IAM: addresses.URL_AUTH_IAM,
 }
 
 
@@ -88,6 +98,11 @@ class Call(Generic[T]):
     @property
     def is_read(self) -> bool:
         return self.method in READS
+
+    @property
+    def has_key(self) -> bool:
+        """Whether the engine does it once, however often it is sent."""
+        return bool(getattr(self.request, "idempotency_key", ""))
 
 
 class FunctionOptions(TypedDict, total=False):
@@ -225,6 +240,57 @@ def _member(kind: type[E], value: object) -> E:
     raise UsageError(f"{value!r} is not one of {', '.join(kind)}")
 
 
+# --- function URLs -----------------------------------------------------------
+
+
+def put_url(
+    function: str, *, auth: UrlAuth | str, alias: str, cors: Cors | None, stream: bool
+) -> Call[Url]:
+    return Call(
+        method="/sandlot.v1.UrlService/PutUrl",
+        request=addresses.PutUrlRequest(
+            function=function,
+            alias=alias,
+            auth=URL_AUTHS[_member(UrlAuth, auth)],
+            cors=None if cors is None else _cors(cors),
+            streamed=stream,
+        ),
+        response=addresses.PutUrlResponse,
+        parse=lambda message: parsing.url(message.url),
+    )
+
+
+def list_urls(function: str, token: str) -> Call[Page[Url]]:
+    return Call(
+        method="/sandlot.v1.UrlService/ListUrls",
+        request=addresses.ListUrlsRequest(
+            function=function, page_size=PAGE_SIZE, page_token=token
+        ),
+        response=addresses.ListUrlsResponse,
+        parse=lambda m: parsing.page(m.urls, parsing.url, m.next_page_token),
+    )
+
+
+def delete_url(function: str, *, alias: str) -> Call[None]:
+    return Call(
+        method="/sandlot.v1.UrlService/DeleteUrl",
+        request=addresses.DeleteUrlRequest(function=function, alias=alias),
+        response=addresses.DeleteUrlResponse,
+        parse=parsing.nothing,
+    )
+
+
+def _cors(cors: Cors) -> addresses.UrlCors:
+    return addresses.UrlCors(
+        allow_origins=cors.origins,
+        allow_methods=cors.methods,
+        allow_headers=cors.headers,
+        expose_headers=cors.expose_headers,
+        allow_credentials=cors.credentials,
+        max_age_s=cors.max_age_s,
+    )
+
+
 # --- invocations -------------------------------------------------------------
 
 
@@ -237,6 +303,7 @@ def invoke_request(
     tail_log: bool = False,
     qualifier: str = "",
     client_context: JSON = None,
+    idempotency_key: str = "",
 ) -> inv.InvokeRequest:
     """`payload` goes out as it is; else `value` as JSON, and None as no event at all,
     which the engine takes for `{}`. Raises `PayloadTooLarge`.
@@ -252,6 +319,7 @@ def invoke_request(
         invocation_type=invocation_type,
         tail_log=tail_log,
         client_context="" if client_context is None else json.dumps(client_context),
+        idempotency_key=idempotency_key,
     )
 
 

@@ -25,6 +25,7 @@ from sandlot.parsing import Page
 from sandlot.results import (
     JSON,
     Bill,
+    Cors,
     EngineStatus,
     Function,
     Key,
@@ -35,6 +36,8 @@ from sandlot.results import (
     Reply,
     Run,
     Tenant,
+    Url,
+    UrlAuth,
 )
 from sandlot.steps import Pause, Steps
 from sandlot.times import When, point_in_time
@@ -117,6 +120,30 @@ class Client:
         """Delete it and its code. Its records and bills stay."""
         self._ask(calls.delete_function(name))
 
+    # --- function URLs -------------------------------------------------------
+
+    def put_url(
+        self,
+        name: str,
+        *,
+        auth: UrlAuth | str = UrlAuth.IAM,
+        alias: str = "",
+        cors: Cors | None = None,
+        stream: bool = False,
+    ) -> Url:
+        """Give a function, or an alias of it, an address for HTTP; or change it."""
+        return self._ask(
+            calls.put_url(name, auth=auth, alias=alias, cors=cors, stream=stream)
+        )
+
+    def list_urls(self, name: str) -> Iterator[Url]:
+        """Its addresses, by alias."""
+        return self._pages(lambda token: calls.list_urls(name, token))
+
+    def delete_url(self, name: str, *, alias: str = "") -> None:
+        """Take an address away, for good."""
+        self._ask(calls.delete_url(name, alias=alias))
+
     # --- invocations ---------------------------------------------------------
 
     def invoke(
@@ -129,12 +156,14 @@ class Client:
         tail_log: bool = False,
         qualifier: str = "",
         client_context: JSON = None,
+        idempotency_key: str = "",
         check: bool = True,
     ) -> Reply:
         """Run a function with `value` as its event, or with `payload` as it is.
 
         A function that fails raises a `FunctionError`; with `check=False` its reply is
-        returned like any other.
+        returned like any other. What is sent again under the same `idempotency_key`
+        gets the first reply, and runs no second time.
         """
         request = calls.invoke_request(
             name,
@@ -143,6 +172,7 @@ class Client:
             tail_log=tail_log,
             qualifier=qualifier,
             client_context=client_context,
+            idempotency_key=idempotency_key,
         )
         errand = steps.invoke(calls.invoke(request), check=check)
         return self._drive(errand, deadline, INVOKE_DEADLINE_S)
@@ -155,6 +185,7 @@ class Client:
         payload: bytes | None = None,
         deadline: float | None = None,
         qualifier: str = "",
+        idempotency_key: str = "",
     ) -> Reply:
         """Queue an event. The reply holds no more than its `request_id`."""
         request = calls.invoke_request(
@@ -163,6 +194,7 @@ class Client:
             payload=payload,
             qualifier=qualifier,
             invocation_type=pb.INVOCATION_TYPE_EVENT,
+            idempotency_key=idempotency_key,
         )
         return self._ask(calls.invoke(request), deadline)
 
@@ -469,6 +501,7 @@ class FunctionHandle:
         tail_log: bool = False,
         qualifier: str = "",
         client_context: JSON = None,
+        idempotency_key: str = "",
         check: bool = True,
     ) -> Reply:
         """See `Client.invoke`."""
@@ -480,12 +513,34 @@ class FunctionHandle:
             tail_log=tail_log,
             qualifier=qualifier,
             client_context=client_context,
+            idempotency_key=idempotency_key,
             check=check,
         )
 
-    def enqueue(self, value: JSON = None, *, payload: bytes | None = None) -> Reply:
+    def enqueue(
+        self,
+        value: JSON = None,
+        *,
+        payload: bytes | None = None,
+        idempotency_key: str = "",
+    ) -> Reply:
         """See `Client.enqueue`."""
-        return self._client.enqueue(self.name, value, payload=payload)
+        return self._client.enqueue(
+            self.name, value, payload=payload, idempotency_key=idempotency_key
+        )
+
+    def put_url(
+        self,
+        *,
+        auth: UrlAuth | str = UrlAuth.IAM,
+        alias: str = "",
+        cors: Cors | None = None,
+        stream: bool = False,
+    ) -> Url:
+        """See `Client.put_url`."""
+        return self._client.put_url(
+            self.name, auth=auth, alias=alias, cors=cors, stream=stream
+        )
 
     def map(
         self, values: Iterable[JSON], *, concurrency: int = 16, ordered: bool = False

@@ -11,6 +11,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from sandlot.results import (
     Bill,
     BillLine,
+    Cors,
     EngineStatus,
     Function,
     FunctionState,
@@ -28,8 +29,10 @@ from sandlot.results import (
     Status,
     Tenant,
     UpdateStatus,
+    Url,
+    UrlAuth,
 )
-from sandlot.v1 import functions_pb2, invocations_pb2, tenants_pb2
+from sandlot.v1 import functions_pb2, invocations_pb2, tenants_pb2, urls_pb2
 
 T = TypeVar("T")
 M = TypeVar("M")
@@ -109,6 +112,7 @@ def reply(message: invocations_pb2.InvokeResponse) -> Reply:
         executed_version=message.executed_version,
         status=STATUSES.get(message.status),
         function_error=message.function_error,
+        replayed=message.replayed,
     )
 
 
@@ -148,6 +152,30 @@ def run(message: invocations_pb2.InvocationRecord) -> Run:
         status=STATUSES.get(message.status),
         error_type=message.error_type,
         report=report(message.report),
+    )
+
+
+def url(message: urls_pb2.Url) -> Url:
+    is_open = message.auth == urls_pb2.URL_AUTH_NONE
+    return Url(
+        function=message.function,
+        alias=message.alias,
+        url=message.url,
+        auth=UrlAuth.NONE if is_open else UrlAuth.IAM,
+        stream=message.streamed,
+        cors=_cors(message.cors) if message.HasField("cors") else None,
+        created=_time(message.created),
+    )
+
+
+def _cors(message: urls_pb2.UrlCors) -> Cors:
+    return Cors(
+        origins=tuple(message.allow_origins),
+        methods=tuple(message.allow_methods),
+        headers=tuple(message.allow_headers),
+        expose_headers=tuple(message.expose_headers),
+        credentials=message.allow_credentials,
+        max_age_s=message.max_age_s,
     )
 
 

@@ -59,6 +59,16 @@ class Network(StrEnum):
     """The machine's own network, local services included."""
 
 
+class UrlAuth(StrEnum):
+    """Who may call a function URL."""
+
+    IAM = "iam"
+    """Whoever signs, as AWS's tools do, with a key that may."""
+
+    NONE = "none"
+    """Anybody who can reach the engine."""
+
+
 class Status(StrEnum):
     """How an invocation ended; everything but OK is the function's own failure."""
 
@@ -174,6 +184,9 @@ class Reply:
     function_error: str
     """`Unhandled` where the function failed, else empty."""
 
+    replayed: bool = False
+    """Whether it is the answer to an earlier request with the same idempotency key."""
+
     @property
     def value(self) -> JSON:
         """The payload, decoded; None for an empty one."""
@@ -202,6 +215,39 @@ class MapResult:
         if self.error is not None:
             raise self.error
         return self.reply.value if self.reply else None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cors:
+    """What browsers are told of other sites' scripts; `*` is any."""
+
+    origins: tuple[str, ...] = ()
+    methods: tuple[str, ...] = ()
+    headers: tuple[str, ...] = ()
+    """Those that requests may have."""
+
+    expose_headers: tuple[str, ...] = ()
+    """Those of answers that scripts may see."""
+
+    credentials: bool = False
+    max_age_s: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Url:
+    """An address at which HTTP requests are invocations."""
+
+    function: str
+    alias: str
+    """Empty for `$LATEST`."""
+
+    url: str
+    auth: UrlAuth
+    stream: bool
+    """Whether answers are passed on while they are made."""
+
+    cors: Cors | None
+    created: datetime
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,7 +8,8 @@ how they carry out a step. The deadline is theirs too, one for the whole errand.
 
 Retries: gRPC itself repeats reads on UNAVAILABLE (see `transport`). Anything else
 is repeated only on the engine's own word that it did not start. A lost connection is
-UNAVAILABLE to gRPC as well, and repeating an invocation after that would run it twice.
+UNAVAILABLE to gRPC as well, and repeating an invocation after that would run it twice,
+unless it has an idempotency key.
 """
 
 import base64
@@ -21,6 +22,7 @@ from typing import Any, TypeAlias, TypeVar, cast
 from sandlot import calls, failures
 from sandlot.calls import FIELDS, Call, FunctionOptions
 from sandlot.errors import (
+    ConnectionFailed,
     DeadlineExceeded,
     DeployFailed,
     NotFound,
@@ -51,11 +53,13 @@ Steps: TypeAlias = Generator[Call[Any] | Pause, Any, T]
 
 
 def ask(call: Call[T]) -> Steps[T]:
-    """One call, repeated while the engine says that it did not start."""
+    """One call, repeated while the engine says that it did not start; and, where that
+    does no harm, when the connection was lost."""
+    again = (Unavailable, ConnectionFailed) if call.has_key else (Unavailable,)
     for pause_s in () if call.is_read else BACKOFF_S:
         try:
             return cast(T, (yield call))
-        except Unavailable:
+        except again:
             yield Pause(pause_s)
     return cast(T, (yield call))
 

@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from sandlot_engine.gateway.aws.buckets import BucketAccess
     from sandlot_engine.gateway.aws.call import Parts
     from sandlot_engine.gateway.ports import Backend, Catalog, EngineStatus
+    from sandlot_engine.gateway.urls.addresses import Addresses
     from sandlot_engine.invocation.invoker import Invoker
     from sandlot_engine.model.function import Function, Revision
     from sandlot_engine.node.launchers import Launchers
@@ -197,6 +198,7 @@ async def _running(config: EngineConfig) -> AsyncIterator[_Facts]:
             _catalog(config, store, codes, node, scheduler, tenants, known)
         )
         functions = catalog.functions
+        addresses = _addresses(config)
         invoker = await enter(
             Invoker(
                 functions=functions,
@@ -204,6 +206,8 @@ async def _running(config: EngineConfig) -> AsyncIterator[_Facts]:
                 runner=scheduler,
                 records=store,
                 clock=clock,
+                answers=store,
+                idempotency_s=config.idempotency_s,
             )
         )
         _watch(invoker, scheduler, node, store)
@@ -215,12 +219,16 @@ async def _running(config: EngineConfig) -> AsyncIterator[_Facts]:
             status=partial(_status, launchers, node, known),
             clock=clock,
             region=config.region,
+            urls=catalog.urls,
+            policies=catalog.policies,
+            addresses=addresses,
         )
         parts = Parts(
             catalog=catalog,
             region=config.region,
             buckets=Buckets(_bucket_access(config)),
             downloads=Downloads(clock),
+            addresses=addresses,
         )
         grpc, http = await enter(_gateways(config, backend, parts, launchers))
         given_up = [layer.name for layer in hello.layers if layer.given_up]
@@ -252,6 +260,18 @@ def _watch(
             "events_dropped": (
                 "Events that were given up.",
                 lambda: invoker.events.dropped,
+            ),
+            "idempotent_replays": (
+                "Requests that were answered with an earlier one's answer.",
+                lambda: invoker.once.replayed,
+            ),
+            "idempotent_answers_evicted": (
+                "Answers that were forgotten before their time, for want of room.",
+                lambda: invoker.once.evicted,
+            ),
+            "idempotent_answers_not_kept": (
+                "Answers that the store could not take.",
+                lambda: invoker.once.not_kept,
             ),
             "log_lines_dropped": (
                 "Lines of logs that writing was too slow for.",
@@ -497,7 +517,19 @@ async def _gateways(
     ):
         host = config.grpc.rpartition(":")[0]
         http_host = config.http.rpartition(":")[0]
+        backend.addresses.note_served_at(http_host, http_port)
         yield f"{host}:{port}", f"http://{http_host}:{http_port}"
+
+
+def _addresses(config: EngineConfig) -> "Addresses":
+    from sandlot_engine.gateway.urls.addresses import Addresses, is_public_url
+
+    if config.public_url and not is_public_url(config.public_url):
+        raise _Refused(
+            f"--public-url {config.public_url!r} is not http(s)://HOST[:PORT][/PATH], "
+            "with one * at most"
+        )
+    return Addresses(config.public_url, region=config.region)
 
 
 def _bucket_access(config: EngineConfig) -> "BucketAccess | None":

@@ -47,6 +47,12 @@ class Metrics:
             "Milliseconds billed, each times the function's memory in MB.",
             registry=registry,
         )
+        self._url_requests = Counter(
+            "sandlot_url_requests",
+            "Requests to function URLs, by the hundred of the answer's status.",
+            ["status"],
+            registry=registry,
+        )
         self._duration = Histogram(
             "sandlot_invocation_duration_seconds",
             "How long handlers took.",
@@ -87,6 +93,10 @@ class Metrics:
     def note_throttled(self, reason: str) -> None:
         """One that did not run. `reason` is one of AWS's, never a caller's word."""
         self._throttled.labels(reason).inc()
+
+    def note_url_request(self, status: int) -> None:
+        """One that was answered."""
+        self._url_requests.labels(f"{status // 100}xx").inc()
 
     def watch(
         self,

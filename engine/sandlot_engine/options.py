@@ -9,6 +9,7 @@ DEFAULT_HTTP = "127.0.0.1:9070"
 DEFAULT_GRPC = "127.0.0.1:9071"
 DEFAULT_REGION = "us-east-1"
 DEFAULT_IDLE_S = 300.0
+DEFAULT_IDEMPOTENCY_S = 24 * 3600.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,6 +40,13 @@ class UpOptions:
     """URL of a store that packages may be fetched from; its key is in the environment,
     as `S3_ACCESS_KEY_ID` and `S3_SECRET_ACCESS_KEY`. Empty: from none."""
 
+    public_url: str = ""
+    """Where others reach the HTTP port, for what function URLs are called; see
+    `gateway/urls/addresses.py`. Empty: at the port itself."""
+
+    idempotency_s: float = DEFAULT_IDEMPOTENCY_S
+    """How long an answer is given again to repeats with the same idempotency key."""
+
     runtimes: dict[str, str] = field(default_factory=dict)
     """Interpreters by runtime name, before those that are found."""
 
@@ -60,6 +68,8 @@ class EngineConfig:
     region: str
     idle_s: float
     s3_endpoint: str
+    public_url: str
+    idempotency_s: float
     uid: int
     gid: int
     supervisor_pid: int

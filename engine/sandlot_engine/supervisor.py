@@ -199,6 +199,8 @@ class _Supervisor:
             region=options.region,
             idle_s=options.idle_s,
             s3_endpoint=options.s3_endpoint,
+            public_url=options.public_url,
+            idempotency_s=options.idempotency_s,
             uid=self._ids[0],
             gid=self._ids[1],
             supervisor_pid=os.getpid(),

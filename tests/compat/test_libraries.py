@@ -2,70 +2,16 @@
 
 import base64
 import json
-import re
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
-import pytest
-
 from tests.compat.clients import Lambda, invoke, said
-from tests.compat.commands import CLIENTS, PAYLOAD, needs_clients
-from tests.compat.conftest import Create
-from tests.e2e.conftest import GUESTS
-from tests.fakes.zips import zip_of
+from tests.compat.commands import needs_clients
+from tests.compat.conftest import Deploy
 
 pytestmark = needs_clients
 
 
-@pytest.fixture(scope="session")
-def runtime() -> str:
-    """The one that the compiled libraries were made for."""
-    version = re.search(
-        r"^version = (\d+\.\d+)", (CLIENTS / "pyvenv.cfg").read_text(), re.MULTILINE
-    )
-    assert version is not None
-    return f"python{version[1]}"
-
-
-@pytest.fixture(scope="session")
-def libraries(aws: Lambda, runtime: str) -> Iterator[str]:
-    """A layer with all of them, made once."""
-    name = "libraries"
-    made = aws.publish_layer_version(
-        LayerName=name,
-        CompatibleRuntimes=[runtime],
-        Content={"ZipFile": zip_of({f"python/{p}": f for p, f in libraries_files()})},
-    )
-    yield made["LayerVersionArn"]
-    aws.delete_layer_version(LayerName=name, VersionNumber=made["Version"])
-
-
-def libraries_files() -> Iterator[tuple[str, bytes]]:
-    for path in sorted(PAYLOAD.rglob("*")):
-        if path.is_file() and "__pycache__" not in path.parts:
-            yield str(path.relative_to(PAYLOAD)), path.read_bytes()
-
-
-@pytest.fixture
-def deploy(create: Create, libraries: str, runtime: str) -> Any:
-    """`deploy(guest)`: one of tests/guests/libraries, with the layer."""
-
-    def deploy(guest: str) -> str:
-        source = Path(GUESTS / "libraries" / f"{guest}.py").read_text()
-        return create(
-            zip_of({f"{guest}.py": source}),
-            Handler=f"{guest}.handler",
-            Runtime=runtime,
-            Layers=[libraries],
-            MemorySize=512,
-            Timeout=30,
-        )
-
-    return deploy
-
-
-def test_powertools_logs_what_the_context_says(aws: Lambda, deploy: Any) -> None:
+def test_powertools_logs_what_the_context_says(aws: Lambda, deploy: Deploy) -> None:
     name = deploy("logger")
 
     answer = invoke(aws, name, {"id": "id-1", "order": 7}, LogType="Tail")
@@ -80,7 +26,7 @@ def test_powertools_logs_what_the_context_says(aws: Lambda, deploy: Any) -> None
     assert (event["cold_start"], order["cold_start"]) == (True, True)
 
 
-def test_powertools_parses_an_event_of_an_api(aws: Lambda, deploy: Any) -> None:
+def test_powertools_parses_an_event_of_an_api(aws: Lambda, deploy: Deploy) -> None:
     name = deploy("parser")
 
     good = said(aws, name, api_event("GET", "/orders/7", query="details=true"))
@@ -95,7 +41,7 @@ def test_powertools_parses_an_event_of_an_api(aws: Lambda, deploy: Any) -> None:
     assert bad["Payload"]["errorType"] == "ValidationError"
 
 
-def test_powertools_validates_an_event(aws: Lambda, deploy: Any) -> None:
+def test_powertools_validates_an_event(aws: Lambda, deploy: Deploy) -> None:
     name = deploy("validated")
 
     good = said(aws, name, {"amount": 21})
@@ -105,7 +51,7 @@ def test_powertools_validates_an_event(aws: Lambda, deploy: Any) -> None:
     assert bad["Payload"]["errorType"] == "SchemaValidationError"
 
 
-def test_powertools_does_what_was_done_once_only(aws: Lambda, deploy: Any) -> None:
+def test_powertools_does_what_was_done_once_only(aws: Lambda, deploy: Deploy) -> None:
     name = deploy("idempotent")
 
     answers = [said(aws, name, {"order": order}) for order in (1, 1, 2, 1)]
@@ -113,7 +59,7 @@ def test_powertools_does_what_was_done_once_only(aws: Lambda, deploy: Any) -> No
     assert [each["done"] for each in answers] == [1, 1, 2, 1]
 
 
-def test_fastapi_answers_behind_mangum(aws: Lambda, deploy: Any) -> None:
+def test_fastapi_answers_behind_mangum(aws: Lambda, deploy: Deploy) -> None:
     name = deploy("web")
 
     read = said(aws, name, api_event("GET", "/orders/7", query="details=true"))
@@ -127,7 +73,7 @@ def test_fastapi_answers_behind_mangum(aws: Lambda, deploy: Any) -> None:
     assert statuses == [200, 201, 422, 404]
 
 
-def test_hooks_run_around_the_snapshot(aws: Lambda, deploy: Any) -> None:
+def test_hooks_run_around_the_snapshot(aws: Lambda, deploy: Deploy) -> None:
     name = deploy("hooks")
 
     assert said(aws, name) == ["before the snapshot", "after the restore"]

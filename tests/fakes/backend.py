@@ -3,11 +3,18 @@ made of them that serves gRPC."""
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import (
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Iterable,
+    Mapping,
+    Sequence,
+)
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 import grpc.aio
 
@@ -39,6 +46,7 @@ from sandlot_engine.gateway.ports import (
     Runtime,
 )
 from sandlot_engine.gateway.rpc.server import MAX_CONNECTIONS, MAX_SENT, Tls, serve
+from sandlot_engine.gateway.urls.addresses import Addresses
 from sandlot_engine.invocation.invoker import Invoker
 from sandlot_engine.model.function import (
     Code,
@@ -50,8 +58,11 @@ from sandlot_engine.model.function import (
 from sandlot_engine.model.invocation import BillLine, LogLine, Record
 from sandlot_engine.model.network import Network
 from sandlot_engine.model.tenant import AccessKey, Tenant
+from sandlot_engine.store.ports import AnswerStore
 from tests.fakes.runner import FakeClock, FakeRunner
 from tests.fakes.stores import MemoryStore
+
+T = TypeVar("T")
 
 LONG_AGO = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -106,6 +117,24 @@ class FakeFunctions:
 
     def reserved(self, tenant_id: str) -> Mapping[str, int]:
         return self.shares
+
+    # --- what `Urls` and `Policies` need of the catalog's own ------------------------
+
+    def find(self, tenant_id: str, name: str, qualifier: str = "") -> Function:
+        return self.resolve(tenant_id, name, qualifier)
+
+    def arn(self, tenant_id: str, name: str, qualifier: str = "") -> str:
+        end = f":{qualifier}" if qualifier else ""
+        return f"arn:aws:lambda:us-east-1:{tenant_id}:function:{name}{end}"
+
+    def revision_id(self, tenant_id: str, name: str, qualifier: str = "") -> str:
+        return self.resolve(tenant_id, name, qualifier).revision_id
+
+    async def in_turn(self, tenant_id: str, work: Callable[[], Awaitable[T]]) -> T:
+        return await work()
+
+    async def touch(self, tenant_id: str, name: str, qualifier: str = "") -> None:
+        """Nothing has a revision id that changes here."""
 
     async def create(
         self,
@@ -363,10 +392,19 @@ class FakeEngine:
     tenants: FakeTenants = field(default_factory=FakeTenants)
     records: FakeRecords = field(default_factory=FakeRecords)
     clock: FakeClock = field(default_factory=FakeClock)
+    urls: Urls = field(init=False)
+    policies: Policies = field(init=False)
     runner: FakeRunner = field(init=False)
     invoker: Invoker = field(init=False)
     channel: grpc.aio.Channel = field(init=False)
     port: int = 0
+    store: MemoryStore = field(default_factory=MemoryStore)
+    answers: AnswerStore | None = None
+    """Where first answers are kept; in `store`, if nowhere else."""
+
+    addresses: Addresses = field(
+        default_factory=lambda: Addresses("", region="us-east-1")
+    )
 
     def __post_init__(self) -> None:
         self.runner = FakeRunner(self.clock)
@@ -381,8 +419,12 @@ class FakeEngine:
             runner=self.runner,
             records=self.records,
             clock=self.clock,
+            answers=self.answers or self.store,
             event_drain_s=1.0,
         )
+        functions = cast("Any", self.functions)
+        self.urls = Urls(kept_urls(self.store), functions, clock=self.clock)
+        self.policies = Policies(kept_policies(self.store), functions)
 
     def backend(self) -> Backend:
         return Backend(
@@ -393,19 +435,22 @@ class FakeEngine:
             status=self._status,
             clock=self.clock,
             region="us-east-1",
+            urls=self.urls,
+            policies=self.policies,
+            addresses=self.addresses,
         )
 
     def parts(self) -> Parts:
         """What AWS's operations work on, for tests of all but them."""
-        store, functions = MemoryStore(), cast("Any", self.functions)
+        store, functions = self.store, cast("Any", self.functions)
         return Parts(
             catalog=Catalog(
                 functions=functions,
-                policies=Policies(kept_policies(store), functions),
+                policies=self.policies,
                 event_configs=EventConfigs(
                     kept_event_configs(store), functions, clock=self.clock
                 ),
-                urls=Urls(kept_urls(store), functions, clock=self.clock),
+                urls=self.urls,
                 mappings=Mappings(kept_mappings(store), functions, clock=self.clock),
                 signing=SigningConfigs(
                     kept_signing_configs(store),
@@ -426,6 +471,7 @@ class FakeEngine:
             region="us-east-1",
             buckets=Buckets(None),
             downloads=Downloads(self.clock),
+            addresses=self.addresses,
         )
 
     async def _status(self) -> EngineStatus:

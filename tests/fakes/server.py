@@ -31,6 +31,8 @@ from sandlot.v1 import invocations_pb2 as inv
 from sandlot.v1 import invocations_pb2_grpc as inv_grpc
 from sandlot.v1 import tenants_pb2 as ten
 from sandlot.v1 import tenants_pb2_grpc as ten_grpc
+from sandlot.v1 import urls_pb2 as urls
+from sandlot.v1 import urls_pb2_grpc as url_grpc
 
 OPERATOR = ("OPERATORKEY00000001", "operator-secret")
 OPERATOR_TENANT = "000000000001"
@@ -76,6 +78,9 @@ class Engine:
     def __init__(self) -> None:
         self.answers: dict[str, Answer] = {}
         """How a function answers its event; it returns it if it is not in here."""
+
+        self.urls: dict[tuple[str, str], urls.Url] = {}
+        """By function and alias."""
 
         self.keys: dict[str, ten.Key] = {}
         self.secrets: dict[str, str] = {}
@@ -416,6 +421,38 @@ class Invocations(inv_grpc.InvocationServiceServicer):
         return inv.ListInvocationsResponse(invocations=items, next_page_token=token)
 
 
+class Urls(url_grpc.UrlServiceServicer):
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
+
+    def PutUrl(self, request: Any, context: Any) -> Any:
+        self.engine.find(self.engine.enter(request, context), request.function)
+        made = urls.Url(
+            function=request.function,
+            alias=request.alias,
+            url=f"http://engine.test/url/{request.function}{request.alias}/",
+            auth=request.auth,
+            cors=request.cors if request.HasField("cors") else None,
+            streamed=request.streamed,
+            created=NOW,
+        )
+        self.engine.urls[request.function, request.alias] = made
+        return urls.PutUrlResponse(url=made)
+
+    def ListUrls(self, request: Any, context: Any) -> Any:
+        self.engine.enter(request, context)
+        found = sorted(self.engine.urls.items())
+        mine = [each for (name, _), each in found if name == request.function]
+        items, token = _page(mine, request)
+        return urls.ListUrlsResponse(urls=items, next_page_token=token)
+
+    def DeleteUrl(self, request: Any, context: Any) -> Any:
+        self.engine.enter(request, context)
+        if self.engine.urls.pop((request.function, request.alias), None) is None:
+            raise Refusal(grpc.StatusCode.NOT_FOUND, "NotFound", "there is none")
+        return urls.DeleteUrlResponse()
+
+
 class Tenants(ten_grpc.TenantServiceServicer):
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
@@ -614,6 +651,7 @@ class Server:
             Invocations(self.engine), self._server
         )
         ten_grpc.add_TenantServiceServicer_to_server(Tenants(self.engine), self._server)
+        url_grpc.add_UrlServiceServicer_to_server(Urls(self.engine), self._server)
         ten_grpc.add_BillingServiceServicer_to_server(
             Billing(self.engine), self._server
         )

@@ -12,9 +12,12 @@ from sandlot_engine.model.invocation import BillLine, LogLine, Record
 from sandlot_engine.model.tenant import AccessKey, Tenant
 from sandlot_engine.store.followers import Followers
 from sandlot_engine.store.ports import (
+    AnswerBounds,
+    AnswerStore,
     Document,
     DocumentStore,
     FunctionStore,
+    KeptAnswer,
     RecordStore,
     TenantStore,
 )
@@ -30,6 +33,8 @@ class MemoryStore:
         self._documents: dict[tuple[str, str, str, str], Document] = {}
         self._tenants: dict[str, Tenant] = {}
         self._keys: dict[str, tuple[AccessKey, bytes]] = {}
+        self._answers: list[KeptAnswer] = []
+        """The oldest first."""
         self._records: list[Record] = []
         self._logs: dict[tuple[str, str], list[LogLine]] = {}
         self._followers = Followers()
@@ -70,6 +75,11 @@ class MemoryStore:
             del self._functions[key]
         for kind in kinds:
             await self.delete_documents(tenant_id, kind, name)
+        self._answers = [
+            each
+            for each in self._answers
+            if (each.tenant_id, each.function) != (tenant_id, name)
+        ]
         return bool(found)
 
     async def delete_version(self, tenant_id: str, name: str, version: str) -> bool:
@@ -128,6 +138,7 @@ class MemoryStore:
                 del self._keys[key.id]
         for document in [key for key in self._documents if key[0] == tenant_id]:
             del self._documents[document]
+        self._answers = [e for e in self._answers if e.tenant_id != tenant_id]
         return self._tenants.pop(tenant_id, None) is not None
 
     async def create_key(self, key: AccessKey, sealed_secret: bytes) -> None:
@@ -147,6 +158,36 @@ class MemoryStore:
 
     async def delete_key(self, access_key_id: str) -> bool:
         return self._keys.pop(access_key_id, None) is not None
+
+    async def find_answer(
+        self, tenant_id: str, function: str, key: bytes
+    ) -> KeptAnswer | None:
+        wanted = tenant_id, function, key
+        return next((each for each in self._answers if _name(each) == wanted), None)
+
+    async def keep_answer(
+        self, answer: KeptAnswer, *, since: datetime, bounds: AnswerBounds
+    ) -> int:
+        kept = [
+            each
+            for each in self._answers
+            if each.time >= since and _name(each) != _name(answer)
+        ]
+        self._answers = [*kept, answer]
+        before = len(self._answers)
+        while _is_over(self._of(answer.tenant_id), bounds):
+            self._drop(self._of(answer.tenant_id)[0])
+        while _bytes(self._answers) > bounds.all_bytes:
+            tenants = {each.tenant_id for each in self._answers}
+            largest = max(tenants, key=lambda tenant: _bytes(self._of(tenant)))
+            self._drop(self._of(largest)[0])
+        return before - len(self._answers)
+
+    def _drop(self, answer: KeptAnswer) -> None:
+        self._answers = [each for each in self._answers if each is not answer]
+
+    def _of(self, tenant_id: str) -> list[KeptAnswer]:
+        return [each for each in self._answers if each.tenant_id == tenant_id]
 
     def append(self, record: Record, log: Sequence[LogLine]) -> None:
         self._records.append(record)
@@ -220,7 +261,21 @@ class MemoryStore:
         ]
 
 
-class Store(FunctionStore, DocumentStore, TenantStore, RecordStore, Protocol):
+def _name(answer: KeptAnswer) -> tuple[str, str, bytes]:
+    return answer.tenant_id, answer.function, answer.key
+
+
+def _bytes(answers: Sequence[KeptAnswer]) -> int:
+    return sum(len(each.body) for each in answers)
+
+
+def _is_over(answers: Sequence[KeptAnswer], bounds: AnswerBounds) -> bool:
+    return len(answers) > bounds.answers or _bytes(answers) > bounds.bytes
+
+
+class Store(
+    FunctionStore, DocumentStore, TenantStore, RecordStore, AnswerStore, Protocol
+):
     """All ports."""
 
 

@@ -62,6 +62,32 @@ async def test_an_empty_event_is_an_empty_object(engine: FakeEngine) -> None:
     assert (await invoke(engine)).payload == b"{}"
 
 
+async def test_a_repeat_gets_the_first_answer(engine: FakeEngine) -> None:
+    first = await invoke(engine, payload=b"1", idempotency_key="k")
+    repeat = await invoke(engine, payload=b"1", idempotency_key="k")
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await invoke(engine, payload=b"2", idempotency_key="k")
+
+    assert (first.replayed, repeat.replayed) == (False, True)
+    assert repeat.request_id == first.request_id
+    assert repeat.report == first.report
+    assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+    assert len(engine.records.records) == 1
+
+
+async def test_an_event_with_a_key_is_queued_once(engine: FakeEngine) -> None:
+    fields: dict[str, Any] = {
+        "invocation_type": wire.INVOCATION_TYPE_EVENT,
+        "idempotency_key": "k",
+    }
+
+    answers = [await invoke(engine, **fields) for _ in range(2)]
+    await engine.runner.started.get()
+
+    assert answers[0].request_id == answers[1].request_id
+    assert engine.runner.started.empty()
+
+
 async def test_a_function_that_fails_is_not_a_failed_call(engine: FakeEngine) -> None:
     engine.runner.answers["echo"] = Run(
         ended=Ended.EXITED, exit_code=3, duration_s=0.1, wait_s=0.0, max_memory_mb=9

@@ -498,12 +498,13 @@ async def test_what_is_larger_than_any_request_is_refused_unread(port: Port) -> 
 
 
 async def test_bodies_that_are_half_here_have_a_bound(
-    port: Port, monkeypatch: pytest.MonkeyPatch
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(receiving, "MAX_BODIES_OF_KEY", 100_000)
 
-    refused = await port.exchange(port.signed(body=b"1" * 200_000))
-    taken = await port.exchange(port.signed(body=b"1" * 1_000))
+    async with serving() as port:
+        refused = await port.exchange(port.signed(body=b"1" * 200_000))
+        taken = await port.exchange(port.signed(body=b"1" * 1_000))
 
     assert code_of(refused) == (429, "TooManyRequestsException")
     assert json.loads(refused[2])["Reason"] == "CallerRateLimitExceeded"

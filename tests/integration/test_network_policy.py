@@ -18,12 +18,15 @@ from sandlot.v1 import invocations_pb2 as inv
 from sandlot.v1 import tenants_pb2 as ten
 from sandlot_engine.catalog.code import CodeStore
 from sandlot_engine.catalog.functions import Functions, Prepared
+from sandlot_engine.catalog.policies import Policies, kept_policies
 from sandlot_engine.catalog.seal import MASTER_KEY_BYTES, Sealer
 from sandlot_engine.catalog.tenants import Tenants
+from sandlot_engine.catalog.urls import Urls, kept_urls
 from sandlot_engine.clock import SystemClock
 from sandlot_engine.gateway.ports import Backend, EngineStatus
 from sandlot_engine.gateway.rpc.convert import SHARES_NETWORK
 from sandlot_engine.gateway.rpc.server import serve
+from sandlot_engine.gateway.urls.addresses import Addresses
 from sandlot_engine.invocation.invoker import Invoker
 from sandlot_engine.model.function import Function, Revision
 from sandlot_engine.model.invocation import Ended, Invocation, Run
@@ -157,6 +160,7 @@ async def opened(folder: Path) -> AsyncIterator[Engine]:
                 quotas=tenants,
                 runner=door,
                 records=store,
+                answers=store,
                 clock=clock,
             ) as invoker,
         ):
@@ -168,6 +172,9 @@ async def opened(folder: Path) -> AsyncIterator[Engine]:
                 status=_no_status,
                 clock=clock,
                 region="us-east-1",
+                urls=Urls(kept_urls(store), functions, clock=clock),
+                policies=Policies(kept_policies(store), functions),
+                addresses=Addresses("", region="us-east-1"),
             )
             async with (
                 serve(backend, address="127.0.0.1:0", drain_s=1.0) as port,

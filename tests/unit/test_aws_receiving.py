@@ -45,12 +45,14 @@ def pieces(*data: bytes, ends: bool = True) -> Receive:
 
 async def read(room: BodyRoom, receive: Receive, *, limit: int, key: str = "k") -> Body:
     with room.holding(key) as held:
-        return await _read_on(receive, b"", False, held, limit, too_large)
+        return await _read_on(
+            receive, b"", False, held, limit, too_large, receiving.MAX_REQUEST
+        )
 
 
 @given(st.lists(st.binary(max_size=40), min_size=1, max_size=6), st.integers(0, 120))
 async def test_a_body_is_whole_or_not_kept(data: list[bytes], limit: int) -> None:
-    room, whole = BodyRoom(), b"".join(data)
+    room, whole = BodyRoom(most=MAX_BODIES, of_one=MAX_BODIES_OF_KEY), b"".join(data)
 
     body = await read(room, pieces(*data), limit=limit)
 
@@ -63,7 +65,7 @@ async def test_a_body_is_whole_or_not_kept(data: list[bytes], limit: int) -> Non
 async def test_what_is_over_the_limit_is_not_held(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    room, held = BodyRoom(), []
+    room, held = BodyRoom(most=MAX_BODIES, of_one=MAX_BODIES_OF_KEY), []
     receive = pieces(b"x" * 10, b"x" * 10, b"x" * 10, b"")
 
     async def watched() -> Any:
@@ -77,7 +79,7 @@ async def test_what_is_over_the_limit_is_not_held(
 
 async def test_what_never_ends_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(receiving, "MAX_REQUEST", 30)
-    room = BodyRoom()
+    room = BodyRoom(most=MAX_BODIES, of_one=MAX_BODIES_OF_KEY)
 
     with pytest.raises(AwsError, match="40"):
         await read(room, pieces(*[b"x" * 10] * 9), limit=20)
@@ -85,7 +87,7 @@ async def test_what_never_ends_is_refused(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 async def test_a_client_that_hangs_up_gives_its_room_back() -> None:
-    room = BodyRoom()
+    room = BodyRoom(most=MAX_BODIES, of_one=MAX_BODIES_OF_KEY)
 
     with pytest.raises(ClientGone):
         await read(room, pieces(b"x" * 10, ends=False), limit=20)
@@ -102,7 +104,7 @@ async def test_a_client_that_hangs_up_gives_its_room_back() -> None:
 def test_the_room_is_bounded_for_each_key_and_for_all(
     key_of: Callable[[int], str], most: int
 ) -> None:
-    room, piece = BodyRoom(), 16 * 1024 * 1024
+    room, piece = BodyRoom(most=MAX_BODIES, of_one=MAX_BODIES_OF_KEY), 16 * 1024 * 1024
     for number in range(most // piece):
         room.take(key_of(number), piece)
 

@@ -288,3 +288,14 @@ def test_a_throttled_invocation_exits_3_and_says_when_to_come_back(
     assert "50 invocations running of 50 allowed" in done.stderr
     assert "try again in 0.5 s" in done.stderr
     assert "request id: req-42" in done.stderr
+
+
+def test_a_key_goes_along_and_is_for_one_request(cli: Cli, engine: Engine) -> None:
+    engine.add_function("hello")
+
+    cli("invoke", "hello", "--idempotency-key", "k")
+    cli("invoke", "hello", "--idempotency-key", "k", "--type", "event")
+    many = cli("invoke", "hello", "--idempotency-key", "k", "-n", "2")
+
+    assert [request.idempotency_key for request in engine.requests] == ["k", "k"]
+    assert many.exit_code == 2

@@ -4,11 +4,12 @@ import socket
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from typing import Any
 
 import grpc
 import pytest
 
-from sandlot import AsyncClient, Client, errors
+from sandlot import AsyncClient, Client, calls, errors, steps
 from tests.fakes.server import OPERATOR, Engine, Refusal, Server
 
 
@@ -125,3 +126,26 @@ def cuttable(port: int) -> Iterator[tuple[int, Callable[[], None]]]:
         finally:
             listener.shutdown(socket.SHUT_RDWR)
             cut()
+
+
+@pytest.mark.parametrize(("key", "attempts"), [("k", 4), ("", 1)])
+def test_only_what_has_a_key_is_sent_again_when_the_connection_was_lost(
+    key: str, attempts: int
+) -> None:
+    request = calls.invoke_request("hello", idempotency_key=key)
+
+    assert attempts_of(steps.ask(calls.invoke(request))) == attempts
+
+
+def attempts_of(errand: steps.Steps[Any]) -> int:
+    """How often it sends what is lost each time."""
+    sent = 0
+    with suppress(errors.ConnectionFailed):
+        step = next(errand)
+        while True:
+            if isinstance(step, steps.Pause):
+                step = errand.send(None)
+            else:
+                sent += 1
+                step = errand.throw(errors.ConnectionFailed("lost"))
+    return sent

@@ -15,10 +15,11 @@ from sandlot.cli.logs import logs
 from sandlot.cli.root import Root
 from sandlot.cli.runs import runs
 from sandlot.cli.tenants import key, tenant
+from sandlot.cli.urls import url
 
 SECTIONS: tuple[tuple[str, tuple[click.Command, ...]], ...] = (
     ("Everyday", (up, deploy, invoke, logs)),
-    ("Functions", (fn,)),
+    ("Functions", (fn, url)),
     ("Insight", (runs, bill)),
     ("Tenants", (tenant, key)),
     ("Engine", (doctor, version)),

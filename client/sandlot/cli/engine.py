@@ -141,6 +141,25 @@ def _given_up(options: dict[str, Any]) -> frozenset[str]:
     " is S3_ACCESS_KEY_ID and S3_SECRET_ACCESS_KEY in the environment.",
 )
 @click.option(
+    "--public-url",
+    default="",
+    metavar="URL",
+    envvar="SANDLOT_PUBLIC_URL",
+    show_envvar=True,
+    help="Where others reach the HTTP port, for the addresses of function URLs:"
+    " https://api.example.org, or https://*.example.org for one host name each.",
+)
+@click.option(
+    "--idempotency-window",
+    "idempotency_s",
+    type=seconds,
+    default=86_400.0,
+    metavar="SECONDS",
+    envvar="SANDLOT_IDEMPOTENCY_WINDOW",
+    show_envvar=True,
+    help="How long repeats with an idempotency key get the first answer.",
+)
+@click.option(
     "--runtime",
     "runtimes",
     type=pair,

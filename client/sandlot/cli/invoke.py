@@ -52,6 +52,12 @@ if TYPE_CHECKING:
     metavar="C",
     help="So many at once.",
 )
+@click.option(
+    "--idempotency-key",
+    default="",
+    metavar="KEY",
+    help="Run it once, however often this is sent: repeats print the first answer.",
+)
 @click.option("--summary", is_flag=True, help="Print how it went instead of answers.")
 @shared
 def invoke(
@@ -65,16 +71,22 @@ def invoke(
     raw: bool,
     count: int,
     concurrency: int,
+    idempotency_key: str,
     summary: bool,
 ) -> None:
     """Run a function with EVENT, which is JSON; `-` reads it from stdin."""
     payload = _event(event, event_file)
+    if idempotency_key and (count > 1 or summary or kind == "dry-run"):
+        raise click.UsageError("--idempotency-key is for one request or event")
     with flags.client() as client:
         if kind == "dry-run":
             client.dry_run(name)
             flags.say(f"{name} could be invoked")
         elif kind == "event":
-            _say_queued(flags, client.enqueue(name, payload=payload))
+            queued = client.enqueue(
+                name, payload=payload, idempotency_key=idempotency_key
+            )
+            _say_queued(flags, queued)
         elif count > 1 or summary:
             run = load.Run(name=name, count=count, concurrency=concurrency)
             load.refuse_over_limit(payload)
@@ -83,7 +95,13 @@ def invoke(
             )
             sys.exit(FUNCTION_FAILED if failed else 0)
         else:
-            reply = client.invoke(name, payload=payload, tail_log=log, check=False)
+            reply = client.invoke(
+                name,
+                payload=payload,
+                tail_log=log,
+                idempotency_key=idempotency_key,
+                check=False,
+            )
             _show(flags, reply, name=name, raw=raw)
 
 
@@ -123,7 +141,8 @@ def _show(flags: Flags, reply: "Reply", *, name: str, raw: bool) -> None:
     if reply.log_tail and not flags.as_json:
         click.echo(block(reply.log_tail.decode("utf-8", "replace")), err=True, nl=False)
     if reply.report is not None:
-        flags.say(one_line_about(reply.report))
+        again = "  the first answer, again" if reply.replayed else ""
+        flags.say(one_line_about(reply.report) + again)
     if reply.function_error:
         from sandlot import failures
 

@@ -66,23 +66,25 @@ class Report(_message.Message):
     def __init__(self, request_id: _Optional[str] = ..., duration: _Optional[_Union[_duration_pb2.Duration, _Mapping]] = ..., init_duration: _Optional[_Union[_duration_pb2.Duration, _Mapping]] = ..., billed_ms: _Optional[int] = ..., memory_mb: _Optional[int] = ..., max_memory_used_mb: _Optional[int] = ..., billed_mb_ms: _Optional[int] = ..., wait_duration: _Optional[_Union[_duration_pb2.Duration, _Mapping]] = ..., cold: bool = ...) -> None: ...
 
 class InvokeRequest(_message.Message):
-    __slots__ = ("function", "qualifier", "payload", "invocation_type", "tail_log", "client_context")
+    __slots__ = ("function", "qualifier", "payload", "invocation_type", "tail_log", "client_context", "idempotency_key")
     FUNCTION_FIELD_NUMBER: _ClassVar[int]
     QUALIFIER_FIELD_NUMBER: _ClassVar[int]
     PAYLOAD_FIELD_NUMBER: _ClassVar[int]
     INVOCATION_TYPE_FIELD_NUMBER: _ClassVar[int]
     TAIL_LOG_FIELD_NUMBER: _ClassVar[int]
     CLIENT_CONTEXT_FIELD_NUMBER: _ClassVar[int]
+    IDEMPOTENCY_KEY_FIELD_NUMBER: _ClassVar[int]
     function: str
     qualifier: str
     payload: bytes
     invocation_type: InvocationType
     tail_log: bool
     client_context: str
-    def __init__(self, function: _Optional[str] = ..., qualifier: _Optional[str] = ..., payload: _Optional[bytes] = ..., invocation_type: _Optional[_Union[InvocationType, str]] = ..., tail_log: bool = ..., client_context: _Optional[str] = ...) -> None: ...
+    idempotency_key: str
+    def __init__(self, function: _Optional[str] = ..., qualifier: _Optional[str] = ..., payload: _Optional[bytes] = ..., invocation_type: _Optional[_Union[InvocationType, str]] = ..., tail_log: bool = ..., client_context: _Optional[str] = ..., idempotency_key: _Optional[str] = ...) -> None: ...
 
 class InvokeResponse(_message.Message):
-    __slots__ = ("payload", "function_error", "executed_version", "log_tail", "report", "request_id", "status")
+    __slots__ = ("payload", "function_error", "executed_version", "log_tail", "report", "request_id", "status", "replayed")
     PAYLOAD_FIELD_NUMBER: _ClassVar[int]
     FUNCTION_ERROR_FIELD_NUMBER: _ClassVar[int]
     EXECUTED_VERSION_FIELD_NUMBER: _ClassVar[int]
@@ -90,6 +92,7 @@ class InvokeResponse(_message.Message):
     REPORT_FIELD_NUMBER: _ClassVar[int]
     REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
     STATUS_FIELD_NUMBER: _ClassVar[int]
+    REPLAYED_FIELD_NUMBER: _ClassVar[int]
     payload: bytes
     function_error: str
     executed_version: str
@@ -97,7 +100,8 @@ class InvokeResponse(_message.Message):
     report: Report
     request_id: str
     status: InvocationStatus
-    def __init__(self, payload: _Optional[bytes] = ..., function_error: _Optional[str] = ..., executed_version: _Optional[str] = ..., log_tail: _Optional[bytes] = ..., report: _Optional[_Union[Report, _Mapping]] = ..., request_id: _Optional[str] = ..., status: _Optional[_Union[InvocationStatus, str]] = ...) -> None: ...
+    replayed: bool
+    def __init__(self, payload: _Optional[bytes] = ..., function_error: _Optional[str] = ..., executed_version: _Optional[str] = ..., log_tail: _Optional[bytes] = ..., report: _Optional[_Union[Report, _Mapping]] = ..., request_id: _Optional[str] = ..., status: _Optional[_Union[InvocationStatus, str]] = ..., replayed: bool = ...) -> None: ...
 
 class InvokeManyRequest(_message.Message):
     __slots__ = ("id", "request")

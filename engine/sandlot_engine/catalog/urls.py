@@ -179,7 +179,11 @@ def _check_cors(cors: Cors | None) -> None:
             f"AllowMethods has {unknown[0][:20]!r}, and may have "
             f"{', '.join(sorted(METHODS))}."
         )
-    for items in (cors.allow_origins, cors.allow_headers, cors.expose_headers):
+    lists = (cors.allow_origins, cors.allow_headers, cors.expose_headers)
+    if not all(item.isprintable() for items in lists for item in items or ()):
+        # Each goes into a header, whose line one would end.
+        raise _bad_cors("Lists may have printable characters alone.")
+    for items in lists:
         longest = max(map(len, items or ()), default=0)
         if len(items or ()) > MAX_CORS_ITEMS or longest > MAX_CORS_ITEM:
             raise _bad_cors(

@@ -8,7 +8,7 @@ end, and an application is cancelled with its connection, as over gRPC.
 import asyncio
 from enum import Enum, auto
 from http import HTTPStatus
-from typing import Any, cast
+from typing import Any, NoReturn, cast
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
@@ -24,6 +24,10 @@ HEAD_DEADLINE_S = 30.0
 BODY_DEADLINE_S = 300.0
 """From the headers to the end of the body, read or thrown away: a package of 50 MB over
 2 Mbit/s."""
+
+ANSWER_DEADLINE_S = 300.0
+"""In which a client has to take what was written to it, once it has fallen behind: the
+largest answer over 200 kbit/s. Until then we hold it."""
 
 KEY = "sandlot.connection"
 """Where an ASGI scope has its connection."""
@@ -50,6 +54,7 @@ class Connection(HttpToolsProtocol):
 
     _piece_bytes = 0
     _deadline: asyncio.TimerHandle | None = None
+    _answer_deadline: asyncio.TimerHandle | None = None
 
     # --- asyncio.Protocol -----------------------------------------------------------
 
@@ -79,10 +84,35 @@ class Connection(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self.is_lost = True
         self._expect_nothing()
+        self._stop_waiting_for_reader()
         super().connection_lost(exc)
         if self.serving is not None:
             self.serving.cancel()
             self.serving = None
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        if self._answer_deadline is None:
+            # Not `close`, which would wait for the client to take the rest.
+            self._answer_deadline = self.loop.call_later(
+                ANSWER_DEADLINE_S, self.transport.abort
+            )
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        self._stop_waiting_for_reader()
+
+    def _stop_waiting_for_reader(self) -> None:
+        if self._answer_deadline is not None:
+            self._answer_deadline.cancel()
+            self._answer_deadline = None
+
+    async def cut(self) -> NoReturn:
+        """End it here and now, in the midst of an answer: the client is to see that
+        there is more to it. The task that serves it, who calls this, is cancelled."""
+        self.transport.abort()
+        await self.loop.create_future()
+        raise AssertionError("nobody waits for what is cancelled")
 
     # --- the parser's callbacks -----------------------------------------------------
 

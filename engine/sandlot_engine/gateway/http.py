@@ -1,6 +1,7 @@
-"""The HTTP port: AWS Lambda's API, and whether the engine is well.
+"""The HTTP port: AWS Lambda's API, function URLs, and whether the engine is well.
 
 /20YY-MM-DD/…   AWS Lambda's API; see `gateway/aws`
+/url/ID/…       function URLs, which have host names as well; see `gateway/urls`
 /healthz        whether functions can be run, and how isolated they are
 /metrics        how busy it is, for Prometheus: for the machine, and for operators
 """
@@ -38,6 +39,9 @@ from sandlot_engine.gateway.connections import (
     limited_to,
 )
 from sandlot_engine.gateway.ports import Backend
+from sandlot_engine.gateway.urls.addresses import addressed
+from sandlot_engine.gateway.urls.app import UrlApp
+from sandlot_engine.gateway.urls.ports import Answering
 from sandlot_engine.metrics import CONTENT_TYPE
 from sandlot_engine.model.network import Network
 
@@ -61,10 +65,12 @@ async def serve(
     trouble: Callable[[], str],
     max_connections: int = MAX_CONNECTIONS,
     drain_s: int = DRAIN_S,
+    answering: Answering | None = None,
 ) -> AsyncIterator[int]:
     """Serve on `HOST:PORT` and give the port, which is a free one for port 0.
 
     `trouble` says why no function can be run now, and is empty where they can.
+    `answering` is where answers of function URLs come from, if not from the invoker.
     Raises `InvalidParameter` for what is no address, `Unavailable` where it is taken.
 
     At the end no new request is taken, and those that are open may go on for `drain_s`;
@@ -73,7 +79,7 @@ async def serve(
     listener = _listen(address)
     server = _Server(
         uvicorn.Config(
-            _Router(backend, parts, trouble),
+            _Router(backend, parts, trouble, answering),
             http=limited_to(max_connections),
             log_config=None,
             access_log=False,
@@ -107,18 +113,33 @@ class _Router:
     """An ASGI callable: whose request is it?"""
 
     def __init__(
-        self, backend: Backend, parts: Parts, trouble: Callable[[], str]
+        self,
+        backend: Backend,
+        parts: Parts,
+        trouble: Callable[[], str],
+        answering: Answering | None,
     ) -> None:
         self._backend = backend
         self._trouble = trouble
         self._authenticator = Authenticator(backend.tenants)
         self._aws = AwsApp(backend, parts)
+        self._urls = UrlApp(
+            backend,
+            parts.catalog,
+            self._aws.receiver,
+            backend.addresses,
+            answering=answering,
+        )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         connection: Connection = scope.pop(KEY)
         connection.serving = asyncio.current_task()
         try:
-            if is_aws(scope["raw_path"]):
+            if found := addressed(_host(scope), scope["raw_path"]):
+                await self._urls(
+                    scope, receive, send, addressed=found, connection=connection
+                )
+            elif is_aws(scope["raw_path"]):
                 await self._aws(scope, receive, send)
             else:
                 response = await self._respond(scope)
@@ -137,7 +158,8 @@ class _Router:
             return JSONResponse(
                 {
                     "message": "there is nothing here: this port serves AWS Lambda's "
-                    "API (set AWS_ENDPOINT_URL_LAMBDA to it), /healthz and /metrics"
+                    "API (set AWS_ENDPOINT_URL_LAMBDA to it), function URLs under "
+                    "/url/, /healthz and /metrics"
                 },
                 status_code=404,
             )
@@ -177,6 +199,14 @@ class _Router:
             | {"instances": status.instances, "zygotes": status.zygotes}
         )
         return JSONResponse(told, status_code=503 if why else 200)
+
+
+def _host(scope: Scope) -> bytes:
+    for name, value in scope["headers"]:
+        if name == b"host":
+            host: bytes = value
+            return host
+    return b""
 
 
 def _listen(address: str) -> socket.socket:

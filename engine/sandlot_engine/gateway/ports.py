@@ -16,6 +16,7 @@ from sandlot_engine.catalog.runtimes import Runtimes
 from sandlot_engine.catalog.signing import SigningConfigs
 from sandlot_engine.catalog.urls import Urls
 from sandlot_engine.clock import Clock
+from sandlot_engine.gateway.urls.addresses import Addresses
 from sandlot_engine.invocation.invoker import Invoker
 from sandlot_engine.model.function import Function, FunctionConfig
 from sandlot_engine.model.network import Network
@@ -204,3 +205,8 @@ class Backend:
     clock: Clock
     region: str
     """For ARNs only."""
+
+    urls: Urls
+    policies: Policies
+    addresses: Addresses
+    """Where function URLs are."""

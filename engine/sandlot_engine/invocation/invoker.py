@@ -22,7 +22,9 @@ from sandlot_engine.errors import (
 )
 from sandlot_engine.invocation import json_check
 from sandlot_engine.invocation.admission import Admission
+from sandlot_engine.invocation.detached import Detached
 from sandlot_engine.invocation.dispatcher import Dispatcher
+from sandlot_engine.invocation.once import WINDOW_S, Once
 from sandlot_engine.invocation.ports import Runner
 from sandlot_engine.invocation.report import (
     cancelled_outcome_of,
@@ -41,7 +43,7 @@ from sandlot_engine.model.invocation import (
     Outcome,
 )
 from sandlot_engine.model.network import Network
-from sandlot_engine.store.ports import RecordStore
+from sandlot_engine.store.ports import AnswerStore, RecordStore
 
 GRACE_S = 60.0
 """Beyond its function's timeout an invocation without a deadline may take this much
@@ -85,7 +87,8 @@ class Quotas(Protocol):
 class Invoker:
     """Runs invocations: the one way to a `Runner`, for every gateway.
 
-    An async context manager: leaving it drains the queue of events.
+    An async context manager: leaving it drains the queue of events, and what runs
+    without its caller.
     """
 
     def __init__(
@@ -96,6 +99,8 @@ class Invoker:
         runner: Runner,
         records: RecordStore,
         clock: Clock,
+        answers: AnswerStore,
+        idempotency_s: float = WINDOW_S,
         metrics: Metrics | None = None,
         event_drain_s: float = 10.0,
     ) -> None:
@@ -107,12 +112,15 @@ class Invoker:
         self.metrics = metrics or Metrics()
         self.admission = Admission()
         self.events = Dispatcher(self._attempt, clock, drain_s=event_drain_s)
+        self._detached = Detached(clock, drain_s=event_drain_s)
+        self.once = Once(answers, clock, self._detached, window_s=idempotency_s)
 
     def __repr__(self) -> str:
         return f"<Invoker {self.admission!r} {self.events!r}>"
 
     async def __aenter__(self) -> Self:
         await self.events.__aenter__()
+        await self._detached.__aenter__()
         return self
 
     async def __aexit__(
@@ -121,7 +129,11 @@ class Invoker:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        await self.events.__aexit__(kind, error, trace)
+        # At once, for whoever stops the engine has patience for one of them.
+        await asyncio.gather(
+            self._detached.__aexit__(kind, error, trace),
+            self.events.__aexit__(kind, error, trace),
+        )
 
     async def invoke(self, invocation: Invocation, deadline: float | None) -> Outcome:
         """Run the function and return how it ended; its failures are values.
@@ -129,8 +141,19 @@ class Invoker:
         Raises a `Refusal` where it was not started, `DeadlineExceeded` when
         `deadline` (of the clock's `monotonic`) passes first, and a `Fault` where
         our side broke. A caller that goes away, by deadline or cancellation, has
-        its slot given back, its instance destroyed and its time on it billed.
+        its slot given back, its instance destroyed and its time on it billed; but for
+        what has an idempotency key or outlives its caller, which goes on.
         """
+        if invocation.idempotency is not None:
+            return await self.once.outcome(
+                invocation, lambda: self._invoke(invocation, None), deadline
+            )
+        if invocation.outlives_caller:
+            task = self._detached.start(self._invoke(invocation, None))
+            return await self._detached.wait(task, deadline)
+        return await self._invoke(invocation, deadline)
+
+    async def _invoke(self, invocation: Invocation, deadline: float | None) -> Outcome:
         revision, function = self._resolve(invocation)
         self._check(invocation, revision)
         if deadline is not None and deadline <= self._clock.monotonic():
@@ -160,9 +183,16 @@ class Invoker:
         finally:
             self.admission.release(tenant_id, name)
 
-    async def enqueue(self, invocation: Invocation) -> None:
-        """Take an event to be run soon. Raises as `invoke` does for what can be
-        said at once, and `Throttled` where the tenant's queue is full."""
+    async def enqueue(self, invocation: Invocation) -> str:
+        """Take an event to be run soon; its request id, which is an earlier one's where
+        that had the same idempotency key. Raises as `invoke` does for what can be said
+        at once, and `Throttled` where the tenant's queue is full."""
+        if invocation.idempotency is not None:
+            return await self.once.event(invocation, lambda: self._enqueue(invocation))
+        await self._enqueue(invocation)
+        return invocation.request_id
+
+    async def _enqueue(self, invocation: Invocation) -> None:
         await self.dry_run(invocation)
         self.events.enqueue(invocation)
 
@@ -172,7 +202,7 @@ class Invoker:
         self._check(invocation, revision)
 
     async def _attempt(self, event: Invocation) -> Outcome:
-        return await self.invoke(event, None)
+        return await self._invoke(event, None)
 
     def _resolve(self, invocation: Invocation) -> tuple[Revision, Function]:
         function = self._functions.resolve(

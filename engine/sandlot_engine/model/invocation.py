@@ -47,6 +47,20 @@ class Status(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class IdempotencyKey:
+    """Says that requests are one and the same, however often they are sent."""
+
+    key: str
+    """1 to 255 visible characters of ASCII."""
+
+    sender: str = ""
+    """Whose it is: one sender's key is not another's. Empty is the tenant's own."""
+
+    request: bytes
+    """A hash of what has to be the same under the same key."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Invocation:
     """One request to run a function, after parsing and authentication."""
 
@@ -72,6 +86,12 @@ class Invocation:
     type: InvocationType = InvocationType.REQUEST_RESPONSE
     client_context: str = ""
     tail_log: bool = False
+    idempotency: IdempotencyKey | None = None
+    """Where it must not be run again for a caller who sends it twice."""
+
+    outlives_caller: bool = False
+    """Whether it runs to its end although its caller went away."""
+
     arrived: float
     """`Clock.monotonic` when the call came in, seconds."""
 
@@ -140,6 +160,9 @@ class Outcome:
 
     log_tail: bytes = field(default=b"", repr=False)
     """The last `MAX_LOG_TAIL` bytes of the log, as AWS formats it."""
+
+    is_replayed: bool = False
+    """Whether it is the answer to an earlier request with the same idempotency key."""
 
     @property
     def function_error(self) -> str:

@@ -50,3 +50,8 @@ class FunctionUrl:
     """UTC, and so below."""
 
     last_modified: datetime
+
+    @property
+    def active_cors(self) -> Cors | None:
+        """None where nothing is set: what was taken back is an empty `Cors`."""
+        return None if self.cors == Cors() else self.cors

@@ -95,6 +95,60 @@ class DocumentStore(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeptAnswer:
+    """What a repeat of an invocation is answered with."""
+
+    tenant_id: str
+    function: str
+    key: bytes
+    """32 bytes: a hash of the idempotency key, whose it is, and the qualifier."""
+
+    request: bytes
+    """32 bytes: a hash of what a repeat has to be the same in."""
+
+    time: datetime
+    """UTC, when it was given."""
+
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AnswerBounds:
+    """How many answers are kept, and how large they may be together."""
+
+    answers: int
+    """Of one tenant."""
+
+    bytes: int
+    """Of one tenant."""
+
+    all_bytes: int
+    """Of all tenants."""
+
+
+class AnswerStore(Protocol):
+    """First answers to invocations with an idempotency key. They go with their
+    function, and with their tenant."""
+
+    async def find_answer(
+        self, tenant_id: str, function: str, key: bytes
+    ) -> KeptAnswer | None:
+        """However old it is."""
+        ...
+
+    async def keep_answer(
+        self, answer: KeptAnswer, *, since: datetime, bounds: AnswerBounds
+    ) -> int:
+        """Add it, or replace what has the same key.
+
+        All that are older than `since` are deleted. Then the tenant's oldest are until
+        it is within its bounds, and after that the oldest of those who have the most;
+        how many went in these two ways.
+        """
+        ...
+
+
 class CatalogStore(FunctionStore, DocumentStore, Protocol):
     """What functions need: themselves, and what belongs to them."""
 

@@ -11,6 +11,7 @@ from sandlot_engine.gateway.aws.downloads import Downloads
 from sandlot_engine.gateway.aws.faults import AwsError
 from sandlot_engine.gateway.aws.names import FunctionId, parse_function
 from sandlot_engine.gateway.ports import Catalog
+from sandlot_engine.gateway.urls.addresses import Addresses
 from sandlot_engine.model.function import Code
 from sandlot_engine.model.tenant import Caller
 
@@ -27,6 +28,7 @@ class Parts:
 
     buckets: Buckets
     downloads: Downloads
+    addresses: Addresses
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -58,6 +58,7 @@ UNMODELLED: Mapping[str, Unmodelled] = {
     # Ours. Neither status is one that SDKs send again on their own: the first will not
     # change, and after the second the work may have been done.
     "NotImplementedException": Unmodelled(501),
+    "IdempotentParameterMismatchException": Unmodelled(422),
     "DeadlineExceededException": Unmodelled(408),
 }
 
@@ -75,6 +76,7 @@ _BY_REASON: Mapping[str, str] = {
     "CodeStorageExceeded": "CodeStorageExceededException",
     "InvalidRequestContent": "InvalidRequestContentException",
     OPERATION_NOT_SUPPORTED: "NotImplementedException",
+    "IdempotencyKeyReused": "IdempotentParameterMismatchException",
 }
 _WHOLE = re.compile(
     r"(Could not unzip uploaded file\. Please check your file, then try to upload "

@@ -28,10 +28,12 @@ from sandlot_engine.gateway.aws.receiving import (
 from sandlot_engine.gateway.aws.service import Service
 from sandlot_engine.gateway.aws.writing import EVENT_STREAM
 from sandlot_engine.gateway.ports import Backend, Catalog
+from sandlot_engine.invocation.once import key_of
 from sandlot_engine.model.invocation import (
     MAX_CLIENT_CONTEXT,
     MAX_EVENT_PAYLOAD,
     MAX_PAYLOAD,
+    IdempotencyKey,
     Invocation,
     InvocationType,
     Outcome,
@@ -55,6 +57,9 @@ INVOKE_ASYNC = re.compile(rb"/2014-11-13/functions/([^/]+)/invoke-async/?")
 WireHeaders = list[tuple[bytes, bytes]]
 RawAnswer = tuple[int, WireHeaders, bytes]
 """Status, headers and body, as ASGI takes them."""
+
+REPLAYED = (b"idempotent-replayed", b"true")
+"""Marks the answer to an earlier request with the same idempotency key."""
 
 _TYPES = {kind.value.encode(): kind for kind in InvocationType}
 _LIMITS = {
@@ -111,6 +116,7 @@ class Invoke:
             raise _refused(headers, streaming.OPERATION if is_streamed else "Invoke")
         function = _function(name, scope["query_string"], received)
         self._check_may_invoke(received.caller, function, region=received.region)
+        has_key = b"idempotency-key" in headers
         invocation = Invocation(
             request_id=request_id,
             tenant_id=function.account,
@@ -120,6 +126,7 @@ class Invoke:
             isolation_key=headers.get(b"x-amz-tenant-id", b"").decode("latin-1"),
             payload=received.body.data or b"{}",
             type=kind,
+            idempotency=_key(headers, kind, function, received) if has_key else None,
             client_context=_client_context(headers),
             tail_log=tail_log,
             arrived=arrived,
@@ -214,21 +221,21 @@ class Invoke:
     async def _run(
         self, invocation: Invocation, headers: Headers, *, is_streamed: bool = False
     ) -> RawAnswer:
-        common: WireHeaders = [
-            (b"x-amzn-requestid", invocation.request_id.encode()),
-            (b"x-amzn-trace-id", _trace_id(invocation, headers)),
-        ]
         match invocation.type:
             case InvocationType.REQUEST_RESPONSE:
                 outcome = await self._invoker.invoke(invocation, None)
+                common = _common(outcome.request_id, headers)
+                if outcome.is_replayed:
+                    common.append(REPLAYED)
                 answer = _streamed if is_streamed else _answer
                 return answer(outcome, common, tail_log=invocation.tail_log)
             case InvocationType.EVENT:
-                await self._invoker.enqueue(invocation)
+                request_id = await self._invoker.enqueue(invocation)
+                common = _common(request_id, headers)
                 return 202, [*common, (b"content-length", b"0")], b""
             case InvocationType.DRY_RUN:
                 await self._invoker.dry_run(invocation)
-                return 204, common, b""
+                return 204, _common(invocation.request_id, headers), b""
 
 
 # --- what is asked ----------------------------------------------------------------
@@ -260,6 +267,20 @@ def _read_function(name: bytes, query: bytes, region: str, account: str) -> Func
 
 # What is refused is not kept, so no name here is longer than a name may be.
 _known_function = lru_cache(maxsize=MAX_KNOWN)(_read_function)
+
+
+def _key(
+    headers: Headers, kind: InvocationType, function: FunctionId, received: Received
+) -> IdempotencyKey:
+    caller = received.caller.tenant_id
+    return key_of(
+        headers[b"idempotency-key"].decode("latin-1"),
+        kind.value,
+        _client_context(headers),
+        headers.get(b"x-amz-tenant-id", b""),
+        received.body.data or b"{}",
+        sender="" if caller == function.account else caller,
+    )
 
 
 def _client_context(headers: Headers) -> str:
@@ -310,6 +331,13 @@ def _check_by_model(headers: Headers, name: str = "Invoke") -> None:
 # --- what is answered -------------------------------------------------------------
 
 
+def _common(request_id: str, headers: Headers) -> WireHeaders:
+    return [
+        (b"x-amzn-requestid", request_id.encode()),
+        (b"x-amzn-trace-id", trace_id_of(request_id, headers).encode()),
+    ]
+
+
 def _answer(outcome: Outcome, common: WireHeaders, *, tail_log: bool) -> RawAnswer:
     headers = [
         *common,
@@ -335,13 +363,13 @@ def _streamed(outcome: Outcome, common: WireHeaders, *, tail_log: bool) -> RawAn
     return 200, headers, body
 
 
-def _trace_id(invocation: Invocation, headers: Headers) -> bytes:
+def trace_id_of(request_id: str, headers: Headers) -> str:
     """The caller's, or a new one, which is not sampled."""
     given = headers.get(b"x-amzn-trace-id")
     if given and _TRACE.fullmatch(given):
-        return given
-    digits = invocation.request_id.replace("-", "")
-    return f"Root=1-{digits[:8]}-{digits[8:]};Sampled=0".encode()
+        return given.decode()
+    digits = request_id.replace("-", "")
+    return f"Root=1-{digits[:8]}-{digits[8:]};Sampled=0"
 
 
 def _too_large(size: int, kind: InvocationType | None, limit: int) -> AwsError:

@@ -64,14 +64,22 @@ class Received:
 class BodyRoom:
     """How much of unfinished bodies is in memory, and of whom."""
 
-    def __init__(self) -> None:
+    def __init__(
+        self,
+        *,
+        most: int,
+        of_one: int,
+        whose: str = "access key",
+    ) -> None:
+        """`of_one` is what there is for one key, or whatever `whose` says."""
         self.used = 0
         self.refused = 0
         """How many requests found no room."""
         self._by_key: Counter[str] = Counter()
+        self._most, self._of_one, self._whose = most, of_one, whose
 
     def __repr__(self) -> str:
-        return f"<BodyRoom {self.used} of {MAX_BODIES} bytes, {self.refused} refused>"
+        return f"<BodyRoom {self.used} of {self._most} bytes, {self.refused} refused>"
 
     @contextmanager
     def holding(self, key_id: str) -> Iterator["Held"]:
@@ -85,8 +93,8 @@ class BodyRoom:
     def take(self, key_id: str, size: int) -> None:
         """Raise `Throttled` where there is no room for so much."""
         for used, limit, whose in (
-            (self._by_key[key_id], MAX_BODIES_OF_KEY, f"access key {key_id}"),
-            (self.used, MAX_BODIES, "all callers"),
+            (self._by_key[key_id], self._of_one, f"{self._whose} {key_id}"),
+            (self.used, self._most, "all callers"),
         ):
             if used + size > limit:
                 self.refused += 1
@@ -129,7 +137,7 @@ class Receiver:
     def __init__(self, tenants: Tenants, clock: Clock) -> None:
         self._tenants = tenants
         self._clock = clock
-        self.room = BodyRoom()
+        self.room = BodyRoom(most=MAX_BODIES, of_one=MAX_BODIES_OF_KEY)
 
     async def receive(
         self,
@@ -164,10 +172,9 @@ class Receiver:
             raise unrecognized()
         if claim.body_sha256:
             claim.check(secret, body_sha256=claim.body_sha256)
-        declared_size = _declared_size(headers)
-        if declared_size > MAX_REQUEST:
-            raise too_large(declared_size)
-        body = await self._read(receive, key.id, limit=limit, too_large=too_large)
+        body = await read_body(
+            receive, headers, self.room, key.id, limit=limit, too_large=too_large
+        )
         _check_body(claim, secret, body)
         return Received(
             caller=Caller(
@@ -179,20 +186,31 @@ class Receiver:
             body=body,
         )
 
-    async def _read(
-        self,
-        receive: Receive,
-        key_id: str,
-        *,
-        limit: int,
-        too_large: Callable[[int], AwsError],
-    ) -> Body:
-        data, is_all = await _next(receive)
-        if is_all and len(data) <= limit:
-            # Nearly always: what was read with the head needs no room of its own.
-            return Body(data, len(data), hashlib.sha256(data).hexdigest().encode())
-        with self.room.holding(key_id) as held:
-            return await _read_on(receive, data, is_all, held, limit, too_large)
+
+async def read_body(
+    receive: Receive,
+    headers: Mapping[bytes, bytes],
+    room: BodyRoom,
+    key_id: str,
+    *,
+    limit: int,
+    too_large: Callable[[int], Exception],
+    most: int = MAX_REQUEST,
+) -> Body:
+    """A body over `limit` is not kept but all the same read to its end, or until it is
+    over `most`, which raises `too_large(size)`.
+
+    Raises `Throttled` where there is no room for `key_id`, `ClientGone`.
+    """
+    declared_size = _declared_size(headers)
+    if declared_size > most:
+        raise too_large(declared_size)
+    data, is_all = await _next(receive)
+    if is_all and len(data) <= limit:
+        # Nearly always: what was read with the head needs no room of its own.
+        return Body(data, len(data), hashlib.sha256(data).hexdigest().encode())
+    with room.holding(key_id) as held:
+        return await _read_on(receive, data, is_all, held, limit, too_large, most)
 
 
 async def _read_on(
@@ -201,14 +219,15 @@ async def _read_on(
     is_all: bool,
     held: Held,
     limit: int,
-    too_large: Callable[[int], AwsError],
+    too_large: Callable[[int], Exception],
+    most: int,
 ) -> Body:
     digest, size = hashlib.sha256(), 0
     chunks: list[bytes] = []
     while True:
         size += len(data)
         digest.update(data)
-        if size > MAX_REQUEST:
+        if size > most:
             raise too_large(size)
         if size > limit:
             chunks.clear()

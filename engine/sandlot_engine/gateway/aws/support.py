@@ -272,11 +272,11 @@ TABLE: Mapping[str, Fields | str] = {
     "ListEventSourceMappings": Fields(works=f"EventSourceArn FunctionName {_PAGE}"),
     # --- function URLs ------------------------------------------------------------
     "CreateFunctionUrlConfig": Fields(
-        works="FunctionName Qualifier", stored="AuthType Cors InvokeMode"
+        works="FunctionName Qualifier AuthType Cors InvokeMode"
     ),
     "GetFunctionUrlConfig": Fields(works="FunctionName Qualifier"),
     "UpdateFunctionUrlConfig": Fields(
-        works="FunctionName Qualifier", stored="AuthType Cors InvokeMode"
+        works="FunctionName Qualifier AuthType Cors InvokeMode"
     ),
     "DeleteFunctionUrlConfig": Fields(works="FunctionName Qualifier"),
     "ListFunctionUrlConfigs": Fields(works=f"FunctionName {_PAGE}"),

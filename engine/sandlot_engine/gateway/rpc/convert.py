@@ -247,6 +247,7 @@ def outcome_out(outcome: Outcome) -> invocations.InvokeResponse:
         report=_report_out(outcome.report, outcome.request_id),
         request_id=outcome.request_id,
         status=_STATUSES_OUT[outcome.status],
+        replayed=outcome.is_replayed,
     )
 
 

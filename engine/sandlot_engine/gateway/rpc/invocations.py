@@ -29,7 +29,13 @@ from sandlot_engine.gateway.rpc.interceptors import (
     current_caller,
 )
 from sandlot_engine.gateway.tail import tail
-from sandlot_engine.model.invocation import Invocation, InvocationType, LogLine
+from sandlot_engine.invocation.once import key_of
+from sandlot_engine.model.invocation import (
+    IdempotencyKey,
+    Invocation,
+    InvocationType,
+    LogLine,
+)
 
 MAX_IN_FLIGHT = 64
 """Invocations of one `InvokeMany` stream at once, unsent answers included. Over it
@@ -68,13 +74,15 @@ class InvocationService:
     async def _invoke(
         self, request: wire.InvokeRequest, call: Call, request_id: str
     ) -> wire.InvokeResponse:
+        kind = invocation_type_of(request.invocation_type)
         invocation = Invocation(
             request_id=request_id,
             tenant_id=current_caller().tenant_id,
             function=request.function,
             qualifier=request.qualifier,
             payload=request.payload or b"{}",
-            type=invocation_type_of(request.invocation_type),
+            type=kind,
+            idempotency=_key_of(request, kind) if request.idempotency_key else None,
             client_context=request.client_context,
             tail_log=request.tail_log,
             arrived=self._clock.monotonic(),
@@ -84,7 +92,7 @@ class InvocationService:
                 outcome = await self._invoker.invoke(invocation, call.deadline)
                 return outcome_out(outcome)
             case InvocationType.EVENT:
-                await self._invoker.enqueue(invocation)
+                request_id = await self._invoker.enqueue(invocation)
             case InvocationType.DRY_RUN:
                 await self._invoker.dry_run(invocation)
         return wire.InvokeResponse(request_id=request_id)
@@ -193,6 +201,13 @@ class InvocationService:
             invocations=[record_out(record) for _, record in page],
             next_page_token=str(page[-1][0]) if len(rows) > size else "",
         )
+
+
+def _key_of(request: wire.InvokeRequest, kind: InvocationType) -> IdempotencyKey:
+    payload = request.payload or b"{}"
+    return key_of(
+        request.idempotency_key, kind.value, request.client_context, "", payload
+    )
 
 
 def _holding(request: wire.InvokeRequest, call: Call) -> AbstractContextManager[None]:

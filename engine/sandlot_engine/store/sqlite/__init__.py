@@ -5,6 +5,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Self
 
+from sandlot_engine.store.sqlite.answers import SqliteAnswers
 from sandlot_engine.store.sqlite.connection import Database
 from sandlot_engine.store.sqlite.documents import SqliteDocuments
 from sandlot_engine.store.sqlite.functions import SqliteFunctions
@@ -15,7 +16,9 @@ from sandlot_engine.store.sqlite.tenants import SqliteTenants
 __all__ = ["LogBounds", "RecordCounters", "SqliteStore"]
 
 
-class SqliteStore(SqliteFunctions, SqliteDocuments, SqliteTenants, SqliteRecords):
+class SqliteStore(
+    SqliteFunctions, SqliteDocuments, SqliteTenants, SqliteRecords, SqliteAnswers
+):
     """All ports over one file. Two processes must not open the same one."""
 
     @classmethod

@@ -6,6 +6,7 @@ import msgspec
 
 from sandlot_engine.errors import AlreadyExists, Conflict, NotFound
 from sandlot_engine.model.function import LATEST, Function
+from sandlot_engine.store.sqlite.answers import forget_answers
 from sandlot_engine.store.sqlite.connection import Database
 from sandlot_engine.store.sqlite.documents import delete_documents
 
@@ -80,6 +81,7 @@ class SqliteFunctions:
             )
             for kind in kinds:
                 delete_documents(connection, tenant_id, kind, name)
+            forget_answers(connection, tenant_id, name)
             done = connection.execute(
                 "DELETE FROM functions WHERE tenant_id = ? AND name = ?",
                 (tenant_id, name),

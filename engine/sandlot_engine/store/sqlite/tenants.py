@@ -7,6 +7,7 @@ from typing import Any
 from sandlot_engine.errors import AlreadyExists, Conflict, NotFound
 from sandlot_engine.model.network import Network
 from sandlot_engine.model.tenant import AccessKey, Tenant
+from sandlot_engine.store.sqlite.answers import forget_answers
 from sandlot_engine.store.sqlite.connection import Database
 from sandlot_engine.store.sqlite.times import from_us, to_us
 
@@ -73,6 +74,7 @@ class SqliteTenants:
                     "them first."
                 )
             connection.execute("DELETE FROM keys WHERE tenant_id = ?", (tenant_id,))
+            forget_answers(connection, tenant_id)
             connection.execute(
                 "DELETE FROM documents WHERE tenant_id = ?", (tenant_id,)
             )

@@ -1,4 +1,4 @@
-"""Function URLs: which there are. Nobody serves them yet."""
+"""Function URLs: which there are. `gateway/urls` serves them."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -97,7 +97,7 @@ def _cors(cors: Cors) -> dict[str, Any]:
 
 def _shown(call: Call, url: FunctionUrl) -> dict[str, Any]:
     shown: dict[str, Any] = {
-        "FunctionUrl": f"{call.base_url}/url/{url.id}/",
+        "FunctionUrl": call.parts.addresses.of(url.id, reached_at=call.base_url),
         "FunctionArn": names.function_arn(
             call.region, url.tenant_id, url.function, url.qualifier
         ),

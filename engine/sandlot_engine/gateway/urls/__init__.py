@@ -1,0 +1,1 @@
+"""Function URLs: an HTTP request is an invocation, and its answer an HTTP response."""

@@ -1,0 +1,78 @@
+"""`sandlot url`: addresses that one can click."""
+
+import json
+
+from sandlot.v1 import urls_pb2 as urls
+from tests.fakes.server import Engine
+from tests.unit.conftest import Cli
+
+ADDRESS = "http://engine.test/url/hello/"
+
+
+def test_add_prints_the_address_alone_on_stdout(cli: Cli, engine: Engine) -> None:
+    engine.add_function("hello")
+
+    done = cli("url", "add", "hello")
+
+    assert (done.exit_code, done.stdout) == (0, ADDRESS + "\n")
+    assert "anybody who can reach it" in done.stderr
+    assert engine.urls["hello", ""].auth == urls.URL_AUTH_NONE
+    assert not engine.urls["hello", ""].HasField("cors")
+
+
+def test_add_says_all_that_can_be_said(cli: Cli, engine: Engine) -> None:
+    engine.add_function("hello")
+
+    done = cli(
+        *("url", "add", "hello", "--alias", "live", "--auth", "iam", "--stream"),
+        *("--cors-origin", "https://a.test", "--cors-origin", "https://b.test"),
+        *("--cors-method", "GET", "--cors-header", "x-one", "--cors-credentials"),
+        "--json",
+    )
+
+    made = engine.urls["hello", "live"]
+    assert made.auth == urls.URL_AUTH_IAM
+    assert made.streamed
+    assert made.cors == urls.UrlCors(
+        allow_origins=["https://a.test", "https://b.test"],
+        allow_methods=["GET"],
+        allow_headers=["x-one"],
+        allow_credentials=True,
+    )
+    shown = json.loads(done.stdout)
+    assert (shown["auth"], shown["alias"], shown["stream"]) == ("iam", "live", True)
+    assert shown["cors"]["origins"] == ["https://a.test", "https://b.test"]
+
+
+def test_cors_wants_an_origin(cli: Cli, engine: Engine) -> None:
+    done = cli("url", "add", "hello", "--cors-credentials")
+
+    assert done.exit_code == 2
+    assert "--cors-origin" in done.stderr
+    assert engine.requests == []
+
+
+def test_show_lists_them_and_rm_takes_one_away(cli: Cli, engine: Engine) -> None:
+    engine.add_function("hello")
+    for alias in ("", "live", "next"):
+        cli("url", "add", "hello", "--alias", alias)
+
+    shown = cli("url", "show", "hello")
+    removed = cli("url", "rm", "hello", "--yes")
+    again = cli("url", "rm", "hello", "--yes")
+
+    assert [line.split()[0] for line in shown.stdout.splitlines()[1:]] == [
+        "-",
+        "live",
+        "next",
+    ]
+    assert (removed.exit_code, again.exit_code) == (0, 3)
+    assert set(engine.urls) == {("hello", "live"), ("hello", "next")}
+
+
+def test_rm_asks_first(cli: Cli, engine: Engine) -> None:
+    engine.add_function("hello")
+    cli("url", "add", "hello")
+
+    assert cli("url", "rm", "hello").exit_code == 2
+    assert ("hello", "") in engine.urls
