@@ -7,7 +7,15 @@ loop; it opens one connection, at the first call.
 import asyncio
 import os
 import time
-from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterable,
+    AsyncIterator,
+    Callable,
+    Iterable,
+    Sequence,
+)
+from contextlib import aclosing
 from datetime import UTC, datetime
 from types import TracebackType
 from typing import Any, Self, TypeVar, Unpack, cast
@@ -173,6 +181,37 @@ class AsyncClient:
         )
         errand = steps.invoke(calls.invoke(request), check=check)
         return await self._drive(errand, deadline, INVOKE_DEADLINE_S)
+
+    def stream(
+        self,
+        name: str,
+        value: JSON = None,
+        *,
+        payload: bytes | None = None,
+        deadline: float | None = None,
+        tail_log: bool = False,
+        qualifier: str = "",
+        client_context: JSON = None,
+        ended: Callable[[Reply], object] = lambda _: None,
+    ) -> AsyncIterator[bytes]:
+        """Run a function and yield its answer in pieces, while it makes them.
+
+        That is what functions do that are generators, or that write to a stream; of
+        others the answer comes as JSON in one piece or more. One that fails raises a
+        `FunctionError`, and what came before is not all. `ended` is called with the
+        reply, without its payload, when the answer is whole. Closing the iterator
+        early ends the invocation.
+        """
+        request = calls.invoke_request(
+            name,
+            value,
+            payload=payload,
+            tail_log=tail_log,
+            qualifier=qualifier,
+            client_context=client_context,
+        )
+        limit = self._limit(deadline, INVOKE_DEADLINE_S)
+        return self._pieces(calls.invoke_stream(request), limit, ended)
 
     async def enqueue(
         self,
@@ -430,7 +469,7 @@ class AsyncClient:
             if not (token := page.next_token):
                 return
 
-    async def _stream(self, call: Call[T], limit: Deadline) -> AsyncIterator[T]:
+    async def _stream(self, call: Call[T], limit: Deadline) -> AsyncGenerator[T, None]:
         stream = self._channel.unary_stream(
             call.method,
             request_serializer=type(call.request).SerializeToString,
@@ -443,6 +482,20 @@ class AsyncClient:
             raise failures.from_call(error, endpoint=self._endpoint) from error
         finally:
             stream.cancel()
+
+    async def _pieces(
+        self,
+        call: Call[bytes | Reply],
+        limit: Deadline,
+        ended: Callable[[Reply], object],
+    ) -> AsyncIterator[bytes]:
+        async with aclosing(self._stream(call, limit)) as parts:
+            async for part in parts:
+                if isinstance(part, Reply):
+                    failures.raise_if_failed(part)
+                    ended(part)
+                elif part:
+                    yield part
 
     async def _map(
         self, window: Window, values: AsyncIterator[JSON], limit: Deadline
@@ -514,6 +567,25 @@ class AsyncFunctionHandle:
             client_context=client_context,
             idempotency_key=idempotency_key,
             check=check,
+        )
+
+    def stream(
+        self,
+        value: JSON = None,
+        *,
+        payload: bytes | None = None,
+        deadline: float | None = None,
+        qualifier: str = "",
+        ended: Callable[[Reply], object] = lambda _: None,
+    ) -> AsyncIterator[bytes]:
+        """See `AsyncClient.stream`."""
+        return self._client.stream(
+            self.name,
+            value,
+            payload=payload,
+            deadline=deadline,
+            qualifier=qualifier,
+            ended=ended,
         )
 
     async def enqueue(

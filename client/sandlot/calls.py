@@ -355,6 +355,16 @@ def invoke(request: inv.InvokeRequest) -> Call[Reply]:
     )
 
 
+def invoke_stream(request: inv.InvokeRequest) -> Call[bytes | Reply]:
+    """Pieces of an answer, then how it ended."""
+    return Call(
+        method="/sandlot.v1.InvocationService/InvokeStream",
+        request=inv.InvokeStreamRequest(request=request),
+        response=inv.InvokeStreamResponse,
+        parse=parsing.piece,
+    )
+
+
 def tail_logs(
     function: str, *, since: datetime | None, follow: bool
 ) -> Call[tuple[LogLine, ...]]:

@@ -9,7 +9,8 @@ import inspect
 import os
 import time
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from contextlib import closing
 from datetime import UTC, datetime
 from queue import SimpleQueue
 from types import TracebackType
@@ -176,6 +177,37 @@ class Client:
         )
         errand = steps.invoke(calls.invoke(request), check=check)
         return self._drive(errand, deadline, INVOKE_DEADLINE_S)
+
+    def stream(
+        self,
+        name: str,
+        value: JSON = None,
+        *,
+        payload: bytes | None = None,
+        deadline: float | None = None,
+        tail_log: bool = False,
+        qualifier: str = "",
+        client_context: JSON = None,
+        ended: Callable[[Reply], object] = lambda _: None,
+    ) -> Iterator[bytes]:
+        """Run a function and yield its answer in pieces, while it makes them.
+
+        That is what functions do that are generators, or that write to a stream; of
+        others the answer comes as JSON in one piece or more. One that fails raises a
+        `FunctionError`, and what came before is not all. `ended` is called with the
+        reply, without its payload, when the answer is whole. Closing the iterator
+        early ends the invocation.
+        """
+        request = calls.invoke_request(
+            name,
+            value,
+            payload=payload,
+            tail_log=tail_log,
+            qualifier=qualifier,
+            client_context=client_context,
+        )
+        limit = self._limit(deadline, INVOKE_DEADLINE_S)
+        return self._pieces(calls.invoke_stream(request), limit, ended)
 
     def enqueue(
         self,
@@ -424,7 +456,7 @@ class Client:
             if not (token := page.next_token):
                 return
 
-    def _stream(self, call: Call[T], limit: Deadline) -> Iterator[T]:
+    def _stream(self, call: Call[T], limit: Deadline) -> Generator[T, None, None]:
         self._warn_in_event_loop()
         stream = self._channel.unary_stream(
             call.method,
@@ -438,6 +470,20 @@ class Client:
             raise failures.from_call(error, endpoint=self._endpoint) from error
         finally:
             stream.cancel()
+
+    def _pieces(
+        self,
+        call: Call[bytes | Reply],
+        limit: Deadline,
+        ended: Callable[[Reply], object],
+    ) -> Iterator[bytes]:
+        with closing(self._stream(call, limit)) as parts:
+            for part in parts:
+                if isinstance(part, Reply):
+                    failures.raise_if_failed(part)
+                    ended(part)
+                elif part:
+                    yield part
 
     def _map(
         self, window: Window, values: Iterator[JSON], limit: Deadline
@@ -515,6 +561,25 @@ class FunctionHandle:
             client_context=client_context,
             idempotency_key=idempotency_key,
             check=check,
+        )
+
+    def stream(
+        self,
+        value: JSON = None,
+        *,
+        payload: bytes | None = None,
+        deadline: float | None = None,
+        qualifier: str = "",
+        ended: Callable[[Reply], object] = lambda _: None,
+    ) -> Iterator[bytes]:
+        """See `Client.stream`."""
+        return self._client.stream(
+            self.name,
+            value,
+            payload=payload,
+            deadline=deadline,
+            qualifier=qualifier,
+            ended=ended,
         )
 
     def enqueue(

@@ -81,6 +81,12 @@ def from_refused(refused: pb.Refused) -> errors.SandlotError:
     )
 
 
+def raise_if_failed(reply: Reply) -> None:
+    """Raise what a reply with a `function_error` says."""
+    if reply.function_error:
+        raise from_reply(reply)
+
+
 def from_reply(reply: Reply) -> errors.FunctionError:
     """The exception that says what a reply with a `function_error` says."""
     told = _error_object(reply)

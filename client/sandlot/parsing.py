@@ -116,6 +116,17 @@ def reply(message: invocations_pb2.InvokeResponse) -> Reply:
     )
 
 
+def piece(message: invocations_pb2.InvokeStreamResponse) -> bytes | Reply:
+    """A part of an answer, empty for what only announces it; or how it ended."""
+    match message.WhichOneof("part"):
+        case "complete":
+            return reply(message.complete)
+        case "piece":
+            return message.piece
+        case _:
+            return b""
+
+
 def report(message: invocations_pb2.Report) -> Report:
     has_init = message.HasField("init_duration")
     return Report(

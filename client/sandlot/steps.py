@@ -67,8 +67,8 @@ def ask(call: Call[T]) -> Steps[T]:
 def invoke(call: Call[Reply], *, check: bool) -> Steps[Reply]:
     """An invocation. With `check`, a function that failed raises."""
     reply = yield from ask(call)
-    if check and reply.function_error:
-        raise failures.from_reply(reply)
+    if check:
+        failures.raise_if_failed(reply)
     return reply
 
 

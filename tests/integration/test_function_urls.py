@@ -18,8 +18,8 @@ from sandlot_engine.errors import Internal, Throttled, Unavailable
 from sandlot_engine.gateway import connections
 from sandlot_engine.gateway.connections import Connection
 from sandlot_engine.gateway.urls import app
-from sandlot_engine.gateway.urls.ports import Streamed
 from sandlot_engine.gateway.urls.streams import INTEGRATION
+from sandlot_engine.invocation.streamed import Streamed
 from sandlot_engine.model.function import FunctionState
 from sandlot_engine.model.invocation import MAX_PAYLOAD, Ended, Invocation, Run
 from sandlot_engine.model.url import Cors, FunctionUrl, InvokeMode, UrlAuthType

@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 
 from sandlot_engine.gateway.urls import sending
 from sandlot_engine.gateway.urls.answers import Malformed, Response
-from sandlot_engine.gateway.urls.ports import Streamed
 from sandlot_engine.gateway.urls.sending import Cut, Streaming
 from sandlot_engine.gateway.urls.streams import (
     INTEGRATION,
@@ -18,6 +17,7 @@ from sandlot_engine.gateway.urls.streams import (
     Prelude,
     head_without_prelude,
 )
+from sandlot_engine.invocation.streamed import Streamed
 
 HEAD = {
     "statusCode": 201,

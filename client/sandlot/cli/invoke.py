@@ -14,6 +14,7 @@ from sandlot.cli.root import FUNCTION_FAILED, explain
 from sandlot.cli.text import block, dollars, short
 
 if TYPE_CHECKING:
+    from sandlot.client import Client
     from sandlot.results import Reply, Report
 
 
@@ -58,6 +59,12 @@ if TYPE_CHECKING:
     metavar="KEY",
     help="Run it once, however often this is sent: repeats print the first answer.",
 )
+@click.option(
+    "--stream",
+    "streams",
+    is_flag=True,
+    help="Print the answer while it is made, as its bytes are.",
+)
 @click.option("--summary", is_flag=True, help="Print how it went instead of answers.")
 @shared
 def invoke(
@@ -72,14 +79,19 @@ def invoke(
     count: int,
     concurrency: int,
     idempotency_key: str,
+    streams: bool,
     summary: bool,
 ) -> None:
     """Run a function with EVENT, which is JSON; `-` reads it from stdin."""
     payload = _event(event, event_file)
     if idempotency_key and (count > 1 or summary or kind == "dry-run"):
         raise click.UsageError("--idempotency-key is for one request or event")
+    if streams and (count > 1 or summary or flags.as_json or kind != "request"):
+        raise click.UsageError("--stream is for one request, and prints no JSON")
     with flags.client() as client:
-        if kind == "dry-run":
+        if streams:
+            _stream(flags, client, name, payload, log=log)
+        elif kind == "dry-run":
             client.dry_run(name)
             flags.say(f"{name} could be invoked")
         elif kind == "event":
@@ -128,6 +140,27 @@ def _say_queued(flags: Flags, reply: "Reply") -> None:
         document({"request_id": reply.request_id})
     else:
         click.echo(reply.request_id)
+
+
+def _stream(
+    flags: Flags, client: "Client", name: str, payload: bytes, *, log: bool
+) -> None:
+    from sandlot.errors import FunctionError
+
+    def ended(reply: "Reply") -> None:
+        if reply.log_tail:
+            tail = block(reply.log_tail.decode("utf-8", "replace"))
+            click.echo(tail, err=True, nl=False)
+        if reply.report is not None:
+            flags.say(one_line_about(reply.report))
+
+    try:
+        for piece in client.stream(name, payload=payload, tail_log=log, ended=ended):
+            sys.stdout.buffer.write(piece)
+            sys.stdout.buffer.flush()
+    except FunctionError as error:
+        explain(error, flags, function=name)
+        sys.exit(FUNCTION_FAILED)
 
 
 def _show(flags: Flags, reply: "Reply", *, name: str, raw: bool) -> None:

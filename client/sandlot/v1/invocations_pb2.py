@@ -26,43 +26,47 @@ from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1csandlot/v1/invocations.proto\x12\nsandlot.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x93\x02\n\x06Report\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12+\n\x08\x64uration\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x30\n\rinit_duration\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x11\n\tbilled_ms\x18\x04 \x01(\x03\x12\x11\n\tmemory_mb\x18\x05 \x01(\x05\x12\x1a\n\x12max_memory_used_mb\x18\x06 \x01(\x05\x12\x14\n\x0c\x62illed_mb_ms\x18\x07 \x01(\x03\x12\x30\n\rwait_duration\x18\x08 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x0c\n\x04\x63old\x18\t \x01(\x08\"\xbd\x01\n\rInvokeRequest\x12\x10\n\x08\x66unction\x18\x01 \x01(\t\x12\x11\n\tqualifier\x18\x02 \x01(\t\x12\x0f\n\x07payload\x18\x03 \x01(\x0c\x12\x33\n\x0finvocation_type\x18\x04 \x01(\x0e\x32\x1a.sandlot.v1.InvocationType\x12\x10\n\x08tail_log\x18\x05 \x01(\x08\x12\x16\n\x0e\x63lient_context\x18\x06 \x01(\t\x12\x17\n\x0fidempotency_key\x18\n \x01(\t\"\xdd\x01\n\x0eInvokeResponse\x12\x0f\n\x07payload\x18\x01 \x01(\x0c\x12\x16\n\x0e\x66unction_error\x18\x02 \x01(\t\x12\x18\n\x10\x65xecuted_version\x18\x03 \x01(\t\x12\x10\n\x08log_tail\x18\x04 \x01(\x0c\x12\"\n\x06report\x18\x05 \x01(\x0b\x32\x12.sandlot.v1.Report\x12\x12\n\nrequest_id\x18\x06 \x01(\t\x12,\n\x06status\x18\x07 \x01(\x0e\x32\x1c.sandlot.v1.InvocationStatus\x12\x10\n\x08replayed\x18\n \x01(\x08\"K\n\x11InvokeManyRequest\x12\n\n\x02id\x18\x01 \x01(\x04\x12*\n\x07request\x18\x02 \x01(\x0b\x32\x19.sandlot.v1.InvokeRequest\"h\n\x07Refused\x12\x0c\n\x04\x63ode\x18\x01 \x01(\x05\x12\x0e\n\x06reason\x18\x02 \x01(\t\x12\x0f\n\x07message\x18\x03 \x01(\t\x12.\n\x0bretry_after\x18\x04 \x01(\x0b\x32\x19.google.protobuf.Duration\"\x82\x01\n\x12InvokeManyResponse\x12\n\n\x02id\x18\x01 \x01(\x04\x12.\n\x08response\x18\x02 \x01(\x0b\x32\x1a.sandlot.v1.InvokeResponseH\x00\x12&\n\x07refused\x18\x03 \x01(\x0b\x32\x13.sandlot.v1.RefusedH\x00\x42\x08\n\x06result\"|\n\x07LogLine\x12(\n\x04time\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x12\n\nrequest_id\x18\x02 \x01(\t\x12%\n\x06source\x18\x03 \x01(\x0e\x32\x15.sandlot.v1.LogSource\x12\x0c\n\x04text\x18\x04 \x01(\x0c\"^\n\x0fTailLogsRequest\x12\x10\n\x08\x66unction\x18\x01 \x01(\t\x12)\n\x05since\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0e\n\x06\x66ollow\x18\x03 \x01(\x08\"6\n\x10TailLogsResponse\x12\"\n\x05lines\x18\x01 \x03(\x0b\x32\x13.sandlot.v1.LogLine\"\xb4\x01\n\x10InvocationRecord\x12\x10\n\x08\x66unction\x18\x01 \x01(\t\x12(\n\x04time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x06status\x18\x03 \x01(\x0e\x32\x1c.sandlot.v1.InvocationStatus\x12\x12\n\nerror_type\x18\x04 \x01(\t\x12\"\n\x06report\x18\x05 \x01(\x0b\x32\x12.sandlot.v1.Report\"Q\n\x16ListInvocationsRequest\x12\x10\n\x08\x66unction\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"e\n\x17ListInvocationsResponse\x12\x31\n\x0binvocations\x18\x01 \x03(\x0b\x32\x1c.sandlot.v1.InvocationRecord\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t*\x8f\x01\n\x0eInvocationType\x12\x1f\n\x1bINVOCATION_TYPE_UNSPECIFIED\x10\x00\x12$\n INVOCATION_TYPE_REQUEST_RESPONSE\x10\x01\x12\x19\n\x15INVOCATION_TYPE_EVENT\x10\x02\x12\x1b\n\x17INVOCATION_TYPE_DRY_RUN\x10\x03*\xcd\x01\n\x10InvocationStatus\x12!\n\x1dINVOCATION_STATUS_UNSPECIFIED\x10\x00\x12\x18\n\x14INVOCATION_STATUS_OK\x10\x01\x12\x1b\n\x17INVOCATION_STATUS_ERROR\x10\x02\x12\x1d\n\x19INVOCATION_STATUS_TIMEOUT\x10\x03\x12\x1d\n\x19INVOCATION_STATUS_CRASHED\x10\x04\x12!\n\x1dINVOCATION_STATUS_INIT_FAILED\x10\x05*Y\n\tLogSource\x12\x1a\n\x16LOG_SOURCE_UNSPECIFIED\x10\x00\x12\x17\n\x13LOG_SOURCE_PLATFORM\x10\x01\x12\x17\n\x13LOG_SOURCE_FUNCTION\x10\x02\x32\xca\x02\n\x11InvocationService\x12?\n\x06Invoke\x12\x19.sandlot.v1.InvokeRequest\x1a\x1a.sandlot.v1.InvokeResponse\x12O\n\nInvokeMany\x12\x1d.sandlot.v1.InvokeManyRequest\x1a\x1e.sandlot.v1.InvokeManyResponse(\x01\x30\x01\x12G\n\x08TailLogs\x12\x1b.sandlot.v1.TailLogsRequest\x1a\x1c.sandlot.v1.TailLogsResponse0\x01\x12Z\n\x0fListInvocations\x12\".sandlot.v1.ListInvocationsRequest\x1a#.sandlot.v1.ListInvocationsResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1csandlot/v1/invocations.proto\x12\nsandlot.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x93\x02\n\x06Report\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12+\n\x08\x64uration\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x30\n\rinit_duration\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x11\n\tbilled_ms\x18\x04 \x01(\x03\x12\x11\n\tmemory_mb\x18\x05 \x01(\x05\x12\x1a\n\x12max_memory_used_mb\x18\x06 \x01(\x05\x12\x14\n\x0c\x62illed_mb_ms\x18\x07 \x01(\x03\x12\x30\n\rwait_duration\x18\x08 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x0c\n\x04\x63old\x18\t \x01(\x08\"\xbd\x01\n\rInvokeRequest\x12\x10\n\x08\x66unction\x18\x01 \x01(\t\x12\x11\n\tqualifier\x18\x02 \x01(\t\x12\x0f\n\x07payload\x18\x03 \x01(\x0c\x12\x33\n\x0finvocation_type\x18\x04 \x01(\x0e\x32\x1a.sandlot.v1.InvocationType\x12\x10\n\x08tail_log\x18\x05 \x01(\x08\x12\x16\n\x0e\x63lient_context\x18\x06 \x01(\t\x12\x17\n\x0fidempotency_key\x18\n \x01(\t\"\xdd\x01\n\x0eInvokeResponse\x12\x0f\n\x07payload\x18\x01 \x01(\x0c\x12\x16\n\x0e\x66unction_error\x18\x02 \x01(\t\x12\x18\n\x10\x65xecuted_version\x18\x03 \x01(\t\x12\x10\n\x08log_tail\x18\x04 \x01(\x0c\x12\"\n\x06report\x18\x05 \x01(\x0b\x32\x12.sandlot.v1.Report\x12\x12\n\nrequest_id\x18\x06 \x01(\t\x12,\n\x06status\x18\x07 \x01(\x0e\x32\x1c.sandlot.v1.InvocationStatus\x12\x10\n\x08replayed\x18\n \x01(\x08\"A\n\x13InvokeStreamRequest\x12*\n\x07request\x18\x01 \x01(\x0b\x32\x19.sandlot.v1.InvokeRequest\"w\n\x14InvokeStreamResponse\x12\x16\n\x0c\x63ontent_type\x18\x01 \x01(\tH\x00\x12\x0f\n\x05piece\x18\x02 \x01(\x0cH\x00\x12.\n\x08\x63omplete\x18\x03 \x01(\x0b\x32\x1a.sandlot.v1.InvokeResponseH\x00\x42\x06\n\x04part\"K\n\x11InvokeManyRequest\x12\n\n\x02id\x18\x01 \x01(\x04\x12*\n\x07request\x18\x02 \x01(\x0b\x32\x19.sandlot.v1.InvokeRequest\"h\n\x07Refused\x12\x0c\n\x04\x63ode\x18\x01 \x01(\x05\x12\x0e\n\x06reason\x18\x02 \x01(\t\x12\x0f\n\x07message\x18\x03 \x01(\t\x12.\n\x0bretry_after\x18\x04 \x01(\x0b\x32\x19.google.protobuf.Duration\"\x82\x01\n\x12InvokeManyResponse\x12\n\n\x02id\x18\x01 \x01(\x04\x12.\n\x08response\x18\x02 \x01(\x0b\x32\x1a.sandlot.v1.InvokeResponseH\x00\x12&\n\x07refused\x18\x03 \x01(\x0b\x32\x13.sandlot.v1.RefusedH\x00\x42\x08\n\x06result\"|\n\x07LogLine\x12(\n\x04time\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x12\n\nrequest_id\x18\x02 \x01(\t\x12%\n\x06source\x18\x03 \x01(\x0e\x32\x15.sandlot.v1.LogSource\x12\x0c\n\x04text\x18\x04 \x01(\x0c\"^\n\x0fTailLogsRequest\x12\x10\n\x08\x66unction\x18\x01 \x01(\t\x12)\n\x05since\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0e\n\x06\x66ollow\x18\x03 \x01(\x08\"6\n\x10TailLogsResponse\x12\"\n\x05lines\x18\x01 \x03(\x0b\x32\x13.sandlot.v1.LogLine\"\xb4\x01\n\x10InvocationRecord\x12\x10\n\x08\x66unction\x18\x01 \x01(\t\x12(\n\x04time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x06status\x18\x03 \x01(\x0e\x32\x1c.sandlot.v1.InvocationStatus\x12\x12\n\nerror_type\x18\x04 \x01(\t\x12\"\n\x06report\x18\x05 \x01(\x0b\x32\x12.sandlot.v1.Report\"Q\n\x16ListInvocationsRequest\x12\x10\n\x08\x66unction\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"e\n\x17ListInvocationsResponse\x12\x31\n\x0binvocations\x18\x01 \x03(\x0b\x32\x1c.sandlot.v1.InvocationRecord\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t*\x8f\x01\n\x0eInvocationType\x12\x1f\n\x1bINVOCATION_TYPE_UNSPECIFIED\x10\x00\x12$\n INVOCATION_TYPE_REQUEST_RESPONSE\x10\x01\x12\x19\n\x15INVOCATION_TYPE_EVENT\x10\x02\x12\x1b\n\x17INVOCATION_TYPE_DRY_RUN\x10\x03*\xcd\x01\n\x10InvocationStatus\x12!\n\x1dINVOCATION_STATUS_UNSPECIFIED\x10\x00\x12\x18\n\x14INVOCATION_STATUS_OK\x10\x01\x12\x1b\n\x17INVOCATION_STATUS_ERROR\x10\x02\x12\x1d\n\x19INVOCATION_STATUS_TIMEOUT\x10\x03\x12\x1d\n\x19INVOCATION_STATUS_CRASHED\x10\x04\x12!\n\x1dINVOCATION_STATUS_INIT_FAILED\x10\x05*Y\n\tLogSource\x12\x1a\n\x16LOG_SOURCE_UNSPECIFIED\x10\x00\x12\x17\n\x13LOG_SOURCE_PLATFORM\x10\x01\x12\x17\n\x13LOG_SOURCE_FUNCTION\x10\x02\x32\x9f\x03\n\x11InvocationService\x12?\n\x06Invoke\x12\x19.sandlot.v1.InvokeRequest\x1a\x1a.sandlot.v1.InvokeResponse\x12S\n\x0cInvokeStream\x12\x1f.sandlot.v1.InvokeStreamRequest\x1a .sandlot.v1.InvokeStreamResponse0\x01\x12O\n\nInvokeMany\x12\x1d.sandlot.v1.InvokeManyRequest\x1a\x1e.sandlot.v1.InvokeManyResponse(\x01\x30\x01\x12G\n\x08TailLogs\x12\x1b.sandlot.v1.TailLogsRequest\x1a\x1c.sandlot.v1.TailLogsResponse0\x01\x12Z\n\x0fListInvocations\x12\".sandlot.v1.ListInvocationsRequest\x1a#.sandlot.v1.ListInvocationsResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'sandlot.v1.invocations_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_INVOCATIONTYPE']._serialized_start=1767
-  _globals['_INVOCATIONTYPE']._serialized_end=1910
-  _globals['_INVOCATIONSTATUS']._serialized_start=1913
-  _globals['_INVOCATIONSTATUS']._serialized_end=2118
-  _globals['_LOGSOURCE']._serialized_start=2120
-  _globals['_LOGSOURCE']._serialized_end=2209
+  _globals['_INVOCATIONTYPE']._serialized_start=1955
+  _globals['_INVOCATIONTYPE']._serialized_end=2098
+  _globals['_INVOCATIONSTATUS']._serialized_start=2101
+  _globals['_INVOCATIONSTATUS']._serialized_end=2306
+  _globals['_LOGSOURCE']._serialized_start=2308
+  _globals['_LOGSOURCE']._serialized_end=2397
   _globals['_REPORT']._serialized_start=110
   _globals['_REPORT']._serialized_end=385
   _globals['_INVOKEREQUEST']._serialized_start=388
   _globals['_INVOKEREQUEST']._serialized_end=577
   _globals['_INVOKERESPONSE']._serialized_start=580
   _globals['_INVOKERESPONSE']._serialized_end=801
-  _globals['_INVOKEMANYREQUEST']._serialized_start=803
-  _globals['_INVOKEMANYREQUEST']._serialized_end=878
-  _globals['_REFUSED']._serialized_start=880
-  _globals['_REFUSED']._serialized_end=984
-  _globals['_INVOKEMANYRESPONSE']._serialized_start=987
-  _globals['_INVOKEMANYRESPONSE']._serialized_end=1117
-  _globals['_LOGLINE']._serialized_start=1119
-  _globals['_LOGLINE']._serialized_end=1243
-  _globals['_TAILLOGSREQUEST']._serialized_start=1245
-  _globals['_TAILLOGSREQUEST']._serialized_end=1339
-  _globals['_TAILLOGSRESPONSE']._serialized_start=1341
-  _globals['_TAILLOGSRESPONSE']._serialized_end=1395
-  _globals['_INVOCATIONRECORD']._serialized_start=1398
-  _globals['_INVOCATIONRECORD']._serialized_end=1578
-  _globals['_LISTINVOCATIONSREQUEST']._serialized_start=1580
-  _globals['_LISTINVOCATIONSREQUEST']._serialized_end=1661
-  _globals['_LISTINVOCATIONSRESPONSE']._serialized_start=1663
-  _globals['_LISTINVOCATIONSRESPONSE']._serialized_end=1764
-  _globals['_INVOCATIONSERVICE']._serialized_start=2212
-  _globals['_INVOCATIONSERVICE']._serialized_end=2542
+  _globals['_INVOKESTREAMREQUEST']._serialized_start=803
+  _globals['_INVOKESTREAMREQUEST']._serialized_end=868
+  _globals['_INVOKESTREAMRESPONSE']._serialized_start=870
+  _globals['_INVOKESTREAMRESPONSE']._serialized_end=989
+  _globals['_INVOKEMANYREQUEST']._serialized_start=991
+  _globals['_INVOKEMANYREQUEST']._serialized_end=1066
+  _globals['_REFUSED']._serialized_start=1068
+  _globals['_REFUSED']._serialized_end=1172
+  _globals['_INVOKEMANYRESPONSE']._serialized_start=1175
+  _globals['_INVOKEMANYRESPONSE']._serialized_end=1305
+  _globals['_LOGLINE']._serialized_start=1307
+  _globals['_LOGLINE']._serialized_end=1431
+  _globals['_TAILLOGSREQUEST']._serialized_start=1433
+  _globals['_TAILLOGSREQUEST']._serialized_end=1527
+  _globals['_TAILLOGSRESPONSE']._serialized_start=1529
+  _globals['_TAILLOGSRESPONSE']._serialized_end=1583
+  _globals['_INVOCATIONRECORD']._serialized_start=1586
+  _globals['_INVOCATIONRECORD']._serialized_end=1766
+  _globals['_LISTINVOCATIONSREQUEST']._serialized_start=1768
+  _globals['_LISTINVOCATIONSREQUEST']._serialized_end=1849
+  _globals['_LISTINVOCATIONSRESPONSE']._serialized_start=1851
+  _globals['_LISTINVOCATIONSRESPONSE']._serialized_end=1952
+  _globals['_INVOCATIONSERVICE']._serialized_start=2400
+  _globals['_INVOCATIONSERVICE']._serialized_end=2815
 # @@protoc_insertion_point(module_scope)

@@ -103,6 +103,22 @@ class InvokeResponse(_message.Message):
     replayed: bool
     def __init__(self, payload: _Optional[bytes] = ..., function_error: _Optional[str] = ..., executed_version: _Optional[str] = ..., log_tail: _Optional[bytes] = ..., report: _Optional[_Union[Report, _Mapping]] = ..., request_id: _Optional[str] = ..., status: _Optional[_Union[InvocationStatus, str]] = ..., replayed: bool = ...) -> None: ...
 
+class InvokeStreamRequest(_message.Message):
+    __slots__ = ("request",)
+    REQUEST_FIELD_NUMBER: _ClassVar[int]
+    request: InvokeRequest
+    def __init__(self, request: _Optional[_Union[InvokeRequest, _Mapping]] = ...) -> None: ...
+
+class InvokeStreamResponse(_message.Message):
+    __slots__ = ("content_type", "piece", "complete")
+    CONTENT_TYPE_FIELD_NUMBER: _ClassVar[int]
+    PIECE_FIELD_NUMBER: _ClassVar[int]
+    COMPLETE_FIELD_NUMBER: _ClassVar[int]
+    content_type: str
+    piece: bytes
+    complete: InvokeResponse
+    def __init__(self, content_type: _Optional[str] = ..., piece: _Optional[bytes] = ..., complete: _Optional[_Union[InvokeResponse, _Mapping]] = ...) -> None: ...
+
 class InvokeManyRequest(_message.Message):
     __slots__ = ("id", "request")
     ID_FIELD_NUMBER: _ClassVar[int]

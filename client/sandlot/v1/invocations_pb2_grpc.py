@@ -40,6 +40,11 @@ class InvocationServiceStub(object):
                 request_serializer=sandlot_dot_v1_dot_invocations__pb2.InvokeRequest.SerializeToString,
                 response_deserializer=sandlot_dot_v1_dot_invocations__pb2.InvokeResponse.FromString,
                 _registered_method=True)
+        self.InvokeStream = channel.unary_stream(
+                '/sandlot.v1.InvocationService/InvokeStream',
+                request_serializer=sandlot_dot_v1_dot_invocations__pb2.InvokeStreamRequest.SerializeToString,
+                response_deserializer=sandlot_dot_v1_dot_invocations__pb2.InvokeStreamResponse.FromString,
+                _registered_method=True)
         self.InvokeMany = channel.stream_stream(
                 '/sandlot.v1.InvocationService/InvokeMany',
                 request_serializer=sandlot_dot_v1_dot_invocations__pb2.InvokeManyRequest.SerializeToString,
@@ -64,6 +69,15 @@ class InvocationServiceServicer(object):
     def Invoke(self, request, context):
         """Runs a function and waits for its answer. A function that fails is not a
         failed call: see `InvokeResponse.function_error`.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def InvokeStream(self, request, context):
+        """Runs a function and passes its answer on while it is made, for functions that
+        answer in pieces; others' answers come as one piece. The last message says how it
+        ended.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -98,6 +112,11 @@ def add_InvocationServiceServicer_to_server(servicer, server):
                     servicer.Invoke,
                     request_deserializer=sandlot_dot_v1_dot_invocations__pb2.InvokeRequest.FromString,
                     response_serializer=sandlot_dot_v1_dot_invocations__pb2.InvokeResponse.SerializeToString,
+            ),
+            'InvokeStream': grpc.unary_stream_rpc_method_handler(
+                    servicer.InvokeStream,
+                    request_deserializer=sandlot_dot_v1_dot_invocations__pb2.InvokeStreamRequest.FromString,
+                    response_serializer=sandlot_dot_v1_dot_invocations__pb2.InvokeStreamResponse.SerializeToString,
             ),
             'InvokeMany': grpc.stream_stream_rpc_method_handler(
                     servicer.InvokeMany,
@@ -143,6 +162,33 @@ class InvocationService(object):
             '/sandlot.v1.InvocationService/Invoke',
             sandlot_dot_v1_dot_invocations__pb2.InvokeRequest.SerializeToString,
             sandlot_dot_v1_dot_invocations__pb2.InvokeResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def InvokeStream(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/sandlot.v1.InvocationService/InvokeStream',
+            sandlot_dot_v1_dot_invocations__pb2.InvokeStreamRequest.SerializeToString,
+            sandlot_dot_v1_dot_invocations__pb2.InvokeStreamResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -156,6 +156,8 @@ class Invoker:
     async def _invoke(self, invocation: Invocation, deadline: float | None) -> Outcome:
         revision, function = self._resolve(invocation)
         self._check(invocation, revision)
+        if invocation.sink is not None:
+            invocation.sink.version = function.version
         if deadline is not None and deadline <= self._clock.monotonic():
             raise DeadlineExceeded("the caller's deadline passed before the start")
         try:

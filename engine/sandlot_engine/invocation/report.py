@@ -56,6 +56,7 @@ def outcome_of(
         error_type=verdict.error_type,
         log=log,
         log_tail=log_tail(log) if invocation.tail_log else b"",
+        is_streamed=run.is_streamed,
     )
 
 

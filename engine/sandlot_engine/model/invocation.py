@@ -1,8 +1,10 @@
 """Invocations: what is asked, how it ended, and what is kept of it."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
+from typing import Protocol
 
 MAX_PAYLOAD = 6_291_456
 """Bytes of a synchronous event (AWS: 6 MB)."""
@@ -44,6 +46,26 @@ class Status(StrEnum):
 
     INIT_FAILED = "init-failed"
     """The handler could not be imported."""
+
+
+class Sink(Protocol):
+    """Who takes an answer while it is made. May be slow: then its function waits."""
+
+    version: str
+    """Of the function, for it to know: set before anything is run."""
+
+    @property
+    def is_full(self) -> bool: ...
+
+    def begin(self, content_type: str) -> None:
+        """Once, before the first piece."""
+        ...
+
+    def write(self, piece: bytes) -> None: ...
+
+    def when_room(self, call: Callable[[], None]) -> None:
+        """Call that once, as soon as it is not full any more."""
+        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,6 +113,9 @@ class Invocation:
 
     outlives_caller: bool = False
     """Whether it runs to its end although its caller went away."""
+
+    sink: Sink | None = field(default=None, compare=False, repr=False)
+    """Where its answer goes if the function makes it in pieces; else it comes whole."""
 
     arrived: float
     """`Clock.monotonic` when the call came in, seconds."""
@@ -160,6 +185,9 @@ class Outcome:
 
     log_tail: bytes = field(default=b"", repr=False)
     """The last `MAX_LOG_TAIL` bytes of the log, as AWS formats it."""
+
+    is_streamed: bool = False
+    """Whether the payload, but for an error object, went to the invocation's sink."""
 
     is_replayed: bool = False
     """Whether it is the answer to an earlier request with the same idempotency key."""
@@ -244,5 +272,8 @@ class Run:
     max_memory_mb: int
     log: tuple[LogLine, ...] = field(default=(), repr=False)
     """What the function printed, bounded."""
+
+    is_streamed: bool = False
+    """Whether the payload, but for an error object, went to the invocation's sink."""
 
     log_bytes_dropped: int = 0

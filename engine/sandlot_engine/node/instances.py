@@ -63,7 +63,11 @@ class HostedInstance:
         payload = invocation.payload or _EMPTY_EVENT
         try:
             ending = await self._instance.invoke(
-                header, payload, timeout_s=timeout_s, init_counts=init_counts
+                header,
+                payload,
+                timeout_s=timeout_s,
+                init_counts=init_counts,
+                sink=invocation.sink,
             )
         except StartFailed as error:
             if error.said:
@@ -151,4 +155,5 @@ def _as_run(ending: outcome.Ending, request_id: str, wait_s: float) -> Run:
         max_memory_mb=-(-ending.peak_memory_kb // _KB_PER_MB),
         log=log_lines(request_id, ending.printed),
         log_bytes_dropped=ending.dropped,
+        is_streamed=ending.is_streamed,
     )

@@ -8,6 +8,7 @@
 import asyncio
 import logging
 import re
+from contextlib import aclosing
 from uuid import uuid4
 
 from sandlot_engine.errors import (
@@ -79,16 +80,25 @@ class AwsApp:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         request_id = str(uuid4())
         try:
-            status, headers, body = await self._answer(scope, receive, request_id)
+            answer = await self._answer(scope, receive, request_id)
         except ClientGone:
             return
         except Exception as error:  # noqa: BLE001 - the edge: it ends in a face or a log
             refusal = _face_of(error, request_id)
-            status, headers, body = _raw(write_error(refusal, request_id))
+            answer = _raw(write_error(refusal, request_id))
+        status, headers, body = answer
         await send(
             {"type": "http.response.start", "status": status, "headers": headers}
         )
-        await send({"type": "http.response.body", "body": body})
+        if isinstance(body, bytes):
+            await send({"type": "http.response.body", "body": body})
+            return
+        async with aclosing(body):
+            async for part in body:
+                await send(
+                    {"type": "http.response.body", "body": part, "more_body": True}
+                )
+        await send({"type": "http.response.body", "body": b""})
 
     async def _answer(
         self, scope: Scope, receive: Receive, request_id: str

@@ -7,7 +7,8 @@ asked to say what is wrong with a request that is.
 import base64
 import binascii
 import re
-from collections.abc import Mapping
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import AsyncExitStack, aclosing
 from functools import lru_cache
 from typing import Any
 from urllib.parse import unquote
@@ -29,6 +30,7 @@ from sandlot_engine.gateway.aws.service import Service
 from sandlot_engine.gateway.aws.writing import EVENT_STREAM
 from sandlot_engine.gateway.ports import Backend, Catalog
 from sandlot_engine.invocation.once import key_of
+from sandlot_engine.invocation.streamed import Streamed, answering
 from sandlot_engine.model.invocation import (
     MAX_CLIENT_CONTEXT,
     MAX_EVENT_PAYLOAD,
@@ -55,8 +57,9 @@ STREAM = re.compile(rb"/2021-11-15/functions/([^/]+)/response-streaming-invocati
 INVOKE_ASYNC = re.compile(rb"/2014-11-13/functions/([^/]+)/invoke-async/?")
 
 WireHeaders = list[tuple[bytes, bytes]]
-RawAnswer = tuple[int, WireHeaders, bytes]
-"""Status, headers and body, as ASGI takes them."""
+RawAnswer = tuple[int, WireHeaders, bytes | AsyncGenerator[bytes, None]]
+"""Status, headers and body, as ASGI takes them. A body that comes while it is made has
+to be closed."""
 
 REPLAYED = (b"idempotent-replayed", b"true")
 """Marks the answer to an earlier request with the same idempotency key."""
@@ -222,13 +225,12 @@ class Invoke:
         self, invocation: Invocation, headers: Headers, *, is_streamed: bool = False
     ) -> RawAnswer:
         match invocation.type:
+            case InvocationType.REQUEST_RESPONSE if is_streamed:
+                return await self._stream(invocation, headers)
             case InvocationType.REQUEST_RESPONSE:
                 outcome = await self._invoker.invoke(invocation, None)
-                common = _common(outcome.request_id, headers)
-                if outcome.is_replayed:
-                    common.append(REPLAYED)
-                answer = _streamed if is_streamed else _answer
-                return answer(outcome, common, tail_log=invocation.tail_log)
+                common = _common_of(outcome, headers)
+                return _answer(outcome, common, tail_log=invocation.tail_log)
             case InvocationType.EVENT:
                 request_id = await self._invoker.enqueue(invocation)
                 common = _common(request_id, headers)
@@ -236,6 +238,35 @@ class Invoke:
             case InvocationType.DRY_RUN:
                 await self._invoker.dry_run(invocation)
                 return 204, _common(invocation.request_id, headers), b""
+
+    async def _stream(self, invocation: Invocation, headers: Headers) -> RawAnswer:
+        async with AsyncExitStack() as stack:
+            answer = await stack.enter_async_context(
+                answering(self._invoker, invocation, deadline=None)
+            )
+            match answer:
+                case Outcome():
+                    return _streamed(
+                        answer,
+                        _common_of(answer, headers),
+                        tail_log=invocation.tail_log,
+                    )
+                case Streamed():
+                    common = _common(invocation.request_id, headers)
+                    body = _closing(
+                        stack.pop_all(),
+                        streaming.events_while(answer, tail_log=invocation.tail_log),
+                    )
+                    return 200, _stream_headers(common, answer.version), body
+
+
+async def _closing(
+    stack: AsyncExitStack, events: AsyncGenerator[bytes, None]
+) -> AsyncGenerator[bytes, None]:
+    """The same events; the function is let go of when they end, or are not wanted."""
+    async with stack, aclosing(events):
+        async for event in events:
+            yield event
 
 
 # --- what is asked ----------------------------------------------------------------
@@ -352,14 +383,23 @@ def _answer(outcome: Outcome, common: WireHeaders, *, tail_log: bool) -> RawAnsw
     return 200, headers, outcome.payload
 
 
-def _streamed(outcome: Outcome, common: WireHeaders, *, tail_log: bool) -> RawAnswer:
-    body = streaming.events_of(outcome, tail_log=tail_log)
-    headers = [
+def _common_of(outcome: Outcome, headers: Headers) -> WireHeaders:
+    common = _common(outcome.request_id, headers)
+    return [*common, REPLAYED] if outcome.is_replayed else common
+
+
+def _stream_headers(common: WireHeaders, version: str) -> WireHeaders:
+    return [
         *common,
         (b"content-type", EVENT_STREAM.encode()),
-        (b"content-length", b"%d" % len(body)),
-        (b"x-amz-executed-version", outcome.executed_version.encode()),
+        (b"x-amz-executed-version", version.encode()),
     ]
+
+
+def _streamed(outcome: Outcome, common: WireHeaders, *, tail_log: bool) -> RawAnswer:
+    body = streaming.events_of(outcome, tail_log=tail_log)
+    headers = _stream_headers(common, outcome.executed_version)
+    headers.append((b"content-length", b"%d" % len(body)))
     return 200, headers, body
 
 

@@ -1,16 +1,18 @@
-"""InvokeWithResponseStream: an outcome as a stream of events.
-
-Functions answer at once, so the stream is whole when it begins: its payload in pieces,
-and how it ended.
-"""
+"""InvokeWithResponseStream: an answer as a stream of events: its payload in pieces, and
+then how it ended. One that its function gave at once is whole when it begins."""
 
 import base64
+import logging
+from collections.abc import AsyncGenerator
 from functools import lru_cache
 from typing import Any
 
 from sandlot_engine.gateway.aws import eventstream
 from sandlot_engine.gateway.aws.service import Service, Shape
+from sandlot_engine.invocation.streamed import BrokenOff, Streamed
 from sandlot_engine.model.invocation import Outcome
+
+_log = logging.getLogger(__name__)
 
 PIECE = 64 * 1024
 """Bytes of an answer in one event."""
@@ -30,6 +32,27 @@ def events_of(outcome: Outcome, *, tail_log: bool) -> bytes:
     complete = _how_it_ended(outcome, tail_log=tail_log)
     frames.append(eventstream.event(stream, "InvokeComplete", complete))
     return b"".join(frames)
+
+
+async def events_while(
+    streamed: Streamed, *, tail_log: bool
+) -> AsyncGenerator[bytes, None]:
+    """The events of an answer as it is made."""
+    stream = _stream_shape()
+    complete: dict[str, Any] = {}
+    try:
+        async for piece in streamed.pieces:
+            if piece:
+                yield eventstream.event(stream, "PayloadChunk", {"Payload": piece})
+        if streamed.outcome is not None:
+            outcome = await streamed.outcome
+            complete = _how_it_ended(outcome, tail_log=tail_log)
+    except BrokenOff as broken:
+        complete = _how_it_ended(broken.outcome, tail_log=tail_log)
+    except Exception as error:  # noqa: BLE001 - the edge: what began cannot be refused
+        _log.warning("an answer broke off", exc_info=error)
+        complete = {"ErrorCode": "ServiceException", "ErrorDetails": "internal error"}
+    yield eventstream.event(stream, "InvokeComplete", complete)
 
 
 def _pieces(payload: bytes) -> list[bytes]:

@@ -10,7 +10,7 @@ from uuid import uuid4
 import grpc.aio
 
 from sandlot.v1 import invocations_pb2 as wire
-from sandlot_engine.errors import Throttled, Unavailable
+from sandlot_engine.errors import InvalidParameter, Throttled, Unavailable
 from sandlot_engine.gateway.paging import page_size, position
 from sandlot_engine.gateway.ports import Backend
 from sandlot_engine.gateway.rpc import Context
@@ -30,16 +30,21 @@ from sandlot_engine.gateway.rpc.interceptors import (
 )
 from sandlot_engine.gateway.tail import tail
 from sandlot_engine.invocation.once import key_of
+from sandlot_engine.invocation.streamed import BrokenOff, Streamed, answering
 from sandlot_engine.model.invocation import (
     IdempotencyKey,
     Invocation,
     InvocationType,
     LogLine,
+    Outcome,
 )
 
 MAX_IN_FLIGHT = 64
 """Invocations of one `InvokeMany` stream at once, unsent answers included. Over it
 we stop reading, and HTTP/2's flow control slows the sender down."""
+
+MAX_PIECE = 1024 * 1024
+"""Bytes of an answer in one message."""
 
 MAX_FOLLOWERS = 100
 """Logs that one tenant follows at once."""
@@ -71,11 +76,43 @@ class InvocationService:
         call = current_call()
         return await self._invoke(request, call, call.request_id)
 
+    async def InvokeStream(
+        self, request: wire.InvokeStreamRequest, context: Context
+    ) -> None:
+        call = current_call()
+        invocation = self._invocation(request.request, call.request_id)
+        if invocation.type is not InvocationType.REQUEST_RESPONSE:
+            raise InvalidParameter(
+                "only an invocation that is waited for can be streamed; leave"
+                " invocation_type out",
+                field="request.invocation_type",
+            )
+        async with answering(
+            self._invoker, invocation, deadline=call.deadline
+        ) as answer:
+            match answer:
+                case Outcome():
+                    await _send_whole(answer, context)
+                case Streamed():
+                    await _send_pieces(answer, context)
+
     async def _invoke(
         self, request: wire.InvokeRequest, call: Call, request_id: str
     ) -> wire.InvokeResponse:
+        invocation = self._invocation(request, request_id)
+        match invocation.type:
+            case InvocationType.REQUEST_RESPONSE:
+                outcome = await self._invoker.invoke(invocation, call.deadline)
+                return outcome_out(outcome)
+            case InvocationType.EVENT:
+                request_id = await self._invoker.enqueue(invocation)
+            case InvocationType.DRY_RUN:
+                await self._invoker.dry_run(invocation)
+        return wire.InvokeResponse(request_id=request_id)
+
+    def _invocation(self, request: wire.InvokeRequest, request_id: str) -> Invocation:
         kind = invocation_type_of(request.invocation_type)
-        invocation = Invocation(
+        return Invocation(
             request_id=request_id,
             tenant_id=current_caller().tenant_id,
             function=request.function,
@@ -87,15 +124,6 @@ class InvocationService:
             tail_log=request.tail_log,
             arrived=self._clock.monotonic(),
         )
-        match invocation.type:
-            case InvocationType.REQUEST_RESPONSE:
-                outcome = await self._invoker.invoke(invocation, call.deadline)
-                return outcome_out(outcome)
-            case InvocationType.EVENT:
-                request_id = await self._invoker.enqueue(invocation)
-            case InvocationType.DRY_RUN:
-                await self._invoker.dry_run(invocation)
-        return wire.InvokeResponse(request_id=request_id)
 
     async def InvokeMany(self, _requests: object, context: Context) -> None:
         call, room, writing = (
@@ -201,6 +229,29 @@ class InvocationService:
             invocations=[record_out(record) for _, record in page],
             next_page_token=str(page[-1][0]) if len(rows) > size else "",
         )
+
+
+async def _send_whole(outcome: Outcome, context: Context) -> None:
+    complete = outcome_out(outcome)
+    if not outcome.function_error:
+        for start in range(0, len(outcome.payload), MAX_PIECE):
+            piece = outcome.payload[start : start + MAX_PIECE]
+            await context.write(wire.InvokeStreamResponse(piece=piece))
+        complete.payload = b""
+    await context.write(wire.InvokeStreamResponse(complete=complete))
+
+
+async def _send_pieces(streamed: Streamed, context: Context) -> None:
+    """`write` waits for a slow reader, and then the function waits as well."""
+    await context.write(wire.InvokeStreamResponse(content_type=streamed.content_type))
+    try:
+        async for piece in streamed.pieces:
+            await context.write(wire.InvokeStreamResponse(piece=piece))
+        assert streamed.outcome is not None  # noqa: S101 - it has one of the invoker
+        complete = await streamed.outcome
+    except BrokenOff as broken:
+        complete = broken.outcome
+    await context.write(wire.InvokeStreamResponse(complete=outcome_out(complete)))
 
 
 def _key_of(request: wire.InvokeRequest, kind: InvocationType) -> IdempotencyKey:

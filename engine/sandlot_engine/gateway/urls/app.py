@@ -41,10 +41,11 @@ from sandlot_engine.gateway.urls.answers import (
     response_of,
 )
 from sandlot_engine.gateway.urls.events import Request, Signer, event_of
-from sandlot_engine.gateway.urls.ports import Answering, Streamed, by_invoker
+from sandlot_engine.gateway.urls.ports import Answering, by_invoker
 from sandlot_engine.gateway.urls.refusals import Forbidden
 from sandlot_engine.gateway.urls.sending import Cut, Streaming
 from sandlot_engine.invocation.once import key_of
+from sandlot_engine.invocation.streamed import Streamed
 from sandlot_engine.model.invocation import (
     MAX_PAYLOAD,
     IdempotencyKey,

@@ -8,23 +8,12 @@ async with answering(invocation, may_stream=True) as answer:
 
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from dataclasses import dataclass, field
 from typing import Protocol
 
+from sandlot_engine.invocation import streamed
 from sandlot_engine.invocation.invoker import Invoker
+from sandlot_engine.invocation.streamed import Streamed
 from sandlot_engine.model.invocation import Invocation, Outcome
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Streamed:
-    """An answer that has begun."""
-
-    content_type: str
-    """As the runtime says it; `streams.INTEGRATION` where a prelude comes first."""
-
-    pieces: AsyncIterator[bytes] = field(repr=False)
-    """Ends where the answer does. Raises where it broke: then there is no more of it,
-    and who has got a part is to be shown that this was not all."""
 
 
 class Answering(Protocol):
@@ -39,13 +28,16 @@ class Answering(Protocol):
 
 
 def by_invoker(invoker: Invoker) -> Answering:
-    """Answers that are whole: functions give theirs at the end."""
+    """What the invoker's functions answer."""
 
     @asynccontextmanager
     async def answering(
         invocation: Invocation, *, may_stream: bool
     ) -> AsyncIterator[Outcome | Streamed]:
-        del may_stream
-        yield await invoker.invoke(invocation, None)
+        if may_stream:
+            async with streamed.answering(invoker, invocation, deadline=None) as answer:
+                yield answer
+        else:
+            yield await invoker.invoke(invocation, None)
 
     return answering

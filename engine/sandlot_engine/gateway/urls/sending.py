@@ -3,13 +3,13 @@
 from collections.abc import AsyncIterator
 
 from sandlot_engine.gateway.urls.answers import Malformed, Response
-from sandlot_engine.gateway.urls.ports import Streamed
 from sandlot_engine.gateway.urls.streams import (
     INTEGRATION,
     MAX_STREAM,
     Prelude,
     head_without_prelude,
 )
+from sandlot_engine.invocation.streamed import Streamed
 
 
 class Cut(Exception):
