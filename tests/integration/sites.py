@@ -1,12 +1,16 @@
 """Function URLs on a port, and requests to them."""
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
+import pytest
+
 from sandlot_engine.catalog.open_urls import OpenUrls
+from sandlot_engine.gateway.connections import Connection
 from sandlot_engine.model.invocation import Ended, Run
 from sandlot_engine.model.url import Cors, FunctionUrl, InvokeMode, UrlAuthType
 from tests.fakes.backend import ACME
@@ -77,3 +81,16 @@ async def site_of(
         ACME, function, auth_type=auth_type, cors=cors, invoke_mode=invoke_mode
     )
     yield Site(port, url)
+
+
+def noting_losses(monkeypatch: pytest.MonkeyPatch) -> asyncio.Event:
+    """Set when the server has noticed that a connection is gone."""
+    lost = asyncio.Event()
+    connection_lost = Connection.connection_lost
+
+    def note_lost(connection: Connection, error: Exception | None) -> None:
+        connection_lost(connection, error)
+        lost.set()
+
+    monkeypatch.setattr(Connection, "connection_lost", note_lost)
+    return lost

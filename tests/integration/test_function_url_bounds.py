@@ -11,13 +11,12 @@ import pytest
 
 from sandlot_engine.errors import Throttled
 from sandlot_engine.gateway import connections
-from sandlot_engine.gateway.connections import Connection
 from sandlot_engine.gateway.urls import app
 from sandlot_engine.gateway.urls.ports import Streamed
 from sandlot_engine.gateway.urls.streams import INTEGRATION
 from sandlot_engine.model.invocation import MAX_PAYLOAD, Invocation
 from sandlot_engine.model.url import InvokeMode
-from tests.integration.sites import CORS, ORIGIN, Site, site_of
+from tests.integration.sites import CORS, ORIGIN, Site, noting_losses, site_of
 from tests.integration.test_http_invoke import Port, answer_from, serving, until
 
 
@@ -80,14 +79,7 @@ async def test_bodies_of_strangers_have_a_room_of_their_own(
 async def test_an_answer_that_nobody_takes_is_dropped(
     site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    lost = asyncio.Event()
-    connection_lost = Connection.connection_lost
-
-    def note_lost(connection: Connection, error: Exception | None) -> None:
-        connection_lost(connection, error)
-        lost.set()
-
-    monkeypatch.setattr(Connection, "connection_lost", note_lost)
+    lost = noting_losses(monkeypatch)
     monkeypatch.setattr(connections, "ANSWER_DEADLINE_S", 0.05)
     # Two of them are more than the kernel takes for us.
     site.answers("x" * 6_000_000)

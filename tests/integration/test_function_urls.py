@@ -16,7 +16,7 @@ from sandlot_engine.model.function import FunctionState
 from sandlot_engine.model.invocation import Ended, Run
 from sandlot_engine.model.url import UrlAuthType
 from tests.fakes.backend import ACME
-from tests.integration.sites import CORS, ORIGIN, Site, site_of
+from tests.integration.sites import CORS, ORIGIN, Site, noting_losses, site_of
 from tests.integration.test_http_invoke import answer_from, serving, until
 
 FORBIDDEN = b'{"Message":"Forbidden. For troubleshooting Function URL authorization'
@@ -291,11 +291,15 @@ async def test_head_and_options_are_the_functions(site: Site) -> None:
     assert options[2] == b"12345"
 
 
-async def test_a_function_runs_on_when_its_caller_hangs_up(site: Site) -> None:
+async def test_a_function_runs_on_when_its_caller_hangs_up(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lost = noting_losses(monkeypatch)
     held = site.runner.hold("echo")
     async with site.port.connected() as (_, writer):
         writer.write(site.request())
         await site.runner.started.get()
+    await lost.wait()
     held.set()
 
     await until(lambda: site.port.engine.records.records)
