@@ -207,10 +207,7 @@ class UrlApp:
         trace_id: str,
         arrived: float,
     ) -> Invocation:
-        scheme, port = self._addresses.scheme_and_port or (
-            scope["scheme"],
-            int(scope["server"][1]),
-        )
+        scheme, port = self._addresses.scheme_and_port or _reached(scope, headers)
         event = event_of(
             Request(
                 method=scope["method"],
@@ -325,6 +322,15 @@ class _Answer:
         await self._send(
             {"type": "http.response.start", "status": status, "headers": headers}
         )
+
+
+def _reached(scope: Scope, headers: Headers) -> tuple[str, int]:
+    """By which scheme and port: what the client said, who knows it best."""
+    scheme: str = scope["scheme"]
+    port = headers.get(b"host", b"").rpartition(b":")[2]
+    if port.isdigit() and len(port) < 6:
+        return scheme, int(port)
+    return scheme, 443 if scheme == "https" else 80
 
 
 def _key(
