@@ -1,14 +1,16 @@
 """Functions that are no Python, made and called with boto3."""
 
 import base64
+import json
 import shutil
 import sys
+import urllib.request
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.compat.clients import Lambda, invoke, said
+from tests.compat.clients import Cloud, Lambda, invoke, said
 from tests.compat.commands import PAYLOAD, needs_clients
 from tests.compat.conftest import Create
 from tests.fakes.zips import zip_of
@@ -126,3 +128,80 @@ def handler(event, context):
         "'no such thing'",
     )
     assert said(aws, name, {"a": 2})["event"] == {"a": 2}
+
+
+STREAMS = {
+    "python": """
+def handler(event, context):
+    yield {"statusCode": 201, "headers": {"x-made": "by hand"}}
+    yield "one "
+    if event.get("fail"):
+        raise ValueError("as asked")
+    yield b"two"
+""",
+    "node": """
+exports.handler = awslambda.streamifyResponse(async (event, stream) => {
+  const http = awslambda.HttpResponseStream.from(stream,
+    { statusCode: 201, headers: { 'x-made': 'by hand' } });
+  http.write('one ');
+  if (event.fail) throw new TypeError('as asked');
+  http.end('two');
+});
+""",
+}
+
+
+@pytest.fixture(params=["python", "node"])
+def streaming(
+    request: pytest.FixtureRequest, create: Create, node: dict[str, Any]
+) -> str:
+    """A function that answers in pieces."""
+    source = STREAMS[request.param]
+    if request.param == "node":
+        return create(zip_of({"index.js": source}), **node)
+    return create(zip_of({"app.py": source}), Timeout=20)
+
+
+def test_botocore_reads_a_stream_of_pieces(aws: Lambda, streaming: str) -> None:
+    answer = aws.invoke_with_response_stream(FunctionName=streaming, LogType="Tail")
+    assert answer["ExecutedVersion"] == "$LATEST"
+    events = list(answer["EventStream"])
+    pieces = [e["PayloadChunk"]["Payload"] for e in events if "PayloadChunk" in e]
+    head, _, body = b"".join(pieces).partition(bytes(8))
+    assert json.loads(head)["statusCode"] == 201
+    assert body == b"one two"
+    complete = events[-1]["InvokeComplete"]
+    assert b"REPORT RequestId" in base64.b64decode(complete["LogResult"])
+    assert "ErrorCode" not in complete
+
+
+def test_an_error_in_the_middle_is_told_at_the_end(aws: Lambda, streaming: str) -> None:
+    answer = aws.invoke_with_response_stream(
+        FunctionName=streaming, Payload=b'{"fail": true}'
+    )
+    events = list(answer["EventStream"])
+    pieces = [e["PayloadChunk"]["Payload"] for e in events if "PayloadChunk" in e]
+    assert b"".join(pieces).endswith(b"one ")
+    complete = events[-1]["InvokeComplete"]
+    assert complete["ErrorCode"] in {"ValueError", "TypeError"}
+    assert "as asked" in complete["ErrorDetails"]
+
+
+def test_a_url_streams_what_its_function_streams(
+    cloud: Cloud, aws: Lambda, streaming: str
+) -> None:
+    url = aws.create_function_url_config(
+        FunctionName=streaming, AuthType="NONE", InvokeMode="RESPONSE_STREAM"
+    )["FunctionUrl"]
+    for action in ("InvokeFunctionUrl", "InvokeFunction"):
+        given = {"FunctionUrlAuthType": "NONE"} if "Url" in action else {}
+        aws.add_permission(
+            FunctionName=streaming,
+            StatementId=action,
+            Action=f"lambda:{action}",
+            Principal="*",
+            **given,
+        )
+    with urllib.request.urlopen(url, timeout=20) as answer:  # noqa: S310 - our own
+        assert (answer.status, answer.headers["x-made"]) == (201, "by hand")
+        assert answer.read() == b"one two"
