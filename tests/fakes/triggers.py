@@ -8,22 +8,20 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from sandlot_engine.catalog.seal import MASTER_KEY_BYTES, Sealer
 from sandlot_engine.errors import SandlotError
 from sandlot_engine.model.invocation import Invocation
 from sandlot_engine.model.trigger import Schedule, Trigger, TriggerKind
 from sandlot_engine.triggers.groups import Groups
-from sandlot_engine.triggers.keeping import (
-    Triggers,
-    kept_groups,
-    kept_progress,
-    kept_triggers,
-)
+from sandlot_engine.triggers.keeping import Triggers
+from sandlot_engine.triggers.parts import KeptTriggers, TriggerParts, made_of
 from sandlot_engine.triggers.ticker import Ticker
 from tests.fakes.catalog import TENANT, Bench, Node, opened
 from tests.fakes.runner import FakeClock
 from tests.fakes.stores import MemoryStore
 
 REGION = "eu-north-1"
+SEALER = Sealer(bytes(MASTER_KEY_BYTES))
 
 
 class FakeEvents:
@@ -55,11 +53,21 @@ class World:
     bench: Bench
     store: MemoryStore
     clock: FakeClock
-    triggers: Triggers
-    groups: Groups
     events: FakeEvents
-    ticker: Ticker
+    parts: TriggerParts
     made: int = field(default=0)
+
+    @property
+    def triggers(self) -> Triggers:
+        return self.parts.triggers
+
+    @property
+    def groups(self) -> Groups:
+        return self.parts.groups
+
+    @property
+    def ticker(self) -> Ticker:
+        return self.parts.ticker
 
     @property
     def now(self) -> datetime:
@@ -105,31 +113,29 @@ async def world_in(
     store: MemoryStore | None = None,
     clock: FakeClock | None = None,
     events: FakeEvents | None = None,
+    roots: tuple[Path, ...] = (),
 ) -> AsyncIterator[World]:
-    """With functions `resize` and `shrink`, unless the store has them already."""
+    """With functions `resize` and `shrink`, unless the store has them already. Nothing
+    happens by itself: schedules are begun, and tick when a test says so."""
     is_new = store is None
     store, clock = store or MemoryStore(), clock or FakeClock()
     events = events or FakeEvents()
-    kept, progress = kept_triggers(store), kept_progress(store)
-    groups = kept_groups(store)
-    async with opened(
-        folder, store, Node(), None, belongings=[kept, progress]
-    ) as bench:
-        await groups.load()
+    kept = KeptTriggers.over(store)
+    async with opened(folder, store, Node(), None, belongings=kept.belongings) as bench:
+        await kept.groups.load()
         if is_new:
             await bench.create()
             await bench.create("shrink")
             await bench.settled()
-        triggers = Triggers(kept, progress, groups, bench.functions, clock=clock)
-        await triggers.load()
-        ticker = Ticker(triggers, events, clock=clock, region=REGION)
-        ticker.begin()
-        yield World(
-            bench=bench,
-            store=store,
+        parts = made_of(
+            kept,
+            bench.functions,
+            events,
+            SEALER,
             clock=clock,
-            triggers=triggers,
-            groups=Groups(groups, triggers, bench.functions, clock=clock),
-            events=events,
-            ticker=ticker,
+            region=REGION,
+            roots=roots,
         )
+        await parts.triggers.load()
+        parts.ticker.begin()
+        yield World(bench=bench, store=store, clock=clock, events=events, parts=parts)

@@ -14,6 +14,7 @@ from sandlot_engine.model.invocation import Invocation
 from sandlot_engine.model.trigger import Missed, Trigger
 from sandlot_engine.triggers import plan
 from sandlot_engine.triggers.in_memory import RememberingEvents
+from sandlot_engine.triggers.sending import Sender
 from sandlot_engine.triggers.ticker import Ticker
 from tests.fakes.catalog import TENANT
 from tests.fakes.triggers import REGION, FakeEvents, World, world_in
@@ -108,7 +109,7 @@ async def test_a_new_expression_begins_anew_and_a_new_input_does_not(
 
     def with_rate(old: Trigger) -> Trigger:
         assert old.schedule is not None
-        schedule = replace(old.schedule, expression="rate(2 hours)", anchor=world.now)
+        schedule = replace(old.schedule, expression="rate(2 hours)")
         return replace(old, schedule=schedule)
 
     await world.triggers.change(TENANT, "nightly", change=with_input)
@@ -350,7 +351,8 @@ async def test_changing_one_often_leaves_little_behind(world: World) -> None:
 async def test_running_it_fires_what_is_due_and_hears_of_what_is_new(
     world: World,
 ) -> None:
-    ticker = Ticker(world.triggers, world.events, clock=world.clock, region=REGION)
+    sender = Sender(world.events, world.clock)
+    ticker = Ticker(world.triggers, sender, clock=world.clock, region=REGION)
     async with ticker.running():
         await world.create("at(2026-05-17T12:30:00)")
 

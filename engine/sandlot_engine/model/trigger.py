@@ -132,6 +132,8 @@ class Trigger:
     is_enabled: bool = True
     created: datetime
     modified: datetime
+    client_token: str = ""
+    """Of the call that made it, which may come a second time."""
 
     schedule: Schedule | None = None
     webhook: Webhook | None = None

@@ -1,6 +1,6 @@
 """Groups of schedules: names that tenants put together what they like under."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from sandlot_engine.catalog.functions import Functions
@@ -69,15 +69,18 @@ class Groups:
         return await self._functions.in_turn(tenant_id, create)
 
     async def tag(
-        self, tenant_id: str, name: str, tags: Mapping[str, str]
+        self,
+        tenant_id: str,
+        name: str,
+        change: Callable[[dict[str, str]], dict[str, str]],
     ) -> ScheduleGroup:
-        """All its tags anew. Raises `NotFound`, `InvalidParameter`."""
-        checked = checked_tags(tags)
+        """Have its tags as `change` makes them. Raises `NotFound`,
+        `InvalidParameter`."""
 
         async def tag() -> ScheduleGroup:
-            group = replace(
-                self.get(tenant_id, name), tags=checked, modified=self._clock.now()
-            )
+            old = self.get(tenant_id, name)
+            tags = checked_tags(change(dict(old.tags)))
+            group = replace(old, tags=tags, modified=self._clock.now())
             return await self._kept.put(tenant_id, "", name, group)
 
         return await self._functions.in_turn(tenant_id, tag)

@@ -193,7 +193,7 @@ class Triggers:
 
         async def change_it() -> Trigger:
             old = self.get(tenant_id, name, group, kind=kind)
-            new = replace(change(old), modified=self._clock.now())
+            new = self._changed(old, change(old))
             check(new)
             self._require(new)
             self._check_room(new, old=old)
@@ -291,6 +291,17 @@ class Triggers:
         page, token = page_of(sorted(found), page_size, page_token)
         return [found[key] for key in page], token
 
+    def _changed(self, old: Trigger, new: Trigger) -> Trigger:
+        """As it is kept: a schedule with other times has another beginning."""
+        now = self._clock.now()
+        schedule = new.schedule
+        if schedule is not None and old.schedule is not None:
+            if schedule.start != old.schedule.start:
+                check_start(schedule.start, now=now)
+            is_same = _times(new) == _times(old)
+            schedule = replace(schedule, anchor=old.schedule.anchor if is_same else now)
+        return replace(new, schedule=schedule, modified=now)
+
     # --- in turn ------------------------------------------------------------------
 
     async def _put(self, trigger: Trigger, place: _Place) -> None:
@@ -376,7 +387,7 @@ def _times(trigger: Trigger) -> tuple[object, ...]:
     """What says when it is due."""
     schedule = trigger.schedule
     assert schedule is not None  # noqa: S101
-    return schedule.expression, schedule.zone, schedule.start, schedule.anchor
+    return schedule.expression, schedule.zone, schedule.start
 
 
 def _input_size(trigger: Trigger) -> int:

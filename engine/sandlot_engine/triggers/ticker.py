@@ -14,13 +14,12 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from sandlot_engine.clock import Clock
-from sandlot_engine.errors import Conflict, Fault, SandlotError, Throttled
-from sandlot_engine.model.invocation import Invocation, InvocationType
+from sandlot_engine.errors import SandlotError
 from sandlot_engine.model.trigger import Progress, Trigger, TriggerKind
 from sandlot_engine.triggers import plan
 from sandlot_engine.triggers.events import scheduled_event
 from sandlot_engine.triggers.keeping import Triggers
-from sandlot_engine.triggers.ports import Events
+from sandlot_engine.triggers.sending import Sender, may_be_another_time
 
 LONGEST_WAIT_S = 30.0
 """After which the clock is looked at anew: somebody may have set it."""
@@ -56,10 +55,10 @@ class Ticker:
     """All tenants' schedules. `running` ticks by itself; tests call `tick`."""
 
     def __init__(
-        self, triggers: Triggers, events: Events, *, clock: Clock, region: str
+        self, triggers: Triggers, sender: Sender, *, clock: Clock, region: str
     ) -> None:
         self._triggers = triggers
-        self._events = events
+        self._sender = sender
         self._clock = clock
         self._region = region
         self._wakes: dict[Name, datetime] = {}
@@ -205,15 +204,16 @@ class Ticker:
     ) -> None:
         try:
             await self._submit(trigger, due, attempts + 1)
-        except (Throttled, Conflict, Fault) as error:
-            if not self._is_worth_another(trigger, due, attempts):
+        except SandlotError as error:
+            if not (
+                may_be_another_time(error)
+                and self._is_worth_another(trigger, due, attempts)
+            ):
                 await self._give_up(trigger, progress, due, error)
                 return
             self._pending[_name(trigger)] = _Pending(trigger.id, due, attempts + 1)
             pause_s = min(FIRST_PAUSE_S * 2**attempts, LONGEST_PAUSE_S)
             self._look_at_later(trigger, pause_s)
-        except SandlotError as error:
-            await self._give_up(trigger, progress, due, error)
         else:
             self.fired += 1
             done = replace(
@@ -223,25 +223,14 @@ class Ticker:
 
     async def _submit(self, trigger: Trigger, due: datetime, attempt: int) -> None:
         once_key = plan.once_key(trigger, due)
-        request_id = plan.request_id(once_key)
-        await self._events.submit(
-            Invocation(
-                request_id=request_id,
-                tenant_id=trigger.tenant_id,
-                function=trigger.function,
-                qualifier=trigger.qualifier,
-                payload=scheduled_event(
-                    trigger,
-                    due,
-                    request_id=request_id,
-                    region=self._region,
-                    attempt=attempt,
-                ),
-                type=InvocationType.EVENT,
-                arrived=self._clock.monotonic(),
-            ),
-            once_key=once_key,
+        payload = scheduled_event(
+            trigger,
+            due,
+            request_id=plan.request_id(once_key),
+            region=self._region,
+            attempt=attempt,
         )
+        await self._sender.send(trigger, payload, once_key=once_key)
 
     def _is_worth_another(self, trigger: Trigger, due: datetime, attempts: int) -> bool:
         schedule = trigger.schedule
