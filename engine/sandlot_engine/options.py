@@ -39,6 +39,9 @@ class UpOptions:
     """URL of a store that packages may be fetched from; its key is in the environment,
     as `S3_ACCESS_KEY_ID` and `S3_SECRET_ACCESS_KEY`. Empty: from none."""
 
+    watch_dirs: tuple[Path, ...] = ()
+    """Folders of which, and of those in them, an operator may make triggers."""
+
     runtimes: dict[str, str] = field(default_factory=dict)
     """Interpreters by runtime name, before those that are found."""
 
@@ -60,6 +63,7 @@ class EngineConfig:
     region: str
     idle_s: float
     s3_endpoint: str
+    watch_dirs: list[str]
     uid: int
     gid: int
     supervisor_pid: int

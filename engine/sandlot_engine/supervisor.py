@@ -199,6 +199,7 @@ class _Supervisor:
             region=options.region,
             idle_s=options.idle_s,
             s3_endpoint=options.s3_endpoint,
+            watch_dirs=[str(path.absolute()) for path in options.watch_dirs],
             uid=self._ids[0],
             gid=self._ids[1],
             supervisor_pid=os.getpid(),

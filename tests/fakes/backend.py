@@ -3,11 +3,18 @@ made of them that serves gRPC."""
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import (
+    AsyncIterator,
+    Callable,
+    Coroutine,
+    Iterable,
+    Mapping,
+    Sequence,
+)
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 import grpc.aio
 
@@ -50,8 +57,12 @@ from sandlot_engine.model.function import (
 from sandlot_engine.model.invocation import BillLine, LogLine, Record
 from sandlot_engine.model.network import Network
 from sandlot_engine.model.tenant import AccessKey, Tenant
+from sandlot_engine.triggers.parts import KeptTriggers, TriggerParts, made_of
 from tests.fakes.runner import FakeClock, FakeRunner
 from tests.fakes.stores import MemoryStore
+from tests.fakes.triggers import SEALER, FakeEvents
+
+T = TypeVar("T")
 
 LONG_AGO = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -138,6 +149,14 @@ class FakeFunctions:
 
     async def get(self, tenant_id: str, name: str, qualifier: str = "") -> Function:
         return self.resolve(tenant_id, name, qualifier)
+
+    def find(self, tenant_id: str, name: str, qualifier: str = "") -> Function:
+        return self.resolve(tenant_id, name, qualifier)
+
+    async def in_turn(
+        self, tenant_id: str, change: Callable[[], Coroutine[Any, Any, T]]
+    ) -> T:
+        return await change()
 
     async def delete(self, tenant_id: str, name: str) -> None:
         self.resolve(tenant_id, name, "")
@@ -365,6 +384,10 @@ class FakeEngine:
     clock: FakeClock = field(default_factory=FakeClock)
     runner: FakeRunner = field(init=False)
     invoker: Invoker = field(init=False)
+    events: FakeEvents = field(default_factory=FakeEvents)
+    """Those of triggers."""
+
+    triggers: TriggerParts = field(init=False)
     channel: grpc.aio.Channel = field(init=False)
     port: int = 0
 
@@ -383,6 +406,14 @@ class FakeEngine:
             clock=self.clock,
             event_drain_s=1.0,
         )
+        self.triggers = made_of(
+            KeptTriggers.over(MemoryStore()),
+            cast("Any", self.functions),
+            self.events,
+            SEALER,
+            clock=self.clock,
+            region="us-east-1",
+        )
 
     def backend(self) -> Backend:
         return Backend(
@@ -390,6 +421,7 @@ class FakeEngine:
             tenants=self.tenants,
             invoker=self.invoker,
             records=self.records,
+            triggers=self.triggers,
             status=self._status,
             clock=self.clock,
             region="us-east-1",

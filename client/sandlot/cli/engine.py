@@ -141,6 +141,14 @@ def _given_up(options: dict[str, Any]) -> frozenset[str]:
     " is S3_ACCESS_KEY_ID and S3_SECRET_ACCESS_KEY in the environment.",
 )
 @click.option(
+    "--watch-dir",
+    "watch_dirs",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    multiple=True,
+    help="A folder of which an operator may make triggers, and of those in it."
+    " Repeatable.",
+)
+@click.option(
     "--runtime",
     "runtimes",
     type=pair,

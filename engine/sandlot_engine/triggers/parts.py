@@ -1,6 +1,6 @@
 """All that triggers are made of, put together."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +25,9 @@ from sandlot_engine.triggers.keeping import (
 from sandlot_engine.triggers.ports import Events
 from sandlot_engine.triggers.sending import Sender
 from sandlot_engine.triggers.ticker import Ticker
+
+Readings = Mapping[str, tuple[str, Callable[[], float]]]
+"""As `Metrics.watch` takes them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +62,52 @@ class TriggerParts:
     hooks: Hooks
     ticker: Ticker
     directories: Directories
+
+    @property
+    def gauges(self) -> Readings:
+        return {
+            "schedule_events_pending": (
+                "Schedules' events that nobody took yet.",
+                lambda: self.ticker.pending,
+            ),
+        }
+
+    @property
+    def counters(self) -> Readings:
+        return {
+            "schedule_events": (
+                "Events that schedules have sent.",
+                lambda: self.ticker.fired,
+            ),
+            "schedule_events_given_up": (
+                "Schedules' events that nobody took.",
+                lambda: self.ticker.given_up,
+            ),
+            "schedule_times_missed": (
+                "Due times that passed without an event.",
+                lambda: self.ticker.missed,
+            ),
+            "hook_events": (
+                "Posts that became events.",
+                lambda: self.hooks.taken,
+            ),
+            "hooks_refused": (
+                "Posts by who may not.",
+                lambda: self.hooks.refused,
+            ),
+            "hooks_passed_over": (
+                "Notifications that told nothing that was chosen.",
+                lambda: self.hooks.passed_over,
+            ),
+            "directory_events": (
+                "Files' events that were sent.",
+                lambda: self.directories.sent,
+            ),
+            "directory_events_dropped": (
+                "Files' events that came too fast, or that nobody took.",
+                lambda: self.directories.dropped,
+            ),
+        }
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
