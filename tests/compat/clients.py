@@ -27,7 +27,7 @@ PACE: Any = {"Delay": 0.05, "MaxAttempts": 600}
 Lambda = Any
 """boto3's client. With its types, it would refuse the mistakes that are tried here."""
 
-_SESSION = boto3.Session()
+_SESSION: Any = boto3.Session()
 
 
 class Cloud:

@@ -18,7 +18,12 @@ from typing import Any, TypeVar, cast
 
 import grpc.aio
 
-from sandlot.v1 import functions_pb2_grpc, invocations_pb2_grpc, tenants_pb2_grpc
+from sandlot.v1 import (
+    functions_pb2_grpc,
+    invocations_pb2_grpc,
+    tenants_pb2_grpc,
+    triggers_pb2_grpc,
+)
 from sandlot_engine.catalog.event_configs import EventConfigs, kept_event_configs
 from sandlot_engine.catalog.mappings import Mappings, kept_mappings
 from sandlot_engine.catalog.policies import Policies, kept_policies
@@ -485,6 +490,10 @@ class FakeEngine:
     @property
     def billing_service(self) -> Any:
         return cast("Any", tenants_pb2_grpc).BillingServiceStub(self.channel)
+
+    @property
+    def trigger_service(self) -> Any:
+        return cast("Any", triggers_pb2_grpc).TriggerServiceStub(self.channel)
 
     @property
     def engine_service(self) -> Any:
