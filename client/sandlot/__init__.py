@@ -29,6 +29,17 @@ if TYPE_CHECKING:
         Status,
         Tenant,
     )
+    from sandlot.triggers import (
+        Bucket,
+        Directory,
+        MissedRuns,
+        NewTrigger,
+        Schedule,
+        ScheduleProgress,
+        Scheme,
+        Trigger,
+        Webhook,
+    )
 
 __version__ = "0.1.0"
 
@@ -38,20 +49,29 @@ __all__ = [
     "AsyncFunctionHandle",
     "Bill",
     "BillLine",
+    "Bucket",
     "Client",
+    "Directory",
     "EngineStatus",
     "Function",
     "FunctionHandle",
     "Key",
     "LogLine",
     "MapResult",
+    "MissedRuns",
     "Network",
     "NewKey",
+    "NewTrigger",
     "Reply",
     "Report",
     "Run",
+    "Schedule",
+    "ScheduleProgress",
+    "Scheme",
     "Status",
     "Tenant",
+    "Trigger",
+    "Webhook",
     "__version__",
     "errors",
 ]
@@ -61,6 +81,15 @@ _HOMES = {
     "AsyncFunctionHandle": "sandlot.aio",
     "Client": "sandlot.client",
     "FunctionHandle": "sandlot.client",
+    "Bucket": "sandlot.triggers",
+    "Directory": "sandlot.triggers",
+    "MissedRuns": "sandlot.triggers",
+    "NewTrigger": "sandlot.triggers",
+    "Schedule": "sandlot.triggers",
+    "ScheduleProgress": "sandlot.triggers",
+    "Scheme": "sandlot.triggers",
+    "Trigger": "sandlot.triggers",
+    "Webhook": "sandlot.triggers",
 }
 """Where a name lives, if not in `sandlot.results`."""
 
