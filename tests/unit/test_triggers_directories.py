@@ -20,6 +20,7 @@ from sandlot_engine.model.trigger import (
     TriggerKind,
 )
 from sandlot_engine.triggers import directories
+from sandlot_engine.triggers.desk import filtered
 from sandlot_engine.triggers.directories import QUIET_S, RETRY_S, roots_of
 from tests.fakes.catalog import TENANT
 from tests.fakes.triggers import World, world_in
@@ -84,6 +85,16 @@ async def test_only_an_operator_makes_one(world: World, root: Path) -> None:
 
     assert made.directory is not None
     assert made.directory.path == str(root / "in")
+
+
+async def test_only_an_operator_changes_its_filter(world: World, root: Path) -> None:
+    made = await watch(world, root, suffix=".csv")
+
+    with pytest.raises(PermissionDenied, match="only an operator changes"):
+        filtered(made, ObjectFilter())
+
+    changed = filtered(made, ObjectFilter(), is_operator=True)
+    assert changed.directory == Directory(path=str(root))
 
 
 async def test_only_named_folders_are_watched_and_those_in_them(

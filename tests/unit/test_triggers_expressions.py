@@ -1,7 +1,7 @@
 """Rates, times and time zones, as EventBridge Scheduler documents them."""
 
 from datetime import UTC, datetime, timedelta
-from itertools import islice, pairwise
+from itertools import islice, pairwise, takewhile
 
 import pytest
 from hypothesis import given
@@ -190,16 +190,36 @@ def test_what_is_no_expression_is_refused_as_aws_does_and_with_the_reason(
     )
 
 
-@pytest.mark.parametrize("zone", ["", "Nowhere", "../etc/passwd", "localtime", "/etc"])
+@pytest.mark.parametrize(
+    "zone",
+    [
+        *("", "Nowhere", "../etc/passwd", "localtime", "/etc", "Europe", "Europe/"),
+        *("right/UTC", "tzdata.zi", "a\0b", "Europe/Berlin\n", "x" * 50),
+    ],
+)
 def test_what_is_no_time_zone_is_refused(zone: str) -> None:
     with pytest.raises(InvalidParameter, match="Invalid Schedule Expression Timezone"):
         parse("rate(1 day)", zone=zone, anchor=NOON)
 
 
 def test_counting_ends_at_its_bound() -> None:
-    timing = parse("rate(1 minute)", anchor=NOON)
+    timing = parse("cron(* * * * ? *)", anchor=NOON)
 
     some = expressions.count(timing, NOON, NOON + timedelta(minutes=10))
     many = expressions.count(timing, NOON, NOON + timedelta(days=30))
 
     assert (some, many) == (10, expressions.MAX_COUNTED)
+
+
+@given(
+    st.integers(1, 90),
+    st.integers(-10_000, 10_000),
+    st.integers(-10_000, 10_000),
+)
+def test_rates_are_counted_all(minutes: int, after_s: int, until_s: int) -> None:
+    timing = parse(f"rate({minutes} minutes)", anchor=NOON)
+    after, until = (NOON + timedelta(seconds=s) for s in (after_s, until_s))
+
+    meant = takewhile(lambda moment: moment <= until, moments(timing, after))
+
+    assert expressions.count(timing, after, until) == len(list(meant))

@@ -12,7 +12,8 @@ import pytest
 from sandlot_engine.errors import InvalidParameter, Throttled
 from sandlot_engine.model.invocation import Invocation
 from sandlot_engine.model.trigger import Missed, Trigger
-from sandlot_engine.triggers import plan
+from sandlot_engine.triggers import keeping, plan
+from sandlot_engine.triggers import ticker as ticker_module
 from sandlot_engine.triggers.in_memory import RememberingEvents
 from sandlot_engine.triggers.sending import Sender
 from sandlot_engine.triggers.ticker import Ticker
@@ -343,6 +344,23 @@ async def test_changing_one_often_leaves_little_behind(world: World) -> None:
         await world.ticker.tick()
 
     assert len(world.ticker._heap) < 100  # noqa: SLF001
+
+
+async def test_schedules_that_go_with_their_functions_leave_nothing_behind(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in (ticker_module, keeping):
+        monkeypatch.setattr(module, "_SWEPT_FROM", 4)
+    world.ticker._sweep_at = world.triggers._sweep_at = 4  # noqa: SLF001
+
+    for number in range(40):
+        await world.create("at(2099-01-01T00:00:00)", f"n{number}")
+        await world.ticker.tick()
+        await world.bench.functions.delete(TENANT, "resize")
+        await world.bench.create()
+
+    assert len(world.ticker._wakes) <= 8  # noqa: SLF001
+    assert len(world.triggers._places) <= 8  # noqa: SLF001
 
 
 # --- by itself ------------------------------------------------------------------

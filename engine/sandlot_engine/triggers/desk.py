@@ -6,7 +6,7 @@ from uuid import uuid4
 
 from sandlot_engine.catalog.seal import Sealer
 from sandlot_engine.clock import Clock
-from sandlot_engine.errors import InvalidParameter
+from sandlot_engine.errors import InvalidParameter, PermissionDenied
 from sandlot_engine.model.trigger import (
     DEFAULT_GROUP,
     Bucket,
@@ -160,11 +160,17 @@ def bucket(chosen: ObjectFilter) -> Bucket:
     return Bucket(token_sha256=b"", filter=chosen)
 
 
-def filtered(trigger: Trigger, chosen: ObjectFilter) -> Trigger:
-    """With another filter. Raises `InvalidParameter` for kinds that have none."""
+def filtered(
+    trigger: Trigger, chosen: ObjectFilter, *, is_operator: bool = False
+) -> Trigger:
+    """With another filter. Raises `InvalidParameter` for kinds that have none, and
+    `PermissionDenied` for a directory's, unless for an operator: it may be what keeps
+    names of files from a tenant."""
     if trigger.bucket is not None:
         return replace(trigger, bucket=replace(trigger.bucket, filter=chosen))
     if trigger.directory is not None:
+        if not is_operator:
+            raise PermissionDenied("only an operator changes a directory's filter")
         return replace(trigger, directory=replace(trigger.directory, filter=chosen))
     raise InvalidParameter(
         f"Trigger {trigger.name} is a {trigger.kind.value}, and has no filter.",

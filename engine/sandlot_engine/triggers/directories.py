@@ -154,6 +154,11 @@ class Directories:
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
+        if not self._roots:
+            if any(self._triggers.of_kind(TriggerKind.DIRECTORY)):
+                _log.warning("there are directory triggers, and no --watch-dir")
+            yield
+            return
         with self.open() as queue:
             loop = asyncio.get_running_loop()
             loop.add_reader(queue.fileno(), self._is_readable.set)
@@ -180,7 +185,8 @@ class Directories:
     def _hear(self, trigger: Trigger) -> None:
         if trigger.kind is TriggerKind.DIRECTORY:
             self._unwatch(_name(trigger))
-            self._watch(trigger)
+            if self._triggers.is_current(trigger):
+                self._watch(trigger)
 
     def _watch(self, trigger: Trigger) -> None:
         assert trigger.directory is not None  # noqa: S101 - it is of that kind

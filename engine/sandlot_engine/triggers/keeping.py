@@ -37,6 +37,9 @@ MAX_TRIGGERS = 1_000
 MAX_INPUTS = 16 * 2**20
 """Bytes that all schedules of one tenant send: they are in memory."""
 
+_SWEPT_FROM = 1_024
+"""So many places before it is worth while to see which are empty."""
+
 Change = Callable[[Trigger], Trigger]
 Hear = Callable[[Trigger], object]
 
@@ -67,8 +70,8 @@ class _Place:
 class Triggers:
     """Of all tenants. `load` comes once the catalog has loaded what it keeps.
 
-    `heard` are told, without waiting, of each trigger that was made or changed; those
-    that are gone are noticed by whoever looks.
+    `heard` are told, without waiting, of each trigger that was made, changed or
+    deleted; those that went with their function are noticed by whoever looks.
     """
 
     def __init__(
@@ -88,6 +91,7 @@ class Triggers:
         self._places: dict[tuple[str, str, str], _Place] = {}
         """By tenant, group and name. A function that goes takes its triggers along and
         tells nobody, so that a place may turn out to be empty."""
+        self._sweep_at = _SWEPT_FROM
         self.heard: list[Hear] = []
 
     async def load(self) -> None:
@@ -219,7 +223,9 @@ class Triggers:
             await self._delete(tenant_id, self._places.pop(_name(found)))
             return found
 
-        return await self._functions.in_turn(tenant_id, delete)
+        deleted = await self._functions.in_turn(tenant_id, delete)
+        self._tell(deleted)
+        return deleted
 
     async def settle(self, trigger: Trigger, progress: Progress) -> bool:
         """Keep how far a schedule has come, if it is still there; whether it is."""
@@ -247,14 +253,17 @@ class Triggers:
     async def delete_group(self, tenant_id: str, group: str) -> None:
         """A group, and all its schedules. Raises `NotFound`."""
 
-        async def delete() -> None:
+        async def delete() -> tuple[Trigger, ...]:
             if self._groups.get(tenant_id, "", group) is None:
                 raise no_group(group)
-            for trigger in [one for one in self.all(tenant_id) if one.group == group]:
+            gone = tuple(one for one in self.all(tenant_id) if one.group == group)
+            for trigger in gone:
                 await self._delete(tenant_id, self._places.pop(_name(trigger)))
             await self._groups.delete(tenant_id, "", group)
+            return gone
 
-        await self._functions.in_turn(tenant_id, delete)
+        for trigger in await self._functions.in_turn(tenant_id, delete):
+            self._tell(trigger)
 
     async def delete_if_same(self, trigger: Trigger) -> None:
         """Unless it was changed meanwhile."""
@@ -307,6 +316,10 @@ class Triggers:
     async def _put(self, trigger: Trigger, place: _Place) -> None:
         await self._kept.put(trigger.tenant_id, place.owner, place.key, trigger)
         self._places[_name(trigger)] = place
+        if len(self._places) > self._sweep_at:
+            for tenant_id, group, name in list(self._places):
+                self.find(tenant_id, name, group)
+            self._sweep_at = max(2 * len(self._places), _SWEPT_FROM)
 
     async def _replace(self, old: Trigger, new: Trigger) -> None:
         place = self._places[_name(old)]

@@ -36,7 +36,7 @@ class Step:
     """What is settled without it."""
 
     missed: int = 0
-    """How many due times are passed over, up to `expressions.MAX_COUNTED`."""
+    """How many due times are passed over, as `expressions.count` has it."""
 
     wake: datetime | None = None
     """When to ask again, if nothing is to be fired; None: never."""

@@ -31,6 +31,8 @@ FIRST_PAUSE_S, LONGEST_PAUSE_S = 1.0, 300.0
 """Before an event that nobody took is offered again; doubled each time."""
 
 _MOST_OUT_OF_DATE = 64
+_SWEPT_FROM = 1_024
+"""So many schedules to look at before it is worth while to see which are gone."""
 _log = logging.getLogger(__name__)
 
 
@@ -67,6 +69,7 @@ class Ticker:
         self._heap: list[tuple[datetime, Name]] = []
         """The same by time; what `_wakes` has otherwise is out of date."""
 
+        self._sweep_at = _SWEPT_FROM
         self._pending: dict[Name, _Pending] = {}
         self._is_changed = asyncio.Event()
         self.fired = 0
@@ -110,10 +113,19 @@ class Ticker:
         name = _name(trigger)
         self._wakes[name] = at
         heapq.heappush(self._heap, (at, name))
+        if len(self._wakes) > self._sweep_at:
+            self._sweep()
         if len(self._heap) > 2 * len(self._wakes) + _MOST_OUT_OF_DATE:
             self._heap = [(at, name) for name, at in self._wakes.items()]
             heapq.heapify(self._heap)
         self._is_changed.set()
+
+    def _sweep(self) -> None:
+        """Forget what went with its function, which tells nobody."""
+        for tenant_id, group, name in list(self._wakes):
+            if self._triggers.find(tenant_id, name, group) is None:
+                del self._wakes[tenant_id, group, name]
+        self._sweep_at = max(2 * len(self._wakes), _SWEPT_FROM)
 
     async def _run(self) -> None:
         while True:

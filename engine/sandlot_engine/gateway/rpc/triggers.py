@@ -61,15 +61,20 @@ class TriggerService:
     async def UpdateTrigger(
         self, request: wire.UpdateTriggerRequest, _: Context
     ) -> wire.UpdateTriggerResponse:
+        caller = current_caller()
         changed = await self._triggers.change(
-            current_caller().tenant_id,
+            caller.tenant_id,
             request.name,
             request.group or DEFAULT_GROUP,
-            change=lambda old: self._changed(old, request),
+            change=lambda old: self._changed(
+                old, request, is_operator=caller.is_operator
+            ),
         )
         return wire.UpdateTriggerResponse(trigger=self._out(changed))
 
-    def _changed(self, old: Trigger, request: wire.UpdateTriggerRequest) -> Trigger:
+    def _changed(
+        self, old: Trigger, request: wire.UpdateTriggerRequest, *, is_operator: bool
+    ) -> Trigger:
         new, has = old, request.HasField
         if has("enabled"):
             new = replace(new, is_enabled=request.enabled)
@@ -80,7 +85,8 @@ class TriggerService:
         if has("qualifier"):
             new = replace(new, qualifier=request.qualifier)
         if has("filter"):
-            new = filtered(new, filter_of(request.filter))
+            chosen = filter_of(request.filter)
+            new = filtered(new, chosen, is_operator=is_operator)
         if has("schedule"):
             new = self._rescheduled(new, request.schedule)
         return new
