@@ -127,6 +127,7 @@ async def world_in(
             await bench.create()
             await bench.create("shrink")
             await bench.settled()
+            await bench.settled("shrink")
         parts = made_of(
             kept,
             bench.functions,

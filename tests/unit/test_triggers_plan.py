@@ -176,7 +176,8 @@ SCHEDULES = st.builds(
 
 @given(
     SCHEDULES,
-    st.lists(st.integers(-3 * 3_600, 48 * 3_600), min_size=1, max_size=40),
+    # So long that not more come due than are counted one by one.
+    st.lists(st.integers(-3 * 3_600, 30 * 3_600), min_size=1, max_size=40),
 )
 def test_whenever_it_is_asked_nothing_is_fired_twice_or_out_of_turn(
     of: Schedule, seconds: list[int]
@@ -184,7 +185,7 @@ def test_whenever_it_is_asked_nothing_is_fired_twice_or_out_of_turn(
     nows = [NOON + timedelta(seconds=s) for s in seconds]
     all_due = list[datetime]()
     found = plan.due_of(of).after(plan.begin(of).through)
-    while found is not None and found <= NOON + 48 * HOUR:
+    while found is not None and found <= NOON + 30 * HOUR:
         all_due.append(found)
         found = plan.due_of(of).after(found)
 
