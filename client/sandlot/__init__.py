@@ -32,6 +32,17 @@ if TYPE_CHECKING:
         Url,
         UrlAuth,
     )
+    from sandlot.triggers import (
+        Bucket,
+        Directory,
+        MissedRuns,
+        NewTrigger,
+        Schedule,
+        ScheduleProgress,
+        Scheme,
+        Trigger,
+        Webhook,
+    )
 
 __version__ = "0.1.0"
 
@@ -41,23 +52,32 @@ __all__ = [
     "AsyncFunctionHandle",
     "Bill",
     "BillLine",
+    "Bucket",
     "Client",
     "Cors",
+    "Directory",
     "EngineStatus",
     "Function",
     "FunctionHandle",
     "Key",
     "LogLine",
     "MapResult",
+    "MissedRuns",
     "Network",
     "NewKey",
+    "NewTrigger",
     "Reply",
     "Report",
     "Run",
+    "Schedule",
+    "ScheduleProgress",
+    "Scheme",
     "Status",
     "Tenant",
+    "Trigger",
     "Url",
     "UrlAuth",
+    "Webhook",
     "__version__",
     "errors",
 ]
@@ -67,6 +87,15 @@ _HOMES = {
     "AsyncFunctionHandle": "sandlot.aio",
     "Client": "sandlot.client",
     "FunctionHandle": "sandlot.client",
+    "Bucket": "sandlot.triggers",
+    "Directory": "sandlot.triggers",
+    "MissedRuns": "sandlot.triggers",
+    "NewTrigger": "sandlot.triggers",
+    "Schedule": "sandlot.triggers",
+    "ScheduleProgress": "sandlot.triggers",
+    "Scheme": "sandlot.triggers",
+    "Trigger": "sandlot.triggers",
+    "Webhook": "sandlot.triggers",
 }
 """Where a name lives, if not in `sandlot.results`."""
 

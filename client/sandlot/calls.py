@@ -61,6 +61,8 @@ READS = frozenset(
         "/sandlot.v1.BillingService/GetBill",
         "/sandlot.v1.EngineService/GetStatus",
         "/sandlot.v1.UrlService/ListUrls",
+        "/sandlot.v1.TriggerService/GetTrigger",
+        "/sandlot.v1.TriggerService/ListTriggers",
     }
 )
 """Methods that change nothing, so that repeating them never does harm."""

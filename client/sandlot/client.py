@@ -18,7 +18,7 @@ from typing import Any, Self, TypeVar, Unpack, cast
 
 import grpc
 
-from sandlot import calls, config, failures, packing, steps, transport
+from sandlot import calls, config, failures, packing, steps, transport, triggers
 from sandlot.calls import Call, FunctionOptions
 from sandlot.config import Where
 from sandlot.errors import Internal, SandlotError
@@ -49,6 +49,7 @@ from sandlot.transport import (
     STREAM_DEADLINE_S,
     Deadline,
 )
+from sandlot.triggers import NewTrigger, Source, Trigger
 from sandlot.v1 import invocations_pb2 as pb
 from sandlot.window import Window
 
@@ -281,6 +282,81 @@ class Client:
         usual_s = STREAM_DEADLINE_S if follow else CALL_DEADLINE_S
         limit = self._limit(deadline, usual_s)
         return (line for lines in self._stream(call, limit) for line in lines)
+
+    # --- triggers --------------------------------------------------------------
+
+    def create_trigger(
+        self,
+        name: str,
+        function: str,
+        source: Source,
+        *,
+        qualifier: str = "",
+        description: str = "",
+        group: str = "",
+        paused: bool = False,
+        secret: str = "",
+    ) -> NewTrigger:
+        """Have a function run whenever `source` says so.
+
+        A webhook's secret is made unless `secret` is the sender's own. Groups are for
+        schedules.
+        """
+        return self._ask(
+            triggers.create(
+                name,
+                function,
+                source,
+                qualifier=qualifier,
+                description=description,
+                group=group,
+                paused=paused,
+                secret=secret,
+            )
+        )
+
+    def list_triggers(self, function: str = "", *, kind: str = "") -> Iterator[Trigger]:
+        """By group and name; of one function or one kind, if these are given."""
+        return self._pages(lambda token: triggers.list_(function, kind, token))
+
+    def get_trigger(self, name: str, *, group: str = "") -> Trigger:
+        return self._ask(triggers.get(name, group))
+
+    def update_trigger(
+        self,
+        name: str,
+        *,
+        group: str = "",
+        enabled: bool | None = None,
+        description: str | None = None,
+        function: str | None = None,
+        qualifier: str | None = None,
+        source: Source | None = None,
+    ) -> Trigger:
+        """Change what is given, and only that; `source` as a whole, but for a
+        directory's path. `enabled` pauses and resumes."""
+        return self._ask(
+            triggers.update(
+                name,
+                group,
+                enabled=enabled,
+                description=description,
+                function=function,
+                qualifier=qualifier,
+                source=source,
+            )
+        )
+
+    def rotate_trigger_secret(self, name: str, secret: str = "") -> str:
+        """Another secret of a webhook, or token of a bucket, from now on."""
+        return self._ask(triggers.rotate_secret(name, secret))
+
+    def test_trigger(self, name: str, *, group: str = "") -> str:
+        """Send an event as the trigger would, now; its request id."""
+        return self._ask(triggers.test(name, group))
+
+    def delete_trigger(self, name: str, *, group: str = "") -> None:
+        self._ask(triggers.delete(name, group))
 
     # --- tenants, bills, the engine ------------------------------------------
 

@@ -52,6 +52,7 @@ if TYPE_CHECKING:
     from sandlot_engine.node.node import Node
     from sandlot_engine.scheduler.scheduler import Scheduler
     from sandlot_engine.store.sqlite import SqliteStore
+    from sandlot_engine.triggers.parts import KeptTriggers, TriggerParts
 
 _FIRST_LAUNCHER_S = 30.0
 log = logging.getLogger("sandlot")
@@ -173,6 +174,7 @@ async def _running(config: EngineConfig) -> AsyncIterator[_Facts]:
     from sandlot_engine.node.launchers import Launchers
     from sandlot_engine.scheduler.scheduler import MAX_INSTANCES, Scheduler
     from sandlot_engine.store.sqlite import SqliteStore
+    from sandlot_engine.triggers.parts import KeptTriggers
 
     data, clock = Path(config.data), SystemClock()
     known = parse_runtimes(config.runtimes)
@@ -194,8 +196,9 @@ async def _running(config: EngineConfig) -> AsyncIterator[_Facts]:
                 idle_s=config.idle_s,
             )
         )
+        kept = KeptTriggers.over(store)
         catalog = await enter(
-            _catalog(config, store, codes, node, scheduler, tenants, known)
+            _catalog(config, store, codes, node, scheduler, tenants, known, kept)
         )
         functions = catalog.functions
         addresses = _addresses(config)
@@ -211,11 +214,14 @@ async def _running(config: EngineConfig) -> AsyncIterator[_Facts]:
             )
         )
         _watch(invoker, scheduler, node, store)
+        triggers = _triggers(config, kept, catalog, invoker)
+        await enter(triggers.running())
         backend = Backend(
             functions=functions,
             tenants=tenants,
             invoker=invoker,
             records=store,
+            triggers=triggers,
             status=partial(_status, launchers, node, known),
             clock=clock,
             region=config.region,
@@ -294,6 +300,7 @@ async def _catalog(
     scheduler: "Scheduler",
     tenants: "Tenants",
     known: list[Runtime],
+    kept_triggers: "KeptTriggers",
 ) -> AsyncIterator["Catalog"]:
     """Functions, and all that is kept of them and beside them."""
     from sandlot_engine.catalog.event_configs import EventConfigs, kept_event_configs
@@ -348,8 +355,11 @@ async def _catalog(
         retire=partial(_retire, node, scheduler),
         grant_network=tenants.grant_network,
         concurrency=tenants.concurrency,
-        belongings=(policies, event_configs, urls, managements, signings, provisions),
-        of_tenants=(mappings, signing_configs),
+        belongings=(
+            *(policies, event_configs, urls, managements, signings, provisions),
+            *kept_triggers.belongings,
+        ),
+        of_tenants=(mappings, signing_configs, *kept_triggers.of_tenants),
         note_change=note_change,
         check_code=check_code,
         provisioned=lambda *which: provisioned.total(*which) if provisioned else 0,
@@ -375,6 +385,32 @@ async def _catalog(
                 runtimes=Runtimes(managements, functions),
                 provisioned=provisioned,
             )
+
+
+def _triggers(
+    config: EngineConfig,
+    kept: "KeptTriggers",
+    catalog: "Catalog",
+    invoker: "Invoker",
+) -> "TriggerParts":
+    """What makes functions run without a caller, counted for `/metrics`."""
+    from sandlot_engine.catalog.seal import Sealer
+    from sandlot_engine.clock import SystemClock
+    from sandlot_engine.triggers.directories import roots_of
+    from sandlot_engine.triggers.in_memory import RememberingEvents
+    from sandlot_engine.triggers.parts import made_of
+
+    parts = made_of(
+        kept,
+        catalog.functions,
+        RememberingEvents(invoker.enqueue),
+        Sealer.open(Path(config.data) / "master.key"),
+        clock=SystemClock(),
+        region=config.region,
+        roots=roots_of(config.watch_dirs),
+    )
+    invoker.metrics.watch(gauges=parts.gauges, counters=parts.counters)
+    return parts
 
 
 async def _tenants(data: Path, store: "SqliteStore") -> "Tenants":

@@ -46,6 +46,8 @@ class UpOptions:
 
     idempotency_s: float = DEFAULT_IDEMPOTENCY_S
     """How long an answer is given again to repeats with the same idempotency key."""
+    watch_dirs: tuple[Path, ...] = ()
+    """Folders of which, and of those in them, an operator may make triggers."""
 
     runtimes: dict[str, str] = field(default_factory=dict)
     """Interpreters by runtime name, before those that are found."""
@@ -70,6 +72,7 @@ class EngineConfig:
     s3_endpoint: str
     public_url: str
     idempotency_s: float
+    watch_dirs: list[str]
     uid: int
     gid: int
     supervisor_pid: int

@@ -201,6 +201,7 @@ class _Supervisor:
             s3_endpoint=options.s3_endpoint,
             public_url=options.public_url,
             idempotency_s=options.idempotency_s,
+            watch_dirs=[str(path.absolute()) for path in options.watch_dirs],
             uid=self._ids[0],
             gid=self._ids[1],
             supervisor_pid=os.getpid(),

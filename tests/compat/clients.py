@@ -27,7 +27,7 @@ PACE: Any = {"Delay": 0.05, "MaxAttempts": 600}
 Lambda = Any
 """boto3's client. With its types, it would refuse the mistakes that are tried here."""
 
-_SESSION = boto3.Session()
+_SESSION: Any = boto3.Session()
 
 
 class Cloud:
@@ -45,10 +45,18 @@ class Cloud:
             self, self._operator.create_tenant(name, concurrency=concurrency)
         )
 
-    def client(self, key: str, secret: str, region: str, **config: Any) -> Lambda:
+    def client(
+        self,
+        key: str,
+        secret: str,
+        region: str,
+        *,
+        service: str = "lambda",
+        **config: Any,
+    ) -> Lambda:
         """An unmodified boto3 client, which tries nothing twice."""
         client: Any = _SESSION.client(
-            "lambda",
+            service,
             region_name=region,
             endpoint_url=self.url,
             aws_access_key_id=key,
@@ -79,6 +87,10 @@ class Account:
         return self.cloud.client(
             key.access_key_id, key.secret_access_key, region, **config
         )
+
+    def scheduler(self, region: str = REGION) -> Any:
+        """Its boto3 client of EventBridge Scheduler."""
+        return self.aws(region, service="scheduler")
 
     def grpc(self) -> Client:
         """Its client of our own API."""

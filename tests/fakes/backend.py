@@ -18,7 +18,12 @@ from typing import Any, TypeVar, cast
 
 import grpc.aio
 
-from sandlot.v1 import functions_pb2_grpc, invocations_pb2_grpc, tenants_pb2_grpc
+from sandlot.v1 import (
+    functions_pb2_grpc,
+    invocations_pb2_grpc,
+    tenants_pb2_grpc,
+    triggers_pb2_grpc,
+)
 from sandlot_engine.catalog.event_configs import EventConfigs, kept_event_configs
 from sandlot_engine.catalog.mappings import Mappings, kept_mappings
 from sandlot_engine.catalog.policies import Policies, kept_policies
@@ -59,8 +64,10 @@ from sandlot_engine.model.invocation import BillLine, LogLine, Record
 from sandlot_engine.model.network import Network
 from sandlot_engine.model.tenant import AccessKey, Tenant
 from sandlot_engine.store.ports import AnswerStore
+from sandlot_engine.triggers.parts import KeptTriggers, TriggerParts, made_of
 from tests.fakes.runner import FakeClock, FakeRunner
 from tests.fakes.stores import MemoryStore
+from tests.fakes.triggers import SEALER, FakeEvents
 
 T = TypeVar("T")
 
@@ -396,6 +403,10 @@ class FakeEngine:
     policies: Policies = field(init=False)
     runner: FakeRunner = field(init=False)
     invoker: Invoker = field(init=False)
+    events: FakeEvents = field(default_factory=FakeEvents)
+    """Those of triggers."""
+
+    triggers: TriggerParts = field(init=False)
     channel: grpc.aio.Channel = field(init=False)
     port: int = 0
     store: MemoryStore = field(default_factory=MemoryStore)
@@ -425,6 +436,14 @@ class FakeEngine:
         functions = cast("Any", self.functions)
         self.urls = Urls(kept_urls(self.store), functions, clock=self.clock)
         self.policies = Policies(kept_policies(self.store), functions)
+        self.triggers = made_of(
+            KeptTriggers.over(MemoryStore()),
+            cast("Any", self.functions),
+            self.events,
+            SEALER,
+            clock=self.clock,
+            region="us-east-1",
+        )
 
     def backend(self) -> Backend:
         return Backend(
@@ -432,6 +451,7 @@ class FakeEngine:
             tenants=self.tenants,
             invoker=self.invoker,
             records=self.records,
+            triggers=self.triggers,
             status=self._status,
             clock=self.clock,
             region="us-east-1",
@@ -499,6 +519,10 @@ class FakeEngine:
     @property
     def billing_service(self) -> Any:
         return cast("Any", tenants_pb2_grpc).BillingServiceStub(self.channel)
+
+    @property
+    def trigger_service(self) -> Any:
+        return cast("Any", triggers_pb2_grpc).TriggerServiceStub(self.channel)
 
     @property
     def engine_service(self) -> Any:

@@ -9,7 +9,7 @@ import grpc
 import grpc.aio
 import pytest
 from google.protobuf import message_factory
-from google.protobuf.descriptor import MethodDescriptor
+from google.protobuf.descriptor import Descriptor, MethodDescriptor
 
 from sandlot.v1 import functions_pb2, invocations_pb2, tenants_pb2
 from tests.fakes.backend import (
@@ -128,16 +128,7 @@ async def test_what_is_another_tenants_looks_as_if_it_were_not_there(
 ) -> None:
     """Every way in which a request can name a thing, with Globex's and with no
     one's names: Acme gets the same answer, and no good one."""
-    names = {
-        "name": ("theirs", "nothing"),
-        "function": ("theirs", "nothing"),
-        "tenant_id": (GLOBEX, "999999999999"),
-        "id": (GLOBEX, "999999999999"),
-        "access_key_id": ("key-of-globex", "key-of-nobody"),
-    }
-    fields = [field.name for field in method.input_type.fields]
-    foreign = {name: names[name][0] for name in fields if name in names}
-    missing = {name: names[name][1] for name in fields if name in names}
+    foreign, missing = (_named(method.input_type, which) for which in (0, 1))
     for_foreign = await call(engine, method, metadata=as_tenant("acme"), fields=foreign)
     for_missing = await call(engine, method, metadata=as_tenant("acme"), fields=missing)
 
@@ -148,6 +139,28 @@ async def test_what_is_another_tenants_looks_as_if_it_were_not_there(
         assert for_foreign is grpc.StatusCode.NOT_FOUND
     else:
         assert for_foreign is grpc.StatusCode.OK
+
+
+_NAMES = {
+    "name": ("theirs", "nothing"),
+    "function": ("theirs", "nothing"),
+    "tenant_id": (GLOBEX, "999999999999"),
+    "id": (GLOBEX, "999999999999"),
+    "access_key_id": ("key-of-globex", "key-of-nobody"),
+}
+"""Globex's, and no one's."""
+
+
+def _named(message: Descriptor | None, which: int) -> dict[str, Any]:
+    """Fields that name something; and those of a request within the request."""
+    found: dict[str, Any] = {}
+    assert message is not None
+    for field in message.fields:
+        if field.name in _NAMES:
+            found[field.name] = _NAMES[field.name][which]
+        elif field.name == "request":
+            found["request"] = _named(field.message_type, which)
+    return found
 
 
 async def test_two_tenants_may_use_the_same_name(engine: FakeEngine) -> None:

@@ -30,8 +30,10 @@ from sandlot_engine.gateway.urls.addresses import Addresses
 from sandlot_engine.invocation.invoker import Invoker
 from sandlot_engine.model.function import Function, Revision
 from sandlot_engine.model.invocation import Ended, Invocation, Run
+from sandlot_engine.triggers.parts import KeptTriggers, made_of
 from tests.fakes.building import build_here
 from tests.fakes.stores import MemoryStore
+from tests.fakes.triggers import SEALER, FakeEvents
 from tests.fakes.waiting import DEADLINE_S, eventually
 from tests.fakes.zips import zip_of
 
@@ -169,6 +171,14 @@ async def opened(folder: Path) -> AsyncIterator[Engine]:
                 tenants=tenants,
                 invoker=invoker,
                 records=store,
+                triggers=made_of(
+                    KeptTriggers.over(store),
+                    functions,
+                    FakeEvents(),
+                    SEALER,
+                    clock=clock,
+                    region="us-east-1",
+                ),
                 status=_no_status,
                 clock=clock,
                 region="us-east-1",

@@ -444,6 +444,7 @@ def test_up_hands_its_options_to_the_engine_and_exits_as_it_says(
             "s3_endpoint": "",
             "public_url": "",
             "idempotency_s": 86_400.0,
+            "watch_dirs": (),
             "runtimes": {"python3.12": "/usr/bin/python3.12"},
             "given_up": frozenset({"network"}),
         }

@@ -15,11 +15,13 @@ from sandlot.cli.logs import logs
 from sandlot.cli.root import Root
 from sandlot.cli.runs import runs
 from sandlot.cli.tenants import key, tenant
+from sandlot.cli.triggers import schedule, trigger
 from sandlot.cli.urls import url
 
 SECTIONS: tuple[tuple[str, tuple[click.Command, ...]], ...] = (
     ("Everyday", (up, deploy, invoke, logs)),
     ("Functions", (fn, url)),
+    ("Triggers", (schedule, trigger)),
     ("Insight", (runs, bill)),
     ("Tenants", (tenant, key)),
     ("Engine", (doctor, version)),

@@ -160,6 +160,14 @@ def _given_up(options: dict[str, Any]) -> frozenset[str]:
     help="How long repeats with an idempotency key get the first answer.",
 )
 @click.option(
+    "--watch-dir",
+    "watch_dirs",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    multiple=True,
+    help="A folder of which an operator may make triggers, and of those in it."
+    " Repeatable.",
+)
+@click.option(
     "--runtime",
     "runtimes",
     type=pair,

@@ -2,6 +2,8 @@
 
 /20YY-MM-DD/…   AWS Lambda's API; see `gateway/aws`
 /url/ID/…       function URLs, which have host names as well; see `gateway/urls`
+/schedules…     EventBridge Scheduler's; see `gateway/aws/scheduler`
+/hooks/…        what others post, to run functions; see `gateway/hooks`
 /healthz        whether functions can be run, and how isolated they are
 /metrics        how busy it is, for Prometheus: for the machine, and for operators
 """
@@ -31,6 +33,7 @@ from sandlot_engine.gateway.aws.receiving import (
     Send,
     is_of_this_machine,
 )
+from sandlot_engine.gateway.aws.scheduler.app import SchedulerApp, is_scheduler
 from sandlot_engine.gateway.aws.sigv4 import fold
 from sandlot_engine.gateway.connections import (
     KEY,
@@ -38,6 +41,7 @@ from sandlot_engine.gateway.connections import (
     Connection,
     limited_to,
 )
+from sandlot_engine.gateway.hooks import HookApp, is_hook
 from sandlot_engine.gateway.ports import Backend
 from sandlot_engine.gateway.urls.addresses import addressed
 from sandlot_engine.gateway.urls.app import UrlApp
@@ -130,6 +134,11 @@ class _Router:
             backend.addresses,
             answering=answering,
         )
+        triggers = backend.triggers
+        self._scheduler = SchedulerApp(
+            self._aws.receiver, triggers.triggers, triggers.groups, backend.clock
+        )
+        self._hooks = HookApp(triggers.hooks)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         connection: Connection = scope.pop(KEY)
@@ -141,6 +150,10 @@ class _Router:
                 )
             elif is_aws(scope["raw_path"]):
                 await self._aws(scope, receive, send)
+            elif is_hook(scope["raw_path"]):
+                await self._hooks(scope, receive, send)
+            elif is_scheduler(scope["raw_path"]):
+                await self._scheduler(scope, receive, send)
             else:
                 response = await self._respond(scope)
                 await response(scope, receive, send)
@@ -158,8 +171,9 @@ class _Router:
             return JSONResponse(
                 {
                     "message": "there is nothing here: this port serves AWS Lambda's "
-                    "API (set AWS_ENDPOINT_URL_LAMBDA to it), function URLs under "
-                    "/url/, /healthz and /metrics"
+                    "API (set AWS_ENDPOINT_URL_LAMBDA to it), EventBridge Scheduler's "
+                    "(AWS_ENDPOINT_URL_SCHEDULER), function URLs under /url/, /hooks, "
+                    "/healthz and /metrics"
                 },
                 status_code=404,
             )

@@ -22,6 +22,7 @@ from sandlot_engine.model.function import Function, FunctionConfig
 from sandlot_engine.model.network import Network
 from sandlot_engine.model.tenant import AccessKey, Tenant
 from sandlot_engine.store.ports import RecordStore
+from sandlot_engine.triggers.parts import TriggerParts
 
 
 class Functions(Protocol):
@@ -201,6 +202,7 @@ class Backend:
     tenants: Tenants
     invoker: Invoker
     records: RecordStore
+    triggers: TriggerParts
     status: Callable[[], Awaitable[EngineStatus]]
     clock: Clock
     region: str

@@ -15,7 +15,12 @@ from typing import Any
 from sandlot_engine.clock import Clock
 from sandlot_engine.errors import Throttled
 from sandlot_engine.gateway.aws.faults import AwsError
-from sandlot_engine.gateway.aws.sigv4 import Claim, read_claim, unrecognized
+from sandlot_engine.gateway.aws.sigv4 import (
+    SERVICE,
+    Claim,
+    read_claim,
+    unrecognized,
+)
 from sandlot_engine.gateway.ports import Tenants
 from sandlot_engine.model.tenant import Caller
 
@@ -147,8 +152,10 @@ class Receiver:
         *,
         limit: int,
         too_large: Callable[[int], AwsError],
+        service: str = SERVICE,
     ) -> Received:
-        """The caller and the body of a request with these headers, folded.
+        """The caller and the body of a request with these headers, folded, that is
+        signed for that service.
 
         A body over `limit` is not kept but all the same read to its end: only then it
         is known who sent it. Over `MAX_REQUEST` that ends with `too_large(size)`.
@@ -163,6 +170,7 @@ class Receiver:
             headers,
             now=self._clock.now(),
             is_private=_is_private(scope),
+            service=service,
         )
         key, secret = await self._tenants.signing_secret(claim.access_key_id)
         if key is None:

@@ -1,7 +1,8 @@
-"""AWS's own model of the Lambda API, as botocore ships it: operations, routes, shapes.
+"""AWS's own model of an API, as botocore ships it: operations, routes, shapes.
 
-Loaded once. Whatever a newer botocore adds is here without a change to this code: it is
-compiled from the JSON into what the readers and writers beside this file walk.
+Each is loaded once. Whatever a newer botocore adds is here without a change to this
+code: it is compiled from the JSON into what the readers and writers beside this file
+walk.
 """
 
 import re
@@ -129,7 +130,7 @@ class Operation:
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Service:
-    """The whole API. `Service.load()` is the only one there is."""
+    """The whole API. `Service.load()` is Lambda's."""
 
     operations: Mapping[str, Operation]
     errors: Mapping[str, Shape]
@@ -139,9 +140,10 @@ class Service:
         return f"<Service · {len(self.operations)} operations>"
 
     @staticmethod
-    def load() -> "Service":
-        """The model of the installed botocore; read at the first call."""
-        return _load()
+    def load(name: str = "lambda") -> "Service":
+        """The model of the installed botocore, by its name there; read at the first
+        call."""
+        return _load(name)
 
     def operation(self, name: str) -> Operation:
         """Raises `KeyError` for what the model does not have."""
@@ -240,7 +242,7 @@ def _walk(
 
 
 @cache
-def _load() -> Service:
+def _load(name: str) -> Service:
     # Not at the top: botocore brings urllib3, whose import takes a tenth of a second
     # that only an engine that serves HTTP has to spend.
     from botocore.loaders import Loader
@@ -250,7 +252,7 @@ def _load() -> Service:
         extra_search_paths=[Loader.BUILTIN_DATA_PATH],
         include_default_search_paths=False,
     )
-    return compiled(loader.load_service_model("lambda", "service-2"))
+    return compiled(loader.load_service_model(name, "service-2"))
 
 
 def compiled(model: Mapping[str, Any]) -> Service:

@@ -134,6 +134,7 @@ def read_claim(
     *,
     now: datetime,
     is_private: bool,
+    service: str = SERVICE,
 ) -> Claim:
     """What the head of a request claims; `path` and `query` as they were sent.
 
@@ -152,10 +153,17 @@ def read_claim(
             authorization=authorization.decode("latin-1"),
             now=now.timestamp(),
             is_private=is_private,
+            service=service,
         )
     if b"X-Amz-" in query:
         return _read_presigned(
-            method, path, query, headers, now=now.timestamp(), is_private=is_private
+            method,
+            path,
+            query,
+            headers,
+            now=now.timestamp(),
+            is_private=is_private,
+            service=service,
         )
     raise AwsError(
         "MissingAuthenticationTokenException", "Missing Authentication Token"
@@ -191,6 +199,7 @@ def _read_header(
     authorization: str,
     now: float,
     is_private: bool,
+    service: str,
 ) -> Claim:
     given = _parameters(authorization)
     timestamp = _timestamp_of(headers)
@@ -211,7 +220,7 @@ def _read_header(
         )
     _refuse_session_token(b"x-amz-security-token" in headers)
     moment = _moment_of(timestamp)
-    key_id, scope, region = _scope_of(given["Credential"], timestamp)
+    key_id, scope, region = _scope_of(given["Credential"], timestamp, service)
     if moment < now - SKEW_S:
         raise _expired(moment, now - SKEW_S, f"{_basic(now)} - 5 min.")
     if moment > now + SKEW_S:
@@ -285,6 +294,7 @@ def _read_presigned(
     *,
     now: float,
     is_private: bool,
+    service: str,
 ) -> Claim:
     given = _query_parameters(query)
     lacking = [
@@ -304,7 +314,7 @@ def _read_presigned(
     _refuse_session_token("security-token" in given)
     timestamp, expires_s = given["date"], _expires_of(given["expires"])
     moment = _moment_of(timestamp)
-    key_id, scope, region = _scope_of(given["credential"], timestamp)
+    key_id, scope, region = _scope_of(given["credential"], timestamp, service)
     if moment < now - expires_s:
         raise _expired(moment, now - expires_s, f"{_basic(now)} - {expires_s} sec.")
     if moment > now + PRESIGNED_SKEW_S:
@@ -357,7 +367,7 @@ def _expires_of(text: str) -> int:
 # --- what both have in common -----------------------------------------------------
 
 
-def _scope_of(credential: str, timestamp: str) -> tuple[str, str, str]:
+def _scope_of(credential: str, timestamp: str, wanted: str) -> tuple[str, str, str]:
     """The key's id, the scope without it, and the region."""
     parts = credential.split("/")
     if len(parts) != 5:
@@ -369,8 +379,8 @@ def _scope_of(credential: str, timestamp: str) -> tuple[str, str, str]:
     wrong = []
     if not _REGION.fullmatch(region):
         wrong.append("Credential should be scoped to a valid region. ")
-    if service != SERVICE:
-        wrong.append(f"Credential should be scoped to correct service: '{SERVICE}'. ")
+    if service != wanted:
+        wrong.append(f"Credential should be scoped to correct service: '{wanted}'. ")
     if terminator != TERMINATOR:
         wrong.append(
             f"Credential should be scoped with a valid terminator: '{TERMINATOR}', "
@@ -384,7 +394,7 @@ def _scope_of(credential: str, timestamp: str) -> tuple[str, str, str]:
         )
     if wrong:
         raise _invalid("".join(wrong))
-    return key_id, f"{date}/{region}/{SERVICE}/{TERMINATOR}", region
+    return key_id, f"{date}/{region}/{service}/{TERMINATOR}", region
 
 
 @lru_cache(maxsize=256)

@@ -44,9 +44,12 @@ class Fields:
         yield from ((name, Support.REFUSED) for name in self.refused)
 
 
-def refusal(operation: str, given: Mapping[str, Any]) -> str:
-    """Why a request is refused before its operation sees it; empty where it is not."""
-    entry = TABLE.get(operation)
+def refusal(
+    operation: str, given: Mapping[str, Any], table: "Table | None" = None
+) -> str:
+    """Why a request is refused before its operation sees it; empty where it is not. The
+    table is Lambda's, if no other is given."""
+    entry = (TABLE if table is None else table).get(operation)
     if entry is None:
         return f"Sandlot does not know the operation {operation}."
     if isinstance(entry, str):
@@ -126,7 +129,9 @@ _MAPPING_REFUSED = {
     "ProvisionedPollerConfig": _NO_POLLER,
 }
 
-TABLE: Mapping[str, Fields | str] = {
+Table = Mapping[str, Fields | str]
+
+TABLE: Table = {
     # --- functions ------------------------------------------------------------
     "CreateFunction": Fields(
         works=f"FunctionName Code Publish PackageType Tags Architectures TenancyConfig"

@@ -54,12 +54,14 @@ def write(operation: Operation, output: Mapping[str, Any], request_id: str) -> A
     return Answer(status, _headers(bound, request_id, content_type), body)
 
 
-def write_error(error: AwsError, request_id: str) -> Answer:
-    """The answer to what was refused, or broke.
+def write_error(
+    error: AwsError, request_id: str, service: Service | None = None
+) -> Answer:
+    """The answer to what was refused, or broke; Lambda's, if no other service is given.
 
     Raises `ValueError` for a code that neither the model nor `UNMODELLED` has.
     """
-    shape = Service.load().errors.get(error.code)
+    shape = (service or Service.load()).errors.get(error.code)
     if shape is not None:
         bound = _bind(shape, _told(shape, error))
         status, document = shape.status, bound.body
@@ -68,7 +70,7 @@ def write_error(error: AwsError, request_id: str) -> Answer:
         status = unmodelled.status
         document = {unmodelled.message: error.message, **error.members}
     else:
-        raise ValueError(f"{error.code} is no error of AWS Lambda's")
+        raise ValueError(f"{error.code} is no error of AWS's")
     bound.headers.append(
         ("x-amzn-ErrorType", WIRE_NAMES.get(error.code, error.code)),
     )

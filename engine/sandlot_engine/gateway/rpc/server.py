@@ -25,6 +25,8 @@ from sandlot.v1 import (
     invocations_pb2_grpc,
     tenants_pb2,
     tenants_pb2_grpc,
+    triggers_pb2,
+    triggers_pb2_grpc,
     urls_pb2,
     urls_pb2_grpc,
 )
@@ -37,6 +39,7 @@ from sandlot_engine.gateway.rpc.functions import FunctionService
 from sandlot_engine.gateway.rpc.interceptors import MAX_UPLOAD, interceptors
 from sandlot_engine.gateway.rpc.invocations import InvocationService
 from sandlot_engine.gateway.rpc.tenants import TenantService
+from sandlot_engine.gateway.rpc.triggers import TriggerService
 from sandlot_engine.gateway.rpc.urls import UrlService
 from sandlot_engine.model.invocation import MAX_RESPONSE
 
@@ -74,7 +77,10 @@ call tells, and who has none is refused at once. A client connects again by itse
 
 SERVICE_NAMES = tuple(
     service.full_name
-    for file in (functions_pb2, invocations_pb2, tenants_pb2, urls_pb2)
+    for file in (
+        *(functions_pb2, invocations_pb2, tenants_pb2),
+        *(triggers_pb2, urls_pb2),
+    )
     for service in file.DESCRIPTOR.services_by_name.values()
 )
 """`sandlot.v1.…`, all of them."""
@@ -197,6 +203,9 @@ def _add_services(
     )
     tenants_pb2_grpc.add_EngineServiceServicer_to_server(EngineService(backend), server)
     urls_pb2_grpc.add_UrlServiceServicer_to_server(UrlService(backend), server)
+    triggers_pb2_grpc.add_TriggerServiceServicer_to_server(
+        TriggerService(backend), server
+    )
     reflection.enable_server_reflection(
         (*SERVICE_NAMES, health.SERVICE_NAME, reflection.SERVICE_NAME), server
     )

@@ -1,0 +1,443 @@
+"""`trigger` and `schedule`: what makes functions run without a caller."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from sandlot.cli.options import Flags, shared
+from sandlot.cli.output import document, plain, show_list, show_one
+from sandlot.cli.text import one_line
+
+if TYPE_CHECKING:
+    from sandlot.triggers import NewTrigger, Schedule, Source, Trigger
+
+KINDS = ("schedule", "webhook", "bucket", "directory")
+SCHEMES = ("generic", "github", "stripe", "slack")
+MISSED = ("run-once", "skip")
+
+
+@click.group()
+def trigger() -> None:
+    """Make, list, pause, try and delete triggers of all kinds."""
+
+
+@click.group()
+def schedule() -> None:
+    """Make, list, pause, try and delete schedules. NAME may be GROUP/NAME."""
+
+
+@trigger.group()
+def add() -> None:
+    """Make a trigger: a schedule, a webhook, a bucket or a directory."""
+
+
+# --- made -----------------------------------------------------------------------
+
+_COMMON = (
+    click.argument("name"),
+    click.argument("function"),
+    click.option("--qualifier", default="", help="A version or an alias."),
+    click.option("--description", default="", metavar="TEXT"),
+    click.option("--paused", is_flag=True, help="Begin paused."),
+)
+_FILTER = (
+    click.option(
+        "--event",
+        "events",
+        multiple=True,
+        metavar="EVENT",
+        help="Only these: 'ObjectCreated:*', ObjectRemoved:Delete. Repeatable.",
+    ),
+    click.option("--prefix", default="", help="Only keys that begin so."),
+    click.option("--suffix", default="", help="Only keys that end so."),
+)
+_SCHEDULE = (
+    click.option("--timezone", metavar="ZONE", help="Europe/Berlin; by default UTC."),
+    click.option("--start", type=click.DateTime(), help="UTC. Nothing is due before."),
+    click.option("--end", type=click.DateTime(), help="UTC. Nothing is due after."),
+    click.option(
+        "--window",
+        "window_minutes",
+        type=click.IntRange(0, 1_440),
+        metavar="MINUTES",
+        help="Spread events over so many minutes.",
+    ),
+    click.option(
+        "--missed",
+        "missed_runs",
+        type=click.Choice(MISSED),
+        help="What becomes of times that passed while the engine was down.",
+    ),
+    click.option(
+        "--delete-after/--keep-after",
+        "delete_after_completion",
+        default=None,
+        help="Delete it once nothing can be due any more.",
+    ),
+    click.option("--input", "input_", metavar="JSON", help="The event."),
+    click.option(
+        "--input-file",
+        type=click.Path(exists=True, dir_okay=False, path_type=Path),
+        help="A file with the event.",
+    ),
+    click.option(
+        "--max-age",
+        "maximum_event_age_s",
+        type=click.IntRange(60, 86_400),
+        metavar="SECONDS",
+        help="How long an event that nobody takes is offered again.",
+    ),
+    click.option(
+        "--retries",
+        "maximum_retry_attempts",
+        type=click.IntRange(0, 185),
+        metavar="N",
+        help="How often it is.",
+    ),
+)
+
+Command = Callable[..., None]
+
+
+def _with(
+    *options: tuple[Callable[[Command], Command], ...],
+) -> Callable[[Command], Command]:
+    """Give a command these options, in their order."""
+
+    def give(command: Command) -> Command:
+        for option in reversed([one for group in options for one in group]):
+            command = option(command)
+        return command
+
+    return give
+
+
+def _add_schedule(
+    flags: Flags, *, name: str, function: str, expression: str, **options: Any
+) -> None:
+    """Run FUNCTION at times: 'rate(5 minutes)', 'cron(0 8 ? * MON-FRI *)' or
+    'at(2026-12-24T18:00:00)', as EventBridge Scheduler has them."""
+    from sandlot.triggers import Schedule
+
+    common = _common(options)
+    source = _changed(Schedule(expression=expression), options)
+    _create(flags, name, function, source, **common)
+
+
+_EXPRESSION = (click.argument("expression"),)
+
+for _group, _name in ((add, "schedule"), (schedule, "add")):
+    _group.command(_name)(_with(_COMMON, _EXPRESSION, _SCHEDULE)(shared(_add_schedule)))
+
+
+@add.command("webhook")
+@_with(_COMMON)
+@click.option(
+    "--scheme",
+    type=click.Choice(SCHEMES),
+    default="generic",
+    show_default=True,
+    help="How its sender signs.",
+)
+@click.option(
+    "--secret-file",
+    type=click.File(),
+    help="The sender's own secret; - is stdin. By default one is made.",
+)
+@shared
+def add_webhook(
+    flags: Flags,
+    *,
+    name: str,
+    function: str,
+    scheme: str,
+    secret_file: Any,
+    **options: Any,
+) -> None:
+    """Run FUNCTION when somebody posts a signed request."""
+    from sandlot.triggers import Webhook
+
+    secret = secret_file.read().strip() if secret_file else ""
+    source = Webhook(scheme=scheme)
+    _create(flags, name, function, source, secret=secret, **_common(options))
+
+
+@add.command("bucket")
+@_with(_COMMON, _FILTER)
+@click.option(
+    "--bucket", "buckets", multiple=True, help="Only of this one. Repeatable."
+)
+@shared
+def add_bucket(
+    flags: Flags,
+    *,
+    name: str,
+    function: str,
+    events: tuple[str, ...],
+    prefix: str,
+    suffix: str,
+    buckets: tuple[str, ...],
+    **options: Any,
+) -> None:
+    """Run FUNCTION when an S3-compatible store tells of its objects."""
+    from sandlot.triggers import Bucket
+
+    source = Bucket(buckets=buckets, events=events, prefix=prefix, suffix=suffix)
+    _create(flags, name, function, source, **_common(options))
+
+
+@add.command("directory")
+@_with(_COMMON, _FILTER)
+@click.argument("path")
+@shared
+def add_directory(
+    flags: Flags,
+    *,
+    name: str,
+    function: str,
+    path: str,
+    events: tuple[str, ...],
+    prefix: str,
+    suffix: str,
+    **options: Any,
+) -> None:
+    """Run FUNCTION when a file in a folder of the engine's machine changes.
+
+    For operators, and below what `sandlot up --watch-dir` named.
+    """
+    from sandlot.triggers import Directory
+
+    source = Directory(path=path, events=events, prefix=prefix, suffix=suffix)
+    _create(flags, name, function, source, **_common(options))
+
+
+def _common(options: dict[str, Any]) -> dict[str, Any]:
+    """Those of `_COMMON`, taken out."""
+    names = ("qualifier", "description", "paused")
+    return {name: options.pop(name) for name in names}
+
+
+def _changed(old: "Schedule", options: dict[str, Any]) -> "Schedule":
+    """With the options of `_SCHEDULE` that were given."""
+    inputs = options.pop("input_"), options.pop("input_file")
+    given = {name: value for name, value in options.items() if value is not None}
+    if all(one is not None for one in inputs):
+        raise click.UsageError("give --input or --input-file, not both")
+    if inputs[0] is not None:
+        given["input"] = inputs[0]
+    if inputs[1] is not None:
+        given["input"] = inputs[1].read_text("utf-8")
+    return replace(old, progress=None, **given)
+
+
+def _create(
+    flags: Flags, name: str, function: str, source: "Source", **more: Any
+) -> None:
+    group, name = _names(name)
+    with flags.client() as client:
+        made = client.create_trigger(name, function, source, group=group, **more)
+    _show_new(flags, made)
+
+
+def _show_new(flags: Flags, made: "NewTrigger") -> None:
+    if flags.as_json:
+        secret = {"secret": made.secret} if made.secret else {}
+        document(_flat(made.trigger) | secret)
+        return
+    fields = [_flat(made.trigger)["name"], made.trigger.path, made.secret]
+    click.echo("  ".join(one_line(field) for field in fields if field))
+    if made.secret:
+        flags.say("  the secret is shown this once: keep it now")
+    if made.trigger.path:
+        flags.say("  post to that path on the engine's HTTP port")
+    if (found := made.trigger.schedule) and found.progress:
+        flags.say(f"  next: {_moment(found.progress.next_due)}")
+
+
+# --- found, changed, deleted ------------------------------------------------------
+
+
+@trigger.command("list")
+@click.option("--function", default="", help="Of this one alone.")
+@click.option("--kind", type=click.Choice(KINDS), help="Of this kind alone.")
+@shared
+def list_triggers(flags: Flags, *, function: str, kind: str | None) -> None:
+    """List triggers by name."""
+    _list(flags, function, kind or "")
+
+
+@schedule.command("list")
+@click.option("--function", default="", help="Of this one alone.")
+@shared
+def list_schedules(flags: Flags, *, function: str) -> None:
+    """List schedules by name."""
+    _list(flags, function, "schedule")
+
+
+def _list(flags: Flags, function: str, kind: str) -> None:
+    with flags.client() as client:
+        found = client.list_triggers(function, kind=kind)
+        if flags.as_json:
+            document([_flat(one) for one in found])
+            return
+        show_list(
+            flags,
+            found,
+            [
+                ("NAME", _full_name),
+                ("KIND", lambda one: one.kind),
+                ("FUNCTION", _target),
+                ("STATE", lambda one: "enabled" if one.enabled else "paused"),
+                ("WHEN", _when),
+                ("NEXT", lambda one: _moment(_progress(one, "next_due"))),
+                ("FIRED", lambda one: _progress(one, "fired", "-")),
+                ("MISSED", lambda one: _progress(one, "missed", "-")),
+            ],
+        )
+
+
+def _show(flags: Flags, *, name: str) -> None:
+    """Show one, with how far it has come."""
+    group, name = _names(name)
+    with flags.client() as client:
+        _show_trigger(flags, client.get_trigger(name, group=group))
+
+
+def _pause(flags: Flags, *, name: str) -> None:
+    """Have it do nothing until it is resumed."""
+    _set_enabled(flags, name, enabled=False)
+
+
+def _resume(flags: Flags, *, name: str) -> None:
+    """Have it go on. What was due meanwhile is not made up for."""
+    _set_enabled(flags, name, enabled=True)
+
+
+def _set_enabled(flags: Flags, name: str, *, enabled: bool) -> None:
+    group, name = _names(name)
+    with flags.client() as client:
+        changed = client.update_trigger(name, group=group, enabled=enabled)
+    _show_trigger(flags, changed)
+
+
+def _test(flags: Flags, *, name: str) -> None:
+    """Send an event as it would, now, also while it is paused."""
+    group, name = _names(name)
+    with flags.client() as client:
+        request_id = client.test_trigger(name, group=group)
+    if flags.as_json:
+        document({"request_id": request_id})
+    else:
+        click.echo(one_line(request_id))
+
+
+def _delete(flags: Flags, *, name: str) -> None:
+    """Delete it."""
+    flags.confirm(f"Delete {one_line(name)}?")
+    group, bare = _names(name)
+    with flags.client() as client:
+        client.delete_trigger(bare, group=group)
+    flags.say(f"deleted {one_line(name)}")
+
+
+_NAME = (click.argument("name"),)
+_OF_ALL: tuple[tuple[str, Command], ...] = (
+    ("show", _show),
+    ("pause", _pause),
+    ("resume", _resume),
+    ("test", _test),
+    ("rm", _delete),
+)
+
+for _group in (trigger, schedule):
+    for _name, _command in _OF_ALL:
+        _group.command(_name)(_with(_NAME)(shared(_command)))
+
+
+@schedule.command()
+@click.argument("name")
+@click.option("--expression", help="Other times.")
+@_with(_SCHEDULE)
+@shared
+def config(flags: Flags, *, name: str, expression: str | None, **options: Any) -> None:
+    """Change what is given, and only that."""
+    group, name = _names(name)
+    with flags.client() as client:
+        old = client.get_trigger(name, group=group).schedule
+        if old is None:
+            raise click.UsageError(f"{name} is no schedule")
+        new = _changed(old, {"expression": expression, **options})
+        _show_trigger(flags, client.update_trigger(name, group=group, source=new))
+
+
+@trigger.command("rotate-secret")
+@click.argument("name")
+@click.option(
+    "--secret-file",
+    type=click.File(),
+    help="The sender's own secret; - is stdin. By default one is made.",
+)
+@shared
+def rotate_secret(flags: Flags, *, name: str, secret_file: Any) -> None:
+    """Replace a webhook's secret or a bucket's token, which is shown this once."""
+    secret = secret_file.read().strip() if secret_file else ""
+    with flags.client() as client:
+        new = client.rotate_trigger_secret(name, secret)
+    if flags.as_json:
+        document({"secret": new})
+    else:
+        click.echo(one_line(new))
+    flags.say("  the old one is refused from now on")
+
+
+# --- shown ------------------------------------------------------------------------
+
+
+def _names(text: str) -> tuple[str, str]:
+    """The group, empty for the default one, and the name."""
+    group, _, name = text.rpartition("/")
+    return group, name
+
+
+def _full_name(one: "Trigger") -> str:
+    return one.name if one.group == "default" else f"{one.group}/{one.name}"
+
+
+def _target(one: "Trigger") -> str:
+    return f"{one.function}:{one.qualifier}" if one.qualifier else one.function
+
+
+def _when(one: "Trigger") -> str:
+    if found := one.schedule:
+        zone = "" if found.timezone == "UTC" else f" {found.timezone}"
+        return f"{found.expression}{zone}"
+    source: Any = one.source
+    return one.path or source.path
+
+
+def _progress(one: "Trigger", name: str, default: Any = None) -> Any:
+    found = one.schedule.progress if one.schedule else None
+    return getattr(found, name) if found is not None else default
+
+
+def _moment(when: datetime | None) -> str:
+    return f"{when:%Y-%m-%d %H:%M:%S}" if when else "-"
+
+
+def _show_trigger(flags: Flags, one: "Trigger") -> None:
+    if flags.as_json:
+        document(_flat(one))
+        return
+    fields = _flat(one)
+    show_one(flags, fields | fields.pop(one.kind))
+
+
+def _flat(one: "Trigger") -> dict[str, Any]:
+    """A trigger as JSON has it: its source under its kind."""
+    fields: dict[str, Any] = plain(one)
+    source = fields.pop("source")
+    return {**fields, "kind": one.kind, one.kind: source}

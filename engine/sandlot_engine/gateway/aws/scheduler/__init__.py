@@ -1,0 +1,2 @@
+"""EventBridge Scheduler's API, by botocore's model of it, as `gateway/aws` has
+Lambda's."""

@@ -1,0 +1,181 @@
+"""EventBridge Scheduler's API as an ASGI application: see `gateway/aws/app.py`."""
+
+import asyncio
+import logging
+import re
+from uuid import uuid4
+
+from sandlot_engine.clock import Clock
+from sandlot_engine.errors import (
+    AlreadyExists,
+    Conflict,
+    DeadlineExceeded,
+    Fault,
+    InvalidParameter,
+    NotFound,
+    NotSupported,
+    PermissionDenied,
+    QuotaExceeded,
+    SandlotError,
+    Throttled,
+)
+from sandlot_engine.gateway.aws.app import MAX_TOLD
+from sandlot_engine.gateway.aws.checking import check
+from sandlot_engine.gateway.aws.faults import AwsError
+from sandlot_engine.gateway.aws.invoke import RawAnswer, WireHeaders
+from sandlot_engine.gateway.aws.reading import query_pairs, read
+from sandlot_engine.gateway.aws.receiving import (
+    ClientGone,
+    Receive,
+    Receiver,
+    Scope,
+    Send,
+)
+from sandlot_engine.gateway.aws.scheduler.operations import OPERATIONS, Call
+from sandlot_engine.gateway.aws.scheduler.support import TABLE
+from sandlot_engine.gateway.aws.service import Operation, Service
+from sandlot_engine.gateway.aws.sigv4 import fold
+from sandlot_engine.gateway.aws.support import refusal
+from sandlot_engine.gateway.aws.writing import Answer, write, write_error
+from sandlot_engine.triggers.groups import Groups
+from sandlot_engine.triggers.keeping import Triggers
+
+SERVICE = "scheduler"
+MAX_REQUEST = 1_048_576
+"""Bytes of a request's body: an input of 256 KB, whatever of it JSON escapes."""
+
+OPERATION_DEADLINE_S = 60.0
+
+_OURS = re.compile(rb"/(?:schedules|schedule-groups|tags)(?:/|$)")
+_CODES: tuple[tuple[type[SandlotError], str], ...] = (
+    (InvalidParameter, "ValidationException"),
+    (NotSupported, "ValidationException"),
+    (NotFound, "ResourceNotFoundException"),
+    (AlreadyExists, "ConflictException"),
+    (Conflict, "ConflictException"),
+    (QuotaExceeded, "ServiceQuotaExceededException"),
+    (Throttled, "ThrottlingException"),
+    (PermissionDenied, "AccessDeniedException"),
+    (DeadlineExceeded, "DeadlineExceededException"),
+)
+"""The first that fits; what none does is our fault."""
+
+_log = logging.getLogger(__name__)
+
+
+def is_scheduler(raw_path: bytes) -> bool:
+    """Whether a path, as it was sent, is one of the Scheduler's."""
+    return _OURS.match(raw_path) is not None
+
+
+class SchedulerApp:
+    """An ASGI callable. What it is sent must be HTTP, and `is_scheduler`."""
+
+    def __init__(
+        self, receiver: Receiver, triggers: Triggers, groups: Groups, clock: Clock
+    ) -> None:
+        self._receiver = receiver
+        self._triggers = triggers
+        self._groups = groups
+        self._clock = clock
+        self._service = Service.load(SERVICE)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        request_id = str(uuid4())
+        try:
+            answer = await self._answer(scope, receive, request_id)
+        except ClientGone:
+            return
+        except Exception as error:  # noqa: BLE001 - the edge: it ends in a face or a log
+            face = _face_of(error, request_id)
+            answer = write_error(face, request_id, self._service)
+        status, headers, body = _raw(answer)
+        await send(
+            {"type": "http.response.start", "status": status, "headers": headers}
+        )
+        await send({"type": "http.response.body", "body": body})
+
+    async def _answer(self, scope: Scope, receive: Receive, request_id: str) -> Answer:
+        headers = fold(scope["headers"])
+        query = query_pairs(scope["query_string"])
+        operation, labels = self._service.match(
+            scope["method"], scope["raw_path"].decode("latin-1"), query
+        )
+        received = await self._receiver.receive(
+            scope,
+            receive,
+            headers,
+            limit=MAX_REQUEST,
+            too_large=lambda _: _too_large(operation),
+            service=SERVICE,
+        )
+        body = received.body.data
+        if body is None:
+            raise _too_large(operation)
+        asked = read(
+            operation,
+            labels,
+            [pair for pair in query if not pair[0].startswith("X-Amz-")],
+            {name.decode(): value.decode("latin-1") for name, value in headers.items()},
+            body,
+        )
+        if asked.unknown:
+            raise AwsError(
+                "ValidationException",
+                f"{operation.name} has no parameter "
+                f"{', '.join(asked.unknown[:MAX_TOLD])}",
+            )
+        check(operation, asked.input)
+        if why := refusal(operation.name, asked.input, TABLE):
+            raise NotSupported(why)
+        call = Call(
+            caller=received.caller,
+            region=received.region,
+            input=asked.input,
+            triggers=self._triggers,
+            groups=self._groups,
+            clock=self._clock,
+        )
+        async with asyncio.timeout(OPERATION_DEADLINE_S):
+            output = await OPERATIONS[operation.name](call)
+        return write(operation, output, request_id)
+
+
+def _face_of(error: Exception, request_id: str) -> AwsError:
+    """As `gateway/aws/app.py` has it, with the Scheduler's names."""
+    match error:
+        case AwsError():
+            return error
+        case TimeoutError():
+            return AwsError(
+                "DeadlineExceededException",
+                f"it did not end within {OPERATION_DEADLINE_S:.0f} s",
+            )
+        case SandlotError():
+            if isinstance(error, Fault):
+                _log.warning("fault", exc_info=error, extra={"request_id": request_id})
+            code = next((code for kind, code in _CODES if isinstance(error, kind)), "")
+            return AwsError(code or "InternalServerException", error.message)
+        case _:
+            _log.error("unforeseen", exc_info=error, extra={"request_id": request_id})
+            return AwsError(
+                "InternalServerException",
+                f"internal error; it was logged as request {request_id}",
+            )
+
+
+def _too_large(operation: Operation) -> AwsError:
+    return AwsError(
+        "RequestEntityTooLargeException",
+        f"Request must be smaller than {MAX_REQUEST} bytes for the {operation.name} "
+        "operation",
+    )
+
+
+def _raw(answer: Answer) -> RawAnswer:
+    headers: WireHeaders = [
+        (name.encode("latin-1"), value.encode("latin-1", "replace"))
+        for name, value in answer.headers
+    ]
+    headers.append((b"content-length", b"%d" % len(answer.body)))
+    return answer.status, headers, answer.body

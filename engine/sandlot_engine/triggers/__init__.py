@@ -1,0 +1,1 @@
+"""What makes functions run without a caller: schedules, webhooks, buckets, folders."""

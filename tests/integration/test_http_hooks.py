@@ -1,0 +1,228 @@
+"""Posting to hooks over the real HTTP port, by bytes."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+
+import pytest
+
+from sandlot_engine.errors import Throttled
+from sandlot_engine.gateway import hooks, http
+from sandlot_engine.model.invocation import MAX_EVENT_PAYLOAD
+from sandlot_engine.model.trigger import ObjectFilter, Scheme, TriggerKind
+from sandlot_engine.triggers import desk
+from sandlot_engine.triggers.making import new_trigger
+from tests.fakes.backend import ACME, FakeEngine
+from tests.unit.test_triggers_objects import record, told
+from tests.unit.test_triggers_signatures import signed
+
+SECRET = "a secret of the sender's"
+REFUSED = {"message": "there is no such hook, or it may not be posted to so"}
+Answer = tuple[int, dict[str, str], bytes]
+
+
+@dataclass
+class Port:
+    engine: FakeEngine
+    port: int
+    token: str = ""
+
+    def headers(self, body: bytes, scheme: Scheme = Scheme.GENERIC) -> dict[str, str]:
+        at = self.engine.clock.now().timestamp()
+        return signed(scheme, body, at=at, secret=SECRET.encode())
+
+    @asynccontextmanager
+    async def connected(
+        self,
+    ) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
+        reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
+        try:
+            yield reader, writer
+        finally:
+            writer.close()
+
+    async def post(
+        self,
+        path: str = f"/hooks/{ACME}/orders",
+        body: bytes = b'{"n":1}',
+        headers: dict[str, str] | None = None,
+        *,
+        method: str = "POST",
+        length: int | None = None,
+    ) -> Answer:
+        sent = self.headers(body) if headers is None else headers
+        size = len(body) if length is None else length
+        lines = [f"{name}: {value}" for name, value in sent.items()]
+        head = [f"{method} {path} HTTP/1.1", "Host: x", f"Content-Length: {size}"]
+        async with self.connected() as (reader, writer):
+            writer.write("\r\n".join([*head, *lines, "", ""]).encode() + body)
+            return await answer_from(reader)
+
+
+async def answer_from(reader: asyncio.StreamReader) -> Answer:
+    head = (await reader.readuntil(b"\r\n\r\n")).decode().split("\r\n")
+    pairs = [line.partition(": ") for line in head[1:] if line]
+    headers = {name.lower(): value for name, _, value in pairs}
+    body = await reader.readexactly(int(headers.get("content-length", "0")))
+    return int(head[0].split()[1]), headers, body
+
+
+@pytest.fixture
+async def port() -> AsyncIterator[Port]:
+    """With a webhook `orders`, a Slack one `talk`, and a bucket `pictures`."""
+    engine = FakeEngine()
+    engine.clock.start = datetime.now(UTC)
+    made = Port(engine, 0)
+    for name, kind, fields in (
+        ("orders", TriggerKind.WEBHOOK, {"webhook": desk.webhook(Scheme.GENERIC)}),
+        ("talk", TriggerKind.WEBHOOK, {"webhook": desk.webhook(Scheme.SLACK)}),
+        ("pictures", TriggerKind.BUCKET, {"bucket": desk.bucket(ObjectFilter())}),
+    ):
+        trigger = new_trigger(
+            ACME, kind, name, "echo", now=engine.clock.now(), **fields
+        )
+        secret = SECRET if kind is TriggerKind.WEBHOOK else ""
+        _, made.token = await engine.triggers.desk.create(trigger, secret=secret)
+    async with engine.invoker:
+        async with http.serve(
+            engine.backend(),
+            engine.parts(),
+            address="127.0.0.1:0",
+            trouble=lambda: "",
+            drain_s=1,
+        ) as made.port:
+            yield made
+
+
+async def test_a_signed_post_is_accepted_with_its_requests_id(port: Port) -> None:
+    status, headers, body = await port.post(f"/hooks/{ACME}/orders?a=1&b=2")
+
+    (event,) = port.engine.events.taken
+    assert status == 202
+    assert json.loads(body) == {"requestId": event.request_id}
+    assert headers["x-amzn-requestid"] == event.request_id
+    told = json.loads(event.payload)
+    assert (told["body"], told["rawQueryString"]) == ('{"n":1}', "a=1&b=2")
+    assert told["headers"]["host"] == "x"
+
+
+async def test_a_notification_is_accepted_with_a_token(port: Port) -> None:
+    token = {"authorization": f"Bearer {port.token}"}
+
+    made = await port.post(f"/hooks/{ACME}/pictures", told(record()), token)
+    none = await port.post(f"/hooks/{ACME}/pictures", b"{}", token)
+    bad = await port.post(f"/hooks/{ACME}/pictures", b"[]", token)
+
+    assert (made[0], json.loads(made[2])["records"]) == (202, 1)
+    assert none[0] == 200
+    assert bad[0] == 400
+
+
+async def test_whoever_may_not_post_gets_one_answer(port: Port) -> None:
+    wrong = port.headers(b"another body")
+    answers = [
+        await port.post(),
+        await port.post(headers=wrong),
+        await port.post(headers={}),
+        await port.post(f"/hooks/{ACME}/nothing"),
+        await port.post("/hooks/999999999999/orders"),
+        await port.post("/hooks/acme/orders"),
+        await port.post(f"/hooks/{ACME}/orders/more"),
+        await port.post(f"/hooks/{ACME}/%ff%00"),
+        await port.post("/hooks/"),
+        await port.post(f"/hooks/{ACME}/pictures"),
+    ]
+
+    assert answers[0][0] == 202
+    for status, headers, body in answers[1:]:
+        assert (status, json.loads(body)) == (404, REFUSED)
+        assert set(headers) == {"content-type", "content-length", "date"}
+    assert len(port.engine.events.taken) == 1
+
+
+async def test_slack_reads_its_challenge_back(port: Port) -> None:
+    body = b'{"challenge":"3eZbrw1aB","type":"url_verification"}'
+
+    answer = await port.post(
+        f"/hooks/{ACME}/talk", body, port.headers(body, Scheme.SLACK)
+    )
+
+    assert (answer[0], answer[2]) == (200, b"3eZbrw1aB")
+
+
+async def test_only_posts_are_taken(port: Port) -> None:
+    status, headers, _ = await port.post(method="PUT")
+
+    assert (status, headers["allow"]) == (405, "POST")
+
+
+async def test_senders_are_told_when_to_come_again(port: Port) -> None:
+    port.engine.events.refusal = Throttled(
+        "full", reason="x", limit=1, retry_after_s=2.5
+    )
+    full = await port.post()
+    triggers = port.engine.triggers.triggers
+    await triggers.change(
+        ACME, "orders", change=lambda old: replace(old, is_enabled=False)
+    )
+    paused = await port.post()
+
+    assert (full[0], full[1]["retry-after"]) == (429, "3")
+    assert (paused[0], paused[1]["retry-after"]) == (503, "5")
+    assert b"orders" not in paused[2]
+
+
+async def test_what_is_too_large_is_refused_unread(port: Port) -> None:
+    declared = await port.post(body=b"", length=MAX_EVENT_PAYLOAD + 1)
+    sent = b"x" * (MAX_EVENT_PAYLOAD + 1)
+    async with port.connected() as (reader, writer):
+        writer.write(
+            f"POST /hooks/{ACME}/orders HTTP/1.1\r\nHost: x\r\n"
+            "Transfer-Encoding: chunked\r\n\r\n".encode()
+            + b"%x\r\n%s\r\n0\r\n\r\n" % (len(sent), sent)
+        )
+        chunked = await answer_from(reader)
+
+    assert declared[0] == 413
+    assert chunked[0] == 413
+
+
+async def test_a_body_in_pieces_is_put_together(port: Port) -> None:
+    body = b'{"n": 12345678}'
+    lines = "".join(f"{k}: {v}\r\n" for k, v in port.headers(body).items())
+    async with port.connected() as (reader, writer):
+        writer.write(
+            f"POST /hooks/{ACME}/orders HTTP/1.1\r\nHost: x\r\n{lines}"
+            "Transfer-Encoding: chunked\r\n\r\n".encode()
+        )
+        for piece in (body[:5], body[5:9], body[9:]):
+            writer.write(b"%x\r\n%s\r\n" % (len(piece), piece))
+            await writer.drain()
+        writer.write(b"0\r\n\r\n")
+        status, _, _ = await answer_from(reader)
+
+    assert status == 202
+    assert json.loads(port.engine.events.payloads[0])["body"] == body.decode()
+
+
+async def test_half_a_body_has_its_room_until_its_sender_goes(
+    port: Port, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hooks, "MAX_BODIES_OF_HOOK", 100)
+    head = (
+        f"POST /hooks/{ACME}/orders HTTP/1.1\r\nHost: x\r\n"
+        "Transfer-Encoding: chunked\r\n\r\n"
+    ).encode()
+    piece = b"50\r\n" + b"x" * 80 + b"\r\n"
+    async with port.connected() as (_, first), port.connected() as (reader, second):
+        first.write(head + piece)
+        await first.drain()
+        second.write(head + piece + piece)
+        status, headers, _ = await answer_from(reader)
+
+    assert (status, headers["retry-after"]) == (429, "5")
+    body = b"x" * 90
+    assert (await port.post(body=body, headers=port.headers(body)))[0] == 202
