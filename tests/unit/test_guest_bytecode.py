@@ -57,7 +57,7 @@ for source, target in zip(above, (3, 4)):
 sys.path.insert(0, {str(SANDBOX)!r})
 from sandlot_sandbox.guest import builder, bytecode
 {textwrap.dedent(change)}
-builder.main({place!r}, "1")
+builder.main({place!r}, "1", "compile")
 """
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     with ours, theirs, package.open("rb") as opened:

@@ -51,7 +51,9 @@ class Listening:
         *,
         timeout_s: float,
         init_counts: bool,
+        sink: object,
     ) -> Ending:
+        assert sink is None
         self.header = header
         return Ending(ended=outcome.Ended.ANSWERED, duration_s=0.001, peak_memory_kb=1)
 

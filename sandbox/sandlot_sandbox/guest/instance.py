@@ -27,6 +27,7 @@ from sandlot_sandbox.guest import (
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
     from sandlot_sandbox.linux import Entry
@@ -172,9 +173,11 @@ def _serve(
         client_context_json=header.client_context,
         tenant_id=tenant_id,
     )
-    pieces = streaming.Pieces(
-        lambda kind, piece: channel.sendall(frames.encode_answer(kind, piece))
-    )
+
+    def send(kind: int) -> Callable[[bytes], None]:
+        return lambda piece: channel.sendall(frames.encode_answer(kind, piece))
+
+    pieces = streaming.Pieces(send(frames.STREAM_BEGIN), send(frames.STREAM_PIECE))
     if isinstance(made, failures.Failure):
         answer = handler.failed(made, request_id)
     else:

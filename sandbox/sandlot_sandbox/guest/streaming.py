@@ -12,8 +12,6 @@ from __future__ import annotations
 import json
 import types
 
-from sandlot_sandbox import frames
-
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -21,6 +19,9 @@ if TYPE_CHECKING:
 
 MARK = "__sandlot_streams__"
 """What `awslambda.streamify_response` leaves on a function."""
+
+MAX_PIECE = 65_536
+"""As `frames.py` has it, which is slow to import for who only wants to call."""
 
 Generator = types.GeneratorType
 
@@ -30,9 +31,13 @@ _END_OF_HEAD = bytes(8)
 
 
 class Pieces:
-    """One answer that is being sent. `send` takes a kind of frame and its payload."""
+    """One answer that is being sent: `announce` takes its content type, `send` a piece
+    of at most `MAX_PIECE` bytes."""
 
-    def __init__(self, send: Callable[[int, bytes], None]) -> None:
+    def __init__(
+        self, announce: Callable[[bytes], None], send: Callable[[bytes], None]
+    ) -> None:
+        self._announce = announce
         self._send = send
         self._content_type = _BYTES
         self.has_begun = False
@@ -53,14 +58,14 @@ class Pieces:
         neither text nor bytes."""
         data = _bytes_of(piece)
         self.begin()
-        for start in range(0, len(data), frames.MAX_PIECE):
-            self._send(frames.STREAM_PIECE, data[start : start + frames.MAX_PIECE])
+        for start in range(0, len(data), MAX_PIECE):
+            self._send(data[start : start + MAX_PIECE])
 
     def begin(self) -> None:
         """Send what comes before the pieces, if it was not."""
         if not self.has_begun:
             self.has_begun = True
-            self._send(frames.STREAM_BEGIN, self._content_type.encode())
+            self._announce(self._content_type.encode())
 
 
 class ResponseStream:
