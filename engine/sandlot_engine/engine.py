@@ -403,7 +403,7 @@ def _triggers(
     parts = made_of(
         kept,
         catalog.functions,
-        RememberingEvents(invoker.enqueue),
+        RememberingEvents(invoker),
         Sealer.open(Path(config.data) / "master.key"),
         clock=SystemClock(),
         region=config.region,

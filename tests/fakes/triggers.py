@@ -25,23 +25,19 @@ SEALER = Sealer(bytes(MASTER_KEY_BYTES))
 
 
 class FakeEvents:
-    """Takes every event, or raises `refusal`; knows its keys for ever."""
+    """Takes every event, or raises `refusal`; knows their ids for ever."""
 
     def __init__(self) -> None:
         self.taken: list[Invocation] = []
-        self.keys: list[str] = []
         self.refusal: SandlotError | None = None
         self.offered = 0
 
-    async def submit(self, invocation: Invocation, *, once_key: str) -> bool:
+    async def enqueue(self, invocation: Invocation) -> None:
         self.offered += 1
         if self.refusal is not None:
             raise self.refusal
-        if once_key in self.keys:
-            return False
-        self.keys.append(once_key)
-        self.taken.append(invocation)
-        return True
+        if invocation.request_id not in {event.request_id for event in self.taken}:
+            self.taken.append(invocation)
 
     @property
     def payloads(self) -> list[bytes]:

@@ -112,6 +112,22 @@ def test_what_is_none_is_refused_with_the_reason(text: str, why: str) -> None:
     assert len(str(refusal.value)) < 200
 
 
+@given(
+    st.lists(
+        st.text(st.sampled_from("0123456789*,-/?LW#MON "), max_size=12) | st.text(),
+        min_size=5,
+        max_size=7,
+    )
+)
+def test_whatever_is_written_it_is_parsed_or_refused(fields: list[str]) -> None:
+    try:
+        cron = parse_cron(" ".join(fields))
+    except NotCron:
+        return
+    found = cron.after(SOME_DAY)
+    assert found is None or found > SOME_DAY
+
+
 # --- against every minute -----------------------------------------------------
 
 

@@ -17,6 +17,7 @@ from sandlot_engine.errors import (
     TooLarge,
     Unavailable,
 )
+from sandlot_engine.metrics import Metrics
 from sandlot_engine.model.trigger import ObjectFilter, Scheme, Trigger, TriggerKind
 from sandlot_engine.triggers import desk
 from sandlot_engine.triggers.hooks import Post
@@ -206,6 +207,21 @@ async def test_a_full_queue_is_the_senders_to_know(world: World) -> None:
     world.events.refusal = None
     assert (await world.parts.hooks.post(TENANT, "orders", same)).request_id
     assert world.parts.hooks.taken == 1
+
+
+async def test_what_happened_is_told_to_prometheus(world: World) -> None:
+    await webhook(world)
+    metrics = Metrics()
+    metrics.watch(gauges=world.parts.gauges, counters=world.parts.counters)
+
+    await world.parts.hooks.post(TENANT, "orders", post(world))
+    with pytest.raises(PermissionDenied):
+        await world.parts.hooks.post(TENANT, "nothing", post(world))
+
+    text = metrics.text().decode()
+    assert "sandlot_hook_events_total 1.0" in text
+    assert "sandlot_hooks_refused_total 1.0" in text
+    assert "sandlot_schedule_events_pending 0.0" in text
 
 
 # --- secrets --------------------------------------------------------------------

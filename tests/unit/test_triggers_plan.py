@@ -111,6 +111,13 @@ def test_what_is_older_than_its_events_may_be_is_not_made_up_for() -> None:
     assert events(of, [datetime(2025, 7, 2, 0, 1, tzinfo=UTC)]) == ([], 1)
 
 
+def test_the_age_of_an_event_counts_from_the_end_of_its_window() -> None:
+    of = schedule("at(2025-06-01T12:00:00)", window_min=1_440, max_age_s=3_600)
+
+    assert step_of(of, NOON + 24 * HOUR + 59 * MINUTE).fire == NOON
+    assert step_of(of, NOON + 25 * HOUR + MINUTE).missed == 1
+
+
 def test_a_time_that_has_just_come_is_fired_beside_those_that_were_missed() -> None:
     of = schedule("rate(1 hour)", missed=Missed.SKIP)
 

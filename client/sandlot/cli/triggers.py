@@ -2,18 +2,27 @@
 
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from sandlot.cli.options import Flags, shared
-from sandlot.cli.output import document, plain, show_list, show_one
+from sandlot.cli.output import document, show_list
 from sandlot.cli.text import one_line
+from sandlot.cli.trigger_views import (
+    flat,
+    full_name,
+    group_and_name,
+    moment,
+    progress,
+    show_trigger,
+    target,
+    when,
+)
 
 if TYPE_CHECKING:
-    from sandlot.triggers import NewTrigger, Schedule, Source, Trigger
+    from sandlot.triggers import NewTrigger, Schedule, Source
 
 KINDS = ("schedule", "webhook", "bucket", "directory")
 SCHEMES = ("generic", "github", "stripe", "slack")
@@ -217,8 +226,10 @@ def add_directory(
 
 def _common(options: dict[str, Any]) -> dict[str, Any]:
     """Those of `_COMMON`, taken out."""
-    names = ("qualifier", "description", "paused")
-    return {name: options.pop(name) for name in names}
+    return {name: options.pop(name) for name in _COMMON_NAMES}
+
+
+_COMMON_NAMES = ("qualifier", "description", "paused")
 
 
 def _changed(old: "Schedule", options: dict[str, Any]) -> "Schedule":
@@ -237,7 +248,7 @@ def _changed(old: "Schedule", options: dict[str, Any]) -> "Schedule":
 def _create(
     flags: Flags, name: str, function: str, source: "Source", **more: Any
 ) -> None:
-    group, name = _names(name)
+    group, name = group_and_name(name)
     with flags.client() as client:
         made = client.create_trigger(name, function, source, group=group, **more)
     _show_new(flags, made)
@@ -246,16 +257,16 @@ def _create(
 def _show_new(flags: Flags, made: "NewTrigger") -> None:
     if flags.as_json:
         secret = {"secret": made.secret} if made.secret else {}
-        document(_flat(made.trigger) | secret)
+        document(flat(made.trigger) | secret)
         return
-    fields = [_flat(made.trigger)["name"], made.trigger.path, made.secret]
+    fields = [flat(made.trigger)["name"], made.trigger.path, made.secret]
     click.echo("  ".join(one_line(field) for field in fields if field))
     if made.secret:
         flags.say("  the secret is shown this once: keep it now")
     if made.trigger.path:
         flags.say("  post to that path on the engine's HTTP port")
     if (found := made.trigger.schedule) and found.progress:
-        flags.say(f"  next: {_moment(found.progress.next_due)}")
+        flags.say(f"  next: {moment(found.progress.next_due)}")
 
 
 # --- found, changed, deleted ------------------------------------------------------
@@ -282,29 +293,29 @@ def _list(flags: Flags, function: str, kind: str) -> None:
     with flags.client() as client:
         found = client.list_triggers(function, kind=kind)
         if flags.as_json:
-            document([_flat(one) for one in found])
+            document([flat(one) for one in found])
             return
         show_list(
             flags,
             found,
             [
-                ("NAME", _full_name),
+                ("NAME", full_name),
                 ("KIND", lambda one: one.kind),
-                ("FUNCTION", _target),
+                ("FUNCTION", target),
                 ("STATE", lambda one: "enabled" if one.enabled else "paused"),
-                ("WHEN", _when),
-                ("NEXT", lambda one: _moment(_progress(one, "next_due"))),
-                ("FIRED", lambda one: _progress(one, "fired", "-")),
-                ("MISSED", lambda one: _progress(one, "missed", "-")),
+                ("WHEN", when),
+                ("NEXT", lambda one: moment(progress(one, "next_due"))),
+                ("FIRED", lambda one: progress(one, "fired", "-")),
+                ("MISSED", lambda one: progress(one, "missed", "-")),
             ],
         )
 
 
 def _show(flags: Flags, *, name: str) -> None:
     """Show one, with how far it has come."""
-    group, name = _names(name)
+    group, name = group_and_name(name)
     with flags.client() as client:
-        _show_trigger(flags, client.get_trigger(name, group=group))
+        show_trigger(flags, client.get_trigger(name, group=group))
 
 
 def _pause(flags: Flags, *, name: str) -> None:
@@ -318,15 +329,15 @@ def _resume(flags: Flags, *, name: str) -> None:
 
 
 def _set_enabled(flags: Flags, name: str, *, enabled: bool) -> None:
-    group, name = _names(name)
+    group, name = group_and_name(name)
     with flags.client() as client:
         changed = client.update_trigger(name, group=group, enabled=enabled)
-    _show_trigger(flags, changed)
+    show_trigger(flags, changed)
 
 
 def _test(flags: Flags, *, name: str) -> None:
     """Send an event as it would, now, also while it is paused."""
-    group, name = _names(name)
+    group, name = group_and_name(name)
     with flags.client() as client:
         request_id = client.test_trigger(name, group=group)
     if flags.as_json:
@@ -338,7 +349,7 @@ def _test(flags: Flags, *, name: str) -> None:
 def _delete(flags: Flags, *, name: str) -> None:
     """Delete it."""
     flags.confirm(f"Delete {one_line(name)}?")
-    group, bare = _names(name)
+    group, bare = group_and_name(name)
     with flags.client() as client:
         client.delete_trigger(bare, group=group)
     flags.say(f"deleted {one_line(name)}")
@@ -365,13 +376,13 @@ for _group in (trigger, schedule):
 @shared
 def config(flags: Flags, *, name: str, expression: str | None, **options: Any) -> None:
     """Change what is given, and only that."""
-    group, name = _names(name)
+    group, name = group_and_name(name)
     with flags.client() as client:
         old = client.get_trigger(name, group=group).schedule
         if old is None:
             raise click.UsageError(f"{name} is no schedule")
         new = _changed(old, {"expression": expression, **options})
-        _show_trigger(flags, client.update_trigger(name, group=group, source=new))
+        show_trigger(flags, client.update_trigger(name, group=group, source=new))
 
 
 @trigger.command("rotate-secret")
@@ -392,52 +403,3 @@ def rotate_secret(flags: Flags, *, name: str, secret_file: Any) -> None:
     else:
         click.echo(one_line(new))
     flags.say("  the old one is refused from now on")
-
-
-# --- shown ------------------------------------------------------------------------
-
-
-def _names(text: str) -> tuple[str, str]:
-    """The group, empty for the default one, and the name."""
-    group, _, name = text.rpartition("/")
-    return group, name
-
-
-def _full_name(one: "Trigger") -> str:
-    return one.name if one.group == "default" else f"{one.group}/{one.name}"
-
-
-def _target(one: "Trigger") -> str:
-    return f"{one.function}:{one.qualifier}" if one.qualifier else one.function
-
-
-def _when(one: "Trigger") -> str:
-    if found := one.schedule:
-        zone = "" if found.timezone == "UTC" else f" {found.timezone}"
-        return f"{found.expression}{zone}"
-    source: Any = one.source
-    return one.path or source.path
-
-
-def _progress(one: "Trigger", name: str, default: Any = None) -> Any:
-    found = one.schedule.progress if one.schedule else None
-    return getattr(found, name) if found is not None else default
-
-
-def _moment(when: datetime | None) -> str:
-    return f"{when:%Y-%m-%d %H:%M:%S}" if when else "-"
-
-
-def _show_trigger(flags: Flags, one: "Trigger") -> None:
-    if flags.as_json:
-        document(_flat(one))
-        return
-    fields = _flat(one)
-    show_one(flags, fields | fields.pop(one.kind))
-
-
-def _flat(one: "Trigger") -> dict[str, Any]:
-    """A trigger as JSON has it: its source under its kind."""
-    fields: dict[str, Any] = plain(one)
-    source = fields.pop("source")
-    return {**fields, "kind": one.kind, one.kind: source}

@@ -1,32 +1,31 @@
-"""`Events` over a queue that knows no keys: they are known as long as this process
+"""`Events` over a queue that takes an id twice: ids are known as long as this process
 lives, and no longer."""
 
-from collections.abc import Awaitable, Callable
-
 from sandlot_engine.model.invocation import Invocation
+from sandlot_engine.triggers.ports import Events
 
-MAX_KEYS = 100_000
+MAX_IDS = 100_000
 """The oldest are forgotten first."""
 
 
 class RememberingEvents:
     """Passes each event on once."""
 
-    def __init__(self, enqueue: Callable[[Invocation], Awaitable[object]]) -> None:
-        self._enqueue = enqueue
-        self._keys: dict[str, None] = {}
+    def __init__(self, events: Events) -> None:
+        self._events = events
+        self._ids: dict[tuple[str, str], None] = {}
 
-    async def submit(self, invocation: Invocation, *, once_key: str) -> bool:
+    async def enqueue(self, invocation: Invocation) -> None:
         """See `Events`."""
-        if once_key in self._keys:
-            return False
+        named = invocation.tenant_id, invocation.request_id
+        if named in self._ids:
+            return
         # Before the wait, so that a second one of the same does not come between.
-        self._keys[once_key] = None
+        self._ids[named] = None
         try:
-            await self._enqueue(invocation)
+            await self._events.enqueue(invocation)
         except BaseException:
-            self._keys.pop(once_key, None)
+            self._ids.pop(named, None)
             raise
-        while len(self._keys) > MAX_KEYS:
-            del self._keys[next(iter(self._keys))]
-        return True
+        while len(self._ids) > MAX_IDS:
+            del self._ids[next(iter(self._ids))]

@@ -8,7 +8,6 @@ never without a document, and where a crash leaves both, the newer counts.
 import secrets
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from datetime import datetime
 
 from sandlot_engine.catalog.functions import Functions
 from sandlot_engine.catalog.kept import Kept
@@ -28,7 +27,7 @@ from sandlot_engine.model.trigger import (
     TriggerKind,
 )
 from sandlot_engine.store.ports import DocumentStore
-from sandlot_engine.triggers import plan
+from sandlot_engine.triggers import changes, plan
 from sandlot_engine.triggers.checks import check, check_start
 
 MAX_TRIGGERS = 1_000
@@ -307,7 +306,7 @@ class Triggers:
         if schedule is not None and old.schedule is not None:
             if schedule.start != old.schedule.start:
                 check_start(schedule.start, now=now)
-            is_same = _times(new) == _times(old)
+            is_same = changes.times(new) == changes.times(old)
             schedule = replace(schedule, anchor=old.schedule.anchor if is_same else now)
         return replace(new, schedule=schedule, modified=now)
 
@@ -338,7 +337,9 @@ class Triggers:
     async def _put_progress(self, old: Trigger, new: Trigger, place: _Place) -> None:
         """Before the schedule itself: a crash between leaves one that skips what was
         due, and not one that makes up for what was not."""
-        progress = changed_progress(old, new, self.progress(old), now=self._clock.now())
+        progress = changes.changed_progress(
+            old, new, self.progress(old), now=self._clock.now()
+        )
         await self._progress.put(old.tenant_id, place.owner, place.key, progress)
 
     async def _delete(self, tenant_id: str, place: _Place) -> None:
@@ -380,27 +381,6 @@ def no_group(name: str) -> NotFound:
     return NotFound(
         f"Schedule group {name} does not exist.", kind="schedule-group", name=name
     )
-
-
-def changed_progress(
-    old: Trigger, new: Trigger, progress: Progress, *, now: datetime
-) -> Progress:
-    """Where a schedule that is another now goes on from."""
-    assert old.schedule is not None  # noqa: S101 - as for all that have progress
-    assert new.schedule is not None  # noqa: S101
-    if _times(new) != _times(old):
-        begun = plan.begin(new.schedule)
-        return replace(progress, through=begun.through, last_error="")
-    if new.is_enabled and not old.is_enabled:
-        return replace(progress, through=max(progress.through, now))
-    return progress
-
-
-def _times(trigger: Trigger) -> tuple[object, ...]:
-    """What says when it is due."""
-    schedule = trigger.schedule
-    assert schedule is not None  # noqa: S101
-    return schedule.expression, schedule.zone, schedule.start
 
 
 def _input_size(trigger: Trigger) -> int:

@@ -129,14 +129,22 @@ def _late(
     last = due.until(now - window)
     assert last is not None  # noqa: S101 - the first one's is past
     is_late = now > last + window + GRACE
-    is_too_old = now - last > timedelta(seconds=schedule.max_age_s)
-    if is_late and (schedule.missed is Missed.SKIP or is_too_old):
+    if is_late and (
+        schedule.missed is Missed.SKIP or is_too_old(schedule, last, now=now)
+    ):
         missed = expressions.count(due.timing, _from(schedule, through), last)
         upcoming = due.after(last)
         wake = _at(upcoming, window, seed) if upcoming is not None else None
         return Step(through=last, missed=missed, wake=wake)
     missed = expressions.count(due.timing, _from(schedule, through), last - _JUST)
     return Step(fire=last, through=last - _JUST, missed=missed)
+
+
+def is_too_old(schedule: Schedule, due: datetime, *, now: datetime) -> bool:
+    """Whether a due time's event is not to be sent any more. Its age counts from the
+    end of its window."""
+    age = now - due - timedelta(minutes=schedule.window_min)
+    return age > timedelta(seconds=schedule.max_age_s)
 
 
 def _from(schedule: Schedule, through: datetime) -> datetime:
@@ -156,7 +164,7 @@ def _at(due: datetime, window: timedelta, seed: str) -> datetime:
 
 
 def once_key(trigger: Trigger, due: datetime) -> str:
-    """Names a due time's event, for whoever takes events."""
+    """Names a due time's event: its request id is made of it."""
     return f"{trigger.id} {due.astimezone(UTC).isoformat()}"
 
 

@@ -23,7 +23,7 @@ class Sender:
         """Have the trigger's function run with that, if it was not with the same key
         before; the request's id, which is the same for the same key.
 
-        Raises `TooLarge`, and what `Events.submit` does.
+        Raises `TooLarge`, and what `Events.enqueue` does.
         """
         if len(payload) > MAX_EVENT_PAYLOAD:
             raise TooLarge(
@@ -32,7 +32,7 @@ class Sender:
                 field="payload",
             )
         request_id = plan.request_id(once_key)
-        await self._events.submit(
+        await self._events.enqueue(
             Invocation(
                 request_id=request_id,
                 tenant_id=trigger.tenant_id,
@@ -41,8 +41,7 @@ class Sender:
                 payload=payload,
                 type=InvocationType.EVENT,
                 arrived=self._clock.monotonic(),
-            ),
-            once_key=once_key,
+            )
         )
         return request_id
 

@@ -247,8 +247,8 @@ class Ticker:
     def _is_worth_another(self, trigger: Trigger, due: datetime, attempts: int) -> bool:
         schedule = trigger.schedule
         assert schedule is not None  # noqa: S101 - see `_look`
-        is_young = self._clock.now() - due < timedelta(seconds=schedule.max_age_s)
-        return is_young and attempts < schedule.max_retries
+        is_too_old = plan.is_too_old(schedule, due, now=self._clock.now())
+        return not is_too_old and attempts < schedule.max_retries
 
     async def _give_up(
         self,

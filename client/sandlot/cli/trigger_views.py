@@ -1,0 +1,56 @@
+"""How `trigger` and `schedule` show what there is."""
+
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from sandlot.cli.options import Flags
+from sandlot.cli.output import document, plain, show_one
+
+if TYPE_CHECKING:
+    from sandlot.triggers import Trigger
+
+
+def group_and_name(text: str) -> tuple[str, str]:
+    """The group, empty for the default one, and the name."""
+    group, _, name = text.rpartition("/")
+    return group, name
+
+
+def full_name(one: "Trigger") -> str:
+    return one.name if one.group == "default" else f"{one.group}/{one.name}"
+
+
+def target(one: "Trigger") -> str:
+    return f"{one.function}:{one.qualifier}" if one.qualifier else one.function
+
+
+def when(one: "Trigger") -> str:
+    if found := one.schedule:
+        zone = "" if found.timezone == "UTC" else f" {found.timezone}"
+        return f"{found.expression}{zone}"
+    source: Any = one.source
+    return one.path or source.path
+
+
+def progress(one: "Trigger", name: str, default: Any = None) -> Any:
+    found = one.schedule.progress if one.schedule else None
+    return getattr(found, name) if found is not None else default
+
+
+def moment(when: datetime | None) -> str:
+    return f"{when:%Y-%m-%d %H:%M:%S}" if when else "-"
+
+
+def show_trigger(flags: Flags, one: "Trigger") -> None:
+    if flags.as_json:
+        document(flat(one))
+        return
+    fields = flat(one)
+    show_one(flags, fields | fields.pop(one.kind))
+
+
+def flat(one: "Trigger") -> dict[str, Any]:
+    """A trigger as JSON has it: its source under its kind."""
+    fields: dict[str, Any] = plain(one)
+    source = fields.pop("source")
+    return {**fields, "kind": one.kind, one.kind: source}
