@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from sandlot_engine.catalog.code import CodeStore
     from sandlot_engine.catalog.functions import Prepared
     from sandlot_engine.catalog.tenants import Tenants
+    from sandlot_engine.events.endpoints import EndpointAccess
     from sandlot_engine.gateway.aws.buckets import BucketAccess
     from sandlot_engine.gateway.aws.call import Parts
     from sandlot_engine.gateway.ports import Backend, Catalog, EngineStatus
@@ -162,10 +163,13 @@ async def _running(config: EngineConfig) -> AsyncIterator[_Facts]:
     """All the parts, from the bottom up; undone from the top down."""
     from sandlot_engine.catalog.code import CodeStore
     from sandlot_engine.clock import SystemClock
+    from sandlot_engine.events.delivering import Delivering
+    from sandlot_engine.events.endpoints import Endpoints
     from sandlot_engine.gateway.aws.buckets import Buckets
     from sandlot_engine.gateway.aws.call import Parts
     from sandlot_engine.gateway.aws.downloads import Downloads
     from sandlot_engine.gateway.ports import Backend
+    from sandlot_engine.invocation.event_settings import EventSettings
     from sandlot_engine.invocation.invoker import Invoker
     from sandlot_engine.node.builder import build_package
     from sandlot_engine.node.instances import NodeMachine
@@ -203,7 +207,20 @@ async def _running(config: EngineConfig) -> AsyncIterator[_Facts]:
                 quotas=tenants,
                 runner=scheduler,
                 records=store,
+                event_store=store,
+                event_settings=EventSettings(functions, catalog.event_configs).of,
+                event_delays_s=config.event_retry_delays_s,
                 clock=clock,
+            )
+        )
+        endpoints = stack.enter_context(Endpoints(_endpoint_access(config)))
+        await enter(
+            Delivering(
+                store,
+                invoker.events,
+                tell=endpoints.tell,
+                check=invoker.dry_run,
+                region=config.region,
             )
         )
         _watch(invoker, scheduler, node, store)
@@ -240,8 +257,8 @@ def _watch(
             "instances": ("Instances that live.", lambda: scheduler.instances),
             "zygotes": ("Zygotes that live.", lambda: node.zygotes),
             "events_waiting": (
-                "Events that wait for their turn.",
-                lambda: invoker.events.waiting,
+                "Events that are not over.",
+                lambda: invoker.events.depths.queued,
             ),
             "records_behind": (
                 "Records that are not on disk yet.",
@@ -249,10 +266,6 @@ def _watch(
             ),
         },
         counters={
-            "events_dropped": (
-                "Events that were given up.",
-                lambda: invoker.events.dropped,
-            ),
             "log_lines_dropped": (
                 "Lines of logs that writing was too slow for.",
                 lambda: store.counters.log_lines_dropped,
@@ -510,6 +523,18 @@ def _bucket_access(config: EngineConfig) -> "BucketAccess | None":
         endpoint=config.s3_endpoint,
         access_key_id=os.environ.get("S3_ACCESS_KEY_ID", ""),
         secret_access_key=os.environ.get("S3_SECRET_ACCESS_KEY", ""),
+        region=config.region,
+    )
+
+
+def _endpoint_access(config: EngineConfig) -> "EndpointAccess":
+    """By the environment, as for the store of packages."""
+    from sandlot_engine.events.endpoints import EndpointAccess
+
+    return EndpointAccess(
+        urls=config.destinations,
+        access_key_id=os.environ.get("DESTINATION_ACCESS_KEY_ID", ""),
+        secret_access_key=os.environ.get("DESTINATION_SECRET_ACCESS_KEY", ""),
         region=config.region,
     )
 

@@ -9,6 +9,7 @@ DEFAULT_HTTP = "127.0.0.1:9070"
 DEFAULT_GRPC = "127.0.0.1:9071"
 DEFAULT_REGION = "us-east-1"
 DEFAULT_IDLE_S = 300.0
+DEFAULT_EVENT_RETRY_DELAYS_S = (60.0, 120.0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,6 +40,14 @@ class UpOptions:
     """URL of a store that packages may be fetched from; its key is in the environment,
     as `S3_ACCESS_KEY_ID` and `S3_SECRET_ACCESS_KEY`. Empty: from none."""
 
+    event_retry_delays_s: tuple[float, ...] = DEFAULT_EVENT_RETRY_DELAYS_S
+    """How long an event waits after its function's first error, second, and so on."""
+
+    destinations: dict[str, str] = field(default_factory=dict)
+    """URLs of services that are told of events, by `sqs`, `sns`, `events`; their key is
+    in the environment, as `DESTINATION_ACCESS_KEY_ID` and
+    `DESTINATION_SECRET_ACCESS_KEY`."""
+
     runtimes: dict[str, str] = field(default_factory=dict)
     """Interpreters by runtime name, before those that are found."""
 
@@ -60,6 +69,8 @@ class EngineConfig:
     region: str
     idle_s: float
     s3_endpoint: str
+    event_retry_delays_s: tuple[float, ...]
+    destinations: dict[str, str]
     uid: int
     gid: int
     supervisor_pid: int

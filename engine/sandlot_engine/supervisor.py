@@ -199,6 +199,8 @@ class _Supervisor:
             region=options.region,
             idle_s=options.idle_s,
             s3_endpoint=options.s3_endpoint,
+            event_retry_delays_s=options.event_retry_delays_s,
+            destinations=options.destinations,
             uid=self._ids[0],
             gid=self._ids[1],
             supervisor_pid=os.getpid(),

@@ -50,6 +50,7 @@ from sandlot_engine.model.function import (
 from sandlot_engine.model.invocation import BillLine, LogLine, Record
 from sandlot_engine.model.network import Network
 from sandlot_engine.model.tenant import AccessKey, Tenant
+from tests.fakes.events import MemoryEvents
 from tests.fakes.runner import FakeClock, FakeRunner
 from tests.fakes.stores import MemoryStore
 
@@ -363,6 +364,7 @@ class FakeEngine:
     tenants: FakeTenants = field(default_factory=FakeTenants)
     records: FakeRecords = field(default_factory=FakeRecords)
     clock: FakeClock = field(default_factory=FakeClock)
+    events: MemoryEvents = field(default_factory=MemoryEvents)
     runner: FakeRunner = field(init=False)
     invoker: Invoker = field(init=False)
     channel: grpc.aio.Channel = field(init=False)
@@ -375,11 +377,13 @@ class FakeEngine:
         self.tenants.add(GLOBEX, "globex")
         for tenant_id, name in ((ACME, "echo"), (ACME, "slow"), (GLOBEX, "theirs")):
             self.functions.add(make_function(tenant_id, name))
+        self.events.keep_records(lambda record: self.records.append(record, ()))
         self.invoker = Invoker(
             functions=self.functions,
             quotas=self.tenants,
             runner=self.runner,
             records=self.records,
+            event_store=self.events,
             clock=self.clock,
             event_drain_s=1.0,
         )

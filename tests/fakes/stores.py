@@ -10,6 +10,7 @@ from sandlot_engine.errors import AlreadyExists, Conflict, NotFound
 from sandlot_engine.model.function import LATEST, Function
 from sandlot_engine.model.invocation import BillLine, LogLine, Record
 from sandlot_engine.model.tenant import AccessKey, Tenant
+from sandlot_engine.store.event_ports import EventStore
 from sandlot_engine.store.followers import Followers
 from sandlot_engine.store.ports import (
     Document,
@@ -19,12 +20,15 @@ from sandlot_engine.store.ports import (
     TenantStore,
 )
 from sandlot_engine.store.sqlite import SqliteStore
+from tests.fakes.events import MemoryEvents
 
 
-class MemoryStore:
+class MemoryStore(MemoryEvents):
     """All ports, nothing on disk."""
 
     def __init__(self) -> None:
+        super().__init__()
+        self.keep_records(lambda record: self.append(record, ()))
         self._functions: dict[tuple[str, str, str], Function] = {}
         self._published: dict[tuple[str, str], int] = {}
         self._documents: dict[tuple[str, str, str, str], Document] = {}
@@ -128,6 +132,7 @@ class MemoryStore:
                 del self._keys[key.id]
         for document in [key for key in self._documents if key[0] == tenant_id]:
             del self._documents[document]
+        self.forget_events(tenant_id)
         return self._tenants.pop(tenant_id, None) is not None
 
     async def create_key(self, key: AccessKey, sealed_secret: bytes) -> None:
@@ -220,7 +225,9 @@ class MemoryStore:
         ]
 
 
-class Store(FunctionStore, DocumentStore, TenantStore, RecordStore, Protocol):
+class Store(
+    FunctionStore, DocumentStore, TenantStore, RecordStore, EventStore, Protocol
+):
     """All ports."""
 
 

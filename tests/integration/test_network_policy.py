@@ -157,6 +157,7 @@ async def opened(folder: Path) -> AsyncIterator[Engine]:
                 quotas=tenants,
                 runner=door,
                 records=store,
+                event_store=store,
                 clock=clock,
             ) as invoker,
         ):

@@ -442,6 +442,8 @@ def test_up_hands_its_options_to_the_engine_and_exits_as_it_says(
             "region": "us-east-1",
             "idle_s": 300.0,
             "s3_endpoint": "",
+            "event_retry_delays_s": (60.0, 120.0),
+            "destinations": {},
             "runtimes": {"python3.12": "/usr/bin/python3.12"},
             "given_up": frozenset({"network"}),
         }

@@ -72,6 +72,9 @@ class Invocation:
     type: InvocationType = InvocationType.REQUEST_RESPONSE
     client_context: str = ""
     tail_log: bool = False
+    lineage: str = ""
+    """Which functions led to it, as `events/lineage.py` writes it."""
+
     arrived: float
     """`Clock.monotonic` when the call came in, seconds."""
 
