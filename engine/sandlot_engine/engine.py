@@ -251,21 +251,21 @@ def _watch(
     invoker: "Invoker", scheduler: "Scheduler", node: "Node", store: "SqliteStore"
 ) -> None:
     """What parts count for themselves, for `/metrics`."""
+    from sandlot_engine.events import readings
+
     invoker.metrics.watch(
         gauges={
             "running": ("Invocations that run now.", lambda: invoker.admission.total),
             "instances": ("Instances that live.", lambda: scheduler.instances),
             "zygotes": ("Zygotes that live.", lambda: node.zygotes),
-            "events_waiting": (
-                "Events that are not over.",
-                lambda: invoker.events.depths.queued,
-            ),
             "records_behind": (
                 "Records that are not on disk yet.",
                 lambda: store.counters.records_behind,
             ),
+            **readings.gauges(invoker.events),
         },
         counters={
+            **readings.counters(invoker.events),
             "log_lines_dropped": (
                 "Lines of logs that writing was too slow for.",
                 lambda: store.counters.log_lines_dropped,

@@ -60,13 +60,12 @@ class World:
 
     @asynccontextmanager
     async def engine(self, **options: Any) -> AsyncIterator[EventQueue]:
+        given: dict[str, Any] = {
+            "settings_of": lambda _: self.settings,
+            "drain_s": 1.0,
+        } | options
         self.queue = EventQueue(
-            self.disk,
-            self._attempt,
-            lambda _: self.settings,
-            self.clock,
-            sleep=self._sleep,
-            **({"drain_s": 1.0} | options),
+            self.disk, self._attempt, clock=self.clock, sleep=self._sleep, **given
         )
         async with self.queue:
             yield self.queue
@@ -95,7 +94,7 @@ class World:
                 raise
         if self.failures:
             failure = self.failures.pop(0)
-            if not isinstance(failure, _Failed):
+            if not isinstance(failure, Failed):
                 raise failure
             keep(record)
             return _outcome(event, Status.ERROR)
@@ -118,7 +117,7 @@ class World:
                 request_id=name,
                 tenant_id=tenant,
                 function=function,
-                payload=b" " * size,
+                payload=b"1".rjust(size),
                 type=InvocationType.EVENT,
                 arrived=self.clock.monotonic(),
             )
@@ -155,7 +154,7 @@ class World:
                 await asyncio.sleep(0)
 
 
-class _Failed(Exception):
+class Failed(Exception):
     """The function fails, which is a value."""
 
 
@@ -222,7 +221,7 @@ async def test_a_request_id_that_is_there_is_that_event(world: World) -> None:
 async def test_a_failing_function_is_tried_three_times_with_one_id(
     world: World,
 ) -> None:
-    world.failures = [_Failed(), _Failed(), _Failed()]
+    world.failures = [Failed(), Failed(), Failed()]
     async with world.engine():
         await world.enqueue("a")
         first = await world.waits("a")
@@ -246,7 +245,7 @@ async def test_a_failing_function_is_tried_three_times_with_one_id(
 
 
 async def test_an_operator_can_have_shorter_delays(world: World) -> None:
-    world.failures = [_Failed(), _Failed(), _Failed()]
+    world.failures = [Failed(), Failed(), Failed()]
     async with world.engine(delays_s=(0.5, 0.0)):
         await world.enqueue("a")
         first = await world.waits("a")
@@ -360,7 +359,7 @@ async def test_what_can_never_run_is_dead_at_once(world: World) -> None:
 
 
 async def test_what_waits_is_run_by_the_next_engine(world: World) -> None:
-    world.failures = [_Failed()]
+    world.failures = [Failed()]
     async with world.engine():
         await world.enqueue("a")
         await world.waits("a")
@@ -535,7 +534,7 @@ async def test_dead_letters_are_bounded_and_what_goes_is_counted(
 async def test_a_clock_that_is_set_changes_no_delay(
     world: World, by_s: float, caplog: pytest.LogCaptureFixture
 ) -> None:
-    world.failures = [_Failed()]
+    world.failures = [Failed()]
     async with world.engine():
         await world.enqueue("a")
         await world.waits("a")
@@ -555,7 +554,7 @@ async def test_a_clock_that_is_set_changes_no_delay(
 async def test_a_clock_that_was_wrong_before_a_start_delays_no_more_than_a_retry(
     world: World,
 ) -> None:
-    world.failures = [_Failed()]
+    world.failures = [Failed()]
     async with world.engine():
         await world.enqueue("a")
         await world.waits("a")

@@ -85,9 +85,9 @@ class Endpoints:
             client = self._client(target.service)
             match target.service:
                 case "sqs":
-                    client.send_message(**self._message(target, parcel, body))
+                    _check(client.send_message(**self._message(target, parcel, body)))
                 case "sns":
-                    client.publish(**_publication(target, parcel, body))
+                    _check(client.publish(**_publication(target, parcel, body)))
                 case _:
                     entry = bus_entry(parcel.event, body, bus=target.arn, region=region)
                     _check_entries(client.put_events(Entries=[entry]))
@@ -147,11 +147,19 @@ def _attributes(parcel: Parcel) -> dict[str, Any]:
     }
 
 
+def _check(answer: Mapping[str, Any]) -> None:
+    """What has no id was taken by nobody, whatever its status."""
+    if not answer.get("MessageId"):
+        raise Untold("the endpoint's answer has no MessageId")
+
+
 def _check_entries(answer: Mapping[str, Any]) -> None:
     """PutEvents says of each entry whether it was taken."""
-    for entry in answer.get("Entries", ()):
-        if code := entry.get("ErrorCode"):
-            raise Untold(f"events: {code}: {entry.get('ErrorMessage', '')}")
+    entries = answer.get("Entries", ())
+    if not (entries and entries[0].get("EventId")):
+        said = entries[0] if entries else {}
+        code = said.get("ErrorCode", "no EventId in the answer")
+        raise Untold(f"events: {code}: {said.get('ErrorMessage', '')}")
 
 
 _NEVER = frozenset(

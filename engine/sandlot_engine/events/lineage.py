@@ -40,6 +40,13 @@ def lineage_in(trace_header: str) -> str:
     return found[1] if found and _counts(found[1]) else ""
 
 
+def trace_id(request_id: str, lineage: str, tenant_id: str, function: str) -> str:
+    """X-Amzn-Trace-Id of what the function does about an event of that lineage."""
+    digits = request_id.replace("-", "")
+    after = continued(lineage, tenant_id, function)
+    return f"Root=1-{digits[:8]}-{digits[8:32]};Sampled=0;Lineage={after}"
+
+
 def _counts(lineage: str) -> dict[str, int]:
     found = (_ENTRY.fullmatch(entry) for entry in lineage.split("|"))
     return {entry[1]: int(entry[2]) for entry in found if entry}

@@ -29,6 +29,7 @@ from sandlot_engine.events import verdicts
 from sandlot_engine.events.depths import Depths
 from sandlot_engine.events.keeping import Keeping
 from sandlot_engine.events.lanes import Head, Key, Lanes, Start
+from sandlot_engine.events.lineage import trace_id
 from sandlot_engine.events.pauses import FIRST_PAUSE_S, LONGEST_PAUSE_S, next_pause
 from sandlot_engine.events.pump import Pump
 from sandlot_engine.events.steady import SteadyTime
@@ -375,6 +376,7 @@ class EventQueue:
             isolation_key=event.isolation_key,
             client_context=event.client_context,
             lineage=event.lineage,
+            trace_id=trace_id(event.request_id, event.lineage, *_key(event)),
             payload=payload,
             type=InvocationType.EVENT,
             arrived=self._clock.monotonic(),

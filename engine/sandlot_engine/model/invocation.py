@@ -75,6 +75,9 @@ class Invocation:
     lineage: str = ""
     """Which functions led to it, as `events/lineage.py` writes it."""
 
+    trace_id: str = ""
+    """X-Amzn-Trace-Id for the function, whose calls of AWS's SDK carry it on."""
+
     arrived: float
     """`Clock.monotonic` when the call came in, seconds."""
 

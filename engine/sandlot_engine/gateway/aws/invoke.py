@@ -13,6 +13,7 @@ from typing import Any
 from urllib.parse import unquote
 
 from sandlot_engine.errors import NotFound
+from sandlot_engine.events.lineage import lineage_in
 from sandlot_engine.gateway.aws import streaming
 from sandlot_engine.gateway.aws.checking import check
 from sandlot_engine.gateway.aws.faults import AwsError
@@ -121,6 +122,7 @@ class Invoke:
             payload=received.body.data or b"{}",
             type=kind,
             client_context=_client_context(headers),
+            lineage=_lineage(headers) if is_event else "",
             tail_log=tail_log,
             arrived=arrived,
         )
@@ -333,6 +335,11 @@ def _streamed(outcome: Outcome, common: WireHeaders, *, tail_log: bool) -> RawAn
         (b"x-amz-executed-version", outcome.executed_version.encode()),
     ]
     return 200, headers, body
+
+
+def _lineage(headers: Headers) -> str:
+    """Of an event that a function sends, by its SDK."""
+    return lineage_in(headers.get(b"x-amzn-trace-id", b"").decode("latin-1"))
 
 
 def _trace_id(invocation: Invocation, headers: Headers) -> bytes:
