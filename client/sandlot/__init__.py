@@ -10,13 +10,16 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from sandlot import errors
-    from sandlot.aio import AsyncClient, AsyncFunctionHandle
-    from sandlot.client import Client, FunctionHandle
+    from sandlot.aio import AsyncClient, AsyncFunctionHandle, AsyncTicket
+    from sandlot.client import Client, FunctionHandle, Ticket
     from sandlot.results import (
         JSON,
         Bill,
         BillLine,
         EngineStatus,
+        Event,
+        EventAttempt,
+        EventState,
         Function,
         Key,
         LogLine,
@@ -36,10 +39,14 @@ __all__ = [
     "JSON",
     "AsyncClient",
     "AsyncFunctionHandle",
+    "AsyncTicket",
     "Bill",
     "BillLine",
     "Client",
     "EngineStatus",
+    "Event",
+    "EventAttempt",
+    "EventState",
     "Function",
     "FunctionHandle",
     "Key",
@@ -52,6 +59,7 @@ __all__ = [
     "Run",
     "Status",
     "Tenant",
+    "Ticket",
     "__version__",
     "errors",
 ]
@@ -59,8 +67,10 @@ __all__ = [
 _HOMES = {
     "AsyncClient": "sandlot.aio",
     "AsyncFunctionHandle": "sandlot.aio",
+    "AsyncTicket": "sandlot.aio",
     "Client": "sandlot.client",
     "FunctionHandle": "sandlot.client",
+    "Ticket": "sandlot.client",
 }
 """Where a name lives, if not in `sandlot.results`."""
 

@@ -163,6 +163,7 @@ async def _running(config: EngineConfig) -> AsyncIterator[_Facts]:
     """All the parts, from the bottom up; undone from the top down."""
     from sandlot_engine.catalog.code import CodeStore
     from sandlot_engine.clock import SystemClock
+    from sandlot_engine.events.dead_letters import DeadLetters
     from sandlot_engine.events.delivering import Delivering
     from sandlot_engine.events.endpoints import Endpoints
     from sandlot_engine.gateway.aws.buckets import Buckets
@@ -201,6 +202,7 @@ async def _running(config: EngineConfig) -> AsyncIterator[_Facts]:
             _catalog(config, store, codes, node, scheduler, tenants, known)
         )
         functions = catalog.functions
+        settings_of = EventSettings(functions, catalog.event_configs).of
         invoker = await enter(
             Invoker(
                 functions=functions,
@@ -208,7 +210,7 @@ async def _running(config: EngineConfig) -> AsyncIterator[_Facts]:
                 runner=scheduler,
                 records=store,
                 event_store=store,
-                event_settings=EventSettings(functions, catalog.event_configs).of,
+                event_settings=settings_of,
                 event_delays_s=config.event_retry_delays_s,
                 clock=clock,
             )
@@ -229,6 +231,8 @@ async def _running(config: EngineConfig) -> AsyncIterator[_Facts]:
             tenants=tenants,
             invoker=invoker,
             records=store,
+            event_store=store,
+            dead_letters=DeadLetters(store, invoker.events, settings_of),
             status=partial(_status, launchers, node, known),
             clock=clock,
             region=config.region,

@@ -11,7 +11,12 @@ from typing import Any, cast
 
 import grpc.aio
 
-from sandlot.v1 import functions_pb2_grpc, invocations_pb2_grpc, tenants_pb2_grpc
+from sandlot.v1 import (
+    events_pb2_grpc,
+    functions_pb2_grpc,
+    invocations_pb2_grpc,
+    tenants_pb2_grpc,
+)
 from sandlot_engine.catalog.event_configs import EventConfigs, kept_event_configs
 from sandlot_engine.catalog.mappings import Mappings, kept_mappings
 from sandlot_engine.catalog.policies import Policies, kept_policies
@@ -28,6 +33,8 @@ from sandlot_engine.catalog.signing import (
 from sandlot_engine.catalog.urls import Urls, kept_urls
 from sandlot_engine.catalog.validation import check_network
 from sandlot_engine.errors import AlreadyExists, NotFound, Unauthenticated
+from sandlot_engine.events.dead_letters import DeadLetters
+from sandlot_engine.events.verdicts import Settings
 from sandlot_engine.gateway.aws.buckets import Buckets
 from sandlot_engine.gateway.aws.call import Parts
 from sandlot_engine.gateway.aws.downloads import Downloads
@@ -394,6 +401,10 @@ class FakeEngine:
             tenants=self.tenants,
             invoker=self.invoker,
             records=self.records,
+            event_store=self.events,
+            dead_letters=DeadLetters(
+                self.events, self.invoker.events, lambda _: Settings()
+            ),
             status=self._status,
             clock=self.clock,
             region="us-east-1",
@@ -449,6 +460,10 @@ class FakeEngine:
     @property
     def invocation_service(self) -> Any:
         return cast("Any", invocations_pb2_grpc).InvocationServiceStub(self.channel)
+
+    @property
+    def event_service(self) -> Any:
+        return cast("Any", events_pb2_grpc).EventServiceStub(self.channel)
 
     @property
     def tenant_service(self) -> Any:

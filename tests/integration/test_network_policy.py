@@ -21,6 +21,8 @@ from sandlot_engine.catalog.functions import Functions, Prepared
 from sandlot_engine.catalog.seal import MASTER_KEY_BYTES, Sealer
 from sandlot_engine.catalog.tenants import Tenants
 from sandlot_engine.clock import SystemClock
+from sandlot_engine.events.dead_letters import DeadLetters
+from sandlot_engine.events.verdicts import Settings
 from sandlot_engine.gateway.ports import Backend, EngineStatus
 from sandlot_engine.gateway.rpc.convert import SHARES_NETWORK
 from sandlot_engine.gateway.rpc.server import serve
@@ -166,6 +168,8 @@ async def opened(folder: Path) -> AsyncIterator[Engine]:
                 tenants=tenants,
                 invoker=invoker,
                 records=store,
+                event_store=store,
+                dead_letters=DeadLetters(store, invoker.events, lambda _: Settings()),
                 status=_no_status,
                 clock=clock,
                 region="us-east-1",

@@ -9,6 +9,7 @@ import click
 from sandlot.cli.bill import bill
 from sandlot.cli.deploy import deploy
 from sandlot.cli.engine import doctor, up, version
+from sandlot.cli.events import dead_letter, event
 from sandlot.cli.functions import fn
 from sandlot.cli.invoke import invoke
 from sandlot.cli.logs import logs
@@ -20,6 +21,7 @@ SECTIONS: tuple[tuple[str, tuple[click.Command, ...]], ...] = (
     ("Everyday", (up, deploy, invoke, logs)),
     ("Functions", (fn,)),
     ("Insight", (runs, bill)),
+    ("Events", (event, dead_letter)),
     ("Tenants", (tenant, key)),
     ("Engine", (doctor, version)),
 )

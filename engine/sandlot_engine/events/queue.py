@@ -41,7 +41,7 @@ from sandlot_engine.model.invocation import (
     Outcome,
     Record,
 )
-from sandlot_engine.store.event_ports import EventStore, Settled, Waiting
+from sandlot_engine.store.event_ports import Depth, EventStore, Settled, Waiting
 
 MAX_KEPT_RESPONSE = 1_048_576
 """Bytes of a function's last answer that are kept for who is told of its event; larger
@@ -137,6 +137,11 @@ class EventQueue:
     ) -> None:
         self._is_open = False
         await self._stack.aclose()
+
+    @property
+    def followers(self) -> int:
+        """Callers who wait for an event to be over."""
+        return sum(map(len, self._followers.values()))
 
     def wake(self) -> None:
         """The time may be another than it was to be."""
@@ -365,6 +370,22 @@ class EventQueue:
             self.counts[after.state.value] += 1
         self._keeping.look_at(after.tenant_id)
         self._wake_followers(after)
+
+    def note_redriven(self, before: Event, settled: Settled) -> None:
+        """A dead event is not dead any more, and on disk as such."""
+        event = settled.event
+        self.counts["redriven"] += 1
+        self.note_changed(before, event)
+        if settled.deliveries:
+            targets = [each.target for each in settled.deliveries]
+            self.found_deliveries(event, targets)
+        elif event.state is EventState.QUEUED:
+            self.lanes.found(_key(event), event.due.timestamp())
+        self.wake()
+
+    def note_deleted(self, gone: Sequence[Depth]) -> None:
+        """Events that were over are not there any more."""
+        self._keeping.note_deleted(gone)
 
     def _invocation(self, event: Event, payload: bytes) -> Invocation:
         return Invocation(

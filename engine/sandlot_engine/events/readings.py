@@ -15,6 +15,7 @@ _COUNTED = {
     "retried": "Times that an event was to be tried again after a failure.",
     "throttled": "Times that there was no room for an event.",
     "interrupted": "Times that an engine ended while an event ran.",
+    "redriven": "Dead events that were run again.",
     "dead_dropped": "Dead letters that were deleted: purged, too old, or too many.",
     "delivered": "Destinations and dead-letter targets that were told.",
     "delivery_retried": "Times that one of those was not to be told.",
@@ -32,6 +33,10 @@ def gauges(queue: EventQueue) -> Readings:
         "events_waiting_bytes": (
             "Bytes of their payloads.",
             lambda: queue.depths.queued_bytes,
+        ),
+        "event_followers": (
+            "Callers who wait for an event to be over.",
+            lambda: queue.followers,
         ),
         "events_running": ("Events that run.", lambda: queue.lanes.running),
         "events_parked": (
