@@ -10,14 +10,17 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from sandlot import errors
-    from sandlot.aio import AsyncClient, AsyncFunctionHandle
-    from sandlot.client import Client, FunctionHandle
+    from sandlot.aio import AsyncClient, AsyncFunctionHandle, AsyncTicket
+    from sandlot.client import Client, FunctionHandle, Ticket
     from sandlot.results import (
         JSON,
         Bill,
         BillLine,
         Cors,
         EngineStatus,
+        Event,
+        EventAttempt,
+        EventState,
         Function,
         Key,
         LogLine,
@@ -50,6 +53,7 @@ __all__ = [
     "JSON",
     "AsyncClient",
     "AsyncFunctionHandle",
+    "AsyncTicket",
     "Bill",
     "BillLine",
     "Bucket",
@@ -57,6 +61,9 @@ __all__ = [
     "Cors",
     "Directory",
     "EngineStatus",
+    "Event",
+    "EventAttempt",
+    "EventState",
     "Function",
     "FunctionHandle",
     "Key",
@@ -74,6 +81,7 @@ __all__ = [
     "Scheme",
     "Status",
     "Tenant",
+    "Ticket",
     "Trigger",
     "Url",
     "UrlAuth",
@@ -85,6 +93,7 @@ __all__ = [
 _HOMES = {
     "AsyncClient": "sandlot.aio",
     "AsyncFunctionHandle": "sandlot.aio",
+    "AsyncTicket": "sandlot.aio",
     "Client": "sandlot.client",
     "FunctionHandle": "sandlot.client",
     "Bucket": "sandlot.triggers",
@@ -96,6 +105,7 @@ _HOMES = {
     "Scheme": "sandlot.triggers",
     "Trigger": "sandlot.triggers",
     "Webhook": "sandlot.triggers",
+    "Ticket": "sandlot.client",
 }
 """Where a name lives, if not in `sandlot.results`."""
 

@@ -32,6 +32,8 @@ from sandlot.results import (
     Bill,
     Cors,
     EngineStatus,
+    Event,
+    EventState,
     Function,
     Key,
     LogLine,
@@ -223,8 +225,9 @@ class AsyncClient:
         deadline: float | None = None,
         qualifier: str = "",
         idempotency_key: str = "",
-    ) -> Reply:
-        """Queue an event. The reply holds no more than its `request_id`."""
+    ) -> "AsyncTicket":
+        """Queue an event; it is on disk when this returns. The ticket tells what
+        becomes of it."""
         request = calls.invoke_request(
             name,
             value,
@@ -233,7 +236,40 @@ class AsyncClient:
             invocation_type=pb.INVOCATION_TYPE_EVENT,
             idempotency_key=idempotency_key,
         )
-        return await self._ask(calls.invoke(request), deadline)
+        reply = await self._ask(calls.invoke(request), deadline)
+        return AsyncTicket(self, reply.request_id)
+
+    async def event(self, request_id: str) -> Event:
+        """What has become of an event. Raises `NotFound`, also where it was over too
+        long ago."""
+        return await self._ask(calls.get_event(request_id))
+
+    async def event_payload(self, request_id: str) -> bytes:
+        """Its payload; empty where it is kept no more."""
+        return await self._ask(calls.get_event_payload(request_id))
+
+    async def wait_event(
+        self, request_id: str, *, deadline: float | None = None
+    ) -> Event:
+        """The event when it is over. Raises `NotFound`, `DeadlineExceeded`."""
+        errand = steps.wait_event(request_id)
+        return await self._drive(errand, deadline, STREAM_DEADLINE_S)
+
+    def events(
+        self, name: str = "", *, states: Sequence[EventState | str] = ()
+    ) -> AsyncIterator[Event]:
+        """Events, newest first; of all functions if no name is given."""
+        return self._pages(lambda token: calls.list_events(name, states, token))
+
+    async def redrive_events(self, name: str = "", *, request_id: str = "") -> int:
+        """Run dead events again: one, a function's, or all; how many."""
+        errand = steps.redrive_events(function=name, request_id=request_id)
+        return await self._drive(errand, None, DEPLOY_DEADLINE_S)
+
+    async def purge_events(self, name: str = "", *, request_id: str = "") -> int:
+        """Delete dead events: one, a function's, or all; how many."""
+        errand = steps.purge_events(function=name, request_id=request_id)
+        return await self._drive(errand, None, DEPLOY_DEADLINE_S)
 
     async def dry_run(self, name: str, *, qualifier: str = "") -> None:
         """Return if the function could be invoked, raise what stands in the way."""
@@ -611,6 +647,25 @@ class AsyncClient:
                 yield line
 
 
+class AsyncTicket:
+    """An event that was queued, and a way to ask for it."""
+
+    def __init__(self, client: AsyncClient, request_id: str) -> None:
+        self.request_id = request_id
+        self._client = client
+
+    async def status(self) -> Event:
+        """See `AsyncClient.event`."""
+        return await self._client.event(self.request_id)
+
+    async def wait(self, *, deadline: float | None = None) -> Event:
+        """See `AsyncClient.wait_event`."""
+        return await self._client.wait_event(self.request_id, deadline=deadline)
+
+    def __repr__(self) -> str:
+        return f"<AsyncTicket {self.request_id}>"
+
+
 class AsyncFunctionHandle:
     """A function of a client: its methods without the name."""
 
@@ -672,7 +727,7 @@ class AsyncFunctionHandle:
         *,
         payload: bytes | None = None,
         idempotency_key: str = "",
-    ) -> Reply:
+    ) -> "AsyncTicket":
         """See `AsyncClient.enqueue`."""
         return await self._client.enqueue(
             self.name, value, payload=payload, idempotency_key=idempotency_key

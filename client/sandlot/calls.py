@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any, Generic, TypedDict, TypeVar
 
+from google.protobuf.duration_pb2 import Duration
 from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 
@@ -22,6 +23,8 @@ from sandlot.results import (
     Bill,
     Cors,
     EngineStatus,
+    Event,
+    EventState,
     Function,
     InitMode,
     Key,
@@ -34,6 +37,7 @@ from sandlot.results import (
     Url,
     UrlAuth,
 )
+from sandlot.v1 import events_pb2 as evt
 from sandlot.v1 import functions_pb2 as fn
 from sandlot.v1 import invocations_pb2 as inv
 from sandlot.v1 import tenants_pb2 as ten
@@ -56,6 +60,8 @@ READS = frozenset(
         "/sandlot.v1.FunctionService/GetFunction",
         "/sandlot.v1.FunctionService/ListFunctions",
         "/sandlot.v1.InvocationService/ListInvocations",
+        "/sandlot.v1.EventService/GetEvent",
+        "/sandlot.v1.EventService/ListEvents",
         "/sandlot.v1.TenantService/ListTenants",
         "/sandlot.v1.TenantService/ListKeys",
         "/sandlot.v1.BillingService/GetBill",
@@ -66,6 +72,8 @@ READS = frozenset(
     }
 )
 """Methods that change nothing, so that repeating them never does harm."""
+
+EVENT_STATES = {state: number for number, state in parsing.EVENT_STATES.items()}
 
 INVOKE_MANY = "/sandlot.v1.InvocationService/InvokeMany"
 
@@ -388,6 +396,64 @@ def list_invocations(function: str, token: str) -> Call[Page[Run]]:
         ),
         response=inv.ListInvocationsResponse,
         parse=lambda m: parsing.page(m.invocations, parsing.run, m.next_page_token),
+    )
+
+
+# --- events ------------------------------------------------------------------
+
+
+def get_event(request_id: str, *, wait_s: float = 0.0) -> Call[Event]:
+    wait = Duration()
+    wait.FromNanoseconds(round(wait_s * 1e9))
+    return Call(
+        method="/sandlot.v1.EventService/GetEvent",
+        request=evt.GetEventRequest(request_id=request_id, wait=wait),
+        response=evt.GetEventResponse,
+        parse=lambda message: parsing.event(message.event),
+    )
+
+
+def get_event_payload(request_id: str) -> Call[bytes]:
+    return Call(
+        method="/sandlot.v1.EventService/GetEvent",
+        request=evt.GetEventRequest(request_id=request_id, payload=True),
+        response=evt.GetEventResponse,
+        parse=lambda message: bytes(message.payload),
+    )
+
+
+def list_events(
+    function: str, states: Sequence[EventState | str], token: str
+) -> Call[Page[Event]]:
+    wanted: list[EventState] = [_member(EventState, state) for state in states]
+    return Call(
+        method="/sandlot.v1.EventService/ListEvents",
+        request=evt.ListEventsRequest(
+            function=function,
+            states=[EVENT_STATES[state] for state in wanted],  # type: ignore[misc]
+            page_size=PAGE_SIZE,
+            page_token=token,
+        ),
+        response=evt.ListEventsResponse,
+        parse=lambda m: parsing.page(m.events, parsing.event, m.next_page_token),
+    )
+
+
+def redrive_events(*, request_id: str, function: str) -> Call[tuple[int, bool]]:
+    return Call(
+        method="/sandlot.v1.EventService/RedriveEvents",
+        request=evt.RedriveEventsRequest(request_id=request_id, function=function),
+        response=evt.RedriveEventsResponse,
+        parse=lambda message: (message.count, message.more),
+    )
+
+
+def purge_events(*, request_id: str, function: str) -> Call[tuple[int, bool]]:
+    return Call(
+        method="/sandlot.v1.EventService/PurgeEvents",
+        request=evt.PurgeEventsRequest(request_id=request_id, function=function),
+        response=evt.PurgeEventsResponse,
+        parse=lambda message: (message.count, message.more),
     )
 
 

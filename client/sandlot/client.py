@@ -28,6 +28,8 @@ from sandlot.results import (
     Bill,
     Cors,
     EngineStatus,
+    Event,
+    EventState,
     Function,
     Key,
     LogLine,
@@ -219,8 +221,9 @@ class Client:
         deadline: float | None = None,
         qualifier: str = "",
         idempotency_key: str = "",
-    ) -> Reply:
-        """Queue an event. The reply holds no more than its `request_id`."""
+    ) -> "Ticket":
+        """Queue an event; it is on disk when this returns. The ticket tells what
+        becomes of it."""
         request = calls.invoke_request(
             name,
             value,
@@ -229,7 +232,38 @@ class Client:
             invocation_type=pb.INVOCATION_TYPE_EVENT,
             idempotency_key=idempotency_key,
         )
-        return self._ask(calls.invoke(request), deadline)
+        reply = self._ask(calls.invoke(request), deadline)
+        return Ticket(self, reply.request_id)
+
+    def event(self, request_id: str) -> Event:
+        """What has become of an event. Raises `NotFound`, also where it was over too
+        long ago."""
+        return self._ask(calls.get_event(request_id))
+
+    def event_payload(self, request_id: str) -> bytes:
+        """Its payload; empty where it is kept no more."""
+        return self._ask(calls.get_event_payload(request_id))
+
+    def wait_event(self, request_id: str, *, deadline: float | None = None) -> Event:
+        """The event when it is over. Raises `NotFound`, `DeadlineExceeded`."""
+        errand = steps.wait_event(request_id)
+        return self._drive(errand, deadline, STREAM_DEADLINE_S)
+
+    def events(
+        self, name: str = "", *, states: Sequence[EventState | str] = ()
+    ) -> Iterator[Event]:
+        """Events, newest first; of all functions if no name is given."""
+        return self._pages(lambda token: calls.list_events(name, states, token))
+
+    def redrive_events(self, name: str = "", *, request_id: str = "") -> int:
+        """Run dead events again: one, a function's, or all; how many."""
+        errand = steps.redrive_events(function=name, request_id=request_id)
+        return self._drive(errand, None, DEPLOY_DEADLINE_S)
+
+    def purge_events(self, name: str = "", *, request_id: str = "") -> int:
+        """Delete dead events: one, a function's, or all; how many."""
+        errand = steps.purge_events(function=name, request_id=request_id)
+        return self._drive(errand, None, DEPLOY_DEADLINE_S)
 
     def dry_run(self, name: str, *, qualifier: str = "") -> None:
         """Return if the function could be invoked, raise what stands in the way."""
@@ -603,6 +637,25 @@ class Client:
         )
 
 
+class Ticket:
+    """An event that was queued, and a way to ask for it."""
+
+    def __init__(self, client: Client, request_id: str) -> None:
+        self.request_id = request_id
+        self._client = client
+
+    def status(self) -> Event:
+        """See `Client.event`."""
+        return self._client.event(self.request_id)
+
+    def wait(self, *, deadline: float | None = None) -> Event:
+        """See `Client.wait_event`."""
+        return self._client.wait_event(self.request_id, deadline=deadline)
+
+    def __repr__(self) -> str:
+        return f"<Ticket {self.request_id}>"
+
+
 class FunctionHandle:
     """A function of a client: its methods without the name."""
 
@@ -664,7 +717,7 @@ class FunctionHandle:
         *,
         payload: bytes | None = None,
         idempotency_key: str = "",
-    ) -> Reply:
+    ) -> "Ticket":
         """See `Client.enqueue`."""
         return self._client.enqueue(
             self.name, value, payload=payload, idempotency_key=idempotency_key

@@ -13,6 +13,9 @@ from sandlot.results import (
     BillLine,
     Cors,
     EngineStatus,
+    Event,
+    EventAttempt,
+    EventState,
     Function,
     FunctionState,
     InitMode,
@@ -32,7 +35,13 @@ from sandlot.results import (
     Url,
     UrlAuth,
 )
-from sandlot.v1 import functions_pb2, invocations_pb2, tenants_pb2, urls_pb2
+from sandlot.v1 import (
+    events_pb2,
+    functions_pb2,
+    invocations_pb2,
+    tenants_pb2,
+    urls_pb2,
+)
 
 T = TypeVar("T")
 M = TypeVar("M")
@@ -51,6 +60,14 @@ UPDATES = {
     functions_pb2.UPDATE_STATUS_IN_PROGRESS: UpdateStatus.IN_PROGRESS,
     functions_pb2.UPDATE_STATUS_SUCCESSFUL: UpdateStatus.SUCCESSFUL,
     functions_pb2.UPDATE_STATUS_FAILED: UpdateStatus.FAILED,
+}
+EVENT_STATES: dict[int, EventState] = {
+    events_pb2.EVENT_STATE_QUEUED: EventState.QUEUED,
+    events_pb2.EVENT_STATE_RUNNING: EventState.RUNNING,
+    events_pb2.EVENT_STATE_DELIVERING: EventState.DELIVERING,
+    events_pb2.EVENT_STATE_SUCCEEDED: EventState.SUCCEEDED,
+    events_pb2.EVENT_STATE_FAILED: EventState.FAILED,
+    events_pb2.EVENT_STATE_DEAD: EventState.DEAD,
 }
 STATUSES = {
     invocations_pb2.INVOCATION_STATUS_OK: Status.OK,
@@ -101,6 +118,41 @@ def function(message: functions_pb2.Function) -> Function:
         last_modified=_time(message.last_modified),
         revision_id=message.revision_id,
     )
+
+
+def event(message: events_pb2.Event) -> Event:
+    return Event(
+        request_id=message.request_id,
+        function=message.function,
+        qualifier=message.qualifier,
+        state=EVENT_STATES.get(message.state, EventState.UNKNOWN),
+        size=message.size,
+        accepted=_time(message.accepted),
+        next_attempt=_optional_time(message, "next_attempt"),
+        ended=_optional_time(message, "ended"),
+        runs=message.runs,
+        throttles=message.throttles,
+        condition=message.condition,
+        reason=message.reason,
+        undelivered=message.undelivered,
+        attempts=tuple(
+            EventAttempt(
+                started=_time(attempt.started),
+                ended=_time(attempt.ended),
+                status=attempt.status,
+                error_type=attempt.error_type,
+                error=attempt.error,
+                version=attempt.version,
+                billed=attempt.billed,
+            )
+            for attempt in message.attempts
+        ),
+    )
+
+
+def _optional_time(message: events_pb2.Event, field: str) -> datetime | None:
+    present = message.HasField(field)
+    return _time(getattr(message, field)) if present else None
 
 
 def reply(message: invocations_pb2.InvokeResponse) -> Reply:

@@ -31,7 +31,7 @@ from sandlot.errors import (
     UsageError,
 )
 from sandlot.packing import Package
-from sandlot.results import Function, FunctionState, Reply, UpdateStatus
+from sandlot.results import Event, Function, FunctionState, Reply, UpdateStatus
 
 T = TypeVar("T")
 
@@ -40,6 +40,9 @@ BACKOFF_S = (0.05, 0.1, 0.2)
 
 FIRST_POLL_S, LAST_POLL_S = 0.02, 0.5
 """Pauses between looks at a function being made ready; each is half as long again."""
+
+WAIT_EVENT_S = 20.0
+"""How long one call waits for an event to be over."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +109,40 @@ def configure(name: str, options: FunctionOptions) -> Steps[Function]:
     """Change settings, and wait until they serve."""
     yield from ask(calls.update_configuration(name, options))
     return (yield from _ready(name))
+
+
+def wait_event(request_id: str) -> Steps[Event]:
+    """Ask until the event is over; the engine answers when it is, or after a while."""
+    while True:
+        event = yield from ask(calls.get_event(request_id, wait_s=WAIT_EVENT_S))
+        if event.is_over:
+            return event
+        # An engine that is stopping answers at once.
+        yield Pause(FIRST_POLL_S)
+
+
+def redrive_events(*, function: str, request_id: str) -> Steps[int]:
+    """All of them, some at a time."""
+    total = 0
+    while True:
+        count, more = yield from ask(
+            calls.redrive_events(request_id=request_id, function=function)
+        )
+        total += count
+        if not more:
+            return total
+
+
+def purge_events(*, function: str, request_id: str) -> Steps[int]:
+    """All of them, some at a time."""
+    total = 0
+    while True:
+        count, more = yield from ask(
+            calls.purge_events(request_id=request_id, function=function)
+        )
+        total += count
+        if not more:
+            return total
 
 
 def _create(name: str, package: Package, options: FunctionOptions) -> Steps[Function]:

@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from sandlot_engine.catalog.code import CodeStore
     from sandlot_engine.catalog.functions import Prepared
     from sandlot_engine.catalog.tenants import Tenants
+    from sandlot_engine.events.endpoints import EndpointAccess
     from sandlot_engine.gateway.aws.buckets import BucketAccess
     from sandlot_engine.gateway.aws.call import Parts
     from sandlot_engine.gateway.ports import Backend, Catalog, EngineStatus
@@ -164,10 +165,14 @@ async def _running(config: EngineConfig) -> AsyncIterator[_Facts]:
     """All the parts, from the bottom up; undone from the top down."""
     from sandlot_engine.catalog.code import CodeStore
     from sandlot_engine.clock import SystemClock
+    from sandlot_engine.events.dead_letters import DeadLetters
+    from sandlot_engine.events.delivering import Delivering
+    from sandlot_engine.events.endpoints import Endpoints
     from sandlot_engine.gateway.aws.buckets import Buckets
     from sandlot_engine.gateway.aws.call import Parts
     from sandlot_engine.gateway.aws.downloads import Downloads
     from sandlot_engine.gateway.ports import Backend
+    from sandlot_engine.invocation.event_settings import EventSettings
     from sandlot_engine.invocation.invoker import Invoker
     from sandlot_engine.node.builder import build_package
     from sandlot_engine.node.instances import NodeMachine
@@ -202,15 +207,29 @@ async def _running(config: EngineConfig) -> AsyncIterator[_Facts]:
         )
         functions = catalog.functions
         addresses = _addresses(config)
+        settings_of = EventSettings(functions, catalog.event_configs).of
         invoker = await enter(
             Invoker(
                 functions=functions,
                 quotas=tenants,
                 runner=scheduler,
                 records=store,
+                event_store=store,
+                event_settings=settings_of,
+                event_delays_s=config.event_retry_delays_s,
                 clock=clock,
                 answers=store,
                 idempotency_s=config.idempotency_s,
+            )
+        )
+        endpoints = stack.enter_context(Endpoints(_endpoint_access(config)))
+        await enter(
+            Delivering(
+                store,
+                invoker.events,
+                tell=endpoints.tell,
+                check=invoker.dry_run,
+                region=config.region,
             )
         )
         _watch(invoker, scheduler, node, store)
@@ -222,6 +241,8 @@ async def _running(config: EngineConfig) -> AsyncIterator[_Facts]:
             invoker=invoker,
             records=store,
             triggers=triggers,
+            event_store=store,
+            dead_letters=DeadLetters(store, invoker.events, settings_of),
             status=partial(_status, launchers, node, known),
             clock=clock,
             region=config.region,
@@ -248,25 +269,21 @@ def _watch(
     invoker: "Invoker", scheduler: "Scheduler", node: "Node", store: "SqliteStore"
 ) -> None:
     """What parts count for themselves, for `/metrics`."""
+    from sandlot_engine.events import readings
+
     invoker.metrics.watch(
         gauges={
             "running": ("Invocations that run now.", lambda: invoker.admission.total),
             "instances": ("Instances that live.", lambda: scheduler.instances),
             "zygotes": ("Zygotes that live.", lambda: node.zygotes),
-            "events_waiting": (
-                "Events that wait for their turn.",
-                lambda: invoker.events.waiting,
-            ),
             "records_behind": (
                 "Records that are not on disk yet.",
                 lambda: store.counters.records_behind,
             ),
+            **readings.gauges(invoker.events),
         },
         counters={
-            "events_dropped": (
-                "Events that were given up.",
-                lambda: invoker.events.dropped,
-            ),
+            **readings.counters(invoker.events),
             "idempotent_replays": (
                 "Requests that were answered with an earlier one's answer.",
                 lambda: invoker.once.replayed,
@@ -397,13 +414,12 @@ def _triggers(
     from sandlot_engine.catalog.seal import Sealer
     from sandlot_engine.clock import SystemClock
     from sandlot_engine.triggers.directories import roots_of
-    from sandlot_engine.triggers.in_memory import RememberingEvents
     from sandlot_engine.triggers.parts import made_of
 
     parts = made_of(
         kept,
         catalog.functions,
-        RememberingEvents(invoker),
+        invoker,
         Sealer.open(Path(config.data) / "master.key"),
         clock=SystemClock(),
         region=config.region,
@@ -578,6 +594,18 @@ def _bucket_access(config: EngineConfig) -> "BucketAccess | None":
         endpoint=config.s3_endpoint,
         access_key_id=os.environ.get("S3_ACCESS_KEY_ID", ""),
         secret_access_key=os.environ.get("S3_SECRET_ACCESS_KEY", ""),
+        region=config.region,
+    )
+
+
+def _endpoint_access(config: EngineConfig) -> "EndpointAccess":
+    """By the environment, as for the store of packages."""
+    from sandlot_engine.events.endpoints import EndpointAccess
+
+    return EndpointAccess(
+        urls=config.destinations,
+        access_key_id=os.environ.get("DESTINATION_ACCESS_KEY_ID", ""),
+        secret_access_key=os.environ.get("DESTINATION_SECRET_ACCESS_KEY", ""),
         region=config.region,
     )
 

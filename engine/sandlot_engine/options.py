@@ -10,6 +10,7 @@ DEFAULT_GRPC = "127.0.0.1:9071"
 DEFAULT_REGION = "us-east-1"
 DEFAULT_IDLE_S = 300.0
 DEFAULT_IDEMPOTENCY_S = 24 * 3600.0
+DEFAULT_EVENT_RETRY_DELAYS_S = (60.0, 120.0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,6 +49,13 @@ class UpOptions:
     """How long an answer is given again to repeats with the same idempotency key."""
     watch_dirs: tuple[Path, ...] = ()
     """Folders of which, and of those in them, an operator may make triggers."""
+    event_retry_delays_s: tuple[float, ...] = DEFAULT_EVENT_RETRY_DELAYS_S
+    """How long an event waits after its function's first error, second, and so on."""
+
+    destinations: dict[str, str] = field(default_factory=dict)
+    """URLs of services that are told of events, by `sqs`, `sns`, `events`; their key is
+    in the environment, as `DESTINATION_ACCESS_KEY_ID` and
+    `DESTINATION_SECRET_ACCESS_KEY`."""
 
     runtimes: dict[str, str] = field(default_factory=dict)
     """Interpreters by runtime name, before those that are found."""
@@ -73,6 +81,8 @@ class EngineConfig:
     public_url: str
     idempotency_s: float
     watch_dirs: list[str]
+    event_retry_delays_s: tuple[float, ...]
+    destinations: dict[str, str]
     uid: int
     gid: int
     supervisor_pid: int

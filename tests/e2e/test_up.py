@@ -76,12 +76,17 @@ def test_sigterm_lets_running_invocations_finish_and_loses_no_record(
     assert fresh_engine.wait() == 0
     fresh_engine.start()
     client = fresh_engine.client()
+    for ticket in queued:
+        client.wait_event(ticket.request_id, deadline=DEADLINE_S)
     runs = {run.request_id: run for run in client.runs(function.name)}
-    assert runs.keys() == {reply.request_id for reply in (*told, *queued)}
+    assert runs.keys() == {
+        *(reply.request_id for reply in told),
+        *(ticket.request_id for ticket in queued),
+    }
     (line,) = client.bill().lines
     assert line.invocations == len(runs)
     assert line.billed_ms == sum(
-        runs[reply.request_id].report.billed_ms for reply in queued
+        runs[ticket.request_id].report.billed_ms for ticket in queued
     ) + sum(_billed_ms(reply) for reply in told)
 
 

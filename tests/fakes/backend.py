@@ -19,6 +19,7 @@ from typing import Any, TypeVar, cast
 import grpc.aio
 
 from sandlot.v1 import (
+    events_pb2_grpc,
     functions_pb2_grpc,
     invocations_pb2_grpc,
     tenants_pb2_grpc,
@@ -40,6 +41,8 @@ from sandlot_engine.catalog.signing import (
 from sandlot_engine.catalog.urls import Urls, kept_urls
 from sandlot_engine.catalog.validation import check_network
 from sandlot_engine.errors import AlreadyExists, NotFound, Unauthenticated
+from sandlot_engine.events.dead_letters import DeadLetters
+from sandlot_engine.events.verdicts import Settings
 from sandlot_engine.gateway.aws.buckets import Buckets
 from sandlot_engine.gateway.aws.call import Parts
 from sandlot_engine.gateway.aws.downloads import Downloads
@@ -65,6 +68,7 @@ from sandlot_engine.model.network import Network
 from sandlot_engine.model.tenant import AccessKey, Tenant
 from sandlot_engine.store.ports import AnswerStore
 from sandlot_engine.triggers.parts import KeptTriggers, TriggerParts, made_of
+from tests.fakes.events import MemoryEvents
 from tests.fakes.runner import FakeClock, FakeRunner
 from tests.fakes.stores import MemoryStore
 from tests.fakes.triggers import SEALER, FakeEvents
@@ -401,10 +405,11 @@ class FakeEngine:
     clock: FakeClock = field(default_factory=FakeClock)
     urls: Urls = field(init=False)
     policies: Policies = field(init=False)
+    events: MemoryEvents = field(default_factory=MemoryEvents)
     runner: FakeRunner = field(init=False)
     invoker: Invoker = field(init=False)
-    events: FakeEvents = field(default_factory=FakeEvents)
-    """Those of triggers."""
+    fired: FakeEvents = field(default_factory=FakeEvents)
+    """Where events of triggers go."""
 
     triggers: TriggerParts = field(init=False)
     channel: grpc.aio.Channel = field(init=False)
@@ -424,11 +429,13 @@ class FakeEngine:
         self.tenants.add(GLOBEX, "globex")
         for tenant_id, name in ((ACME, "echo"), (ACME, "slow"), (GLOBEX, "theirs")):
             self.functions.add(make_function(tenant_id, name))
+        self.events.keep_records(lambda record: self.records.append(record, ()))
         self.invoker = Invoker(
             functions=self.functions,
             quotas=self.tenants,
             runner=self.runner,
             records=self.records,
+            event_store=self.events,
             clock=self.clock,
             answers=self.answers or self.store,
             event_drain_s=1.0,
@@ -439,7 +446,7 @@ class FakeEngine:
         self.triggers = made_of(
             KeptTriggers.over(MemoryStore()),
             cast("Any", self.functions),
-            self.events,
+            self.fired,
             SEALER,
             clock=self.clock,
             region="us-east-1",
@@ -452,6 +459,10 @@ class FakeEngine:
             invoker=self.invoker,
             records=self.records,
             triggers=self.triggers,
+            event_store=self.events,
+            dead_letters=DeadLetters(
+                self.events, self.invoker.events, lambda _: Settings()
+            ),
             status=self._status,
             clock=self.clock,
             region="us-east-1",
@@ -511,6 +522,10 @@ class FakeEngine:
     @property
     def invocation_service(self) -> Any:
         return cast("Any", invocations_pb2_grpc).InvocationServiceStub(self.channel)
+
+    @property
+    def event_service(self) -> Any:
+        return cast("Any", events_pb2_grpc).EventServiceStub(self.channel)
 
     @property
     def tenant_service(self) -> Any:

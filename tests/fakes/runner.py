@@ -75,6 +75,10 @@ class FakeClock:
     def advance(self, seconds: float) -> None:
         self.seconds += seconds
 
+    def set_calendar(self, seconds: float) -> None:
+        """Somebody sets the machine's clock."""
+        self.start += timedelta(seconds=seconds)
+
     def monotonic(self) -> float:
         return self.seconds
 

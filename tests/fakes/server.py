@@ -25,6 +25,7 @@ from google.rpc import error_details_pb2, status_pb2
 from grpc_status import rpc_status
 
 from sandlot import transport
+from sandlot.v1 import events_pb2_grpc as evt_grpc
 from sandlot.v1 import functions_pb2 as fn
 from sandlot.v1 import functions_pb2_grpc as fn_grpc
 from sandlot.v1 import invocations_pb2 as inv
@@ -33,6 +34,7 @@ from sandlot.v1 import tenants_pb2 as ten
 from sandlot.v1 import tenants_pb2_grpc as ten_grpc
 from sandlot.v1 import urls_pb2 as urls
 from sandlot.v1 import urls_pb2_grpc as url_grpc
+from tests.fakes.event_service import Events
 
 OPERATOR = ("OPERATORKEY00000001", "operator-secret")
 OPERATOR_TENANT = "000000000001"
@@ -656,6 +658,8 @@ class Server:
             Billing(self.engine), self._server
         )
         ten_grpc.add_EngineServiceServicer_to_server(Status(self.engine), self._server)
+        self.events = Events(self.engine)
+        evt_grpc.add_EventServiceServicer_to_server(self.events, self._server)
         self.port = (
             self._server.add_secure_port("127.0.0.1:0", credentials)
             if credentials

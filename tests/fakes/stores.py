@@ -10,6 +10,7 @@ from sandlot_engine.errors import AlreadyExists, Conflict, NotFound
 from sandlot_engine.model.function import LATEST, Function
 from sandlot_engine.model.invocation import BillLine, LogLine, Record
 from sandlot_engine.model.tenant import AccessKey, Tenant
+from sandlot_engine.store.event_ports import EventStore
 from sandlot_engine.store.followers import Followers
 from sandlot_engine.store.ports import (
     AnswerBounds,
@@ -22,12 +23,15 @@ from sandlot_engine.store.ports import (
     TenantStore,
 )
 from sandlot_engine.store.sqlite import SqliteStore
+from tests.fakes.events import MemoryEvents
 
 
-class MemoryStore:
+class MemoryStore(MemoryEvents):
     """All ports, nothing on disk."""
 
     def __init__(self) -> None:
+        super().__init__()
+        self.keep_records(lambda record: self.append(record, ()))
         self._functions: dict[tuple[str, str, str], Function] = {}
         self._published: dict[tuple[str, str], int] = {}
         self._documents: dict[tuple[str, str, str, str], Document] = {}
@@ -139,6 +143,7 @@ class MemoryStore:
         for document in [key for key in self._documents if key[0] == tenant_id]:
             del self._documents[document]
         self._answers = [e for e in self._answers if e.tenant_id != tenant_id]
+        self.forget_events(tenant_id)
         return self._tenants.pop(tenant_id, None) is not None
 
     async def create_key(self, key: AccessKey, sealed_secret: bytes) -> None:
@@ -274,7 +279,13 @@ def _is_over(answers: Sequence[KeptAnswer], bounds: AnswerBounds) -> bool:
 
 
 class Store(
-    FunctionStore, DocumentStore, TenantStore, RecordStore, AnswerStore, Protocol
+    FunctionStore,
+    DocumentStore,
+    TenantStore,
+    RecordStore,
+    AnswerStore,
+    EventStore,
+    Protocol,
 ):
     """All ports."""
 

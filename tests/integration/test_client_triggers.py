@@ -135,7 +135,7 @@ async def test_one_is_changed_tried_rotated_and_deleted(world: World) -> None:
     assert (paused.enabled, paused.source) == (False, Bucket())
     assert (changed.function, changed.source) == ("slow", Bucket(prefix="in/"))
     assert token not in ("", made.secret)
-    assert [event.request_id for event in world.engine.events.taken] == [request_id]
+    assert [event.request_id for event in world.engine.fired.taken] == [request_id]
     with pytest.raises(errors.NotFound):
         await client.get_trigger("pictures")
 
@@ -192,7 +192,7 @@ async def test_a_schedule_is_changed_paused_tried_and_deleted(
     assert changed["schedule"]["input"] == '{"from": "a file"}'
     assert changed["schedule"]["window_minutes"] == 5
     assert (paused["enabled"], resumed["enabled"]) == (False, True)
-    (taken,) = world.engine.events.taken
+    (taken,) = world.engine.fired.taken
     assert (taken.request_id, taken.payload) == (
         tried["request_id"],
         b'{"from": "a file"}',

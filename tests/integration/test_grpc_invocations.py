@@ -154,7 +154,7 @@ async def test_an_event_is_answered_at_once_and_run_later(engine: FakeEngine) ->
 
     assert response.request_id == started.request_id
     assert not response.HasField("report")
-    await until(lambda: not engine.invoker.events.left)
+    await until(lambda: not engine.invoker.events.depths.queued)
 
 
 async def test_a_dry_run_runs_nothing(engine: FakeEngine) -> None:

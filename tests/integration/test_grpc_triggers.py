@@ -155,7 +155,7 @@ async def test_one_is_tried_and_deleted(engine: FakeEngine) -> None:
     tried = await call(engine, "TestTrigger", name="nightly")
     await call(engine, "DeleteTrigger", name="nightly")
 
-    (event,) = engine.events.taken
+    (event,) = engine.fired.taken
     assert event.request_id == tried.request_id
     assert json.loads(event.payload) == {"a": 1}
     assert await refused(engine, "GetTrigger", name="nightly") is (

@@ -100,7 +100,7 @@ async def port() -> AsyncIterator[Port]:
 async def test_a_signed_post_is_accepted_with_its_requests_id(port: Port) -> None:
     status, headers, body = await port.post(f"/hooks/{ACME}/orders?a=1&b=2")
 
-    (event,) = port.engine.events.taken
+    (event,) = port.engine.fired.taken
     assert status == 202
     assert json.loads(body) == {"requestId": event.request_id}
     assert headers["x-amzn-requestid"] == event.request_id
@@ -140,7 +140,7 @@ async def test_whoever_may_not_post_gets_one_answer(port: Port) -> None:
     for status, headers, body in answers[1:]:
         assert (status, json.loads(body)) == (404, REFUSED)
         assert set(headers) == {"content-type", "content-length", "date"}
-    assert len(port.engine.events.taken) == 1
+    assert len(port.engine.fired.taken) == 1
 
 
 async def test_slack_reads_its_challenge_back(port: Port) -> None:
@@ -160,7 +160,7 @@ async def test_only_posts_are_taken(port: Port) -> None:
 
 
 async def test_senders_are_told_when_to_come_again(port: Port) -> None:
-    port.engine.events.refusal = Throttled(
+    port.engine.fired.refusal = Throttled(
         "full", reason="x", limit=1, retry_after_s=2.5
     )
     full = await port.post()
@@ -205,7 +205,7 @@ async def test_a_body_in_pieces_is_put_together(port: Port) -> None:
         status, _, _ = await answer_from(reader)
 
     assert status == 202
-    assert json.loads(port.engine.events.payloads[0])["body"] == body.decode()
+    assert json.loads(port.engine.fired.payloads[0])["body"] == body.decode()
 
 
 async def test_half_a_body_has_its_room_until_its_sender_goes(

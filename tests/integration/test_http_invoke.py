@@ -236,7 +236,7 @@ async def test_an_event_is_answered_at_once_and_run_later(port: Port) -> None:
     assert (answer["StatusCode"], answer["Payload"]) == (202, b"")
     assert "ExecutedVersion" not in answer
     assert answer["ResponseMetadata"]["RequestId"] == started.request_id
-    await until(lambda: not port.engine.invoker.events.left)
+    await until(lambda: not port.engine.invoker.events.depths.queued)
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")

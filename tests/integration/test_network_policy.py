@@ -23,6 +23,8 @@ from sandlot_engine.catalog.seal import MASTER_KEY_BYTES, Sealer
 from sandlot_engine.catalog.tenants import Tenants
 from sandlot_engine.catalog.urls import Urls, kept_urls
 from sandlot_engine.clock import SystemClock
+from sandlot_engine.events.dead_letters import DeadLetters
+from sandlot_engine.events.verdicts import Settings
 from sandlot_engine.gateway.ports import Backend, EngineStatus
 from sandlot_engine.gateway.rpc.convert import SHARES_NETWORK
 from sandlot_engine.gateway.rpc.server import serve
@@ -163,6 +165,7 @@ async def opened(folder: Path) -> AsyncIterator[Engine]:
                 runner=door,
                 records=store,
                 answers=store,
+                event_store=store,
                 clock=clock,
             ) as invoker,
         ):
@@ -179,6 +182,8 @@ async def opened(folder: Path) -> AsyncIterator[Engine]:
                     clock=clock,
                     region="us-east-1",
                 ),
+                event_store=store,
+                dead_letters=DeadLetters(store, invoker.events, lambda _: Settings()),
                 status=_no_status,
                 clock=clock,
                 region="us-east-1",

@@ -6,13 +6,27 @@ from pathlib import Path
 
 import pytest
 
-from sandlot import AsyncClient, AsyncFunctionHandle, Client, FunctionHandle, errors
-from tests.fakes.server import Engine, Failure
+from sandlot import (
+    AsyncClient,
+    AsyncFunctionHandle,
+    AsyncTicket,
+    Client,
+    FunctionHandle,
+    Ticket,
+    errors,
+)
+from sandlot.results import EventState
+from sandlot.v1 import events_pb2 as evt
+from tests.fakes.server import Engine, Failure, Server
 
 
 @pytest.mark.parametrize(
     ("blocking", "asynchronous"),
-    [(Client, AsyncClient), (FunctionHandle, AsyncFunctionHandle)],
+    [
+        (Client, AsyncClient),
+        (FunctionHandle, AsyncFunctionHandle),
+        (Ticket, AsyncTicket),
+    ],
 )
 def test_the_twins_have_the_same_methods_with_the_same_parameters(
     blocking: type, asynchronous: type
@@ -92,3 +106,22 @@ def test_a_client_can_be_made_before_there_is_a_loop(
     nobodys_environment: Path,
 ) -> None:
     assert repr(AsyncClient("127.0.0.1:1")) == "<AsyncClient 127.0.0.1:1>"
+
+
+async def test_a_ticket_waits_until_its_event_is_over(
+    server: Server, aclient: AsyncClient
+) -> None:
+    server.engine.add_function("hello")
+    ticket = await aclient.function("hello").enqueue()
+    server.events.all.append(evt.Event(request_id=ticket.request_id))
+    server.events.next_states = [evt.EVENT_STATE_RUNNING, evt.EVENT_STATE_SUCCEEDED]
+    server.events.batches = [(2, False), (3, False)]
+
+    told = await ticket.wait()
+
+    assert told.state is EventState.SUCCEEDED
+    assert (await ticket.status()).is_over
+    assert await aclient.event_payload(ticket.request_id) == b'{"n":1}'
+    assert [event async for event in aclient.events()] == [told]
+    assert await aclient.redrive_events() == 2
+    assert await aclient.purge_events() == 3

@@ -6,13 +6,15 @@ import warnings
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import grpc
 import pytest
 
 from sandlot import Client, errors
 from sandlot.calls import MAX_EVENT, MAX_QUEUED_EVENT
-from sandlot.results import Network, Status, Tenant
+from sandlot.results import EventState, Network, Status, Tenant
+from sandlot.v1 import events_pb2 as evt
 from sandlot.v1 import functions_pb2
 from sandlot.v1 import invocations_pb2 as inv
 from tests.fakes.server import OPERATOR, Engine, Failure, Refusal, Server
@@ -244,7 +246,6 @@ def test_an_event_is_queued_and_a_dry_run_is_not_run(
     client.dry_run("hello")
 
     assert ticket.request_id
-    assert ticket.report is None
     assert engine.records == []
 
 
@@ -365,3 +366,79 @@ def test_an_unknown_setting_is_a_mistake_of_the_caller(
 
     with pytest.raises(TypeError, match="memroy"):
         client.deploy(tmp_path / "app.py", memroy=1)  # type: ignore[call-arg]  # the point
+
+
+def an_event(server: Server, **fields: Any) -> evt.Event:
+    event = evt.Event(request_id="e-1", function="hello", **fields)
+    server.events.all.append(event)
+    return event
+
+
+def test_an_events_status_is_told(server: Server, client: Client) -> None:
+    event = an_event(server, state=evt.EVENT_STATE_QUEUED, reason="boom", runs=1)
+    event.next_attempt.FromSeconds(60)
+    event.attempts.add(status="error", error_type="ValueError", error="boom")
+
+    told = client.event("e-1")
+
+    assert (told.state, told.is_over) == (EventState.QUEUED, False)
+    assert told.next_attempt == datetime(1970, 1, 1, 0, 1, tzinfo=UTC)
+    assert (told.ended, told.attempts[0].error_type) == (None, "ValueError")
+
+
+def test_a_ticket_waits_until_its_event_is_over(
+    server: Server, client: Client, engine: Engine
+) -> None:
+    engine.add_function("hello")
+    ticket = client.function("hello").enqueue()
+    an_event(server).request_id = ticket.request_id
+    server.events.next_states = [
+        evt.EVENT_STATE_QUEUED,
+        evt.EVENT_STATE_RUNNING,
+        evt.EVENT_STATE_FAILED,
+    ]
+
+    told = ticket.wait()
+
+    assert told.state is EventState.FAILED
+    assert engine.requests[-1].wait.seconds == 20
+    assert ticket.status().is_over
+
+
+def test_a_ticket_waits_no_longer_than_its_deadline(
+    server: Server, client: Client
+) -> None:
+    an_event(server, state=evt.EVENT_STATE_QUEUED)
+
+    with pytest.raises(errors.DeadlineExceeded):
+        client.wait_event("e-1", deadline=0.2)
+
+
+def test_events_are_listed_page_by_page_by_state(
+    server: Server, client: Client
+) -> None:
+    for state in (evt.EVENT_STATE_DEAD, evt.EVENT_STATE_QUEUED, evt.EVENT_STATE_DEAD):
+        an_event(server, state=state)
+
+    everything = list(client.events())
+    dead = list(client.events("hello", states=["dead"]))
+
+    assert len(everything) == 3
+    assert [event.state for event in dead] == [EventState.DEAD] * 2
+    with pytest.raises(errors.UsageError):
+        list(client.events(states=["buried"]))
+
+
+def test_dead_events_are_redriven_and_purged_to_the_last(
+    server: Server, client: Client
+) -> None:
+    server.events.batches = [(1_000, True), (7, False), (1_000, True), (1, False)]
+
+    assert client.redrive_events() == 1_007
+    assert client.purge_events("hello") == 1_001
+
+
+def test_an_events_payload_is_bytes(server: Server, client: Client) -> None:
+    an_event(server)
+
+    assert client.event_payload("e-1") == b'{"n":1}'

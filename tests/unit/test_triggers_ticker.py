@@ -14,7 +14,6 @@ from sandlot_engine.model.invocation import Invocation
 from sandlot_engine.model.trigger import Missed, Trigger
 from sandlot_engine.triggers import keeping, plan
 from sandlot_engine.triggers import ticker as ticker_module
-from sandlot_engine.triggers.in_memory import RememberingEvents
 from sandlot_engine.triggers.sending import Sender
 from sandlot_engine.triggers.ticker import Ticker
 from tests.fakes.catalog import TENANT
@@ -229,30 +228,6 @@ async def test_an_event_has_the_same_id_however_often_it_is_offered(
 
     key = plan.once_key(made, made.created)
     assert world.events.taken[0].request_id == plan.request_id(key)
-
-
-async def test_remembered_events_are_passed_on_once_unless_they_were_refused() -> None:
-    passed = list[Invocation]()
-    refusals = [FULL]
-
-    class Queue:
-        async def enqueue(self, event: Invocation) -> None:
-            if refusals:
-                raise refusals.pop()
-            passed.append(event)
-
-    events = RememberingEvents(Queue())
-    first = Invocation(
-        request_id="1", tenant_id="1", function="f", payload=b"{}", arrived=0.0
-    )
-    others = replace(first, tenant_id="2"), replace(first, request_id="2")
-
-    with pytest.raises(Throttled):
-        await events.enqueue(first)
-    for event in (first, first, *others, first):
-        await events.enqueue(event)
-
-    assert passed == [first, *others]
 
 
 # --- not taken ------------------------------------------------------------------

@@ -9,6 +9,7 @@ import click
 from sandlot.cli.bill import bill
 from sandlot.cli.deploy import deploy
 from sandlot.cli.engine import doctor, up, version
+from sandlot.cli.events import dead_letter, event
 from sandlot.cli.functions import fn
 from sandlot.cli.invoke import invoke
 from sandlot.cli.logs import logs
@@ -23,6 +24,7 @@ SECTIONS: tuple[tuple[str, tuple[click.Command, ...]], ...] = (
     ("Functions", (fn, url)),
     ("Triggers", (schedule, trigger)),
     ("Insight", (runs, bill)),
+    ("Events", (event, dead_letter)),
     ("Tenants", (tenant, key)),
     ("Engine", (doctor, version)),
 )

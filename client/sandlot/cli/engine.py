@@ -9,13 +9,16 @@ import click
 
 from sandlot import __version__
 from sandlot.cli import findings
-from sandlot.cli.options import pair, seconds
+from sandlot.cli.options import delays, pair, seconds
 from sandlot.cli.output import document
 from sandlot.errors import SandlotError
 
 LAYERS = ("seccomp", "network")
 """Layers of the jail with a flag of their own; the engine says which others may be
 given up."""
+
+DESTINATIONS = ("sqs", "sns", "events")
+"""Services that can be told of events."""
 
 
 class NotInstalled(SandlotError):
@@ -168,6 +171,26 @@ def _given_up(options: dict[str, Any]) -> frozenset[str]:
     " Repeatable.",
 )
 @click.option(
+    "--event-retry-delays",
+    "event_retry_delays_s",
+    type=delays,
+    default="60,120",
+    metavar="SECONDS,…",
+    envvar="SANDLOT_EVENT_RETRY_DELAYS",
+    show_envvar=True,
+    help="How long an event waits after its function's first error, and the second.",
+)
+@click.option(
+    "--destination",
+    "destinations",
+    type=pair,
+    multiple=True,
+    metavar="SERVICE=URL",
+    help="An endpoint for sqs, sns or events that destinations and dead letters of"
+    " events go to. Its key is DESTINATION_ACCESS_KEY_ID and"
+    " DESTINATION_SECRET_ACCESS_KEY in the environment. Repeatable.",
+)
+@click.option(
     "--runtime",
     "runtimes",
     type=pair,
@@ -186,10 +209,25 @@ def up(**options: Any) -> None:
     given_up = _given_up(options)
     engine = _engine()
     chosen = engine.UpOptions(
-        **{**options, "runtimes": dict(options["runtimes"])},
+        **{
+            **options,
+            "runtimes": dict(options["runtimes"]),
+            "destinations": _destinations(dict(options["destinations"])),
+        },
         given_up=given_up,
     )
     sys.exit(engine.up(chosen))
+
+
+def _destinations(urls: dict[str, str]) -> dict[str, str]:
+    for service, url in urls.items():
+        if service not in DESTINATIONS:
+            raise click.UsageError(
+                f"--destination {service}: there are {', '.join(DESTINATIONS)}"
+            )
+        if not url.startswith(("http://", "https://")):
+            raise click.UsageError(f"--destination {service}: {url!r} is no URL")
+    return urls
 
 
 @click.command()

@@ -14,7 +14,7 @@ from sandlot.cli.root import FUNCTION_FAILED, explain
 from sandlot.cli.text import block, dollars, short
 
 if TYPE_CHECKING:
-    from sandlot.client import Client
+    from sandlot.client import Client, Ticket
     from sandlot.results import Reply, Report
 
 
@@ -134,12 +134,12 @@ def _event(text: str | None, file: Path | None) -> bytes:
     return content
 
 
-def _say_queued(flags: Flags, reply: "Reply") -> None:
-    flags.say("queued")
+def _say_queued(flags: Flags, ticket: "Ticket") -> None:
+    flags.say("queued; see what becomes of it with: sandlot event show ID")
     if flags.as_json:
-        document({"request_id": reply.request_id})
+        document({"request_id": ticket.request_id})
     else:
-        click.echo(reply.request_id)
+        click.echo(ticket.request_id)
 
 
 def _stream(

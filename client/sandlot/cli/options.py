@@ -74,6 +74,23 @@ def seconds(text: str) -> float:
     return number
 
 
+MAX_DELAY_S = 3_600.0
+"""How long an operator may let an event wait for its next try."""
+
+
+def delays(text: str) -> tuple[float, ...]:
+    """The type of an option that is some spans of time, 0 included."""
+    try:
+        numbers = tuple(float(each) for each in text.split(","))
+    except ValueError:
+        numbers = (math.nan,)
+    if not all(0 <= number <= MAX_DELAY_S for number in numbers):
+        raise click.BadParameter(
+            f"{text!r} is no list of seconds from 0 to {MAX_DELAY_S:,.0f}: 60,120"
+        )
+    return numbers
+
+
 def whole_seconds(text: str) -> int:
     """The same, where fractions are not possible."""
     try:

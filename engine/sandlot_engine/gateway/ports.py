@@ -16,11 +16,13 @@ from sandlot_engine.catalog.runtimes import Runtimes
 from sandlot_engine.catalog.signing import SigningConfigs
 from sandlot_engine.catalog.urls import Urls
 from sandlot_engine.clock import Clock
+from sandlot_engine.events.dead_letters import DeadLetters
 from sandlot_engine.gateway.urls.addresses import Addresses
 from sandlot_engine.invocation.invoker import Invoker
 from sandlot_engine.model.function import Function, FunctionConfig
 from sandlot_engine.model.network import Network
 from sandlot_engine.model.tenant import AccessKey, Tenant
+from sandlot_engine.store.event_ports import EventStore
 from sandlot_engine.store.ports import RecordStore
 from sandlot_engine.triggers.parts import TriggerParts
 
@@ -203,6 +205,8 @@ class Backend:
     invoker: Invoker
     records: RecordStore
     triggers: TriggerParts
+    event_store: EventStore
+    dead_letters: DeadLetters
     status: Callable[[], Awaitable[EngineStatus]]
     clock: Clock
     region: str

@@ -6,7 +6,7 @@ The warm path touches no store, makes no task and takes no other thread.
 
 import asyncio
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from types import TracebackType
 from typing import Protocol, Self
@@ -20,10 +20,11 @@ from sandlot_engine.errors import (
     Throttled,
     TooLarge,
 )
+from sandlot_engine.events.queue import EventQueue, SettingsOf
+from sandlot_engine.events.verdicts import RETRY_DELAYS_S, Settings
 from sandlot_engine.invocation import json_check
 from sandlot_engine.invocation.admission import Admission
 from sandlot_engine.invocation.detached import Detached
-from sandlot_engine.invocation.dispatcher import Dispatcher
 from sandlot_engine.invocation.once import WINDOW_S, Once
 from sandlot_engine.invocation.ports import Runner
 from sandlot_engine.invocation.report import (
@@ -40,9 +41,12 @@ from sandlot_engine.model.invocation import (
     MAX_PAYLOAD,
     Invocation,
     InvocationType,
+    LogLine,
     Outcome,
+    Record,
 )
 from sandlot_engine.model.network import Network
+from sandlot_engine.store.event_ports import EventStore
 from sandlot_engine.store.ports import AnswerStore, RecordStore
 
 GRACE_S = 60.0
@@ -57,6 +61,10 @@ _MAX_BYTES = {
     InvocationType.DRY_RUN: MAX_PAYLOAD,
     InvocationType.EVENT: MAX_EVENT_PAYLOAD,
 }
+
+
+Keep = Callable[[Record, Sequence[LogLine]], None]
+"""Takes what is to be kept of an invocation that ran."""
 
 
 class Resolver(Protocol):
@@ -87,8 +95,8 @@ class Quotas(Protocol):
 class Invoker:
     """Runs invocations: the one way to a `Runner`, for every gateway.
 
-    An async context manager: leaving it drains the queue of events, and what runs
-    without its caller.
+    An async context manager: inside it events run, its own and those of engines before.
+    Leaving it drains them, and what runs without its caller.
     """
 
     def __init__(
@@ -98,10 +106,13 @@ class Invoker:
         quotas: Quotas,
         runner: Runner,
         records: RecordStore,
+        event_store: EventStore,
         clock: Clock,
         answers: AnswerStore,
         idempotency_s: float = WINDOW_S,
         metrics: Metrics | None = None,
+        event_settings: SettingsOf = lambda _: Settings(),
+        event_delays_s: Sequence[float] = RETRY_DELAYS_S,
         event_drain_s: float = 10.0,
     ) -> None:
         self._functions = functions
@@ -111,7 +122,14 @@ class Invoker:
         self._clock = clock
         self.metrics = metrics or Metrics()
         self.admission = Admission()
-        self.events = Dispatcher(self._attempt, clock, drain_s=event_drain_s)
+        self.events = EventQueue(
+            event_store,
+            self._attempt,
+            event_settings,
+            clock,
+            delays_s=event_delays_s,
+            drain_s=event_drain_s,
+        )
         self._detached = Detached(clock, drain_s=event_drain_s)
         self.once = Once(answers, clock, self._detached, window_s=idempotency_s)
 
@@ -146,14 +164,21 @@ class Invoker:
         """
         if invocation.idempotency is not None:
             return await self.once.outcome(
-                invocation, lambda: self._invoke(invocation, None), deadline
+                invocation, lambda: self._run_once(invocation, None), deadline
             )
         if invocation.outlives_caller:
-            task = self._detached.start(self._invoke(invocation, None))
+            task = self._detached.start(self._run_once(invocation, None))
             return await self._detached.wait(task, deadline)
-        return await self._invoke(invocation, deadline)
+        return await self._run_once(invocation, deadline)
 
-    async def _invoke(self, invocation: Invocation, deadline: float | None) -> Outcome:
+    async def _run_once(
+        self, invocation: Invocation, deadline: float | None
+    ) -> Outcome:
+        return await self._invoke(invocation, deadline, self._records.append)
+
+    async def _invoke(
+        self, invocation: Invocation, deadline: float | None, keep: Keep
+    ) -> Outcome:
         revision, function = self._resolve(invocation)
         self._check(invocation, revision)
         if invocation.sink is not None:
@@ -161,7 +186,7 @@ class Invoker:
         if deadline is not None and deadline <= self._clock.monotonic():
             raise DeadlineExceeded("the caller's deadline passed before the start")
         try:
-            return await self._admitted(deadline, function, revision, invocation)
+            return await self._admitted(deadline, function, revision, invocation, keep)
         except Throttled as refusal:
             self.metrics.note_throttled(refusal.reason)
             raise
@@ -172,6 +197,7 @@ class Invoker:
         function: Function,
         revision: Revision,
         invocation: Invocation,
+        keep: Keep,
     ) -> Outcome:
         tenant_id, name = invocation.tenant_id, invocation.function
         self.admission.admit(
@@ -181,14 +207,19 @@ class Invoker:
             reserved=self._functions.reserved(tenant_id),
         )
         try:
-            return await self._run_until(deadline, function, revision, invocation)
+            return await self._run_until(deadline, function, revision, invocation, keep)
         finally:
             self.admission.release(tenant_id, name)
 
     async def enqueue(self, invocation: Invocation) -> str:
-        """Take an event to be run soon; its request id, which is an earlier one's where
-        that had the same idempotency key. Raises as `invoke` does for what can be said
-        at once, and `Throttled` where the tenant's queue is full."""
+        """Take an event to be run soon; it is on disk when this returns. One with the
+        request id of another of its tenant's is that one, and does not run again.
+
+        Returns its request id, which is an earlier one's where that had the same
+        idempotency key.
+
+        Raises as `invoke` does for what can be said at once, and `Throttled` where the
+        tenant's queue is full."""
         if invocation.idempotency is not None:
             return await self.once.event(invocation, lambda: self._enqueue(invocation))
         await self._enqueue(invocation)
@@ -196,15 +227,24 @@ class Invoker:
 
     async def _enqueue(self, invocation: Invocation) -> None:
         await self.dry_run(invocation)
-        self.events.enqueue(invocation)
+        await self.events.enqueue(invocation)
 
     async def dry_run(self, invocation: Invocation) -> None:
         """Raise what `invoke` would, as far as that can be said without a run."""
         revision, _ = self._resolve(invocation)
         self._check(invocation, revision)
 
-    async def _attempt(self, event: Invocation) -> Outcome:
-        return await self._invoke(event, None)
+    async def _attempt(
+        self, event: Invocation, keep: Callable[[Record], None]
+    ) -> Outcome:
+        """Run an event once. Its record goes to `keep`, to be kept with what becomes of
+        the event; only its log is written behind."""
+
+        def split(record: Record, log: Sequence[LogLine]) -> None:
+            keep(record)
+            self._records.append_log(record.tenant_id, record.function, log)
+
+        return await self._invoke(event, None, split)
 
     def _resolve(self, invocation: Invocation) -> tuple[Revision, Function]:
         function = self._functions.resolve(
@@ -256,13 +296,14 @@ class Invoker:
         function: Function,
         revision: Revision,
         invocation: Invocation,
+        keep: Keep,
     ) -> Outcome:
         now = self._clock.monotonic()
         backstop = now + revision.config.timeout_s + GRACE_S
         timer = asyncio.timeout((backstop if deadline is None else deadline) - now)
         try:
             async with timer:
-                return await self._run(function, revision, invocation)
+                return await self._run(function, revision, invocation, keep)
         except TimeoutError as error:
             if not timer.expired():
                 raise
@@ -278,35 +319,44 @@ class Invoker:
             ) from error
 
     async def _run(
-        self, function: Function, revision: Revision, invocation: Invocation
+        self,
+        function: Function,
+        revision: Revision,
+        invocation: Invocation,
+        keep: Keep,
     ) -> Outcome:
         run = await self._runner.run(
             function,
             invocation,
             note_cut=lambda ran_s: self._record_cut(
-                invocation, revision, function.version, ran_s
+                invocation, revision, function.version, ran_s, keep
             ),
         )
         ended = self._clock.now()
         outcome = outcome_of(
             invocation, revision, run, version=function.version, ended=ended
         )
-        self._record(invocation, outcome, ended)
+        self._record(invocation, outcome, ended, keep)
         return outcome
 
     def _record_cut(
-        self, invocation: Invocation, revision: Revision, version: str, ran_s: float
+        self,
+        invocation: Invocation,
+        revision: Revision,
+        version: str,
+        ran_s: float,
+        keep: Keep,
     ) -> None:
         ended = self._clock.now()
         outcome = cancelled_outcome_of(
             invocation, revision, version=version, ran_s=ran_s, ended=ended
         )
-        self._record(invocation, outcome, ended)
+        self._record(invocation, outcome, ended, keep)
 
     def _record(
-        self, invocation: Invocation, outcome: Outcome, ended: datetime
+        self, invocation: Invocation, outcome: Outcome, ended: datetime, keep: Keep
     ) -> None:
-        self._records.append(record_of(invocation, outcome, ended=ended), outcome.log)
+        keep(record_of(invocation, outcome, ended=ended), outcome.log)
         report = outcome.report
         self.metrics.note_invocation(
             outcome.status.value,

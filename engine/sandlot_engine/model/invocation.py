@@ -116,6 +116,11 @@ class Invocation:
 
     sink: Sink | None = field(default=None, compare=False, repr=False)
     """Where its answer goes if the function makes it in pieces; else it comes whole."""
+    lineage: str = ""
+    """Which functions led to it, as `events/lineage.py` writes it."""
+
+    trace_id: str = ""
+    """X-Amzn-Trace-Id for the function, whose calls of AWS's SDK carry it on."""
 
     arrived: float
     """`Clock.monotonic` when the call came in, seconds."""

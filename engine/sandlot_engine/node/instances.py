@@ -59,6 +59,7 @@ class HostedInstance:
             invocation.invoked_arn or self._arn_of(invocation),
             invocation.client_context,
             tenant_id=invocation.isolation_key,
+            trace_id=invocation.trace_id,
         )
         payload = invocation.payload or _EMPTY_EVENT
         try:

@@ -14,6 +14,7 @@ from typing import Any
 from urllib.parse import unquote
 
 from sandlot_engine.errors import NotFound
+from sandlot_engine.events.lineage import lineage_in
 from sandlot_engine.gateway.aws import streaming
 from sandlot_engine.gateway.aws.checking import check
 from sandlot_engine.gateway.aws.faults import AwsError
@@ -131,6 +132,7 @@ class Invoke:
             type=kind,
             idempotency=_key(headers, kind, function, received) if has_key else None,
             client_context=_client_context(headers),
+            lineage=_lineage(headers) if is_event else "",
             tail_log=tail_log,
             arrived=arrived,
         )
@@ -401,6 +403,11 @@ def _streamed(outcome: Outcome, common: WireHeaders, *, tail_log: bool) -> RawAn
     headers = _stream_headers(common, outcome.executed_version)
     headers.append((b"content-length", b"%d" % len(body)))
     return 200, headers, body
+
+
+def _lineage(headers: Headers) -> str:
+    """Of an event that a function sends, by its SDK."""
+    return lineage_in(headers.get(b"x-amzn-trace-id", b"").decode("latin-1"))
 
 
 def trace_id_of(request_id: str, headers: Headers) -> str:

@@ -99,9 +99,9 @@ _PAGE = "Marker MaxItems"
 
 _CONFIGURATION = (
     "Runtime Handler Description Timeout MemorySize Environment Layers"
-    " EphemeralStorage LoggingConfig"
+    " EphemeralStorage LoggingConfig DeadLetterConfig"
 )
-_CONFIGURATION_STORED = "Role DeadLetterConfig KMSKeyArn TracingConfig SnapStart"
+_CONFIGURATION_STORED = "Role KMSKeyArn TracingConfig SnapStart"
 _CONFIGURATION_REFUSED = {
     "VpcConfig": _VPC,
     "FileSystemConfigs": _FILES,
@@ -112,8 +112,8 @@ _CONFIGURATION_REFUSED = {
     "AcceleratorConfig": _ACCELERATOR,
 }
 _INVOKE_CONFIG = Fields(
-    works="FunctionName Qualifier",
-    stored="MaximumRetryAttempts MaximumEventAgeInSeconds DestinationConfig",
+    works="FunctionName Qualifier MaximumRetryAttempts MaximumEventAgeInSeconds"
+    " DestinationConfig",
 )
 _MAPPING_STORED = (
     "Enabled BatchSize FilterCriteria MetricsConfig LoggingConfig ScalingConfig"
@@ -243,7 +243,7 @@ TABLE: Table = {
     "TagResource": Fields(works="Resource Tags"),
     "UntagResource": Fields(works="Resource TagKeys"),
     "ListTags": Fields(works="Resource"),
-    "PutFunctionRecursionConfig": Fields(works="FunctionName", stored="RecursiveLoop"),
+    "PutFunctionRecursionConfig": Fields(works="FunctionName RecursiveLoop"),
     "GetFunctionRecursionConfig": Fields(works="FunctionName"),
     "PutRuntimeManagementConfig": Fields(
         works="FunctionName Qualifier",

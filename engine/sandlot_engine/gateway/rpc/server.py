@@ -19,6 +19,8 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from sandlot.v1 import (
+    events_pb2,
+    events_pb2_grpc,
     functions_pb2,
     functions_pb2_grpc,
     invocations_pb2,
@@ -35,6 +37,7 @@ from sandlot_engine.gateway.auth import Authenticator
 from sandlot_engine.gateway.ports import Backend
 from sandlot_engine.gateway.rpc.billing import BillingService
 from sandlot_engine.gateway.rpc.engine import EngineService
+from sandlot_engine.gateway.rpc.events import EventService
 from sandlot_engine.gateway.rpc.functions import FunctionService
 from sandlot_engine.gateway.rpc.interceptors import MAX_UPLOAD, interceptors
 from sandlot_engine.gateway.rpc.invocations import InvocationService
@@ -78,8 +81,8 @@ call tells, and who has none is refused at once. A client connects again by itse
 SERVICE_NAMES = tuple(
     service.full_name
     for file in (
-        *(functions_pb2, invocations_pb2, tenants_pb2),
-        *(triggers_pb2, urls_pb2),
+        *(events_pb2, functions_pb2, invocations_pb2),
+        *(tenants_pb2, triggers_pb2, urls_pb2),
     )
     for service in file.DESCRIPTOR.services_by_name.values()
 )
@@ -191,6 +194,9 @@ def _options(max_connections: int) -> tuple[tuple[str, int], ...]:
 def _add_services(
     server: grpc.aio.Server, backend: Backend, draining: asyncio.Event
 ) -> None:
+    events_pb2_grpc.add_EventServiceServicer_to_server(
+        EventService(backend, draining), server
+    )
     functions_pb2_grpc.add_FunctionServiceServicer_to_server(
         FunctionService(backend), server
     )

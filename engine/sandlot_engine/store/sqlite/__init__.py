@@ -1,4 +1,4 @@
-"""The embedded store: one SQLite file for functions, tenants, records and logs."""
+"""The embedded store: one SQLite file for functions, tenants, events, records, logs."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -7,7 +7,9 @@ from typing import Self
 
 from sandlot_engine.store.sqlite.answers import SqliteAnswers
 from sandlot_engine.store.sqlite.connection import Database
+from sandlot_engine.store.sqlite.deliveries import SqliteDeliveries
 from sandlot_engine.store.sqlite.documents import SqliteDocuments
+from sandlot_engine.store.sqlite.events import SqliteEvents
 from sandlot_engine.store.sqlite.functions import SqliteFunctions
 from sandlot_engine.store.sqlite.logs import LogBounds
 from sandlot_engine.store.sqlite.records import RecordCounters, SqliteRecords
@@ -17,7 +19,13 @@ __all__ = ["LogBounds", "RecordCounters", "SqliteStore"]
 
 
 class SqliteStore(
-    SqliteFunctions, SqliteDocuments, SqliteTenants, SqliteRecords, SqliteAnswers
+    SqliteFunctions,
+    SqliteDocuments,
+    SqliteTenants,
+    SqliteEvents,
+    SqliteDeliveries,
+    SqliteRecords,
+    SqliteAnswers,
 ):
     """All ports over one file. Two processes must not open the same one."""
 

@@ -13,12 +13,11 @@ from collections.abc import AsyncIterator, Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass, field
-from itertools import groupby
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Any, Self, TypeVar
 
-from sandlot_engine.errors import Internal, SandlotError
+from sandlot_engine.errors import Internal, SandlotError, Unavailable
 from sandlot_engine.store.sqlite.migrations import migrate
 
 T = TypeVar("T")
@@ -108,8 +107,9 @@ class _Writer:
         stopping = False
         while not stopping:
             batch, stopping = self._next_batch()
-            for durable, jobs in groupby(batch, key=lambda job: job.durable):
-                self._commit(list(jobs), durable=durable)
+            if batch:
+                # One fsync is enough for all, and none of them asked for less.
+                self._commit(batch, durable=any(job.durable for job in batch))
 
     def _next_batch(self) -> tuple[list[_Job], bool]:
         """What is waiting, at least one job, and whether that was the last."""
@@ -223,6 +223,14 @@ def _guarded(work: Callable[[], T]) -> T:
 def _as_ours(error: Exception) -> SandlotError:
     if isinstance(error, SandlotError):
         return error
+    if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL:
+        # The transaction was rolled back: whatever was asked has surely not happened.
+        full = Unavailable(
+            "The disk that the data directory is on is full, so nothing more can be "
+            "kept. Make room there, then try again."
+        )
+        full.__cause__ = error
+        return full
     # A path would tell a tenant how our disk is laid out.
     what = error.strerror if isinstance(error, OSError) else error
     ours = Internal(

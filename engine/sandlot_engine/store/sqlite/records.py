@@ -9,7 +9,7 @@ written twice, and billed twice.
 import asyncio
 import logging
 import sqlite3
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -242,12 +242,17 @@ def _settle(flushing: list["asyncio.Future[None]"], error: SandlotError | None) 
             done.set_exception(error)
 
 
-def _write(connection: sqlite3.Connection, batch: Batch, log: LogWriter) -> None:
+def insert_records(connection: sqlite3.Connection, records: Iterable[Record]) -> None:
+    """Within a transaction of somebody else's, who has more to keep with them."""
     connection.executemany(
         f"INSERT INTO records ({_RECORD}, billed_mb_ms)"  # noqa: S608 -- constants
         " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-        map(_to_row, batch.records),
+        map(_to_row, records),
     )
+
+
+def _write(connection: sqlite3.Connection, batch: Batch, log: LogWriter) -> None:
+    insert_records(connection, batch.records)
     log.write(connection, batch.lines)
 
 

@@ -9,6 +9,7 @@ from sandlot_engine.model.network import Network
 from sandlot_engine.model.tenant import AccessKey, Tenant
 from sandlot_engine.store.sqlite.answers import forget_answers
 from sandlot_engine.store.sqlite.connection import Database
+from sandlot_engine.store.sqlite.event_rows import delete_all_events
 from sandlot_engine.store.sqlite.times import from_us, to_us
 
 _KEY = "id, tenant_id, is_operator, created"
@@ -75,6 +76,7 @@ class SqliteTenants:
                 )
             connection.execute("DELETE FROM keys WHERE tenant_id = ?", (tenant_id,))
             forget_answers(connection, tenant_id)
+            delete_all_events(connection, tenant_id)
             connection.execute(
                 "DELETE FROM documents WHERE tenant_id = ?", (tenant_id,)
             )

@@ -1,0 +1,155 @@
+"""`event` and `dead-letter`: what has become of events."""
+
+import sys
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from sandlot.cli.options import Flags, shared
+from sandlot.cli.output import document, plain, show_list, table
+from sandlot.cli.text import one_line, size
+
+if TYPE_CHECKING:
+    from sandlot.client import Client
+    from sandlot.results import Event
+
+STATES = ("queued", "running", "delivering", "succeeded", "failed", "dead")
+
+
+@click.group()
+def event() -> None:
+    """Show and list events: invocations that nobody waited for."""
+
+
+@event.command()
+@click.argument("request_id")
+@click.option("--wait", is_flag=True, help="Wait until it is over.")
+@click.option("--payload", is_flag=True, help="Print its payload instead, if kept.")
+@shared
+def show(flags: Flags, *, request_id: str, wait: bool, payload: bool) -> None:
+    """Show one event: where it is, its attempts, and why it waits or failed."""
+    with flags.client() as client:
+        if payload:
+            sys.stdout.buffer.write(client.event_payload(request_id))
+            sys.stdout.buffer.flush()
+            return
+        found = client.wait_event(request_id) if wait else client.event(request_id)
+    _show(flags, found)
+
+
+@event.command("list")
+@click.argument("name", required=False, default="")
+@click.option(
+    "--state", "states", type=click.Choice(STATES), multiple=True, help="Repeatable."
+)
+@shared
+def list_events(flags: Flags, *, name: str, states: tuple[str, ...]) -> None:
+    """List events, newest first; of the function NAME, or of all."""
+    with flags.client() as client:
+        _list(flags, client, name, states)
+
+
+@click.group("dead-letter")
+def dead_letter() -> None:
+    """List, show, run again and delete events that could not be run or told of."""
+
+
+@dead_letter.command("list")
+@click.argument("name", required=False, default="")
+@shared
+def list_dead(flags: Flags, *, name: str) -> None:
+    """List dead events, newest first; of the function NAME, or of all."""
+    with flags.client() as client:
+        _list(flags, client, name, ("dead",))
+
+
+@dead_letter.command("show")
+@click.argument("request_id")
+@shared
+def show_dead(flags: Flags, *, request_id: str) -> None:
+    """Show one event."""
+    with flags.client() as client:
+        _show(flags, client.event(request_id))
+
+
+def _which(command: Any) -> Any:
+    """One, a function's, or all."""
+    for option in (
+        click.option("--all", "every", is_flag=True, help="All of them."),
+        click.option("--function", default="", metavar="NAME", help="One function's."),
+        click.argument("request_id", required=False, default=""),
+    ):
+        command = option(command)
+    return command
+
+
+def _check_which(request_id: str, function: str, *, every: bool) -> str:
+    """What is meant, in words. Raises where that is not said, or twice."""
+    if sum((bool(request_id), bool(function), every)) != 1:
+        raise click.UsageError("give one of REQUEST_ID, --function NAME and --all")
+    if request_id:
+        return f"the event {one_line(request_id)}"
+    return f"dead events of {one_line(function)}" if function else "all dead events"
+
+
+@dead_letter.command()
+@_which
+@shared
+def redrive(flags: Flags, *, request_id: str, function: str, every: bool) -> None:
+    """Run dead events again, as if they came now."""
+    _check_which(request_id, function, every=every)
+    with flags.client() as client:
+        count = client.redrive_events(function, request_id=request_id)
+    _say_count(flags, count, "run again")
+
+
+@dead_letter.command()
+@_which
+@shared
+def purge(flags: Flags, *, request_id: str, function: str, every: bool) -> None:
+    """Delete dead events."""
+    what = _check_which(request_id, function, every=every)
+    flags.confirm(f"Delete {what}?")
+    with flags.client() as client:
+        count = client.purge_events(function, request_id=request_id)
+    _say_count(flags, count, "deleted")
+
+
+def _say_count(flags: Flags, count: int, what: str) -> None:
+    if flags.as_json:
+        document({"count": count})
+    else:
+        click.echo(f"{count} {what}")
+
+
+def _list(flags: Flags, client: "Client", name: str, states: tuple[str, ...]) -> None:
+    columns: list[tuple[str, Callable[[Event], object]]] = [
+        ("REQUEST", lambda e: e.request_id),
+        ("FUNCTION", lambda e: e.function),
+        ("STATE", lambda e: e.state),
+        ("ACCEPTED", lambda e: f"{e.accepted:%Y-%m-%d %H:%M:%S}"),
+        ("RUNS", lambda e: e.runs),
+        ("SIZE", lambda e: size(e.size)),
+        ("WHY", lambda e: e.undelivered or e.reason or e.condition),
+    ]
+    show_list(flags, client.events(name, states=states), columns)
+
+
+def _show(flags: Flags, found: "Event") -> None:
+    fields = plain(found)
+    if flags.as_json:
+        document(fields)
+        return
+    attempts = fields.pop("attempts")
+    rows = [
+        [name, one_line(str(value))]
+        for name, value in fields.items()
+        if value not in ("", None)
+    ]
+    for number, attempt in enumerate(attempts, start=1):
+        what = f"{attempt['ended']}  {attempt['status']}"
+        if attempt["error"]:
+            what += f"  {attempt['error_type']}: {attempt['error']}"
+        rows.append([f"attempt {number}", one_line(what)])
+    table(None, rows)
