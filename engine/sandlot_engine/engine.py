@@ -170,7 +170,7 @@ async def _running(config: EngineConfig) -> AsyncIterator[_Facts]:
     from sandlot_engine.node.builder import build_package
     from sandlot_engine.node.instances import NodeMachine
     from sandlot_engine.node.launchers import Launchers
-    from sandlot_engine.scheduler.scheduler import MAX_INSTANCES, Scheduler
+    from sandlot_engine.scheduler.scheduler import Scheduler
     from sandlot_engine.store.sqlite import SqliteStore
 
     data, clock = Path(config.data), SystemClock()
@@ -189,7 +189,8 @@ async def _running(config: EngineConfig) -> AsyncIterator[_Facts]:
             Scheduler.running(
                 NodeMachine(node),
                 clock=clock,
-                max_instances=min(MAX_INSTANCES, _room().instances),
+                max_instances=min(config.scale.instances, _room().instances),
+                max_standbys=config.scale.standbys,
                 idle_s=config.idle_s,
             )
         )
@@ -238,6 +239,10 @@ def _watch(
         gauges={
             "running": ("Invocations that run now.", lambda: invoker.admission.total),
             "instances": ("Instances that live.", lambda: scheduler.instances),
+            "standbys": (
+                "Instances that nobody has used yet, ready for a cold start.",
+                lambda: scheduler.standbys.there,
+            ),
             "zygotes": ("Zygotes that live.", lambda: node.zygotes),
             "events_waiting": (
                 "Events that wait for their turn.",
@@ -249,6 +254,10 @@ def _watch(
             ),
         },
         counters={
+            "standby_starts": (
+                "Cold starts that were given a standby.",
+                lambda: scheduler.standbys.taken,
+            ),
             "events_dropped": (
                 "Events that were given up.",
                 lambda: invoker.events.dropped,

@@ -67,7 +67,9 @@ class FakeZygote:
     def prepare_cells(self) -> None:
         """They cost nothing here."""
 
-    async def fork(self, *, on_death: Callable[[FakeInstance], None]) -> FakeInstance:
+    async def fork(
+        self, *, on_death: Callable[[FakeInstance], None], is_ahead: bool = False
+    ) -> FakeInstance:
         self.instances.append(FakeInstance(on_death))
         return self.instances[-1]
 

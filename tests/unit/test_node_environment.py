@@ -75,6 +75,7 @@ async def test_an_invocation_knows_how_and_for_whom_it_was_called(
     instance = HostedInstance(
         cast("Instance", listening),
         region="eu-north-1",
+        is_clone=True,
         note_late_init=lambda: None,
         printed=lambda _: None,
     )

@@ -28,6 +28,7 @@ class FakeInstance:
         self.ended_unnoticed = False
         self.idle_since = 0.0
         self.runs = 0
+        self.was_standby = False
         self._machine = machine
         self._on_death = on_death
 
@@ -38,9 +39,11 @@ class FakeInstance:
         *,
         wait_s: float,
         init_counts: bool = False,
+        is_standby: bool = False,
     ) -> Run:
         self.is_usable = False
         self.runs += 1
+        self.was_standby = is_standby
         if self.ended_unnoticed:
             raise Unavailable("the instance ended while it was idle")
         self._machine.running.put_nowait(self)
@@ -98,7 +101,12 @@ class FakeMachine:
         del self.importing[function.name]
 
     async def start(
-        self, function: Function, revision: Revision, *, on_death: Callable[[], None]
+        self,
+        function: Function,
+        revision: Revision,
+        *,
+        on_death: Callable[[], None],
+        is_ahead: bool = False,
     ) -> FakeInstance | None:
         self.starting.put_nowait(function.name)
         await self.may_start.wait()
@@ -192,13 +200,16 @@ async def _world(
     place_s: float = module.PLACE_S,
     max_kept: int | None = 2,
     again_s: float = module.PROVISION_AGAIN_S,
+    max_instances: int = 2,
+    max_standbys: int = 0,
 ) -> AsyncIterator[World]:
     clock = FakeClock()
     machine = FakeMachine(clock)
     async with Scheduler.running(
         machine,
         clock=clock,
-        max_instances=2,
+        max_instances=max_instances,
+        max_standbys=max_standbys,
         max_starting=1,
         max_starting_of_tenant=1,
         max_kept=max_kept,
@@ -771,3 +782,112 @@ async def test_provisioning_is_given_up_while_it_starts(world: World) -> None:
 
     assert await provisioning == 0
     assert (await world.invoke()).ended is Ended.ANSWERED
+
+
+# --- standing by ----------------------------------------------------------------------
+
+
+@pytest_asyncio.fixture
+async def ready(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[World]:
+    """A world with places enough for standbys, which are there at once."""
+    monkeypatch.setattr(module, "REFILL_S", 0.0)
+    async with _world(max_instances=16, max_standbys=2) as made:
+        yield made
+
+
+async def _stand_by(world: World, count: int) -> None:
+    async def is_so() -> bool:
+        return world.scheduler.standbys.there == count
+
+    await eventually(is_so)
+
+
+async def test_what_has_answered_has_a_standby_for_the_next_cold_start(
+    ready: World,
+) -> None:
+    await ready.invoke()
+    await ready.wait_running()
+    await _stand_by(ready, 1)
+    ready.machine.may_answer.clear()
+
+    both = [ready.invoke(), ready.invoke()]
+    first, second = await ready.wait_running(), await ready.wait_running()
+    ready.machine.may_answer.set()
+    await asyncio.gather(*both)
+
+    assert [first.was_standby, second.was_standby] == [False, True]
+    assert [first.runs, second.runs] == [2, 1]
+    assert ready.scheduler.standbys.taken == 1
+    await _stand_by(ready, 1)
+
+
+async def test_nothing_stands_by_for_what_has_never_answered(ready: World) -> None:
+    ready.machine.endings = [_run(Ended.INIT_FAILED)]
+
+    await ready.invoke()
+
+    assert ready.scheduler._state.standbys_of("rev-of-resize") == (0, 0)  # noqa: SLF001
+
+
+async def test_nobody_knows_for_which_isolation_key_to_stand_by(ready: World) -> None:
+    await ready.invoke(isolation_key="ann")
+
+    assert not ready.scheduler._state.due  # noqa: SLF001
+    assert len(ready.machine.instances) == 1
+
+
+async def test_a_standby_goes_when_its_function_is_not_used_any_more(
+    ready: World,
+) -> None:
+    await ready.invoke()
+    await _stand_by(ready, 1)
+
+    ready.clock.advance(module.IDLE_S)
+    ready.scheduler.standbys.sweep(ready.clock.monotonic())
+
+    assert ready.machine.instances[1].is_stopped
+    assert ready.scheduler.instances == 1
+
+
+async def test_a_standby_is_not_stale_while_it_is_wanted(ready: World) -> None:
+    await ready.invoke()
+    await _stand_by(ready, 1)
+
+    assert ready.scheduler.retire_idle(since=ready.clock.monotonic() + 1) == 1
+    assert ready.machine.instances[0].is_stopped
+    assert ready.scheduler.standbys.there == 1
+
+
+async def test_a_standby_that_cannot_be_initialised_is_not_tried_again(
+    ready: World,
+) -> None:
+    ready.machine.initialises = False
+    await ready.invoke()
+
+    async def has_failed() -> bool:
+        return len(ready.machine.instances) == 2 and ready.scheduler.instances == 1
+
+    await eventually(has_failed)
+    ready.scheduler.standbys.sweep(ready.clock.monotonic())
+
+    assert ready.scheduler._state.standbys_of("rev-of-resize") == (0, 0)  # noqa: SLF001
+
+
+async def test_draining_ends_standbys_too(ready: World) -> None:
+    await ready.invoke()
+    await _stand_by(ready, 1)
+
+    await ready.scheduler.drain("rev-of-resize")
+
+    assert ready.scheduler.instances == 0
+    assert not ready.scheduler._state.versions  # noqa: SLF001
+
+
+async def test_where_standbys_are_few_those_used_last_have_them(ready: World) -> None:
+    for name in ("resize", "parse", "mail"):
+        await ready.invoke(name)
+        await _stand_by(ready, min(2, len(ready.machine.instances) // 2 + 1))
+
+    state = ready.scheduler._state  # noqa: SLF001
+    wanted = [state.standbys_of(f"rev-of-{n}")[0] for n in ("resize", "parse", "mail")]
+    assert wanted == [0, 1, 1]

@@ -135,10 +135,10 @@ class Hosted:
         raise AssertionError
 
     async def fork(
-        self, on_death: Callable[[], None]
+        self, on_death: Callable[[], None], *, is_ahead: bool = False
     ) -> tuple[Instance, Zygote] | None:
         """A new instance, and what it was forked from; None where there is no zygote,
-        or it ended meanwhile.
+        or it ended meanwhile. See `Zygote.fork` for `is_ahead`.
 
         Raises `Unavailable`: surely nothing was started.
         """
@@ -152,7 +152,7 @@ class Hosted:
             on_death()
 
         try:
-            instance = await zygote.fork(on_death=bury)
+            instance = await zygote.fork(on_death=bury, is_ahead=is_ahead)
         except ZygoteLost:
             return None
         except SandboxError as error:

@@ -27,13 +27,15 @@ class Instance(Protocol):
         *,
         wait_s: float,
         init_counts: bool = False,
+        is_standby: bool = False,
     ) -> Run:
         """Raises `Unavailable` where the work surely did not start, `Internal` where
         the instance was lost through our own fault.
 
         A new instance whose init takes longer than the init phase may ends as
         `INIT_TIMED_OUT`, unless `init_counts`: then the init is part of the
-        function's timeout.
+        function's timeout. One that stood by tells its init with its first run, as if
+        it had been made for that: `is_standby`.
         """
         ...
 
@@ -62,9 +64,15 @@ class Machine(Protocol):
         ...
 
     async def start(
-        self, function: Function, revision: Revision, *, on_death: Callable[[], None]
+        self,
+        function: Function,
+        revision: Revision,
+        *,
+        on_death: Callable[[], None],
+        is_ahead: bool = False,
     ) -> Instance | None:
-        """None where it was not ready, or ceased to be. Raises `Unavailable`.
+        """One that nobody waits for (`is_ahead`) does what it can before its first
+        invocation. None where it was not ready, or ceased to be. Raises `Unavailable`.
 
         `on_death` is called once, when the instance is useless.
         """

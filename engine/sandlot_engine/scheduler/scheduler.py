@@ -14,7 +14,9 @@ from sandlot_engine.clock import Clock
 from sandlot_engine.errors import SandlotError, Throttled, Unavailable
 from sandlot_engine.model.function import Function, Revision
 from sandlot_engine.model.invocation import Ended, Invocation, Run
+from sandlot_engine.scheduler.history import History
 from sandlot_engine.scheduler.ports import Instance, Machine
+from sandlot_engine.scheduler.standbys import Known, Standbys
 from sandlot_engine.scheduler.state import (
     Assign,
     ClusterState,
@@ -36,6 +38,17 @@ MAX_STARTING_OF_TENANT = MAX_STARTING // 2
 KEPT_SHARE = 2
 """Of those that may live, the part divided by this may be kept ahead: others must find
 room."""
+
+STANDBYS_SHARE = 8
+"""Of those that may live, the part divided by this may stand by; they are the first to
+go where there is no room."""
+
+MAX_STANDBYS = 256
+"""In all: each takes a megabyte at least."""
+
+REFILL_S = 0.02
+"""A standby that was used is replaced this much later, and no two at once, so that
+starting it does not compete with the invocation that it was used for."""
 
 MAX_FAILED_STARTS = 2
 """For one invocation: what was lost under us deserves a second try."""
@@ -89,6 +102,7 @@ class _Lent:
     number: int
     instance: Instance
     is_new: bool
+    is_standby: bool = False
 
 
 class Scheduler:
@@ -108,6 +122,7 @@ class Scheduler:
         idle_s: float,
         place_s: float,
         again_s: float,
+        standby_s: float,
     ) -> None:
         self._machine = machine
         self._clock = clock
@@ -119,7 +134,7 @@ class Scheduler:
         self._numbers = itertools.count(1)
         self._instances: dict[int, _Live] = {}
         # What a waiting invocation is told: an instance, or to start one itself.
-        self._turns: dict[str, asyncio.Future[int | None]] = {}
+        self._turns: dict[str, asyncio.Future[Assign | None]] = {}
         # By revision: invocations that are waiting or running, and who waits for
         # the last of them.
         self._running: Counter[str] = Counter()
@@ -127,6 +142,11 @@ class Scheduler:
         self._kept: dict[str, _Kept] = {}
         self._fresh: set[int] = set()
         self._tasks: set[asyncio.Task[None]] = set()
+        self.standbys = Standbys(
+            state, act=self._act, retire=self._retire, keep_s=standby_s
+        )
+        self._refill: asyncio.TimerHandle | None = None
+        self._is_over = False
         self._drained: dict[str, asyncio.Event] = {}
 
     @classmethod
@@ -143,14 +163,18 @@ class Scheduler:
         max_kept: int | None = None,
         place_s: float = PLACE_S,
         again_s: float = PROVISION_AGAIN_S,
+        max_standbys: int = 0,
+        standby_s: float | None = None,
     ) -> AsyncIterator["Scheduler"]:
         """A scheduler that retires what has been idle for `idle_s`. What may be kept
-        follows from `max_instances`, unless it is given."""
+        follows from `max_instances`, unless it is given. A version has standbys for
+        `standby_s` after its last use, or else for `idle_s`."""
         state = ClusterState(
             max_instances=max_instances,
             max_starting=max_starting,
             max_starting_of_tenant=max_starting_of_tenant,
             max_kept=max_instances // KEPT_SHARE if max_kept is None else max_kept,
+            max_standbys=min(max_standbys, max_instances // STANDBYS_SHARE),
         )
         async with asyncio.TaskGroup() as group:
             scheduler = cls(
@@ -161,6 +185,7 @@ class Scheduler:
                 idle_s=idle_s,
                 place_s=place_s,
                 again_s=again_s,
+                standby_s=idle_s if standby_s is None else standby_s,
             )
             sweeper = scheduler._aside(scheduler._sweep())
             try:
@@ -168,6 +193,7 @@ class Scheduler:
             finally:
                 sweeper.cancel()
                 scheduler._keep_nothing()
+                scheduler._refill_no_more()
 
     @property
     def instances(self) -> int:
@@ -185,6 +211,9 @@ class Scheduler:
         assert revision is not None, "the invoker resolved it"  # noqa: S101
         # Once for the whole of it: a version that is drained must not be used again.
         self._running[revision.id] += 1
+        history = self.standbys.note_arrival(
+            function, revision, self._clock.monotonic()
+        )
         try:
             run = await self._run(function, revision, invocation, note_cut)
             if run.ended is Ended.INIT_TIMED_OUT:
@@ -193,9 +222,27 @@ class Scheduler:
                 run = await self._run(
                     function, revision, invocation, note_cut, init_counts=True
                 )
+            if run.ended in (Ended.ANSWERED, Ended.FAILED):
+                self._learn(history, revision, invocation, run)
             return run
         finally:
+            history.note_end(self._clock.monotonic())
             self._note_end(revision.id)
+
+    def _learn(
+        self, history: History, revision: Revision, invocation: Invocation, run: Run
+    ) -> None:
+        """From a run that ended well."""
+        now = self._clock.monotonic()
+        history.note_run(
+            now,
+            run_s=run.duration_s,
+            init_s=run.init_s,
+            memory_mb=float(run.max_memory_mb),
+        )
+        if not invocation.isolation_key:
+            # Of others, nobody knows whom the next one will be for.
+            self.standbys.review(revision.id, now)
 
     async def _run(
         self,
@@ -212,7 +259,11 @@ class Scheduler:
                 wait_s = began - invocation.arrived
                 try:
                     return await lent.instance.run(
-                        function, invocation, wait_s=wait_s, init_counts=init_counts
+                        function,
+                        invocation,
+                        wait_s=wait_s,
+                        init_counts=init_counts,
+                        is_standby=lent.is_standby,
                     )
                 except asyncio.CancelledError:
                     note_cut(self._clock.monotonic() - began)
@@ -230,10 +281,12 @@ class Scheduler:
         ends; cancel it to wait no longer.
         """
         self._keep_no_more(revision)
+        self.standbys.forget(revision)
         self._retire(self._state.initialising_of(revision))
         self._retire(self._idle_of(revision))
         if self._running[revision]:
             await self._drained.setdefault(revision, asyncio.Event()).wait()
+            self.standbys.forget(revision)
             self._retire(self._idle_of(revision))
 
     # --- started ahead ------------------------------------------------------------
@@ -306,32 +359,49 @@ class Scheduler:
             await asyncio.sleep(self._again_s)
 
     async def _start_ahead(self, revision: str) -> None:
-        kept = self._kept.get(revision)
-        if kept is None:
+        wanted = self._kept.get(revision) or self.standbys.find(revision)
+        if wanted is None:
             # It was given up between the decision and now.
             self._act(self._state.start_ended(revision, None, ahead=True))
             return
+        number = None
         try:
             number = await self._start(
-                kept.function, kept.revision, revision, ahead=True
+                wanted.function, wanted.revision, revision, ahead=True
             )
         except SandlotError as error:
-            _log.warning("not started ahead: %s", error.message, extra=_ids(kept))
-        else:
-            if number is not None:
-                await self._initialise(number)
-        self._note_progress(kept)
+            _log.warning("not started ahead: %s", error.message, extra=_ids(wanted))
+        if number is None or not await self._initialise(number):
+            self.standbys.note_failed(revision)
+        if (kept := self._kept.get(revision)) is not None:
+            self._note_progress(kept)
 
-    async def _initialise(self, number: int) -> None:
+    def _refill_later(self) -> None:
+        if self._state.due and self._refill is None and not self._is_over:
+            self._refill = asyncio.get_running_loop().call_later(
+                REFILL_S, self._refill_now
+            )
+
+    def _refill_now(self) -> None:
+        self._refill = None
+        self._act(self._state.refill())
+
+    def _refill_no_more(self) -> None:
+        self._is_over = True
+        if self._refill is not None:
+            self._refill.cancel()
+
+    async def _initialise(self, number: int) -> bool:
         """Until it is initialised nobody is given it; its place to start in is free."""
         live = self._instances.get(number)
         if live is None:
-            return
+            return False
         if await live.instance.wait_ready(INIT_AHEAD_S):
             self._act(self._state.instance_freed(number))
-        else:
-            self._note_death(number)
-            live.instance.stop()
+            return True
+        self._note_death(number)
+        live.instance.stop()
+        return False
 
     def _note_progress(self, kept: _Kept) -> None:
         """To be told whenever one was started, or could not be, or died unused."""
@@ -394,8 +464,9 @@ class Scheduler:
                 # Before we ask for a place to start in: the places are everybody's,
                 # and an import takes as long as its tenant likes.
                 await self._machine.make_ready(function, revision)
-            number = await self._wait_turn(invocation, version)
-            if number is None:
+            assigned = await self._wait_turn(invocation, version)
+            if assigned is None:
+                self.standbys.note_missing(version, self._clock.monotonic())
                 number = await self._start(function, revision, version)
                 if number is not None:
                     instance = self._instances[number].instance
@@ -407,10 +478,13 @@ class Scheduler:
                         " before it had forked an instance"
                     )
                 continue
+            number, is_standby = assigned.instance, assigned.is_standby
             live = self._instances.get(number)
             self._fresh.discard(number)
             if live is not None and live.instance.is_usable:
-                return _Lent(number, live.instance, is_new=False)
+                if is_standby:
+                    self.standbys.note_taken(version, self._clock.monotonic())
+                return _Lent(number, live.instance, False, is_standby)
             # An idle instance can end by itself at any time, and between an
             # assignment and its invocation's turn: then we ask for another.
             self._let_go(number, live.instance if live is not None else None)
@@ -422,13 +496,13 @@ class Scheduler:
         if instance is not None:
             instance.stop()
 
-    async def _wait_turn(self, invocation: Invocation, version: str) -> int | None:
-        """An instance's number, or None: start one, a place is kept for it.
+    async def _wait_turn(self, invocation: Invocation, version: str) -> Assign | None:
+        """An instance, or None: start one, a place is kept for it.
 
         Raises `Throttled` where neither is to be had within `place_s`.
         """
         request_id = invocation.request_id
-        turn: asyncio.Future[int | None] = asyncio.get_running_loop().create_future()
+        turn: asyncio.Future[Assign | None] = asyncio.get_running_loop().create_future()
         self._turns[request_id] = turn
         self._act(
             self._state.invocation_arrived(
@@ -463,15 +537,15 @@ class Scheduler:
         )
 
     def _give_up(
-        self, invocation: str, version: str, turn: asyncio.Future[int | None]
+        self, invocation: str, version: str, turn: asyncio.Future[Assign | None]
     ) -> None:
         """Give back what a cancelled invocation was just given, if anything."""
         if not turn.done() or turn.cancelled():
             self._state.invocation_left(invocation)
-        elif (number := turn.result()) is None:
+        elif (assigned := turn.result()) is None:
             self._act(self._state.start_ended(version, None))
         else:
-            self._act(self._state.instance_freed(number))
+            self._act(self._state.instance_freed(assigned.instance))
 
     async def _start(
         self,
@@ -484,7 +558,10 @@ class Scheduler:
         number = next(self._numbers)
         try:
             instance = await self._machine.start(
-                function, revision, on_death=lambda: self._note_death(number)
+                function,
+                revision,
+                on_death=lambda: self._note_death(number),
+                is_ahead=ahead,
             )
         except BaseException:
             self._act(self._state.start_ended(version, None, ahead=ahead))
@@ -514,11 +591,11 @@ class Scheduler:
             match todo.popleft():
                 # A turn may have been cancelled a moment ago, and its task not have
                 # run since: what it is given goes back at once.
-                case Assign(invocation=invocation, instance=number):
+                case Assign(invocation=invocation) as assigned:
                     if self._turns[invocation].done():
-                        todo += self._state.instance_freed(number)
+                        todo += self._state.instance_freed(assigned.instance)
                     else:
-                        self._turns[invocation].set_result(number)
+                        self._turns[invocation].set_result(assigned)
                 case Start(invocation=invocation, version=version):
                     if self._turns[invocation].done():
                         todo += self._state.start_ended(version, None)
@@ -530,12 +607,15 @@ class Scheduler:
                     self._fresh.discard(number)
                     if (live := self._instances.pop(number, None)) is not None:
                         live.instance.stop()
+        self._refill_later()
 
     async def _sweep(self) -> None:
         """Retire what has been idle too long."""
         while True:
             await asyncio.sleep(min(_SWEEP_S, self._idle_s))
-            self.retire_idle(since=self._clock.monotonic() - self._idle_s)
+            now = self._clock.monotonic()
+            self.standbys.sweep(now)
+            self.retire_idle(since=now - self._idle_s)
 
     def retire_idle(self, *, since: float) -> int:
         """Retire every instance that has been idle since before `since` and is not
@@ -548,7 +628,7 @@ class Scheduler:
         count = 0
         for number in stale:
             # Asked one by one: each that goes leaves one less to spare.
-            if self._state.can_spare(number):
+            if self._state.is_unwanted(number):
                 self._retire([number])
                 count += 1
         return count
@@ -559,8 +639,8 @@ class Scheduler:
             self._let_go(number, live.instance if live is not None else None)
 
 
-def _ids(kept: _Kept) -> dict[str, str]:
-    return {"tenant_id": kept.function.tenant_id, "function": kept.function.name}
+def _ids(wanted: _Kept | Known) -> dict[str, str]:
+    return {"tenant_id": wanted.function.tenant_id, "function": wanted.function.name}
 
 
 def _version(revision: Revision, invocation: Invocation) -> str:

@@ -101,6 +101,7 @@ class Instance:
         self._on_death = on_death
         self._born = time.monotonic()
         self._init_is_told = False
+        self._is_unused = True
         self._init_is_over = asyncio.Event()
         self._ready_at: float | None = None
         self._event_at = 0.0
@@ -133,13 +134,15 @@ class Instance:
         *,
         timeout_s: float,
         init_counts: bool = False,
+        tells_init: bool = False,
     ) -> Ending:
         """Send an event and wait for what comes of it; always ends.
 
         `timeout_s` counts from the event's arrival at an initialised instance. A
         new instance has `INIT_S` for its init before that, unless `init_counts`: then
         `timeout_s` is for both. Unless the ending is reusable, the instance is
-        stopping or dead afterwards; so it is when this is cancelled. Raises
+        stopping or dead afterwards; so it is when this is cancelled. The ending of one
+        that was ready before its first event has its init if it `tells_init`. Raises
         `StartFailed` and `LauncherLost`, our own failures.
         """
         if self.state is State.IDLE:
@@ -153,6 +156,9 @@ class Instance:
         self._timeout_s = timeout_s
         self._event_at = time.monotonic()
         self._init_counts = init_counts
+        if tells_init and self._is_unused:
+            self._init_is_told = False
+        self._is_unused = False
         is_new = self.state is State.STARTING
         self._arm(INIT_S if is_new and not init_counts else timeout_s)
         self._send(frames.encode_event(header, payload))

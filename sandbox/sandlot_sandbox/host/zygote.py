@@ -183,8 +183,13 @@ class Zygote:
         """What the import printed, and how many bytes of it were dropped."""
         return self._log.take()
 
-    async def fork(self, *, on_death: Callable[[Instance], None]) -> Instance:
+    async def fork(
+        self, *, on_death: Callable[[Instance], None], is_ahead: bool = False
+    ) -> Instance:
         """A new instance; it takes its first event while it still initialises.
+
+        One that nobody waits for (`is_ahead`) goes the way of an event once before it
+        says that it is ready, so that its first event finds its pages written to.
 
         Raises `ZygoteLost` or `StartFailed`.
         """
@@ -198,7 +203,7 @@ class Zygote:
             raise ZygoteLost("its zygote is to be replaced")
         number = next(self._numbers)
         # First of all, so that it wakes while we build our end.
-        self._mail.send(frames.encode_fork(number), berth.theirs)
+        self._mail.send(frames.encode_fork(number, is_ahead=is_ahead), berth.theirs)
         self._thaw()
         instance = Instance(
             berth.channel,
