@@ -191,6 +191,7 @@ async def _running(config: EngineConfig) -> AsyncIterator[_Facts]:
                 clock=clock,
                 max_instances=min(config.scale.instances, _room().instances),
                 max_standbys=config.scale.standbys,
+                scaling=config.scale.scaling,
                 idle_s=config.idle_s,
             )
         )
@@ -205,6 +206,8 @@ async def _running(config: EngineConfig) -> AsyncIterator[_Facts]:
                 runner=scheduler,
                 records=store,
                 clock=clock,
+                claims=catalog.provisioned.claims,
+                requests_per_slot=config.scale.requests,
             )
         )
         _watch(invoker, scheduler, node, store)
@@ -254,6 +257,14 @@ def _watch(
             ),
         },
         counters={
+            "provisioned_concurrency_invocations": (
+                "Invocations on what is provisioned for their version.",
+                lambda: invoker.admission.provisioned,
+            ),
+            "provisioned_concurrency_spillover_invocations": (
+                "Invocations on demand, because all that is provisioned was in use.",
+                lambda: invoker.admission.spilled,
+            ),
             "standby_starts": (
                 "Cold starts that were given a standby.",
                 lambda: scheduler.standbys.taken,

@@ -6,7 +6,7 @@ The warm path touches no store, makes no task and takes no other thread.
 
 import asyncio
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from types import TracebackType
 from typing import Protocol, Self
@@ -21,7 +21,11 @@ from sandlot_engine.errors import (
     TooLarge,
 )
 from sandlot_engine.invocation import json_check
-from sandlot_engine.invocation.admission import Admission
+from sandlot_engine.invocation.admission import (
+    REQUESTS_PER_SLOT,
+    Admission,
+    Claims,
+)
 from sandlot_engine.invocation.dispatcher import Dispatcher
 from sandlot_engine.invocation.ports import Runner
 from sandlot_engine.invocation.report import (
@@ -85,7 +89,8 @@ class Quotas(Protocol):
 class Invoker:
     """Runs invocations: the one way to a `Runner`, for every gateway.
 
-    An async context manager: leaving it drains the queue of events.
+    An async context manager: leaving it drains the queue of events. `claims` tells
+    from memory what of a tenant's is provisioned.
     """
 
     def __init__(
@@ -98,6 +103,8 @@ class Invoker:
         clock: Clock,
         metrics: Metrics | None = None,
         event_drain_s: float = 10.0,
+        claims: Callable[[str], Claims] = lambda _: {},
+        requests_per_slot: int = REQUESTS_PER_SLOT,
     ) -> None:
         self._functions = functions
         self._quotas = quotas
@@ -105,7 +112,8 @@ class Invoker:
         self._records = records
         self._clock = clock
         self.metrics = metrics or Metrics()
-        self.admission = Admission()
+        self.admission = Admission(requests_per_slot=requests_per_slot)
+        self._claims = claims
         self.events = Dispatcher(self._attempt, clock, drain_s=event_drain_s)
 
     def __repr__(self) -> str:
@@ -149,16 +157,20 @@ class Invoker:
         invocation: Invocation,
     ) -> Outcome:
         tenant_id, name = invocation.tenant_id, invocation.function
-        self.admission.admit(
+        is_event = invocation.type is InvocationType.EVENT
+        slot = self.admission.admit(
             tenant_id,
             name,
             limit=self._quotas.concurrency(tenant_id),
             reserved=self._functions.reserved(tenant_id),
+            claims=self._claims(tenant_id),
+            revision=revision.id,
+            now=None if is_event else self._clock.monotonic(),
         )
         try:
             return await self._run_until(deadline, function, revision, invocation)
         finally:
-            self.admission.release(tenant_id, name)
+            self.admission.release(slot)
 
     async def enqueue(self, invocation: Invocation) -> None:
         """Take an event to be run soon. Raises as `invoke` does for what can be

@@ -92,10 +92,13 @@ class Books:
         state = self.versions.get(version)
         return [*state.fresh, *state.idle] if state is not None else []
 
-    def has_idle(self, version: str) -> bool:
-        """Whether one that was used could serve at once."""
+    def has_warm(self, version: str) -> bool:
+        """Whether there is one that could serve at once and would be no new one for it:
+        it was used before, or is one of those that are kept."""
         state = self.versions.get(version)
-        return state is not None and bool(state.idle)
+        if state is None:
+            return False
+        return bool(state.idle or (state.fresh and state.serving < state.kept))
 
     def is_stalled(self, version: str) -> bool:
         """Whether one could not be started ahead since `keep` was called."""

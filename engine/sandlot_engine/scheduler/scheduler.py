@@ -14,6 +14,7 @@ from sandlot_engine.clock import Clock
 from sandlot_engine.errors import SandlotError, Throttled, Unavailable
 from sandlot_engine.model.function import Function, Revision
 from sandlot_engine.model.invocation import Ended, Invocation, Run
+from sandlot_engine.rates import Rates
 from sandlot_engine.scheduler.history import History
 from sandlot_engine.scheduler.ports import Instance, Machine
 from sandlot_engine.scheduler.standbys import Known, Standbys
@@ -49,6 +50,13 @@ MAX_STANDBYS = 256
 REFILL_S = 0.02
 """A standby that was used is replaced this much later, and no two at once, so that
 starting it does not compete with the invocation that it was used for."""
+
+SCALING = 1_000
+"""New instances of one function within `SCALING_S`, as on AWS Lambda: they come back
+one by one, and no more are saved up. Those that were started ahead count when they are
+first used, if they are not kept."""
+
+SCALING_S = 10.0
 
 MAX_FAILED_STARTS = 2
 """For one invocation: what was lost under us deserves a second try."""
@@ -123,6 +131,7 @@ class Scheduler:
         place_s: float,
         again_s: float,
         standby_s: float,
+        scaling: int,
     ) -> None:
         self._machine = machine
         self._clock = clock
@@ -147,6 +156,8 @@ class Scheduler:
         )
         self._refill: asyncio.TimerHandle | None = None
         self._is_over = False
+        self._scaling = scaling
+        self._rates = Rates()
         self._drained: dict[str, asyncio.Event] = {}
 
     @classmethod
@@ -165,10 +176,12 @@ class Scheduler:
         again_s: float = PROVISION_AGAIN_S,
         max_standbys: int = 0,
         standby_s: float | None = None,
+        scaling: int = SCALING,
     ) -> AsyncIterator["Scheduler"]:
         """A scheduler that retires what has been idle for `idle_s`. What may be kept
         follows from `max_instances`, unless it is given. A version has standbys for
-        `standby_s` after its last use, or else for `idle_s`."""
+        `standby_s` after its last use, or else for `idle_s`. A `scaling` of 0 is none.
+        """
         state = ClusterState(
             max_instances=max_instances,
             max_starting=max_starting,
@@ -186,6 +199,7 @@ class Scheduler:
                 place_s=place_s,
                 again_s=again_s,
                 standby_s=idle_s if standby_s is None else standby_s,
+                scaling=scaling,
             )
             sweeper = scheduler._aside(scheduler._sweep())
             try:
@@ -499,8 +513,42 @@ class Scheduler:
     async def _wait_turn(self, invocation: Invocation, version: str) -> Assign | None:
         """An instance, or None: start one, a place is kept for it.
 
-        Raises `Throttled` where neither is to be had within `place_s`.
+        Raises `Throttled` where neither is to be had within `place_s`, and where its
+        function has had as many new ones lately as it may.
         """
+        function = (invocation.tenant_id, invocation.function)
+        is_counted = not self._state.has_warm(version)
+        if is_counted:
+            self._count_new(function)
+        is_new = False
+        try:
+            assigned = await self._take_turn(invocation, version)
+            is_new = assigned is None or assigned.is_standby
+        finally:
+            if is_counted and not is_new:
+                self._rates.give_back(function)
+        return assigned
+
+    def _count_new(self, function: tuple[str, str]) -> None:
+        if not self._scaling:
+            return
+        wait_s = self._rates.take(
+            function,
+            self._clock.monotonic(),
+            per_s=self._scaling / SCALING_S,
+            burst=float(self._scaling),
+        )
+        if wait_s:
+            raise Throttled(
+                f"function {function[1]!r} has had {self._scaling} new instances within"
+                f" {SCALING_S:g} s, and none that is there is free: no more are started"
+                " so fast. Nothing ran; send it again later",
+                reason="ConcurrentInvocationLimitExceeded",
+                limit=self._scaling,
+                retry_after_s=wait_s,
+            )
+
+    async def _take_turn(self, invocation: Invocation, version: str) -> Assign | None:
         request_id = invocation.request_id
         turn: asyncio.Future[Assign | None] = asyncio.get_running_loop().create_future()
         self._turns[request_id] = turn
