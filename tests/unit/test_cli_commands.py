@@ -441,7 +441,7 @@ def test_up_hands_its_options_to_the_engine_and_exits_as_it_says(
             "user": None,
             "region": "us-east-1",
             "idle_s": 300.0,
-            "max_instances": 3_000,
+            "max_instances": 3_200,
             "standbys": 256,
             "memory_mb": 0,
             "scaling": 1_000,

@@ -302,10 +302,18 @@ TestClusterState.settings = settings(max_examples=120, stateful_step_count=40)
 
 
 def _state(
-    *, instances: int = 10, starting: int = 10, of_tenant: int = 10, kept: int = 10
+    *,
+    instances: int = 10,
+    starting: int = 10,
+    of_tenant: int = 10,
+    kept: int = 10,
+    standbys: int = 10,
+    places: int | None = None,
 ) -> ClusterState:
     return ClusterState(
         max_instances=instances,
+        max_of_tenant=places,
+        max_standbys=standbys,
         max_starting=starting,
         max_starting_of_tenant=of_tenant,
         max_kept=kept,
@@ -527,6 +535,156 @@ def test_what_is_kept_no_more_can_go() -> None:
 
     assert state.can_spare(1)
     assert _arrive(state, "i", "mail") == [Retire(1), Start("i", "mail")]
+
+
+# --- fairness -------------------------------------------------------------------------
+
+
+def test_a_tenant_leaves_others_some_places_however_long_its_own_are_busy() -> None:
+    state = _state(instances=3, places=2)
+    for invocation in ("a", "b", "c"):
+        _arrive(state, invocation, "resize")
+
+    assert state.waiting == 1
+    assert _arrive(state, "globex's", "mail") == [Start("globex's", "mail")]
+    assert _arrive(state, "initech's", "sort") == []
+
+
+def test_a_tenant_with_all_its_places_makes_room_by_its_own() -> None:
+    state = _state(instances=3, places=2)
+    _warm(state, 1, 2)
+    _warm(state, 3, version="mail")
+
+    assert _arrive(state, "i", "parse") == [Retire(1), Start("i", "parse")]
+
+
+def test_who_has_less_gets_the_next_place_of_who_has_more() -> None:
+    state = _state(instances=3)
+    for number in (1, 2, 3):
+        _arrive(state, f"acme's {number}", "resize")
+        state.start_ended("resize", number)
+    _arrive(state, "acme's 4", "resize")
+    for name in ("b", "c"):
+        _arrive(state, f"globex's {name}", "mail")
+
+    assert state.instance_freed(1) == [Retire(1), Start("globex's b", "mail")]
+    state.start_ended("mail", 4)
+    # Now it is two of one and one of the other: nobody has much more.
+    assert state.instance_freed(2) == [Assign("acme's 4", 2)]
+
+
+def test_what_is_kept_is_given_to_nobody_else() -> None:
+    state = _state(instances=3)
+    _keep(state, "resize", 3)
+    for number in (1, 2, 3):
+        _start_ahead(state, number)
+        _arrive(state, f"acme's {number}", "resize")
+    _arrive(state, "acme's 4", "resize")
+    _arrive(state, "globex's", "mail")
+
+    assert state.instance_freed(1) == [Assign("acme's 4", 1)]
+
+
+def test_of_idle_instances_those_of_who_has_more_go_first() -> None:
+    state = _state(instances=4)
+    _warm(state, 1, version="mail")
+    _warm(state, 2, 3, 4, version="resize")
+
+    assert _arrive(state, "i", "sort") == [Retire(2), Start("i", "sort")]
+
+
+# --- standing by ----------------------------------------------------------------------
+
+
+def _stand_by(state: ClusterState, version: str, count: int) -> list[Decision]:
+    return state.stand_by(version, count, tenant=TENANTS[version])
+
+
+def test_a_standby_is_started_when_it_is_time_and_used_as_a_cold_start() -> None:
+    state = _state()
+
+    assert _stand_by(state, "resize", 1) == []
+    assert state.refill() == [StartAhead("resize")]
+    assert state.refill() == []
+    _start_ahead(state, 1)
+    assert state.standbys_of("resize") == (1, 1)
+    assert _arrive(state, "i", "resize") == [Assign("i", 1, is_standby=True)]
+    assert state.refill() == [StartAhead("resize")]
+
+
+def test_a_warm_instance_is_used_before_a_standby() -> None:
+    state = _state()
+    _stand_by(state, "resize", 1)
+    _warm(state, 1)
+    state.refill()
+    _start_ahead(state, 2)
+
+    assert _arrive(state, "i", "resize") == [Assign("i", 1)]
+    assert _arrive(state, "j", "resize") == [Assign("j", 2, is_standby=True)]
+
+
+def test_what_is_kept_is_no_cold_start_and_what_stands_by_beside_it_is() -> None:
+    state = _state()
+    _keep(state, "resize", 1)
+    _stand_by(state, "resize", 1)
+    _start_ahead(state, 1)
+    state.refill()
+    _start_ahead(state, 2)
+
+    assert _arrive(state, "i", "resize") == [Assign("i", 1)]
+    assert _arrive(state, "j", "resize") == [Assign("j", 2, is_standby=True)]
+
+
+def test_no_standby_is_started_before_somebody_who_waits_or_in_anothers_place() -> None:
+    state = _state(instances=2, starting=1)
+    _stand_by(state, "resize", 2)
+    _arrive(state, "first", "mail")
+    _arrive(state, "second", "mail")
+
+    assert state.refill() == []
+    state.start_ended("mail", 1)
+    state.start_ended("mail", 2)
+    assert state.refill() == [], "there is no room"
+
+
+def test_standbys_are_the_first_to_go() -> None:
+    state = _state(instances=2)
+    _warm(state, 1, version="mail")
+    _stand_by(state, "resize", 1)
+    state.refill()
+    _start_ahead(state, 2)
+
+    assert _arrive(state, "i", "sort") == [Retire(2), Start("i", "sort")]
+
+
+def test_what_stands_by_no_more_is_surplus() -> None:
+    state = _state()
+    _stand_by(state, "resize", 2)
+    for number in (1, 2):
+        state.refill()
+        _start_ahead(state, number)
+    _stand_by(state, "resize", 1)
+
+    assert state.surplus_of("resize") == [1]
+
+
+def test_no_more_stand_by_than_may() -> None:
+    state = _state(standbys=3)
+    _stand_by(state, "resize", 2)
+    _stand_by(state, "mail", 2)
+
+    assert state.standbys_of("mail") == (1, 0)
+
+
+def test_what_is_worth_more_is_spared() -> None:
+    state = _state(instances=2)
+    _arrive(state, "warm", "mail")
+    state.start_ended("mail", 1)
+    state.worth("mail", 16.0)
+    state.instance_freed(1)
+    _warm(state, 2, version="sort")
+
+    assert _arrive(state, "i", "resize") == [Retire(2), Start("i", "resize")]
 
 
 def test_what_is_over_is_forgotten() -> None:

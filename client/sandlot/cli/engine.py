@@ -50,7 +50,7 @@ def _insecure_flags(command: Any) -> Any:
 
 
 _SCALE = {
-    "max_instances": (3_000, 1, "Instances that live at once."),
+    "max_instances": (3_200, 1, "Instances that live at once."),
     "standbys": (256, 0, "Instances that are started before anybody needs them."),
     "memory_mb": (0, 0, "Memory for all of them, in MB; 0: what the machine has."),
     "scaling": (1_000, 0, "New instances of a function within 10 s; 0: no limit."),

@@ -27,8 +27,13 @@ from sandlot_engine.scheduler.state import (
     StartAhead,
 )
 
-MAX_INSTANCES = 3_000
+MAX_INSTANCES = 3_200
 """Live on one machine."""
+
+OTHERS_SHARE = 16
+"""Of those, the part divided by this is left to others by every tenant: whoever has all
+the rest, with invocations that take a quarter of an hour, keeps nobody waiting for it.
+Beyond that a tenant that has less gets the next place of one that has more."""
 
 MAX_STARTING = 8
 """Being started at once."""
@@ -188,6 +193,7 @@ class Scheduler:
             max_starting_of_tenant=max_starting_of_tenant,
             max_kept=max_instances // KEPT_SHARE if max_kept is None else max_kept,
             max_standbys=min(max_standbys, max_instances // STANDBYS_SHARE),
+            max_of_tenant=max_instances - max_instances // OTHERS_SHARE,
         )
         async with asyncio.TaskGroup() as group:
             scheduler = cls(

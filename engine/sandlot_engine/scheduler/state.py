@@ -216,10 +216,13 @@ class ClusterState(Books):
         second: int | None = None
         for victim in self.victims():
             owner = self.versions[self.homes[victim]].tenant
-            # Of those that were used, whoever has the most gives first.
+            # Of those that were used, those of who has more go first.
             if owner == name or (
                 not is_at_most
-                and (victim in self.fresh or self.places[owner] > self.places[name])
+                and (
+                    victim in self.fresh
+                    or self.places[owner] > max(1, self.places[name])
+                )
             ):
                 return victim, True
             if second is None and not is_at_most:
