@@ -417,6 +417,7 @@ def _node(
         ),
         region=config.region,
         max_zygotes=min(MAX_ZYGOTES, _room().zygotes),
+        memory_mb=config.scale.memory_mb,
     )
 
 

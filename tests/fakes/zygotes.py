@@ -58,6 +58,8 @@ class FakeZygote:
 
     # As the real one.
 
+    used_kb = 0
+
     async def wait_ready(self) -> bool:
         return await asyncio.shield(self._ready)
 

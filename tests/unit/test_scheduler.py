@@ -28,6 +28,7 @@ class FakeInstance:
         self.ended_unnoticed = False
         self.idle_since = 0.0
         self.runs = 0
+        self.memory_mb = 0.0
         self.was_standby = False
         self._machine = machine
         self._on_death = on_death
@@ -89,10 +90,18 @@ class FakeMachine:
         self.import_refusal: Exception | None = None
         self.importing: dict[str, asyncio.Event] = {}
         self.lost_zygotes = 0
+        self.missing_mb = 0.0
+        self.shed_mb = 0.0
         self.endings: list[Run | Exception] = []
 
     def is_ready(self, function: Function, revision: Revision) -> bool:
         return function.name not in self.importing
+
+    def short_mb(self) -> float:
+        return self.missing_mb
+
+    def shed(self, short_mb: float) -> None:
+        self.shed_mb = short_mb
 
     async def make_ready(self, function: Function, revision: Revision) -> None:
         if self.import_refusal is not None:
@@ -955,3 +964,93 @@ async def test_without_a_limit_a_function_grows_as_fast_as_it_can() -> None:
     async with _world(scaling=0) as world:
         for number in range(4):
             await world.invoke(isolation_key=f"key-{number}")
+
+
+# --- memory and what is expected ------------------------------------------------------
+
+
+async def test_where_memory_is_short_standbys_go_first_and_then_the_idle(
+    ready: World,
+) -> None:
+    await ready.invoke()
+    await _stand_by(ready, 1)
+    ready.machine.missing_mb = module.LEAST_MB
+
+    assert ready.scheduler.relieve() == 1
+    assert [i.is_stopped for i in ready.machine.instances] == [False, True]
+    assert ready.machine.shed_mb == 0
+    assert ready.scheduler.relieve() == 1
+    assert ready.machine.instances[0].is_stopped
+    assert ready.scheduler.relieve() == 0
+    assert ready.machine.shed_mb == module.LEAST_MB
+
+
+async def test_where_memory_is_short_nothing_stands_by_until_it_is_not(
+    ready: World,
+) -> None:
+    ready.machine.missing_mb = 1.0
+    ready.scheduler.relieve()
+    await ready.invoke()
+
+    assert ready.scheduler._refill is None  # noqa: SLF001 - nobody will look
+    ready.machine.missing_mb = 0.0
+    ready.scheduler.relieve()
+    await ready.invoke()
+
+    await _stand_by(ready, 1)
+
+
+async def test_as_much_is_given_back_as_is_missing(world: World) -> None:
+    for key in ("ann", "bob"):
+        await world.invoke(isolation_key=key)
+    for instance in world.machine.instances:
+        instance.memory_mb = 50.0
+    world.machine.missing_mb = 40.0
+
+    assert world.scheduler.relieve() == 1
+    assert [i.is_stopped for i in world.machine.instances] == [True, False]
+
+
+async def test_what_is_kept_stays_however_short_memory_is(world: World) -> None:
+    await world.provision(1)
+    world.machine.missing_mb = 1_000.0
+
+    assert world.scheduler.relieve() == 0
+    assert world.scheduler.provisioned("rev-of-resize") == 1
+
+
+async def test_what_is_expected_is_made_ready_and_stands_by(ready: World) -> None:
+    for _ in range(30):
+        await ready.invoke()
+        ready.clock.advance(1_800)
+    ready.scheduler.standbys.sweep(ready.clock.monotonic() - 900)
+    ready.machine.importing["resize"] = asyncio.Event()
+    ready.machine.importing["resize"].set()
+    made = len(ready.machine.instances)
+
+    ready.scheduler._bring_back(ready.clock.monotonic())  # noqa: SLF001 - as it sweeps
+
+    await _stand_by(ready, 1)
+    assert "resize" not in ready.machine.importing
+    assert len(ready.machine.instances) >= made
+
+
+async def test_what_cannot_be_made_ready_ahead_is_not_tried_for_ever(
+    ready: World,
+) -> None:
+    for _ in range(30):
+        await ready.invoke()
+        ready.clock.advance(1_800)
+    ready.machine.importing["resize"] = asyncio.Event()
+    ready.machine.import_refusal = Unavailable("no")
+    (known,) = ready.scheduler.standbys
+    now = ready.clock.monotonic()
+    assert known.history.is_coming_back(now)
+
+    ready.scheduler._bring_back(now)  # noqa: SLF001 - as it sweeps
+
+    async def has_given_up() -> bool:
+        return not known.history.is_coming_back(now)
+
+    await eventually(has_given_up)
+    del ready.machine.importing["resize"]

@@ -105,6 +105,32 @@ def test_what_comes_every_minute_is_there_all_the_time_and_no_longer() -> None:
     assert not history.is_expected(last + 200, keep_s=KEEP_S)
 
 
+def test_an_idle_instance_stays_no_longer_than_it_is_expected_to_be_used() -> None:
+    often, _ = _every(60.0)
+    seldom, _ = _every(HOUR_S / 2)
+
+    assert 60 < often.keep_s(KEEP_S) < 200
+    assert seldom.keep_s(KEEP_S) == KEEP_S
+    assert History(0.0).keep_s(KEEP_S) == KEEP_S
+
+
+def test_what_was_away_is_coming_back_and_is_not_tried_twice() -> None:
+    history, last = _every(HOUR_S / 2)
+
+    assert not history.is_coming_back(last + 60)
+    assert history.is_coming_back(last + 1_700)
+    history.note_lost()
+    assert not history.is_coming_back(last + 1_700)
+    _used(history, last + 1_800)
+    assert history.is_coming_back(last + 1_800 + 1_700)
+
+
+def test_what_is_there_all_the_time_does_not_come_back() -> None:
+    history, last = _every(30.0)
+
+    assert not history.is_coming_back(last + 30)
+
+
 def test_few_times_or_long_ones_tell_nothing() -> None:
     for period_s, times in ((HOUR_S / 2, MIN_TIMES), (5 * HOUR_S, 100)):
         history, last = _every(period_s, times)

@@ -92,6 +92,8 @@ class Hosted:
         self._instances: set[Instance] = set()
         self._starting: asyncio.Task[Zygote] | None = None
         self._is_retired = False
+        self.start_s = 0.0
+        """What it took to have its zygote ready, the last time."""
 
     def __repr__(self) -> str:
         state = "live" if self.is_live else "no zygote"
@@ -114,6 +116,15 @@ class Hosted:
     @property
     def instances(self) -> int:
         return len(self._instances)
+
+    @property
+    def used_mb(self) -> float:
+        """Of memory, as far as anybody counts it."""
+        return sum(zygote.used_kb for zygote in self._zygotes) / 1024
+
+    @property
+    def has_instances(self) -> bool:
+        return bool(self._instances)
 
     async def prepare(self) -> str:
         """Have a zygote running; returns `reason`.
@@ -213,6 +224,13 @@ class Hosted:
             task.exception()
 
     async def _start(self) -> Zygote:
+        began = time.monotonic()
+        try:
+            return await self._start_one()
+        finally:
+            self.start_s = time.monotonic() - began
+
+    async def _start_one(self) -> Zygote:
         await self._unpack(self.revision)
         if not self.reason:
             zygote, self.reason = await self._start_importing()

@@ -46,6 +46,10 @@ class HostedInstance:
     def idle_since(self) -> float:
         return self._instance.idle_since
 
+    @property
+    def memory_mb(self) -> float:
+        return self._instance.idle_kb / _KB_PER_MB
+
     async def run(
         self,
         function: Function,
@@ -117,6 +121,12 @@ class NodeMachine:
 
     def is_ready(self, function: Function, revision: Revision) -> bool:
         return self._node.host(function, revision).is_live
+
+    def short_mb(self) -> float:
+        return self._node.short_mb()
+
+    def shed(self, short_mb: float) -> None:
+        self._node.shed(short_mb)
 
     async def make_ready(self, function: Function, revision: Revision) -> None:
         await self._node.host(function, revision).prepare()

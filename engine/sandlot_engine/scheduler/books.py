@@ -92,6 +92,12 @@ class Books:
         state = self.versions.get(version)
         return [*state.fresh, *state.idle] if state is not None else []
 
+    def queues_of(self, version: str) -> tuple[list[int], list[int]]:
+        """The same, in two: those nobody has used, and the others; the one that has
+        been idle longest first in each."""
+        state = self.versions.get(version)
+        return ([*state.fresh], [*state.idle]) if state is not None else ([], [])
+
     def has_warm(self, version: str) -> bool:
         """Whether there is one that could serve at once and would be no new one for it:
         it was used before, or is one of those that are kept."""

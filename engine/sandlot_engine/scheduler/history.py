@@ -26,6 +26,7 @@ class History:
     __slots__ = (
         "_calm_since",
         "_histogram",
+        "_is_lost",
         "_mean_run_s",
         "_run_spread_s",
         "_wanted",
@@ -51,6 +52,7 @@ class History:
         """What an instance had at its peak."""
 
         self._wanted = 0
+        self._is_lost = False
         self._calm_since = now
         self._histogram = Histogram()
         self._mean_run_s = 0.0
@@ -83,6 +85,7 @@ class History:
         self.memory_mb = max(1.0, memory_mb)
         if init_s:
             self.start_s += (init_s - self.start_s) * (_NEW if self.start_s else 1.0)
+        self._is_lost = False
         if not self._wanted:
             self._wanted = 1
             self._calm_since = now
@@ -100,6 +103,14 @@ class History:
     def note_failed(self) -> None:
         """No standby could be started: there is to be none until it has answered."""
         self._wanted = 0
+
+    def note_back(self) -> None:
+        """It was made ready for an invocation that is expected."""
+        self._wanted = max(1, self._wanted)
+
+    def note_lost(self) -> None:
+        """It could not be made ready: nobody tries again until it has answered."""
+        self._is_lost = True
 
     # --- what follows -------------------------------------------------------------
 
@@ -121,6 +132,23 @@ class History:
         if window is None:
             return idle_s < keep_s
         return window.opens_s <= idle_s < window.closes_s
+
+    def keep_s(self, otherwise: float) -> float:
+        """How long an instance that is idle stays: as long as is usual, or less where
+        the next invocation is not expected so late."""
+        window = self._histogram.window()
+        return otherwise if window is None else min(otherwise, window.closes_s)
+
+    def is_coming_back(self, now: float) -> bool:
+        """Whether the next invocation is expected about now, after a time in which it
+        was not."""
+        window = self._histogram.window()
+        idle_s = now - self.last_used
+        return (
+            not (self.running or self._is_lost)
+            and window is not None
+            and 0 < window.opens_s <= idle_s < window.closes_s
+        )
 
     def worth(self) -> float:
         """Of an idle instance, beside others: how often it saves how long a start, by

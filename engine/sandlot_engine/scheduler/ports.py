@@ -20,6 +20,11 @@ class Instance(Protocol):
         """`time.monotonic` of its last answer."""
         ...
 
+    @property
+    def memory_mb(self) -> float:
+        """What it used when it was idle last; 0 where nobody knows."""
+        ...
+
     async def run(
         self,
         function: Function,
@@ -54,6 +59,14 @@ class Machine(Protocol):
 
     def is_ready(self, function: Function, revision: Revision) -> bool:
         """Whether an instance could be started at once."""
+        ...
+
+    def short_mb(self) -> float:
+        """How much memory has to be given back now, in MB; 0 where none has to."""
+        ...
+
+    def shed(self, short_mb: float) -> None:
+        """Give some of it back by what instances come from, of those that have none."""
         ...
 
     async def make_ready(self, function: Function, revision: Revision) -> None:

@@ -84,6 +84,12 @@ PROVISION_S = INIT_AHEAD_S + 20.0
 PROVISION_AGAIN_S = 10.0
 """How long nothing is started ahead of a revision after that has failed."""
 
+MEMORY_S = 1.0
+"""Between two looks at how much memory is left."""
+
+LEAST_MB = 1.0
+"""What an idle instance is taken to give back, where nobody knows better."""
+
 _SWEEP_S = 5.0
 
 _log = logging.getLogger(__name__)
@@ -161,6 +167,9 @@ class Scheduler:
         )
         self._refill: asyncio.TimerHandle | None = None
         self._is_over = False
+        self._is_short = False
+        """Whether memory is short: then nothing stands by that does not yet."""
+        self._coming_back: asyncio.Task[None] | None = None
         self._scaling = scaling
         self._rates = Rates()
         self._drained: dict[str, asyncio.Event] = {}
@@ -207,11 +216,15 @@ class Scheduler:
                 standby_s=idle_s if standby_s is None else standby_s,
                 scaling=scaling,
             )
-            sweeper = scheduler._aside(scheduler._sweep())
+            watching = [
+                scheduler._aside(scheduler._sweep()),
+                scheduler._aside(scheduler._watch_memory()),
+            ]
             try:
                 yield scheduler
             finally:
-                sweeper.cancel()
+                for task in watching:
+                    task.cancel()
                 scheduler._keep_nothing()
                 scheduler._refill_no_more()
 
@@ -260,6 +273,8 @@ class Scheduler:
             init_s=run.init_s,
             memory_mb=float(run.max_memory_mb),
         )
+        version = _version(revision, invocation)
+        self._state.worth(version, history.worth())
         if not invocation.isolation_key:
             # Of others, nobody knows whom the next one will be for.
             self.standbys.review(revision.id, now)
@@ -397,14 +412,16 @@ class Scheduler:
             self._note_progress(kept)
 
     def _refill_later(self) -> None:
-        if self._state.due and self._refill is None and not self._is_over:
+        may_refill = not (self._is_over or self._is_short)
+        if self._state.due and self._refill is None and may_refill:
             self._refill = asyncio.get_running_loop().call_later(
                 REFILL_S, self._refill_now
             )
 
     def _refill_now(self) -> None:
         self._refill = None
-        self._act(self._state.refill())
+        if not self._is_short:
+            self._act(self._state.refill())
 
     def _refill_no_more(self) -> None:
         self._is_over = True
@@ -669,23 +686,76 @@ class Scheduler:
             await asyncio.sleep(min(_SWEEP_S, self._idle_s))
             now = self._clock.monotonic()
             self.standbys.sweep(now)
+            self._bring_back(now)
             self.retire_idle(since=now - self._idle_s)
 
     def retire_idle(self, *, since: float) -> int:
         """Retire every instance that has been idle since before `since` and is not
-        kept; how many."""
-        stale = [
-            number
-            for number, live in self._instances.items()
-            if live.instance.is_usable and live.instance.idle_since <= since
-        ]
+        asked for, and sooner where a version's history says so; how many."""
+        now = self._clock.monotonic()
         count = 0
-        for number in stale:
+        for version in tuple(self._state.versions):
+            known = self.standbys.find(version)
+            keep_s = now - since if known is None else known.history.keep_s(now - since)
+            for numbers in self._state.queues_of(version):
+                count += self._retire_stale(numbers, since=now - keep_s)
+        return count
+
+    def _retire_stale(self, numbers: list[int], *, since: float) -> int:
+        """Of these, of which the first has been idle longest."""
+        count = 0
+        for number in numbers:
+            live = self._instances.get(number)
+            if live is not None and live.instance.idle_since > since:
+                break
             # Asked one by one: each that goes leaves one less to spare.
             if self._state.is_unwanted(number):
                 self._retire([number])
                 count += 1
         return count
+
+    async def _watch_memory(self) -> None:
+        while True:
+            await asyncio.sleep(MEMORY_S)
+            self.relieve()
+
+    def relieve(self) -> int:
+        """Where memory is short, retire idle instances, the first to go first, until as
+        much is given back as is missing; how many."""
+        short_mb = self._machine.short_mb()
+        self._is_short = short_mb > 0
+        count = 0
+        for number in list(self._state.victims()) if self._is_short else ():
+            live = self._instances.get(number)
+            if short_mb <= 0:
+                break
+            if live is not None and self._state.can_spare(number):
+                short_mb -= max(LEAST_MB, live.instance.memory_mb)
+                self._act(self._state.evict(number))
+                count += 1
+        if short_mb > 0:
+            self._machine.shed(short_mb)
+        return count
+
+    def _bring_back(self, now: float) -> None:
+        """What is expected soon and has gone meanwhile: one at a time."""
+        if self._coming_back is not None and not self._coming_back.done():
+            return
+        for known in self.standbys:
+            if known.history.is_coming_back(now) and not (
+                self._is_short or self._machine.is_ready(known.function, known.revision)
+            ):
+                self._coming_back = self._aside(self._come_back(known))
+                return
+
+    async def _come_back(self, known: Known) -> None:
+        try:
+            await self._machine.make_ready(known.function, known.revision)
+        except SandlotError as error:
+            _log.warning("not back ahead: %s", error.message, extra=_ids(known))
+            known.history.note_lost()
+        else:
+            self.standbys.note_back(known.revision.id, self._clock.monotonic())
 
     def _retire(self, numbers: list[int]) -> None:
         for number in numbers:

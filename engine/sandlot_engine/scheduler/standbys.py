@@ -95,6 +95,12 @@ class Standbys:
             known.history.note_missing(now)
             self.review(revision, now)
 
+    def note_back(self, revision: str, now: float) -> None:
+        """What its instances come from is there again."""
+        if (known := self._known.get(revision)) is not None:
+            known.history.note_back()
+            self.review(revision, now)
+
     def note_failed(self, revision: str) -> None:
         """One could not be started, or died before anybody used it."""
         if (known := self._known.get(revision)) is not None:

@@ -117,6 +117,13 @@ class ClusterState(Books):
         self.forget(instance)
         return self._start_what_can_be()
 
+    def evict(self, instance: int) -> list[Decision]:
+        """An idle instance has to go, because what it takes is needed."""
+        if instance not in self.homes:
+            return []
+        self.forget(instance, had_to_go=True)
+        return [Retire(instance), *self._start_what_can_be()]
+
     # --- ahead --------------------------------------------------------------------
 
     def keep(self, version: str, count: int, *, tenant: str) -> list[Decision]:

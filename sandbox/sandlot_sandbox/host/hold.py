@@ -56,6 +56,10 @@ class Hold:
         tmp = os.fstatvfs(self._parts["tmp"])
         return (tmp.f_blocks - tmp.f_bfree) * tmp.f_frsize
 
+    def used_kb(self) -> int:
+        """The memory that it uses now, with its /tmp; 0 where nobody counts."""
+        return self._number("usage") // _KB
+
     def peak_kb(self) -> int:
         """The most memory that it used, with its /tmp; 0 where nobody counts."""
         return self._number("peak") // _KB

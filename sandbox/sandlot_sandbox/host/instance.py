@@ -96,6 +96,9 @@ class Instance:
         self.is_frozen = False
         """Whether nothing in it runs; until its next event."""
 
+        self.idle_kb = 0
+        """What it used when it was frozen last; 0 where nobody counts."""
+
         self._verdict = ""
         self._kill_cell = kill
         self._on_death = on_death
@@ -204,6 +207,7 @@ class Instance:
         """Nothing in it runs, until the next event. What cannot be frozen is ended."""
         if self.state is State.IDLE:
             self.is_frozen = self._hold.freeze()
+            self.idle_kb = self._hold.used_kb()
             if not self.is_frozen:
                 self.stop()
 

@@ -155,6 +155,12 @@ class Zygote:
     def instances(self) -> int:
         return len(self._instances)
 
+    @property
+    def used_kb(self) -> int:
+        """By itself and all of its instances, as far as anybody counts."""
+        own = 0 if self.is_lost else self._hold.used_kb()
+        return own + sum(instance.idle_kb for instance in self._instances.values())
+
     async def wait_ready(self) -> bool:
         """Whether it may be forked: False where the import must be left to instances.
 
