@@ -265,6 +265,10 @@ def _watch(
                 "Invocations on demand, because all that is provisioned was in use.",
                 lambda: invoker.admission.spilled,
             ),
+            "held": (
+                "Invocations that waited for a busy instance rather than a start.",
+                lambda: scheduler.held,
+            ),
             "standby_starts": (
                 "Cold starts that were given a standby.",
                 lambda: scheduler.standbys.taken,

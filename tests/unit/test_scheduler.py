@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 
 import pytest
 import pytest_asyncio
@@ -196,8 +197,6 @@ class World:
 
 
 def _function(name: str) -> Function:
-    from dataclasses import replace
-
     from tests.fakes.things import revision
 
     return function(name, serving=replace(revision(), id=f"rev-of-{name}"))
@@ -1054,3 +1053,80 @@ async def test_what_cannot_be_made_ready_ahead_is_not_tried_for_ever(
 
     await eventually(has_given_up)
     del ready.machine.importing["resize"]
+
+
+# --- waiting for one that serves ------------------------------------------------------
+
+
+@pytest_asyncio.fixture
+async def slow() -> AsyncIterator[World]:
+    """A world in which starts take a second and runs a tenth, which is known."""
+    async with _world() as made:
+        for _ in range(10):
+            made.machine.endings.append(
+                replace(_run(Ended.ANSWERED), duration_s=0.1, init_s=1.0)
+            )
+            await made.invoke()
+            await made.wait_running()
+        yield made
+
+
+async def test_who_would_wait_longer_for_a_start_waits_for_a_busy_instance(
+    slow: World,
+) -> None:
+    slow.machine.may_answer.clear()
+    running = slow.invoke()
+    await slow.wait_running()
+    waiting = slow.invoke()
+    await asyncio.sleep(0)
+
+    assert slow.scheduler.held == 1
+    slow.machine.may_answer.set()
+    await asyncio.gather(running, waiting)
+
+    assert len(slow.machine.instances) == 1
+    assert not slow.scheduler._serving  # noqa: SLF001 - nothing is left of it
+
+
+async def test_who_waits_for_a_busy_instance_in_vain_has_one_started(
+    slow: World,
+) -> None:
+    slow.machine.may_answer.clear()
+    running = slow.invoke()
+    await slow.wait_running()
+
+    # It was likely to be free within a tenth of a second, and is not.
+    waiting = slow.invoke()
+    await slow.wait_running()
+
+    assert len(slow.machine.instances) == 2
+    slow.machine.may_answer.set()
+    await asyncio.gather(running, waiting)
+
+
+async def test_who_is_held_and_gives_up_is_forgotten(slow: World) -> None:
+    slow.machine.may_answer.clear()
+    running = slow.invoke()
+    await slow.wait_running()
+    waiting = slow.invoke()
+    await asyncio.sleep(0)
+
+    waiting.cancel()
+    await asyncio.wait([waiting])
+    slow.machine.may_answer.set()
+    await running
+
+    assert slow.scheduler._state.waiting == 0  # noqa: SLF001
+
+
+async def test_where_starts_are_quick_nobody_waits_for_a_busy_instance(
+    world: World,
+) -> None:
+    world.machine.may_answer.clear()
+    both = [world.invoke(), world.invoke()]
+    await world.wait_running()
+    await world.wait_running()
+    world.machine.may_answer.set()
+    await asyncio.gather(*both)
+
+    assert world.scheduler.held == 0

@@ -1,5 +1,8 @@
 """What a version was used for, and how long it is to be kept for it."""
 
+import math
+
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -8,6 +11,7 @@ from sandlot_engine.scheduler.history import (
     CALM_S,
     MAX_SLOW_STANDBYS,
     MAX_STANDBYS_OF_VERSION,
+    MIN_RUNS,
     History,
 )
 
@@ -129,6 +133,20 @@ def test_what_is_there_all_the_time_does_not_come_back() -> None:
     history, last = _every(30.0)
 
     assert not history.is_coming_back(last + 30)
+
+
+def test_how_soon_one_is_free_follows_from_how_long_runs_take() -> None:
+    history = History(0.0)
+    for _ in range(MIN_RUNS - 1):
+        history.note_run(0.0, run_s=1.0, init_s=None, memory_mb=1.0)
+    assert history.free_in_s([0.9], ahead=0) == math.inf, "too few to tell"
+    history.note_run(0.0, run_s=1.0, init_s=None, memory_mb=1.0)
+
+    assert history.free_in_s([0.2, 0.9], ahead=0) == pytest.approx(0.1, abs=0.2)
+    assert history.free_in_s([0.2, 0.9], ahead=1) == pytest.approx(0.8, abs=0.2)
+    assert history.free_in_s([0.2, 0.9], ahead=2) == math.inf
+    assert history.free_in_s([5.0], ahead=0) == math.inf, "it runs longer than usual"
+    assert history.free_in_s([], ahead=0) == math.inf
 
 
 def test_few_times_or_long_ones_tell_nothing() -> None:

@@ -69,6 +69,8 @@ class Machine(RuleBasedStateMachine):
         self.ahead: Counter[str] = Counter()
         self.initialising: set[int] = set()
         self.waiting: dict[str, str] = {}
+        # Of those, the ones that may have asked to be held, and not been started.
+        self.held: set[str] = set()
         self.starting: dict[str, str] = {}
         self.busy: dict[int, str] = {}
         # In the order in which they became idle.
@@ -87,6 +89,7 @@ class Machine(RuleBasedStateMachine):
                     self._assign(invocation, instance, decision.is_standby)
                 case Start(invocation=invocation, version=version):
                     assert self.waiting.pop(invocation) == version
+                    self.held.discard(invocation)
                     self.starting[invocation] = version
                 case StartAhead(version=version):
                     self.ahead[version] += 1
@@ -101,6 +104,7 @@ class Machine(RuleBasedStateMachine):
 
     def _assign(self, invocation: str, instance: int, is_standby: bool) -> None:
         version = self.waiting.pop(invocation)
+        self.held.discard(invocation)
         assert self.homes[instance] == version
         is_unused = instance in self.fresh or instance in self.initialising
         assert is_standby == (
@@ -148,25 +152,43 @@ class Machine(RuleBasedStateMachine):
         everywhere += self.ahead.elements()
         return Counter(TENANTS[version] for version in everywhere)
 
-    @rule(version=VERSIONS)
-    def arrive(self, version: str) -> None:
+    @rule(version=VERSIONS, holds=st.booleans())
+    def arrive(self, version: str, holds: bool) -> None:
         invocation = f"i-{self._number()}"
         had_idle = version in (*self.idle.values(), *self.fresh.values())
         self.waiting[invocation] = version
 
         decisions = self.state.invocation_arrived(
-            invocation, version, tenant=TENANTS[version]
+            invocation, version, tenant=TENANTS[version], holds=holds
         )
+        serves = self._serving(version)
         self._act(decisions)
 
+        if holds and invocation in self.waiting:
+            self.held.add(invocation)
+        if holds and serves > len(self.state.versions[version].held):
+            assert decisions == [] or had_idle
         if had_idle:
             assert [type(decision) for decision in decisions] == [Assign]
+
+    @precondition(lambda self: self.held)
+    @rule(data=st.data())
+    def hold_no_more(self, data: st.DataObject) -> None:
+        invocation = data.draw(st.sampled_from(sorted(self.held)))
+        version = self.waiting[invocation]
+        self.held.discard(invocation)
+
+        self._act(self.state.hold_no_more(invocation))
+
+        state = self.state.versions.get(version)
+        assert state is None or invocation not in state.held
 
     @precondition(lambda self: self.waiting)
     @rule(data=st.data())
     def leave(self, data: st.DataObject) -> None:
         invocation = data.draw(st.sampled_from(sorted(self.waiting)))
         del self.waiting[invocation]
+        self.held.discard(invocation)
 
         self.state.invocation_left(invocation)
 
@@ -290,6 +312,12 @@ class Machine(RuleBasedStateMachine):
         of_tenants = Counter(TENANTS[version] for version in starting)
         assert max(of_tenants.values(), default=0) <= self.max_starting_of_tenant
         assert max(self._places().values(), default=0) <= self.max_of_tenant
+
+    @invariant()
+    def nobody_is_held_for_an_instance_that_is_not_there(self) -> None:
+        for name, version in self.state.versions.items():
+            assert version.held.keys() <= self.held
+            assert len(version.held) <= self._serving(name)
 
     @invariant()
     def nobody_waits_for_what_is_there(self) -> None:
@@ -591,6 +619,66 @@ def test_of_idle_instances_those_of_who_has_more_go_first() -> None:
     _warm(state, 2, 3, 4, version="resize")
 
     assert _arrive(state, "i", "sort") == [Retire(2), Start("i", "sort")]
+
+
+# --- held -----------------------------------------------------------------------------
+
+
+def _serve(state: ClusterState, *instances: int) -> None:
+    for instance in instances:
+        _arrive(state, f"runs-{instance}", "resize")
+        state.start_ended("resize", instance)
+
+
+def _hold(state: ClusterState, invocation: str) -> list[Decision]:
+    return state.invocation_arrived(
+        invocation, "resize", tenant=TENANTS["resize"], holds=True
+    )
+
+
+def test_none_is_started_for_one_that_is_held_and_it_gets_the_next_free_one() -> None:
+    state = _state()
+    _serve(state, 1)
+
+    assert _hold(state, "i") == []
+    assert state.instance_freed(1) == [Assign("i", 1)]
+
+
+def test_there_is_one_that_serves_for_each_that_is_held() -> None:
+    state = _state()
+    _serve(state, 1)
+    _hold(state, "i")
+
+    assert _hold(state, "j") == [Start("j", "resize")]
+
+
+def test_one_is_started_when_it_has_been_held_for_long_enough() -> None:
+    state = _state()
+    _serve(state, 1)
+    _hold(state, "i")
+
+    assert state.hold_no_more("i") == [Start("i", "resize")]
+    assert state.hold_no_more("i") == []
+    assert state.hold_no_more("nobody") == []
+
+
+def test_one_is_started_when_what_it_is_held_for_dies() -> None:
+    state = _state()
+    _serve(state, 1)
+    _hold(state, "i")
+
+    assert state.instance_died(1) == [Start("i", "resize")]
+
+
+def test_who_leaves_while_it_is_held_leaves_nothing() -> None:
+    state = _state()
+    _serve(state, 1)
+    _hold(state, "i")
+
+    state.invocation_left("i")
+
+    state.check()
+    assert state.waiting == 0
 
 
 # --- standing by ----------------------------------------------------------------------

@@ -98,6 +98,11 @@ class Books:
         state = self.versions.get(version)
         return ([*state.fresh], [*state.idle]) if state is not None else ([], [])
 
+    def waiting_of(self, version: str) -> int:
+        """How many invocations wait for one of a version."""
+        state = self.versions.get(version)
+        return len(state.waiting) if state is not None else 0
+
     def has_warm(self, version: str) -> bool:
         """Whether there is one that could serve at once and would be no new one for it:
         it was used before, or is one of those that are kept."""
@@ -146,7 +151,16 @@ class Books:
     def stop_waiting(self, invocation: str) -> None:
         version = self.versions[self.queue.pop(invocation)]
         del version.waiting[invocation]
-        del self.tenants[version.tenant].waiting[invocation]
+        if invocation in version.held:
+            del version.held[invocation]
+        else:
+            del self.tenants[version.tenant].waiting[invocation]
+
+    def release(self, version: Version, invocation: str) -> None:
+        """One that was held waits as others do."""
+        del version.held[invocation]
+        tenant = self.tenants.setdefault(version.tenant, Tenant())
+        tenant.waiting[invocation] = None
 
     def forget(self, instance: int, *, had_to_go: bool = False) -> None:
         version = self.homes.pop(instance)
@@ -159,6 +173,8 @@ class Books:
         elif instance in self.fresh:
             del self.fresh[instance]
             state.fresh.remove(instance)
+        while len(state.held) > state.serving:
+            self.release(state, next(reversed(state.held)))
         self.give_up_place(state.tenant)
         self.note_due(version)
         self.drop_if_empty(version)

@@ -1,6 +1,9 @@
 """What a version was used for so far, and what follows for the time to come. Pure: time
 is an argument, seconds of one clock."""
 
+import math
+from collections.abc import Iterable
+
 from sandlot_engine.scheduler.histogram import Histogram
 
 MAX_STANDBYS_OF_VERSION = 8
@@ -16,6 +19,9 @@ SLOW_S = 0.05
 CALM_S = 60.0
 """After so long without a standby having been used, half of them are enough."""
 
+MIN_RUNS = 8
+"""Fewer tell nothing of how long the next one takes."""
+
 _NEW = 0.2
 """How much the newest value counts in an average."""
 
@@ -29,6 +35,7 @@ class History:
         "_is_lost",
         "_mean_run_s",
         "_run_spread_s",
+        "_runs",
         "_wanted",
         "frequency",
         "last_used",
@@ -57,6 +64,7 @@ class History:
         self._histogram = Histogram()
         self._mean_run_s = 0.0
         self._run_spread_s = 0.0
+        self._runs = 0
 
     # --- what happens -------------------------------------------------------------
 
@@ -79,6 +87,7 @@ class History:
     ) -> None:
         """It answered: from now on it is worth a standby. `init_s` is None where it was
         warm."""
+        self._runs += 1
         error = run_s - self._mean_run_s
         self._mean_run_s += _NEW * error if self._mean_run_s else run_s
         self._run_spread_s += _NEW * (abs(error) - self._run_spread_s)
@@ -132,6 +141,16 @@ class History:
         if window is None:
             return idle_s < keep_s
         return window.opens_s <= idle_s < window.closes_s
+
+    def free_in_s(self, ran: Iterable[float], *, ahead: int) -> float:
+        """In how many seconds one is likely to be free of those that have run for so
+        long, after `ahead` others have had theirs; infinite where that is not known.
+        Of what runs longer than usual nothing is known."""
+        if self._runs < MIN_RUNS:
+            return math.inf
+        usual_s = self._mean_run_s + self._run_spread_s
+        left = sorted(usual_s - ran_s for ran_s in ran if ran_s < usual_s)
+        return left[ahead] if ahead < len(left) else math.inf
 
     def keep_s(self, otherwise: float) -> float:
         """How long an instance that is idle stays: as long as is usual, or less where

@@ -17,6 +17,7 @@ from sandlot_engine.model.invocation import Ended, Invocation, Run
 from sandlot_engine.rates import Rates
 from sandlot_engine.scheduler.history import History
 from sandlot_engine.scheduler.ports import Instance, Machine
+from sandlot_engine.scheduler.serving import Serving
 from sandlot_engine.scheduler.standbys import Known, Standbys
 from sandlot_engine.scheduler.state import (
     Assign,
@@ -55,6 +56,9 @@ MAX_STANDBYS = 256
 REFILL_S = 0.02
 """A standby that was used is replaced this much later, and no two at once, so that
 starting it does not compete with the invocation that it was used for."""
+
+HOLD_S = 0.005
+"""Starts that take less are not worth waiting for another's instance."""
 
 SCALING = 1_000
 """New instances of one function within `SCALING_S`, as on AWS Lambda: they come back
@@ -169,6 +173,9 @@ class Scheduler:
         self._is_over = False
         self._is_short = False
         """Whether memory is short: then nothing stands by that does not yet."""
+        self._serving = Serving()
+        self.held = 0
+        """Invocations for which an instance that served was waited for, so far."""
         self._coming_back: asyncio.Task[None] | None = None
         self._scaling = scaling
         self._rates = Rates()
@@ -291,6 +298,7 @@ class Scheduler:
         while True:
             async with self._lend(function, revision, invocation) as lent:
                 began = self._clock.monotonic()
+                self._note_serving(revision, invocation, lent, began)
                 wait_s = began - invocation.arrived
                 try:
                     return await lent.instance.run(
@@ -308,6 +316,14 @@ class Scheduler:
                     # work did not start, and there are only so many idle ones.
                     if lent.is_new:
                         raise
+
+    def _note_serving(
+        self, revision: Revision, invocation: Invocation, lent: _Lent, now: float
+    ) -> None:
+        known = self.standbys.find(revision.id)
+        if known is not None and known.history.start_s > HOLD_S:
+            since = now + known.history.start_s if lent.is_new else now
+            self._serving.note(_version(revision, invocation), lent.number, since)
 
     async def drain(self, revision: str) -> None:
         """Destroy a revision's idle instances, and the others when they have answered.
@@ -486,6 +502,7 @@ class Scheduler:
         try:
             yield lent
         finally:
+            self._serving.forget(lent.number)
             if lent.instance.is_usable:
                 self._act(self._state.instance_freed(lent.number))
             else:
@@ -501,7 +518,7 @@ class Scheduler:
                 # Before we ask for a place to start in: the places are everybody's,
                 # and an import takes as long as its tenant likes.
                 await self._machine.make_ready(function, revision)
-            assigned = await self._wait_turn(invocation, version)
+            assigned = await self._wait_turn(revision, invocation, version)
             if assigned is None:
                 self.standbys.note_missing(version, self._clock.monotonic())
                 number = await self._start(function, revision, version)
@@ -533,7 +550,9 @@ class Scheduler:
         if instance is not None:
             instance.stop()
 
-    async def _wait_turn(self, invocation: Invocation, version: str) -> Assign | None:
+    async def _wait_turn(
+        self, revision: Revision, invocation: Invocation, version: str
+    ) -> Assign | None:
         """An instance, or None: start one, a place is kept for it.
 
         Raises `Throttled` where neither is to be had within `place_s`, and where its
@@ -545,7 +564,9 @@ class Scheduler:
             self._count_new(function)
         is_new = False
         try:
-            assigned = await self._take_turn(invocation, version)
+            assigned = await self._take_turn(
+                invocation, version, self._hold_s(revision, version)
+            )
             is_new = assigned is None or assigned.is_standby
         finally:
             if is_counted and not is_new:
@@ -571,15 +592,38 @@ class Scheduler:
                 retry_after_s=wait_s,
             )
 
-    async def _take_turn(self, invocation: Invocation, version: str) -> Assign | None:
+    def _hold_s(self, revision: Revision, version: str) -> float:
+        """How long to wait for an instance that serves now, rather than start one: 0
+        where none is likely to be free sooner than another would have started."""
+        known = self.standbys.find(revision.id)
+        if known is None or known.history.start_s <= HOLD_S:
+            return 0.0
+        free_in_s = known.history.free_in_s(
+            self._serving.ran(version, self._clock.monotonic()),
+            ahead=self._state.waiting_of(version),
+        )
+        # Whoever was told wrongly has lost no more than one start takes.
+        return free_in_s if free_in_s < known.history.start_s else 0.0
+
+    def _hold_no_more(self, request_id: str) -> None:
+        self._act(self._state.hold_no_more(request_id))
+
+    async def _take_turn(
+        self, invocation: Invocation, version: str, hold_s: float
+    ) -> Assign | None:
         request_id = invocation.request_id
         turn: asyncio.Future[Assign | None] = asyncio.get_running_loop().create_future()
         self._turns[request_id] = turn
         self._act(
             self._state.invocation_arrived(
-                request_id, version, tenant=invocation.tenant_id
+                request_id, version, tenant=invocation.tenant_id, holds=hold_s > 0
             )
         )
+        hold = None
+        if hold_s and not turn.done():
+            self.held += 1
+            loop = asyncio.get_running_loop()
+            hold = loop.call_later(hold_s, self._hold_no_more, request_id)
         try:
             if not turn.done():
                 async with asyncio.timeout(self._place_s):
@@ -592,6 +636,8 @@ class Scheduler:
             self._give_up(request_id, version, turn)
             raise
         finally:
+            if hold is not None:
+                hold.cancel()
             self._turns.pop(request_id, None)
 
     def _full(self, function: str) -> Throttled:

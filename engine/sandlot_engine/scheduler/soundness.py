@@ -41,6 +41,8 @@ def _check_versions(state: ClusterState) -> None:
         _require(not (there and version.waiting), "waits beside an idle one")
         everywhere = [*version.idle, *version.fresh, *version.busy]
         _require(len(set(everywhere)) == len(everywhere), "in two places")
+        _require(version.held.keys() <= version.waiting.keys(), "held, and is not")
+        _require(len(version.held) <= version.serving, "held for nobody")
         _require(version.initialising <= version.busy, "initialised, and is not")
         _require({state.homes[i] for i in everywhere} <= {name}, "of two versions")
         _require(0 <= version.starting_ahead <= version.starting, "starting ahead")
@@ -50,7 +52,7 @@ def _check_tenants(state: ClusterState) -> None:
     starting, waiting, places = Counter[str](), Counter[str](), Counter[str]()
     for version in state.versions.values():
         starting[version.tenant] += version.starting
-        waiting[version.tenant] += len(version.waiting)
+        waiting[version.tenant] += len(version.waiting) - len(version.held)
         places[version.tenant] += version.live + version.starting
     for name, tenant in state.tenants.items():
         _require(tenant.starting or tenant.waiting, "an idle tenant is kept")

@@ -29,9 +29,11 @@ class ClusterState(Books):
     # --- invocations --------------------------------------------------------------
 
     def invocation_arrived(
-        self, invocation: str, version: str, *, tenant: str
+        self, invocation: str, version: str, *, tenant: str, holds: bool = False
     ) -> list[Decision]:
-        """Empty where it has to wait."""
+        """Empty where it has to wait. One that `holds` waits for an instance that
+        serves now, where there is one for it: until `hold_no_more`, none is started for
+        it."""
         state = self.versions.setdefault(version, Version(tenant))
         if state.idle:
             # Newest first, so that the oldest grow stale and give back their memory.
@@ -43,8 +45,19 @@ class ClusterState(Books):
         if state.fresh:
             return [self._use_fresh(invocation, version)]
         state.waiting[invocation] = None
-        self.tenants.setdefault(tenant, Tenant()).waiting[invocation] = None
         self.queue[invocation] = version
+        if holds and len(state.held) < state.serving:
+            state.held[invocation] = None
+            return []
+        self.tenants.setdefault(tenant, Tenant()).waiting[invocation] = None
+        return self._start_what_can_be()
+
+    def hold_no_more(self, invocation: str) -> list[Decision]:
+        """An instance may be started for it now; harmless if it does not wait."""
+        version = self.queue.get(invocation)
+        if version is None or invocation not in self.versions[version].held:
+            return []
+        self.release(self.versions[version], invocation)
         return self._start_what_can_be()
 
     def invocation_left(self, invocation: str) -> None:

@@ -32,6 +32,10 @@ class Version:
     waiting: dict[str, None] = field(default_factory=dict)
     """Invocations in the order of their arrival."""
 
+    held: dict[str, None] = field(default_factory=dict)
+    """Of those that wait, the ones that want an instance that serves: none is started
+    for them. No more than there are that serve."""
+
     kept: int = 0
     """So many instances are to live, whether or not anybody needs them."""
 
@@ -106,4 +110,5 @@ class Tenant:
 
     starting: int = 0
     waiting: dict[str, None] = field(default_factory=dict)
-    """Invocations of all its versions, in the order of their arrival."""
+    """Invocations of all its versions, in the order of their arrival, without those
+    that are held."""
