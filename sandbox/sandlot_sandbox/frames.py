@@ -108,6 +108,8 @@ class Answer:
 class AnswerReader:
     """Bytes in, answers out, or `Violation`. Holds no more than one answer."""
 
+    __slots__ = ("_buffer",)
+
     def __init__(self) -> None:
         self._buffer = bytearray()
 

@@ -51,6 +51,7 @@ class Listening:
         *,
         timeout_s: float,
         init_counts: bool,
+        tells_init: bool,
     ) -> Ending:
         self.header = header
         return Ending(ended=outcome.Ended.ANSWERED, duration_s=0.001, peak_memory_kb=1)

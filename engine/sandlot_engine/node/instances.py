@@ -23,6 +23,8 @@ _COULD_NOT_FORK = b"sandlot: the zygote could not fork: "
 class HostedInstance:
     """Satisfies `scheduler.ports.Instance`."""
 
+    __slots__ = ("_instance", "_is_clone", "_note_late_init", "_printed", "_region")
+
     def __init__(
         self,
         instance: Instance,

@@ -20,6 +20,8 @@ _KB = 1024
 class Hold:
     """Owns the descriptors of `parts`; see `spec.CellMade` for what they are."""
 
+    __slots__ = ("_brake", "_parts")
+
     def __init__(self, parts: dict[str, int]) -> None:
         self._parts = parts
         self._brake = next((name for name in _WORDS if name in parts), None)

@@ -49,6 +49,8 @@ _KB_PER_MB = 1024
 
 log = logging.getLogger(__name__)
 
+_NOTHING = memoryview(b"")
+
 _READ = 1 << 16
 """Most answers fit, and from here on every read would map memory of its own."""
 
@@ -64,7 +66,45 @@ class State(Enum):
 
 
 class Instance:
-    """One instance. `on_death` is called once, when it can serve no more."""
+    """One instance. `on_death` is called once, when it can serve no more.
+
+    There are thousands, most of them idle: so it has no dictionary, and nothing in it
+    that only some of them need.
+    """
+
+    __slots__ = (
+        "_born",
+        "_channel",
+        "_ending",
+        "_event_at",
+        "_exit_status",
+        "_hold",
+        "_init_counts",
+        "_init_is_over",
+        "_init_is_told",
+        "_is_being_destroyed",
+        "_is_unused",
+        "_is_violated",
+        "_kill_cell",
+        "_log",
+        "_loop",
+        "_memory_mb",
+        "_minder",
+        "_on_death",
+        "_on_thaw",
+        "_peak_memory_kb",
+        "_reader",
+        "_ready",
+        "_ready_at",
+        "_timeout_s",
+        "_timer",
+        "_unsent",
+        "_verdict",
+        "idle_kb",
+        "idle_since",
+        "is_frozen",
+        "state",
+    )
 
     def __init__(
         self,
@@ -105,14 +145,17 @@ class Instance:
         self._born = time.monotonic()
         self._init_is_told = False
         self._is_unused = True
-        self._init_is_over = asyncio.Event()
+        self._init_is_over = False
+        self._ready: asyncio.Future[None] | None = None
+        """Where somebody waits for that."""
+
         self._ready_at: float | None = None
         self._event_at = 0.0
         self._timeout_s = 0.0
         self._init_counts = False
         self._timer: asyncio.TimerHandle | None = None
         self._ending: asyncio.Future[Ending] | None = None
-        self._unsent = memoryview(b"")
+        self._unsent = _NOTHING
         self._exit_status: int | None = None
         self._peak_memory_kb = 0
         self._loop.add_reader(channel, self._read)
@@ -188,7 +231,9 @@ class Instance:
         """
         try:
             async with asyncio.timeout(limit_s):
-                await self._init_is_over.wait()
+                if not self._init_is_over:
+                    self._ready = self._loop.create_future()
+                    await self._ready
         except TimeoutError:
             self.stop()
             raise
@@ -276,7 +321,7 @@ class Instance:
         except BlockingIOError:
             return
         except OSError:
-            self._unsent = memoryview(b"")
+            self._unsent = _NOTHING
         if not self._unsent:
             self._loop.remove_writer(self._channel)
 
@@ -327,7 +372,7 @@ class Instance:
 
     def _became_ready(self) -> None:
         self._ready_at = self._event_at = time.monotonic()
-        self._init_is_over.set()
+        self._end_init()
         if self._ending is None:
             # Ahead of its first event, which has not waited for it.
             self._init_is_told = True
@@ -336,6 +381,13 @@ class Instance:
             self.state = State.BUSY
             if not self._init_counts:
                 self._arm(self._timeout_s)
+
+    def _end_init(self) -> None:
+        """It is initialised, or never will be."""
+        self._init_is_over = True
+        if self._ready is not None and not self._ready.done():
+            self._ready.set_result(None)
+        self._ready = None
 
     def _answered(self, answer: frames.Answer) -> None:
         if not self._reader.is_empty or self._unsent:
@@ -432,7 +484,7 @@ class Instance:
         """Kill it in the background; `on_death` tells when there is nothing left."""
         if self.state is not State.DEAD:
             self.state = State.STOPPING
-            self._init_is_over.set()
+            self._end_init()
             if not self._is_being_destroyed:
                 self._is_being_destroyed = True
                 _keep(self._loop.create_task(self._destroy_quietly()))
@@ -451,7 +503,7 @@ class Instance:
             return
         self._finish_gone()
         self.state = State.DEAD
-        self._init_is_over.set()
+        self._end_init()
         self._disarm()
         self._minder.forget(self)
         self._hold.close()
