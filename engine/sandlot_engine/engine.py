@@ -219,6 +219,7 @@ async def _running(config: EngineConfig) -> AsyncIterator[_Facts]:
             status=partial(_status, launchers, node, known),
             clock=clock,
             region=config.region,
+            instances_of=scheduler.instances_of,
         )
         parts = Parts(
             catalog=catalog,

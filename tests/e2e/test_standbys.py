@@ -45,6 +45,8 @@ def test_a_cold_start_is_given_a_standby_and_another_takes_its_place(
     _wait(fresh_engine, "standbys", 1)
     invoke_at_once(function, 2)
 
+    shown = fresh_engine.client().get_function(function.name)
+    assert shown.instances > shown.standbys
     assert _init_ms(first) > 0
     assert _reading(fresh_engine, "standby_starts_total") >= 1
     _wait(fresh_engine, "standbys", 1)

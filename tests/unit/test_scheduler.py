@@ -831,6 +831,17 @@ async def test_what_has_answered_has_a_standby_for_the_next_cold_start(
     await _stand_by(ready, 1)
 
 
+async def test_how_many_live_and_stand_by_can_be_asked(ready: World) -> None:
+    function = _function("resize")
+    assert ready.scheduler.instances_of(function) == (0, 0)
+
+    await ready.invoke()
+    await _stand_by(ready, 1)
+
+    assert ready.scheduler.instances_of(function) == (2, 1)
+    assert ready.scheduler.instances_of(replace(function, serving=None)) == (0, 0)
+
+
 async def test_nothing_stands_by_for_what_has_never_answered(ready: World) -> None:
     ready.machine.endings = [_run(Ended.INIT_FAILED)]
 

@@ -76,6 +76,11 @@ class Books:
         spare = max(0, len(state.fresh) - state.kept_unused)
         return state.standbys, min(state.standbys, spare)
 
+    def live_of(self, version: str) -> int:
+        """How many of a version live, whatever they do."""
+        state = self.versions.get(version)
+        return state.live if state is not None else 0
+
     def surplus_of(self, version: str) -> list[int]:
         """The fresh instances that nobody has asked for (any more), oldest first."""
         state = self.versions.get(version)

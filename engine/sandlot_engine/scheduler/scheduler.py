@@ -239,6 +239,21 @@ class Scheduler:
     def instances(self) -> int:
         return len(self._instances)
 
+    def instances_of(self, function: Function) -> tuple[int, int]:
+        """How many live of its serving revision, whomever they are for, and how many of
+        those stand by."""
+        if function.serving is None:
+            return 0, 0
+        revision = function.serving
+        if revision.config.per_tenant:
+            # They are versions of their own, and of those nobody keeps a list.
+            live = sum(
+                each.revision == revision.id for each in self._instances.values()
+            )
+        else:
+            live = self._state.live_of(revision.id)
+        return live, self._state.standbys_of(revision.id)[1]
+
     async def run(
         self,
         function: Function,
