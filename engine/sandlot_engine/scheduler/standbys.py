@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from sandlot_engine.model.function import Function, Revision
+from sandlot_engine.model.network import Network
 from sandlot_engine.scheduler.decisions import Decision
 from sandlot_engine.scheduler.history import History
 from sandlot_engine.scheduler.state import ClusterState
@@ -17,6 +18,10 @@ from sandlot_engine.scheduler.state import ClusterState
 MAX_KNOWN = 4_096
 """Revisions whose history is kept; the one that was used least recently is forgotten.
 """
+
+MAX_WITH_EGRESS = 32
+"""Standbys with a way out, one for a revision: each takes one of the 256 that a machine
+has, and a start that finds none fails."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +58,7 @@ class Standbys:
         self._known: dict[str, Known] = {}
         # Those that have some, in the same order.
         self._granted: dict[str, None] = {}
+        self._with_egress: set[str] = set()
 
     def __repr__(self) -> str:
         return f"<Standbys of {len(self._granted)} of {len(self._known)} revisions>"
@@ -116,7 +122,9 @@ class Standbys:
         """Have as many as its history says now."""
         known = self._known.get(revision)
         if known is not None:
-            wanted = known.history.standbys(now, keep_s=self._keep_s)
+            wanted = self._within(
+                known, known.history.standbys(now, keep_s=self._keep_s)
+            )
             if wanted != self._state.standbys_of(revision)[0]:
                 self._grant(revision, wanted)
 
@@ -124,6 +132,13 @@ class Standbys:
         """From time to time: for what changes by time alone."""
         for revision in tuple(self._known):
             self.review(revision, now)
+
+    def _within(self, known: Known, wanted: int) -> int:
+        """What a revision may have of what it wants."""
+        if known.revision.config.network is not Network.EGRESS:
+            return wanted
+        others = self._with_egress - {known.revision.id}
+        return min(wanted, 1) if len(others) < MAX_WITH_EGRESS else 0
 
     def _grant(self, revision: str, count: int) -> None:
         granted = self._have(revision, count)
@@ -142,8 +157,11 @@ class Standbys:
         granted = self._state.standbys_of(revision)[0]
         if granted:
             self._granted.setdefault(revision)
+            if self._known[revision].revision.config.network is Network.EGRESS:
+                self._with_egress.add(revision)
         else:
             self._granted.pop(revision, None)
+            self._with_egress.discard(revision)
         return granted
 
     def _forget_some(self) -> None:
