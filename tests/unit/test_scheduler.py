@@ -12,7 +12,9 @@ from sandlot_engine.errors import Throttled, Unavailable
 from sandlot_engine.model.function import Function, Revision
 from sandlot_engine.model.invocation import Ended, Invocation, Run
 from sandlot_engine.scheduler import scheduler as module
+from sandlot_engine.scheduler.scaling import SCALING, SCALING_S
 from sandlot_engine.scheduler.scheduler import Scheduler
+from sandlot_engine.scheduler.upkeep import LEAST_MB
 from tests.fakes.runner import FakeClock
 from tests.fakes.things import function
 from tests.fakes.waiting import eventually
@@ -210,7 +212,7 @@ async def _world(
     again_s: float = module.PROVISION_AGAIN_S,
     max_instances: int = 2,
     max_standbys: int = 0,
-    scaling: int = module.SCALING,
+    scaling: int = SCALING,
 ) -> AsyncIterator[World]:
     clock = FakeClock()
     machine = FakeMachine(clock)
@@ -931,7 +933,7 @@ async def test_a_function_has_only_so_many_new_instances_within_a_time() -> None
 
         assert caught.value.reason == "ConcurrentInvocationLimitExceeded"
         assert caught.value.limit == 2
-        assert 0 < caught.value.retry_after_s <= module.SCALING_S / 2 + 1e-6
+        assert 0 < caught.value.retry_after_s <= SCALING_S / 2 + 1e-6
 
 
 async def test_who_waits_and_is_given_one_that_was_used_has_had_no_new_one() -> None:
@@ -984,27 +986,27 @@ async def test_where_memory_is_short_standbys_go_first_and_then_the_idle(
 ) -> None:
     await ready.invoke()
     await _stand_by(ready, 1)
-    ready.machine.missing_mb = module.LEAST_MB
+    ready.machine.missing_mb = LEAST_MB
 
-    assert ready.scheduler.relieve() == 1
+    assert ready.scheduler.upkeep.relieve() == 1
     assert [i.is_stopped for i in ready.machine.instances] == [False, True]
     assert ready.machine.shed_mb == 0
-    assert ready.scheduler.relieve() == 1
+    assert ready.scheduler.upkeep.relieve() == 1
     assert ready.machine.instances[0].is_stopped
-    assert ready.scheduler.relieve() == 0
-    assert ready.machine.shed_mb == module.LEAST_MB
+    assert ready.scheduler.upkeep.relieve() == 0
+    assert ready.machine.shed_mb == LEAST_MB
 
 
 async def test_where_memory_is_short_nothing_stands_by_until_it_is_not(
     ready: World,
 ) -> None:
     ready.machine.missing_mb = 1.0
-    ready.scheduler.relieve()
+    ready.scheduler.upkeep.relieve()
     await ready.invoke()
 
     assert ready.scheduler._refill is None  # noqa: SLF001 - nobody will look
     ready.machine.missing_mb = 0.0
-    ready.scheduler.relieve()
+    ready.scheduler.upkeep.relieve()
     await ready.invoke()
 
     await _stand_by(ready, 1)
@@ -1017,7 +1019,7 @@ async def test_as_much_is_given_back_as_is_missing(world: World) -> None:
         instance.memory_mb = 50.0
     world.machine.missing_mb = 40.0
 
-    assert world.scheduler.relieve() == 1
+    assert world.scheduler.upkeep.relieve() == 1
     assert [i.is_stopped for i in world.machine.instances] == [True, False]
 
 
@@ -1025,7 +1027,7 @@ async def test_what_is_kept_stays_however_short_memory_is(world: World) -> None:
     await world.provision(1)
     world.machine.missing_mb = 1_000.0
 
-    assert world.scheduler.relieve() == 0
+    assert world.scheduler.upkeep.relieve() == 0
     assert world.scheduler.provisioned("rev-of-resize") == 1
 
 
@@ -1038,7 +1040,7 @@ async def test_what_is_expected_is_made_ready_and_stands_by(ready: World) -> Non
     ready.machine.importing["resize"].set()
     made = len(ready.machine.instances)
 
-    ready.scheduler._bring_back(ready.clock.monotonic())  # noqa: SLF001 - as it sweeps
+    ready.scheduler.upkeep.bring_back(ready.clock.monotonic())
 
     await _stand_by(ready, 1)
     assert "resize" not in ready.machine.importing
@@ -1057,7 +1059,7 @@ async def test_what_cannot_be_made_ready_ahead_is_not_tried_for_ever(
     now = ready.clock.monotonic()
     assert known.history.is_coming_back(now)
 
-    ready.scheduler._bring_back(now)  # noqa: SLF001 - as it sweeps
+    ready.scheduler.upkeep.bring_back(now)
 
     async def has_given_up() -> bool:
         return not known.history.is_coming_back(now)

@@ -171,6 +171,15 @@ class Machine(RuleBasedStateMachine):
         if had_idle:
             assert [type(decision) for decision in decisions] == [Assign]
 
+    @rule(version=VERSIONS)
+    def borrow(self, version: str) -> None:
+        instance = self.state.instance_borrowed(version)
+
+        assert (instance is not None) == (version in self.idle.values())
+        if instance is not None:
+            assert self.idle.pop(instance) == version
+            self.busy[instance] = "borrowed"
+
     @precondition(lambda self: self.held)
     @rule(data=st.data())
     def hold_no_more(self, data: st.DataObject) -> None:

@@ -14,10 +14,10 @@ from sandlot_engine.clock import Clock
 from sandlot_engine.errors import SandlotError, Throttled, Unavailable
 from sandlot_engine.model.function import Function, Revision
 from sandlot_engine.model.invocation import Ended, Invocation, Run
-from sandlot_engine.rates import Rates
 from sandlot_engine.scheduler.history import History
 from sandlot_engine.scheduler.ports import Instance, Machine
-from sandlot_engine.scheduler.serving import Serving
+from sandlot_engine.scheduler.scaling import SCALING, Scaling
+from sandlot_engine.scheduler.serving import HOLD_S, Serving
 from sandlot_engine.scheduler.standbys import Known, Standbys
 from sandlot_engine.scheduler.state import (
     Assign,
@@ -27,6 +27,7 @@ from sandlot_engine.scheduler.state import (
     Start,
     StartAhead,
 )
+from sandlot_engine.scheduler.upkeep import Upkeep
 
 MAX_INSTANCES = 3_200
 """Live on one machine."""
@@ -57,16 +58,6 @@ REFILL_S = 0.02
 """A standby that was used is replaced this much later, and no two at once, so that
 starting it does not compete with the invocation that it was used for."""
 
-HOLD_S = 0.005
-"""Starts that take less are not worth waiting for another's instance."""
-
-SCALING = 1_000
-"""New instances of one function within `SCALING_S`, as on AWS Lambda: they come back
-one by one, and no more are saved up. Those that were started ahead count when they are
-first used, if they are not kept."""
-
-SCALING_S = 10.0
-
 MAX_FAILED_STARTS = 2
 """For one invocation: what was lost under us deserves a second try."""
 
@@ -87,14 +78,6 @@ PROVISION_S = INIT_AHEAD_S + 20.0
 
 PROVISION_AGAIN_S = 10.0
 """How long nothing is started ahead of a revision after that has failed."""
-
-MEMORY_S = 1.0
-"""Between two looks at how much memory is left."""
-
-LEAST_MB = 1.0
-"""What an idle instance is taken to give back, where nobody knows better."""
-
-_SWEEP_S = 5.0
 
 _log = logging.getLogger(__name__)
 
@@ -153,7 +136,6 @@ class Scheduler:
         self._state = state
         self._group = group
         self._again_s = again_s
-        self._idle_s = idle_s
         self._place_s = place_s
         self._numbers = itertools.count(1)
         self._instances: dict[int, _Live] = {}
@@ -169,16 +151,23 @@ class Scheduler:
         self.standbys = Standbys(
             state, act=self._act, retire=self._retire, keep_s=standby_s
         )
+        self.upkeep = Upkeep(
+            state,
+            machine,
+            self.standbys,
+            clock=clock,
+            idle_s=idle_s,
+            find=self._find,
+            act=self._act,
+            retire=self._retire,
+            aside=self._aside,
+        )
         self._refill: asyncio.TimerHandle | None = None
         self._is_over = False
-        self._is_short = False
-        """Whether memory is short: then nothing stands by that does not yet."""
         self._serving = Serving()
         self.held = 0
         """Invocations for which an instance that served was waited for, so far."""
-        self._coming_back: asyncio.Task[None] | None = None
-        self._scaling = scaling
-        self._rates = Rates()
+        self._scaling = Scaling(scaling)
         self._drained: dict[str, asyncio.Event] = {}
 
     @classmethod
@@ -224,8 +213,8 @@ class Scheduler:
                 scaling=scaling,
             )
             watching = [
-                scheduler._aside(scheduler._sweep()),
-                scheduler._aside(scheduler._watch_memory()),
+                scheduler._aside(scheduler.upkeep.sweep()),
+                scheduler._aside(scheduler.upkeep.watch_memory()),
             ]
             try:
                 yield scheduler
@@ -443,7 +432,7 @@ class Scheduler:
             self._note_progress(kept)
 
     def _refill_later(self) -> None:
-        may_refill = not (self._is_over or self._is_short)
+        may_refill = not (self._is_over or self.upkeep.is_short)
         if self._state.due and self._refill is None and may_refill:
             self._refill = asyncio.get_running_loop().call_later(
                 REFILL_S, self._refill_now
@@ -451,7 +440,7 @@ class Scheduler:
 
     def _refill_now(self) -> None:
         self._refill = None
-        if not self._is_short:
+        if not self.upkeep.is_short:
             self._act(self._state.refill())
 
     def _refill_no_more(self) -> None:
@@ -576,7 +565,7 @@ class Scheduler:
         function = (invocation.tenant_id, invocation.function)
         is_counted = not self._state.has_warm(version)
         if is_counted:
-            self._count_new(function)
+            self._scaling.take(*function, self._clock.monotonic())
         is_new = False
         try:
             assigned = await self._take_turn(
@@ -585,40 +574,20 @@ class Scheduler:
             is_new = assigned is None or assigned.is_standby
         finally:
             if is_counted and not is_new:
-                self._rates.give_back(function)
+                self._scaling.give_back(*function)
         return assigned
 
-    def _count_new(self, function: tuple[str, str]) -> None:
-        if not self._scaling:
-            return
-        wait_s = self._rates.take(
-            function,
-            self._clock.monotonic(),
-            per_s=self._scaling / SCALING_S,
-            burst=float(self._scaling),
-        )
-        if wait_s:
-            raise Throttled(
-                f"function {function[1]!r} has had {self._scaling} new instances within"
-                f" {SCALING_S:g} s, and none that is there is free: no more are started"
-                " so fast. Nothing ran; send it again later",
-                reason="ConcurrentInvocationLimitExceeded",
-                limit=self._scaling,
-                retry_after_s=wait_s,
-            )
-
     def _hold_s(self, revision: Revision, version: str) -> float:
-        """How long to wait for an instance that serves now, rather than start one: 0
-        where none is likely to be free sooner than another would have started."""
+        """How long to wait for an instance that serves now, rather than start one."""
         known = self.standbys.find(revision.id)
-        if known is None or known.history.start_s <= HOLD_S:
+        if known is None:
             return 0.0
-        free_in_s = known.history.free_in_s(
-            self._serving.ran(version, self._clock.monotonic()),
+        return self._serving.hold_s(
+            known.history,
+            version,
+            self._clock.monotonic(),
             ahead=self._state.waiting_of(version),
         )
-        # Whoever was told wrongly has lost no more than one start takes.
-        return free_in_s if free_in_s < known.history.start_s else 0.0
 
     def _hold_no_more(self, request_id: str) -> None:
         self._act(self._state.hold_no_more(request_id))
@@ -741,82 +710,13 @@ class Scheduler:
                         live.instance.stop()
         self._refill_later()
 
-    async def _sweep(self) -> None:
-        """Retire what has been idle too long."""
-        while True:
-            await asyncio.sleep(min(_SWEEP_S, self._idle_s))
-            now = self._clock.monotonic()
-            self.standbys.sweep(now)
-            self._bring_back(now)
-            self.retire_idle(since=now - self._idle_s)
-
     def retire_idle(self, *, since: float) -> int:
-        """Retire every instance that has been idle since before `since` and is not
-        asked for, and sooner where a version's history says so; how many."""
-        now = self._clock.monotonic()
-        count = 0
-        for version in tuple(self._state.versions):
-            known = self.standbys.find(version)
-            keep_s = now - since if known is None else known.history.keep_s(now - since)
-            for numbers in self._state.queues_of(version):
-                count += self._retire_stale(numbers, since=now - keep_s)
-        return count
+        """See `Upkeep`."""
+        return self.upkeep.retire_idle(since=since)
 
-    def _retire_stale(self, numbers: list[int], *, since: float) -> int:
-        """Of these, of which the first has been idle longest."""
-        count = 0
-        for number in numbers:
-            live = self._instances.get(number)
-            if live is not None and live.instance.idle_since > since:
-                break
-            # Asked one by one: each that goes leaves one less to spare.
-            if self._state.is_unwanted(number):
-                self._retire([number])
-                count += 1
-        return count
-
-    async def _watch_memory(self) -> None:
-        while True:
-            await asyncio.sleep(MEMORY_S)
-            self.relieve()
-
-    def relieve(self) -> int:
-        """Where memory is short, retire idle instances, the first to go first, until as
-        much is given back as is missing; how many."""
-        short_mb = self._machine.short_mb()
-        self._is_short = short_mb > 0
-        count = 0
-        for number in list(self._state.victims()) if self._is_short else ():
-            live = self._instances.get(number)
-            if short_mb <= 0:
-                break
-            if live is not None and self._state.can_spare(number):
-                short_mb -= max(LEAST_MB, live.instance.memory_mb)
-                self._act(self._state.evict(number))
-                count += 1
-        if short_mb > 0:
-            self._machine.shed(short_mb)
-        return count
-
-    def _bring_back(self, now: float) -> None:
-        """What is expected soon and has gone meanwhile: one at a time."""
-        if self._coming_back is not None and not self._coming_back.done():
-            return
-        for known in self.standbys:
-            if known.history.is_coming_back(now) and not (
-                self._is_short or self._machine.is_ready(known.function, known.revision)
-            ):
-                self._coming_back = self._aside(self._come_back(known))
-                return
-
-    async def _come_back(self, known: Known) -> None:
-        try:
-            await self._machine.make_ready(known.function, known.revision)
-        except SandlotError as error:
-            _log.warning("not back ahead: %s", error.message, extra=_ids(known))
-            known.history.note_lost()
-        else:
-            self.standbys.note_back(known.revision.id, self._clock.monotonic())
+    def _find(self, number: int) -> Instance | None:
+        live = self._instances.get(number)
+        return live.instance if live is not None else None
 
     def _retire(self, numbers: list[int]) -> None:
         for number in numbers:

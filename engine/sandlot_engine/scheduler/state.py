@@ -60,6 +60,17 @@ class ClusterState(Books):
         self.release(self.versions[version], invocation)
         return self._start_what_can_be()
 
+    def instance_borrowed(self, version: str) -> int | None:
+        """Somebody takes an idle instance of a version that was used, and frees it
+        later; None where there is none."""
+        state = self.versions.get(version)
+        if state is None or not state.idle:
+            return None
+        instance = state.idle.pop()
+        self.idle.discard(instance)
+        state.busy.add(instance)
+        return instance
+
     def invocation_left(self, invocation: str) -> None:
         """It gave up while it waited."""
         if invocation in self.queue:
