@@ -177,7 +177,7 @@ async def _running(config: EngineConfig) -> AsyncIterator[_Facts]:
     from sandlot_engine.node.builder import build_package
     from sandlot_engine.node.instances import NodeMachine
     from sandlot_engine.node.launchers import Launchers
-    from sandlot_engine.scheduler.scheduler import MAX_INSTANCES, Scheduler
+    from sandlot_engine.scheduler.scheduler import Scheduler
     from sandlot_engine.store.sqlite import SqliteStore
     from sandlot_engine.triggers.parts import KeptTriggers
 
@@ -197,7 +197,9 @@ async def _running(config: EngineConfig) -> AsyncIterator[_Facts]:
             Scheduler.running(
                 NodeMachine(node),
                 clock=clock,
-                max_instances=min(MAX_INSTANCES, _room().instances),
+                max_instances=min(config.scale.instances, _room().instances),
+                max_standbys=config.scale.standbys,
+                scaling=config.scale.scaling,
                 idle_s=config.idle_s,
             )
         )
@@ -220,6 +222,8 @@ async def _running(config: EngineConfig) -> AsyncIterator[_Facts]:
                 clock=clock,
                 answers=store,
                 idempotency_s=config.idempotency_s,
+                claims=catalog.provisioned.claims,
+                requests_per_slot=config.scale.requests,
             )
         )
         endpoints = stack.enter_context(Endpoints(_endpoint_access(config)))
@@ -249,6 +253,7 @@ async def _running(config: EngineConfig) -> AsyncIterator[_Facts]:
             urls=catalog.urls,
             policies=catalog.policies,
             addresses=addresses,
+            instances_of=scheduler.instances_of,
         )
         parts = Parts(
             catalog=catalog,
@@ -275,6 +280,10 @@ def _watch(
         gauges={
             "running": ("Invocations that run now.", lambda: invoker.admission.total),
             "instances": ("Instances that live.", lambda: scheduler.instances),
+            "standbys": (
+                "Instances that nobody has used yet, ready for a cold start.",
+                lambda: scheduler.standbys.there,
+            ),
             "zygotes": ("Zygotes that live.", lambda: node.zygotes),
             "records_behind": (
                 "Records that are not on disk yet.",
@@ -295,6 +304,22 @@ def _watch(
             "idempotent_answers_not_kept": (
                 "Answers that the store could not take.",
                 lambda: invoker.once.not_kept,
+            ),
+            "provisioned_concurrency_invocations": (
+                "Invocations on what is provisioned for their version.",
+                lambda: invoker.admission.provisioned,
+            ),
+            "provisioned_concurrency_spillover_invocations": (
+                "Invocations on demand, because all that is provisioned was in use.",
+                lambda: invoker.admission.spilled,
+            ),
+            "held": (
+                "Invocations that waited for a busy instance rather than a start.",
+                lambda: scheduler.held,
+            ),
+            "standby_starts": (
+                "Cold starts that were given a standby.",
+                lambda: scheduler.standbys.taken,
             ),
             "log_lines_dropped": (
                 "Lines of logs that writing was too slow for.",
@@ -469,6 +494,7 @@ def _node(
         ),
         region=config.region,
         max_zygotes=min(MAX_ZYGOTES, _room().zygotes),
+        memory_mb=config.scale.memory_mb,
     )
 
 

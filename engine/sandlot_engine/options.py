@@ -11,6 +11,35 @@ DEFAULT_REGION = "us-east-1"
 DEFAULT_IDLE_S = 300.0
 DEFAULT_IDEMPOTENCY_S = 24 * 3600.0
 DEFAULT_EVENT_RETRY_DELAYS_S = (60.0, 120.0)
+DEFAULT_INSTANCES = 3_200
+DEFAULT_STANDBYS = 256
+DEFAULT_SCALING = 1_000
+"""AWS's: new instances of a function within ten seconds."""
+
+DEFAULT_REQUESTS = 10
+"""AWS's: invocations a second for each that may run at once."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scale:
+    """How much an engine may do at once. 0 is no bound of that kind, unless said."""
+
+    instances: int = DEFAULT_INSTANCES
+    """That live at once, at most; as many as open files allow, if those are fewer."""
+
+    standbys: int = DEFAULT_STANDBYS
+    """Of them, those that are started before anybody needs them; 0 for none."""
+
+    memory_mb: int = 0
+    """What zygotes and instances have together before idle ones go; 0: as much as the
+    machine has."""
+
+    scaling: int = DEFAULT_SCALING
+    """New instances of one function within ten seconds."""
+
+    requests: int = DEFAULT_REQUESTS
+    """Invocations a second for each that a tenant, or a function by its reserve, may
+    have running at once."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,6 +65,13 @@ class UpOptions:
 
     idle_s: float = DEFAULT_IDLE_S
     """How long an instance stays without an invocation."""
+
+    max_instances: int = DEFAULT_INSTANCES
+    standbys: int = DEFAULT_STANDBYS
+    memory_mb: int = 0
+    scaling: int = DEFAULT_SCALING
+    requests: int = DEFAULT_REQUESTS
+    """See `Scale`, for these five."""
 
     s3_endpoint: str = ""
     """URL of a store that packages may be fetched from; its key is in the environment,
@@ -63,6 +99,16 @@ class UpOptions:
     given_up: frozenset[str] = frozenset()
     """Layers of isolation that the operator does without."""
 
+    @property
+    def scale(self) -> Scale:
+        return Scale(
+            instances=self.max_instances,
+            standbys=self.standbys,
+            memory_mb=self.memory_mb,
+            scaling=self.scaling,
+            requests=self.requests,
+        )
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EngineConfig:
@@ -77,6 +123,7 @@ class EngineConfig:
     allow_plaintext: bool
     region: str
     idle_s: float
+    scale: Scale
     s3_endpoint: str
     public_url: str
     idempotency_s: float
@@ -98,4 +145,4 @@ class EngineConfig:
     @classmethod
     def from_json(cls, text: str) -> "EngineConfig":
         fields: dict[str, Any] = json.loads(text)
-        return cls(**fields)
+        return cls(**{**fields, "scale": Scale(**fields["scale"])})

@@ -90,7 +90,7 @@ FORK = b"F"
 _EVENT = struct.Struct("!QIHHHHH")
 _ANSWER = struct.Struct("!BxHIQ")  # kind, type length, payload length, peak memory kB
 _NOTE = struct.Struct("!BxxxIi")  # kind, instance, status
-_FORK = struct.Struct("!cxHI")  # b"F", port, instance
+_FORK = struct.Struct("!c?HI")  # b"F", whether it is ahead of need, port, instance
 
 
 class Violation(Exception):
@@ -117,6 +117,8 @@ class Answer:
 
 class AnswerReader:
     """Bytes in, answers out, or `Violation`. Holds no more than one answer."""
+
+    __slots__ = ("_buffer",)
 
     def __init__(self) -> None:
         self._buffer = bytearray()
@@ -314,20 +316,20 @@ def decode_configure(note: bytes) -> dict[str, object]:
     return settings
 
 
-def encode_fork(instance: int, port: int = 0) -> bytes:
+def encode_fork(instance: int, *, is_ahead: bool = False, port: int = 0) -> bytes:
     """Asks the zygote to fork; the descriptors of `ForkDescriptors` go with it. `port`
     is that of the Runtime API in the cell, for an instance that speaks it."""
-    return _FORK.pack(FORK, port, instance)
+    return _FORK.pack(FORK, is_ahead, port, instance)
 
 
-def decode_fork(note: bytes) -> tuple[int, int]:
-    """The instance's number, and the port."""
+def decode_fork(note: bytes) -> tuple[int, bool, int]:
+    """The instance's number, whether nobody waits for it, and the port."""
     if len(note) != _FORK.size:
         raise Violation(f"a fork note of {len(note)} bytes")
-    kind, port, instance = _FORK.unpack(note)
+    kind, is_ahead, port, instance = _FORK.unpack(note)
     if kind != FORK:
         raise Violation(f"a note of unknown kind {kind!r}")
-    return int(instance), int(port)
+    return int(instance), bool(is_ahead), int(port)
 
 
 FORK_DESCRIPTORS = 5

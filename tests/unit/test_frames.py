@@ -244,19 +244,23 @@ def test_an_event_over_its_limit_is_not_sent(context: str, payload: bytes) -> No
         frames.encode_event(header, payload)
 
 
-@given(st.integers(0, 2**32 - 1), st.integers(0, 2**16 - 1))
-def test_a_fork_note_arrives_as_it_was_sent(instance: int, port: int) -> None:
-    note = frames.encode_fork(instance, port)
-    assert frames.decode_fork(note) == (instance, port)
+@given(st.integers(0, 2**32 - 1), st.booleans(), st.integers(0, 2**16 - 1))
+def test_a_fork_note_arrives_as_it_was_sent(
+    instance: int, is_ahead: bool, port: int
+) -> None:
+    note = frames.encode_fork(instance, is_ahead=is_ahead, port=port)
+
+    assert frames.decode_fork(note) == (instance, is_ahead, port)
 
 
 @given(st.binary(max_size=20))
 def test_any_other_fork_note_is_a_violation(note: bytes) -> None:
     try:
-        instance, port = frames.decode_fork(note)
+        instance, is_ahead, port = frames.decode_fork(note)
     except frames.Violation:
         return
-    assert frames.encode_fork(instance, port)[:1] == note[:1]
+    told = frames.encode_fork(instance, is_ahead=is_ahead, port=port)
+    assert told[:1] == note[:1]
 
 
 def test_settings_arrive_as_they_were_sent() -> None:

@@ -52,6 +52,7 @@ class Listening:
         timeout_s: float,
         init_counts: bool,
         sink: object,
+        tells_init: bool,
     ) -> Ending:
         assert sink is None
         self.header = header
@@ -77,6 +78,7 @@ async def test_an_invocation_knows_how_and_for_whom_it_was_called(
     instance = HostedInstance(
         cast("Instance", listening),
         region="eu-north-1",
+        is_clone=True,
         note_late_init=lambda: None,
         printed=lambda _: None,
     )

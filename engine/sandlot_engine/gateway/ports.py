@@ -216,3 +216,6 @@ class Backend:
     policies: Policies
     addresses: Addresses
     """Where function URLs are."""
+    instances_of: Callable[[Function], tuple[int, int]] = lambda _: (0, 0)
+    """How many instances live of a version's serving revision, and how many of those
+    stand by. Never waits."""

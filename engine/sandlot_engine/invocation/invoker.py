@@ -23,7 +23,11 @@ from sandlot_engine.errors import (
 from sandlot_engine.events.queue import EventQueue, SettingsOf
 from sandlot_engine.events.verdicts import RETRY_DELAYS_S, Settings
 from sandlot_engine.invocation import json_check
-from sandlot_engine.invocation.admission import Admission
+from sandlot_engine.invocation.admission import (
+    REQUESTS_PER_SLOT,
+    Admission,
+    Claims,
+)
 from sandlot_engine.invocation.detached import Detached
 from sandlot_engine.invocation.once import WINDOW_S, Once
 from sandlot_engine.invocation.ports import Runner
@@ -96,7 +100,8 @@ class Invoker:
     """Runs invocations: the one way to a `Runner`, for every gateway.
 
     An async context manager: inside it events run, its own and those of engines before.
-    Leaving it drains them, and what runs without its caller.
+    Leaving it drains them, and what runs without its caller. `claims` tells from memory
+    what of a tenant's is provisioned.
     """
 
     def __init__(
@@ -114,6 +119,8 @@ class Invoker:
         event_settings: SettingsOf = lambda _: Settings(),
         event_delays_s: Sequence[float] = RETRY_DELAYS_S,
         event_drain_s: float = 10.0,
+        claims: Callable[[str], Claims] = lambda _: {},
+        requests_per_slot: int = REQUESTS_PER_SLOT,
     ) -> None:
         self._functions = functions
         self._quotas = quotas
@@ -121,7 +128,8 @@ class Invoker:
         self._records = records
         self._clock = clock
         self.metrics = metrics or Metrics()
-        self.admission = Admission()
+        self.admission = Admission(requests_per_slot=requests_per_slot)
+        self._claims = claims
         self.events = EventQueue(
             event_store,
             self._attempt,
@@ -200,16 +208,20 @@ class Invoker:
         keep: Keep,
     ) -> Outcome:
         tenant_id, name = invocation.tenant_id, invocation.function
-        self.admission.admit(
+        is_event = invocation.type is InvocationType.EVENT
+        slot = self.admission.admit(
             tenant_id,
             name,
             limit=self._quotas.concurrency(tenant_id),
             reserved=self._functions.reserved(tenant_id),
+            claims=self._claims(tenant_id),
+            revision=revision.id,
+            now=None if is_event else self._clock.monotonic(),
         )
         try:
             return await self._run_until(deadline, function, revision, invocation, keep)
         finally:
-            self.admission.release(tenant_id, name)
+            self.admission.release(slot)
 
     async def enqueue(self, invocation: Invocation) -> str:
         """Take an event to be run soon; it is on disk when this returns. One with the

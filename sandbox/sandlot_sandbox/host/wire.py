@@ -10,6 +10,8 @@ from typing import Protocol
 
 from sandlot_sandbox import frames
 
+_NOTHING = memoryview(b"")
+
 _READ = 1 << 16
 """Most answers fit, and from here on every read would map memory of its own."""
 
@@ -69,14 +71,25 @@ class Wire(Protocol):
 
 
 class FrameWire:
-    """Frames on a stream socket, which it owns."""
+    """Frames on a stream socket, which it owns. There are thousands, most of them
+    idle."""
+
+    __slots__ = (
+        "_channel",
+        "_hears",
+        "_is_deaf",
+        "_is_paused",
+        "_loop",
+        "_reader",
+        "_unsent",
+    )
 
     def __init__(self, channel: socket.socket) -> None:
         channel.setblocking(False)
         self._channel = channel
         self._loop = asyncio.get_running_loop()
         self._reader = frames.AnswerReader()
-        self._unsent = memoryview(b"")
+        self._unsent = _NOTHING
         self._hears: Hears | None = None
         self._is_deaf = False
         self._is_paused = False
@@ -107,7 +120,7 @@ class FrameWire:
         except BlockingIOError:
             return
         except OSError:
-            self._unsent = memoryview(b"")
+            self._unsent = _NOTHING
         if not self._unsent:
             self._loop.remove_writer(self._channel)
 
