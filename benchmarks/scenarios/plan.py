@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 from rich.console import Console
 from rich.progress import track
 
+from benchmarks.engines import Engine
 from benchmarks.jails import Jails
 from benchmarks.plots import Plot
 from benchmarks.stats import Sheet, Table
@@ -81,13 +82,14 @@ class Results:
         return f"{self.mode} jail, {holding} of {len(self.layers)} layers"
 
     @classmethod
-    def of(cls, jails: Jails, *, name: str, what: str) -> "Results":
+    def of(cls, ours: Jails | Engine, *, name: str, what: str) -> "Results":
+        runtime = ours.runtime
         return cls(
             name=name,
             what=what,
-            mode=jails.mode,
-            layers=jails.layers,
-            python=jails.runtime.version,
+            mode=ours.mode,
+            layers=ours.layers,
+            python=runtime if isinstance(runtime, str) else runtime.version,
         )
 
 
