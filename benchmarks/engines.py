@@ -27,6 +27,9 @@ from sandlot_sandbox.spec import Layer
 
 READY_S = 45.0
 STOP_S = 45.0
+TIMEOUT_S = 120
+"""Of a function, some of which are made to stay for a while."""
+
 CONCURRENCY = 10_000
 """Of a tenant who is not to be held back by us."""
 
@@ -78,7 +81,11 @@ class Engine:
         with _folder_of(source) as folder:
             async with self.client(key) as client:
                 await client.deploy(
-                    folder, name=name, handler="main.handler", runtime=self.runtime
+                    folder,
+                    name=name,
+                    handler="main.handler",
+                    runtime=self.runtime,
+                    timeout=TIMEOUT_S,
                 )
 
     async def deploy_workload(self, key: NewKey, workload: Workload) -> None:

@@ -1,13 +1,16 @@
 """What can be measured."""
 
 from benchmarks.scenarios import (
+    burst,
     cold,
+    density,
     jail,
     over_grpc,
     over_http,
     profile,
     soak,
     standby,
+    under_load,
     warm,
 )
 from benchmarks.scenarios.plan import Plan, Results, Scenario
@@ -20,6 +23,9 @@ SCENARIOS = {
     "warm": Scenario(run=warm.run, usual_n=2000),
     "http": Scenario(run=over_http.run, usual_n=2000),
     "grpc": Scenario(run=over_grpc.run, usual_n=2000),
+    "open-loop": Scenario(run=under_load.run, usual_n=2000),
+    "burst": Scenario(run=burst.run, usual_n=1),
+    "density": Scenario(run=density.run, usual_n=1),
     "jail": Scenario(run=jail.run, usual_n=1000),
     "profile": Scenario(run=profile.run, usual_n=300),
     "soak": Scenario(run=soak.run, usual_n=10_000),
