@@ -27,8 +27,12 @@ class Load:
     """What became of the arrivals."""
 
     arrivals: int = 0
+    answered_by: dict[int, float] = field(default_factory=dict)
+    """By the arrival's number, for open loops: from the scheduled time to the answer.
+    """
+
     answered_s: list[float] = field(default_factory=list)
-    """From the scheduled time to the answer."""
+    """The same, in the order of the answers."""
 
     late_s: list[float] = field(default_factory=list)
     """From the scheduled time to the sending."""
@@ -97,7 +101,9 @@ async def offer(
         except Exception as error:  # noqa: BLE001 - counted by name, and told
             load.note_failure(error)
         else:
-            load.answered_s.append(clock() - due)
+            took_s = clock() - due
+            load.answered_s.append(took_s)
+            load.answered_by[number] = took_s
         finally:
             under_way -= 1
 

@@ -2,14 +2,17 @@
 
 from benchmarks.scenarios import (
     burst,
+    churn,
     cold,
     density,
     jail,
+    noisy_neighbour,
     over_grpc,
     over_http,
     profile,
     soak,
     standby,
+    trace,
     under_load,
     warm,
 )
@@ -25,7 +28,10 @@ SCENARIOS = {
     "grpc": Scenario(run=over_grpc.run, usual_n=2000),
     "open-loop": Scenario(run=under_load.run, usual_n=2000),
     "burst": Scenario(run=burst.run, usual_n=1),
+    "churn": Scenario(run=churn.run, usual_n=4000),
+    "noisy-neighbour": Scenario(run=noisy_neighbour.run, usual_n=2000),
     "density": Scenario(run=density.run, usual_n=1),
+    "trace": Scenario(run=trace.run, usual_n=1),
     "jail": Scenario(run=jail.run, usual_n=1000),
     "profile": Scenario(run=profile.run, usual_n=300),
     "soak": Scenario(run=soak.run, usual_n=10_000),
