@@ -159,7 +159,10 @@ class GrpcCaller:
         address: str,
         request: pb.InvokeRequest,
         metadata: tuple[tuple[str, str], ...] = (),
+        *,
+        timeout_s: float = CALL_S,
     ) -> None:
+        self._timeout_s = timeout_s
         self._channel = grpc.aio.insecure_channel(address, options=OPTIONS)
         self._invoke = self._channel.unary_unary(
             _INVOKE,
@@ -173,16 +176,15 @@ class GrpcCaller:
         return await self.ask(self.request)
 
     async def ask(self, request: pb.InvokeRequest) -> pb.InvokeResponse:
-        """Raises `WasThrottled`, `grpc.RpcError`, and `NoAnswer` where the function
-        failed."""
+        """Raises `WasThrottled`, and `NoAnswer` for any other refusal or failure."""
         try:
             reply: pb.InvokeResponse = await self._invoke(
-                request, metadata=self._metadata, timeout=CALL_S
+                request, metadata=self._metadata, timeout=self._timeout_s
             )
         except grpc.RpcError as error:
             if error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED:
                 raise WasThrottled(error.details()) from error
-            raise
+            raise NoAnswer(f"{error.code().name}: {error.details()}") from error
         if reply.function_error:
             raise NoAnswer(f"{reply.function_error}: {reply.payload[:300]!r}")
         return reply

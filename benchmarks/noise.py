@@ -14,6 +14,8 @@ from benchmarks.openloop import evenly, offer
 from sandlot.v1 import invocations_pb2 as pb
 
 FUNCTION = "noisy"
+PATIENCE_S = 5.0
+LATEST_S = 0.5
 
 
 async def main(address: str, rate: float, seconds: float) -> None:
@@ -23,9 +25,10 @@ async def main(address: str, rate: float, seconds: float) -> None:
         address,
         pb.InvokeRequest(function=FUNCTION, payload=b"{}"),
         (("authorization", bearer),),
+        timeout_s=PATIENCE_S,
     )
     try:
-        load = await offer(list(evenly(rate, seconds)), caller)
+        load = await offer(list(evenly(rate, seconds)), caller, latest_s=LATEST_S)
     finally:
         await caller.close()
     told = {

@@ -7,6 +7,7 @@ from when the sender came to send it.
 """
 
 import asyncio
+import math
 import random
 import time
 from collections.abc import Awaitable, Callable, Iterator
@@ -17,6 +18,9 @@ from benchmarks.stats import Series
 MAX_OPEN = 8_000
 """Invocations that may be on their way. Whatever arrives beyond that is not sent, but
 counted: a machine that does not keep up must not fill its memory with them."""
+
+MAX_TOLD, MAX_KINDS = 120, 5
+"""Characters of a failure, and different ones of them, that are told."""
 
 LATE_S = 0.05
 """A sender that is later than this is too slow itself: its numbers say so."""
@@ -54,14 +58,17 @@ class Load:
             f"{len(self.answered_s):,} answered",
             f"{self.throttled:,} throttled",
             f"{self.failed:,} failed",
-            f"{self.unsent:,} not sent, with {MAX_OPEN:,} under way",
+            f"{self.unsent:,} not sent: too late, or {MAX_OPEN:,} under way",
             f"{sent_late:,} sent more than {LATE_S * 1e3:.0f} ms late",
         ]
+        parts += [f"{count:,} x {name}" for name, count in self.failures.items()]
         return ", ".join(part for part in parts if not part.startswith("0 "))
 
     def note_failure(self, error: Exception) -> None:
         self.failed += 1
-        name = type(error).__name__
+        name = f"{type(error).__name__}: {error}"[:MAX_TOLD].rstrip(": ")
+        if len(self.failures) >= MAX_KINDS and name not in self.failures:
+            name = "others"
         self.failures[name] = self.failures.get(name, 0) + 1
 
 
@@ -83,10 +90,17 @@ def evenly(rate: float, duration_s: float) -> Iterator[float]:
 
 
 async def offer(
-    arrivals: list[float], call: Callable[[int], Awaitable[object]]
+    arrivals: list[float],
+    call: Callable[[int], Awaitable[object]],
+    *,
+    latest_s: float = math.inf,
 ) -> Load:
     """Make `call(n)` at the n-th time of `arrivals`, which are sorted; return when all
-    of them have ended."""
+    of them have ended.
+
+    What could only be sent more than `latest_s` late is not: for whoever is there to
+    make noise, and not to measure.
+    """
     # Not the loop's clock: uvloop's counts in milliseconds.
     load, clock = Load(arrivals=len(arrivals)), time.perf_counter
     began, under_way = clock(), 0
@@ -109,9 +123,10 @@ async def offer(
 
     async with asyncio.TaskGroup() as group:
         for number, at in enumerate(arrivals):
-            if (wait_s := began + at - clock()) > 0:
-                await asyncio.sleep(wait_s)
-            if under_way >= MAX_OPEN:
+            wait_s = began + at - clock()
+            # Also where it is late: others are to have their turn.
+            await asyncio.sleep(max(0.0, wait_s))
+            if under_way >= MAX_OPEN or -wait_s > latest_s:
                 load.unsent += 1
                 continue
             under_way += 1

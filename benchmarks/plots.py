@@ -23,6 +23,8 @@ MAX_POINTS = 400
 """Of a line: more are not to be seen, and make files that nobody wants to commit."""
 
 _TICKS = 6
+_TINY = 1e-9
+"""Nothing that is measured is between this and nothing."""
 
 Point = tuple[float, float]
 
@@ -149,11 +151,13 @@ class _Axis:
     ) -> "_Axis":
         """Over all that is given, a logarithmic one over what is more than 0."""
         if is_log:
-            values = [value for value in values if value > 0] or [1.0]
+            values = [value for value in values if value > _TINY] or [1.0]
             low, high = min(values), max(values)
             return cls(low, max(high, low * 1.5), begin, end, is_log=True)
         low, high = min([0.0, *values]), max([0.0, *values])
-        return cls(low, high if high > low else low + 1, begin, end, is_log=False)
+        return cls(
+            low, high if high - low > _TINY else low + 1, begin, end, is_log=False
+        )
 
     def at(self, value: float) -> float:
         if self.is_log:

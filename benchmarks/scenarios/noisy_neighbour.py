@@ -1,4 +1,4 @@
-"""One tenant offers a hundred times its share: what do the others notice of it?
+"""One tenant offers a hundred times its share; what the others notice of it.
 
 Two quiet tenants have a steady open-loop load of their own. It runs alone, then beside
 the noise, then alone again, on the same engine. The noise is a process of its own and
