@@ -7,13 +7,14 @@ supervisor, and the control groups with them.
 import asyncio
 import json
 import os
+import resource
 import shutil
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -23,10 +24,14 @@ import psutil
 from benchmarks.workloads import Workload
 from sandlot import AsyncClient
 from sandlot.results import NewKey
+from sandlot_sandbox.host.room import room_in
 from sandlot_sandbox.spec import Layer
 
 READY_S = 45.0
 STOP_S = 45.0
+OPEN_FILES = 262_144
+"""Enough for 3,000 instances, and for all who call them."""
+
 TIMEOUT_S = 120
 """Of a function, some of which are made to stay for a while."""
 
@@ -132,6 +137,12 @@ def _times(supervisor: psutil.Process) -> Iterator[tuple[float, ...]]:
             continue
 
 
+def room_for_instances() -> int:
+    """How many an engine that we start has room for, by what it may have open."""
+    _raise_open_files()
+    return room_in(resource.getrlimit(resource.RLIMIT_NOFILE)[1]).instances
+
+
 @asynccontextmanager
 async def running_engine(runtime: str, *options: str) -> AsyncIterator[Engine]:
     """Started, and ended with everything that is in it."""
@@ -167,6 +178,7 @@ async def running_engine(runtime: str, *options: str) -> AsyncIterator[Engine]:
 def _start(folder: Path, options: tuple[str, ...]) -> "subprocess.Popen[bytes]":
     # The engine's own user has to get through.
     folder.chmod(0o755)
+    _raise_open_files()
     path = os.pathsep.join([*_ROOTS, os.environ.get("PYTHONPATH", "")])
     with (folder / "stderr").open("wb") as stderr:
         return subprocess.Popen(
@@ -179,6 +191,16 @@ def _start(folder: Path, options: tuple[str, ...]) -> "subprocess.Popen[bytes]":
             stderr=stderr,
             env={**os.environ, "PYTHONPATH": path.rstrip(os.pathsep)},
         )
+
+
+def _raise_open_files() -> None:
+    """As the service's unit does, where we may: an engine counts its room by them."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    for wanted in (OPEN_FILES, hard):
+        most = max(hard, wanted)
+        with suppress(ValueError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+            return
 
 
 @contextmanager

@@ -6,12 +6,13 @@ twice; its answer says when the handler was entered, on the machine's own clock.
 
 import asyncio
 import json
+import re
 import time
 from dataclasses import dataclass, field
 
-from benchmarks.callers import GrpcCaller, grpc_caller
+from benchmarks.callers import GrpcCaller, NoAnswer, grpc_caller
 from benchmarks.engines import Engine
-from benchmarks.openloop import WasThrottled
+from benchmarks.openloop import MAX_KINDS, MAX_TOLD, WasThrottled
 from sandlot.results import NewKey
 from sandlot.v1 import invocations_pb2 as pb
 
@@ -24,6 +25,8 @@ PATIENCE_S = 60.0
 
 CHANNELS = 8
 """Connections that the callers share."""
+
+_IDS = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4,12}){4}")
 
 SOURCE = """
 import secrets, time
@@ -53,6 +56,16 @@ class Crowd:
 
     throttled: int = 0
     failures: dict[str, int] = field(default_factory=dict)
+    """By their words, without what differs from one to the next."""
+
+    def note_failure(self, error: Exception) -> None:
+        name = _IDS.sub("…", str(error))[:MAX_TOLD]
+        self.failures[name] = self.failures.get(name, 0) + 1
+
+    def told(self) -> str:
+        """The most frequent failures."""
+        most = sorted(self.failures.items(), key=lambda each: -each[1])[:MAX_KINDS]
+        return "; ".join(f"{count:,} x {name}" for name, count in most) or "no failure"
 
     @property
     def reached_s(self) -> float:
@@ -97,8 +110,7 @@ async def _insist(caller: GrpcCaller, crowd: Crowd) -> pb.InvokeResponse | None:
             crowd.throttled += 1
             await asyncio.sleep(AGAIN_S)
         except Exception as error:  # noqa: BLE001 - counted by name, and told
-            name = type(error).__name__
-            crowd.failures[name] = crowd.failures.get(name, 0) + 1
+            crowd.note_failure(error)
             return None
-    crowd.failures["still throttled"] = crowd.failures.get("still throttled", 0) + 1
+    crowd.note_failure(NoAnswer("still throttled"))
     return None

@@ -52,8 +52,7 @@ async def run(plan: Plan) -> Results:
             crowd = await crowds.gather(engine, key, count, within_s=within_s)
             if crowd.instances < count:
                 results.not_run.append(
-                    f"{count:,} instances: only {crowd.instances:,} came;"
-                    f" failures: {crowd.failures}"
+                    f"{count:,} instances: {crowd.instances:,} came; {crowd.told()}"
                 )
                 break
             looks.append(await _look(engine, plan, live=count))
