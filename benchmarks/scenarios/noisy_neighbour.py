@@ -29,7 +29,7 @@ TIMES = 100
 """So many shares are what the noisy one offers."""
 
 QUICK_S = 2.0
-PATIENCE_S = 60.0
+PATIENCE_S = 30.0
 """For the noise to end, once nobody listens any more."""
 
 BURN_MS = 5
