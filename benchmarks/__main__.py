@@ -1,32 +1,65 @@
-"""`python -m benchmarks SCENARIO`: measure, print a table, and keep it if asked to."""
+"""`python -m benchmarks SCENARIO`: measure, print a table, and keep it if asked to.
+
+Without a scenario: what there is. `all` runs one after another; `peers` installs what
+others are set beside ours, and with `--remove` deletes it.
+"""
 
 import argparse
+import signal
 import sys
 from pathlib import Path
 
 import uvloop
 from rich.console import Console
 
-from benchmarks import machine, report
+from benchmarks import cache, machine, report
 from benchmarks.scenarios import SCENARIOS, Plan
+from benchmarks.scenarios.plan import Results, Scenario
 from benchmarks.workloads import WORKLOADS
 
 QUICK_N = 50
 """Enough to see that it works, too few to say anything."""
 
+ALL, PEERS = "all", "peers"
+
+EX_INTERRUPTED = 130
+
 
 def main() -> int:
-    options = _parse()
+    # As with Ctrl-C: whatever was started is ended on the way out.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        return _main(_parse())
+    except KeyboardInterrupt:
+        return EX_INTERRUPTED
+
+
+def _main(options: argparse.Namespace) -> int:
     console = Console(stderr=True)
-    scenario = SCENARIOS[options.scenario]
+    if options.scenario is None:
+        _list()
+        return 0
+    if options.scenario == PEERS:
+        return _peers(console, is_removal=options.remove)
+    names = list(SCENARIOS) if options.scenario == ALL else [options.scenario]
+    for name in names:
+        _run(name, SCENARIOS[name], options, console)
+    return 0
+
+
+def _run(
+    name: str, scenario: Scenario, options: argparse.Namespace, console: Console
+) -> None:
     plan = Plan(
         n=options.n or (QUICK_N if options.quick else scenario.usual_n),
         workloads=[WORKLOADS[name] for name in options.workload or WORKLOADS],
         runtime=options.runtime,
         console=console,
+        is_quick=options.quick,
+        trace=options.trace,
     )
     before = machine.load()
-    results = uvloop.run(scenario.run(plan))
+    results: Results = uvloop.run(scenario.run(plan))
     facts = machine.look(
         load_before=before,
         mode=results.mode,
@@ -34,10 +67,40 @@ def main() -> int:
         python=results.python,
     )
     report.print_tables(results, facts)
-    if options.json:
-        options.json.write_text(report.as_json(results, facts), "utf-8")
-    if options.markdown:
-        options.markdown.write_text(report.as_markdown(results, facts), "utf-8")
+    as_json, as_markdown = options.json, options.markdown
+    if options.save:
+        options.save.mkdir(parents=True, exist_ok=True)
+        as_json = options.save / f"{name}.json"
+        as_markdown = options.save / f"{name}.md"
+    if as_json:
+        as_json.write_text(report.as_json(results, facts), "utf-8")
+    if as_markdown:
+        report.write_markdown(results, facts, as_markdown)
+
+
+def _list() -> None:
+    width = max(map(len, SCENARIOS))
+    print("python -m benchmarks SCENARIO [--quick] [--save FOLDER]   (more: --help)\n")
+    for name, scenario in SCENARIOS.items():
+        print(f"  {name:<{width}}  {scenario.summary}")
+    print(f"\n  {ALL:<{width}}  All of them, one after another.")
+    print(f"  {PEERS:<{width}}  Install what is set beside ours, in {cache.root()}.")
+
+
+def _peers(console: Console, *, is_removal: bool) -> int:
+    if is_removal:
+        cache.remove()
+        console.print(f"removed {cache.root()}")
+        return 0
+    for peer in cache.PEERS:
+        failure = peer.install()
+        console.print(f"{peer.name}: {failure or peer.path} ({peer.what})")
+    runtime = f"python3.{sys.version_info.minor}"
+    for name in cache.PACKAGES:
+        failure = cache.install_packages(name, runtime)
+        console.print(f"{name} for {runtime}: {failure or 'installed'}")
+    for reason in cache.NOT_RUN:
+        console.print(f"not run: {reason}")
     return 0
 
 
@@ -45,12 +108,12 @@ def _parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks", description=__doc__, allow_abbrev=False
     )
-    parser.add_argument("scenario", choices=list(SCENARIOS))
+    parser.add_argument("scenario", nargs="?", choices=[*SCENARIOS, ALL, PEERS])
     parser.add_argument(
         *("--n", "--instances"), type=_count, help="samples of each kind we make"
     )
     parser.add_argument(
-        "--quick", action="store_true", help=f"{QUICK_N} samples: does it run at all?"
+        "--quick", action="store_true", help="small and short: does it run at all?"
     )
     parser.add_argument(
         "--workload", action="append", choices=list(WORKLOADS), help="repeatable"
@@ -58,8 +121,20 @@ def _parse() -> argparse.Namespace:
     parser.add_argument(
         "--runtime", default=f"python3.{sys.version_info.minor}", metavar="python3.N"
     )
+    parser.add_argument(
+        "--trace",
+        type=Path,
+        metavar="FOLDER",
+        help="for `trace`: files of the Azure Functions trace of 2019",
+    )
     parser.add_argument("--json", type=Path, metavar="FILE", help="every sample, too")
-    parser.add_argument("--markdown", type=Path, metavar="FILE", help="the tables")
+    parser.add_argument(
+        "--markdown", type=Path, metavar="FILE", help="the tables; plots beside it"
+    )
+    parser.add_argument(
+        "--save", type=Path, metavar="FOLDER", help="both, named for the scenario"
+    )
+    parser.add_argument("--remove", action="store_true", help="with `peers`")
     return parser.parse_args()
 
 

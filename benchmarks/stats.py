@@ -1,7 +1,11 @@
 """Samples of one kind, and what is said about them."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+
+ENOUGH = 2_000
+"""Samples for a verdict that may be quoted: a p99 then rests on twenty of them."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -11,6 +15,14 @@ class Series:
     label: str
     target_ms: float | None = None
     """What the p50 should not exceed."""
+
+    target_p99_ms: float | None = None
+    aim_ms: float | None = None
+    """What the p50 would rather not exceed. Nobody is told off for it."""
+
+    aim_p99_ms: float | None = None
+    isolation: str = ""
+    """What stands between this and its neighbours: "none" is an answer, too."""
 
     samples_s: list[float] = field(default_factory=list)
     page_faults: int = 0
@@ -33,7 +45,23 @@ class Series:
     @property
     def is_met(self) -> bool | None:
         """None where there is no target."""
-        return None if self.target_ms is None else self.ms(50) <= self.target_ms
+        return self._is_below(self.target_ms, self.target_p99_ms)
+
+    @property
+    def is_aim_met(self) -> bool | None:
+        """None where there is no aim."""
+        return self._is_below(self.aim_ms, self.aim_p99_ms)
+
+    @property
+    def is_enough(self) -> bool:
+        return len(self.samples_s) >= ENOUGH
+
+    def _is_below(self, p50_ms: float | None, p99_ms: float | None) -> bool | None:
+        limits = [(50, p50_ms), (99, p99_ms)]
+        asked = [(share, limit) for share, limit in limits if limit is not None]
+        if not asked:
+            return None
+        return all(self.ms(share) <= limit for share, limit in asked)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -47,6 +75,43 @@ class Table:
 
     floor_name: str = "bare fork"
 
+    notes: list[str] = field(default_factory=list)
+
+
+@dataclass(slots=True, kw_only=True)
+class Line:
+    """A row of a sheet: one number, and what was asked of it."""
+
+    what: str
+    value: float
+    unit: str
+    must: float | None = None
+    aim: float | None = None
+    is_more_better: bool = False
+    isolation: str = ""
+    note: str = ""
+
+    @property
+    def is_met(self) -> bool | None:
+        """None where nothing was asked."""
+        return self._is_as_good_as(self.must)
+
+    @property
+    def is_aim_met(self) -> bool | None:
+        return self._is_as_good_as(self.aim)
+
+    def _is_as_good_as(self, wanted: float | None) -> bool | None:
+        if wanted is None:
+            return None
+        return self.value >= wanted if self.is_more_better else self.value <= wanted
+
+
+@dataclass(slots=True, kw_only=True)
+class Sheet:
+    """Numbers that are no samples of a time: rates, sizes, ratios."""
+
+    title: str
+    lines: list[Line] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
 
@@ -74,3 +139,18 @@ def percentile(ordered: list[float], share: float) -> float:
     if not ordered:
         return 0.0
     return ordered[max(0, math.ceil(len(ordered) * share / 100) - 1)]
+
+
+def fairness(shares: Sequence[float]) -> float:
+    """Jain's index: 1 where all have the same, 1/n where one has everything."""
+    squares = len(shares) * sum(share * share for share in shares)
+    return sum(shares) ** 2 / squares if squares else 1.0
+
+
+def spread_of(values: Sequence[float]) -> float:
+    """The coefficient of variation; 0 for fewer than two."""
+    if len(values) < 2:
+        return 0.0
+    mean = sum(values) / len(values)
+    variance = sum((value - mean) ** 2 for value in values) / len(values)
+    return math.sqrt(variance) / mean if mean else 0.0

@@ -1,14 +1,18 @@
 """What a scenario is asked for, and what it brings back."""
 
+import sys
 from collections.abc import Callable, Coroutine, Iterable, Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, TypeVar
 
 from rich.console import Console
 from rich.progress import track
 
+from benchmarks.engines import Engine
 from benchmarks.jails import Jails
-from benchmarks.stats import Table
+from benchmarks.plots import Plot
+from benchmarks.stats import Sheet, Table
 from benchmarks.workloads import Workload
 from sandlot_sandbox.spec import Layer
 
@@ -24,6 +28,12 @@ class Plan:
     runtime: str
     console: Console
     """For what is said on the way; results go elsewhere."""
+
+    is_quick: bool = False
+    """Only to see that it works."""
+
+    trace: Path | None = None
+    """A folder with an invocation trace in the format of Azure's; for `trace`."""
 
     def present(self) -> Iterator[Workload]:
         """The workloads that can be measured here; says so of those that cannot."""
@@ -60,15 +70,26 @@ class Results:
     """The functions' interpreter."""
 
     tables: list[Table] = field(default_factory=list)
+    sheets: list[Sheet] = field(default_factory=list)
+    plots: list[Plot] = field(default_factory=list)
+    not_run: list[str] = field(default_factory=list)
+    """Peers and parts that are missing here, each with its reason."""
+
+    @property
+    def isolation(self) -> str:
+        """In a word or two, for every number of ours."""
+        holding = sum(layer.holds for layer in self.layers)
+        return f"{self.mode} jail, {holding} of {len(self.layers)} layers"
 
     @classmethod
-    def of(cls, jails: Jails, *, name: str, what: str) -> "Results":
+    def of(cls, ours: Jails | Engine, *, name: str, what: str) -> "Results":
+        runtime = ours.runtime
         return cls(
             name=name,
             what=what,
-            mode=jails.mode,
-            layers=jails.layers,
-            python=jails.runtime.version,
+            mode=ours.mode,
+            layers=ours.layers,
+            python=runtime if isinstance(runtime, str) else runtime.version,
         )
 
 
@@ -78,3 +99,9 @@ class Scenario:
 
     run: Callable[[Plan], Coroutine[Any, Any, Results]]
     usual_n: int
+
+    @property
+    def summary(self) -> str:
+        """The first line of its module's docstring."""
+        text = sys.modules[self.run.__module__].__doc__ or ""
+        return text.strip().partition("\n\n")[0].replace("\n", " ")

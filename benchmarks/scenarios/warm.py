@@ -1,17 +1,21 @@
-"""The second and later events of an instance, several instances after one another.
+"""The second and later events of an instance, beside a bare child's and an echo.
 
-The answers of a bare child, forked without a jail, come in turns with ours.
+Several instances after one another. The answers of a bare child, forked without a jail,
+come in turns with ours, and so do those of a process that only sends back what it gets:
+less than that no answer over a socket can take.
 """
 
 import time
 from contextlib import closing
 
+from benchmarks import plots
 from benchmarks.jails import TIMEOUT_S, Jails, ReadyZygote, open_jails
 from benchmarks.peers import (
     BareChild,
     BareForkServer,
     bare_fork_server,
     exec_python,
+    socket_echo,
 )
 from benchmarks.scenarios.plan import Plan, Results
 from benchmarks.stats import Series, Table
@@ -37,11 +41,23 @@ async def run(plan: Plan) -> Results:
         results = Results.of(jails, name="warm", what=WHAT)
         for workload in plan.present():
             package = jails.unpack(workload)
-            with bare_fork_server(jails.runtime, package, workload) as bare:
+            with (
+                bare_fork_server(jails.runtime, package, workload) as bare,
+                socket_echo() as echo,
+            ):
                 async with jails.zygote(workload) as zygote:
-                    one = _Workload(jails, workload, zygote=zygote, bare=bare)
+                    one = _Workload(
+                        jails,
+                        workload,
+                        zygote=zygote,
+                        bare=bare,
+                        echo=echo,
+                        isolation=results.isolation,
+                    )
                     await one.measure(plan)
-                    results.tables.append(one.table())
+            table = one.table()
+            results.tables.append(table)
+            results.plots.append(plots.distribution(table.title, table.series))
         return results
 
 
@@ -53,14 +69,18 @@ class _Workload:
         *,
         zygote: ReadyZygote,
         bare: BareForkServer,
+        echo: BareChild,
+        isolation: str,
     ) -> None:
         self._jails = jails
         self._workload = workload
         self._zygote = zygote
         self._bare = bare
-        self._ours = Series(label="sandlot", target_ms=workload.warm_target_ms)
-        self._floor = Series(label="bare fork's child, no jail")
-        self._exec = Series(label="python -c, new each time")
+        self._echo = echo
+        self._ours = workload.warm.series("sandlot", isolation=isolation)
+        self._floor = Series(label="bare fork's child, no jail", isolation="none")
+        self._echoed = Series(label="socket echo", isolation="none")
+        self._exec = Series(label="python -c, new each time", isolation="none")
 
     async def measure(self, plan: Plan) -> None:
         left = range(0, plan.n, PER_INSTANCE)
@@ -73,7 +93,7 @@ class _Workload:
     def table(self) -> Table:
         return Table(
             title=f"warm {self._workload.name}: {self._workload.what}",
-            series=[self._ours, self._floor, self._exec],
+            series=[self._ours, self._floor, self._echoed, self._exec],
             floor=self._floor,
         )
 
@@ -88,6 +108,7 @@ class _Workload:
             for _ in range(events):
                 self._ours.add(await self._invoke(instance))
                 self._floor.add(self._ask(child))
+                self._echoed.add(self._ask(self._echo))
         await instance.destroy()
 
     async def _invoke(self, instance: Instance) -> float:

@@ -1,17 +1,47 @@
-"""The functions that are measured: from next to nothing to numpy."""
+"""The functions that are measured: from next to nothing to pandas."""
 
 import json
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
+from benchmarks import cache
+from benchmarks.stats import Series
+
 _HERE = Path(__file__).parent
+_OUR_RUNTIME = f"python3.{sys.version_info.minor}"
+"""Packages are those of our own interpreter's version."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Target:
+    """What is asked for: p50 and p99 in ms."""
+
+    must: tuple[float | None, float | None] = (None, None)
+    aim: tuple[float | None, float | None] = (None, None)
+
+    def series(self, label: str, *, isolation: str = "") -> Series:
+        """Of samples that have to meet it."""
+        return Series(
+            label=label,
+            target_ms=self.must[0],
+            target_p99_ms=self.must[1],
+            aim_ms=self.aim[0],
+            aim_p99_ms=self.aim[1],
+            isolation=isolation,
+        )
+
+
+NOTHING = Target()
+STANDBY = Target(must=(0.35, 1.5), aim=(0.12, 0.5))
+WARM = Target(must=(0.12, 0.5), aim=(0.05, 0.2))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Workload:
-    """A handler, an event for it, and the p50 that is asked of it."""
+    """A handler, an event for it, and the times that are asked of it."""
 
     name: str
     what: str
@@ -19,8 +49,9 @@ class Workload:
     needs: str = ""
     """A package out of our own environment, which goes into the function's."""
 
-    cold_target_ms: float | None = None
-    warm_target_ms: float = 0.12
+    cold: Target = NOTHING
+    standby: Target = NOTHING
+    warm: Target = NOTHING
 
     @property
     def handler(self) -> str:
@@ -37,11 +68,18 @@ class Workload:
     @property
     def is_missing(self) -> bool:
         """Whether what it needs is not installed here."""
-        return bool(self.needs) and find_spec(self.needs) is None
+        return (
+            bool(self.needs)
+            and find_spec(self.needs) is None
+            and cache.packages(self.needs, _OUR_RUNTIME) is None
+        )
 
     def sources(self) -> Iterator[Path]:
         """Files and folders that make up its package."""
         yield _HERE / f"{self.module}.py"
+        if (installed := cache.packages(self.needs, _OUR_RUNTIME)) is not None:
+            yield from (each for each in installed.iterdir() if each.name != "bin")
+            return
         spec = find_spec(self.needs) if self.needs else None
         if spec is not None and spec.origin is not None:
             package = Path(spec.origin).parent
@@ -59,19 +97,32 @@ WORKLOADS = {
             name="small",
             what="adds two numbers",
             event={"a": 2, "b": 40},
-            cold_target_ms=2.0,
+            cold=Target(must=(2.0, 6.0), aim=(1.0, 2.5)),
+            standby=STANDBY,
+            warm=WARM,
         ),
         Workload(
             name="stdlib",
             what="imports ssl, asyncio, http.client, …; signs a message",
             event={"amount": "12.50", "at": "2026-11-24T10:00:00+00:00"},
+            warm=WARM,
         ),
         Workload(
             name="numpy",
             what="imports numpy; mean and maximum of a small array",
             event={"values": [3, 1, 4, 1, 5, 9, 2, 6]},
             needs="numpy",
-            cold_target_ms=2.5,
+            cold=Target(must=(2.5, None), aim=(1.5, None)),
+            standby=Target(must=(0.6, None), aim=(0.25, None)),
+            warm=WARM,
+        ),
+        Workload(
+            name="pandas",
+            what="imports pandas; the first DataFrame, and its correlations",
+            event={"a": [3, 1, 4, 1, 5, 9], "b": [2, 7, 1, 8, 2, 8]},
+            needs="pandas",
+            cold=Target(must=(8.0, None), aim=(4.0, None)),
+            standby=Target(must=(3.5, None), aim=(1.5, None)),
         ),
     )
 }

@@ -3,20 +3,25 @@
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
+from benchmarks import cache
 from benchmarks.board import EMPTY, FIRST
+from benchmarks.peers.commands import COMMANDS
+from benchmarks.scenarios import SCENARIOS
 from benchmarks.stats import Series, median_between_ms
 from benchmarks.steps import Chain
 from sandlot_sandbox.launcher import networks
 
 ROOT = Path(__file__).parents[2]
-RUN_S = 50.0
+RUN_S = 100.0
 
 
 def run_benchmark(scenario: str, n: int, *more: str) -> str:
@@ -45,6 +50,102 @@ def test_a_benchmark_sets_ours_beside_its_peers_and_its_target(
     assert wanted in ours
     assert "bare fork" in printed
     assert "python -c" in printed
+
+
+def test_without_a_scenario_each_is_told_in_a_line() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "benchmarks"],
+        cwd=ROOT,
+        check=True,
+        capture_output=True,
+        text=True,
+        timeout=RUN_S,
+    )
+
+    told = [line.split(maxsplit=1) for line in done.stdout.splitlines() if line]
+    names = {line[0] for line in told if len(line) == 2 and line[1].endswith(".")}
+    assert {*SCENARIOS, "all", "peers"} <= names
+
+
+WHOLE_ENGINE = {
+    "http": "sandlot's share of the bare echo",
+    "grpc": "sandlot's share of the bare echo",
+    "open-loop": "closed-loop rate",
+    "burst": "40 different instances",
+    "churn": "slow answers",
+    "noisy-neighbour": "p99 beside the noise",
+    "density": "engine memory per idle instance",
+    "trace": "third quartile of apps",
+    "standby": "frozen meanwhile",
+}
+
+
+@pytest.mark.timeout(120)
+@pytest.mark.parametrize("scenario", WHOLE_ENGINE)
+def test_a_scenario_runs_and_writes_its_report_with_plots(
+    scenario: str, tmp_path: Path
+) -> None:
+    printed = run_benchmark(scenario, 3, "--quick", "--save", str(tmp_path))
+
+    assert WHOLE_ENGINE[scenario] in printed
+    assert " jail, " in printed, "isolation is told with the numbers"
+    report = (tmp_path / f"{scenario}.md").read_text()
+    raw = json.loads((tmp_path / f"{scenario}.json").read_text())
+    assert raw["plots"]
+    for number in range(1, len(raw["plots"]) + 1):
+        plot = f"{scenario}-{number}.svg"
+        assert plot in report
+        assert (tmp_path / plot).read_text().startswith("<svg")
+
+
+def test_a_peer_that_is_not_here_is_named(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("SANDLOT_BENCHMARK_CACHE", str(tmp_path))
+
+    printed = run_benchmark("cold", 2)
+
+    for name in COMMANDS:
+        is_here = cache.peer(name).path is not None
+        assert is_here or f"not run: {name}: not installed" in printed
+
+
+@pytest.mark.timeout(120)
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_nothing_is_left_of_a_benchmark_that_was_interrupted(
+    number: int, tmp_path: Path
+) -> None:
+    # An engine's own user has to get through, from the top.
+    folder = Path(f"/tmp/{tmp_path.parent.name}-{number}")
+    folder.mkdir(mode=0o755)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "benchmarks", "churn"],
+        cwd=ROOT,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        env={**os.environ, "TMPDIR": str(folder)},
+        # Ctrl-C reaches all of a terminal's foreground group; we send it to this one.
+        start_new_session=True,
+    )
+    assert process.stderr is not None
+    try:
+        assert b"deploying" in process.stderr.readline()
+        below = psutil.Process(process.pid).children(recursive=True)
+        process.send_signal(number)
+        process.communicate(timeout=RUN_S)
+    finally:
+        process.kill()
+        process.wait()
+
+    assert process.returncode == 130
+    assert len(below) > 3, "it had not begun"
+    _, alive = psutil.wait_procs(below, timeout=RUN_S)
+    assert alive == []
+    assert list(folder.iterdir()) == []
+    folder.rmdir()
+    pids = {str(each.pid) for each in below}
+    groups = [p.name for p in Path("/sys/fs/cgroup").glob("*/sandlot-*")]
+    assert [name for name in groups if name.removeprefix("sandlot-") in pids] == []
 
 
 def test_a_benchmark_tells_the_machine_and_the_isolation_it_was_run_with() -> None:

@@ -1,12 +1,15 @@
 """The same work done without us: by a new interpreter, and by a bare fork.
 
 The bare fork is the floor: a process as warm as our zygote, `os.fork`, and not one
-namespace, filter or limit. What we take beyond it is what the jail costs.
+namespace, filter or limit. What we take beyond it is what the jail costs. A clone into
+new namespaces is the floor of whatever isolates by namespaces.
 """
 
 import os
+import select
 import socket
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,10 +21,15 @@ from sandlot_sandbox.launcher.runtime import Runtime
 
 _SERVER = Path(__file__).with_name("bare_fork_server.py")
 
-_EXEC = (
+EXEC = (
     "import sys; sys.path.insert(0, sys.argv[1]); import importlib, json;"
     " handler = importlib.import_module(sys.argv[2]).handler;"
     " print(json.dumps(handler(json.loads(sys.argv[3]), None)))"
+)
+
+_ECHO = (
+    "import socket, sys; channel = socket.socket(fileno=int(sys.argv[1]))\n"
+    "while event := channel.recv(1 << 16): channel.send(event)"
 )
 
 _MAX_ANSWER = 1 << 16
@@ -29,18 +37,42 @@ _MAX_ANSWER = 1 << 16
 
 def exec_python(runtime: Runtime, package: Path, workload: Workload) -> float:
     """Seconds until a new interpreter has printed the first byte of its answer."""
-    command = [
-        *(interpreter_of(runtime), *FLAGS, "-c", _EXEC),
-        *(str(package), workload.module, workload.payload.decode()),
-    ]
+    return time_to_first_byte(
+        [
+            *(interpreter_of(runtime), *FLAGS, "-c", EXEC),
+            *(str(package), workload.module, workload.payload.decode()),
+        ],
+        environment=ENVIRONMENT,
+    )
+
+
+def time_to_first_byte(command: list[str], *, environment: dict[str, str]) -> float:
+    """Seconds until a command has written the first byte to its stdout.
+
+    Raises `RuntimeError` where it writes none, or fails afterwards.
+    """
     began = time.perf_counter()
-    with subprocess.Popen(command, stdout=subprocess.PIPE, env=ENVIRONMENT) as process:
+    with subprocess.Popen(
+        command,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env=environment,
+    ) as process:
         assert process.stdout is not None  # noqa: S101
-        first = os.read(process.stdout.fileno(), 1)
-        took = time.perf_counter() - began
-        process.communicate(timeout=TIMEOUT_S)
+        try:
+            ready, _, _ = select.select([process.stdout], [], [], TIMEOUT_S)
+            first = os.read(process.stdout.fileno(), 1) if ready else b""
+            took = time.perf_counter() - began
+            said = process.communicate(timeout=TIMEOUT_S)[1]
+        except BaseException:
+            process.kill()
+            raise
     if not first or process.returncode:
-        raise RuntimeError(f"python -c could not run {workload.name}")
+        raise RuntimeError(
+            f"{command[0]} ended with {process.returncode}:"
+            f" {said.decode('utf-8', 'replace').strip()[-400:]}"
+        )
     return took
 
 
@@ -75,15 +107,23 @@ class BareForkServer:
 
 @contextmanager
 def bare_fork_server(
-    runtime: Runtime, package: Path, workload: Workload
+    runtime: Runtime,
+    package: Path,
+    workload: Workload,
+    *,
+    with_namespaces: bool = False,
 ) -> Iterator[BareForkServer]:
-    """Ended, with what it forked, when the block is left."""
+    """Ended, with what it forked, when the block is left.
+
+    `with_namespaces`: its children are cloned into namespaces of their own instead.
+    """
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     with theirs:
         process = subprocess.Popen(
             [
                 *(interpreter_of(runtime), *FLAGS, str(_SERVER), str(theirs.fileno())),
                 *(str(package), str(runtime.guest_code), workload.module),
+                "namespaces" if with_namespaces else "",
             ],
             pass_fds=[theirs.fileno()],
             env=ENVIRONMENT,
@@ -96,5 +136,22 @@ def bare_fork_server(
                     f"the bare fork server could not run {workload.name}"
                 )
             yield BareForkServer(ours)
+    finally:
+        process.wait(TIMEOUT_S)
+
+
+@contextmanager
+def socket_echo() -> Iterator[BareChild]:
+    """A process that sends back what it is sent; ended when the block is left."""
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with theirs:
+        process = subprocess.Popen(
+            [sys.executable, *FLAGS, "-c", _ECHO, str(theirs.fileno())],
+            pass_fds=[theirs.fileno()],
+        )
+    try:
+        with ours:
+            ours.settimeout(TIMEOUT_S)
+            yield BareChild(ours)
     finally:
         process.wait(TIMEOUT_S)

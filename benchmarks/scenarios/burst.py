@@ -1,0 +1,100 @@
+"""From no instance to 1,000 and to 3,000 that answer, all asked for at the same moment.
+
+Through the whole engine: gRPC, admission, scheduler, forks into cells. Each engine is
+new, its function deployed and its zygote ready, and not one instance there. Every
+handler stays until all are in theirs, so that no instance is counted twice.
+"""
+
+from benchmarks.engines import room_for_instances, running_engine
+from benchmarks.plots import Curve, Plot, thinned
+from benchmarks.scenarios import crowds
+from benchmarks.scenarios.plan import Plan, Results
+from benchmarks.stats import Line, Sheet
+
+WANTED = {1_000: (1.5, 0.6), 3_000: (6.0, 2.5)}
+"""Seconds: what must be, and what is aimed at."""
+
+QUICK = 40
+WITHIN_S = {QUICK: 4.0, 1_000: 12.0, 3_000: 40.0}
+"""How long handlers stay: on a busy machine, too, all have come by then."""
+
+WHAT = "the time from the first request until so many handlers were entered at once"
+
+
+async def run(plan: Plan) -> Results:
+    results: Results | None = None
+    for count in (QUICK,) if plan.is_quick else WANTED:
+        async with running_engine(plan.runtime) as engine:
+            if results is None:
+                results = Results.of(engine, name="burst", what=WHAT)
+            key = await engine.tenant("crowd")
+            await engine.deploy(key, crowds.SOURCE, crowds.FUNCTION)
+            plan.console.print(f"burst: 0 to {count:,}")
+            before_s = engine.cpu_s()
+            crowd = await crowds.gather(engine, key, count, within_s=WITHIN_S[count])
+            spent_s = engine.cpu_s() - before_s
+        results.sheets.append(_sheet(crowd, spent_s, results.isolation))
+        results.plots.append(_plot(crowd))
+    assert results is not None  # noqa: S101 - there is at least one count
+    if (room := room_for_instances()) < max(WANTED):
+        results.not_run.append(
+            f"more than {room:,} instances at once: this machine lets the engine open"
+            " no more files than these need"
+        )
+    return results
+
+
+def _sheet(crowd: crowds.Crowd, cpu_s: float, isolation: str) -> Sheet:
+    must, aim = WANTED.get(crowd.wanted, (None, None))
+    entered = len(crowd.entered_s)
+    asked_again = f"{crowd.throttled:,} times throttled and asked again"
+    notes = [f"{crowd.instances:,} different instances; {asked_again}"]
+    if crowd.instances < crowd.wanted:
+        notes.append(f"NOT REACHED: {crowd.wanted:,} were wanted; {crowd.told()}")
+        must = aim = None
+    lines = [
+        Line(
+            what=f"0 to {crowd.wanted:,} answering",
+            value=crowd.reached_s,
+            unit="s",
+            must=must,
+            aim=aim,
+            isolation=isolation,
+        ),
+        Line(
+            what="half of them",
+            value=crowd.entered_s[entered // 2] if entered else 0.0,
+            unit="s",
+            isolation=isolation,
+        ),
+        Line(
+            what="starts per second, from the first to the last",
+            value=round(entered / max(crowd.reached_s, 1e-9)),
+            unit="per second",
+            isolation=isolation,
+        ),
+        Line(
+            what="CPU per instance, of engine, launcher and jails",
+            value=cpu_s * 1e3 / max(1, entered),
+            unit="ms",
+            isolation=isolation,
+        ),
+    ]
+    return Sheet(title=f"burst: 0 to {crowd.wanted:,}", lines=lines, notes=notes)
+
+
+def _plot(crowd: crowds.Crowd) -> Plot:
+    points = [(at, float(n + 1)) for n, at in enumerate(crowd.entered_s)]
+    must, aim = WANTED.get(crowd.wanted, (None, None))
+    marks = [
+        (limit, f"{name} {limit:g} s")
+        for name, limit in (("must", must), ("aim", aim))
+        if limit is not None
+    ]
+    return Plot(
+        title=f"instances that answer, 0 to {crowd.wanted:,}",
+        x="seconds since the first request",
+        y="instances in their handlers",
+        curves=[Curve(name="sandlot", points=thinned(points))],
+        marks=marks,
+    )
