@@ -75,10 +75,11 @@ class Verdict:
 
     def lines(self) -> list[str]:
         where = f"succeeded {self.succeeded:,} + dead letters {self.dead:,}"
+        unbilled = f" not billed {self.unbilled:,}"
         return [
             f"accepted {self.accepted:,} = {where} + queued {self.queued:,}",
             f"kept without an answer: {self.untold:,}",
-            f"runs seen {self.runs:,}, billed {self.billed:,}, not billed {self.unbilled:,}",
+            f"runs seen {self.runs:,}, billed {self.billed:,},{unbilled}",
             f"runs of events that had run, but for failures: {self.duplicates:,}",
         ]
 
