@@ -17,9 +17,6 @@ from benchmarks.scenarios import SCENARIOS, Plan
 from benchmarks.scenarios.plan import Results, Scenario
 from benchmarks.workloads import WORKLOADS
 
-QUICK_N = 50
-"""Enough to see that it works, too few to say anything."""
-
 ALL, PEERS = "all", "peers"
 
 EX_INTERRUPTED = 130
@@ -51,7 +48,7 @@ def _run(
     name: str, scenario: Scenario, options: argparse.Namespace, console: Console
 ) -> None:
     plan = Plan(
-        n=options.n or (QUICK_N if options.quick else scenario.usual_n),
+        n=options.n or (scenario.quick_n if options.quick else scenario.usual_n),
         workloads=[WORKLOADS[name] for name in options.workload or WORKLOADS],
         runtime=options.runtime,
         console=console,

@@ -2,6 +2,7 @@
 
 from benchmarks.scenarios import (
     burst,
+    chaos,
     churn,
     cold,
     density,
@@ -36,5 +37,6 @@ SCENARIOS = {
     "jail": Scenario(run=jail.run, usual_n=1000),
     "egress": Scenario(run=egress.run, usual_n=3000),
     "profile": Scenario(run=profile.run, usual_n=300),
+    "chaos": Scenario(run=chaos.run, usual_n=100, quick_n=3),
     "soak": Scenario(run=soak.run, usual_n=10_000),
 }

@@ -24,7 +24,7 @@ ROOT = Path(__file__).parents[2]
 RUN_S = 100.0
 
 
-def run_benchmark(scenario: str, n: int, *more: str) -> str:
+def run_benchmark(scenario: str, n: int, *more: str, deadline_s: float = RUN_S) -> str:
     done = subprocess.run(
         [
             *(sys.executable, "-m", "benchmarks", scenario, "--n", str(n)),
@@ -34,7 +34,7 @@ def run_benchmark(scenario: str, n: int, *more: str) -> str:
         check=False,
         capture_output=True,
         text=True,
-        timeout=RUN_S,
+        timeout=deadline_s,
     )
     assert done.returncode == 0, done.stderr
     return done.stdout
@@ -186,6 +186,14 @@ def test_ways_out_are_set_beside_nat_where_there_is_nft() -> None:
     assert "the machine itself" in printed
     assert printed.count("public ok") >= 2
     assert ("NAT, router" in printed) == (shutil.which("nft") is not None)
+
+
+@pytest.mark.timeout(300)
+def test_after_chaos_the_books_balance() -> None:
+    printed = run_benchmark("chaos", 3, deadline_s=280.0)
+
+    assert "killed: " in printed
+    assert "bare group commit" in printed
 
 
 @pytest.fixture(scope="module")

@@ -551,6 +551,32 @@ async def test_a_clock_that_is_set_changes_no_delay(
     assert logging.WARNING in {each.levelno for each in caplog.records}
 
 
+@pytest.mark.parametrize("by_s", [-86_400.0, 86_400.0], ids=["back", "forward"])
+async def test_a_clock_that_is_set_while_an_event_is_kept_does_not_delay_it(
+    world: World, by_s: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put, gate = world.disk.put_event, asyncio.Event()
+
+    async def slowly(event: Event, payload: bytes) -> int | None:
+        position = await put(event, payload)
+        await gate.wait()
+        return position
+
+    monkeypatch.setattr(world.disk, "put_event", slowly)
+    async with world.engine() as queue:
+        sending = asyncio.create_task(world.enqueue("a"))
+        await world.until(lambda: bool(world.disk.all))
+        world.clock.set_calendar(by_s)
+        await queue.follow_clock()
+        gate.set()
+        await sending
+
+        done = await world.over("a")
+
+    assert done.state is EventState.SUCCEEDED
+    assert abs((done.accepted - world.clock.now()).total_seconds()) < 1
+
+
 async def test_a_clock_that_was_wrong_before_a_start_delays_no_more_than_a_retry(
     world: World,
 ) -> None:
@@ -591,3 +617,33 @@ async def test_an_event_is_its_tenants_own(world: World) -> None:
 
         with pytest.raises(NotFound):
             await queue.get("globex", "a")
+
+
+async def test_a_tenant_that_was_deleted_leaves_no_count(world: World) -> None:
+    gate = world.hold("f")
+    async with world.engine() as queue:
+        await world.enqueue("running")
+        await world.enqueue("dead", function="g")
+        await world.over("dead")
+        await world.until(lambda: "running" in world.attempted)
+
+        world.disk.forget_events("acme")
+        queue.forget("acme")
+        gate.set()
+        await world.until(lambda: not queue.lanes.running)
+
+        assert (queue.depths.queued, queue.depths.queued_bytes) == (0, 0)
+        assert queue.depths.tenants == set()
+        assert len(world.records) == 2
+
+
+async def test_a_refused_event_is_its_callers_affair_and_not_logged(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with world.engine():
+        world.disk.failure = Unavailable("the disk is full")
+        with pytest.raises(Unavailable):
+            await world.enqueue("a")
+        world.disk.failure = None
+
+    assert caplog.records == []
