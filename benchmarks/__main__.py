@@ -11,16 +11,13 @@ from benchmarks import machine, report
 from benchmarks.scenarios import SCENARIOS, Plan
 from benchmarks.workloads import WORKLOADS
 
-QUICK_N = 50
-"""Enough to see that it works, too few to say anything."""
-
 
 def main() -> int:
     options = _parse()
     console = Console(stderr=True)
     scenario = SCENARIOS[options.scenario]
     plan = Plan(
-        n=options.n or (QUICK_N if options.quick else scenario.usual_n),
+        n=options.n or (scenario.quick_n if options.quick else scenario.usual_n),
         workloads=[WORKLOADS[name] for name in options.workload or WORKLOADS],
         runtime=options.runtime,
         console=console,
@@ -50,7 +47,7 @@ def _parse() -> argparse.Namespace:
         *("--n", "--instances"), type=_count, help="samples of each kind we make"
     )
     parser.add_argument(
-        "--quick", action="store_true", help=f"{QUICK_N} samples: does it run at all?"
+        "--quick", action="store_true", help="few samples: does it run at all?"
     )
     parser.add_argument(
         "--workload", action="append", choices=list(WORKLOADS), help="repeatable"

@@ -78,3 +78,5 @@ class Scenario:
 
     run: Callable[[Plan], Coroutine[Any, Any, Results]]
     usual_n: int
+    quick_n: int = 50
+    """Enough to see that it works, too few to say anything."""

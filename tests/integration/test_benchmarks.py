@@ -16,7 +16,7 @@ ROOT = Path(__file__).parents[2]
 RUN_S = 50.0
 
 
-def run_benchmark(scenario: str, n: int, *more: str) -> str:
+def run_benchmark(scenario: str, n: int, *more: str, deadline_s: float = RUN_S) -> str:
     done = subprocess.run(
         [
             *(sys.executable, "-m", "benchmarks", scenario, "--n", str(n)),
@@ -26,7 +26,7 @@ def run_benchmark(scenario: str, n: int, *more: str) -> str:
         check=False,
         capture_output=True,
         text=True,
-        timeout=RUN_S,
+        timeout=deadline_s,
     )
     assert done.returncode == 0, done.stderr
     return done.stdout
@@ -71,6 +71,14 @@ def test_the_steps_of_a_profile_add_up_to_the_whole(tmp_path: Path) -> None:
     for table in json.loads((tmp_path / "raw.json").read_text())["tables"]:
         *steps, whole = (sum(series["samples_us"]) for series in table["series"])
         assert sum(steps) == pytest.approx(whole, rel=0.05)
+
+
+@pytest.mark.timeout(300)
+def test_after_chaos_the_books_balance() -> None:
+    printed = run_benchmark("chaos", 3, deadline_s=280.0)
+
+    assert "killed: " in printed
+    assert "bare group commit" in printed
 
 
 @pytest.fixture(scope="module")

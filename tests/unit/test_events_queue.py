@@ -551,6 +551,32 @@ async def test_a_clock_that_is_set_changes_no_delay(
     assert logging.WARNING in {each.levelno for each in caplog.records}
 
 
+@pytest.mark.parametrize("by_s", [-86_400.0, 86_400.0], ids=["back", "forward"])
+async def test_a_clock_that_is_set_while_an_event_is_kept_does_not_delay_it(
+    world: World, by_s: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put, gate = world.disk.put_event, asyncio.Event()
+
+    async def slowly(event: Event, payload: bytes) -> int | None:
+        position = await put(event, payload)
+        await gate.wait()
+        return position
+
+    monkeypatch.setattr(world.disk, "put_event", slowly)
+    async with world.engine() as queue:
+        sending = asyncio.create_task(world.enqueue("a"))
+        await world.until(lambda: bool(world.disk.all))
+        world.clock.set_calendar(by_s)
+        await queue.follow_clock()
+        gate.set()
+        await sending
+
+        done = await world.over("a")
+
+    assert done.state is EventState.SUCCEEDED
+    assert abs((done.accepted - world.clock.now()).total_seconds()) < 1
+
+
 async def test_a_clock_that_was_wrong_before_a_start_delays_no_more_than_a_retry(
     world: World,
 ) -> None:

@@ -100,13 +100,14 @@ class EventQueue:
         self._drain_s = drain_s
         self._sleep = sleep
         self._is_open = False
+        self._longest_s = max(*delays_s, LONGEST_PAUSE_S)
         self._pump = Pump(
             self.lanes,
             self.time,
             fetch=self._fetch,
             start=self._claim,
             tick=self.follow_clock,
-            longest_s=max(*delays_s, LONGEST_PAUSE_S),
+            longest_s=self._longest_s,
         )
         self._keeping = Keeping(store, self.depths, self.time, self.counts)
         self._followers: dict[tuple[str, str], set[asyncio.Event]] = {}
@@ -158,16 +159,18 @@ class EventQueue:
         """
         if not self._is_open:
             raise Unavailable("the engine is stopping; send the event again later")
-        event = new_event(invocation, now=self.time.now())
-        self.depths.check_room(event.tenant_id, event.size)
-        self.depths.add(event.tenant_id, EventState.QUEUED, 1, event.size)
+        tenant_id, size = invocation.tenant_id, len(invocation.payload)
+        self.depths.check_room(tenant_id, size)
+        self.depths.add(tenant_id, EventState.QUEUED, 1, size)
         # A caller that goes away must not leave an event that nobody knows of.
-        keeping = self._pump.spawn(self._put(event, invocation.payload))
-        await asyncio.shield(keeping)
+        await asyncio.shield(self._pump.spawn(self._put(invocation)))
 
-    async def _put(self, event: Event, payload: bytes) -> None:
+    async def _put(self, invocation: Invocation) -> None:
+        # The time is taken at the very moment at which the store is asked: whatever
+        # moves all times for a clock that was set, is asked for before or after it.
+        event = new_event(invocation, now=self.time.now())
         try:
-            position = await self._store.put_event(event, payload)
+            position = await self._store.put_event(event, invocation.payload)
         except BaseException:
             self.depths.add(event.tenant_id, EventState.QUEUED, -1, -event.size)
             raise
@@ -180,8 +183,9 @@ class EventQueue:
     def note_put(self, event: Event) -> None:
         """An event is on disk, and counted, that was not before."""
         self.counts["accepted"] += 1
-        head = Head(event.due.timestamp(), event.position, event.size)
-        self.lanes.added(_key(event), head)
+        # Due at once, whatever its own time says: the clock may have been set since.
+        due = min(event.due, self.time.now()).timestamp()
+        self.lanes.added(_key(event), Head(due, event.position, event.size))
         self.wake()
 
     # --- what is on disk --------------------------------------------------------------
@@ -355,7 +359,8 @@ class EventQueue:
             self.lanes.refused(key, position, now=self._pump.now())
         else:
             self.counts["retried"] += 1
-            due = event.due.timestamp()
+            latest = self._pump.now() + self._longest_s
+            due = min(event.due.timestamp(), latest)
             self.lanes.returned(key, position, due=due, has_run=verdict.has_run)
         if verdict.settled.deliveries:
             targets = [each.target for each in verdict.settled.deliveries]
