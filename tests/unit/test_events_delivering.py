@@ -15,7 +15,7 @@ from sandlot_engine.events.targets import BadTarget, Target
 from sandlot_engine.events.verdicts import Settings
 from sandlot_engine.model.event import Condition, Event, EventState
 from sandlot_engine.model.invocation import Invocation, Outcome, Record
-from sandlot_engine.store.event_ports import Parcel
+from sandlot_engine.store.event_ports import Lane, Parcel
 from tests.unit.test_events_queue import Failed, World
 
 TENANT = "111111111111"
@@ -284,3 +284,22 @@ async def test_a_destination_that_hangs_delays_no_other_tenants(post: Post) -> N
 
     assert done.state is EventState.SUCCEEDED
     assert post.told[0][0] == theirs
+
+
+async def test_an_event_that_ends_while_the_post_is_opened_is_told_of(
+    post: Post, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lanes = post.disk.delivery_lanes
+
+    async def slowly() -> list[Lane]:
+        found = await lanes()
+        await post.send("a")
+        await post.until(lambda: bool(post.disk.deliveries))
+        return found
+
+    post.settings_of["f"] = Settings(on_success=QUEUE)
+    monkeypatch.setattr(post.disk, "delivery_lanes", slowly)
+    async with post.delivering():
+        done = await post.ended("a")
+
+    assert (done.state, len(post.told)) == (EventState.SUCCEEDED, 1)

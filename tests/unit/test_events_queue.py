@@ -617,3 +617,33 @@ async def test_an_event_is_its_tenants_own(world: World) -> None:
 
         with pytest.raises(NotFound):
             await queue.get("globex", "a")
+
+
+async def test_a_tenant_that_was_deleted_leaves_no_count(world: World) -> None:
+    gate = world.hold("f")
+    async with world.engine() as queue:
+        await world.enqueue("running")
+        await world.enqueue("dead", function="g")
+        await world.over("dead")
+        await world.until(lambda: "running" in world.attempted)
+
+        world.disk.forget_events("acme")
+        queue.forget("acme")
+        gate.set()
+        await world.until(lambda: not queue.lanes.running)
+
+        assert (queue.depths.queued, queue.depths.queued_bytes) == (0, 0)
+        assert queue.depths.tenants == set()
+        assert len(world.records) == 2
+
+
+async def test_a_refused_event_is_its_callers_affair_and_not_logged(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with world.engine():
+        world.disk.failure = Unavailable("the disk is full")
+        with pytest.raises(Unavailable):
+            await world.enqueue("a")
+        world.disk.failure = None
+
+    assert caplog.records == []

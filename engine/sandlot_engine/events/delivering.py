@@ -92,10 +92,11 @@ class Delivering:
 
     async def __aenter__(self) -> Self:
         async with AsyncExitStack() as stack:
-            for lane in await self._store.delivery_lanes():
-                self._found(lane.tenant_id, lane.name)
+            # From now on we are told; what was there before, we look for.
             self._queue.all_lanes.append(self._lanes)
             self._queue.found_deliveries = self._found_for
+            for lane in await self._store.delivery_lanes():
+                self._found(lane.tenant_id, lane.name)
             await stack.enter_async_context(self._pump.running(drain_s=self._drain_s))
             self._stack = stack.pop_all()
         return self

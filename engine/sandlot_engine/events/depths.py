@@ -108,9 +108,11 @@ class Depths:
             )
 
     def add(self, tenant_id: str, state: EventState, count: int, size: int) -> None:
-        """Or take away, where they are negative."""
+        """Or take away, where they are negative; of what was forgotten meanwhile,
+        nothing is left to be taken."""
         group = _group(state)
         kept = self._kept.setdefault((tenant_id, group), _Kept())
+        count, size = max(count, -kept.count), max(size, -kept.size)
         kept.count += count
         kept.size += size
         if not kept.count:
@@ -118,6 +120,13 @@ class Depths:
         if group is EventState.QUEUED:
             self._all_queued.count += count
             self._all_queued.size += size
+
+    def forget(self, tenant_id: str) -> None:
+        """All of a tenant's: it is gone, and they with it."""
+        for owner, state in list(self._kept):
+            if owner == tenant_id:
+                count, size = self.of(tenant_id, state)
+                self.add(tenant_id, state, -count, -size)
 
     def moved(self, event: Event, to: EventState) -> None:
         """An event, as it was, is in another state now."""

@@ -63,17 +63,23 @@ class Pump:
         """The lanes were told something, or the time is another."""
         self._woken.set()
 
-    def spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-        """Do it beside; `running` waits for it."""
+    def spawn(
+        self, work: Coroutine[Any, Any, None], *, has_caller: bool = False
+    ) -> asyncio.Task[None]:
+        """Do it beside; `running` waits for it. Its failure is its caller's, if it has
+        one, who may have gone; or else it is logged."""
         task = asyncio.create_task(work)
         self._tasks.add(task)
-        task.add_done_callback(self._ended)
+        task.add_done_callback(self._had_caller if has_caller else self._ended)
         return task
 
     def _ended(self, task: asyncio.Task[None]) -> None:
-        self._tasks.discard(task)
-        if not task.cancelled() and (error := task.exception()) is not None:
+        if (error := self._had_caller(task)) is not None:
             _log.error("an event's task failed", exc_info=error)
+
+    def _had_caller(self, task: asyncio.Task[None]) -> BaseException | None:
+        self._tasks.discard(task)
+        return None if task.cancelled() else task.exception()
 
     @asynccontextmanager
     async def running(self, *, drain_s: float) -> AsyncIterator[None]:

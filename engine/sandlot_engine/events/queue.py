@@ -163,7 +163,8 @@ class EventQueue:
         self.depths.check_room(tenant_id, size)
         self.depths.add(tenant_id, EventState.QUEUED, 1, size)
         # A caller that goes away must not leave an event that nobody knows of.
-        await asyncio.shield(self._pump.spawn(self._put(invocation)))
+        putting = self._pump.spawn(self._put(invocation), has_caller=True)
+        await asyncio.shield(putting)
 
     async def _put(self, invocation: Invocation) -> None:
         # The time is taken at the very moment at which the store is asked: whatever
@@ -187,6 +188,10 @@ class EventQueue:
         due = min(event.due, self.time.now()).timestamp()
         self.lanes.added(_key(event), Head(due, event.position, event.size))
         self.wake()
+
+    def forget(self, tenant_id: str) -> None:
+        """To be called after a tenant was deleted: its events went with it."""
+        self.depths.forget(tenant_id)
 
     # --- what is on disk --------------------------------------------------------------
 

@@ -15,6 +15,7 @@ class TenantService:
     def __init__(self, backend: Backend) -> None:
         self._tenants = backend.tenants
         self._functions = backend.functions
+        self._events = backend.invoker.events
 
     async def CreateTenant(
         self, request: wire.CreateTenantRequest, _: Context
@@ -64,6 +65,7 @@ class TenantService:
         require_operator(current_caller())
         await self._tenants.delete(request.id)
         await self._functions.forget(request.id)
+        self._events.forget(request.id)
         return wire.DeleteTenantResponse()
 
     async def CreateKey(
