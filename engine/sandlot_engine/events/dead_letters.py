@@ -5,7 +5,8 @@ from dataclasses import dataclass
 
 from sandlot_engine.errors import NotFound, Throttled
 from sandlot_engine.events import verdicts
-from sandlot_engine.events.queue import EventQueue, SettingsOf
+from sandlot_engine.events.attempts import SettingsOf
+from sandlot_engine.events.queue import EventQueue
 from sandlot_engine.model.event import Delivery, Event, EventState
 from sandlot_engine.store.event_ports import EventStore, Settled
 

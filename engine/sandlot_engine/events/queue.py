@@ -12,59 +12,30 @@ import logging
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime, timedelta
 from types import TracebackType
 from typing import Self
 
 from sandlot_engine.clock import Clock
-from sandlot_engine.errors import (
-    Conflict,
-    NotFound,
-    SandlotError,
-    Throttled,
-    Unavailable,
-)
+from sandlot_engine.errors import NotFound, SandlotError, Unavailable
 from sandlot_engine.events import verdicts
+from sandlot_engine.events.attempts import Attempt, Attempts, SettingsOf, Verdict
 from sandlot_engine.events.depths import Depths
 from sandlot_engine.events.keeping import Keeping
 from sandlot_engine.events.lanes import Head, Key, Lanes, Start
-from sandlot_engine.events.lineage import trace_id
-from sandlot_engine.events.pauses import FIRST_PAUSE_S, LONGEST_PAUSE_S, next_pause
+from sandlot_engine.events.pauses import LONGEST_PAUSE_S
 from sandlot_engine.events.pump import Pump
 from sandlot_engine.events.steady import SteadyTime
-from sandlot_engine.events.verdicts import RETRY_DELAYS_S, Settings
+from sandlot_engine.events.verdicts import RETRY_DELAYS_S
 from sandlot_engine.model.event import Event, EventState
-from sandlot_engine.model.invocation import (
-    Invocation,
-    InvocationType,
-    Outcome,
-    Record,
-)
+from sandlot_engine.model.invocation import Invocation
 from sandlot_engine.store.event_ports import Depth, EventStore, Settled, Waiting
-
-MAX_KEPT_RESPONSE = 1_048_576
-"""Bytes of a function's last answer that are kept for who is told of its event; larger
-ones are null there."""
 
 MAX_INTERRUPTED = 1_000
 """Interrupted events that are read at once at the start."""
 
 _log = logging.getLogger(__name__)
-
-Attempt = Callable[[Invocation, Callable[[Record], None]], Awaitable[Outcome]]
-"""Runs an event once. Raises `Throttled`, `Unavailable` or `Conflict` where there was
-no room for it. The record of what ran is given to the callback, and to nobody else."""
-
-SettingsOf = Callable[[Event], Settings]
-"""How an event's function has its events treated now. From memory."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Verdict:
-    settled: Settled
-    is_refused: bool = False
-    has_run: bool = False
 
 
 class EventQueue:
@@ -93,12 +64,18 @@ class EventQueue:
         self.found_deliveries: Callable[[Event, Sequence[str]], None] = _nobody
         """Told of an event that is over, and of the targets that are to be told."""
         self._store = store
-        self._attempt = attempt
-        self._settings_of = settings_of
         self._clock = clock
-        self._delays_s = delays_s
         self._drain_s = drain_s
-        self._sleep = sleep
+        self._attempts = Attempts(
+            store,
+            attempt,
+            settings_of,
+            clock,
+            self.time,
+            self.counts,
+            delays_s=delays_s,
+            sleep=sleep,
+        )
         self._is_open = False
         self._longest_s = max(*delays_s, LONGEST_PAUSE_S)
         self._pump = Pump(
@@ -254,102 +231,13 @@ class EventQueue:
     async def _work(self, key: Key, event: Event, payload: bytes) -> None:
         """One attempt, from the claim to what has become of it."""
         shifted = self._shifted
-        verdict = await self._try(event, payload)
+        verdict = await self._attempts.make(event, payload)
         settled = _shifted(verdict.settled, self._shifted - shifted)
-        is_kept = await self._settle(settled)
+        is_kept = await self._attempts.keep(settled)
         self._tell(key, event, replace(verdict, settled=settled), is_kept=is_kept)
 
-    async def _try(self, event: Event, payload: bytes) -> _Verdict:
-        settings, started = self._settings_of(event), self.time.now()
-        if over := verdicts.judged_at_once(event, settings, now=started):
-            return self._over(over, settings)
-        records: list[Record] = []
-        try:
-            outcome = await self._attempt(
-                self._invocation(event, payload), records.append
-            )
-        except (Throttled, Unavailable, Conflict) as refusal:
-            now = self.time.now()
-            waiting = verdicts.after_refusal(event, refusal, settings, now=now)
-            return self._over(waiting, settings, is_refused=True)
-        except asyncio.CancelledError:
-            await self._note_interrupted(event, started, records)
-            raise
-        except Exception as error:  # noqa: BLE001 - whatever it is, the event goes on
-            if not isinstance(error, SandlotError):
-                _log.exception(
-                    "event failed for an unforeseen reason", extra=_ids(event)
-                )
-            now = self.time.now()
-            again = verdicts.after_fault(
-                event,
-                error,
-                settings,
-                started=started,
-                now=now,
-                is_billed=bool(records),
-            )
-            return self._over(again, settings, records=records)
-        now = self.time.now()
-        after = verdicts.after_run(
-            event, outcome, settings, started=started, now=now, delays_s=self._delays_s
-        )
-        return self._over(
-            after, settings, records=records, response=outcome.payload, has_run=True
-        )
-
-    def _over(
-        self,
-        event: Event,
-        settings: Settings,
-        *,
-        records: Sequence[Record] = (),
-        response: bytes | None = None,
-        is_refused: bool = False,
-        has_run: bool = False,
-    ) -> _Verdict:
-        deliveries = verdicts.deliveries_of(event, settings) if event.ended else ()
-        if deliveries:
-            event = verdicts.delivering(event)
-        if response is not None and len(response) > MAX_KEPT_RESPONSE:
-            response = b"null"
-        settled = Settled(
-            event=event,
-            response=response,
-            record=records[-1] if records else None,
-            deliveries=deliveries,
-        )
-        return _Verdict(settled, is_refused=is_refused, has_run=has_run)
-
-    async def _note_interrupted(
-        self, event: Event, started: datetime, records: Sequence[Record]
-    ) -> None:
-        """The engine stops, and was not given the time to see the end of it."""
-        again = verdicts.after_interruption(
-            event, started=started, now=self.time.now(), is_billed=bool(records)
-        )
-        self.counts["interrupted"] += 1
-        await self._store.settle_event(
-            Settled(event=again, record=records[-1] if records else None)
-        )
-
-    async def _settle(self, settled: Settled) -> bool:
-        """Until it is kept: the event has run, and only this says so."""
-        pause_s = FIRST_PAUSE_S
-        while True:
-            try:
-                return await self._store.settle_event(settled)
-            except SandlotError as error:
-                _log.error(
-                    "what became of an event could not be kept: %s",
-                    error.message,
-                    extra=_ids(settled.event),
-                )
-            await self._sleep(pause_s)
-            pause_s = next_pause(pause_s)
-
     def _tell(
-        self, key: Key, before: Event, verdict: _Verdict, *, is_kept: bool
+        self, key: Key, before: Event, verdict: Verdict, *, is_kept: bool
     ) -> None:
         """Everybody in memory, of what is on disk now."""
         event, position = verdict.settled.event, before.position
@@ -396,22 +284,6 @@ class EventQueue:
     def note_deleted(self, gone: Sequence[Depth]) -> None:
         """Events that were over are not there any more."""
         self._keeping.note_deleted(gone)
-
-    def _invocation(self, event: Event, payload: bytes) -> Invocation:
-        return Invocation(
-            request_id=event.request_id,
-            tenant_id=event.tenant_id,
-            function=event.function,
-            qualifier=event.qualifier,
-            invoked_arn=event.invoked_arn,
-            isolation_key=event.isolation_key,
-            client_context=event.client_context,
-            lineage=event.lineage,
-            trace_id=trace_id(event.request_id, event.lineage, *_key(event)),
-            payload=payload,
-            type=InvocationType.EVENT,
-            arrived=self._clock.monotonic(),
-        )
 
     # --- who asks -----------------------------------------------------------------
 
@@ -481,11 +353,3 @@ def _key(event: Event) -> Key:
 
 def _nobody(_event: Event, _targets: Sequence[str]) -> None:
     pass
-
-
-def _ids(event: Event) -> dict[str, str]:
-    return {
-        "request_id": event.request_id,
-        "tenant_id": event.tenant_id,
-        "function": event.function,
-    }

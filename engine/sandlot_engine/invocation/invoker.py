@@ -20,7 +20,8 @@ from sandlot_engine.errors import (
     Throttled,
     TooLarge,
 )
-from sandlot_engine.events.queue import EventQueue, SettingsOf
+from sandlot_engine.events.attempts import SettingsOf
+from sandlot_engine.events.queue import EventQueue
 from sandlot_engine.events.verdicts import RETRY_DELAYS_S, Settings
 from sandlot_engine.invocation import json_check
 from sandlot_engine.invocation.admission import Admission
