@@ -98,32 +98,38 @@ class Engine:
 
     def look(self) -> None:
         """Note who is there, to know later whether somebody stayed."""
-        for process in self._family():
-            self._seen.add(process)
-            if "sandlot_sandbox.launcher" in _command(process):
-                self._launchers.add(process.pid)
+        self._seen.update(self._family())
+        self._launchers.update(
+            process.pid
+            for process in self._children()
+            if "sandlot_sandbox.launcher" in _command(process)
+        )
 
     def kill(self, rng: random.Random) -> str:
         """`kill -9` one of its processes; who that was."""
         self.look()
-        kinds: dict[str, list[psutil.Process]] = {"engine": [], "launcher": []}
-        for process in self._family():
-            command = _command(process)
-            if "sandlot_engine.engine" in command:
-                kinds["engine"].append(process)
-            elif "sandlot_sandbox.launcher" in command:
-                kinds["launcher"].append(process)
+        try:
+            return self._kill(rng)
+        except psutil.NoSuchProcess:
+            return "nobody"
+
+    def _kill(self, rng: random.Random) -> str:
+        kinds: dict[str, list[psutil.Process]] = {}
+        for process in self._children():
+            if "sandlot_engine.engine" in _command(process):
+                kinds["engine"] = [process]
+            elif "sandlot_sandbox.launcher" in _command(process):
+                kinds["launcher"] = [process]
+                # Wardens are children of the launcher's; what they hold is below.
                 kinds["in a jail"] = [
                     below
                     for warden in process.children()
                     for below in warden.children(recursive=True)
                 ]
-        kind = rng.choice([name for name, found in kinds.items() if found])
-        victim = rng.choice(kinds[kind])
-        try:
-            victim.send_signal(signal.SIGKILL)
-        except psutil.NoSuchProcess:
+        if not any(kinds.values()):
             return "nobody"
+        kind = rng.choice([name for name, found in kinds.items() if found])
+        rng.choice(kinds[kind]).send_signal(signal.SIGKILL)
         return kind
 
     async def wait_end(self) -> None:
@@ -148,6 +154,12 @@ class Engine:
         ]
         names = {path.name for path in self.data.iterdir()}
         return left + [f"file {name}" for name in sorted(names - EXPECTED)]
+
+    def _children(self) -> list[psutil.Process]:
+        try:
+            return psutil.Process(self._started.pid).children()
+        except psutil.NoSuchProcess:
+            return []
 
     def _family(self) -> list[psutil.Process]:
         if self._process is None:
