@@ -269,7 +269,7 @@ async def started(
     lost = asyncio.Event()
     launcher = Launcher(ours, on_lost=lost.set)
     try:
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(3 * WAIT_S):
             try:
                 hello = await launcher.wait_hello()
             except LauncherLost as error:
