@@ -9,6 +9,9 @@ from tests.isolation.machine import Sandbox
 
 ROOT = Path("/sys/fs/cgroup")
 
+VERSIONS = ["v1", "v2"] if (ROOT / "memory").is_dir() else ["v2"]
+"""What groups there are on this machine."""
+
 
 def group_paths(pid: int) -> dict[str, str]:
     """By the controllers of each hierarchy, as the kernel lists them; v2 has none."""

@@ -7,7 +7,7 @@ import pytest
 
 from sandlot_sandbox.outcome import Ended, Ending
 from tests.isolation.aftermath import attacked, expect_answers, instance_of
-from tests.isolation.machine import Guest, Sandbox, send
+from tests.isolation.machine import WAIT_S, Guest, Sandbox, send
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -55,7 +55,7 @@ async def test_memory_ends_long_before_a_multiple_of_it(
     async with attacked(sandbox, curious, "hostile/memory", **settings) as guest:
         instance = await instance_of(guest)
 
-        ending = await send(instance, route, timeout_s=20, mb=TOO_MUCH_MB)
+        ending = await send(instance, route, timeout_s=2 * WAIT_S, mb=TOO_MUCH_MB)
 
         assert ending.ended in (Ended.ANSWERED, Ended.SIGNALED, Ended.EXITED)
         assert _held_mb(ending) < TOO_MUCH_MB

@@ -13,6 +13,8 @@ import pytest
 import pytest_asyncio
 
 from tests.isolation.machine import (
+    CONFINES_SIGNALS,
+    GIVEN_UP,
     MODES,
     PROJECT,
     Sandbox,
@@ -45,6 +47,8 @@ async def layer(
     request: pytest.FixtureRequest, mode: str, store: Store
 ) -> AsyncIterator[tuple[Sandbox, bool]]:
     """A sandbox on the machine's own network, and whether it has Landlock."""
+    if request.param and GIVEN_UP[mode]:
+        pytest.skip("in this mode Landlock has to confine signals: Linux 6.12")
     given_up = "network" if request.param else "network,landlock"
     async with started(mode, store, given_up=given_up) as sandbox:
         yield sandbox, request.param
@@ -63,7 +67,7 @@ async def test_its_cell_s_first_process_cannot_be_signalled(
         instance = await guest.fork()
 
         assert await ask(instance, "signal", pid=1) == (
-            "EPERM" if has_landlock else "ok"
+            "EPERM" if has_landlock and CONFINES_SIGNALS else "ok"
         )
         assert await ask(instance, "signal", pid=2) == "ok", "itself"
         await instance.destroy()
@@ -80,7 +84,7 @@ async def test_an_abstract_socket_beyond_it_cannot_be_reached(
         async with sandbox.running("landlocked") as guest:
             answer = await guest.ask("connect_abstract", name=name)
 
-    assert answer == ("EPERM" if has_landlock else "ok")
+    assert answer == ("EPERM" if has_landlock and CONFINES_SIGNALS else "ok")
 
 
 async def test_a_mount_that_became_writable_is_still_not_written_to(

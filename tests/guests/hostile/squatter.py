@@ -9,7 +9,8 @@ import socket
 
 receive = socket.recv_fds
 helpers = []
-WITH_GROUPS = 8
+JOINS = ("/tasks", "/cgroup.procs")
+"""Of v1, where there are several, and of v2."""
 
 
 def squat(channel):
@@ -28,7 +29,10 @@ def squat(channel):
 def receive_and_hire(*arguments):
     found = receive(*arguments)
     descriptors = found[1]
-    if len(descriptors) >= WITH_GROUPS:
+    joins = [
+        d for d in descriptors if os.readlink(f"/proc/self/fd/{d}").endswith(JOINS)
+    ]
+    if joins:
         if not helpers:
             for _ in range(8):
                 ours, theirs = socket.socketpair()
@@ -36,7 +40,7 @@ def receive_and_hire(*arguments):
                     squat(theirs)
                 helpers.append(ours)
         if len(helpers) > 1:
-            socket.send_fds(helpers.pop(), [b"x"], descriptors[-4:])
+            socket.send_fds(helpers.pop(), [b"x"], joins)
     return found
 
 
