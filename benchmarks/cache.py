@@ -132,7 +132,7 @@ def peer(name: str) -> Peer:
 def packages(name: str, runtime: str) -> Path | None:
     """A folder with a package for functions of a runtime, if it is installed."""
     folder = root() / "packages" / runtime / name
-    return folder if folder.is_dir() else None
+    return folder if name and folder.is_dir() else None
 
 
 def install_packages(name: str, runtime: str) -> str:

@@ -43,8 +43,8 @@ class HttpCaller:
 
     async def __call__(self, _: int = 0) -> bytes:
         """The body. Raises `WasThrottled`, and `NoAnswer` for any other refusal."""
-        connection = self._take() or await self._connect()
         async with asyncio.timeout(CALL_S):
+            connection = self._take() or await self._connect()
             status, body = await connection.ask(self._request)
         self._idle.append(connection)
         if status == _TOO_MANY:

@@ -43,6 +43,9 @@ _ROOTS = [str(_ROOT / part) for part in ("client", "engine", "sandbox")]
 
 _READY = b"{"
 
+TIED = (sys.executable, str(Path(__file__).with_name("tied.py")), str(os.getpid()))
+"""Before a command: it ends when we are gone, even by SIGKILL."""
+
 
 @dataclass(frozen=True, slots=True)
 class Usage:
@@ -183,6 +186,7 @@ def _start(folder: Path, options: tuple[str, ...]) -> "subprocess.Popen[bytes]":
     with (folder / "stderr").open("wb") as stderr:
         return subprocess.Popen(
             [
+                *TIED,
                 *(sys.executable, "-m", "sandlot", "up", "--json"),
                 *("--data", str(folder / "data")),
                 *("--grpc", "127.0.0.1:0", "--http", "127.0.0.1:0", *options),

@@ -176,7 +176,7 @@ class _Axis:
         )
         tries = [
             [digit * 10.0**power for power in powers for digit in digits]
-            for digits in ((1, 2, 5), (1, 3), (1,))
+            for digits in (range(1, 10), (1, 2, 5), (1, 3), (1,))
         ]
         found = [
             [at for at in ticks if self.low * 0.999 <= at <= self.high * 1.001]

@@ -23,6 +23,7 @@ from botocore.config import Config
 
 from benchmarks import cache
 from benchmarks.callers import lambda_request, plain_request
+from benchmarks.engines import TIED
 from benchmarks.jails import TIMEOUT_S
 from benchmarks.workloads import Workload
 from sandlot.results import NewKey
@@ -117,7 +118,7 @@ def _served(
         raise RuntimeError(f"{name}: not installed; `python -m benchmarks peers`")
     with (folder / "output").open("wb") as output:
         process = subprocess.Popen(
-            [str(peer.path), *arguments],
+            [*TIED, str(peer.path), *arguments],
             cwd=folder,
             stdin=subprocess.DEVNULL,
             stdout=output,

@@ -2,10 +2,12 @@
 
 import asyncio
 import math
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from xml.etree import ElementTree as Xml
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -14,6 +16,7 @@ from benchmarks.plots import Curve, Plot
 from benchmarks.stats import Line, Series, fairness, percentile, spread_of
 from benchmarks.traces import azure, generator, keep_alive, replay
 from benchmarks.traces.keep_alive import App, Policy
+from benchmarks.workloads import WORKLOADS
 
 seconds = st.floats(min_value=0, max_value=1e4, allow_nan=False)
 shares = st.lists(st.floats(min_value=0, max_value=1e6), min_size=1)
@@ -249,3 +252,16 @@ def test_a_replay_has_no_more_than_was_asked_for_and_is_in_order(
 
 
 TRACE = generator.make(30, seed=3)
+
+
+def test_what_a_function_does_not_need_is_not_in_its_package(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """It once was, all that was installed for others: deploying took a minute."""
+    monkeypatch.setenv("SANDLOT_BENCHMARK_CACHE", str(tmp_path))
+    runtime = f"python3.{sys.version_info.minor}"
+    (tmp_path / "packages" / runtime / "pandas").mkdir(parents=True)
+
+    sources = [source.name for source in WORKLOADS["small"].sources()]
+
+    assert sources == ["small_function.py"]
