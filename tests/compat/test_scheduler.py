@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from sandlot import Status
+from sandlot import Client, Status
 from tests.compat.clients import (
     REGION,
     ROLE,
@@ -305,13 +305,24 @@ def test_a_moment_that_is_past_runs_the_function_once_and_is_deleted(
 
     (run,) = client.runs(short)
     assert run.status is Status.OK
-    (line,) = [line.text for line in client.logs(short) if line.text.startswith("GOT ")]
+    line = _said(client, short)
     event = json.loads(line.removeprefix("GOT "))
     assert event["time"] == f"{moment:%Y-%m-%dT%H:%M:%SZ}"
     assert event["id"] == run.request_id
     assert event["source"] == "aws.scheduler"
     # The engine's own region, whichever the caller had.
     assert event["resources"] == [arn.replace(REGION, "us-east-1")]
+
+
+def _said(client: Client, function: str) -> str:
+    """The one line that the function printed, once its log is written."""
+
+    def lines() -> list[str]:
+        log = (line.text for line in client.logs(function))
+        return [text for text in log if text.startswith("GOT ")]
+
+    (line,) = wait_until(lines, "the function's log")
+    return line
 
 
 def test_a_rate_begins_at_once(
@@ -324,7 +335,7 @@ def test_a_rate_begins_at_once(
     scheduler.create_schedule(**given)
 
     wait_until(lambda: list(client.runs(short)), "the function to run")
-    assert 'GOT {"hello": "there"}' in [line.text for line in client.logs(short)]
+    assert _said(client, short) == 'GOT {"hello": "there"}'
 
 
 def test_a_function_takes_its_schedules_along(
