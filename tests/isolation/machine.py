@@ -20,6 +20,7 @@ import pytest
 from sandlot_sandbox import frames
 from sandlot_sandbox.errors import LauncherLost
 from sandlot_sandbox.host.cells import AHEAD
+from sandlot_sandbox.host.extensions_api import Identity
 from sandlot_sandbox.host.instance import Instance
 from sandlot_sandbox.host.launcher import Launcher
 from sandlot_sandbox.host.sink import Sink
@@ -85,15 +86,19 @@ class Store:
             file.chmod(0o755)
         return digest
 
-    def add_opt(self, name: str, files: Mapping[str, str]) -> str:
-        """A folder of layers that no builder made; its hash. In bin are programs."""
+    def add_opt(
+        self, name: str, files: Mapping[str, str], *, runtime: str = RUNTIME
+    ) -> str:
+        """A folder of layers that no builder made; its hash. In bin and in extensions
+        are programs."""
         digest = hashlib.sha256(name.encode()).hexdigest()
-        folder = self.code / f"{digest}-{RUNTIME}"
+        folder = self.code / f"{digest}-{runtime}"
         for path, content in {} if folder.exists() else files.items():
             file = folder / path
             file.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
             file.write_text(content)
-            file.chmod(0o755 if path.startswith("bin/") else 0o644)
+            is_program = path.startswith(("bin/", "extensions/"))
+            file.chmod(0o755 if is_program else 0o644)
         return digest
 
 
@@ -233,6 +238,7 @@ class Sandbox:
         handler: str = "app.handler",
         memory_mb: int = 256,
         opt: str = "",
+        identity: Identity | None = None,
         environment: Mapping[str, str] | None = None,
     ) -> AsyncIterator[Guest]:
         """A zygote that starts a program for each instance; killed at the end."""
@@ -249,6 +255,7 @@ class Sandbox:
             limits=Limits(memory_mb=memory_mb, tmp_mb=16),
             code=self.store.add_program(runtime, files),
             opt=opt,
+            identity=identity or Identity(),
             settings={
                 "handler": handler,
                 "version": "$LATEST",

@@ -89,7 +89,8 @@ def test_anything_else_is_a_violation_or_not_yet_whole(parts: list[bytes]) -> No
     ("header", "violation"),
     [
         (_header(0, 0, 0), frames.Violation),
-        (_header(8, 0, 0), frames.Violation),
+        (_header(99, 0, 0), frames.Violation),
+        (_header(frames.EXTENSIONS, 0, frames.MAX_PIECE + 1), frames.Violation),
         (_header(frames.STREAM_PIECE, 0, frames.MAX_PIECE + 1), frames.Violation),
         (_header(255, 0, 0), frames.Violation),
         (_header(frames.ERROR, frames.MAX_ERROR_TYPE + 1, 0), frames.Violation),
@@ -247,16 +248,22 @@ def test_an_event_over_its_limit_is_not_sent(context: str, payload: bytes) -> No
 @given(st.integers(0, 2**32 - 1), st.integers(0, 2**16 - 1))
 def test_a_fork_note_arrives_as_it_was_sent(instance: int, port: int) -> None:
     note = frames.encode_fork(instance, port)
-    assert frames.decode_fork(note) == (instance, port)
+    assert frames.decode_task(note) == (frames.FORK, instance, port)
+    assert frames.decode_task(frames.encode_terminate(instance)) == (
+        frames.TERMINATE,
+        instance,
+        0,
+    )
 
 
 @given(st.binary(max_size=20))
 def test_any_other_fork_note_is_a_violation(note: bytes) -> None:
     try:
-        instance, port = frames.decode_fork(note)
+        kind, instance, port = frames.decode_task(note)
     except frames.Violation:
         return
-    assert frames.encode_fork(instance, port)[:1] == note[:1]
+    assert kind == note[:1]
+    assert frames.encode_fork(instance, port)[1:] == b"\0" + note[2:]
 
 
 def test_settings_arrive_as_they_were_sent() -> None:

@@ -63,6 +63,11 @@ class Admission:
         else:
             self._check_total(tenant_id, limit=limit)
             self._check_rest(tenant_id, limit=limit, reserved=reserved)
+        self.keep(tenant_id, function)
+
+    def keep(self, tenant_id: str, function: str) -> None:
+        """Take a slot without asking: for what goes on after the answer of somebody
+        who is about to give one back."""
         functions = self._running.setdefault(tenant_id, {})
         functions[function] = functions.get(function, 0) + 1
         self._totals[tenant_id] = self._totals.get(tenant_id, 0) + 1

@@ -39,6 +39,7 @@ from sandlot_engine.model.invocation import (
     Invocation,
     InvocationType,
     Outcome,
+    Run,
 )
 from sandlot_engine.model.network import Network
 from sandlot_engine.store.ports import RecordStore
@@ -85,7 +86,8 @@ class Quotas(Protocol):
 class Invoker:
     """Runs invocations: the one way to a `Runner`, for every gateway.
 
-    An async context manager: leaving it drains the queue of events.
+    An async context manager: leaving it drains the queue of events, and waits for
+    extensions.
     """
 
     def __init__(
@@ -107,6 +109,10 @@ class Invoker:
         self.metrics = metrics or Metrics()
         self.admission = Admission()
         self.events = Dispatcher(self._attempt, clock, drain_s=event_drain_s)
+        self._finishing: set[asyncio.Task[None]] = set()
+        """What goes on after answers."""
+
+        self._drain_s = event_drain_s
 
     def __repr__(self) -> str:
         return f"<Invoker {self.admission!r} {self.events!r}>"
@@ -122,6 +128,12 @@ class Invoker:
         trace: TracebackType | None,
     ) -> None:
         await self.events.__aexit__(kind, error, trace)
+        if self._finishing:
+            await asyncio.wait(self._finishing, timeout=self._drain_s)
+        finishing = list(self._finishing)
+        for task in finishing:
+            task.cancel()
+        await asyncio.gather(*finishing, return_exceptions=True)
 
     async def invoke(self, invocation: Invocation, deadline: float | None) -> Outcome:
         """Run the function and return how it ended; its failures are values.
@@ -255,12 +267,54 @@ class Invoker:
                 invocation, revision, function.version, ran_s
             ),
         )
+        if run.rest is not None and not invocation.tail_log:
+            return self._answered(function, revision, invocation, run)
+        if run.rest is not None:
+            # Who asks for the end of the log waits for it.
+            run = await run.rest()
         ended = self._clock.now()
         outcome = outcome_of(
             invocation, revision, run, version=function.version, ended=ended
         )
         self._record(invocation, outcome, ended)
         return outcome
+
+    def _answered(
+        self,
+        function: Function,
+        revision: Revision,
+        invocation: Invocation,
+        run: Run,
+    ) -> Outcome:
+        """The outcome so far, for the caller; record, log and bill follow when the
+        function's extensions have done, and its slot is taken until then."""
+        self.admission.keep(invocation.tenant_id, invocation.function)
+        task = asyncio.create_task(self._finish(function, revision, invocation, run))
+        self._finishing.add(task)
+        task.add_done_callback(self._finishing.discard)
+        return outcome_of(
+            *(invocation, revision, run),
+            version=function.version,
+            ended=self._clock.now(),
+        )
+
+    async def _finish(
+        self,
+        function: Function,
+        revision: Revision,
+        invocation: Invocation,
+        run: Run,
+    ) -> None:
+        assert run.rest is not None  # noqa: S101
+        try:
+            run = await run.rest()
+        finally:
+            self.admission.release(invocation.tenant_id, invocation.function)
+            ended = self._clock.now()
+            outcome = outcome_of(
+                invocation, revision, run, version=function.version, ended=ended
+            )
+            self._record(invocation, outcome, ended)
 
     def _record_cut(
         self, invocation: Invocation, revision: Revision, version: str, ran_s: float

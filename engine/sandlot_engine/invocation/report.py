@@ -128,18 +128,18 @@ def _verdict(invocation: Invocation, revision: Revision, run: Run) -> _Verdict:
     request_id = invocation.request_id
     match run.ended:
         case Ended.ANSWERED:
-            return _Verdict(Status.OK, run.payload)
+            return _Verdict(Status.OK, run.payload, report_tail=_lost(run))
         case Ended.FAILED:
             error_type = _plain(run.error_type)
             payload = run.payload or _error(error_type, request_id, "Unknown error")
-            return _Verdict(Status.ERROR, payload, error_type)
+            return _Verdict(Status.ERROR, payload, error_type, _lost(run))
         case Ended.INIT_FAILED:
             error_type = _plain(run.error_type)
             payload = run.payload or _error(error_type, request_id, "Unknown error")
             return _failed(Status.INIT_FAILED, payload, error_type)
         case Ended.TIMED_OUT | Ended.INIT_TIMED_OUT:
             timeout = f"Task timed out after {revision.config.timeout_s:.2f} seconds"
-            error_type = "Sandbox.Timedout"
+            error_type = _TIMED_OUT
             payload = _error(error_type, request_id, timeout)
             return _Verdict(Status.TIMEOUT, payload, error_type, "Status: timeout\t")
         case Ended.TOO_LARGE:
@@ -160,6 +160,15 @@ def _failed(
     return _Verdict(status, payload, error_type, tail, log_line)
 
 
+def _lost(run: Run) -> str:
+    """Of what had its answer, and lost its instance while extensions worked on."""
+    if not run.lost_because:
+        return ""
+    if run.lost_because == _TIMED_OUT:
+        return "Status: timeout\t"
+    return f"Status: error\tError Type: {_plain(run.lost_because)}\t"
+
+
 def _error(error_type: str, request_id: str, why: str) -> bytes:
     message = _message(request_id, why)
     return _compact({"errorType": error_type, "errorMessage": message})
@@ -173,6 +182,8 @@ def _compact(value: dict[str, str]) -> bytes:
     return json.dumps(value, separators=(",", ":")).encode()
 
 
+_TIMED_OUT: Final = "Sandbox.Timedout"
+
 # AWS gives these two keys in the other order than everywhere else.
 _TOO_LARGE = "Function.ResponseSizeTooLarge"
 _RESPONSE_TOO_LARGE = _compact(
@@ -185,6 +196,8 @@ _RESPONSE_TOO_LARGE = _compact(
 
 
 def _why_it_exited(run: Run) -> str:
+    if run.why:
+        return run.why
     if run.ended is Ended.SIGNALED and run.signal is not None:
         return f"Runtime exited with error: signal: {signal_text(run.signal)}"
     if run.ended is Ended.EXITED and run.exit_code:

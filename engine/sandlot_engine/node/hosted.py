@@ -16,6 +16,7 @@ from sandlot_engine.model.network import Network
 from sandlot_engine.node.environment import settings_of
 from sandlot_engine.node.launchers import Launchers
 from sandlot_sandbox.errors import SandboxError, StartFailed, ZygoteLost
+from sandlot_sandbox.host.extensions_api import Identity
 from sandlot_sandbox.host.instance import Instance
 from sandlot_sandbox.host.log_pipe import Line
 from sandlot_sandbox.host.zygote import Recipe, Zygote
@@ -152,6 +153,8 @@ class Hosted:
 
         def bury(instance: Instance) -> None:
             self._instances.discard(instance)
+            if instance.last_words:
+                self.note_printed(instance.last_words)
             on_death()
 
         try:
@@ -164,21 +167,19 @@ class Hosted:
         return instance, zygote
 
     def retire(self) -> None:
-        """Kill all zygotes and everything in them; there will be no other."""
+        """Kill all zygotes and everything in them; there will be no other. Extensions
+        are told first."""
         self._is_retired = True
         self._current = None
         if self._starting is not None:
             self._starting.cancel()
-        for zygote in self._zygotes:
-            zygote.kill()
+        for zygote in list(self._zygotes):
+            zygote.kill_gently()
 
     def rest(self) -> None:
         """Kill the zygote and its idle instances; who needs them starts another."""
         if self._current is not None:
-            for instance in self._instances:
-                # At once useless to whoever is just being given it.
-                instance.stop()
-            self._current.kill()
+            self._current.kill_gently()
             self._current = None
 
     def note_late_init(self, zygote: Zygote) -> None:
@@ -264,6 +265,12 @@ class Hosted:
             code=self.revision.code.sha256,
             opt=config.opt_sha256,
             settings=settings,
+            identity=Identity(
+                name=self.function.name,
+                version=self.function.version,
+                handler=config.handler,
+                account=self.function.tenant_id,
+            ),
             network=config.network,
             allow=self._grant_network(self.function.tenant_id, config.network),
         )

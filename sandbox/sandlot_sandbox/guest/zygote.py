@@ -12,6 +12,7 @@ never forked from: see `fork_safety.py`.
 from __future__ import annotations
 
 import _signal  # type: ignore[import-not-found]
+import contextlib
 import gc
 import os
 import select
@@ -42,6 +43,7 @@ _TASK = "/var/task"
 _WARDEN = 1
 _CHORES_MS = 2
 _SIGCHLD = int(signal.SIGCHLD)
+_SIGTERM = int(signal.SIGTERM)
 _SIG_DFL = int(signal.SIG_DFL)
 
 
@@ -183,7 +185,10 @@ class _Zygote:
         )
         if not note:
             return False
-        number, port = frames.decode_fork(note)
+        kind, number, port = frames.decode_task(note)
+        if kind == frames.TERMINATE:
+            self._terminate(number)
+            return True
         try:
             self._fork(number, port, self._chores)
         except OSError as error:
@@ -191,6 +196,13 @@ class _Zygote:
                 frames.encode_note(frames.FORK_FAILED, instance=number, text=str(error))
             )
         return True
+
+    def _terminate(self, number: int) -> None:
+        for pid, instance_number in self._instances.items():
+            # Not reaped yet, so the number is still its own.
+            if instance_number == number:
+                with contextlib.suppress(OSError):
+                    os.kill(pid, _SIGTERM)
 
     def _fork(self, number: int, port: int, descriptors: list[int]) -> None:
         if len(descriptors) != self._descriptors:

@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
 
 from sandlot_sandbox.errors import SandboxError, ZygoteLost
+from sandlot_sandbox.host.extensions_api import Identity
 from sandlot_sandbox.host.hold import Hold
 from sandlot_sandbox.host.runtime_wire import RuntimeWire
 from sandlot_sandbox.host.wire import FrameWire, Wire
@@ -48,11 +49,11 @@ class Berth:
         """Of the Runtime API; 0 where there is none."""
         return self.api.getsockname()[1] if self.api is not None else 0
 
-    def wire(self) -> Wire:
+    def wire(self, identity: Identity) -> Wire:
         """What the instance is spoken to by; it owns both sockets."""
         if self.api is None:
             return FrameWire(self.channel)
-        return RuntimeWire(self.channel, self.api)
+        return RuntimeWire(self.channel, self.api, identity)
 
     def close(self) -> None:
         """Let go of everything. Whoever took the berth instead owns its parts."""

@@ -1,6 +1,8 @@
 """The engine's hold on one instance: an event in, an answer out, and its death.
 
     STARTING → IDLE ⇄ BUSY → STOPPING → DEAD
+                 ↖     ↓
+                 SETTLING     answered, and its extensions work on
 
 The event goes out at once, to a new instance before it has even been forked. What comes
 back is parsed by a `Wire`; whatever is not exactly what was asked for kills the
@@ -17,12 +19,14 @@ from enum import Enum
 
 from sandlot_sandbox import frames
 from sandlot_sandbox.errors import LauncherLost, StartFailed
+from sandlot_sandbox.host.extensions_api import Shutdown
+from sandlot_sandbox.host.farewell import Farewell
 from sandlot_sandbox.host.hold import Hold
-from sandlot_sandbox.host.log_pipe import LogPipe
+from sandlot_sandbox.host.log_pipe import Line, LogPipe
 from sandlot_sandbox.host.minder import Minder
 from sandlot_sandbox.host.sink import Sink, Stream
 from sandlot_sandbox.host.wire import Wire
-from sandlot_sandbox.outcome import Ended, Ending
+from sandlot_sandbox.outcome import Ended, Ending, Rest
 
 INIT_S = 10.0
 """AWS Lambda's limit on the init phase."""
@@ -43,6 +47,8 @@ _KILL_S = 10.0
 OUT_OF_MEMORY = "Runtime.OutOfMemory"
 """The error type of what was killed for want of memory, in AWS Lambda's words."""
 
+TIMED_OUT = "Sandbox.Timedout"
+_EXITED = "Runtime.ExitError"
 _FOR_MEMORY = "memory"
 _NOT_FORKED = "its zygote could not fork; the function's log says why"
 _MIB = 1 << 20
@@ -57,6 +63,7 @@ class State(Enum):
     STARTING = "starting"
     IDLE = "idle"
     BUSY = "busy"
+    SETTLING = "settling"
     STOPPING = "stopping"
     DEAD = "dead"
 
@@ -73,6 +80,7 @@ class Instance:
         minder: Minder,
         memory_mb: int,
         kill: Callable[[], Awaitable[str]],
+        terminate: Callable[[], None] = lambda: None,
         on_thaw: Callable[[], None],
         on_death: Callable[["Instance"], None],
     ) -> None:
@@ -81,6 +89,8 @@ class Instance:
         """`time.monotonic` of the last answer."""
 
         self._wire = wire
+        self._farewell = Farewell(wire, terminate=terminate)
+        self._rest: asyncio.Future[Rest] | None = None
         self._loop = asyncio.get_running_loop()
         self._log = LogPipe(log)
         self._is_being_destroyed = False
@@ -88,6 +98,11 @@ class Instance:
         self._minder = minder
         self._memory_mb = memory_mb
         self._on_thaw = on_thaw
+        self.last_words: tuple[Line, ...] = ()
+        """What was printed while its extensions were told of its end; once it is dead.
+        """
+
+        self._said_farewell = False
         self.is_frozen = False
         """Whether nothing in it runs; until its next event."""
 
@@ -98,7 +113,7 @@ class Instance:
         self._init_is_told = False
         self._init_is_over = asyncio.Event()
         self._ready_at: float | None = None
-        self._event_at = 0.0
+        self._event_at = self._answered_at = 0.0
         self._timeout_s = 0.0
         self._init_counts = False
         self._timer: asyncio.TimerHandle | None = None
@@ -148,6 +163,7 @@ class Instance:
         if self.state is State.IDLE:
             self.state = State.BUSY
         self._ending = self._loop.create_future()
+        self._rest = None
         self._sink, self._stream = sink, None
         self._timeout_s = timeout_s
         self._event_at = time.monotonic()
@@ -155,22 +171,46 @@ class Instance:
         is_new = self.state is State.STARTING
         self._arm(INIT_S if is_new and not init_counts else timeout_s)
         self._wire.send(header, payload)
-        if self.is_frozen:
-            # After the event is there, so that it wakes to it.
-            self.is_frozen = False
-            if not self._hold.thaw():
-                # It is dying. Whether it has seen the event, nobody knows.
-                self.stop()
-            self._on_thaw()
+        # After the event is there, so that it wakes to it.
+        if not self._thaw():
+            # It is dying. Whether it has seen the event, nobody knows.
+            self.stop()
         self._minder.note_busy(self)
         try:
             return await self._ending
         except asyncio.CancelledError:
-            self.stop()
+            self.stop(Shutdown.FAILURE)
             raise
         finally:
-            self._disarm()
+            if self.state is not State.SETTLING:
+                # Else the function's timeout is for that as well.
+                self._disarm()
             self._ending = self._sink = self._stream = None
+
+    @property
+    def has_farewell(self) -> bool:
+        """Whether it takes its time to end: its extensions are told first."""
+        return self._farewell.is_due
+
+    @property
+    def is_settling(self) -> bool:
+        """Whether it has answered, and is not usable again yet."""
+        return self._rest is not None
+
+    async def wait_settled(self) -> Rest:
+        """What went on after the last answer, once that is over: within the function's
+        timeout. To be asked where `is_settling`, by any number of callers."""
+        assert self._rest is not None  # noqa: S101
+        return await asyncio.shield(self._rest)
+
+    def _thaw(self) -> bool:
+        """Whether it could be ordered, if it had to be."""
+        if not self.is_frozen:
+            return True
+        self.is_frozen = False
+        is_thawed = self._hold.thaw()
+        self._on_thaw()
+        return is_thawed
 
     async def wait_ready(self, limit_s: float) -> bool:
         """Whether it is initialised, once that is known: for one that nobody has sent
@@ -180,7 +220,7 @@ class Instance:
             async with asyncio.timeout(limit_s):
                 await self._init_is_over.wait()
         except TimeoutError:
-            self.stop()
+            self.stop(Shutdown.TIMEOUT)
             raise
         return self.state in (State.IDLE, State.BUSY)
 
@@ -211,6 +251,7 @@ class Instance:
     def _end_for_memory(self) -> None:
         self._verdict = _FOR_MEMORY
         self._finish_gone()
+        self._farewell.cut_short()
         self.stop()
 
     def note_exit(self, status: int) -> None:
@@ -218,6 +259,7 @@ class Instance:
         self._exit_status = status
         # What it sent before it went still counts.
         self._wire.read()
+        self._farewell.cut_short()
         # How it ended is told when all of it is dead: then it is known what for.
         self.stop()
 
@@ -255,14 +297,32 @@ class Instance:
     def note_hung_up(self) -> None:
         self._gone()
 
-    def note_crash(self, error_type: str) -> None:
-        self._finish(Ended.EXITED, error_type=error_type, exit_code=1)
-        self.stop()
+    def note_crash(self, error_type: str, why: str = "") -> None:
+        if self.state in (State.STOPPING, State.DEAD):
+            return
+        self._finish(Ended.EXITED, error_type=error_type, why=why, exit_code=1)
+        self._end_rest(error_type)
+        self.stop(Shutdown.FAILURE)
+
+    def note_settled(self) -> None:
+        if self.state is State.SETTLING:
+            self._disarm()
+            self._end_rest()
+            self._become_idle()
+
+    def note_runtime_ended(self, status: int) -> None:
+        self._farewell.note_runtime_ended()
+        if self.state not in (State.STOPPING, State.DEAD):
+            self._exit_status = status
+            self._take_stock()
+            self._finish_gone()
+            self._end_rest(_EXITED)
+            self.stop(Shutdown.FAILURE)
 
     def note_violation(self, violation: frames.Violation) -> None:
         oversize = isinstance(violation, frames.Oversize)
         self._finish(Ended.TOO_LARGE if oversize else Ended.VIOLATION)
-        self.stop()
+        self.stop(Shutdown.FAILURE)
 
     def hear(self, answer: frames.Answer) -> None:
         self._note_peak(answer.peak_memory_kb)
@@ -271,7 +331,7 @@ class Instance:
             self._became_ready()
         elif starting and answer.kind == frames.INIT_ERROR:
             self._finish(Ended.INIT_FAILED, answer.payload, answer.error_type)
-            self.stop()
+            self.stop(Shutdown.FAILURE)
         elif self.state is State.BUSY and answer.kind in frames.STREAM_KINDS:
             self._take_piece(answer)
         elif (
@@ -328,7 +388,12 @@ class Instance:
             self._end_for_memory()
             return
         ended = Ended.ANSWERED if answer.kind == frames.ANSWER else Ended.FAILED
-        self._become_idle()
+        if self._wire.is_settled:
+            self._become_idle()
+        else:
+            self.state = State.SETTLING
+            self._rest = self._loop.create_future()
+            self._answered_at = time.monotonic()
         self._finish(ended, answer.payload, answer.error_type)
 
     def _become_idle(self) -> None:
@@ -338,12 +403,29 @@ class Instance:
 
     # Ending.
 
+    def _end_rest(self, error_type: str = "") -> None:
+        """What goes on after an answer is over."""
+        if self._rest is None or self._rest.done():
+            return
+        self._note_peak(self._hold.peak_kb())
+        printed, dropped = self._log.take()
+        self._rest.set_result(
+            Rest(
+                duration_s=time.monotonic() - self._answered_at,
+                peak_memory_kb=self._peak_memory_kb,
+                error_type=error_type,
+                printed=printed,
+                dropped=dropped,
+            )
+        )
+
     def _finish(
         self,
         ended: Ended,
         payload: bytes = b"",
         error_type: str = "",
         *,
+        why: str = "",
         exit_code: int | None = None,
         killed_by: int | None = None,
     ) -> None:
@@ -362,6 +444,7 @@ class Instance:
                 ended=ended,
                 payload=payload,
                 error_type=error_type,
+                why=why,
                 exit_code=exit_code,
                 signal=killed_by,
                 init_s=init_s,
@@ -376,7 +459,8 @@ class Instance:
     def _timed_out(self) -> None:
         is_init = self._ready_at is None and not self._init_counts
         self._finish(Ended.INIT_TIMED_OUT if is_init else Ended.TIMED_OUT)
-        self.stop()
+        self._end_rest(TIMED_OUT)
+        self.stop(Shutdown.TIMEOUT)
 
     def _gone(self) -> None:
         """It closed its channel, or was reaped: tell how, as soon as that is known."""
@@ -410,16 +494,25 @@ class Instance:
         else:
             self._finish(Ended.EXITED, exit_code=os.WEXITSTATUS(status))
 
-    def stop(self) -> None:
-        """Kill it in the background; `on_death` tells when there is nothing left."""
+    def stop(self, reason: Shutdown = Shutdown.SPINDOWN) -> None:
+        """Kill it in the background; `on_death` tells when there is nothing left. Its
+        extensions, if it has any, are told why, and have AWS's time for it."""
         if self.state is not State.DEAD:
             self.state = State.STOPPING
             self._init_is_over.set()
             if not self._is_being_destroyed:
                 self._is_being_destroyed = True
-                _keep(self._loop.create_task(self._destroy_quietly()))
+                _keep(self._loop.create_task(self._destroy_quietly(reason)))
 
-    async def _destroy_quietly(self) -> None:
+    async def _destroy_quietly(self, reason: Shutdown) -> None:
+        if self._farewell.is_due:
+            self._disarm()
+            self._end_rest(_EXITED)
+            # It may work now, and is minded while it does.
+            self._minder.note_busy(self)
+            if self._thaw():
+                self._said_farewell = True
+                await self._farewell.say(reason)
         # A launcher that does not kill is a launcher that is lost, and its loss
         # buries every instance; there is nobody here to tell.
         try:
@@ -432,12 +525,16 @@ class Instance:
         if self.state is State.DEAD:
             return
         self._finish_gone()
+        self._end_rest(_EXITED)
+        self._farewell.cut_short()
         self.state = State.DEAD
         self._init_is_over.set()
         self._disarm()
         self._minder.forget(self)
         self._hold.close()
         self._wire.close()
+        if self._said_farewell:
+            self.last_words, _ = self._log.take()
         self._log.close()
         self._on_death(self)
 

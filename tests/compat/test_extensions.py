@@ -1,0 +1,94 @@
+"""Extensions in layers, with boto3: scripts as their vendors write them."""
+
+import base64
+import json
+from pathlib import Path
+from typing import Any
+
+from tests.compat.clients import Lambda, invoke, unique
+from tests.compat.conftest import Create
+from tests.fakes.zips import zip_of
+
+PROGRAMS = Path(__file__).parent.parent / "guests" / "programs"
+PROVIDED: Any = {"Runtime": "provided.al2023", "Handler": "app.handler", "Timeout": 20}
+
+SHELL_EXTENSION = """#!/bin/bash
+# As in AWS's own samples: register, then ask for one event after another.
+set -euo pipefail
+name=$(basename "$0")
+api="http://$AWS_LAMBDA_RUNTIME_API/2020-01-01/extension"
+headers=$(mktemp)
+curl -sS -D "$headers" -o /dev/null -X POST "$api/register" \
+  -H "Lambda-Extension-Name: $name" -d '{"events": ["INVOKE", "SHUTDOWN"]}'
+id=$(grep -Fi Lambda-Extension-Identifier "$headers" | tr -d '[:space:]' | cut -d: -f2)
+while true; do
+  event=$(curl -sS "$api/event/next" -H "Lambda-Extension-Identifier: $id")
+  echo "[$name] $event"
+  case "$event" in *SHUTDOWN*) exit 0 ;; esac
+done
+"""
+
+
+def _layer(aws: Lambda, files: dict[str, str | bytes]) -> str:
+    zipped = zip_of(files, modes=dict.fromkeys(files, 0o100755))
+    made = aws.publish_layer_version(
+        LayerName=unique("extension"), Content={"ZipFile": zipped}
+    )
+    arn: str = made["LayerVersionArn"]
+    return arn
+
+
+def _programs(files: dict[str, str | bytes]) -> bytes:
+    return zip_of(files, modes=dict.fromkeys(files, 0o100755))
+
+
+SHELL = _programs({"bootstrap": (PROGRAMS / "shell_bootstrap.sh").read_text()})
+
+
+def _log(answer: dict[str, Any]) -> str:
+    return base64.b64decode(answer["LogResult"]).decode()
+
+
+def test_an_extension_of_a_layer_hears_of_invocations(
+    aws: Lambda, create: Create
+) -> None:
+    layer = _layer(aws, {"extensions/sample.sh": SHELL_EXTENSION})
+    name = create(SHELL, Layers=[layer], **PROVIDED)
+
+    answer = invoke(aws, name, {"a": 1}, LogType="Tail")
+
+    assert answer["Payload"]["event"] == {"a": 1}
+    log = _log(answer)
+    (line,) = (each for each in log.splitlines() if each.startswith("[sample.sh] "))
+    event = json.loads(line.removeprefix("[sample.sh] "))
+    assert event["eventType"] == "INVOKE"
+    assert event["requestId"] == answer["ResponseMetadata"]["RequestId"]
+    assert event["invokedFunctionArn"].endswith(name)
+    # The same instance, so it was usable again.
+    assert invoke(aws, name)["Payload"]["calls"] == 2
+
+
+def test_time_of_extensions_is_billed(aws: Lambda, create: Create) -> None:
+    extension = (PROGRAMS / "extension.py").read_text()
+    layer = _layer(aws, {"extensions/slow": extension})
+    name = create(SHELL, Layers=[layer], **PROVIDED)
+
+    invoke(aws, name, {"a": 1})
+    report = _log(invoke(aws, name, {"a": 1}, LogType="Tail")).splitlines()[-1]
+
+    duration = float(report.split("Duration: ")[1].split(" ")[0])
+    assert duration > 250
+
+
+def test_an_extension_that_crashes_is_the_functions_error(
+    aws: Lambda, create: Create
+) -> None:
+    extension = (PROGRAMS / "extension.py").read_text()
+    layer = _layer(aws, {"extensions/dies": extension})
+    name = create(SHELL, Layers=[layer], **PROVIDED)
+
+    answer = invoke(aws, name)
+
+    assert answer["FunctionError"] == "Unhandled"
+    assert answer["Payload"]["errorType"] == "Extension.Crash"
+    assert "exit status 3" in answer["Payload"]["errorMessage"]
