@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
+from sandlot_engine.invocation import json_log
 from sandlot_engine.model.function import LATEST, Revision
 from sandlot_engine.model.invocation import (
     MAX_LOG_TAIL,
@@ -44,9 +45,14 @@ def outcome_of(
     revision is one of."""
     verdict = _verdict(invocation, revision, run)
     report, times = _report(revision, run)
-    log = tuple(
-        _log(invocation.request_id, version, run, verdict, report, times, ended)
-    )
+    logging = revision.config.logging
+    if logging.format == "JSON":
+        facts = _facts(invocation.request_id, version, run, verdict, report, times)
+        log = tuple(json_log.lines_of(facts, run, logging, ended=ended))
+    else:
+        log = tuple(
+            _log(invocation.request_id, version, run, verdict, report, times, ended)
+        )
     return Outcome(
         request_id=invocation.request_id,
         status=verdict.status,
@@ -329,6 +335,35 @@ def _log(
         yield platform(ended, verdict.log_line)
     yield platform(ended, f"END RequestId: {request_id}")
     yield platform(ended, _report_line(request_id, report, times, verdict))
+
+
+def _facts(
+    request_id: str,
+    version: str,
+    run: Run,
+    verdict: _Verdict,
+    report: Report,
+    times: _Times,
+) -> json_log.Facts:
+    status = json_log.STATUSES[verdict.status]
+    error_type = verdict.error_type
+    if run.lost_because and verdict.status is Status.OK:
+        status = "timeout" if run.lost_because == _TIMED_OUT else "error"
+        error_type = _plain(run.lost_because)
+    after_us = min(_microseconds(run.extensions_s), times.duration_us)
+    return json_log.Facts(
+        request_id=request_id,
+        version=version,
+        status=status,
+        error_type=error_type,
+        duration_us=times.duration_us,
+        runtime_us=times.duration_us - after_us,
+        init_us=times.init_us,
+        init_failed=run.ended is Ended.INIT_FAILED,
+        billed_ms=report.billed_ms,
+        memory_mb=report.memory_mb,
+        max_memory_used_mb=report.max_memory_used_mb,
+    )
 
 
 def _report_line(

@@ -59,6 +59,7 @@ def main(layers: list[str]) -> None:
     _set_paths()
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(line_buffering=True, errors="backslashreplace")  # type: ignore[union-attr]
+    failures.use_json_log(is_json=os.environ.get(logging_setup.FORMAT) == "JSON")
     logging_setup.install()
     zygote = _Zygote(channel, settings, layers)
     if settings["import_in_zygote"] and not zygote.import_handler():
