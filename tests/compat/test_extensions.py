@@ -5,7 +5,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from tests.compat.clients import Lambda, invoke, unique
+from tests.compat.clients import Lambda, invoke, package, unique
 from tests.compat.conftest import Create
 from tests.fakes.zips import zip_of
 
@@ -92,3 +92,58 @@ def test_an_extension_that_crashes_is_the_functions_error(
     assert answer["FunctionError"] == "Unhandled"
     assert answer["Payload"]["errorType"] == "Extension.Crash"
     assert "exit status 3" in answer["Payload"]["errorMessage"]
+
+
+def test_a_python_function_with_an_extension_in_a_layer(
+    aws: Lambda, create: Create
+) -> None:
+    layer = _layer(aws, {"extensions/sample.sh": SHELL_EXTENSION})
+    source = """
+import awslambda, logging, os, sys
+calls = 0
+def handler(event, context):
+    global calls
+    calls += 1
+    logging.error("an error of %s", context.function_name)
+    if event.get("fail"):
+        raise KeyError("as asked")
+    return {"event": event, "calls": calls, "id": context.aws_request_id,
+            "arn": context.invoked_function_arn, "path": sys.path[0]}
+"""
+    name = create(package(source), Layers=[layer], Timeout=20)
+
+    answer = invoke(aws, name, {"a": "\u00fc"}, LogType="Tail")
+
+    told = answer["Payload"]
+    assert (told["event"], told["calls"], told["path"]) == (
+        {"a": "\u00fc"},
+        1,
+        "/var/task",
+    )
+    assert told["id"] == answer["ResponseMetadata"]["RequestId"]
+    assert told["arn"].endswith(name)
+    log = _log(answer)
+    assert f"\t{told['id']}\tan error of {name}" in log
+    assert "[sample.sh] " in log
+    failed = invoke(aws, name, {"fail": True}, LogType="Tail")
+    assert failed["Payload"]["errorType"] == "KeyError"
+    assert failed["Payload"]["stackTrace"][0].startswith('  File "/var/task/app.py"')
+    assert invoke(aws, name, {})["Payload"]["calls"] == 3
+
+
+def test_a_python_function_with_a_wrapper_script(aws: Lambda, create: Create) -> None:
+    wrapper = '#!/bin/sh\nexport WRAPPED="$2"\nexec "$@"\n'
+    layer = _layer(aws, {"wrap": wrapper})
+    name = create(
+        package("import os\ndef handler(event, _): return os.environ['WRAPPED']"),
+        Layers=[layer],
+        Environment={"Variables": {"AWS_LAMBDA_EXEC_WRAPPER": "/opt/wrap"}},
+        Timeout=20,
+    )
+    assert invoke(aws, name)["Payload"]
+
+    missing = create(
+        package("def handler(event, _): return 1"),
+        Environment={"Variables": {"AWS_LAMBDA_EXEC_WRAPPER": "/opt/missing"}},
+    )
+    assert "FunctionError" in invoke(aws, missing)

@@ -210,6 +210,7 @@ class Sandbox:
         environment: Mapping[str, str] | None = None,
         opt: str = "",
         handler: str = "app.handler",
+        as_program: bool = False,
     ) -> Guest:
         """Ordered, but not waited for."""
         recipe = Recipe(
@@ -217,11 +218,16 @@ class Sandbox:
             limits=Limits(memory_mb=memory_mb, tmp_mb=tmp_mb),
             code=self.store.add(guest),
             opt=opt,
+            as_program=as_program,
             settings={
                 "handler": handler,
                 "version": "$LATEST",
                 "import_in_zygote": import_in_zygote,
-                "environment": {"TZ": ":UTC", **(environment or {})},
+                "environment": {
+                    "TZ": ":UTC",
+                    "_HANDLER": handler,
+                    **(environment or {}),
+                },
             },
         )
         lost = asyncio.Event()

@@ -253,3 +253,25 @@ async def _idle_and_frozen(instance: Instance) -> None:
     async with asyncio.timeout(WAIT_S):
         while not instance.is_frozen:  # noqa: ASYNC110 - nobody sets an event
             await asyncio.sleep(0)
+
+
+async def test_a_python_function_with_extensions_runs_beside_them(
+    sandbox: Sandbox,
+) -> None:
+    opt = sandbox.store.add_opt("for python", {"extensions/hears": EXTENSION})
+    async with sandbox.running(
+        "counter", import_in_zygote=False, as_program=True, opt=opt
+    ) as guest:
+        instance = await guest.fork()
+        first = await send(instance, "count")
+        assert first.ended is Ended.ANSWERED, first
+        if instance.is_settling:
+            await _settled(instance)
+        await _idle_and_frozen(instance)
+        again = await send(instance, "count")
+        assert (
+            json.loads(again.payload)["count"] == json.loads(first.payload)["count"] + 1
+        )
+        instance.stop()
+        await guest.wait_death(instance)
+        assert b"hears: SHUTDOWN SPINDOWN" in [t for _, t in instance.last_words]

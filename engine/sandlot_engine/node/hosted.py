@@ -24,6 +24,9 @@ from sandlot_sandbox.limits import Limits
 
 _ASKED_FOR = "per-instance init was asked for"
 _A_PROGRAM = "every instance is a program of its own"
+_EXTENSIONS = "its layers have extensions: every instance starts for itself"
+_A_WRAPPER = "it has a wrapper script: every instance starts for itself"
+WRAPPER = "AWS_LAMBDA_EXEC_WRAPPER"
 _TRIES = 2
 """How often a start is tried: what was lost under us deserves a second one. So does an
 import that was killed, which it may not have been for its memory."""
@@ -32,6 +35,9 @@ log = logging.getLogger(__name__)
 
 Printed = Callable[[Function, tuple[Line, ...]], None]
 """Takes what an import printed."""
+
+Unpack = Callable[[Revision], Awaitable[bool]]
+"""Has its files on disk; whether there are extensions in its layers."""
 
 GrantNetwork = Callable[[str, Network], tuple[str, ...]]
 """What a function of that tenant may reach with that network although it is not public:
@@ -52,6 +58,8 @@ def _known_reason(function: Function, revision: Revision) -> str:
     """Why instances import for themselves, as far as it is known beforehand."""
     if revision.config.is_program:
         return _A_PROGRAM
+    if revision.config.environment.get(WRAPPER):
+        return _A_WRAPPER
     if revision.config.init_mode is InitMode.PER_INSTANCE:
         return _ASKED_FOR
     if function.serving is not None and function.serving.id == revision.id:
@@ -70,7 +78,7 @@ class Hosted:
         *,
         launchers: Launchers,
         places: Places,
-        unpack: Callable[[Revision], Awaitable[object]],
+        unpack: Unpack,
         grant_network: GrantNetwork,
         region: str,
         printed: Printed,
@@ -81,6 +89,7 @@ class Hosted:
         self.reason = _known_reason(function, revision)
         """Why instances import for themselves; empty where the zygote did."""
 
+        self._has_extensions = False
         self._launchers = launchers
         self._places = places
         self._unpack = unpack
@@ -217,7 +226,9 @@ class Hosted:
             task.exception()
 
     async def _start(self) -> Zygote:
-        await self._unpack(self.revision)
+        if await self._unpack(self.revision):
+            self._has_extensions = True
+            self.reason = self.reason or _EXTENSIONS
         if not self.reason:
             zygote, self.reason = await self._start_importing()
             if zygote is not None:
@@ -272,6 +283,7 @@ class Hosted:
                 account=self.function.tenant_id,
             ),
             network=config.network,
+            as_program=self._has_extensions or bool(config.environment.get(WRAPPER)),
             allow=self._grant_network(self.function.tenant_id, config.network),
         )
         await self._places.take_place(self.function.tenant_id)

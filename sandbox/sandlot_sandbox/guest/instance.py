@@ -97,7 +97,7 @@ def run(
     except BaseException:  # noqa: BLE001 - the interpreter would do the same
         sys.excepthook(*sys.exc_info())
     finally:
-        _flush()
+        flush()
         os._exit(status)
 
 
@@ -134,7 +134,7 @@ def _live(
         failure = hooks.run_after_restore()
     if failure is not None:
         handler.print_init_failure(failure)
-        _flush()
+        flush()
         payload = failures.error_payload(failure, "")
         answer = frames.encode_answer(
             frames.INIT_ERROR,
@@ -152,12 +152,9 @@ def _live(
     return 0
 
 
-def _serve(
-    channel: socket.socket,
-    function: Any,
-    header: frames.EventHeader,
-    payload: bytes,
-) -> None:
+def prepare(header: frames.EventHeader) -> context.LambdaContext | failures.Failure:
+    """The context of an invocation that is about to run; log and environment know of it
+    from then on."""
     request_id = header.request_id
     tenant_id = header.tenant_id or None
     logging_setup.set_request_id(request_id, tenant_id)
@@ -165,13 +162,23 @@ def _serve(
         os.environ[_TRACE] = header.trace_id
     elif _TRACE in os.environ:
         del os.environ[_TRACE]
-    made = context.make(
+    return context.make(
         request_id=request_id,
         deadline_ms=header.deadline_ms,
         function_arn=header.function_arn,
         client_context_json=header.client_context,
         tenant_id=tenant_id,
     )
+
+
+def _serve(
+    channel: socket.socket,
+    function: Any,
+    header: frames.EventHeader,
+    payload: bytes,
+) -> None:
+    request_id = header.request_id
+    made = prepare(header)
     pieces = streaming.Pieces(
         lambda kind, piece: channel.sendall(frames.encode_answer(kind, piece))
     )
@@ -180,7 +187,7 @@ def _serve(
     else:
         answer = handler.invoke(function, payload, made, pieces)
     kind = frames.ANSWER if answer.ok else frames.ERROR
-    _flush()
+    flush()
     channel.sendall(
         frames.encode_answer(
             frames.STREAM_END if pieces.has_begun else kind,
@@ -196,7 +203,8 @@ def _peak_kb() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
 
-def _flush() -> None:
+def flush() -> None:
+    """Have out what was printed."""
     for stream in (sys.stdout, sys.stderr):
         # The tenant may have put anything there.
         with contextlib.suppress(Exception):

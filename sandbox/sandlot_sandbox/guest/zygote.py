@@ -56,17 +56,23 @@ def main(layers: list[str]) -> None:
     settings = frames.decode_configure(channel.recv(frames.MAX_NOTE))
     channel.send(frames.encode_note(frames.ZYGOTE_STARTED))
     _take_environment(settings)
-    _set_paths()
-    for stream in (sys.stdout, sys.stderr):
-        stream.reconfigure(line_buffering=True, errors="backslashreplace")  # type: ignore[union-attr]
-    failures.use_json_log(is_json=os.environ.get(logging_setup.FORMAT) == "JSON")
-    logging_setup.install()
+    set_up()
     zygote = _Zygote(channel, settings, layers)
     if settings["import_in_zygote"] and not zygote.import_handler():
         # The engine ends us when it has read why.
         channel.recv(frames.MAX_NOTE)
         return
     zygote.serve()
+
+
+def set_up() -> None:
+    """Where modules are found, and how what is printed looks; the environment is the
+    function's already."""
+    _set_paths()
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(line_buffering=True, errors="backslashreplace")  # type: ignore[union-attr]
+    failures.use_json_log(is_json=os.environ.get(logging_setup.FORMAT) == "JSON")
+    logging_setup.install()
 
 
 def _take_environment(settings: dict[str, Any]) -> None:

@@ -70,6 +70,9 @@ class Recipe:
     network: str = NONE
     """One of `spec.NETWORKS`."""
 
+    as_program: bool = False
+    """Whether instances of a Python are no clones: see `guest/program.py`."""
+
     allow: tuple[str, ...] = ()
     """Networks that an `egress` jail may reach although they are private."""
 
@@ -141,6 +144,7 @@ class Zygote:
                 opt=self._recipe.opt,
                 network=self._recipe.network,
                 allow=self._recipe.allow,
+                as_program=self._recipe.as_program,
                 channel=theirs.detach(),
                 log=write,
                 on_made=self._take_hold,
