@@ -67,12 +67,15 @@ NUL between. Comes once, first."""
 RUNTIME_ENDED = 9
 """A starter's: the runtime has ended, and extensions are left; the payload is its wait
 status, in digits."""
+DELIVERED = 10
+"""A starter's: what became of a `DELIVER`; the payload is its number, with `+` or `-`
+before it."""
 _ANSWER_KINDS = (
-    frozenset((READY, ANSWER, ERROR, INIT_ERROR, EXTENSIONS, RUNTIME_ENDED))
+    frozenset((READY, ANSWER, ERROR, INIT_ERROR, EXTENSIONS, RUNTIME_ENDED, DELIVERED))
     | STREAM_KINDS
 )
 
-_SHORT = frozenset((STREAM_PIECE, EXTENSIONS, RUNTIME_ENDED))
+_SHORT = frozenset((STREAM_PIECE, EXTENSIONS, RUNTIME_ENDED, DELIVERED))
 
 # Orders to a starter.
 START_RUNTIME = b"S"
@@ -82,7 +85,10 @@ END_RUNTIME = b"T"
 after it, with NUL between: the others are killed with it."""
 KILL_RUNTIME = b"K"
 """The same, without asking."""
-_ORDERS = frozenset((START_RUNTIME, END_RUNTIME, KILL_RUNTIME))
+DELIVER = b"D"
+"""Send the body to an extension, on the cell's loopback. The destination is a number,
+protocol, port, method and path, with blanks between."""
+_ORDERS = frozenset((START_RUNTIME, END_RUNTIME, KILL_RUNTIME, DELIVER))
 
 # Notes that come up.
 ZYGOTE_READY = 1
@@ -384,6 +390,7 @@ def decode_task(note: bytes) -> tuple[bytes, int, int]:
 FORK_DESCRIPTORS = 5
 """What goes with a fork: the cell's pid, mount and network namespaces, the
 instance's channel, its log pipe. Then, where there is Landlock, the cell's ruleset; and
-the files by which its control groups are joined, if there are any."""
+the files by which its control groups are joined, if there are any. And where instances
+are programs, last, the log pipe of extensions."""
 
-MAX_FORK_DESCRIPTORS = 12
+MAX_FORK_DESCRIPTORS = 13

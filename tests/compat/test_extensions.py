@@ -147,3 +147,27 @@ def test_a_python_function_with_a_wrapper_script(aws: Lambda, create: Create) ->
         Environment={"Variables": {"AWS_LAMBDA_EXEC_WRAPPER": "/opt/missing"}},
     )
     assert "FunctionError" in invoke(aws, missing)
+
+
+def test_an_extension_hears_what_a_python_function_logs(
+    aws: Lambda, create: Create
+) -> None:
+    listener = (PROGRAMS / "listener.py").read_text()
+    layer = _layer(aws, {"extensions/http": listener})
+    source = "def handler(event, _): print('a line'); return 1"
+    name = create(package(source), Layers=[layer], Timeout=20)
+
+    log = _log(invoke(aws, name, LogType="Tail")) + _log(
+        invoke(aws, name, LogType="Tail")
+    )
+
+    heard = [
+        json.loads(line.removeprefix("heard "))
+        for line in log.splitlines()
+        if line.startswith("heard ")
+    ]
+    assert {"type": "function", "record": "a line"} in [
+        {key: event[key] for key in ("type", "record")} for event in heard
+    ]
+    done = [e["record"] for e in heard if e["type"] == "platform.runtimeDone"]
+    assert done[0]["status"] == "success"

@@ -275,3 +275,58 @@ async def test_a_python_function_with_extensions_runs_beside_them(
         instance.stop()
         await guest.wait_death(instance)
         assert b"hears: SHUTDOWN SPINDOWN" in [t for _, t in instance.last_words]
+
+
+LISTENER = (PROGRAMS / "listener.py").read_text()
+
+
+@pytest.mark.parametrize("name", ["http", "tcp", "logs"])
+async def test_telemetry_reaches_who_subscribed(sandbox: Sandbox, name: str) -> None:
+    opt = sandbox.store.add_opt(
+        f"listener {name}", {f"extensions/{name}": LISTENER}, runtime=PROVIDED
+    )
+    async with sandbox.running_program(
+        PROVIDED, SHELL, opt=opt, identity=IDENTITY
+    ) as guest:
+        instance = await guest.fork()
+        ending = await send(instance, "greet")
+        said = _said(ending)
+        assert ending.ended is Ended.ANSWERED, said
+        said += await _settled(instance)
+        again = await send(instance, "again")
+        said += [*_said(again), *(await _settled(instance))]
+        instance.stop()
+        await guest.wait_death(instance)
+        said += [text.decode() for _, text in instance.last_words]
+
+    heard = [
+        json.loads(line.removeprefix("heard "))
+        for line in said
+        if line.startswith("heard ")
+    ]
+    platform = [e["type"] for e in heard if e["type"].startswith("platform.")]
+    what = "logsSubscription" if name == "logs" else "telemetrySubscription"
+    assert platform[:9] == [
+        "platform.initStart",
+        f"platform.{what}",
+        "platform.extension",
+        "platform.initRuntimeDone",
+        "platform.initReport",
+        "platform.start",
+        "platform.runtimeDone",
+        "platform.report",
+        "platform.start",
+    ]
+    by_type = {event["type"]: event["record"] for event in reversed(heard)}
+    assert by_type["platform.start"]["version"] == "7"
+    assert by_type["platform.runtimeDone"]["status"] == "success"
+    assert by_type["platform.report"]["metrics"]["initDurationMs"] > 0
+    assert by_type["platform.extension"] == {
+        "name": name,
+        "state": "Ready",
+        "events": ["INVOKE", "SHUTDOWN"],
+    }
+    functions = [e["record"] for e in heard if e["type"] == "function"]
+    assert functions[0] == "call 1"
+    # What it prints itself is no line of the function.
+    assert not any(line.startswith("heard") for line in functions)

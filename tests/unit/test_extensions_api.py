@@ -45,6 +45,8 @@ class Listener:
     def settled(self) -> None:
         self.settled_times += 1
 
+    def has_telemetry(self) -> None: ...
+
     def failed(self, error_type: str, why: str) -> None:
         self.failures.append((error_type, why))
 

@@ -284,6 +284,8 @@ def _times(revision: Revision, run: Run) -> _Times:
             duration_us = timeout_us - init_us
         else:
             duration_us = timeout_us
+    elif run.lost_because == _TIMED_OUT:
+        duration_us = min(duration_us, _microseconds(revision.config.timeout_s))
     return _Times(duration_us, init_us)
 
 

@@ -16,7 +16,7 @@ import stat
 import time
 
 from sandlot_sandbox import frames, linux
-from sandlot_sandbox.guest import failures
+from sandlot_sandbox.guest import delivery, failures
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -45,16 +45,20 @@ _SIGCHLD, _SIGTERM = int(signal.SIGCHLD), int(signal.SIGTERM)
 _SIGKILL = int(signal.SIGKILL)
 
 
-def run(program: list[str], port: int, channel: socket.socket) -> None:
+def run(
+    program: list[str], port: int, channel: socket.socket, extension_log: int
+) -> None:
     """Never returns. `program` is an argument list, or `BOOTSTRAP` alone; `port` is the
     Runtime API's, on loopback; `channel` hears why nothing was started, and, where
-    there are extensions, says when the runtime may start."""
+    there are extensions, says when the runtime may start. What they print goes to
+    `extension_log`."""
     status = _NO_PROGRAM
     try:
         environment = {**os.environ, _API: f"127.0.0.1:{port}"}
         argv = _wrapped(program, environment)
+        os.set_inheritable(extension_log, False)
         if names := _extensions():
-            status = _Parent(channel, argv, environment).run(names)
+            status = _Parent(channel, argv, environment, extension_log).run(names)
         else:
             linux.heed_signals()
             _become(argv, environment)
@@ -97,13 +101,20 @@ class _Parent:
     which ends all."""
 
     def __init__(
-        self, channel: socket.socket, argv: list[str], environment: dict[str, str]
+        self,
+        channel: socket.socket,
+        argv: list[str],
+        environment: dict[str, str],
+        extension_log: int,
     ) -> None:
         self._channel = channel
+        self._extension_log = extension_log
         self._argv = argv
         self._environment = environment
         self._extensions: dict[int, str] = {}
         """Names by pid."""
+        self._couriers: dict[int, str] = {}
+        """What they deliver, by pid."""
         self._runtime = 0
         self._is_ending = False
         self._heirs: list[str] | None = None
@@ -146,7 +157,7 @@ class _Parent:
         order = frames.read_order(self._channel)
         if order is None:
             return False
-        kind, _, body = order
+        kind, where, body = order
         if kind == frames.START_RUNTIME and not self._runtime:
             self._start_runtime()
         elif kind in (frames.END_RUNTIME, frames.KILL_RUNTIME):
@@ -157,7 +168,31 @@ class _Parent:
             else:
                 self._signal_runtime(_SIGTERM)
                 self._kill_at = time.monotonic() + _GRACE_S
+        elif kind == frames.DELIVER:
+            self._deliver(where, body)
         return True
+
+    def _deliver(self, where: str, body: bytes) -> None:
+        """In a process of its own: who is to take it may be slow."""
+        number, _, destination = where.partition(" ")
+        try:
+            pid = os.fork()
+        except OSError:
+            self._say_delivered(number, is_delivered=False)
+            return
+        if not pid:
+            status = _NO_PROGRAM
+            try:
+                delivery.deliver(destination, body)
+                status = 0
+            finally:
+                os._exit(status)
+        self._couriers[pid] = number
+
+    def _say_delivered(self, number: str, *, is_delivered: bool) -> None:
+        text = ("+" if is_delivered else "-") + number
+        with contextlib.suppress(OSError):
+            self._channel.sendall(frames.encode_answer(frames.DELIVERED, text.encode()))
 
     def _signal_runtime(self, number: int) -> None:
         if self._runtime:
@@ -189,6 +224,8 @@ class _Parent:
         pid = os.fork()
         if not pid:
             try:
+                os.dup2(self._extension_log, 1)
+                os.dup2(self._extension_log, 2)
                 linux.heed_signals()
                 _become([path], mine)
             except OSError as error:
@@ -217,6 +254,9 @@ class _Parent:
                 self._is_ending = True
                 self._status = _ended_as(status)
                 self._end_with_runtime(status)
+                continue
+            if (number := self._couriers.pop(pid, None)) is not None:
+                self._say_delivered(number, is_delivered=status == 0)
                 continue
             name = self._extensions.pop(pid, None)
             if name is not None and not self._is_ending:

@@ -119,7 +119,10 @@ class _Zygote:
             has_network={"own-network": True, "shared-network": False}[network],
         )
         self._has_ruleset = {"landlock": True, "no-landlock": False}[landlock]
-        self._descriptors = frames.FORK_DESCRIPTORS + self._has_ruleset + int(joins)
+        of_programs = int(bool(runs))
+        self._descriptors = (
+            frames.FORK_DESCRIPTORS + self._has_ruleset + int(joins) + of_programs
+        )
         self._function: Any = None
         self._chores: list[int] = []
         """Descriptors that came with the last fork."""
@@ -226,6 +229,7 @@ class _Zygote:
             # Not by way of `signal`, whose enumerations cost a clone fifty pages.
             _signal.set_wakeup_fd(-1)
             _signal.signal(_SIGCHLD, _SIG_DFL)
+            extension_log = descriptors.pop() if self._runs else -1
             instance.enter_cell(
                 self._entry,
                 descriptors,
@@ -233,7 +237,7 @@ class _Zygote:
                 has_ruleset=self._has_ruleset,
             )
             if self._runs:
-                starter.run(self._runs, port, self._channel)
+                starter.run(self._runs, port, self._channel, extension_log)
             instance.run(
                 self._function,
                 self._settings["handler"],

@@ -38,6 +38,9 @@ class Berth:
     log: int
     """Our end."""
 
+    extension_log: int | None
+    """Our end, of what extensions print; where there may be any."""
+
     api: socket.socket | None
     """Where an instance finds the Runtime API, if it speaks that."""
 
@@ -61,6 +64,8 @@ class Berth:
         if self.api is not None:
             self.api.close()
         self.hold.close()
+        if self.extension_log is not None:
+            os.close(self.extension_log)
         for fd in (self.log, *self.theirs):
             os.close(fd)
 

@@ -268,7 +268,7 @@ class ExtensionsApi:
         return Reply(200, (*PLAIN_JSON, identified), json.dumps(told).encode())
 
     def _next(self, request: Request, respond: Respond) -> None:
-        extension = self._caller(request)
+        extension = self.caller(request)
         if isinstance(extension, Reply):
             respond(extension)
             return
@@ -284,7 +284,7 @@ class ExtensionsApi:
             self._moved()
 
     def _give_up(self, request: Request, stage: Stage) -> Reply:
-        extension = self._caller(request)
+        extension = self.caller(request)
         if isinstance(extension, Reply):
             return extension
         its_type = sane(request.headers.get(_ERROR_TYPE, ""))
@@ -304,7 +304,8 @@ class ExtensionsApi:
 
     # --- between them ---------------------------------------------------------------
 
-    def _caller(self, request: Request) -> Extension | Reply:
+    def caller(self, request: Request) -> Extension | Reply:
+        """Whose call that is, or the refusal where that is not to be known."""
         identifier = request.headers.get(_ID, "")
         if not identifier:
             return _refused(

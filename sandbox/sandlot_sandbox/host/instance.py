@@ -24,6 +24,7 @@ from sandlot_sandbox.host.farewell import Farewell
 from sandlot_sandbox.host.hold import Hold
 from sandlot_sandbox.host.log_pipe import Line, LogPipe
 from sandlot_sandbox.host.minder import Minder
+from sandlot_sandbox.host.platform_events import PlatformEvents
 from sandlot_sandbox.host.sink import Sink, Stream
 from sandlot_sandbox.host.wire import Wire
 from sandlot_sandbox.outcome import Ended, Ending, Rest
@@ -76,6 +77,7 @@ class Instance:
         wire: Wire,
         log: int,
         *,
+        extension_log: int | None = None,
         hold: Hold,
         minder: Minder,
         memory_mb: int,
@@ -93,6 +95,7 @@ class Instance:
         self._rest: asyncio.Future[Rest] | None = None
         self._loop = asyncio.get_running_loop()
         self._log = LogPipe(log)
+        self._extension_log = None if extension_log is None else LogPipe(extension_log)
         self._is_being_destroyed = False
         self._hold = hold
         self._minder = minder
@@ -122,7 +125,10 @@ class Instance:
         self._stream: Stream | None = None
         self._exit_status: int | None = None
         self._peak_memory_kb = 0
+        self._events = PlatformEvents(wire, memory_mb=memory_mb)
+        self._request_id = ""
         wire.open(self)
+        self._events.init_started()
 
     def __repr__(self) -> str:
         return f"<Instance {self.state.value}>"
@@ -169,6 +175,9 @@ class Instance:
         self._event_at = time.monotonic()
         self._init_counts = init_counts
         is_new = self.state is State.STARTING
+        self._request_id = header.request_id
+        if not is_new:
+            self._events.started(header.request_id)
         self._arm(INIT_S if is_new and not init_counts else timeout_s)
         self._wire.send(header, payload)
         # After the event is there, so that it wakes to it.
@@ -348,12 +357,14 @@ class Instance:
     def _became_ready(self) -> None:
         self._ready_at = self._event_at = time.monotonic()
         self._init_is_over.set()
+        self._events.init_done(self._ready_at - self._born)
         if self._ending is None:
             # Ahead of its first event, which has not waited for it.
             self._init_is_told = True
             self._become_idle()
         else:
             self.state = State.BUSY
+            self._events.started(self._request_id)
             if not self._init_counts:
                 self._arm(self._timeout_s)
 
@@ -403,15 +414,30 @@ class Instance:
 
     # Ending.
 
+    def _take_log(self) -> tuple[tuple[Line, ...], int]:
+        """What was printed by now; extensions' lines among the function's, as they
+        came."""
+        printed, dropped = self._log.take()
+        self._events.printed("function", printed, dropped)
+        if self._extension_log is None:
+            return printed, dropped
+        others, lost = self._extension_log.take()
+        self._events.printed("extension", others, lost)
+        if others:
+            printed = tuple(sorted((*printed, *others), key=lambda line: line[0]))
+        return printed, dropped + lost
+
     def _end_rest(self, error_type: str = "") -> None:
         """What goes on after an answer is over."""
         if self._rest is None or self._rest.done():
             return
         self._note_peak(self._hold.peak_kb())
-        printed, dropped = self._log.take()
+        printed, dropped = self._take_log()
+        now = time.monotonic()
+        self._events.reported(took_s=now - self._event_at, peak_kb=self._peak_memory_kb)
         self._rest.set_result(
             Rest(
-                duration_s=time.monotonic() - self._answered_at,
+                duration_s=now - self._answered_at,
                 peak_memory_kb=self._peak_memory_kb,
                 error_type=error_type,
                 printed=printed,
@@ -438,7 +464,13 @@ class Instance:
         if not self._init_is_told:
             self._init_is_told = True
             init_s = (self._ready_at or now) - self._born
-        printed, dropped = self._log.take()
+        printed, dropped = self._take_log()
+        took_s = now - self._event_at if self._ready_at else 0.0
+        self._events.runtime_done(
+            ended, error_type, took_s=took_s, produced=len(payload)
+        )
+        if self._rest is None:
+            self._events.reported(took_s=took_s, peak_kb=self._peak_memory_kb)
         self._ending.set_result(
             Ending(
                 ended=ended,
@@ -449,7 +481,7 @@ class Instance:
                 signal=killed_by,
                 init_s=init_s,
                 is_streamed=self._stream is not None and self._sink is not None,
-                duration_s=now - self._event_at if self._ready_at else 0.0,
+                duration_s=took_s,
                 peak_memory_kb=self._peak_memory_kb,
                 printed=printed,
                 dropped=dropped,
@@ -534,8 +566,10 @@ class Instance:
         self._hold.close()
         self._wire.close()
         if self._said_farewell:
-            self.last_words, _ = self._log.take()
+            self.last_words, _ = self._take_log()
         self._log.close()
+        if self._extension_log is not None:
+            self._extension_log.close()
         self._on_death(self)
 
     def _arm(self, delay_s: float) -> None:

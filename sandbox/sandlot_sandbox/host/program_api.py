@@ -6,13 +6,21 @@ invocation is answered when the runtime has, and over when every extension has a
 for the next.
 """
 
+import time
 from collections.abc import Mapping
 from typing import Protocol
 
 from sandlot_sandbox import frames
-from sandlot_sandbox.host import extensions_api
+from sandlot_sandbox.host import extensions_api, subscription
 from sandlot_sandbox.host.extensions_api import ExtensionsApi, Identity, Shutdown
-from sandlot_sandbox.host.runtime_api import Reply, Request, Respond, RuntimeApi
+from sandlot_sandbox.host.runtime_api import (
+    Reply,
+    Request,
+    Respond,
+    RuntimeApi,
+    refusal,
+)
+from sandlot_sandbox.host.telemetry import Room, Telemetry
 
 EXTERNAL_S = 2.0
 INTERNAL_S = 0.5
@@ -37,12 +45,21 @@ class Listens(Protocol):
         """An extension has given up."""
         ...
 
+    def has_telemetry(self) -> None:
+        """Something waits to be sent to an extension."""
+        ...
+
 
 class ProgramApi:
     """One instance's conversation."""
 
-    def __init__(self, identity: Identity, listens: Listens) -> None:
+    def __init__(
+        self, identity: Identity, listens: Listens, room: Room | None = None
+    ) -> None:
         self._listens = listens
+        self.telemetry = Telemetry(room or Room())
+        self.can_deliver = False
+        """Whether there is a starter that takes telemetry to extensions."""
         self.runtime = RuntimeApi(self._tell)
         self.extensions = ExtensionsApi(
             identity, moved=self._moved, failed=listens.failed
@@ -82,6 +99,7 @@ class ProgramApi:
         if self._is_runtime_ready:
             raise frames.Violation("extensions after the runtime")
         self.extensions.expect(names)
+        self.can_deliver = True
         self._may_start = False
 
     def send(self, header: frames.EventHeader, payload: bytes) -> None:
@@ -96,6 +114,8 @@ class ProgramApi:
 
     def most_of(self, method: str, path: str) -> int:
         """See `RuntimeApi.most_of`."""
+        if path in subscription.PATHS:
+            return subscription.MAX_BODY if method == "PUT" else 0
         if path.startswith(extensions_api.PREFIX):
             return self.extensions.most_of(method)
         return self.runtime.most_of(method, path)
@@ -104,6 +124,8 @@ class ProgramApi:
         """See `RuntimeApi.hear`."""
         if request.path.startswith(extensions_api.PREFIX):
             self.extensions.hear(request, respond)
+        elif request.path in subscription.PATHS and request.method == "PUT":
+            respond(self._subscribe(request))
         else:
             self.runtime.hear(request, respond)
 
@@ -129,6 +151,26 @@ class ProgramApi:
     def note_oversize(self, path: str) -> Reply:
         return self.runtime.note_oversize(path)
 
+    def _subscribe(self, request: Request) -> Reply:
+        what = "Telemetry" if request.path == subscription.TELEMETRY else "Logs"
+        extension = self.extensions.caller(request)
+        if isinstance(extension, Reply):
+            return extension
+        if not self.can_deliver:
+            # As AWS's emulator says it: internal extensions alone have no starter.
+            message = f"{what} API is not supported"
+            return refusal(202, f"{what}.NotSupported", message)
+        if not self.telemetry.is_open:
+            return refusal(403, f"{what}.SubscriptionClosed", "The init is over")
+        wants = subscription.parse(request.path, request.body)
+        if isinstance(wants, Reply):
+            return wants
+        self.telemetry.subscribe(
+            *(extension.id, extension.name, request.path, wants), now=time.monotonic()
+        )
+        self._listens.has_telemetry()
+        return Reply(200, body=b"OK")
+
     # --- what comes of it -----------------------------------------------------------
 
     def _tell(self, answer: frames.Answer) -> None:
@@ -149,12 +191,24 @@ class ProgramApi:
             return
         if self._is_runtime_ready and not self._is_ready:
             self._is_ready = True
+            self._tell_extensions()
+            self.telemetry.close_subscriptions()
             self._listens.answered(frames.Answer(frames.READY, "", b"", 0))
             if self._event is not None:
                 self._pass_on()
         elif self._is_answered:
             self._is_answered = False
             self._listens.settled()
+
+    def _tell_extensions(self) -> None:
+        for extension in self.extensions.all:
+            told = {
+                "name": extension.name,
+                "state": extension.stage.value,
+                "events": list(extension.events),
+            }
+            now = time.monotonic()
+            self.telemetry.note("platform", "platform.extension", told, now=now)
 
     def _pass_on(self) -> None:
         assert self._event is not None  # noqa: S101

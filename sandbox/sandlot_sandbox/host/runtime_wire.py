@@ -8,7 +8,9 @@ kept of it is bounded below, for all connections of an instance together.
 import asyncio
 import contextlib
 import socket
-from collections.abc import Callable, Iterable
+import time
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
 
 import h11
 
@@ -17,6 +19,7 @@ from sandlot_sandbox.host.extensions_api import Identity, Shutdown
 from sandlot_sandbox.host.program_api import ProgramApi
 from sandlot_sandbox.host.runtime_api import Reply, Request
 from sandlot_sandbox.host.starter_link import StarterLink
+from sandlot_sandbox.host.telemetry import Room
 from sandlot_sandbox.host.wire import Hears
 
 MAX_CONNECTIONS = 32
@@ -35,6 +38,8 @@ _READ = 1 << 16
 
 
 _NOBODY = Identity()
+_ROOM = Room()
+"""For the telemetry of all instances."""
 
 
 class RuntimeWire:
@@ -50,8 +55,11 @@ class RuntimeWire:
         listener.setblocking(False)
         self._listener = listener
         self._loop = asyncio.get_running_loop()
-        self._api = ProgramApi(identity, self)
-        self._starter = StarterLink(channel, self._api)
+        self.version = identity.version
+        self._api = ProgramApi(identity, self, _ROOM)
+        self._starter = StarterLink(channel, self._api, self._note_delivered)
+        self._sending: asyncio.TimerHandle | None = None
+        """Until more telemetry is due."""
         self._connections: set[_Connection] = set()
         self._hears: Hears | None = None
         self.is_paused = False
@@ -62,6 +70,10 @@ class RuntimeWire:
     def is_quiet(self) -> bool:
         # A call out of turn is refused, and is no more than that.
         return True
+
+    @property
+    def listens(self) -> bool:
+        return self._api.telemetry.has_listeners
 
     @property
     def is_settled(self) -> bool:
@@ -78,7 +90,20 @@ class RuntimeWire:
         )
         return self._starter.is_parent
 
+    def tell(
+        self,
+        kind: str,
+        name: str,
+        record: Mapping[str, Any] | str,
+        at: float | None = None,
+    ) -> None:
+        telemetry = self._api.telemetry
+        telemetry.note(kind, name, record, now=time.monotonic(), at=at)
+        self.has_telemetry()
+
     def shut_down(self, reason: Shutdown, deadline_ms: int) -> bool:
+        # Before it, so that they have what came last.
+        self._send_telemetry(all_of_them=True)
         return self._api.shut_down(reason, deadline_ms)
 
     def open(self, hears: Hears) -> None:
@@ -105,6 +130,9 @@ class RuntimeWire:
 
     def close(self) -> None:
         self._hears = None
+        if self._sending is not None:
+            self._sending.cancel()
+        self._api.telemetry.close()
         self._starter.close()
         self._loop.remove_reader(self._listener)
         self._listener.close()
@@ -113,6 +141,29 @@ class RuntimeWire:
 
     def forget(self, connection: "_Connection") -> None:
         self._connections.discard(connection)
+
+    def has_telemetry(self) -> None:
+        due = self._api.telemetry.next_due()
+        if due is not None and self._sending is None and self._hears is not None:
+            delay_s = max(0.0, due - time.monotonic())
+            self._sending = self._loop.call_later(delay_s, self._send_telemetry)
+
+    def _send_telemetry(self, *, all_of_them: bool = False) -> None:
+        if self._sending is not None:
+            self._sending.cancel()
+            self._sending = None
+        now = time.monotonic()
+        batches = self._api.telemetry.take_due(now, all_of_them=all_of_them)
+        for batch in batches:
+            where = f"{batch.number} {batch.destination}"
+            self._starter.order(frames.DELIVER, where, batch.body)
+        self.has_telemetry()
+
+    def _note_delivered(self, number: int, *, is_delivered: bool) -> None:
+        now = time.monotonic()
+        telemetry = self._api.telemetry
+        telemetry.note_delivered(number, is_delivered=is_delivered, now=now)
+        self.has_telemetry()
 
     # What the two APIs tell.
 

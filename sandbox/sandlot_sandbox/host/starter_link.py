@@ -6,6 +6,7 @@ import os
 import signal
 import socket
 from collections.abc import Callable
+from typing import Protocol
 
 from sandlot_sandbox import frames
 from sandlot_sandbox.host.program_api import ProgramApi
@@ -18,7 +19,10 @@ class StarterLink:
 
     expects_answer = True
 
-    def __init__(self, channel: socket.socket, api: ProgramApi) -> None:
+    def __init__(
+        self, channel: socket.socket, api: ProgramApi, note_delivered: "NoteDelivered"
+    ) -> None:
+        self._note_delivered = note_delivered
         self._wire = FrameWire(channel)
         self._api = api
         self._hears: Hears | None = None
@@ -27,6 +31,7 @@ class StarterLink:
             frames.INIT_ERROR: self._trouble,
             frames.EXTENSIONS: self._extensions,
             frames.RUNTIME_ENDED: self._runtime_ended,
+            frames.DELIVERED: self._delivered,
         }
 
     @property
@@ -93,6 +98,18 @@ class StarterLink:
             status = int(signal.SIGKILL)
         if self._hears is not None:
             self._hears.note_runtime_ended(status)
+
+    def _delivered(self, answer: frames.Answer) -> None:
+        number = answer.payload[1 : 1 + _MAX_STATUS]
+        if number.isdigit():
+            is_delivered = answer.payload.startswith(b"+")
+            self._note_delivered(int(number), is_delivered=is_delivered)
+
+
+class NoteDelivered(Protocol):
+    """Hears what became of a batch of telemetry."""
+
+    def __call__(self, number: int, *, is_delivered: bool) -> None: ...
 
 
 _MAX_STATUS = 5

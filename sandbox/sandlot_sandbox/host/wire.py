@@ -6,7 +6,8 @@ program speaks Lambda's Runtime API, see `runtime_api.py`. `Instance` knows neit
 
 import asyncio
 import socket
-from typing import Protocol
+from collections.abc import Mapping
+from typing import Any, Protocol
 
 from sandlot_sandbox import frames
 from sandlot_sandbox.host.extensions_api import Shutdown
@@ -55,6 +56,16 @@ class Wire(Protocol):
         ...
 
     @property
+    def listens(self) -> bool:
+        """Whether `tell` may be of use to anybody."""
+        ...
+
+    @property
+    def version(self) -> str:
+        """Of the function, as its extensions know it."""
+        ...
+
+    @property
     def is_settled(self) -> bool:
         """Whether nothing in there works on after the last answer."""
         ...
@@ -62,6 +73,16 @@ class Wire(Protocol):
     @property
     def shutdown_s(self) -> float:
         """How long it may live on when it is to end; 0 where it need not know."""
+        ...
+
+    def tell(
+        self,
+        kind: str,
+        name: str,
+        record: Mapping[str, Any] | str,
+        at: float | None = None,
+    ) -> None:
+        """For whoever in there listens to the Telemetry API: see `Telemetry.note`."""
         ...
 
     def end_runtime(self, *, gently: bool) -> bool:
@@ -98,6 +119,8 @@ class Wire(Protocol):
 class FrameWire:
     """Frames on a stream socket, which it owns."""
 
+    listens = False
+    version = ""
     is_settled = True
     shutdown_s = 0.0
 
@@ -121,6 +144,15 @@ class FrameWire:
 
     def send(self, header: frames.EventHeader, payload: bytes) -> None:
         self.send_bytes(frames.encode_event(header, payload))
+
+    def tell(
+        self,
+        kind: str,
+        name: str,
+        record: Mapping[str, Any] | str,
+        at: float | None = None,
+    ) -> None:
+        """Nobody listens."""
 
     def end_runtime(self, *, gently: bool) -> bool:
         del gently

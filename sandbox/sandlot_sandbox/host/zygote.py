@@ -217,6 +217,7 @@ class Zygote:
         instance = Instance(
             berth.wire(self._recipe.identity),
             berth.log,
+            extension_log=berth.extension_log,
             hold=berth.hold,
             minder=self._launcher.minder,
             memory_mb=self._recipe.limits.memory_mb,
@@ -405,17 +406,27 @@ def _berth(cell: Cell) -> Berth:
             channel, theirs = socket.socketpair()
             undo.callback(channel.close)
             undo.callback(theirs.close)
-            read, write = os.pipe2(os.O_CLOEXEC)
+            read, write = _pipe(undo)
+            pipes = [_pipe(undo)] if "api" in first else []
         except OSError as error:
             raise StartFailed(f"no channel could be opened: {error}") from error
         api = socket.socket(fileno=first["api"]) if "api" in first else None
         undo.pop_all()
     namespaces = (first["pid"], first["mnt"], first["net"])
+    last = [written for _, written in pipes]
     return Berth(
         cell.number,
         Hold(kept),
         channel,
         read,
+        next((reads for reads, _ in pipes), None),
         api,
-        (*namespaces, theirs.detach(), write, *ruleset, *joins),
+        (*namespaces, theirs.detach(), write, *ruleset, *joins, *last),
     )
+
+
+def _pipe(undo: contextlib.ExitStack) -> tuple[int, int]:
+    pipe = os.pipe2(os.O_CLOEXEC)
+    for fd in pipe:
+        undo.callback(os.close, fd)
+    return pipe
