@@ -498,10 +498,12 @@ def _node(
     )
 
 
-async def _unpack(codes: "CodeStore", revision: "Revision") -> None:
-    """Have the folders that a jail of the revision has mounted."""
+async def _unpack(codes: "CodeStore", revision: "Revision") -> bool:
+    """Have the folders that a jail of the revision has mounted; whether there are
+    extensions in its layers."""
     await codes.unpacked(revision.code, revision.config.runtime)
     await codes.opt(revision.config)
+    return await codes.has_extensions(revision.config)
 
 
 def _room() -> Room:

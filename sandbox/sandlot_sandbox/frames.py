@@ -4,6 +4,7 @@ Small languages, each with its own cap on every length:
 
     engine → instance   event: a fixed header, texts (ours), payload (the caller's)
     instance → engine   answer: a fixed header, an error type, a payload
+    engine → starter    orders: a kind, a destination and a body, both ours
     zygote ↔ engine     notes: one datagram each, a fixed header and a text
     builder → engine    one note, of two other kinds
 
@@ -60,7 +61,34 @@ STREAM_PIECE = 6
 STREAM_END = 7
 """That was all; or, with an error type and AWS's error object, it broke off."""
 STREAM_KINDS = frozenset((STREAM_BEGIN, STREAM_PIECE, STREAM_END))
-_ANSWER_KINDS = frozenset((READY, ANSWER, ERROR, INIT_ERROR)) | STREAM_KINDS
+EXTENSIONS = 8
+"""A starter's: which extensions it is about to start; the payload is their names, with
+NUL between. Comes once, first."""
+RUNTIME_ENDED = 9
+"""A starter's: the runtime has ended, and extensions are left; the payload is its wait
+status, in digits."""
+DELIVERED = 10
+"""A starter's: what became of a `DELIVER`; the payload is its number, with `+` or `-`
+before it."""
+_ANSWER_KINDS = (
+    frozenset((READY, ANSWER, ERROR, INIT_ERROR, EXTENSIONS, RUNTIME_ENDED, DELIVERED))
+    | STREAM_KINDS
+)
+
+_SHORT = frozenset((STREAM_PIECE, EXTENSIONS, RUNTIME_ENDED, DELIVERED))
+
+# Orders to a starter.
+START_RUNTIME = b"S"
+"""All extensions are registered."""
+END_RUNTIME = b"T"
+"""Ask it to end, and a moment later make it. The body names the extensions that go on
+after it, with NUL between: the others are killed with it."""
+KILL_RUNTIME = b"K"
+"""The same, without asking."""
+DELIVER = b"D"
+"""Send the body to an extension, on the cell's loopback. The destination is a number,
+protocol, port, method and path, with blanks between."""
+_ORDERS = frozenset((START_RUNTIME, END_RUNTIME, KILL_RUNTIME, DELIVER))
 
 # Notes that come up.
 ZYGOTE_READY = 1
@@ -85,12 +113,14 @@ BUILDER_NOTES = frozenset((BUILT, REFUSED))
 # Notes that go down.
 CONFIGURE = b"C"
 FORK = b"F"
+TERMINATE = b"T"
 
 # Deadline in ms, payload length, lengths of the header's texts.
 _EVENT = struct.Struct("!QIHHHHH")
 _ANSWER = struct.Struct("!BxHIQ")  # kind, type length, payload length, peak memory kB
 _NOTE = struct.Struct("!BxxxIi")  # kind, instance, status
-_FORK = struct.Struct("!c?HI")  # b"F", whether it is ahead of need, port, instance
+_FORK = struct.Struct("!c?HI")  # b"F" or b"T", if ahead of need, port, instance
+_ORDER = struct.Struct("!cxHI")  # kind, lengths of destination and body
 
 
 class Violation(Exception):
@@ -141,7 +171,7 @@ class AnswerReader:
             raise Violation(f"an answer of unknown kind {kind}")
         if type_length > MAX_ERROR_TYPE:
             raise Violation(f"an error type of {type_length} bytes")
-        if kind == STREAM_PIECE and payload_length > MAX_PIECE:
+        if kind in _SHORT and payload_length > MAX_PIECE:
             raise Violation(f"a piece of {payload_length} bytes")
         if payload_length > MAX_PAYLOAD:
             raise Oversize(f"an answer of {payload_length} bytes")
@@ -245,6 +275,26 @@ def read_event(channel: socket.socket) -> tuple[EventHeader, bytes] | None:
     return header, data[payload_at:]
 
 
+def encode_order(kind: bytes, destination: str = "", body: bytes = b"") -> bytes:
+    """An order to a starter."""
+    where = destination.encode()
+    return _ORDER.pack(kind, len(where), len(body)) + where + body
+
+
+def read_order(channel: socket.socket) -> tuple[bytes, str, bytes] | None:
+    """Wait for the next order; None when the engine has closed the channel."""
+    head = _complete(channel, channel.recv(_ORDER.size), _ORDER.size)
+    if len(head) < _ORDER.size:
+        return None
+    kind, where, size = _ORDER.unpack(head)
+    if kind not in _ORDERS or size > MAX_PAYLOAD:
+        raise Violation(f"an order of kind {kind!r} and {size} bytes")
+    rest = _complete(channel, b"", where + size) if where + size else b""
+    if len(rest) != where + size:
+        return None
+    return kind, rest[:where].decode(), rest[where:]
+
+
 _USUAL_EVENT = 16_384
 
 
@@ -253,8 +303,10 @@ def _complete(channel: socket.socket, data: bytes, size: int) -> bytes:
     if len(data) >= size:
         return data
     parts = bytearray(data)
-    while data and len(parts) < size:
+    while len(parts) < size:
         data = channel.recv(min(size - len(parts), 1 << 20))
+        if not data:
+            break
         parts += data
     return bytes(parts)
 
@@ -322,19 +374,26 @@ def encode_fork(instance: int, *, is_ahead: bool = False, port: int = 0) -> byte
     return _FORK.pack(FORK, is_ahead, port, instance)
 
 
-def decode_fork(note: bytes) -> tuple[int, bool, int]:
-    """The instance's number, whether nobody waits for it, and the port."""
+def encode_terminate(instance: int) -> bytes:
+    """Asks the zygote to send SIGTERM to an instance's first process."""
+    return _FORK.pack(TERMINATE, False, 0, instance)
+
+
+def decode_task(note: bytes) -> tuple[bytes, int, bool, int]:
+    """`FORK` or `TERMINATE`; the instance's number, whether nobody waits for it, and
+    the port."""
     if len(note) != _FORK.size:
         raise Violation(f"a fork note of {len(note)} bytes")
     kind, is_ahead, port, instance = _FORK.unpack(note)
-    if kind != FORK:
+    if kind not in (FORK, TERMINATE):
         raise Violation(f"a note of unknown kind {kind!r}")
-    return int(instance), bool(is_ahead), int(port)
+    return kind, int(instance), bool(is_ahead), int(port)
 
 
 FORK_DESCRIPTORS = 5
 """What goes with a fork: the cell's pid, mount and network namespaces, the
 instance's channel, its log pipe. Then, where there is Landlock, the cell's ruleset; and
-the files by which its control groups are joined, if there are any."""
+the files by which its control groups are joined, if there are any. And where instances
+are programs, last, the log pipe of extensions."""
 
-MAX_FORK_DESCRIPTORS = 12
+MAX_FORK_DESCRIPTORS = 13

@@ -27,6 +27,9 @@ class Ending:
     ended: Ended
     payload: bytes = b""
     error_type: str = ""
+    why: str = ""
+    """Of an extension that ended: the tenant's word, for its error message."""
+
     exit_code: int | None = None
     signal: int | None = None
     init_s: float | None = None
@@ -49,3 +52,17 @@ class Ending:
     def is_reusable(self) -> bool:
         """Whether the instance may serve another event."""
         return self.ended in (Ended.ANSWERED, Ended.FAILED)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rest:
+    """What an instance's extensions did after the answer of an invocation."""
+
+    duration_s: float
+    peak_memory_kb: int
+    error_type: str = ""
+    """Why the instance is lost, if it is; `Sandbox.Timedout` where they took too long.
+    """
+
+    printed: tuple[tuple[float, bytes], ...] = field(default=(), repr=False)
+    dropped: int = 0

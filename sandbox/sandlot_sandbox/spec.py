@@ -67,6 +67,10 @@ class StartZygote:
     """Networks, with commas between, that an `egress` jail may reach although they are
     private."""
 
+    as_program: int
+    """1 where instances start a Python of their own, and are no clones of the zygote;
+    for runtimes that are no Python it makes no difference."""
+
 
 @dataclass(frozen=True)
 class StartBuilder:

@@ -500,7 +500,6 @@ IMAGE = "123456789012.dkr.ecr.eu-central-1.amazonaws.com/any:latest"
         {"DurableConfig": {"ExecutionTimeout": 60}},
         {"PackageType": "Image"},
         {"PublishTo": "LATEST_PUBLISHED"},
-        {"LoggingConfig": {"LogFormat": "JSON"}},
     ],
     ids=lambda asked: next(iter(asked)),
 )

@@ -13,6 +13,7 @@ class FakeInstance:
     def __init__(self, on_death: Callable[["FakeInstance"], None]) -> None:
         self.is_usable = True
         self.is_stopped = False
+        self.last_words: tuple[object, ...] = ()
         self.on_death = on_death
 
     def stop(self) -> None:
@@ -77,6 +78,11 @@ class FakeZygote:
 
     def kill(self) -> None:
         self.is_killed = True
+
+    def kill_gently(self) -> None:
+        for instance in self.instances:
+            instance.stop()
+        self.kill()
 
     def kill_when_empty(self) -> None:
         self.is_leaving = True

@@ -20,6 +20,7 @@ import pytest
 from sandlot_sandbox import frames, linux
 from sandlot_sandbox.errors import LauncherLost
 from sandlot_sandbox.host.cells import AHEAD
+from sandlot_sandbox.host.extensions_api import Identity
 from sandlot_sandbox.host.instance import Instance
 from sandlot_sandbox.host.launcher import Launcher
 from sandlot_sandbox.host.sink import Sink
@@ -93,15 +94,19 @@ class Store:
             file.chmod(0o755)
         return digest
 
-    def add_opt(self, name: str, files: Mapping[str, str]) -> str:
-        """A folder of layers that no builder made; its hash. In bin are programs."""
+    def add_opt(
+        self, name: str, files: Mapping[str, str], *, runtime: str = RUNTIME
+    ) -> str:
+        """A folder of layers that no builder made; its hash. In bin and in extensions
+        are programs."""
         digest = hashlib.sha256(name.encode()).hexdigest()
-        folder = self.code / f"{digest}-{RUNTIME}"
+        folder = self.code / f"{digest}-{runtime}"
         for path, content in {} if folder.exists() else files.items():
             file = folder / path
             file.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
             file.write_text(content)
-            file.chmod(0o755 if path.startswith("bin/") else 0o644)
+            is_program = path.startswith(("bin/", "extensions/"))
+            file.chmod(0o755 if is_program else 0o644)
         return digest
 
 
@@ -213,6 +218,7 @@ class Sandbox:
         environment: Mapping[str, str] | None = None,
         opt: str = "",
         handler: str = "app.handler",
+        as_program: bool = False,
     ) -> Guest:
         """Ordered, but not waited for."""
         recipe = Recipe(
@@ -220,11 +226,16 @@ class Sandbox:
             limits=Limits(memory_mb=memory_mb, tmp_mb=tmp_mb),
             code=self.store.add(guest),
             opt=opt,
+            as_program=as_program,
             settings={
                 "handler": handler,
                 "version": "$LATEST",
                 "import_in_zygote": import_in_zygote,
-                "environment": {"TZ": ":UTC", **(environment or {})},
+                "environment": {
+                    "TZ": ":UTC",
+                    "_HANDLER": handler,
+                    **(environment or {}),
+                },
             },
         )
         lost = asyncio.Event()
@@ -241,6 +252,7 @@ class Sandbox:
         handler: str = "app.handler",
         memory_mb: int = 256,
         opt: str = "",
+        identity: Identity | None = None,
         environment: Mapping[str, str] | None = None,
     ) -> AsyncIterator[Guest]:
         """A zygote that starts a program for each instance; killed at the end."""
@@ -257,6 +269,7 @@ class Sandbox:
             limits=Limits(memory_mb=memory_mb, tmp_mb=16),
             code=self.store.add_program(runtime, files),
             opt=opt,
+            identity=identity or Identity(),
             settings={
                 "handler": handler,
                 "version": "$LATEST",

@@ -204,6 +204,30 @@ async def test_a_node_handler_within_an_object(sandbox: Sandbox) -> None:
         assert await guest.ask("greet") == "found"
 
 
+async def test_a_node_handler_with_the_json_format(sandbox: Sandbox) -> None:
+    source = b"""
+    exports.handler = async (event) => {
+      console.debug('not shown');
+      console.info('a %s', 'b', { c: 1 });
+      console.warn({ order: 7 });
+      throw new TypeError('as asked');
+    };"""
+    json_format = {"AWS_LAMBDA_LOG_FORMAT": "JSON", "AWS_LAMBDA_LOG_LEVEL": "INFO"}
+    async with sandbox.running_program(
+        await _node(sandbox), {"app.js": source}, environment=json_format
+    ) as guest:
+        instance = await guest.fork()
+        ending = await send(instance, "greet")
+        info, warning, error = (json.loads(text) for _, text in ending.printed)
+        assert (info["level"], info["message"]) == ("INFO", "a b { c: 1 }")
+        assert info["requestId"]
+        assert (warning["level"], warning["message"]) == ("WARN", {"order": 7})
+        assert error["level"] == "ERROR"
+        assert error["message"]["errorType"] == "TypeError"
+        assert error["message"]["errorMessage"] == "as asked"
+        await instance.destroy()
+
+
 async def test_a_rejection_that_nobody_handles_ends_the_instance(
     sandbox: Sandbox,
 ) -> None:

@@ -25,7 +25,7 @@ class Jail:
         number = len(self.live) + 1
         self.live.add(number)
         ours, theirs = socket.socketpair()
-        return Berth(number, Hold({}), ours, os.dup(0), None, (theirs.detach(),))
+        return Berth(number, Hold({}), ours, os.dup(0), None, None, (theirs.detach(),))
 
     async def _drop(self, cell: int) -> None:
         self.live.remove(cell)

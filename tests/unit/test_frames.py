@@ -89,7 +89,8 @@ def test_anything_else_is_a_violation_or_not_yet_whole(parts: list[bytes]) -> No
     ("header", "violation"),
     [
         (_header(0, 0, 0), frames.Violation),
-        (_header(8, 0, 0), frames.Violation),
+        (_header(99, 0, 0), frames.Violation),
+        (_header(frames.EXTENSIONS, 0, frames.MAX_PIECE + 1), frames.Violation),
         (_header(frames.STREAM_PIECE, 0, frames.MAX_PIECE + 1), frames.Violation),
         (_header(255, 0, 0), frames.Violation),
         (_header(frames.ERROR, frames.MAX_ERROR_TYPE + 1, 0), frames.Violation),
@@ -250,17 +251,20 @@ def test_a_fork_note_arrives_as_it_was_sent(
 ) -> None:
     note = frames.encode_fork(instance, is_ahead=is_ahead, port=port)
 
-    assert frames.decode_fork(note) == (instance, is_ahead, port)
+    assert frames.decode_task(note) == (frames.FORK, instance, is_ahead, port)
+    told = frames.decode_task(frames.encode_terminate(instance))
+    assert told[:2] == (frames.TERMINATE, instance)
 
 
 @given(st.binary(max_size=20))
 def test_any_other_fork_note_is_a_violation(note: bytes) -> None:
     try:
-        instance, is_ahead, port = frames.decode_fork(note)
+        kind, instance, is_ahead, port = frames.decode_task(note)
     except frames.Violation:
         return
     told = frames.encode_fork(instance, is_ahead=is_ahead, port=port)
-    assert told[:1] == note[:1]
+    assert kind == note[:1]
+    assert told[2:] == note[2:]
 
 
 def test_settings_arrive_as_they_were_sent() -> None:

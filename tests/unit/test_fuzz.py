@@ -160,6 +160,7 @@ START = {
     "tmp_mb": 512,
     "network": "none",
     "allow": "",
+    "as_program": 0,
 }
 ORDERS = st.sampled_from(
     [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import time
 from pathlib import Path
@@ -222,3 +223,59 @@ def test_a_hook_that_raises_is_a_failure(
     assert found == error_type
     assert message.split(":")[0] == cause.split("(")[0]
     assert "in hook" in trace[0]
+
+
+@every_interpreter
+def test_with_the_json_format_a_record_is_an_object(guest: Guest) -> None:
+    done = guest.run(
+        """
+        import os
+        os.environ.update(AWS_LAMBDA_LOG_FORMAT="JSON", AWS_LAMBDA_LOG_LEVEL="INFO")
+        logging_setup.install()
+        logging_setup.set_request_id("req-1", "t-1")
+        import logging
+        log = logging.getLogger("x")
+        log.debug("not shown")
+        log.info("a %s", "b", extra={"order": 7, "what": {1, 1}})
+        try:
+            raise KeyError("k")
+        except KeyError:
+            log.exception("it failed")
+        """
+    )
+
+    first, second = map(json.loads, done.stdout.splitlines())
+    stamp = first.pop("timestamp")
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", stamp)
+    assert first == {
+        "level": "INFO",
+        "message": "a b",
+        "logger": "x",
+        "requestId": "req-1",
+        "tenantId": "t-1",
+        "order": 7,
+        "what": "{1}",
+    }
+    assert (second["errorType"], second["errorMessage"]) == ("KeyError", "'k'")
+    assert ":<module>:" in second["location"]
+    assert second["stackTrace"]
+
+
+@every_interpreter
+def test_with_the_json_format_a_failure_is_an_object(guest: Guest) -> None:
+    done = guest.run(
+        """
+        failures.use_json_log(is_json=True)
+        failures.print_failure(failures.Failure("E", "why", ["  a\\n"]), "req-1")
+        """
+    )
+
+    told = json.loads(done.stdout)
+    assert told.pop("timestamp").endswith("Z")
+    assert told == {
+        "log_level": "ERROR",
+        "errorMessage": "why",
+        "errorType": "E",
+        "requestId": "req-1",
+        "stackTrace": ["  a\n"],
+    }

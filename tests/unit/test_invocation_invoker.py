@@ -32,6 +32,7 @@ from sandlot_engine.model.invocation import (
 )
 from sandlot_engine.model.network import Network
 from tests.fakes.backend import ACME, FakeEngine, make_function
+from tests.fakes.waiting import eventually
 
 
 @pytest.fixture
@@ -366,3 +367,82 @@ async def test_a_function_above_its_tenants_network_is_refused_in_every_way(
 
     assert engine.runner.started.empty()
     assert engine.invoker.admission.running(ACME) == 0
+
+
+class Extensions:
+    """Work on after an answer, until a test says that they have done."""
+
+    def __init__(self) -> None:
+        self.have_done = asyncio.Event()
+        self.lost_because = ""
+        self.run = Run(
+            ended=Ended.ANSWERED,
+            payload=b'"at once"',
+            duration_s=0.003,
+            wait_s=0.0,
+            max_memory_mb=30,
+            rest=self._rest,
+        )
+
+    async def _rest(self) -> Run:
+        await self.have_done.wait()
+        return replace(
+            self.run,
+            duration_s=0.503,
+            extensions_s=0.5,
+            lost_because=self.lost_because,
+            rest=None,
+        )
+
+
+async def test_the_answer_does_not_wait_for_extensions_and_the_bill_does(
+    engine: FakeEngine,
+) -> None:
+    extensions = Extensions()
+    engine.runner.answers["echo"] = extensions.run
+
+    outcome = await engine.invoker.invoke(request(), None)
+
+    assert outcome.payload == b'"at once"'
+    assert engine.records.records == []
+    # They still use what its tenant may use at once.
+    assert engine.invoker.admission.running(ACME) == 1
+
+    extensions.have_done.set()
+
+    async def are_recorded() -> bool:
+        return bool(engine.records.records)
+
+    await eventually(are_recorded)
+
+    assert engine.records.records[0].report.billed_ms == 503
+    assert engine.invoker.admission.running(ACME) == 0
+
+
+async def test_who_asks_for_the_end_of_the_log_waits_for_extensions(
+    engine: FakeEngine,
+) -> None:
+    extensions = Extensions()
+    extensions.lost_because = "Sandbox.Timedout"
+    engine.runner.answers["echo"] = extensions.run
+
+    asked = asyncio.create_task(engine.invoker.invoke(request(tail_log=True), None))
+    await engine.runner.started.get()
+    assert not asked.done()
+    extensions.have_done.set()
+    outcome = await asked
+
+    assert (outcome.status, outcome.payload) == (Status.OK, b'"at once"')
+    assert b"Duration: 503.00 ms" in outcome.log_tail
+    assert b"Status: timeout" in outcome.log_tail
+    assert len(engine.records.records) == 1
+
+
+async def test_an_engine_that_ends_bills_what_it_knows_of_extensions() -> None:
+    engine = FakeEngine()
+    engine.invoker._drain_s = 0.01  # noqa: SLF001 - as an impatient engine has it
+    engine.runner.answers["echo"] = Extensions().run
+    async with engine.invoker:
+        await engine.invoker.invoke(request(), None)
+
+    assert [record.report.billed_ms for record in engine.records.records] == [3]

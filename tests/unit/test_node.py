@@ -37,6 +37,7 @@ class World:
             max_zygotes=4,
             room_s=0.05,
         )
+        self.has_extensions = False
         self.may_unpack = asyncio.Event()
         self.may_unpack.set()
 
@@ -45,8 +46,9 @@ class World:
             raise PermissionDenied("not any more")
         return ("10.0.0.0/8",) if network is Network.EGRESS else ()
 
-    async def _unpack(self, _: Revision) -> None:
+    async def _unpack(self, _: Revision) -> bool:
         await self.may_unpack.wait()
+        return self.has_extensions
 
     def host(self, name: str = "resize", tenant: str = "", **settings: Any) -> Hosted:
         revision = things.revision(f"rev-of-{name}")
@@ -494,3 +496,24 @@ async def test_where_memory_is_short_what_has_no_instances_rests(world: World) -
     assert not first.is_live
     assert not other.is_killed
     assert second.is_live
+
+
+async def test_a_python_with_extensions_is_a_program(world: World) -> None:
+    world.has_extensions = True
+    hosted = world.host()
+    preparing = _task(hosted.prepare())
+    zygote = await world.made()
+    assert (zygote.imports, zygote.recipe.as_program) == (False, True)
+    zygote.be_ready()
+
+    assert "extensions" in await preparing
+
+
+async def test_a_python_with_a_wrapper_script_is_a_program(world: World) -> None:
+    hosted = world.host(environment={"AWS_LAMBDA_EXEC_WRAPPER": "/opt/wrap"})
+    preparing = _task(hosted.prepare())
+    zygote = await world.made()
+    assert (zygote.imports, zygote.recipe.as_program) == (False, True)
+    zygote.be_ready()
+
+    assert "wrapper" in await preparing

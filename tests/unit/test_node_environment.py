@@ -42,6 +42,7 @@ def test_a_log_group_of_ones_own_is_in_the_environment() -> None:
 class Listening:
     """A sandboxed instance that keeps the header it was sent."""
 
+    is_settling = False
     header: EventHeader
 
     async def invoke(

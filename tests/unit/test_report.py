@@ -362,3 +362,12 @@ def test_a_record_says_who_ran_what_when_and_how() -> None:
         Status.CRASHED,
         "Runtime.ExitError",
     )
+
+
+def test_a_timeout_of_extensions_costs_what_was_promised() -> None:
+    run = replace(RAN, duration_s=3.02, lost_because="Sandbox.Timedout")
+    result = outcome(run, timeout_s=3)
+
+    assert result.status is Status.OK
+    assert result.report.billed_ms == 3_000
+    assert b"Status: timeout" in result.log_tail

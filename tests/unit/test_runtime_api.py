@@ -39,6 +39,9 @@ class Engine:
         self.answers: list[frames.Answer] = []
         self.violations: list[frames.Violation] = []
         self.crashes: list[str] = []
+        self.reasons: list[str] = []
+        self.statuses: list[int] = []
+        self.settled = 0
         self.has_hung_up = False
         self._news = asyncio.Event()
 
@@ -49,8 +52,15 @@ class Engine:
     def note_violation(self, violation: frames.Violation) -> None:
         self.violations.append(violation)
 
-    def note_crash(self, error_type: str) -> None:
+    def note_crash(self, error_type: str, why: str = "") -> None:
         self.crashes.append(error_type)
+        self.reasons.append(why)
+
+    def note_settled(self) -> None:
+        self.settled += 1
+
+    def note_runtime_ended(self, status: int) -> None:
+        self.statuses.append(status)
 
     def note_hung_up(self) -> None:
         self.has_hung_up = True

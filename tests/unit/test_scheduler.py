@@ -27,6 +27,8 @@ class FakeInstance:
 
     def __init__(self, machine: "FakeMachine", on_death: Callable[[], None]) -> None:
         self.is_usable = True
+        self.is_settling = False
+        self.has_settled = asyncio.Event()
         self.is_stopped = False
         self.ended_unnoticed = False
         self.idle_since = 0.0
@@ -55,8 +57,15 @@ class FakeInstance:
         if isinstance(outcome, Exception):
             raise outcome
         self.is_usable = outcome.ended in (Ended.ANSWERED, Ended.FAILED)
+        if outcome.rest is not None:
+            self.is_usable, self.is_settling = False, True
         self.idle_since = self._machine.clock.monotonic()
         return outcome
+
+    async def wait_settled(self) -> bool:
+        await self.has_settled.wait()
+        self.is_usable = not self.is_stopped
+        return self.is_usable
 
     async def wait_ready(self, limit_s: float) -> bool:
         self.is_usable = False
@@ -1143,3 +1152,58 @@ async def test_where_starts_are_quick_nobody_waits_for_a_busy_instance(
     await asyncio.gather(*both)
 
     assert world.scheduler.held == 0
+
+
+def _with_rest() -> Run:
+    async def rest() -> Run:
+        raise AssertionError("it is the invoker's to ask")
+
+    return replace(_run(Ended.ANSWERED), rest=rest)
+
+
+async def test_an_instance_whose_extensions_are_at_work_is_not_lent(
+    world: World,
+) -> None:
+    world.machine.endings = [_with_rest()]
+    await world.invoke()
+    await world.invoke()
+    first, second = world.machine.instances
+    assert (first.runs, second.runs) == (1, 1)
+
+    first.has_settled.set()
+    async with asyncio.timeout(WAIT_S):
+        while not first.is_usable:  # noqa: ASYNC110 - nobody sets an event
+            await asyncio.sleep(0)
+    second.die()
+    await world.invoke()
+
+    assert first.runs == 2
+
+
+async def test_an_instance_whose_extensions_failed_is_let_go(world: World) -> None:
+    world.machine.endings = [_with_rest()]
+    await world.invoke()
+    (first,) = world.machine.instances
+    first.is_stopped = True
+    first.has_settled.set()
+    await world.scheduler.drain("rev-of-resize")
+    await world.invoke()
+
+    assert [instance.runs for instance in world.machine.instances] == [1, 1]
+
+
+async def test_draining_waits_for_extensions(world: World) -> None:
+    world.machine.endings = [_with_rest()]
+    await world.invoke()
+    draining = asyncio.get_running_loop().create_task(
+        world.scheduler.drain("rev-of-resize")
+    )
+    await asyncio.sleep(0)
+    assert not draining.done()
+
+    (instance,) = world.machine.instances
+    instance.has_settled.set()
+    async with asyncio.timeout(WAIT_S):
+        await draining
+
+    assert instance.is_stopped

@@ -14,6 +14,7 @@ HASHES = st.text("0123456789abcdef", min_size=64, max_size=64)
 ORDERS = st.one_of(
     st.builds(
         spec.StartZygote,
+        as_program=st.sampled_from([0, 1]),
         zygote=NUMBERS,
         runtime=st.text(max_size=30),
         code=HASHES,
@@ -43,6 +44,7 @@ START: dict[str, Any] = {
     "tmp_mb": 512,
     "network": "egress",
     "allow": "10.1.0.0/16",
+    "as_program": 0,
 }
 
 

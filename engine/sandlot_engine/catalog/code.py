@@ -131,6 +131,14 @@ class CodeStore:
         await self._alone(sha256, lambda: self._make_opt(sha256, runtime, zips))
         return self._folder(sha256, runtime)
 
+    async def has_extensions(self, config: FunctionConfig) -> bool:
+        """Whether the layers of a function, once they are built, have a folder of
+        Lambda extensions that is not empty."""
+        if not config.layers:
+            return False
+        folder = self._folder(config.opt_sha256, config.runtime) / "extensions"
+        return await self._run(lambda: packages.has_entries(folder))
+
     async def unpacked(self, code: Code, runtime: str) -> Path:
         """The folder with the package's files and their bytecode, built if it is not.
 

@@ -80,6 +80,18 @@ def publish(folder: int, new: Path, path: Path) -> None:
     sync_folder(path.parent)
 
 
+def has_entries(path: Path) -> bool:
+    """Whether that is a folder, and no link to one, with something in it."""
+    try:
+        folder = os.open(path, _OPEN_FOLDER)
+    except OSError:
+        return False
+    try:
+        return bool(_entries(folder))
+    finally:
+        os.close(folder)
+
+
 def remove(path: Path) -> None:
     """Remove a file or a folder with all that is in it, whoever made it.
 

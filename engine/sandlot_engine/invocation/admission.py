@@ -117,6 +117,11 @@ class Admission:
             self._check_rate(key, slots, now)
         return self._take(Slot(tenant_id, function, is_spillover=share > 0))
 
+    def keep(self, tenant_id: str, function: str) -> Slot:
+        """Take a slot without asking: for what goes on after the answer of somebody
+        who is about to give one back."""
+        return self._take(Slot(tenant_id, function))
+
     def release(self, slot: Slot) -> None:
         """Give a slot back. Tenants and functions without any are forgotten, so idle
         ones cost no memory."""

@@ -28,6 +28,7 @@ from sandlot_engine.invocation.admission import (
     REQUESTS_PER_SLOT,
     Admission,
     Claims,
+    Slot,
 )
 from sandlot_engine.invocation.detached import Detached
 from sandlot_engine.invocation.once import WINDOW_S, Once
@@ -49,6 +50,7 @@ from sandlot_engine.model.invocation import (
     LogLine,
     Outcome,
     Record,
+    Run,
 )
 from sandlot_engine.model.network import Network
 from sandlot_engine.store.event_ports import EventStore
@@ -101,8 +103,8 @@ class Invoker:
     """Runs invocations: the one way to a `Runner`, for every gateway.
 
     An async context manager: inside it events run, its own and those of engines before.
-    Leaving it drains them, and what runs without its caller. `claims` tells from memory
-    what of a tenant's is provisioned.
+    Leaving it drains them, what runs without its caller, and extensions. `claims` tells
+    from memory what of a tenant's is provisioned.
     """
 
     def __init__(
@@ -141,6 +143,10 @@ class Invoker:
         )
         self._detached = Detached(clock, drain_s=event_drain_s)
         self.once = Once(answers, clock, self._detached, window_s=idempotency_s)
+        self._finishing: set[asyncio.Task[None]] = set()
+        """What goes on after answers."""
+
+        self._drain_s = event_drain_s
 
     def __repr__(self) -> str:
         return f"<Invoker {self.admission!r} {self.events!r}>"
@@ -160,7 +166,16 @@ class Invoker:
         await asyncio.gather(
             self._detached.__aexit__(kind, error, trace),
             self.events.__aexit__(kind, error, trace),
+            self._drain_finishing(),
         )
+
+    async def _drain_finishing(self) -> None:
+        if self._finishing:
+            await asyncio.wait(self._finishing, timeout=self._drain_s)
+        finishing = list(self._finishing)
+        for task in finishing:
+            task.cancel()
+        await asyncio.gather(*finishing, return_exceptions=True)
 
     async def invoke(self, invocation: Invocation, deadline: float | None) -> Outcome:
         """Run the function and return how it ended; its failures are values.
@@ -345,12 +360,59 @@ class Invoker:
                 invocation, revision, function.version, ran_s, keep
             ),
         )
+        if run.rest is not None:
+            is_event = invocation.type is InvocationType.EVENT
+            if not (invocation.tail_log or is_event):
+                return self._answered(function, revision, invocation, run)
+            # Who asks for the end of the log waits for it; and an event's record is
+            # kept with what becomes of the event.
+            run = await run.rest()
         ended = self._clock.now()
         outcome = outcome_of(
             invocation, revision, run, version=function.version, ended=ended
         )
         self._record(invocation, outcome, ended, keep)
         return outcome
+
+    def _answered(
+        self,
+        function: Function,
+        revision: Revision,
+        invocation: Invocation,
+        run: Run,
+    ) -> Outcome:
+        """The outcome so far, for the caller; record, log and bill follow when the
+        function's extensions have done, and its slot is taken until then."""
+        slot = self.admission.keep(invocation.tenant_id, invocation.function)
+        task = asyncio.create_task(
+            self._finish(function, revision, invocation, run, slot)
+        )
+        self._finishing.add(task)
+        task.add_done_callback(self._finishing.discard)
+        return outcome_of(
+            *(invocation, revision, run),
+            version=function.version,
+            ended=self._clock.now(),
+        )
+
+    async def _finish(
+        self,
+        function: Function,
+        revision: Revision,
+        invocation: Invocation,
+        run: Run,
+        slot: Slot,
+    ) -> None:
+        assert run.rest is not None  # noqa: S101
+        try:
+            run = await run.rest()
+        finally:
+            self.admission.release(slot)
+            ended = self._clock.now()
+            outcome = outcome_of(
+                invocation, revision, run, version=function.version, ended=ended
+            )
+            self._record(invocation, outcome, ended, self._records.append)
 
     def _record_cut(
         self,

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
+from sandlot_engine.invocation import json_log
 from sandlot_engine.model.function import LATEST, Revision
 from sandlot_engine.model.invocation import (
     MAX_LOG_TAIL,
@@ -44,9 +45,14 @@ def outcome_of(
     revision is one of."""
     verdict = _verdict(invocation, revision, run)
     report, times = _report(revision, run)
-    log = tuple(
-        _log(invocation.request_id, version, run, verdict, report, times, ended)
-    )
+    logging = revision.config.logging
+    if logging.format == "JSON":
+        facts = _facts(invocation.request_id, version, run, verdict, report, times)
+        log = tuple(json_log.lines_of(facts, run, logging, ended=ended))
+    else:
+        log = tuple(
+            _log(invocation.request_id, version, run, verdict, report, times, ended)
+        )
     return Outcome(
         request_id=invocation.request_id,
         status=verdict.status,
@@ -129,18 +135,18 @@ def _verdict(invocation: Invocation, revision: Revision, run: Run) -> _Verdict:
     request_id = invocation.request_id
     match run.ended:
         case Ended.ANSWERED:
-            return _Verdict(Status.OK, run.payload)
+            return _Verdict(Status.OK, run.payload, report_tail=_lost(run))
         case Ended.FAILED:
             error_type = _plain(run.error_type)
             payload = run.payload or _error(error_type, request_id, "Unknown error")
-            return _Verdict(Status.ERROR, payload, error_type)
+            return _Verdict(Status.ERROR, payload, error_type, _lost(run))
         case Ended.INIT_FAILED:
             error_type = _plain(run.error_type)
             payload = run.payload or _error(error_type, request_id, "Unknown error")
             return _failed(Status.INIT_FAILED, payload, error_type)
         case Ended.TIMED_OUT | Ended.INIT_TIMED_OUT:
             timeout = f"Task timed out after {revision.config.timeout_s:.2f} seconds"
-            error_type = "Sandbox.Timedout"
+            error_type = _TIMED_OUT
             payload = _error(error_type, request_id, timeout)
             return _Verdict(Status.TIMEOUT, payload, error_type, "Status: timeout\t")
         case Ended.TOO_LARGE:
@@ -161,6 +167,15 @@ def _failed(
     return _Verdict(status, payload, error_type, tail, log_line)
 
 
+def _lost(run: Run) -> str:
+    """Of what had its answer, and lost its instance while extensions worked on."""
+    if not run.lost_because:
+        return ""
+    if run.lost_because == _TIMED_OUT:
+        return "Status: timeout\t"
+    return f"Status: error\tError Type: {_plain(run.lost_because)}\t"
+
+
 def _error(error_type: str, request_id: str, why: str) -> bytes:
     message = _message(request_id, why)
     return _compact({"errorType": error_type, "errorMessage": message})
@@ -174,6 +189,8 @@ def _compact(value: dict[str, str]) -> bytes:
     return json.dumps(value, separators=(",", ":")).encode()
 
 
+_TIMED_OUT: Final = "Sandbox.Timedout"
+
 # AWS gives these two keys in the other order than everywhere else.
 _TOO_LARGE = "Function.ResponseSizeTooLarge"
 _RESPONSE_TOO_LARGE = _compact(
@@ -186,6 +203,8 @@ _RESPONSE_TOO_LARGE = _compact(
 
 
 def _why_it_exited(run: Run) -> str:
+    if run.why:
+        return run.why
     if run.ended is Ended.SIGNALED and run.signal is not None:
         return f"Runtime exited with error: signal: {signal_text(run.signal)}"
     if run.ended is Ended.EXITED and run.exit_code:
@@ -266,6 +285,8 @@ def _times(revision: Revision, run: Run) -> _Times:
             duration_us = timeout_us - init_us
         else:
             duration_us = timeout_us
+    elif run.lost_because == _TIMED_OUT:
+        duration_us = min(duration_us, _microseconds(revision.config.timeout_s))
     return _Times(duration_us, init_us)
 
 
@@ -317,6 +338,35 @@ def _log(
         yield platform(ended, verdict.log_line)
     yield platform(ended, f"END RequestId: {request_id}")
     yield platform(ended, _report_line(request_id, report, times, verdict))
+
+
+def _facts(
+    request_id: str,
+    version: str,
+    run: Run,
+    verdict: _Verdict,
+    report: Report,
+    times: _Times,
+) -> json_log.Facts:
+    status = json_log.STATUSES[verdict.status]
+    error_type = verdict.error_type
+    if run.lost_because and verdict.status is Status.OK:
+        status = "timeout" if run.lost_because == _TIMED_OUT else "error"
+        error_type = _plain(run.lost_because)
+    after_us = min(_microseconds(run.extensions_s), times.duration_us)
+    return json_log.Facts(
+        request_id=request_id,
+        version=version,
+        status=status,
+        error_type=error_type,
+        duration_us=times.duration_us,
+        runtime_us=times.duration_us - after_us,
+        init_us=times.init_us,
+        init_failed=run.ended is Ended.INIT_FAILED,
+        billed_ms=report.billed_ms,
+        memory_mb=report.memory_mb,
+        max_memory_used_mb=report.max_memory_used_mb,
+    )
 
 
 def _report_line(

@@ -1,6 +1,6 @@
 """Invocations: what is asked, how it ended, and what is kept of it."""
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -269,6 +269,9 @@ class Run:
 
     exit_code: int | None = None
     signal: int | None = None
+    why: str = ""
+    """Of an extension that ended: the tenant's word, for the error message."""
+
     init_s: float | None = None
     """None where a warm instance was used."""
 
@@ -282,3 +285,12 @@ class Run:
     """Whether the payload, but for an error object, went to the invocation's sink."""
 
     log_bytes_dropped: int = 0
+    extensions_s: float = 0.0
+    """What extensions took after the answer; part of the duration."""
+
+    lost_because: str = ""
+    """Error type of what ended the instance after the answer."""
+
+    rest: Callable[[], Awaitable["Run"]] | None = field(default=None, repr=False)
+    """Where the function's extensions work on: waits until they have done, within the
+    function's timeout, for what the invocation came to with them."""

@@ -1,6 +1,6 @@
 """What a function finds in its environment: AWS Lambda's variables and its own."""
 
-from sandlot_engine.model.function import Function, Revision
+from sandlot_engine.model.function import Function, Logging, Revision
 
 _DEFAULTS = {
     "LANG": "en_US.UTF-8",
@@ -44,6 +44,7 @@ def environment_of(
         "AWS_LAMBDA_LOG_GROUP_NAME": log_group_of(function, revision),
         "AWS_LAMBDA_INITIALIZATION_TYPE": "on-demand",
         "_HANDLER": config.handler,
+        **_of_log(config.logging),
         **_executed_by(config.runtime),
     }
 
@@ -57,6 +58,13 @@ def _of_language(runtime: str) -> dict[str, str]:
         layers = ":".join(f"/opt/nodejs/{folder}" for folder in modules)
         return {"NODE_PATH": f"{layers}:/var/runtime/node_modules:/var/task"}
     return {}
+
+
+def _of_log(logging: Logging) -> dict[str, str]:
+    if logging.format != "JSON":
+        return {}
+    level = logging.application_level or "INFO"
+    return {"AWS_LAMBDA_LOG_FORMAT": "JSON", "AWS_LAMBDA_LOG_LEVEL": level}
 
 
 def _executed_by(runtime: str) -> dict[str, str]:

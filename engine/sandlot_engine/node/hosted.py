@@ -16,6 +16,7 @@ from sandlot_engine.model.network import Network
 from sandlot_engine.node.environment import settings_of
 from sandlot_engine.node.launchers import Launchers
 from sandlot_sandbox.errors import SandboxError, StartFailed, ZygoteLost
+from sandlot_sandbox.host.extensions_api import Identity
 from sandlot_sandbox.host.instance import Instance
 from sandlot_sandbox.host.log_pipe import Line
 from sandlot_sandbox.host.zygote import Recipe, Zygote
@@ -23,6 +24,9 @@ from sandlot_sandbox.limits import Limits
 
 _ASKED_FOR = "per-instance init was asked for"
 _A_PROGRAM = "every instance is a program of its own"
+_EXTENSIONS = "its layers have extensions: every instance starts for itself"
+_A_WRAPPER = "it has a wrapper script: every instance starts for itself"
+WRAPPER = "AWS_LAMBDA_EXEC_WRAPPER"
 _TRIES = 2
 """How often a start is tried: what was lost under us deserves a second one. So does an
 import that was killed, which it may not have been for its memory."""
@@ -31,6 +35,9 @@ log = logging.getLogger(__name__)
 
 Printed = Callable[[Function, tuple[Line, ...]], None]
 """Takes what an import printed."""
+
+Unpack = Callable[[Revision], Awaitable[bool]]
+"""Has its files on disk; whether there are extensions in its layers."""
 
 GrantNetwork = Callable[[str, Network], tuple[str, ...]]
 """What a function of that tenant may reach with that network although it is not public:
@@ -51,6 +58,8 @@ def _known_reason(function: Function, revision: Revision) -> str:
     """Why instances import for themselves, as far as it is known beforehand."""
     if revision.config.is_program:
         return _A_PROGRAM
+    if revision.config.environment.get(WRAPPER):
+        return _A_WRAPPER
     if revision.config.init_mode is InitMode.PER_INSTANCE:
         return _ASKED_FOR
     if function.serving is not None and function.serving.id == revision.id:
@@ -69,7 +78,7 @@ class Hosted:
         *,
         launchers: Launchers,
         places: Places,
-        unpack: Callable[[Revision], Awaitable[object]],
+        unpack: Unpack,
         grant_network: GrantNetwork,
         region: str,
         printed: Printed,
@@ -80,6 +89,7 @@ class Hosted:
         self.reason = _known_reason(function, revision)
         """Why instances import for themselves; empty where the zygote did."""
 
+        self._has_extensions = False
         self._launchers = launchers
         self._places = places
         self._unpack = unpack
@@ -163,6 +173,8 @@ class Hosted:
 
         def bury(instance: Instance) -> None:
             self._instances.discard(instance)
+            if instance.last_words:
+                self.note_printed(instance.last_words)
             on_death()
 
         try:
@@ -175,21 +187,19 @@ class Hosted:
         return instance, zygote
 
     def retire(self) -> None:
-        """Kill all zygotes and everything in them; there will be no other."""
+        """Kill all zygotes and everything in them; there will be no other. Extensions
+        are told first."""
         self._is_retired = True
         self._current = None
         if self._starting is not None:
             self._starting.cancel()
-        for zygote in self._zygotes:
-            zygote.kill()
+        for zygote in list(self._zygotes):
+            zygote.kill_gently()
 
     def rest(self) -> None:
         """Kill the zygote and its idle instances; who needs them starts another."""
         if self._current is not None:
-            for instance in self._instances:
-                # At once useless to whoever is just being given it.
-                instance.stop()
-            self._current.kill()
+            self._current.kill_gently()
             self._current = None
 
     def note_late_init(self, zygote: Zygote) -> None:
@@ -234,7 +244,9 @@ class Hosted:
             self.start_s = time.monotonic() - began
 
     async def _start_one(self) -> Zygote:
-        await self._unpack(self.revision)
+        if await self._unpack(self.revision):
+            self._has_extensions = True
+            self.reason = self.reason or _EXTENSIONS
         if not self.reason:
             zygote, self.reason = await self._start_importing()
             if zygote is not None:
@@ -282,7 +294,14 @@ class Hosted:
             code=self.revision.code.sha256,
             opt=config.opt_sha256,
             settings=settings,
+            identity=Identity(
+                name=self.function.name,
+                version=self.function.version,
+                handler=config.handler,
+                account=self.function.tenant_id,
+            ),
             network=config.network,
+            as_program=self._has_extensions or bool(config.environment.get(WRAPPER)),
             allow=self._grant_network(self.function.tenant_id, config.network),
         )
         await self._places.take_place(self.function.tenant_id)

@@ -95,8 +95,30 @@ class HostedInstance:
         run = _as_run(ending, invocation.request_id, wait_s)
         if is_standby and self._is_clone and run.init_s is not None:
             # It is we who chose to start it, and when; nothing was imported in it.
-            return replace(run, init_s=0.0)
-        return run
+            run = replace(run, init_s=0.0)
+        if not self._instance.is_settling:
+            return run
+        return replace(run, rest=lambda: self._with_rest(run, invocation.request_id))
+
+    async def _with_rest(self, run: Run, request_id: str) -> Run:
+        rest = await self._instance.wait_settled()
+        return replace(
+            run,
+            duration_s=run.duration_s + rest.duration_s,
+            extensions_s=rest.duration_s,
+            lost_because=rest.error_type,
+            max_memory_mb=max(run.max_memory_mb, _mb(rest.peak_memory_kb)),
+            log=(*run.log, *log_lines(request_id, rest.printed)),
+            log_bytes_dropped=run.log_bytes_dropped + rest.dropped,
+        )
+
+    @property
+    def is_settling(self) -> bool:
+        return self._instance.is_settling
+
+    async def wait_settled(self) -> bool:
+        await self._instance.wait_settled()
+        return self._instance.is_usable
 
     async def wait_ready(self, limit_s: float) -> bool:
         try:
@@ -170,6 +192,10 @@ def log_lines(request_id: str, printed: tuple[Line, ...]) -> tuple[LogLine, ...]
     )
 
 
+def _mb(kb: int) -> int:
+    return -(-kb // _KB_PER_MB)
+
+
 def _as_run(ending: outcome.Ending, request_id: str, wait_s: float) -> Run:
     return Run(
         ended=Ended(ending.ended.value),
@@ -177,10 +203,11 @@ def _as_run(ending: outcome.Ending, request_id: str, wait_s: float) -> Run:
         error_type=ending.error_type,
         exit_code=ending.exit_code,
         signal=ending.signal,
+        why=ending.why,
         init_s=ending.init_s,
         duration_s=ending.duration_s,
         wait_s=wait_s,
-        max_memory_mb=-(-ending.peak_memory_kb // _KB_PER_MB),
+        max_memory_mb=_mb(ending.peak_memory_kb),
         log=log_lines(request_id, ending.printed),
         log_bytes_dropped=ending.dropped,
         is_streamed=ending.is_streamed,

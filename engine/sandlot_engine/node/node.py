@@ -3,11 +3,11 @@
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Iterable
 
 from sandlot_engine.errors import Throttled
 from sandlot_engine.model.function import Function, Revision
-from sandlot_engine.node.hosted import GrantNetwork, Hosted, Printed
+from sandlot_engine.node.hosted import GrantNetwork, Hosted, Printed, Unpack
 from sandlot_engine.node.launchers import Launchers
 from sandlot_engine.node.pressure import machine_mb, short_mb
 
@@ -36,7 +36,7 @@ class Node:
         self,
         launchers: Launchers,
         *,
-        unpack: Callable[[Revision], Awaitable[object]],
+        unpack: Unpack,
         grant_network: GrantNetwork,
         printed: Printed,
         region: str,

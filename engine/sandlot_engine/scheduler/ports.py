@@ -16,6 +16,17 @@ class Instance(Protocol):
         ...
 
     @property
+    def is_settling(self) -> bool:
+        """Whether it has answered, and its extensions are at work: it may serve again
+        when they have done."""
+        ...
+
+    async def wait_settled(self) -> bool:
+        """Whether it is usable again, once that is known, within its function's
+        timeout. Only where it `is_settling`."""
+        ...
+
+    @property
     def idle_since(self) -> float:
         """`time.monotonic` of its last answer."""
         ...

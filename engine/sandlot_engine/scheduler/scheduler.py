@@ -509,8 +509,21 @@ class Scheduler:
             self._serving.forget(lent.number)
             if lent.instance.is_usable:
                 self._act(self._state.instance_freed(lent.number))
+            elif lent.instance.is_settling:
+                self._running[revision.id] += 1
+                self._aside(self._settle(lent.number, lent.instance, revision.id))
             else:
                 self._let_go(lent.number, lent.instance)
+
+    async def _settle(self, number: int, instance: Instance, revision: str) -> None:
+        """It is busy until its extensions have done, and so is its revision."""
+        try:
+            if await instance.wait_settled():
+                self._act(self._state.instance_freed(number))
+            else:
+                self._let_go(number, instance)
+        finally:
+            self._note_end(revision)
 
     async def _take(
         self, function: Function, revision: Revision, invocation: Invocation

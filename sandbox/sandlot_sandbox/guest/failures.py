@@ -13,6 +13,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+import time
 import tokenize  # noqa: F401  (see above: linecache imports it late)
 import traceback
 from itertools import islice
@@ -80,14 +81,36 @@ def error_payload(failure: Failure, request_id: str) -> bytes:
     )
 
 
-def print_failure(failure: Failure) -> None:
+class _Log:
+    is_json = False
+
+
+def use_json_log(*, is_json: bool) -> None:
+    """From now on failures are printed as AWS's JSON format has them, or as text."""
+    _Log.is_json = is_json
+
+
+def print_failure(failure: Failure, request_id: str = "") -> None:
     """Write AWS's `[ERROR]` entry to standard output; never raises an Exception."""
-    line = log_line(failure)
+    line = json_line(failure, request_id) if _Log.is_json else log_line(failure)
     try:
         sys.stdout.write(line)
         sys.stdout.flush()
     except Exception:  # noqa: BLE001  (sys.stdout is whatever the tenant made of it)
         _write_to_descriptor(line)
+
+
+def json_line(failure: Failure, request_id: str) -> str:
+    """The same, in the JSON format."""
+    entry = {
+        "timestamp": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        "log_level": "ERROR",
+        "errorMessage": failure.message,
+        "errorType": failure.error_type,
+        "requestId": request_id,
+        "stackTrace": failure.stack_trace,
+    }
+    return to_json_bytes(entry).decode() + "\n"
 
 
 def log_line(failure: Failure) -> str:

@@ -109,7 +109,7 @@ def invoke(
 
 def failed(failure: Failure, request_id: str) -> Answer:
     """Print the failure to the log and make the answer that reports it."""
-    print_failure(failure)
+    print_failure(failure, request_id)
     return Answer(
         ok=False,
         payload=error_payload(failure, request_id),

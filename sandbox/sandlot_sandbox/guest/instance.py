@@ -104,7 +104,7 @@ def run(
     except BaseException:  # noqa: BLE001 - the interpreter would do the same
         sys.excepthook(*sys.exc_info())
     finally:
-        _flush()
+        flush()
         os._exit(status)
 
 
@@ -158,7 +158,7 @@ def _live(
         failure = hooks.run_after_restore()
     if failure is not None:
         handler.print_init_failure(failure)
-        _flush()
+        flush()
         payload = failures.error_payload(failure, "")
         answer = frames.encode_answer(
             frames.INIT_ERROR,
@@ -178,12 +178,9 @@ def _live(
     return 0
 
 
-def _serve(
-    channel: socket.socket,
-    function: Any,
-    header: frames.EventHeader,
-    payload: bytes,
-) -> None:
+def prepare(header: frames.EventHeader) -> context.LambdaContext | failures.Failure:
+    """The context of an invocation that is about to run; log and environment know of it
+    from then on."""
     request_id = header.request_id
     tenant_id = header.tenant_id or None
     logging_setup.set_request_id(request_id, tenant_id)
@@ -191,13 +188,23 @@ def _serve(
         os.environ[_TRACE] = header.trace_id
     elif _TRACE in os.environ:
         del os.environ[_TRACE]
-    made = context.make(
+    return context.make(
         request_id=request_id,
         deadline_ms=header.deadline_ms,
         function_arn=header.function_arn,
         client_context_json=header.client_context,
         tenant_id=tenant_id,
     )
+
+
+def _serve(
+    channel: socket.socket,
+    function: Any,
+    header: frames.EventHeader,
+    payload: bytes,
+) -> None:
+    request_id = header.request_id
+    made = prepare(header)
 
     def send(kind: int) -> Callable[[bytes], None]:
         return lambda piece: channel.sendall(frames.encode_answer(kind, piece))
@@ -208,7 +215,7 @@ def _serve(
     else:
         answer = handler.invoke(function, payload, made, pieces)
     kind = frames.ANSWER if answer.ok else frames.ERROR
-    _flush()
+    flush()
     channel.sendall(
         frames.encode_answer(
             frames.STREAM_END if pieces.has_begun else kind,
@@ -224,7 +231,8 @@ def _peak_kb() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
 
-def _flush() -> None:
+def flush() -> None:
+    """Have out what was printed."""
     for stream in (sys.stdout, sys.stderr):
         # The tenant may have put anything there.
         with contextlib.suppress(Exception):

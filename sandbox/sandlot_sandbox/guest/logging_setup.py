@@ -26,6 +26,15 @@ TEXT_FORMAT = (
     "[%(levelname)s]\t%(asctime)s.%(msecs)03dZ\t%(aws_request_id)s\t%(message)s\n"
 )
 DATE_FORMAT = "%Y-%m-%dT%H:%M:%S"
+JSON_DATE_FORMAT = "%Y-%m-%dT%H:%M:%SZ"
+FORMAT, LEVEL = "AWS_LAMBDA_LOG_FORMAT", "AWS_LAMBDA_LOG_LEVEL"
+_OF_EVERY_RECORD = (
+    "name msg args levelname levelno pathname filename module exc_info exc_text"
+    " stack_info lineno funcName created msecs relativeCreated thread threadName"
+    " processName process taskName aws_request_id tenant_id"
+)
+_NOT_EXTRA = frozenset(_OF_EVERY_RECORD.split())
+"""What else a record has came as `extra`."""
 _STANDARD_LIBRARY = [os.path.dirname(os.__file__)]
 
 
@@ -87,9 +96,16 @@ def _set_up(module: Any) -> None:
     # On the class, as AWS does it: formatters made by the tenant print UTC too.
     module.Formatter.converter = time.gmtime
     handler = _handler_class(module)()
-    handler.setFormatter(module.Formatter(TEXT_FORMAT, DATE_FORMAT))
     handler.addFilter(_add_ids)
-    module.getLogger().addHandler(handler)
+    root = module.getLogger()
+    root.addHandler(handler)
+    if os.environ.get(FORMAT) == "JSON":
+        handler.setFormatter(_json_formatter_class(module)(datefmt=JSON_DATE_FORMAT))
+        level = os.environ.get(LEVEL, "INFO").upper()
+        # Python's logging knows no level below this one.
+        root.setLevel(module.getLevelName("DEBUG" if level == "TRACE" else level))
+    else:
+        handler.setFormatter(module.Formatter(TEXT_FORMAT, DATE_FORMAT))
 
 
 def _add_ids(record: logging.LogRecord) -> bool:
@@ -112,3 +128,38 @@ def _handler_class(module: Any) -> type[logging.Handler]:
                 self.handleError(record)
 
     return LambdaLogHandler
+
+
+def _json_formatter_class(module: Any) -> Any:
+    import json
+    import traceback
+
+    class LambdaJsonFormatter(module.Formatter):  # type: ignore[misc]
+        """A record as AWS's runtime writes it."""
+
+        def format(self, record: logging.LogRecord) -> str:
+            """One line."""
+            kind, error, trace = record.exc_info or (None, None, None)
+            entry = {
+                "timestamp": self.formatTime(record, self.datefmt),
+                "level": record.levelname,
+                "message": record.getMessage(),
+                "logger": record.name,
+                "stackTrace": traceback.format_tb(trace) if trace else None,
+                "errorType": kind.__name__ if kind else None,
+                "errorMessage": str(error) if error else None,
+                "requestId": getattr(record, "aws_request_id", None) or None,
+                "location": (
+                    f"{record.pathname}:{record.funcName}:{record.lineno}"
+                    if kind
+                    else None
+                ),
+                "tenantId": getattr(record, "tenant_id", None),
+            }
+            for name, value in record.__dict__.items():
+                if name not in _NOT_EXTRA:
+                    entry.setdefault(name, value)
+            shown = {k: v for k, v in entry.items() if v is not None}
+            return json.dumps(shown, ensure_ascii=False, default=str) + "\n"
+
+    return LambdaJsonFormatter

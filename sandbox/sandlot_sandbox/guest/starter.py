@@ -7,12 +7,16 @@ then this process stays as their parent: it is the tenant's from then on, like t
 
 from __future__ import annotations
 
+import _signal  # type: ignore[import-not-found]
 import contextlib
 import os
+import select
+import signal
 import stat
+import time
 
 from sandlot_sandbox import frames, linux
-from sandlot_sandbox.guest import failures
+from sandlot_sandbox.guest import delivery, failures
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -34,23 +38,32 @@ _HEAP_SHARE = 90
 _API = "AWS_LAMBDA_RUNTIME_API"
 _NOT_FOR_EXTENSIONS = frozenset(("AWS_XRAY_CONTEXT_MISSING",))
 _NO_PROGRAM, _NOT_STARTED = 1, 127
+_GRACE_S = 0.3
+"""Between asking the runtime to end and making it."""
+
+_SIGCHLD, _SIGTERM = int(signal.SIGCHLD), int(signal.SIGTERM)
+_SIGKILL = int(signal.SIGKILL)
 
 
-def run(program: list[str], port: int, channel: socket.socket) -> None:
+def run(
+    program: list[str], port: int, channel: socket.socket, extension_log: int
+) -> None:
     """Never returns. `program` is an argument list, or `BOOTSTRAP` alone; `port` is the
-    Runtime API's, on loopback; `channel` hears why nothing was started, and no more."""
+    Runtime API's, on loopback; `channel` hears why nothing was started, and, where
+    there are extensions, says when the runtime may start. What they print goes to
+    `extension_log`."""
     status = _NO_PROGRAM
     try:
         environment = {**os.environ, _API: f"127.0.0.1:{port}"}
         argv = _wrapped(program, environment)
-        linux.heed_signals()
-        extensions = _start_extensions(environment)
-        if not extensions:
+        os.set_inheritable(extension_log, False)
+        if names := _extensions():
+            status = _Parent(channel, argv, environment, extension_log).run(names)
+        else:
+            linux.heed_signals()
             _become(argv, environment)
-        runtime = os.fork()
-        if not runtime:
-            _become_or_exit(argv, environment)
-        status = _mind(runtime, extensions, channel)
+    except _Trouble as trouble:
+        _tell(channel, trouble.error_type, trouble.message)
     except OSError as error:
         _tell(channel, "Runtime.InvalidEntrypoint", _why(program, error))
     finally:
@@ -74,39 +87,212 @@ def _become(argv: list[str], environment: dict[str, str]) -> None:
     os.execve(argv[0], argv, environment)  # noqa: S606 - it is what we are for
 
 
-def _become_or_exit(argv: list[str], environment: dict[str, str]) -> None:
-    try:
-        _become(argv, environment)
-    except OSError as error:
-        os.write(2, f"{argv[0]}: {error.strerror}\n".encode())
-    finally:
-        os._exit(_NOT_STARTED)
+class _Trouble(Exception):
+    """Why there is no instance, in AWS's words."""
+
+    def __init__(self, error_type: str, message: str) -> None:
+        super().__init__(message)
+        self.error_type = error_type
+        self.message = message
 
 
-def _start_extensions(environment: dict[str, str]) -> dict[int, str]:
-    """Names by pid, of the external ones. They see nothing that is the runtime's."""
-    mine = {
-        name: value
-        for name, value in environment.items()
-        if not name.startswith("_") and name not in _NOT_FOR_EXTENSIONS
-    }
-    started = {}
-    for name in _extensions():
-        path = f"{_EXTENSIONS}/{name}"
+class _Parent:
+    """Of the runtime and the extensions, until one that was not told to end has ended,
+    which ends all."""
+
+    def __init__(
+        self,
+        channel: socket.socket,
+        argv: list[str],
+        environment: dict[str, str],
+        extension_log: int,
+    ) -> None:
+        self._channel = channel
+        self._extension_log = extension_log
+        self._argv = argv
+        self._environment = environment
+        self._extensions: dict[int, str] = {}
+        """Names by pid."""
+        self._couriers: dict[int, str] = {}
+        """What they deliver, by pid."""
+        self._runtime = 0
+        self._is_ending = False
+        self._heirs: list[str] | None = None
+        """Who goes on after the runtime, once that is known."""
+        self._kill_at: float | None = None
+        self._status = _NO_PROGRAM
+
+    def run(self, names: list[str]) -> int:
+        """What to exit with."""
+        wake, wakes = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+        _signal.signal(_SIGCHLD, _noted)
+        _signal.set_wakeup_fd(wakes)
+        listed = b"\0".join(os.fsencode(name) for name in names)
+        self._channel.sendall(frames.encode_answer(frames.EXTENSIONS, listed))
+        for name in names:
+            self._start_extension(name)
+        poll = select.poll()
+        poll.register(self._channel, select.POLLIN)
+        poll.register(wake, select.POLLIN)
+        while self._extensions or self._runtime:
+            for fd, _ in poll.poll(self._patience_ms()):
+                if fd == wake:
+                    os.read(wake, 512)
+                    if not self._reap():
+                        return self._status
+                elif not self._obey():
+                    # The engine lets go of us, or will not have us go on.
+                    return self._status
+            if self._kill_at is not None and time.monotonic() >= self._kill_at:
+                self._kill_at = None
+                self._signal_runtime(_SIGKILL)
+        return self._status
+
+    def _patience_ms(self) -> float | None:
+        if self._kill_at is None:
+            return None
+        return max(0.0, self._kill_at - time.monotonic()) * 1000 + 1
+
+    def _obey(self) -> bool:
+        order = frames.read_order(self._channel)
+        if order is None:
+            return False
+        kind, where, body = order
+        if kind == frames.START_RUNTIME and not self._runtime:
+            self._start_runtime()
+        elif kind in (frames.END_RUNTIME, frames.KILL_RUNTIME):
+            self._is_ending = True
+            self._heirs = [os.fsdecode(name) for name in body.split(b"\0")]
+            if kind == frames.KILL_RUNTIME:
+                self._signal_runtime(_SIGKILL)
+            else:
+                self._signal_runtime(_SIGTERM)
+                self._kill_at = time.monotonic() + _GRACE_S
+        elif kind == frames.DELIVER:
+            self._deliver(where, body)
+        return True
+
+    def _deliver(self, where: str, body: bytes) -> None:
+        """In a process of its own: who is to take it may be slow."""
+        number, _, destination = where.partition(" ")
+        try:
+            pid = os.fork()
+        except OSError:
+            self._say_delivered(number, is_delivered=False)
+            return
+        if not pid:
+            status = _NO_PROGRAM
+            try:
+                delivery.deliver(destination, body)
+                status = 0
+            finally:
+                os._exit(status)
+        self._couriers[pid] = number
+
+    def _say_delivered(self, number: str, *, is_delivered: bool) -> None:
+        text = ("+" if is_delivered else "-") + number
+        with contextlib.suppress(OSError):
+            self._channel.sendall(frames.encode_answer(frames.DELIVERED, text.encode()))
+
+    def _signal_runtime(self, number: int) -> None:
+        if self._runtime:
+            os.kill(self._runtime, number)
+        else:
+            self._end_with_runtime(0)
+
+    def _start_runtime(self) -> None:
         pid = os.fork()
         if not pid:
-            _become_or_exit([path], mine)
-        started[pid] = name
-    return started
+            try:
+                linux.heed_signals()
+                _become(self._argv, self._environment)
+            except OSError as error:
+                os.write(2, f"{self._argv[0]}: {error.strerror}\n".encode())
+            finally:
+                os._exit(_NOT_STARTED)
+        self._runtime = pid
+
+    def _start_extension(self, name: str) -> None:
+        """It sees nothing that is the runtime's."""
+        path = f"{_EXTENSIONS}/{name}"
+        mine = {
+            variable: value
+            for variable, value in self._environment.items()
+            if not variable.startswith("_") and variable not in _NOT_FOR_EXTENSIONS
+        }
+        failed, fails = os.pipe2(os.O_CLOEXEC)
+        pid = os.fork()
+        if not pid:
+            try:
+                os.dup2(self._extension_log, 1)
+                os.dup2(self._extension_log, 2)
+                linux.heed_signals()
+                _become([path], mine)
+            except OSError as error:
+                os.write(fails, str(error.strerror).encode())
+            finally:
+                os._exit(_NOT_STARTED)
+        os.close(fails)
+        said = os.read(failed, 256)
+        os.close(failed)
+        if said:
+            raise _Trouble("Extension.LaunchError", f"{path}: {said.decode()}")
+        self._extensions[pid] = name
+
+    def _reap(self) -> bool:
+        """Whether the rest may go on."""
+        while True:
+            try:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                return True
+            if not pid:
+                return True
+            if pid == self._runtime:
+                self._runtime = 0
+                self._kill_at = None
+                self._is_ending = True
+                self._status = _ended_as(status)
+                self._end_with_runtime(status)
+                continue
+            if (number := self._couriers.pop(pid, None)) is not None:
+                self._say_delivered(number, is_delivered=status == 0)
+                continue
+            name = self._extensions.pop(pid, None)
+            if name is not None and not self._is_ending:
+                how = f"{name} ended: {_how(status)}"
+                _tell(self._channel, "Extension.Crash", how)
+                # The engine ends the others, and us.
+                self._is_ending = True
+
+    def _end_with_runtime(self, status: int) -> None:
+        if self._heirs is not None:
+            for pid, name in self._extensions.items():
+                if name not in self._heirs:
+                    os.kill(pid, _SIGKILL)
+        with contextlib.suppress(OSError):
+            self._channel.sendall(
+                frames.encode_answer(frames.RUNTIME_ENDED, str(status).encode())
+            )
+
+
+def _noted(*_: object) -> None:
+    """Only wakes."""
 
 
 def _extensions() -> list[str]:
+    """Names of the external ones. Raises `_Trouble` where there are too many."""
     try:
         names = sorted(os.listdir(_EXTENSIONS))
     except OSError:
         return []
     found = [name for name in names if _is_program(f"{_EXTENSIONS}/{name}")]
-    return found[:MAX_EXTENSIONS]
+    if len(found) > MAX_EXTENSIONS:
+        raise _Trouble(
+            "Extension.TooManyExtensions",
+            f"{len(found)} extensions in {_EXTENSIONS}, of {MAX_EXTENSIONS} allowed",
+        )
+    return found
 
 
 def _is_program(path: str) -> bool:
@@ -117,23 +303,9 @@ def _is_program(path: str) -> bool:
     return stat.S_ISREG(mode) and bool(mode & 0o111)
 
 
-def _mind(runtime: int, extensions: dict[int, str], channel: socket.socket) -> int:
-    """Until one of them ends, which ends all; our exit status is the runtime's."""
-    while True:
-        pid, status = os.waitpid(-1, 0)
-        if pid == runtime:
-            return _ended_as(status)
-        if (name := extensions.pop(pid, None)) is not None:
-            _tell(channel, "Extension.Crash", f"{name} ended: {_how(status)}")
-            return _NO_PROGRAM
-
-
 def _ended_as(status: int) -> int:
-    """Ends as it did, by the same signal if it was one."""
     code = os.waitstatus_to_exitcode(status)
-    if code < 0:
-        os.kill(os.getpid(), -code)
-    return abs(code)
+    return code if code >= 0 else _NO_PROGRAM
 
 
 def _why(program: list[str], error: OSError) -> str:

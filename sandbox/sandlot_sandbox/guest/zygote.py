@@ -12,6 +12,7 @@ never forked from: see `fork_safety.py`.
 from __future__ import annotations
 
 import _signal  # type: ignore[import-not-found]
+import contextlib
 import gc
 import os
 import select
@@ -42,6 +43,7 @@ _TASK = "/var/task"
 _WARDEN = 1
 _CHORES_MS = 2
 _SIGCHLD = int(signal.SIGCHLD)
+_SIGTERM = int(signal.SIGTERM)
 _SIG_DFL = int(signal.SIG_DFL)
 
 
@@ -54,16 +56,23 @@ def main(layers: list[str]) -> None:
     settings = frames.decode_configure(channel.recv(frames.MAX_NOTE))
     channel.send(frames.encode_note(frames.ZYGOTE_STARTED))
     _take_environment(settings)
-    _set_paths()
-    for stream in (sys.stdout, sys.stderr):
-        stream.reconfigure(line_buffering=True, errors="backslashreplace")  # type: ignore[union-attr]
-    logging_setup.install()
+    set_up()
     zygote = _Zygote(channel, settings, layers)
     if settings["import_in_zygote"] and not zygote.import_handler():
         # The engine ends us when it has read why.
         channel.recv(frames.MAX_NOTE)
         return
     zygote.serve()
+
+
+def set_up() -> None:
+    """Where modules are found, and how what is printed looks; the environment is the
+    function's already."""
+    _set_paths()
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(line_buffering=True, errors="backslashreplace")  # type: ignore[union-attr]
+    failures.use_json_log(is_json=os.environ.get(logging_setup.FORMAT) == "JSON")
+    logging_setup.install()
 
 
 def _take_environment(settings: dict[str, Any]) -> None:
@@ -110,7 +119,10 @@ class _Zygote:
             has_network={"own-network": True, "shared-network": False}[network],
         )
         self._has_ruleset = {"landlock": True, "no-landlock": False}[landlock]
-        self._descriptors = frames.FORK_DESCRIPTORS + self._has_ruleset + int(joins)
+        of_programs = int(bool(runs))
+        self._descriptors = (
+            frames.FORK_DESCRIPTORS + self._has_ruleset + int(joins) + of_programs
+        )
         self._function: Any = None
         self._chores: list[int] = []
         """Descriptors that came with the last fork."""
@@ -183,7 +195,10 @@ class _Zygote:
         )
         if not note:
             return False
-        number, is_ahead, port = frames.decode_fork(note)
+        kind, number, is_ahead, port = frames.decode_task(note)
+        if kind == frames.TERMINATE:
+            self._terminate(number)
+            return True
         try:
             self._fork(number, self._chores, is_ahead=is_ahead, port=port)
         except OSError as error:
@@ -191,6 +206,13 @@ class _Zygote:
                 frames.encode_note(frames.FORK_FAILED, instance=number, text=str(error))
             )
         return True
+
+    def _terminate(self, number: int) -> None:
+        for pid, instance_number in self._instances.items():
+            # Not reaped yet, so the number is still its own.
+            if instance_number == number:
+                with contextlib.suppress(OSError):
+                    os.kill(pid, _SIGTERM)
 
     def _fork(
         self, number: int, descriptors: list[int], *, is_ahead: bool, port: int
@@ -209,6 +231,7 @@ class _Zygote:
             # Not by way of `signal`, whose enumerations cost a clone fifty pages.
             _signal.set_wakeup_fd(-1)
             _signal.signal(_SIGCHLD, _SIG_DFL)
+            extension_log = descriptors.pop() if self._runs else -1
             instance.enter_cell(
                 self._entry,
                 descriptors,
@@ -216,7 +239,7 @@ class _Zygote:
                 has_ruleset=self._has_ruleset,
             )
             if self._runs:
-                starter.run(self._runs, port, self._channel)
+                starter.run(self._runs, port, self._channel, extension_log)
             instance.run(
                 self._function,
                 self._settings["handler"],

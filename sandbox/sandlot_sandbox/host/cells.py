@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
 
 from sandlot_sandbox.errors import SandboxError, ZygoteLost
+from sandlot_sandbox.host.extensions_api import Identity
 from sandlot_sandbox.host.hold import Hold
 from sandlot_sandbox.host.runtime_wire import RuntimeWire
 from sandlot_sandbox.host.wire import FrameWire, Wire
@@ -37,6 +38,9 @@ class Berth:
     log: int
     """Our end."""
 
+    extension_log: int | None
+    """Our end, of what extensions print; where there may be any."""
+
     api: socket.socket | None
     """Where an instance finds the Runtime API, if it speaks that."""
 
@@ -48,11 +52,11 @@ class Berth:
         """Of the Runtime API; 0 where there is none."""
         return self.api.getsockname()[1] if self.api is not None else 0
 
-    def wire(self) -> Wire:
+    def wire(self, identity: Identity) -> Wire:
         """What the instance is spoken to by; it owns both sockets."""
         if self.api is None:
             return FrameWire(self.channel)
-        return RuntimeWire(self.channel, self.api)
+        return RuntimeWire(self.channel, self.api, identity)
 
     def close(self) -> None:
         """Let go of everything. Whoever took the berth instead owns its parts."""
@@ -60,6 +64,8 @@ class Berth:
         if self.api is not None:
             self.api.close()
         self.hold.close()
+        if self.extension_log is not None:
+            os.close(self.extension_log)
         for fd in (self.log, *self.theirs):
             os.close(fd)
 

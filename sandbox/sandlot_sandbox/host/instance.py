@@ -1,6 +1,8 @@
 """The engine's hold on one instance: an event in, an answer out, and its death.
 
     STARTING → IDLE ⇄ BUSY → STOPPING → DEAD
+                 ↖     ↓
+                 SETTLING     answered, and its extensions work on
 
 The event goes out at once, to a new instance before it has even been forked. What comes
 back is parsed by a `Wire`; whatever is not exactly what was asked for kills the
@@ -17,12 +19,15 @@ from enum import Enum
 
 from sandlot_sandbox import frames
 from sandlot_sandbox.errors import LauncherLost, StartFailed
+from sandlot_sandbox.host.extensions_api import Shutdown
+from sandlot_sandbox.host.farewell import Farewell
 from sandlot_sandbox.host.hold import Hold
-from sandlot_sandbox.host.log_pipe import LogPipe
+from sandlot_sandbox.host.log_pipe import Line, LogPipe
 from sandlot_sandbox.host.minder import Minder
+from sandlot_sandbox.host.platform_events import PlatformEvents
 from sandlot_sandbox.host.sink import Sink, Stream
 from sandlot_sandbox.host.wire import Wire
-from sandlot_sandbox.outcome import Ended, Ending
+from sandlot_sandbox.outcome import Ended, Ending, Rest
 
 INIT_S = 10.0
 """AWS Lambda's limit on the init phase."""
@@ -40,9 +45,15 @@ _EXIT_NOTE_S = 0.25
 _KILL_S = 10.0
 """How long a kill may take before it is our failure."""
 
+MAX_LOOKS = 50
+"""How often a program that does not ask for its next event is spared from freezing: for
+half a second, as `minder.FREEZE_AFTER_S` has it."""
+
 OUT_OF_MEMORY = "Runtime.OutOfMemory"
 """The error type of what was killed for want of memory, in AWS Lambda's words."""
 
+TIMED_OUT = "Sandbox.Timedout"
+_EXITED = "Runtime.ExitError"
 _FOR_MEMORY = "memory"
 _NOT_FORKED = "its zygote could not fork; the function's log says why"
 _MIB = 1 << 20
@@ -57,6 +68,7 @@ class State(Enum):
     STARTING = "starting"
     IDLE = "idle"
     BUSY = "busy"
+    SETTLING = "settling"
     STOPPING = "stopping"
     DEAD = "dead"
 
@@ -69,10 +81,14 @@ class Instance:
     """
 
     __slots__ = (
+        "_answered_at",
         "_born",
         "_ending",
         "_event_at",
+        "_events",
         "_exit_status",
+        "_extension_log",
+        "_farewell",
         "_hold",
         "_init_counts",
         "_init_is_over",
@@ -81,6 +97,7 @@ class Instance:
         "_is_unused",
         "_kill_cell",
         "_log",
+        "_looks",
         "_loop",
         "_memory_mb",
         "_minder",
@@ -89,6 +106,9 @@ class Instance:
         "_peak_memory_kb",
         "_ready",
         "_ready_at",
+        "_request_id",
+        "_rest",
+        "_said_farewell",
         "_sink",
         "_stream",
         "_timeout_s",
@@ -98,6 +118,7 @@ class Instance:
         "idle_kb",
         "idle_since",
         "is_frozen",
+        "last_words",
         "state",
     )
 
@@ -106,10 +127,12 @@ class Instance:
         wire: Wire,
         log: int,
         *,
+        extension_log: int | None = None,
         hold: Hold,
         minder: Minder,
         memory_mb: int,
         kill: Callable[[], Awaitable[str]],
+        terminate: Callable[[], None] = lambda: None,
         on_thaw: Callable[[], None],
         on_death: Callable[["Instance"], None],
     ) -> None:
@@ -118,18 +141,29 @@ class Instance:
         """`time.monotonic` of the last answer."""
 
         self._wire = wire
+        self._farewell = Farewell(wire, terminate=terminate)
+        self._rest: asyncio.Future[Rest] | None = None
         self._loop = asyncio.get_running_loop()
         self._log = LogPipe(log)
+        self._extension_log = None if extension_log is None else LogPipe(extension_log)
         self._is_being_destroyed = False
         self._hold = hold
         self._minder = minder
         self._memory_mb = memory_mb
         self._on_thaw = on_thaw
+        self.last_words: tuple[Line, ...] = ()
+        """What was printed while its extensions were told of its end; once it is dead.
+        """
+
+        self._said_farewell = False
         self.is_frozen = False
         """Whether nothing in it runs; until its next event."""
 
         self.idle_kb = 0
         """What it used when it was frozen last; 0 where nobody counts."""
+
+        self._looks = 0
+        """How often it was found idle, and not waiting, since its last answer."""
 
         self._verdict = ""
         self._kill_cell = kill
@@ -142,7 +176,7 @@ class Instance:
         """Where somebody waits for that."""
 
         self._ready_at: float | None = None
-        self._event_at = 0.0
+        self._event_at = self._answered_at = 0.0
         self._timeout_s = 0.0
         self._init_counts = False
         self._timer: asyncio.TimerHandle | None = None
@@ -151,7 +185,10 @@ class Instance:
         self._stream: Stream | None = None
         self._exit_status: int | None = None
         self._peak_memory_kb = 0
+        self._events = PlatformEvents(wire, memory_mb=memory_mb)
+        self._request_id = ""
         wire.open(self)
+        self._events.init_started()
 
     def __repr__(self) -> str:
         return f"<Instance {self.state.value}>"
@@ -194,6 +231,7 @@ class Instance:
         if self.state is State.IDLE:
             self.state = State.BUSY
         self._ending = self._loop.create_future()
+        self._rest = None
         self._sink, self._stream = sink, None
         self._timeout_s = timeout_s
         self._event_at = time.monotonic()
@@ -202,24 +240,51 @@ class Instance:
             self._init_is_told = False
         self._is_unused = False
         is_new = self.state is State.STARTING
+        self._request_id = header.request_id
+        if not is_new:
+            self._events.started(header.request_id)
         self._arm(INIT_S if is_new and not init_counts else timeout_s)
         self._wire.send(header, payload)
-        if self.is_frozen:
-            # After the event is there, so that it wakes to it.
-            self.is_frozen = False
-            if not self._hold.thaw():
-                # It is dying. Whether it has seen the event, nobody knows.
-                self.stop()
-            self._on_thaw()
+        # After the event is there, so that it wakes to it.
+        if not self._thaw():
+            # It is dying. Whether it has seen the event, nobody knows.
+            self.stop()
         self._minder.note_busy(self)
         try:
             return await self._ending
         except asyncio.CancelledError:
-            self.stop()
+            self.stop(Shutdown.FAILURE)
             raise
         finally:
-            self._disarm()
+            if self.state is not State.SETTLING:
+                # Else the function's timeout is for that as well.
+                self._disarm()
             self._ending = self._sink = self._stream = None
+
+    @property
+    def has_farewell(self) -> bool:
+        """Whether it takes its time to end: its extensions are told first."""
+        return self._farewell.is_due
+
+    @property
+    def is_settling(self) -> bool:
+        """Whether it has answered, and is not usable again yet."""
+        return self._rest is not None
+
+    async def wait_settled(self) -> Rest:
+        """What went on after the last answer, once that is over: within the function's
+        timeout. To be asked where `is_settling`, by any number of callers."""
+        assert self._rest is not None  # noqa: S101
+        return await asyncio.shield(self._rest)
+
+    def _thaw(self) -> bool:
+        """Whether it could be ordered, if it had to be."""
+        if not self.is_frozen:
+            return True
+        self.is_frozen = False
+        is_thawed = self._hold.thaw()
+        self._on_thaw()
+        return is_thawed
 
     async def wait_ready(self, limit_s: float) -> bool:
         """Whether it is initialised, once that is known: for one that nobody has sent
@@ -231,7 +296,7 @@ class Instance:
                     self._ready = self._loop.create_future()
                     await self._ready
         except TimeoutError:
-            self.stop()
+            self.stop(Shutdown.TIMEOUT)
             raise
         return self.state in (State.IDLE, State.BUSY)
 
@@ -247,6 +312,12 @@ class Instance:
     def freeze_if_idle(self) -> None:
         """Nothing in it runs, until the next event. What cannot be frozen is ended."""
         if self.state is State.IDLE:
+            if not self._wire.is_waiting and self._looks < MAX_LOOKS:
+                # A program that has answered may be about to exit: it should come to
+                # that now, and not with the next event.
+                self._looks += 1
+                self._become_idle()
+                return
             self.is_frozen = self._hold.freeze()
             self.idle_kb = self._hold.used_kb()
             if not self.is_frozen:
@@ -263,6 +334,7 @@ class Instance:
     def _end_for_memory(self) -> None:
         self._verdict = _FOR_MEMORY
         self._finish_gone()
+        self._farewell.cut_short()
         self.stop()
 
     def note_exit(self, status: int) -> None:
@@ -270,6 +342,7 @@ class Instance:
         self._exit_status = status
         # What it sent before it went still counts.
         self._wire.read()
+        self._farewell.cut_short()
         # How it ended is told when all of it is dead: then it is known what for.
         self.stop()
 
@@ -307,14 +380,32 @@ class Instance:
     def note_hung_up(self) -> None:
         self._gone()
 
-    def note_crash(self, error_type: str) -> None:
-        self._finish(Ended.EXITED, error_type=error_type, exit_code=1)
-        self.stop()
+    def note_crash(self, error_type: str, why: str = "") -> None:
+        if self.state in (State.STOPPING, State.DEAD):
+            return
+        self._finish(Ended.EXITED, error_type=error_type, why=why, exit_code=1)
+        self._end_rest(error_type)
+        self.stop(Shutdown.FAILURE)
+
+    def note_settled(self) -> None:
+        if self.state is State.SETTLING:
+            self._disarm()
+            self._end_rest()
+            self._become_idle()
+
+    def note_runtime_ended(self, status: int) -> None:
+        self._farewell.note_runtime_ended()
+        if self.state not in (State.STOPPING, State.DEAD):
+            self._exit_status = status
+            self._take_stock()
+            self._finish_gone()
+            self._end_rest(_EXITED)
+            self.stop(Shutdown.FAILURE)
 
     def note_violation(self, violation: frames.Violation) -> None:
         oversize = isinstance(violation, frames.Oversize)
         self._finish(Ended.TOO_LARGE if oversize else Ended.VIOLATION)
-        self.stop()
+        self.stop(Shutdown.FAILURE)
 
     def hear(self, answer: frames.Answer) -> None:
         self._note_peak(answer.peak_memory_kb)
@@ -323,7 +414,7 @@ class Instance:
             self._became_ready()
         elif starting and answer.kind == frames.INIT_ERROR:
             self._finish(Ended.INIT_FAILED, answer.payload, answer.error_type)
-            self.stop()
+            self.stop(Shutdown.FAILURE)
         elif self.state is State.BUSY and answer.kind in frames.STREAM_KINDS:
             self._take_piece(answer)
         elif (
@@ -340,12 +431,14 @@ class Instance:
     def _became_ready(self) -> None:
         self._ready_at = self._event_at = time.monotonic()
         self._end_init()
+        self._events.init_done(self._ready_at - self._born)
         if self._ending is None:
             # Ahead of its first event, which has not waited for it.
             self._init_is_told = True
             self._become_idle()
         else:
             self.state = State.BUSY
+            self._events.started(self._request_id)
             if not self._init_counts:
                 self._arm(self._timeout_s)
 
@@ -387,7 +480,13 @@ class Instance:
             self._end_for_memory()
             return
         ended = Ended.ANSWERED if answer.kind == frames.ANSWER else Ended.FAILED
-        self._become_idle()
+        self._looks = 0
+        if self._wire.is_settled:
+            self._become_idle()
+        else:
+            self.state = State.SETTLING
+            self._rest = self._loop.create_future()
+            self._answered_at = time.monotonic()
         self._finish(ended, answer.payload, answer.error_type)
 
     def _become_idle(self) -> None:
@@ -397,12 +496,44 @@ class Instance:
 
     # Ending.
 
+    def _take_log(self) -> tuple[tuple[Line, ...], int]:
+        """What was printed by now; extensions' lines among the function's, as they
+        came."""
+        printed, dropped = self._log.take()
+        self._events.printed("function", printed, dropped)
+        if self._extension_log is None:
+            return printed, dropped
+        others, lost = self._extension_log.take()
+        self._events.printed("extension", others, lost)
+        if others:
+            printed = tuple(sorted((*printed, *others), key=lambda line: line[0]))
+        return printed, dropped + lost
+
+    def _end_rest(self, error_type: str = "") -> None:
+        """What goes on after an answer is over."""
+        if self._rest is None or self._rest.done():
+            return
+        self._note_peak(self._hold.peak_kb())
+        printed, dropped = self._take_log()
+        now = time.monotonic()
+        self._events.reported(took_s=now - self._event_at, peak_kb=self._peak_memory_kb)
+        self._rest.set_result(
+            Rest(
+                duration_s=now - self._answered_at,
+                peak_memory_kb=self._peak_memory_kb,
+                error_type=error_type,
+                printed=printed,
+                dropped=dropped,
+            )
+        )
+
     def _finish(
         self,
         ended: Ended,
         payload: bytes = b"",
         error_type: str = "",
         *,
+        why: str = "",
         exit_code: int | None = None,
         killed_by: int | None = None,
     ) -> None:
@@ -415,17 +546,24 @@ class Instance:
         if not self._init_is_told:
             self._init_is_told = True
             init_s = (self._ready_at or now) - self._born
-        printed, dropped = self._log.take()
+        printed, dropped = self._take_log()
+        took_s = now - self._event_at if self._ready_at else 0.0
+        self._events.runtime_done(
+            ended, error_type, took_s=took_s, produced=len(payload)
+        )
+        if self._rest is None:
+            self._events.reported(took_s=took_s, peak_kb=self._peak_memory_kb)
         self._ending.set_result(
             Ending(
                 ended=ended,
                 payload=payload,
                 error_type=error_type,
+                why=why,
                 exit_code=exit_code,
                 signal=killed_by,
                 init_s=init_s,
                 is_streamed=self._stream is not None and self._sink is not None,
-                duration_s=now - self._event_at if self._ready_at else 0.0,
+                duration_s=took_s,
                 peak_memory_kb=self._peak_memory_kb,
                 printed=printed,
                 dropped=dropped,
@@ -435,7 +573,8 @@ class Instance:
     def _timed_out(self) -> None:
         is_init = self._ready_at is None and not self._init_counts
         self._finish(Ended.INIT_TIMED_OUT if is_init else Ended.TIMED_OUT)
-        self.stop()
+        self._end_rest(TIMED_OUT)
+        self.stop(Shutdown.TIMEOUT)
 
     def _gone(self) -> None:
         """It closed its channel, or was reaped: tell how, as soon as that is known."""
@@ -469,16 +608,25 @@ class Instance:
         else:
             self._finish(Ended.EXITED, exit_code=os.WEXITSTATUS(status))
 
-    def stop(self) -> None:
-        """Kill it in the background; `on_death` tells when there is nothing left."""
+    def stop(self, reason: Shutdown = Shutdown.SPINDOWN) -> None:
+        """Kill it in the background; `on_death` tells when there is nothing left. Its
+        extensions, if it has any, are told why, and have AWS's time for it."""
         if self.state is not State.DEAD:
             self.state = State.STOPPING
             self._end_init()
             if not self._is_being_destroyed:
                 self._is_being_destroyed = True
-                _keep(self._loop.create_task(self._destroy_quietly()))
+                _keep(self._loop.create_task(self._destroy_quietly(reason)))
 
-    async def _destroy_quietly(self) -> None:
+    async def _destroy_quietly(self, reason: Shutdown) -> None:
+        if self._farewell.is_due:
+            self._disarm()
+            self._end_rest(_EXITED)
+            # It may work now, and is minded while it does.
+            self._minder.note_busy(self)
+            if self._thaw():
+                self._said_farewell = True
+                await self._farewell.say(reason)
         # A launcher that does not kill is a launcher that is lost, and its loss
         # buries every instance; there is nobody here to tell.
         try:
@@ -491,13 +639,19 @@ class Instance:
         if self.state is State.DEAD:
             return
         self._finish_gone()
+        self._end_rest(_EXITED)
+        self._farewell.cut_short()
         self.state = State.DEAD
         self._end_init()
         self._disarm()
         self._minder.forget(self)
         self._hold.close()
         self._wire.close()
+        if self._said_farewell:
+            self.last_words, _ = self._take_log()
         self._log.close()
+        if self._extension_log is not None:
+            self._extension_log.close()
         self._on_death(self)
 
     def _arm(self, delay_s: float) -> None:

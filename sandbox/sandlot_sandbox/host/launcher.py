@@ -102,6 +102,7 @@ class Launcher:
         opt: str,
         network: str,
         allow: Sequence[str],
+        as_program: bool = False,
         channel: int,
         log: int,
         on_made: Callable[[Hold], None],
@@ -122,6 +123,7 @@ class Launcher:
             limits.tmp_mb,
             network,
             ",".join(allow),
+            int(as_program),
         )
         self._order_jail(order, (channel, log), on_death)
         self._on_made[number] = on_made

@@ -21,17 +21,17 @@ VERSION = "/2018-06-01/runtime"
 MAX_SMALL_BODY = 262_144
 """Bytes of any body but a response's: of an error, say."""
 
-_ERROR_TYPE = "lambda-runtime-function-error-type"
+ERROR_TYPE = "lambda-runtime-function-error-type"
 _ERROR_BODY = "lambda-runtime-function-error-body"
 _MODE = "lambda-runtime-function-response-mode"
 _INVOCATION = re.compile(re.escape(VERSION) + r"/invocation/([^/]+)/(response|error)")
-_OK = b'{"status":"OK"}\n'
+OK = b'{"status":"OK"}\n'
 _BYTES = "application/octet-stream"
 _TRUNCATED = (
     b'{"errorMessage":"Response payload is truncated.",'
     b'"errorType":"Runtime.TruncatedResponse"}'
 )
-_PLAIN_JSON = (("Content-Type", "application/json"),)
+PLAIN_JSON = (("Content-Type", "application/json"),)
 
 
 class Stage(Enum):
@@ -94,6 +94,11 @@ class RuntimeApi:
     def is_initialising(self) -> bool:
         return self._stage is Stage.STARTING
 
+    @property
+    def is_waiting(self) -> bool:
+        """Whether it has asked for the next event."""
+        return self._stage is Stage.WAITING
+
     def send(self, header: frames.EventHeader, payload: bytes) -> None:
         """The next event: to who waits for it, or who asks first."""
         self._event = (header, payload)
@@ -133,13 +138,13 @@ class RuntimeApi:
     def end_stream(self, trailers: Mapping[str, str]) -> Reply:
         """That was the last piece; what went wrong, if something did, is in `trailers`,
         as AWS has it."""
-        error_type, body = trailers.get(_ERROR_TYPE, ""), b""
+        error_type, body = trailers.get(ERROR_TYPE, ""), b""
         if error_type:
             with contextlib.suppress(ValueError):
                 body = base64.b64decode(trailers.get(_ERROR_BODY, ""), validate=True)
-            error_type = _sane(error_type) or "Runtime.Unknown"
+            error_type = sane(error_type) or "Runtime.Unknown"
         self._end(frames.STREAM_END, body, error_type)
-        return Reply(202, _PLAIN_JSON, _OK)
+        return Reply(202, PLAIN_JSON, OK)
 
     def break_stream(self) -> None:
         """The call that brought the pieces was cut off."""
@@ -151,12 +156,12 @@ class RuntimeApi:
         found = _INVOCATION.fullmatch(path)
         if found and self._stage is Stage.RUNNING and self._is_current(found[1]):
             self._end(frames.ERROR, TOO_LARGE, "Function.ResponseSizeTooLarge")
-            return _refusal(
+            return refusal(
                 413,
                 "RequestEntityTooLarge",
                 f"Exceeded maximum allowed payload size ({frames.MAX_PAYLOAD} bytes).",
             )
-        return _refusal(413, "RequestEntityTooLarge", "The body is too large.")
+        return refusal(413, "RequestEntityTooLarge", "The body is too large.")
 
     def hear(self, request: Request, respond: Respond) -> None:
         """`respond` is called now; for who waits for an event, when there is one."""
@@ -190,10 +195,11 @@ class RuntimeApi:
             respond(self._out_of_turn("Next"))
             return
         self._asking = respond
-        if self._stage is Stage.STARTING:
-            self._stage = Stage.WAITING
-            self._tell(frames.Answer(frames.READY, "", b"", 0))
+        is_first = self._stage is Stage.STARTING
         self._stage = Stage.WAITING
+        if is_first:
+            # Who hears it may send the first event at once.
+            self._tell(frames.Answer(frames.READY, "", b"", 0))
         self._hand_over()
 
     def _response(self, request_id: str, request: Request) -> Reply:
@@ -201,27 +207,27 @@ class RuntimeApi:
             return refused
         mode = request.headers.get(_MODE, "")
         if mode not in ("", "streaming"):
-            return _refusal(
+            return refusal(
                 400,
                 "InvalidFunctionResponseMode",
                 f"Unsupported function response mode: {frames.shown(mode)}",
             )
         self._end(frames.ANSWER, request.body)
-        return Reply(202, _PLAIN_JSON, _OK)
+        return Reply(202, PLAIN_JSON, OK)
 
     def _error(self, request_id: str, request: Request) -> Reply:
         if (refused := self._refuse_answer(request_id, "ErrorResponse")) is not None:
             return refused
-        self._end(frames.ERROR, request.body, request.headers.get(_ERROR_TYPE, ""))
-        return Reply(202, _PLAIN_JSON, _OK)
+        self._end(frames.ERROR, request.body, request.headers.get(ERROR_TYPE, ""))
+        return Reply(202, PLAIN_JSON, OK)
 
     def _init_error(self, request: Request) -> Reply:
         if self._stage is not Stage.STARTING:
             return self._out_of_turn("InitError")
         self._stage = Stage.FAILED
-        error_type = _sane(request.headers.get(_ERROR_TYPE, "")) or "Runtime.Unknown"
+        error_type = sane(request.headers.get(ERROR_TYPE, "")) or "Runtime.Unknown"
         self._tell(frames.Answer(frames.INIT_ERROR, error_type, request.body, 0))
-        return Reply(202, _PLAIN_JSON, _OK)
+        return Reply(202, PLAIN_JSON, OK)
 
     # --- between them ---------------------------------------------------------------
 
@@ -235,7 +241,7 @@ class RuntimeApi:
 
     def _end(self, kind: int, payload: bytes, error_type: str = "") -> None:
         self._stage = Stage.ANSWERED
-        self._tell(frames.Answer(kind, _sane(error_type), payload, 0))
+        self._tell(frames.Answer(kind, sane(error_type), payload, 0))
 
     def _say(self, kind: int, payload: bytes) -> None:
         self._tell(frames.Answer(kind, "", payload, 0))
@@ -247,11 +253,11 @@ class RuntimeApi:
         if self._stage is not Stage.RUNNING:
             return self._out_of_turn(f"RuntimeInvocation{to}")
         if not self._is_current(request_id):
-            return _refusal(400, "InvalidRequestID", "Invalid request ID")
+            return refusal(400, "InvalidRequestID", "Invalid request ID")
         return None
 
     def _out_of_turn(self, to: str) -> Reply:
-        return _refusal(
+        return refusal(
             403,
             "InvalidStateTransition",
             f"State transition from {self._stage.value} to {to} failed for runtime."
@@ -268,13 +274,15 @@ _BLANKS = dict.fromkeys((*range(0x20), 0x7F), " ")
 _SANE = re.compile(rf"[\w.:$-]{{1,{frames.MAX_ERROR_TYPE}}}")
 
 
-def _sane(error_type: str) -> str:
+def sane(error_type: str) -> str:
+    """An error type that may go on into answers and logs; empty where it may not."""
     return error_type if _SANE.fullmatch(error_type) else ""
 
 
-def _refusal(status: int, error_type: str, message: str) -> Reply:
+def refusal(status: int, error_type: str, message: str) -> Reply:
+    """In the shape that AWS gives all of them."""
     body = {"errorMessage": message, "errorType": error_type}
-    return Reply(status, _PLAIN_JSON, json.dumps(body).encode() + b"\n")
+    return Reply(status, PLAIN_JSON, json.dumps(body).encode() + b"\n")
 
 
 def _event_headers(header: frames.EventHeader) -> tuple[tuple[str, str], ...]:
@@ -289,4 +297,4 @@ def _event_headers(header: frames.EventHeader) -> tuple[tuple[str, str], ...]:
         ("Lambda-Runtime-Client-Context", context),
         ("Lambda-Runtime-Aws-Tenant-Id", header.tenant_id),
     )
-    return (*_PLAIN_JSON, *((name, value) for name, value in found if value))
+    return (*PLAIN_JSON, *((name, value) for name, value in found if value))

@@ -8,13 +8,19 @@ kept of it is bounded below, for all connections of an instance together.
 import asyncio
 import contextlib
 import socket
-from collections.abc import Callable, Iterable
+import time
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
 
 import h11
 
 from sandlot_sandbox import frames
-from sandlot_sandbox.host.runtime_api import Reply, Request, RuntimeApi
-from sandlot_sandbox.host.wire import FrameWire, Hears
+from sandlot_sandbox.host.extensions_api import Identity, Shutdown
+from sandlot_sandbox.host.program_api import ProgramApi
+from sandlot_sandbox.host.runtime_api import Reply, Request
+from sandlot_sandbox.host.starter_link import StarterLink
+from sandlot_sandbox.host.telemetry import Room
+from sandlot_sandbox.host.wire import Hears
 
 MAX_CONNECTIONS = 32
 """Of one instance; those beyond are closed at once."""
@@ -31,16 +37,29 @@ MAX_SWALLOWED = 8 * frames.MAX_PAYLOAD
 _READ = 1 << 16
 
 
-class RuntimeWire:
-    """A listening socket, which it owns, and the channel by which the instance's first
-    process says what kept it from running the program."""
+_NOBODY = Identity()
+_ROOM = Room()
+"""For the telemetry of all instances."""
 
-    def __init__(self, channel: socket.socket, listener: socket.socket) -> None:
+
+class RuntimeWire:
+    """A listening socket, which it owns, and the channel to the instance's first
+    process, which says what kept it from running the program, and minds extensions."""
+
+    def __init__(
+        self,
+        channel: socket.socket,
+        listener: socket.socket,
+        identity: Identity = _NOBODY,
+    ) -> None:
         listener.setblocking(False)
         self._listener = listener
-        self._before = FrameWire(channel)
         self._loop = asyncio.get_running_loop()
-        self._api = RuntimeApi(self._tell)
+        self.version = identity.version
+        self._api = ProgramApi(identity, self, _ROOM)
+        self._starter = StarterLink(channel, self._api, self._note_delivered)
+        self._sending: asyncio.TimerHandle | None = None
+        """Until more telemetry is due."""
         self._connections: set[_Connection] = set()
         self._hears: Hears | None = None
         self.is_paused = False
@@ -52,16 +71,55 @@ class RuntimeWire:
         # A call out of turn is refused, and is no more than that.
         return True
 
+    @property
+    def listens(self) -> bool:
+        return self._api.telemetry.has_listeners
+
+    @property
+    def is_settled(self) -> bool:
+        return self._api.is_settled
+
+    @property
+    def is_waiting(self) -> bool:
+        return self._api.runtime.is_waiting
+
+    @property
+    def shutdown_s(self) -> float:
+        return self._api.shutdown_s
+
+    def end_runtime(self, *, gently: bool) -> bool:
+        self._starter.order(
+            frames.END_RUNTIME if gently else frames.KILL_RUNTIME,
+            body="\0".join(self._api.extensions.heirs).encode("utf-8", "replace"),
+        )
+        return self._starter.is_parent
+
+    def tell(
+        self,
+        kind: str,
+        name: str,
+        record: Mapping[str, Any] | str,
+        at: float | None = None,
+    ) -> None:
+        telemetry = self._api.telemetry
+        telemetry.note(kind, name, record, now=time.monotonic(), at=at)
+        self.has_telemetry()
+
+    def shut_down(self, reason: Shutdown, deadline_ms: int) -> bool:
+        # Before it, so that they have what came last.
+        self._send_telemetry(all_of_them=True)
+        return self._api.shut_down(reason, deadline_ms)
+
     def open(self, hears: Hears) -> None:
         self._hears = hears
-        self._before.open(_OnlyTrouble(hears, self._api))
+        self._starter.open(hears)
         self._loop.add_reader(self._listener, self._accept)
 
     def send(self, header: frames.EventHeader, payload: bytes) -> None:
         self._api.send(header, payload)
 
     def read(self) -> None:
-        self._before.read()
+        self._starter.read()
         self._accept()
         for connection in list(self._connections):
             connection.read()
@@ -76,7 +134,10 @@ class RuntimeWire:
 
     def close(self) -> None:
         self._hears = None
-        self._before.close()
+        if self._sending is not None:
+            self._sending.cancel()
+        self._api.telemetry.close()
+        self._starter.close()
         self._loop.remove_reader(self._listener)
         self._listener.close()
         for connection in list(self._connections):
@@ -85,13 +146,49 @@ class RuntimeWire:
     def forget(self, connection: "_Connection") -> None:
         self._connections.discard(connection)
 
-    def _tell(self, answer: frames.Answer) -> None:
+    def has_telemetry(self) -> None:
+        due = self._api.telemetry.next_due()
+        if due is not None and self._sending is None and self._hears is not None:
+            delay_s = max(0.0, due - time.monotonic())
+            self._sending = self._loop.call_later(delay_s, self._send_telemetry)
+
+    def _send_telemetry(self, *, all_of_them: bool = False) -> None:
+        if self._sending is not None:
+            self._sending.cancel()
+            self._sending = None
+        now = time.monotonic()
+        batches = self._api.telemetry.take_due(now, all_of_them=all_of_them)
+        for batch in batches:
+            where = f"{batch.number} {batch.destination}"
+            self._starter.order(frames.DELIVER, where, batch.body)
+        self.has_telemetry()
+
+    def _note_delivered(self, number: int, *, is_delivered: bool) -> None:
+        now = time.monotonic()
+        telemetry = self._api.telemetry
+        telemetry.note_delivered(number, is_delivered=is_delivered, now=now)
+        self.has_telemetry()
+
+    # What the two APIs tell.
+
+    def answered(self, answer: frames.Answer) -> None:
         if self._hears is None:
             return
         try:
             self._hears.hear(answer)
         except frames.Violation as violation:
             self._hears.note_violation(violation)
+
+    def may_start(self) -> None:
+        self._starter.order(frames.START_RUNTIME)
+
+    def settled(self) -> None:
+        if self._hears is not None:
+            self._hears.note_settled()
+
+    def failed(self, error_type: str, why: str) -> None:
+        if self._hears is not None:
+            self._hears.note_crash(error_type, why)
 
     def _accept(self) -> None:
         while self._hears is not None:
@@ -105,40 +202,11 @@ class RuntimeWire:
             self._connections.add(_Connection(accepted, self._api, self))
 
 
-class _OnlyTrouble:
-    """Hears, of the first process, that there was no program to run, or that another
-    beside it has ended. It closes its channel when it becomes the program, and that is
-    no end."""
-
-    expects_answer = True
-
-    def __init__(self, hears: Hears, api: RuntimeApi) -> None:
-        self._hears = hears
-        self._api = api
-
-    def hear(self, answer: frames.Answer) -> None:
-        if answer.kind != frames.INIT_ERROR:
-            raise frames.Violation(f"an answer of kind {answer.kind} on the channel")
-        if self._api.is_initialising:
-            self._hears.hear(answer)
-        else:
-            self._hears.note_crash(answer.error_type)
-
-    def note_crash(self, error_type: str) -> None:
-        self._hears.note_crash(error_type)
-
-    def note_violation(self, violation: frames.Violation) -> None:
-        self._hears.note_violation(violation)
-
-    def note_hung_up(self) -> None:
-        pass
-
-
 class _Connection:
     """One of them: a call, its reply, the next call."""
 
     def __init__(
-        self, accepted: socket.socket, api: RuntimeApi, wire: RuntimeWire
+        self, accepted: socket.socket, api: ProgramApi, wire: RuntimeWire
     ) -> None:
         accepted.setblocking(False)
         with contextlib.suppress(OSError):

@@ -6,9 +6,11 @@ program speaks Lambda's Runtime API, see `runtime_api.py`. `Instance` knows neit
 
 import asyncio
 import socket
-from typing import Protocol
+from collections.abc import Mapping
+from typing import Any, Protocol
 
 from sandlot_sandbox import frames
+from sandlot_sandbox.host.extensions_api import Shutdown
 
 _NOTHING = memoryview(b"")
 
@@ -30,8 +32,16 @@ class Hears(Protocol):
         """Nothing more is heard from then on."""
         ...
 
-    def note_crash(self, error_type: str) -> None:
-        """Part of it has ended, after it was initialised, and it cannot go on."""
+    def note_crash(self, error_type: str, why: str = "") -> None:
+        """Part of it has ended, or given up, and it cannot go on."""
+        ...
+
+    def note_settled(self) -> None:
+        """What went on after the last answer is over."""
+        ...
+
+    def note_runtime_ended(self, status: int) -> None:
+        """The program has ended with this wait status, and not all beside it."""
         ...
 
     def note_hung_up(self) -> None:
@@ -45,6 +55,49 @@ class Wire(Protocol):
     @property
     def is_quiet(self) -> bool:
         """Whether nothing is half said, either way."""
+        ...
+
+    @property
+    def listens(self) -> bool:
+        """Whether `tell` may be of use to anybody."""
+        ...
+
+    @property
+    def version(self) -> str:
+        """Of the function, as its extensions know it."""
+        ...
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether nothing in there works on after the last answer."""
+        ...
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether it waits for its next event, and has nothing else to do."""
+        ...
+
+    @property
+    def shutdown_s(self) -> float:
+        """How long it may live on when it is to end; 0 where it need not know."""
+        ...
+
+    def tell(
+        self,
+        kind: str,
+        name: str,
+        record: Mapping[str, Any] | str,
+        at: float | None = None,
+    ) -> None:
+        """For whoever in there listens to the Telemetry API: see `Telemetry.note`."""
+        ...
+
+    def end_runtime(self, *, gently: bool) -> bool:
+        """Have the program end; whether `Hears` will be told that it has."""
+        ...
+
+    def shut_down(self, reason: Shutdown, deadline_ms: int) -> bool:
+        """Tell what is left; whether anybody wanted to know."""
         ...
 
     def open(self, hears: Hears) -> None: ...
@@ -84,6 +137,12 @@ class FrameWire:
         "_unsent",
     )
 
+    listens = False
+    version = ""
+    is_settled = True
+    is_waiting = True
+    shutdown_s = 0.0
+
     def __init__(self, channel: socket.socket) -> None:
         channel.setblocking(False)
         self._channel = channel
@@ -103,7 +162,30 @@ class FrameWire:
         self._loop.add_reader(self._channel, self.read)
 
     def send(self, header: frames.EventHeader, payload: bytes) -> None:
-        frame = frames.encode_event(header, payload)
+        self.send_bytes(frames.encode_event(header, payload))
+
+    def tell(
+        self,
+        kind: str,
+        name: str,
+        record: Mapping[str, Any] | str,
+        at: float | None = None,
+    ) -> None:
+        """Nobody listens."""
+
+    def end_runtime(self, *, gently: bool) -> bool:
+        del gently
+        return False
+
+    def shut_down(self, reason: Shutdown, deadline_ms: int) -> bool:
+        del reason, deadline_ms
+        return False
+
+    def send_bytes(self, frame: bytes) -> None:
+        """Never waits: what does not fit is sent later."""
+        if self._unsent:
+            self._unsent = memoryview(bytes(self._unsent) + frame)
+            return
         try:
             sent = self._channel.send(frame)
         except BlockingIOError:

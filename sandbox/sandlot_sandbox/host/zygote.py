@@ -15,11 +15,13 @@ from dataclasses import dataclass
 from sandlot_sandbox import frames
 from sandlot_sandbox.errors import LauncherLost, StartFailed, ZygoteLost
 from sandlot_sandbox.host.cells import AHEAD, Berth, Cells
+from sandlot_sandbox.host.extensions_api import Identity
 from sandlot_sandbox.host.hold import Hold
 from sandlot_sandbox.host.instance import Instance
 from sandlot_sandbox.host.launcher import Cell, Launcher
 from sandlot_sandbox.host.log_pipe import Line, LogPipe
 from sandlot_sandbox.host.mail import Mail
+from sandlot_sandbox.host.program_api import EXTERNAL_S
 from sandlot_sandbox.limits import ZYGOTE_EXTRA_MB, Limits
 from sandlot_sandbox.spec import EGRESS, NONE, ZygoteDied
 
@@ -33,6 +35,9 @@ FREEZE_AFTER_S = 1.0
 REST_AFTER_S = 10.0
 """How long a zygote that is not forked keeps as many cells ready as one that is."""
 
+_FAREWELL_S = EXTERNAL_S + 1.0
+"""Of all instances of a zygote that is to be killed, at most."""
+
 _AHEAD_WITH_EGRESS = 1
 """Each takes two processes more, and of those there are few for all."""
 
@@ -41,6 +46,9 @@ _NOT_OF_THE_HOLD = frozenset(("pid", "mnt", "net", "ruleset", "join", "api"))
 
 IMPORT_S = 10.0
 """The import, as AWS Lambda limits its init phase."""
+
+
+_NOBODY = Identity()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,11 +63,15 @@ class Recipe:
     opt: str = ""
     """Names the folder with the layers in the same way; empty where there are none."""
 
+    identity: Identity = _NOBODY
     settings: Mapping[str, object]
     """For the guest: handler, environment, and what the context object tells."""
 
     network: str = NONE
     """One of `spec.NETWORKS`."""
+
+    as_program: bool = False
+    """Whether instances of a Python are no clones: see `guest/program.py`."""
 
     allow: tuple[str, ...] = ()
     """Networks that an `egress` jail may reach although they are private."""
@@ -132,6 +144,7 @@ class Zygote:
                 opt=self._recipe.opt,
                 network=self._recipe.network,
                 allow=self._recipe.allow,
+                as_program=self._recipe.as_program,
                 channel=theirs.detach(),
                 log=write,
                 on_made=self._take_hold,
@@ -214,12 +227,14 @@ class Zygote:
         self._mail.send(fork, berth.theirs)
         self._thaw()
         instance = Instance(
-            berth.wire(),
+            berth.wire(self._recipe.identity),
             berth.log,
+            extension_log=berth.extension_log,
             hold=berth.hold,
             minder=self._launcher.minder,
             memory_mb=self._recipe.limits.memory_mb,
             kill=lambda: self._kill_cell(berth.cell),
+            terminate=lambda: self._terminate(number),
             on_thaw=self._thaw,
             on_death=lambda dead: self._forget(number, dead, on_death),
         )
@@ -230,6 +245,18 @@ class Zygote:
     def kill(self) -> None:
         """And every instance of it."""
         self._launcher.kill_zygote(self._number)
+
+    def kill_gently(self) -> None:
+        """With its instances stopped; those with extensions have AWS's time for it."""
+        instances = list(self._instances.values())
+        for instance in instances:
+            # At once useless to whoever is just being given it.
+            instance.stop()
+        if any(instance.has_farewell for instance in instances):
+            asyncio.get_running_loop().call_later(_FAREWELL_S, self.kill)
+            self.kill_when_empty()
+        else:
+            self.kill()
 
     def kill_when_empty(self) -> None:
         """Let the instances that it has end first. It must not be forked again."""
@@ -260,6 +287,10 @@ class Zygote:
             self._rest_later(REST_AFTER_S - unused_s)
         else:
             self._cells.rest()
+
+    def _terminate(self, number: int) -> None:
+        self._mail.send(frames.encode_terminate(number))
+        self._thaw()
 
     def _kill_cell(self, cell: int) -> Awaitable[str]:
         # It has to reap what dies in there.
@@ -387,17 +418,27 @@ def _berth(cell: Cell) -> Berth:
             channel, theirs = socket.socketpair()
             undo.callback(channel.close)
             undo.callback(theirs.close)
-            read, write = os.pipe2(os.O_CLOEXEC)
+            read, write = _pipe(undo)
+            pipes = [_pipe(undo)] if "api" in first else []
         except OSError as error:
             raise StartFailed(f"no channel could be opened: {error}") from error
         api = socket.socket(fileno=first["api"]) if "api" in first else None
         undo.pop_all()
     namespaces = (first["pid"], first["mnt"], first["net"])
+    last = [written for _, written in pipes]
     return Berth(
         cell.number,
         Hold(kept),
         channel,
         read,
+        next((reads for reads, _ in pipes), None),
         api,
-        (*namespaces, theirs.detach(), write, *ruleset, *joins),
+        (*namespaces, theirs.detach(), write, *ruleset, *joins, *last),
     )
+
+
+def _pipe(undo: contextlib.ExitStack) -> tuple[int, int]:
+    pipe = os.pipe2(os.O_CLOEXEC)
+    for fd in pipe:
+        undo.callback(os.close, fd)
+    return pipe

@@ -40,7 +40,10 @@ _SYNTHETIC = (
     ("etc/passwd", f"sandlot:x:{INNER_ID}:{INNER_ID}::/tmp:/bin/sh\n"),
     ("etc/group", f"sandlot:x:{INNER_ID}:\n"),
     ("etc/hostname", "sandlot\n"),
-    ("etc/hosts", "127.0.0.1 localhost sandlot\n::1 localhost\n"),
+    (
+        "etc/hosts",
+        "127.0.0.1 localhost sandlot sandbox sandbox.localdomain\n::1 localhost\n",
+    ),
     ("etc/nsswitch.conf", "passwd: files\ngroup: files\nhosts: files dns\n"),
 )
 

@@ -4,7 +4,7 @@ another of it: an interpreter that is forked, or what runs any other program."""
 import json
 import sys
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 SYSTEM_PREFIX = Path("/usr")
@@ -47,13 +47,27 @@ class Runtime:
     @property
     def python(self) -> Path:
         """The Python, on the machine."""
-        return self.prefix / "bin" / (_OURS if self.runs else self.name)
+        is_python = self.name.startswith("python")
+        return self.prefix / "bin" / (self.name if is_python else _OURS)
 
     @property
     def executable(self) -> str:
         """The Python, inside a jail."""
         prefix = f"/{self.place}" if self.has_own_prefix else "/usr"
         return f"{prefix}/bin/{self.python.name}"
+
+
+def as_program(runtime: Runtime) -> Runtime:
+    """A Python whose instances are programs: each starts an interpreter of its own."""
+    if runtime.runs:
+        return runtime
+    return replace(runtime, runs=(runtime.executable, *_ALONE, _PROGRAM))
+
+
+_ALONE = ("-S", "-B")
+"""As zygotes have it: without the machine's own packages, and writing no bytecode."""
+
+_PROGRAM = "/var/runtime/sandlot_sandbox/guest/program.py"
 
 
 def dump_runtimes(runtimes: Iterable[Runtime]) -> str:

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator
 from sandlot_sandbox.guest import warden
 from sandlot_sandbox.launcher import zygotes
 from sandlot_sandbox.launcher.cgroups import Janitor
+from sandlot_sandbox.launcher.runtime import as_program
 from sandlot_sandbox.launcher.ways import Ways
 from sandlot_sandbox.launcher.zygotes import BUILDER_LIMITS, Program, Zygote
 from sandlot_sandbox.limits import Limits
@@ -187,6 +188,8 @@ class Server:
                 )
         else:
             channel, log_pipe = descriptors
+            if order.as_program:
+                runtime = as_program(runtime)
             with contextlib.ExitStack() as opened:
                 code = opened.enter_context(
                     self._folder(f"{order.code}-{order.runtime}")

@@ -19,6 +19,7 @@ while true; do
   echo "call $calls"
   case "$event" in
     *exit*) exit 7 ;;
+    *hang*) sleep 99 ;;
     *error*)
       answer='{"errorType": "Shell.Error", "errorMessage": "as asked"}'
       path="$base/$id/error"

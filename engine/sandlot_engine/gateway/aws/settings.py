@@ -1,6 +1,7 @@
 """What a client sends of a function's settings -> `FunctionConfig`."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from sandlot_engine.errors import InvalidParameter
@@ -81,20 +82,22 @@ _PLAIN = {
 
 def _logging_of(given: Mapping[str, str], now: Logging) -> Logging:
     format_ = given.get("LogFormat", now.format)
+    group = given.get("LogGroup", now.group)
     levels = {
-        name: given[name]
-        for name in ("ApplicationLogLevel", "SystemLogLevel")
-        if name in given
+        ours: given[theirs] for theirs, ours in _LEVELS.items() if theirs in given
     }
     if format_ == "JSON":
-        raise InvalidParameter(
-            "LoggingConfig.LogFormat JSON is not supported: logs are lines of text.",
-            field="LoggingConfig",
-        )
+        return replace(now, format=format_, group=group, **levels)
     if levels:
         raise InvalidParameter(
             "To use log level filtering, you must set your function's log format to "
-            "JSON, which is not supported here.",
+            "JSON.",
             field="LoggingConfig",
         )
-    return Logging(format=format_, group=given.get("LogGroup", now.group))
+    return Logging(format=format_, group=group)
+
+
+_LEVELS = {
+    "ApplicationLogLevel": "application_level",
+    "SystemLogLevel": "system_level",
+}

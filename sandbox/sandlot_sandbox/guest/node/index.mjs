@@ -3,9 +3,9 @@
 // AWS Lambda's.
 
 import { loadHandler } from './handler.mjs';
-import { patchConsole, setRequestId } from './log.mjs';
+import { logError, patchConsole, setRequestId } from './log.mjs';
 import { Api } from './api.mjs';
-import { errorObject, typeOf } from './errors.mjs';
+import { typeOf } from './errors.mjs';
 import { streamifyResponse, HttpResponseStream, isStreaming, ResponseStream } from './stream.mjs';
 
 const api = new Api(process.env.AWS_LAMBDA_RUNTIME_API);
@@ -22,7 +22,7 @@ process.on('beforeExit', () => {
 });
 
 function die(kind, error, code) {
-  console.error(kind, JSON.stringify(errorObject(error)));
+  logError(kind, error);
   const sent = requestId ? api.error(requestId, error) : api.initError(error);
   sent.finally(() => process.exit(code));
 }
@@ -93,7 +93,7 @@ function call(handler, event, context) {
 async function serve(handler, headers, body) {
   const context = contextOf(headers);
   requestId = context.awsRequestId;
-  setRequestId(requestId);
+  setRequestId(requestId, context.tenantId);
   if (headers['lambda-runtime-trace-id']) process.env._X_AMZN_TRACE_ID = headers['lambda-runtime-trace-id'];
   else delete process.env._X_AMZN_TRACE_ID;
   try {
@@ -105,7 +105,7 @@ async function serve(handler, headers, body) {
       await api.response(requestId, textOf(result));
     }
   } catch (error) {
-    console.error('Invoke Error', JSON.stringify(errorObject(error)));
+    logError('Invoke Error', error);
     await api.error(requestId, error);
   } finally {
     whenLoopIsEmpty = null;
@@ -120,7 +120,7 @@ async function stream(handler, event, context) {
   try {
     await handler(event, response, context);
   } catch (error) {
-    console.error('Invoke Error', JSON.stringify(errorObject(error)));
+    logError('Invoke Error', error);
     if (!request.hasBegun) {
       await request.abandon();
       await api.error(requestId, error);
@@ -147,7 +147,7 @@ let handler;
 try {
   handler = await loadHandler(process.env.LAMBDA_TASK_ROOT, process.env._HANDLER);
 } catch (error) {
-  console.error('Uncaught Exception', JSON.stringify(errorObject(error)));
+  logError('Uncaught Exception', error);
   await api.initError(error);
   process.exit(typeOf(error).startsWith('Runtime.') ? 1 : 129);
 }

@@ -1,17 +1,24 @@
-// Lines of the log as AWS writes them: time, request, level, text; one event a line.
+// Lines of the log as AWS writes them, one event a line: time, request, level, text; or,
+// with the JSON format, an object.
 
 import fs from 'node:fs';
 import util from 'node:util';
+import { errorObject } from './errors.mjs';
+
+const LEVELS = ['TRACE', 'DEBUG', 'INFO', 'WARN', 'ERROR', 'FATAL'];
+const isJson = process.env.AWS_LAMBDA_LOG_FORMAT === 'JSON';
+const least = LEVELS.indexOf((process.env.AWS_LAMBDA_LOG_LEVEL ?? '').toUpperCase());
 
 let current = '';
+let currentTenant;
 
-export function setRequestId(id) {
+export function setRequestId(id, tenantId) {
   current = id;
+  currentTenant = tenantId;
 }
 
-function write(level, args) {
-  const text = util.format(...args).replace(/\n/g, '\r');
-  const line = Buffer.from(`${new Date().toISOString()}\t${current || 'undefined'}\t${level}\t${text}\n`);
+function put(text) {
+  const line = Buffer.from(`${text}\n`);
   for (let at = 0; at < line.length;) {
     try {
       at += fs.writeSync(1, line, at);
@@ -19,6 +26,45 @@ function write(level, args) {
       if (error.code !== 'EAGAIN') return;
     }
   }
+}
+
+function described(error) {
+  return {
+    errorType: error?.constructor?.name ?? 'UnknownError',
+    errorMessage: error.message,
+    stackTrace: typeof error.stack === 'string' ? error.stack.split('\n') : error.stack,
+  };
+}
+
+const errorsToo = (_, value) => (value instanceof Error ? { ...described(value), ...value } : value);
+
+function asJson(level, args) {
+  const entry = { timestamp: new Date().toISOString(), level, requestId: current || undefined };
+  if (currentTenant !== undefined) entry.tenantId = currentTenant;
+  if (args.length === 1) {
+    try {
+      return JSON.stringify({ ...entry, message: args[0] }, errorsToo);
+    } catch {
+      return JSON.stringify({ ...entry, message: util.format(args[0]) });
+    }
+  }
+  const error = args.find((arg) => arg instanceof Error);
+  return JSON.stringify({ ...entry, message: util.format(...args), ...(error && described(error)) });
+}
+
+function write(level, args) {
+  if (isJson) {
+    if (LEVELS.indexOf(level) >= least) put(asJson(level, args));
+    return;
+  }
+  const text = util.format(...args).replace(/\n/g, '\r');
+  put(`${new Date().toISOString()}\t${current || 'undefined'}\t${level}\t${text}`);
+}
+
+// What went wrong with an invocation, or with all of it.
+export function logError(what, error) {
+  if (isJson) write('ERROR', [error instanceof Error ? error : errorObject(error)]);
+  else write('ERROR', [what, JSON.stringify(errorObject(error))]);
 }
 
 export function patchConsole() {

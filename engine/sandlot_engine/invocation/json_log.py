@@ -1,0 +1,194 @@
+"""A function's log in AWS's JSON format: what the platform says, and which lines of the
+function are kept.
+
+Pure. The shapes are those of the Telemetry API's events, to the letter.
+"""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import IntEnum
+from typing import Any, Final
+
+from sandlot_engine.model.function import Logging
+from sandlot_engine.model.invocation import LogLine, LogSource, Run, Status
+
+
+class Level(IntEnum):
+    """AWS's, in their order."""
+
+    TRACE = 0
+    DEBUG = 1
+    INFO = 2
+    WARN = 3
+    ERROR = 4
+    FATAL = 5
+
+
+_ALIASES: Final = {"WARNING": Level.WARN, "CRITICAL": Level.FATAL}
+DEFAULT: Final = "INFO"
+"""Of both levels, where nobody chose another."""
+
+STATUSES: Final = {
+    Status.OK: "success",
+    Status.ERROR: "error",
+    Status.TIMEOUT: "timeout",
+    Status.CRASHED: "failure",
+    Status.INIT_FAILED: "error",
+}
+"""AWS's words, in what it says of a runtime that is done."""
+
+_MAX_PARSED = 262_144
+"""Bytes of a line that is looked into for its level; longer ones are kept."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Facts:
+    """What there is to say of an invocation that ran."""
+
+    request_id: str
+    version: str
+    status: str
+    """`success`, `error`, `failure` or `timeout`."""
+
+    error_type: str
+    duration_us: int
+    runtime_us: int
+    """Of the duration, without what extensions took after the answer."""
+
+    init_us: int | None
+    init_failed: bool
+    billed_ms: int
+    memory_mb: int
+    max_memory_used_mb: int
+
+
+def lines_of(
+    facts: Facts, run: Run, logging: Logging, *, ended: datetime
+) -> Iterator[LogLine]:
+    """In the order of the text format."""
+    began = ended - timedelta(microseconds=facts.duration_us)
+    answered = began + timedelta(microseconds=facts.runtime_us)
+    least = Level[logging.system_level or DEFAULT]
+
+    def told(level: Level, time: datetime, kind: str, record: Any) -> Iterator[LogLine]:
+        if level >= least:
+            yield LogLine(
+                time=time,
+                request_id=facts.request_id,
+                source=LogSource.PLATFORM,
+                text=_compact(
+                    {"time": _stamp(time), "type": f"platform.{kind}", "record": record}
+                ),
+            )
+
+    if facts.init_us is not None:
+        started = began - timedelta(microseconds=facts.init_us)
+        yield from told(Level.DEBUG, started, "initStart", _init_start(facts))
+    yield from (
+        line for line in run.log if not line.request_id and _is_kept(line, logging)
+    )
+    if facts.init_us is not None:
+        level = Level.WARN if facts.init_failed else Level.DEBUG
+        status = "error" if facts.init_failed else "success"
+        record = {**_INIT, "status": status}
+        if facts.init_failed and facts.error_type:
+            record["errorType"] = facts.error_type
+        yield from told(level, began, "initRuntimeDone", record)
+        metrics = {"durationMs": _ms(facts.init_us)}
+        yield from told(level, began, "initReport", {**record, "metrics": metrics})
+    yield from told(
+        *(Level.INFO, began, "start"),
+        {"requestId": facts.request_id, "version": facts.version},
+    )
+    yield from (line for line in run.log if line.request_id and _is_kept(line, logging))
+    if run.log_bytes_dropped:
+        dropped = {
+            "reason": _DROPPED,
+            "droppedRecords": 1,
+            "droppedBytes": run.log_bytes_dropped,
+        }
+        yield from told(Level.WARN, ended, "logsDropped", dropped)
+    failed = facts.status != "success"
+    yield from told(
+        Level.WARN if failed else Level.DEBUG,
+        answered,
+        "runtimeDone",
+        _runtime_done(facts, len(run.payload)),
+    )
+    yield from told(
+        Level.WARN if failed else Level.INFO, ended, "report", _report(facts)
+    )
+
+
+def _init_start(facts: Facts) -> dict[str, Any]:
+    return {
+        **_INIT,
+        "functionVersion": facts.version,
+        "instanceMaxMemory": (facts.memory_mb << 20),
+    }
+
+
+_DROPPED: Final = "The function printed more than is kept of one invocation."
+_INIT: Final = {"initializationType": "on-demand", "phase": "init"}
+
+
+def _runtime_done(facts: Facts, produced: int) -> dict[str, Any]:
+    record = {"requestId": facts.request_id, "status": facts.status}
+    if facts.error_type:
+        record["errorType"] = facts.error_type
+    metrics = {"durationMs": _ms(facts.runtime_us), "producedBytes": produced}
+    return {**record, "metrics": metrics}
+
+
+def _report(facts: Facts) -> dict[str, Any]:
+    metrics: dict[str, float] = {
+        "durationMs": _ms(facts.duration_us),
+        "billedDurationMs": facts.billed_ms,
+        "memorySizeMB": facts.memory_mb,
+        "maxMemoryUsedMB": facts.max_memory_used_mb,
+    }
+    if facts.init_us is not None:
+        metrics["initDurationMs"] = _ms(facts.init_us)
+    # There a crash is an error like any other.
+    status = "error" if facts.status == "failure" else facts.status
+    record: dict[str, Any] = {"requestId": facts.request_id, "metrics": metrics}
+    record["status"] = status
+    if facts.error_type:
+        record["errorType"] = facts.error_type
+    return record
+
+
+def _is_kept(line: LogLine, logging: Logging) -> bool:
+    """Text is kept. What is JSON has a level, or is taken for INFO."""
+    least = Level[logging.application_level or DEFAULT]
+    text = line.text.strip()
+    if least <= Level.TRACE or not text.startswith(b"{") or len(text) > _MAX_PARSED:
+        return True
+    try:
+        found = json.loads(text)
+    except (ValueError, RecursionError):
+        return True
+    level = found.get("level", found.get("log_level", DEFAULT))
+    return level_of(level) >= least
+
+
+def level_of(name: object) -> Level:
+    """Of a line that says this; INFO where it says nothing that AWS knows."""
+    word = name.upper() if isinstance(name, str) else ""
+    if word in _ALIASES:
+        return _ALIASES[word]
+    return Level.__members__.get(word, Level.INFO)
+
+
+def _compact(value: Any) -> bytes:
+    return json.dumps(value, separators=(",", ":")).encode()
+
+
+def _stamp(time: datetime) -> str:
+    return f"{time:%Y-%m-%dT%H:%M:%S}.{time.microsecond // 1000:03d}Z"
+
+
+def _ms(microseconds: int) -> float:
+    return microseconds / 1_000

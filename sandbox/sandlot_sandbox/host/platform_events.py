@@ -1,0 +1,92 @@
+"""What extensions are told of their instance's life, in the Telemetry API's words."""
+
+from collections.abc import Iterable
+from typing import Any
+
+from sandlot_sandbox.host.log_pipe import Line
+from sandlot_sandbox.host.wire import Wire
+from sandlot_sandbox.outcome import Ended
+
+_STATUS = {
+    Ended.ANSWERED: "success",
+    Ended.FAILED: "error",
+    Ended.INIT_FAILED: "error",
+    Ended.TIMED_OUT: "timeout",
+    Ended.INIT_TIMED_OUT: "timeout",
+}
+_INIT = {"initializationType": "on-demand", "phase": "init"}
+
+
+class PlatformEvents:
+    """Of one instance. Where nobody listens, nothing is made."""
+
+    def __init__(self, wire: Wire, *, memory_mb: int) -> None:
+        self._wire = wire
+        self._memory_mb = memory_mb
+        self._version = wire.version
+        self._request_id = ""
+        self._error: dict[str, str] = {}
+        self._status = ""
+        self._init_s: float | None = None
+
+    def init_started(self) -> None:
+        self._tell("initStart", {**_INIT, "instanceMaxMemory": self._memory_mb << 20})
+
+    def init_done(self, took_s: float) -> None:
+        self._init_s = took_s
+        done = {**_INIT, "status": "success"}
+        self._tell("initRuntimeDone", done)
+        self._tell("initReport", {**done, "metrics": {"durationMs": _ms(took_s)}})
+
+    def started(self, request_id: str) -> None:
+        self._request_id = request_id
+        if not self._wire.listens:
+            return
+        self._tell("start", {"requestId": request_id, "version": self._version})
+
+    def runtime_done(
+        self, ended: Ended, error_type: str, *, took_s: float, produced: int
+    ) -> None:
+        if not self._wire.listens:
+            return
+        self._status = _STATUS.get(ended, "failure")
+        self._error = {"errorType": error_type} if error_type else {}
+        metrics = {"durationMs": _ms(took_s), "producedBytes": produced}
+        told = {"requestId": self._request_id, "status": self._status, **self._error}
+        self._tell("runtimeDone", {**told, "metrics": metrics})
+
+    def reported(self, *, took_s: float, peak_kb: int) -> None:
+        """After the last of it."""
+        if not self._wire.listens:
+            return
+        init_s, self._init_s = self._init_s, None
+        billed_us = round((took_s + (init_s or 0.0)) * 1_000_000)
+        metrics: dict[str, float] = {
+            "durationMs": _ms(took_s),
+            "billedDurationMs": -(-billed_us // 1_000),
+            "memorySizeMB": self._memory_mb,
+            "maxMemoryUsedMB": -(-peak_kb // 1_024),
+        }
+        if init_s is not None:
+            metrics["initDurationMs"] = _ms(init_s)
+        status = "error" if self._status == "failure" else self._status
+        told = {"requestId": self._request_id, "status": status, **self._error}
+        self._tell("report", {**told, "metrics": metrics})
+
+    def printed(self, kind: str, lines: Iterable[Line], dropped: int) -> None:
+        """`kind` is who printed: the `function`, or an `extension`."""
+        if not self._wire.listens:
+            return
+        for moment, text in lines:
+            self._wire.tell(kind, kind, text.decode("utf-8", "replace"), moment)
+        if dropped:
+            reason = f"The {kind} printed more than is kept of one invocation."
+            told = {"reason": reason, "droppedRecords": 1, "droppedBytes": dropped}
+            self._tell("logsDropped", told)
+
+    def _tell(self, name: str, record: dict[str, Any]) -> None:
+        self._wire.tell("platform", f"platform.{name}", record)
+
+
+def _ms(seconds: float) -> float:
+    return round(seconds * 1_000, 3)
