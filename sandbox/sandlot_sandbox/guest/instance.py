@@ -206,10 +206,10 @@ def _serve(
     request_id = header.request_id
     made = prepare(header)
 
-    def send(kind: int) -> Callable[[bytes], None]:
+    def framed(kind: int) -> Callable[[bytes], None]:
         return lambda piece: channel.sendall(frames.encode_answer(kind, piece))
 
-    pieces = streaming.Pieces(send(frames.STREAM_BEGIN), send(frames.STREAM_PIECE))
+    pieces = streaming.Pieces(framed(frames.STREAM_BEGIN), framed(frames.STREAM_PIECE))
     if isinstance(made, failures.Failure):
         answer = handler.failed(made, request_id)
     else:

@@ -1,6 +1,7 @@
 """What extensions are told of their instance's life, in the Telemetry API's words."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
 from typing import Any
 
 from sandlot_sandbox.host.log_pipe import Line
@@ -14,18 +15,29 @@ _STATUS = {
     Ended.TIMED_OUT: "timeout",
     Ended.INIT_TIMED_OUT: "timeout",
 }
+_NO_ERROR: Mapping[str, str] = MappingProxyType({})
 _INIT = {"initializationType": "on-demand", "phase": "init"}
 
 
 class PlatformEvents:
     """Of one instance. Where nobody listens, nothing is made."""
 
+    __slots__ = (
+        "_error",
+        "_init_s",
+        "_memory_mb",
+        "_request_id",
+        "_status",
+        "_version",
+        "_wire",
+    )
+
     def __init__(self, wire: Wire, *, memory_mb: int) -> None:
         self._wire = wire
         self._memory_mb = memory_mb
         self._version = wire.version
         self._request_id = ""
-        self._error: dict[str, str] = {}
+        self._error: Mapping[str, str] = _NO_ERROR
         self._status = ""
         self._init_s: float | None = None
 
