@@ -146,7 +146,9 @@ def test_a_python_function_with_a_wrapper_script(aws: Lambda, create: Create) ->
         package("def handler(event, _): return 1"),
         Environment={"Variables": {"AWS_LAMBDA_EXEC_WRAPPER": "/opt/missing"}},
     )
-    assert "FunctionError" in invoke(aws, missing)
+    answer = invoke(aws, missing)["Payload"]
+    assert answer["errorType"] == "Runtime.ExitError"
+    assert answer["errorMessage"].endswith("exit status 127")
 
 
 def test_an_extension_hears_what_a_python_function_logs(

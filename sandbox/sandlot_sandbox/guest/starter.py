@@ -61,7 +61,11 @@ def run(
             status = _Parent(channel, argv, environment, extension_log).run(names)
         else:
             linux.heed_signals()
-            _become(argv, environment)
+            if environment.get(_WRAPPER) == argv[0]:
+                status = _NOT_STARTED
+                _become_or_say(argv, environment)
+            else:
+                _become(argv, environment)
     except _Trouble as trouble:
         _tell(channel, trouble.error_type, trouble.message)
     except OSError as error:
@@ -85,6 +89,15 @@ def _wrapped(program: list[str], environment: dict[str, str]) -> list[str]:
 
 def _become(argv: list[str], environment: dict[str, str]) -> None:
     os.execve(argv[0], argv, environment)  # noqa: S606 - it is what we are for
+
+
+def _become_or_say(argv: list[str], environment: dict[str, str]) -> None:
+    """As a shell does it: who cannot be started is named in the log, and the exit
+    status is 127."""
+    try:
+        _become(argv, environment)
+    except OSError as error:
+        os.write(2, f"{argv[0]}: {error.strerror}\n".encode())
 
 
 class _Trouble(Exception):
@@ -205,9 +218,7 @@ class _Parent:
         if not pid:
             try:
                 linux.heed_signals()
-                _become(self._argv, self._environment)
-            except OSError as error:
-                os.write(2, f"{self._argv[0]}: {error.strerror}\n".encode())
+                _become_or_say(self._argv, self._environment)
             finally:
                 os._exit(_NOT_STARTED)
         self._runtime = pid
