@@ -51,6 +51,8 @@ if TYPE_CHECKING:
     from sandlot_engine.node.node import Node
     from sandlot_engine.scheduler.scheduler import Scheduler
     from sandlot_engine.store.sqlite import SqliteStore
+    from sandlot_engine.workers.link import Link
+    from sandlot_engine.workers.pool import Core
 
 _FIRST_LAUNCHER_S = 30.0
 log = logging.getLogger("sandlot")
@@ -172,13 +174,14 @@ async def _running(config: EngineConfig) -> AsyncIterator[_Facts]:
     from sandlot_engine.node.launchers import Launchers
     from sandlot_engine.scheduler.scheduler import MAX_INSTANCES, Scheduler
     from sandlot_engine.store.sqlite import SqliteStore
+    from sandlot_engine.workers.link import Link, Reclaiming
 
-    data, clock = Path(config.data), SystemClock()
+    data, clock, link = Path(config.data), SystemClock(), Link()
     known = parse_runtimes(config.runtimes)
     async with contextlib.AsyncExitStack() as stack:
         enter = stack.enter_async_context
         store = await enter(SqliteStore.open(data / "sandlot.db"))
-        tenants = await _tenants(data, store)
+        tenants = await _tenants(data, store, link)
         launchers = Launchers(max_spares=min(MAX_SPARES, _room().spares))
         await enter(launchers.listening(socket.socket(fileno=config.control)))
         build = partial(build_package, launchers)
@@ -194,19 +197,20 @@ async def _running(config: EngineConfig) -> AsyncIterator[_Facts]:
             )
         )
         catalog = await enter(
-            _catalog(config, store, codes, node, scheduler, tenants, known)
+            _catalog(config, store, codes, node, scheduler, tenants, known, link)
         )
         functions = catalog.functions
         invoker = await enter(
             Invoker(
                 functions=functions,
                 quotas=tenants,
-                runner=scheduler,
+                runner=Reclaiming(scheduler, link),
                 records=store,
                 clock=clock,
+                reclaim=link.reclaim_places,
             )
         )
-        _watch(invoker, scheduler, node, store)
+        _watch(invoker, scheduler, node, store, link)
         backend = Backend(
             functions=functions,
             tenants=tenants,
@@ -222,7 +226,12 @@ async def _running(config: EngineConfig) -> AsyncIterator[_Facts]:
             buckets=Buckets(_bucket_access(config)),
             downloads=Downloads(clock),
         )
-        grpc, http = await enter(_gateways(config, backend, parts, launchers))
+        if config.workers > 1:
+            core = _core(backend, catalog, tenants, scheduler)
+            gateways = _worker_gateways(config, backend, parts, launchers, core, link)
+        else:
+            gateways = _gateways(config, backend, parts, launchers)
+        grpc, http = await enter(gateways)
         given_up = [layer.name for layer in hello.layers if layer.given_up]
         weaker = [r.name for r in hello.layers if not (r.holds or r.given_up)]
         yield _Facts(
@@ -231,12 +240,23 @@ async def _running(config: EngineConfig) -> AsyncIterator[_Facts]:
 
 
 def _watch(
-    invoker: "Invoker", scheduler: "Scheduler", node: "Node", store: "SqliteStore"
+    invoker: "Invoker",
+    scheduler: "Scheduler",
+    node: "Node",
+    store: "SqliteStore",
+    link: "Link",
 ) -> None:
     """What parts count for themselves, for `/metrics`."""
     invoker.metrics.watch(
         gauges={
-            "running": ("Invocations that run now.", lambda: invoker.admission.total),
+            "running": (
+                "Invocations that run now.",
+                lambda: invoker.admission.total - link.unused,
+            ),
+            "instances_lent": (
+                "Instances that workers have.",
+                lambda: link.lent,
+            ),
             "instances": ("Instances that live.", lambda: scheduler.instances),
             "zygotes": ("Zygotes that live.", lambda: node.zygotes),
             "events_waiting": (
@@ -249,6 +269,10 @@ def _watch(
             ),
         },
         counters={
+            "worker_restarts": (
+                "Workers that were started in the place of one that died.",
+                lambda: link.restarts,
+            ),
             "events_dropped": (
                 "Events that were given up.",
                 lambda: invoker.events.dropped,
@@ -274,6 +298,7 @@ async def _catalog(
     scheduler: "Scheduler",
     tenants: "Tenants",
     known: list[Runtime],
+    link: "Link",
 ) -> AsyncIterator["Catalog"]:
     """Functions, and all that is kept of them and beside them."""
     from sandlot_engine.catalog.event_configs import EventConfigs, kept_event_configs
@@ -302,6 +327,7 @@ async def _catalog(
     provisioned: ProvisionedConcurrency | None = None
 
     def note_change(tenant_id: str, function: str) -> None:
+        link.note_change(tenant_id)
         # Either knows the other; until the second is there nothing is provisioned.
         if provisioned is not None:
             provisioned.note_change(tenant_id, function)
@@ -325,12 +351,13 @@ async def _catalog(
         clock=clock,
         runtimes=lambda: [runtime.name for runtime in known],
         prepare=partial(_prepare, node),
-        retire=partial(_retire, node, scheduler),
+        retire=partial(_retire, node, scheduler, link),
         grant_network=tenants.grant_network,
         concurrency=tenants.concurrency,
         belongings=(policies, event_configs, urls, managements, signings, provisions),
         of_tenants=(mappings, signing_configs),
         note_change=note_change,
+        note_tenant=link.note_change,
         check_code=check_code,
         provisioned=lambda *which: provisioned.total(*which) if provisioned else 0,
         region=config.region,
@@ -357,13 +384,18 @@ async def _catalog(
             )
 
 
-async def _tenants(data: Path, store: "SqliteStore") -> "Tenants":
+async def _tenants(data: Path, store: "SqliteStore", link: "Link") -> "Tenants":
     """With an operator among them, whose key is in the folder from the first start."""
     from sandlot_engine.catalog.seal import Sealer
     from sandlot_engine.catalog.tenants import Tenants
     from sandlot_engine.clock import SystemClock
 
-    tenants = Tenants(store, Sealer.open(data / "master.key"), clock=SystemClock())
+    tenants = Tenants(
+        store,
+        Sealer.open(data / "master.key"),
+        clock=SystemClock(),
+        note_change=link.note_change,
+    )
     first_key = await tenants.ensure_operator()
     if first_key is not None:
         key, secret = first_key
@@ -454,8 +486,14 @@ async def _prepare(
 
 
 async def _retire(
-    node: "Node", scheduler: "Scheduler", _tenant: str, _name: str, revision: str
+    node: "Node",
+    scheduler: "Scheduler",
+    link: "Link",
+    _tenant: str,
+    _name: str,
+    revision: str,
 ) -> None:
+    link.recall_revision(revision)
     await scheduler.drain(revision)
     node.retire(revision)
 
@@ -495,6 +533,49 @@ async def _gateways(
             max_connections=min(connections.MAX_CONNECTIONS, _room().connections // 2),
         ) as http_port,
     ):
+        host = config.grpc.rpartition(":")[0]
+        http_host = config.http.rpartition(":")[0]
+        yield f"{host}:{port}", f"http://{http_host}:{http_port}"
+
+
+def _core(
+    backend: "Backend", catalog: "Catalog", tenants: "Tenants", scheduler: "Scheduler"
+) -> "Core":
+    from sandlot_engine.workers.catalog import CoreCatalog
+    from sandlot_engine.workers.pool import Core, Keys
+
+    return Core(
+        catalog=CoreCatalog(catalog.functions, catalog.policies, tenants),
+        keys=Keys(secret_of=tenants.signing_secret, known=tenants.known),
+        scheduler=scheduler,
+        admission=backend.invoker.admission,
+        bill=backend.invoker.take_record,
+        clock=backend.clock,
+    )
+
+
+@asynccontextmanager
+async def _worker_gateways(
+    config: EngineConfig,
+    backend: "Backend",
+    parts: "Parts",
+    launchers: "Launchers",
+    core: "Core",
+    link: "Link",
+) -> AsyncIterator[tuple[str, str]]:
+    """Where workers serve gRPC and HTTP; what they forward is served here."""
+    from sandlot_engine.gateway.http import Router
+    from sandlot_engine.workers.gateways import workers_serving
+
+    async with workers_serving(
+        config.workers,
+        core=core,
+        backend=backend,
+        router=Router(backend, parts, lambda: launchers.trouble),
+        link=link,
+        config=config,
+        connections=_room().connections // 2 // config.workers,
+    ) as (port, http_port):
         host = config.grpc.rpartition(":")[0]
         http_host = config.http.rpartition(":")[0]
         yield f"{host}:{port}", f"http://{http_host}:{http_port}"

@@ -9,6 +9,7 @@ DEFAULT_HTTP = "127.0.0.1:9070"
 DEFAULT_GRPC = "127.0.0.1:9071"
 DEFAULT_REGION = "us-east-1"
 DEFAULT_IDLE_S = 300.0
+MAX_WORKERS = 64
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,6 +36,9 @@ class UpOptions:
     idle_s: float = DEFAULT_IDLE_S
     """How long an instance stays without an invocation."""
 
+    workers: int = 0
+    """Processes that serve and run what is warm; with 0 or 1 the engine does it all."""
+
     s3_endpoint: str = ""
     """URL of a store that packages may be fetched from; its key is in the environment,
     as `S3_ACCESS_KEY_ID` and `S3_SECRET_ACCESS_KEY`. Empty: from none."""
@@ -59,6 +63,7 @@ class EngineConfig:
     allow_plaintext: bool
     region: str
     idle_s: float
+    workers: int
     s3_endpoint: str
     uid: int
     gid: int

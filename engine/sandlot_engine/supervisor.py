@@ -198,6 +198,7 @@ class _Supervisor:
             allow_plaintext=options.allow_plaintext,
             region=options.region,
             idle_s=options.idle_s,
+            workers=options.workers,
             s3_endpoint=options.s3_endpoint,
             uid=self._ids[0],
             gid=self._ids[1],

@@ -6,7 +6,7 @@ The warm path touches no store, makes no task and takes no other thread.
 
 import asyncio
 import re
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import datetime
 from types import TracebackType
 from typing import Protocol, Self
@@ -38,10 +38,11 @@ from sandlot_engine.model.invocation import (
     MAX_PAYLOAD,
     Invocation,
     InvocationType,
+    LogLine,
     Outcome,
+    Record,
 )
 from sandlot_engine.model.network import Network
-from sandlot_engine.store.ports import RecordStore
 
 GRACE_S = 60.0
 """Beyond its function's timeout an invocation without a deadline may take this much
@@ -82,6 +83,19 @@ class Quotas(Protocol):
         ...
 
 
+class Ledger(Protocol):
+    """The part of the store's records that an invocation needs."""
+
+    def append(self, record: Record, log: Sequence[LogLine]) -> None:
+        """Never waits; see `store.ports.RecordStore`."""
+        ...
+
+
+Reclaim = Callable[[str], Awaitable[bool]]
+"""Has places of a tenant's concurrency back that are taken and not used; whether there
+may be some now."""
+
+
 class Invoker:
     """Runs invocations: the one way to a `Runner`, for every gateway.
 
@@ -94,16 +108,19 @@ class Invoker:
         functions: Resolver,
         quotas: Quotas,
         runner: Runner,
-        records: RecordStore,
+        records: Ledger,
         clock: Clock,
         metrics: Metrics | None = None,
         event_drain_s: float = 10.0,
+        reclaim: Reclaim | None = None,
     ) -> None:
+        """`reclaim` is asked before a tenant is throttled."""
         self._functions = functions
         self._quotas = quotas
         self._runner = runner
         self._records = records
         self._clock = clock
+        self._reclaim = reclaim
         self.metrics = metrics or Metrics()
         self.admission = Admission()
         self.events = Dispatcher(self._attempt, clock, drain_s=event_drain_s)
@@ -149,16 +166,24 @@ class Invoker:
         invocation: Invocation,
     ) -> Outcome:
         tenant_id, name = invocation.tenant_id, invocation.function
-        self.admission.admit(
-            tenant_id,
-            name,
-            limit=self._quotas.concurrency(tenant_id),
-            reserved=self._functions.reserved(tenant_id),
-        )
+        try:
+            self._admit(tenant_id, name)
+        except Throttled:
+            if self._reclaim is None or not await self._reclaim(tenant_id):
+                raise
+            self._admit(tenant_id, name)
         try:
             return await self._run_until(deadline, function, revision, invocation)
         finally:
             self.admission.release(tenant_id, name)
+
+    def _admit(self, tenant_id: str, function: str) -> None:
+        self.admission.admit(
+            tenant_id,
+            function,
+            limit=self._quotas.concurrency(tenant_id),
+            reserved=self._functions.reserved(tenant_id),
+        )
 
     async def enqueue(self, invocation: Invocation) -> None:
         """Take an event to be run soon. Raises as `invoke` does for what can be
@@ -274,10 +299,14 @@ class Invoker:
     def _record(
         self, invocation: Invocation, outcome: Outcome, ended: datetime
     ) -> None:
-        self._records.append(record_of(invocation, outcome, ended=ended), outcome.log)
-        report = outcome.report
+        self.take_record(record_of(invocation, outcome, ended=ended), outcome.log)
+
+    def take_record(self, record: Record, log: tuple[LogLine, ...]) -> None:
+        """Keep and count what was run, here or by a worker."""
+        self._records.append(record, log)
+        report = record.report
         self.metrics.note_invocation(
-            outcome.status.value,
+            record.status.value,
             duration_s=report.duration_ms / 1_000,
             init_s=None if report.init_ms is None else report.init_ms / 1_000,
             wait_s=report.wait_ms / 1_000,

@@ -8,13 +8,13 @@ from collections import Counter, deque
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 from sandlot_engine.clock import Clock
 from sandlot_engine.errors import SandlotError, Throttled, Unavailable
 from sandlot_engine.model.function import Function, Revision
 from sandlot_engine.model.invocation import Ended, Invocation, Run
-from sandlot_engine.scheduler.ports import Instance, Machine
+from sandlot_engine.scheduler.ports import Instance, Lendable, Machine
 from sandlot_engine.scheduler.state import (
     Assign,
     ClusterState,
@@ -89,6 +89,15 @@ class _Lent:
     number: int
     instance: Instance
     is_new: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Borrowed:
+    """An instance that somebody else runs invocations on; see `Scheduler.borrow`."""
+
+    number: int
+    instance: Lendable
+    revision: str
 
 
 class Scheduler:
@@ -235,6 +244,35 @@ class Scheduler:
         if self._running[revision]:
             await self._drained.setdefault(revision, asyncio.Event()).wait()
             self._retire(self._idle_of(revision))
+
+    # --- borrowed -----------------------------------------------------------------
+
+    def has_idle(self, version: str) -> bool:
+        """Whether an invocation would be given an idle instance at once."""
+        return bool(self._state.idle_of(version))
+
+    def borrow(self, revision: str) -> Borrowed | None:
+        """An idle instance of a revision, for whoever gives it `give_back`; None where
+        there is none. Until then it counts as busy, and `drain` waits for it."""
+        number = self._state.instance_borrowed(revision)
+        if number is None:
+            return None
+        live = self._instances.get(number)
+        self._fresh.discard(number)
+        if live is None or not live.instance.is_usable:
+            self._let_go(number, live.instance if live is not None else None)
+            return None
+        self._running[revision] += 1
+        # All that a machine starts can be lent; only tests have others.
+        return Borrowed(number, cast("Lendable", live.instance), revision)
+
+    def give_back(self, borrowed: Borrowed) -> None:
+        """What was borrowed; if it is not usable any more, it is destroyed."""
+        if borrowed.instance.is_usable:
+            self._act(self._state.instance_freed(borrowed.number))
+        else:
+            self._let_go(borrowed.number, borrowed.instance)
+        self._note_end(borrowed.revision)
 
     # --- started ahead ------------------------------------------------------------
 

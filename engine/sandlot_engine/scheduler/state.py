@@ -149,6 +149,16 @@ class ClusterState:
         self._waiting[invocation] = version
         return self._start_what_can_be()
 
+    def instance_borrowed(self, version: str) -> int | None:
+        """Somebody takes an idle instance of a version, and frees it later."""
+        state = self._versions.get(version)
+        if state is None or not state.idle:
+            return None
+        instance = state.idle.pop()
+        del self._idle[instance]
+        state.busy.add(instance)
+        return instance
+
     def invocation_left(self, invocation: str) -> None:
         """It gave up while it waited."""
         if invocation in self._waiting:

@@ -18,6 +18,7 @@ from sandlot_sandbox.host.cells import AHEAD, Berth, Cells
 from sandlot_sandbox.host.hold import Hold
 from sandlot_sandbox.host.instance import Instance
 from sandlot_sandbox.host.launcher import Cell, Launcher
+from sandlot_sandbox.host.lending import LendableInstance
 from sandlot_sandbox.host.log_pipe import Line, LogPipe
 from sandlot_sandbox.host.mail import Mail
 from sandlot_sandbox.limits import ZYGOTE_EXTRA_MB, Limits
@@ -183,7 +184,7 @@ class Zygote:
         """What the import printed, and how many bytes of it were dropped."""
         return self._log.take()
 
-    async def fork(self, *, on_death: Callable[[Instance], None]) -> Instance:
+    async def fork(self, *, on_death: Callable[[Instance], None]) -> LendableInstance:
         """A new instance; it takes its first event while it still initialises.
 
         Raises `ZygoteLost` or `StartFailed`.
@@ -200,7 +201,7 @@ class Zygote:
         # First of all, so that it wakes while we build our end.
         self._mail.send(frames.encode_fork(number), berth.theirs)
         self._thaw()
-        instance = Instance(
+        instance = LendableInstance(
             berth.channel,
             berth.log,
             hold=berth.hold,

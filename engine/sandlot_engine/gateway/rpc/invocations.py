@@ -10,6 +10,7 @@ from uuid import uuid4
 import grpc.aio
 
 from sandlot.v1 import invocations_pb2 as wire
+from sandlot_engine.clock import Clock
 from sandlot_engine.errors import Throttled, Unavailable
 from sandlot_engine.gateway.paging import page_size, position
 from sandlot_engine.gateway.ports import Backend
@@ -29,6 +30,7 @@ from sandlot_engine.gateway.rpc.interceptors import (
     current_caller,
 )
 from sandlot_engine.gateway.tail import tail
+from sandlot_engine.invocation.invoker import Invoker
 from sandlot_engine.model.invocation import Invocation, InvocationType, LogLine
 
 MAX_IN_FLIGHT = 64
@@ -42,6 +44,32 @@ FOLLOW_RETRY_AFTER_S = 10.0
 
 MAX_BATCH_BYTES = 1024 * 1024
 """Bytes of log in one message: clients refuse messages over 4 MB by default."""
+
+
+async def run_invocation(
+    request: wire.InvokeRequest, invoker: Invoker, clock: Clock
+) -> wire.InvokeResponse:
+    """Run what this task's call asks for, and wait for the answer: a request of type
+    `RequestResponse`. Raises as `Invoker.invoke` does."""
+    call = current_call()
+    invocation = _invocation_of(request, call.request_id, clock)
+    return outcome_out(await invoker.invoke(invocation, call.deadline))
+
+
+def _invocation_of(
+    request: wire.InvokeRequest, request_id: str, clock: Clock
+) -> Invocation:
+    return Invocation(
+        request_id=request_id,
+        tenant_id=current_caller().tenant_id,
+        function=request.function,
+        qualifier=request.qualifier,
+        payload=request.payload or b"{}",
+        type=invocation_type_of(request.invocation_type),
+        client_context=request.client_context,
+        tail_log=request.tail_log,
+        arrived=clock.monotonic(),
+    )
 
 
 class InvocationService:
@@ -68,17 +96,7 @@ class InvocationService:
     async def _invoke(
         self, request: wire.InvokeRequest, call: Call, request_id: str
     ) -> wire.InvokeResponse:
-        invocation = Invocation(
-            request_id=request_id,
-            tenant_id=current_caller().tenant_id,
-            function=request.function,
-            qualifier=request.qualifier,
-            payload=request.payload or b"{}",
-            type=invocation_type_of(request.invocation_type),
-            client_context=request.client_context,
-            tail_log=request.tail_log,
-            arrived=self._clock.monotonic(),
-        )
+        invocation = _invocation_of(request, request_id, self._clock)
         match invocation.type:
             case InvocationType.REQUEST_RESPONSE:
                 outcome = await self._invoker.invoke(invocation, call.deadline)
