@@ -7,6 +7,7 @@ the client that was measured.
 
 import asyncio
 import json
+import os
 import resource
 import sys
 import time
@@ -51,7 +52,7 @@ async def _run(plan: dict[str, Any]) -> dict[str, Any]:
     return {
         "seconds": took_s,
         "cpu_s": cpu_s,
-        "latencies_s": count.latencies_s,
+        "latencies_s": [round(each, 6) for each in count.latencies_s],
         "failures": count.failures,
         "first_failure": count.first_failure.decode("latin-1"),
     }
@@ -67,4 +68,7 @@ def _cpu_s() -> float:
 
 
 if __name__ == "__main__":
-    print(json.dumps(uvloop.run(_run(json.load(sys.stdin)))))
+    found = uvloop.run(_run(json.load(sys.stdin)))
+    # The loop may leave it without; and half of this is no JSON.
+    os.set_blocking(sys.stdout.fileno(), True)
+    print(json.dumps(found))

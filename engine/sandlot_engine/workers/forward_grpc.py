@@ -18,7 +18,7 @@ _OPTIONS = (
 _OURS = ("grpc-", ":")
 """Prefixes of metadata that gRPC makes for each connection."""
 
-Forward = Callable[[Any, Context], Awaitable[None]]
+Forward = Callable[[Any, Context], Awaitable[Any]]
 
 
 class ForwardGrpc:
@@ -29,7 +29,27 @@ class ForwardGrpc:
         self._channel: Any = grpc.aio.insecure_channel(f"unix:{path}", options=_OPTIONS)
 
     def unary(self, method: str) -> Forward:
-        """For calls with one request, in bytes."""
+        """For calls with one request and one answer, in bytes."""
+
+        async def forward(request: bytes, context: Context) -> bytes:
+            call: Any = self._channel.unary_unary(method)(
+                request, timeout=context.time_remaining(), metadata=_metadata(context)
+            )
+            try:
+                answer: bytes = await call
+                trailing = await call.trailing_metadata()
+                context.set_trailing_metadata(_passed(trailing))
+            except grpc.aio.AioRpcError as error:
+                _end(context, error)
+                return b""
+            finally:
+                call.cancel()
+            return answer
+
+        return forward
+
+    def unary_stream(self, method: str) -> Forward:
+        """For calls with one request and any number of answers."""
 
         async def forward(request: bytes, context: Context) -> None:
             call: Any = self._channel.unary_stream(method)(
@@ -68,14 +88,18 @@ async def _answer(call: Any, context: Context) -> None:
         trailing = await call.trailing_metadata()
         context.set_trailing_metadata(_passed(trailing))
     except grpc.aio.AioRpcError as error:
-        # Not `abort`, which raises: what is around a call would give that a face.
-        context.set_trailing_metadata(_passed(error.trailing_metadata()))
-        context.set_details(error.details() or "")
-        context.set_code(error.code())
+        _end(context, error)
     except grpc.aio.InternalError:
         return  # the client is gone, and we are cancelled next
     finally:
         call.cancel()
+
+
+def _end(context: Context, error: grpc.aio.AioRpcError) -> None:
+    # Not `abort`, which raises: what is around a call would give that a face.
+    context.set_trailing_metadata(_passed(error.trailing_metadata()))
+    context.set_details(error.details() or "")
+    context.set_code(error.code())
 
 
 def _metadata(context: Context) -> tuple[tuple[str, Any], ...]:

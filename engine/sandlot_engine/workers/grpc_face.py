@@ -1,7 +1,7 @@
 """A worker's gRPC: synchronous invocations of what is at hand, and the core's answers
 to everything else."""
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any, cast
 
 import grpc
@@ -27,7 +27,7 @@ FILES = (
 )
 """Of all services that the core has."""
 
-Run = Callable[[wire.InvokeRequest], Any]
+Run = Callable[[wire.InvokeRequest], Awaitable[wire.InvokeResponse]]
 """Runs an invocation here, or raises `NotHere`."""
 
 
@@ -51,28 +51,26 @@ class Calls(grpc.GenericRpcHandler):  # type: ignore[misc,type-arg,unused-ignore
             for service in file.DESCRIPTOR.services_by_name.values()
             for method in service.methods
         }
-        self._handlers[INVOKE] = grpc.unary_stream_rpc_method_handler(
-            cast("Any", self._invoke),
-            request_deserializer=bytes,
-            response_serializer=None,
+        self._handlers[INVOKE] = grpc.unary_unary_rpc_method_handler(
+            cast("Any", self._invoke), request_deserializer=bytes
         )
 
     def service(self, handler_call_details: grpc.HandlerCallDetails) -> Handler | None:
         return self._handlers.get(handler_call_details.method)
 
-    async def _invoke(self, data: bytes, context: Context) -> None:
+    async def _invoke(self, data: bytes, context: Context) -> bytes:
         try:
             request = wire.InvokeRequest.FromString(data)
             if _may_be_local(request):
                 answer = await self._run(request)
-                await context.write(answer.SerializeToString())
-                return
+                return answer.SerializeToString()
             want = None
         except NotHere as needs:
             want = needs.want
-        await self._invoke_there(data, context)
+        there: bytes = await self._invoke_there(data, context)
         if want is not None:
             self._want(want)
+        return there
 
 
 def _may_be_local(request: wire.InvokeRequest) -> bool:
@@ -85,6 +83,10 @@ def _may_be_local(request: wire.InvokeRequest) -> bool:
 def _forwarding(forward: ForwardGrpc, path: str, method: MethodDescriptor) -> Handler:
     if method.client_streaming:
         return grpc.stream_stream_rpc_method_handler(cast("Any", forward.stream(path)))
-    return grpc.unary_stream_rpc_method_handler(
+    if method.server_streaming:
+        return grpc.unary_stream_rpc_method_handler(
+            cast("Any", forward.unary_stream(path)), request_deserializer=bytes
+        )
+    return grpc.unary_unary_rpc_method_handler(
         cast("Any", forward.unary(path)), request_deserializer=bytes
     )
