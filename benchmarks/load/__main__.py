@@ -1,11 +1,12 @@
 """`python -m benchmarks.load` with JSON on stdin; what it measured, as JSON, on stdout.
 
 Closed loop: each connection has one request on its way. The first `warm_up_s` do not
-count. The processor time is this process's own, so that a figure shows whether it was
-the client that was measured.
+count; then it counts `answers`, for `seconds` at most. The processor time is this
+process's own, so that a figure shows whether it was the client that was measured.
 """
 
 import asyncio
+import contextlib
 import json
 import os
 import resource
@@ -23,7 +24,7 @@ CONNECT_S = 20.0
 
 
 async def _run(plan: dict[str, Any]) -> dict[str, Any]:
-    count = Count()
+    count = Count(plan["answers"])
     loop = asyncio.get_running_loop()
 
     def make() -> HttpClient | GrpcClient:
@@ -43,7 +44,9 @@ async def _run(plan: dict[str, Any]) -> dict[str, Any]:
     count.is_counting = True
     began, cpu_s = time.perf_counter(), _cpu_s()
     _say("counting")
-    await asyncio.sleep(plan["seconds"])
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(plan["seconds"]):
+            await count.is_enough.wait()
     count.is_counting = False
     took_s, cpu_s = time.perf_counter() - began, _cpu_s() - cpu_s
     _say("counted")

@@ -1,5 +1,7 @@
 """What came of a load, while it counted."""
 
+import asyncio
+
 SHOWN = 300
 """Bytes of the first failure that are shown."""
 
@@ -10,7 +12,11 @@ MAX_FAILURES = 10_000
 class Count:
     """Answers and failures, of all connections together."""
 
-    def __init__(self) -> None:
+    def __init__(self, wanted: int) -> None:
+        self.is_enough = asyncio.Event()
+        """So many answers as are wanted have been counted."""
+
+        self._wanted = wanted
         self.is_counting = False
         self.is_over = False
         self.latencies_s: list[float] = []
@@ -20,6 +26,8 @@ class Count:
     def answered(self, took_s: float) -> None:
         if self.is_counting:
             self.latencies_s.append(took_s)
+            if len(self.latencies_s) == self._wanted:
+                self.is_enough.set()
 
     def failed(self, what: bytes) -> None:
         self.failures += 1

@@ -103,6 +103,18 @@ class Machine(RuleBasedStateMachine):
         if had_idle:
             assert [type(decision) for decision in decisions] == [Assign]
 
+    @rule(version=VERSIONS)
+    def borrow(self, version: str) -> None:
+        """Somebody else runs something on an idle one, and frees it later."""
+        idle = [number for number, home in self.idle.items() if home == version]
+
+        instance = self.state.instance_borrowed(version)
+
+        assert instance == (idle[-1] if idle else None), "not the newest"
+        if instance is not None:
+            del self.idle[instance]
+            self.busy[instance] = f"i-{self._number()}"
+
     @precondition(lambda self: self.waiting)
     @rule(data=st.data())
     def leave(self, data: st.DataObject) -> None:
