@@ -7,6 +7,7 @@ import http.client
 import json
 import os
 import signal
+import socket
 import threading
 import time
 from collections import Counter
@@ -132,6 +133,10 @@ class Connection:
         response = self._http.getresponse()
         data = response.read()
         return Answer(response.status, dict(response.getheaders()), data)
+
+    def hang_up(self) -> None:
+        """Although an answer is waited for."""
+        self._http.sock.shutdown(socket.SHUT_RDWR)
 
     def close(self) -> None:
         self._http.close()
@@ -388,6 +393,24 @@ def test_every_invocation_is_billed_once(tenant: Tenant) -> None:
     assert line.billed_ms == sum(run.report.billed_ms for run in runs)
 
 
+def test_a_caller_who_leaves_is_billed_and_its_instance_is_gone(tenant: Tenant) -> None:
+    function = deploy_answers(tenant)
+    with tenant.connections(1) as (caller,):
+        tenant.warm(function, [caller], lent=1)
+        known = len(runs_of(tenant, function))
+        with ThreadPoolExecutor(1) as pool:
+            event = {"do": "sleep", "seconds": 15}
+            held = pool.submit(caller.invoke, function.name, event)
+            wait_until(lambda: metric(tenant.engine, "running") >= 1, "it runs")
+            caller.hang_up()
+            assert _end_of(held) == "lost"
+        wait_until(lambda: metric(tenant.engine, "running") == 0, "it was stopped")
+
+    runs = runs_of(tenant, function)
+    assert len(runs) == known + 1
+    assert runs[0].error_type == "Sandbox.Cancelled"
+
+
 # --- deaths -------------------------------------------------------------------------
 
 
@@ -485,6 +508,20 @@ def test_workers_die_with_the_core(fresh: Engine) -> None:
     processes.wait_gone(workers)
     fresh.start("--workers", str(WORKERS))
     assert len(workers_of(fresh)) == WORKERS
+
+
+def test_streams_end_when_the_engine_stops(fresh: Engine) -> None:
+    tenant = new_tenant(fresh)
+    function = deploy_answers(tenant)
+    function.invoke()
+    lines = function.logs(follow=True)
+    next(lines)
+
+    fresh.terminate()
+
+    with pytest.raises(errors.SandlotError):
+        list(lines)
+    assert fresh.wait() == 0, fresh.said
 
 
 def test_workers_finish_what_they_run_when_the_engine_stops(fresh: Engine) -> None:

@@ -426,6 +426,7 @@ def test_up_hands_its_options_to_the_engine_and_exits_as_it_says(
     done = cli(
         *("up", "--data", str(tmp_path), "--http", "127.0.0.1:0", "--json"),
         *("--runtime", "python3.12=/usr/bin/python3.12", "--insecure-network"),
+        *("--workers", "2"),
     )
 
     assert done.exit_code == 7
@@ -441,6 +442,7 @@ def test_up_hands_its_options_to_the_engine_and_exits_as_it_says(
             "user": None,
             "region": "us-east-1",
             "idle_s": 300.0,
+            "workers": 2,
             "s3_endpoint": "",
             "runtimes": {"python3.12": "/usr/bin/python3.12"},
             "given_up": frozenset({"network"}),

@@ -1,5 +1,6 @@
 """The core's gateways where there are workers: those serve, and it serves them."""
 
+import asyncio
 import contextlib
 import os
 import socket
@@ -58,6 +59,7 @@ async def workers_serving(
     check_address(
         config.grpc, config.tls_cert or None, allow_plaintext=config.allow_plaintext
     )
+    draining = asyncio.Event()
     async with AsyncExitStack() as stack:
         enter = stack.enter_async_context
         folder = os.open(config.data, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -77,6 +79,7 @@ async def workers_serving(
                 backend,
                 address=f"unix:{core_path(folder, CORE_GRPC)}",
                 first=(ReadLedgers(link.read_ledgers),),
+                draining=draining,
             )
         )
         http, grpc = _hold_port(config.http), _hold_port(config.grpc)
@@ -93,6 +96,8 @@ async def workers_serving(
             folder=folder,
         )
         link.pool = await enter(Pool.running(core, settings, count))
+        # Before workers wait for what they forwarded.
+        stack.callback(draining.set)
         yield grpc.getsockname()[1], http.getsockname()[1]
 
 

@@ -1,6 +1,7 @@
 """The worker's side of leases: what it has been lent, and how it runs on that."""
 
 import asyncio
+import os
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -177,6 +178,12 @@ class Leases:
     def lend(self, message: messages.Lend, descriptors: list[int]) -> None:
         """The core lends an instance."""
         number = message.lease
+        if len(descriptors) != len(message.parts):
+            # Too many files are open here: the kernel has dropped some.
+            for fd in descriptors:
+                os.close(fd)
+            self._tell(messages.Forgot(number))
+            return
         borrowed = borrow(
             descriptors=dict(zip(message.parts, descriptors, strict=True)),
             memory_mb=message.memory_mb,

@@ -39,7 +39,7 @@ from sandlot_sandbox.host.mail import Mail
 START_S = 30.0
 """From a worker's start until it serves."""
 
-DRAIN_S = 40.0
+DRAIN_S = 46.0
 """How long all workers together may take to end, once they are asked to."""
 
 MAX_RESTARTS, RESTART_WINDOW_S = 10, 30.0

@@ -97,6 +97,7 @@ async def serve(
     max_connections: int = MAX_CONNECTIONS,
     drain_s: float = DRAIN_S,
     first: tuple[grpc.aio.ServerInterceptor, ...] = (),
+    draining: asyncio.Event | None = None,
 ) -> AsyncIterator[int]:
     """Serve on `HOST:PORT` and give the port, which is a free one for port 0.
 
@@ -104,13 +105,14 @@ async def serve(
     keys travel in every call. Raises `InvalidParameter` otherwise, `Unavailable`
     where the address is taken.
 
-    `first` comes before all that happens around a call.
+    `first` comes before all that happens around a call. With `draining`, streams that
+    could last for ever are asked to end when that is set, if that is sooner.
 
     At the end no new call is taken, streams that could last for ever are asked to
     end, and the others may go on for `drain_s`; then they are cancelled.
     """
     check_address(address, tls, allow_plaintext=allow_plaintext)
-    draining = asyncio.Event()
+    draining = draining or asyncio.Event()
     around = interceptors(
         Authenticator(backend.tenants), backend.clock, public=public_methods(address)
     )
