@@ -545,10 +545,11 @@ def _core(
     from sandlot_engine.workers.pool import Core, Keys
 
     return Core(
-        catalog=CoreCatalog(catalog.functions, catalog.policies, tenants),
+        catalog=CoreCatalog(
+            catalog.functions, catalog.policies, tenants, backend.invoker.admission
+        ),
         keys=Keys(secret_of=tenants.signing_secret, known=tenants.known),
         scheduler=scheduler,
-        admission=backend.invoker.admission,
         bill=backend.invoker.take_record,
         clock=backend.clock,
     )

@@ -247,7 +247,7 @@ def test_a_worker_s_words_arrive(message: messages.FromWorker) -> None:
         messages.Key(1, None, "secret", 4),
         messages.Tenant(1, is_known=True),
         messages.Route(HERE, without_secrets(a_function()), 1, 2),
-        messages.Lend(1, "r", TENANT, 2, 3, 128, True, 1.5, 7, ("channel", "log")),
+        messages.Lend(1, "r", TENANT, 2, 9, 3, 128, True, 1.5, 7, ("channel", "log")),
         messages.Recall(1),
         messages.Exited(1, 9),
         messages.Lost(1, with_launcher=False),

@@ -18,7 +18,7 @@ from sandlot_engine.scheduler.scheduler import Scheduler
 from sandlot_engine.workers import lessor as module
 from sandlot_engine.workers import messages
 from sandlot_engine.workers.boards import Epochs, Marks, new_page
-from sandlot_engine.workers.lessor import Lessor
+from sandlot_engine.workers.lessor import Lessor, Place
 from sandlot_engine.workers.messages import Address
 from tests.fakes.runner import FakeClock
 from tests.fakes.things import function
@@ -102,7 +102,6 @@ class Lending:
         self.lessor = Lessor(
             self,
             scheduler=self.scheduler,
-            admission=self.admission,
             epochs=self.epochs,
             marks=self.marks,
             tell=lambda message, _: self.told.append(message),
@@ -114,8 +113,10 @@ class Lending:
     def route(self, _: Address) -> Function | None:
         return self.function
 
-    def admit(self, admission: Admission, function: Function) -> None:
-        admission.admit(function.tenant_id, function.name, limit=self.limit)
+    def take_place(self, function: Function) -> Place:
+        owner, name = function.tenant_id, function.name
+        self.admission.admit(owner, name, limit=self.limit)
+        return Place(uses=9, give_back=lambda: self.admission.release(owner, name))
 
     def _bill(self, record: Record, _: tuple[LogLine, ...]) -> None:
         self.billed.append(record)
@@ -169,7 +170,7 @@ async def test_an_idle_instance_is_lent_with_a_place_and_comes_back_with_it(
     await lending.warm()
     lend = lending.want()
     assert lend is not None
-    assert (lending.taken, lending.lessor.lent) == (1, 1)
+    assert (lending.taken, lending.lessor.lent, lend.uses) == (1, 1, 9)
     assert not lending.scheduler.has_idle(lend.revision)
 
     lending.lessor.gave_back(
@@ -195,7 +196,7 @@ async def test_nothing_is_lent_over_a_limit(lending: Lending) -> None:
 
     assert lending.taken == 2
     with pytest.raises(Throttled):
-        lending.admit(lending.admission, function())
+        lending.take_place(function())
 
 
 async def test_what_is_to_be_refused_is_not_routed(lending: Lending) -> None:

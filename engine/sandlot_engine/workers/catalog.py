@@ -6,18 +6,27 @@ from sandlot_engine.catalog.tenants import Tenants
 from sandlot_engine.errors import SandlotError
 from sandlot_engine.invocation.admission import Admission
 from sandlot_engine.model.function import Function
+from sandlot_engine.workers.lessor import Place
 from sandlot_engine.workers.messages import Address
+
+MAX_USES = 10_000
+"""Of a lease: after so many invocations it is asked for again."""
 
 
 class CoreCatalog:
     """Satisfies `lessor.Catalog`."""
 
     def __init__(
-        self, functions: Functions, policies: Policies, tenants: Tenants
+        self,
+        functions: Functions,
+        policies: Policies,
+        tenants: Tenants,
+        admission: Admission,
     ) -> None:
         self._functions = functions
         self._policies = policies
         self._tenants = tenants
+        self._admission = admission
 
     def route(self, address: Address) -> Function | None:
         """None also for what is to be refused: by the core, which says why."""
@@ -37,11 +46,16 @@ class CoreCatalog:
             return None
         return function
 
-    def admit(self, admission: Admission, function: Function) -> None:
+    def take_place(self, function: Function) -> Place:
         """Raises `Throttled`."""
-        admission.admit(
-            function.tenant_id,
-            function.name,
-            limit=self._tenants.concurrency(function.tenant_id),
-            reserved=self._functions.reserved(function.tenant_id),
+        tenant_id, name = function.tenant_id, function.name
+        self._admission.admit(
+            tenant_id,
+            name,
+            limit=self._tenants.concurrency(tenant_id),
+            reserved=self._functions.reserved(tenant_id),
+        )
+        return Place(
+            uses=MAX_USES,
+            give_back=lambda: self._admission.release(tenant_id, name),
         )

@@ -37,6 +37,7 @@ class _Lease:
     epoch: int
     borrowed: Borrowed
     used_at: float
+    uses_left: int
     is_recalled: bool = False
 
 
@@ -135,6 +136,7 @@ class Leases:
             if not self._replica.is_current(lease.tenant, lease.epoch):
                 self._give_back(lease)
             elif lease.borrowed.instance.is_usable:
+                lease.uses_left -= 1
                 return lease
         return None
 
@@ -143,7 +145,7 @@ class Leases:
         self._marks.end(lease.slot)
         if not lease.borrowed.instance.is_usable:
             self._forget(lease)
-        elif lease.is_recalled:
+        elif lease.is_recalled or lease.uses_left <= 0:
             self._give_back(lease)
         else:
             lease.used_at = time.monotonic()
@@ -203,6 +205,7 @@ class Leases:
             epoch=message.epoch,
             borrowed=borrowed,
             used_at=time.monotonic(),
+            uses_left=message.uses,
         )
         self._leases[number] = lease
         self._idle.setdefault(lease.revision, []).append(lease)

@@ -15,7 +15,6 @@ from typing import Protocol
 
 from sandlot_engine.clock import Clock
 from sandlot_engine.errors import SandlotError
-from sandlot_engine.invocation.admission import Admission
 from sandlot_engine.invocation.report import cancelled_outcome_of, record_of
 from sandlot_engine.model.function import Function
 from sandlot_engine.model.invocation import Invocation, LogLine, Record
@@ -42,9 +41,20 @@ class Catalog(Protocol):
         leads to none, or to another one each time."""
         ...
 
-    def admit(self, admission: Admission, function: Function) -> None:
-        """Take a place. Raises `Throttled`."""
+    def take_place(self, function: Function) -> "Place":
+        """In the concurrency of its tenant. Raises `Throttled`."""
         ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """Room for one invocation at a time."""
+
+    uses: int
+    """How many it is good for, one after another: then it has to be asked for anew."""
+
+    give_back: Callable[[], None]
+    """To be called once."""
 
 
 Tell = Callable[[messages.FromCore, dict[str, int]], None]
@@ -61,6 +71,7 @@ class Lease:
     borrowed: Borrowed
     function: Function
     slot: int
+    place: Place
     last_told: str = ""
     """The last request under it of which there is a record."""
 
@@ -84,7 +95,6 @@ class Lessor:
         catalog: Catalog,
         *,
         scheduler: Scheduler,
-        admission: Admission,
         epochs: Epochs,
         marks: Marks,
         tell: Tell,
@@ -94,7 +104,6 @@ class Lessor:
     ) -> None:
         self._catalog = catalog
         self._scheduler = scheduler
-        self._admission = admission
         self._epochs = epochs
         self._marks = marks
         self._tell = tell
@@ -158,15 +167,16 @@ class Lessor:
     def _lend(self, function: Function, *, epoch: int) -> None:
         if not self._free:
             return
-        self._catalog.admit(self._admission, function)
+        place = self._catalog.take_place(function)
         borrowed = self._scheduler.borrow(function.current.id)
         if borrowed is None:
-            self._admission.release(function.tenant_id, function.name)
+            place.give_back()
             return
-        lease = Lease(borrowed.number, borrowed, function, slot=self._free[-1])
+        slot = self._free[-1]
+        lease = Lease(borrowed.number, borrowed, function, slot=slot, place=place)
         lent = borrowed.instance.lend(_Borrower(lease, self._tell))
         if lent is None:
-            self._admission.release(function.tenant_id, function.name)
+            place.give_back()
             self._scheduler.give_back(borrowed)
             return
         self._free.pop()
@@ -179,6 +189,7 @@ class Lessor:
                 revision=lease.revision,
                 tenant=lease.tenant_id,
                 slot=lease.slot,
+                uses=place.uses,
                 epoch=epoch,
                 memory_mb=loan.memory_mb,
                 is_frozen=loan.is_frozen,
@@ -276,7 +287,7 @@ class Lessor:
         del self._leases[lease.number]
         self._marks.end(lease.slot)
         self._free.append(lease.slot)
-        self._admission.release(lease.tenant_id, lease.function.name)
+        lease.place.give_back()
         self._scheduler.give_back(lease.borrowed)
         lease.ended.set()
 

@@ -115,13 +115,14 @@ class Route(_Message, frozen=True):
 
 
 class Lend(_Message, frozen=True):
-    """An instance of a revision, with a place on the board. Its descriptors go along,
-    in the order of their names."""
+    """An instance of a revision, for so many invocations, with a place on the board.
+    Its descriptors go along, in the order of their names."""
 
     lease: int
     revision: str
     tenant: str
     slot: int
+    uses: int
     epoch: int
     memory_mb: int
     is_frozen: bool

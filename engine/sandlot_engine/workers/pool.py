@@ -24,7 +24,6 @@ import msgspec
 
 from sandlot_engine.clock import Clock
 from sandlot_engine.errors import NotFound
-from sandlot_engine.invocation.admission import Admission
 from sandlot_engine.model.invocation import LogLine, Record
 from sandlot_engine.model.tenant import AccessKey
 from sandlot_engine.scheduler.scheduler import Scheduler
@@ -67,7 +66,6 @@ class Core:
     catalog: Catalog
     keys: Keys
     scheduler: Scheduler
-    admission: Admission
     bill: Callable[[Record, tuple[LogLine, ...]], None]
     clock: Clock
 
@@ -283,7 +281,6 @@ class _Seat:
         self.lessor = Lessor(
             core.catalog,
             scheduler=core.scheduler,
-            admission=core.admission,
             epochs=pool.epochs,
             marks=self._marks,
             tell=self._tell,

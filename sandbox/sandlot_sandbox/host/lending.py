@@ -16,7 +16,7 @@ import socket
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 from sandlot_sandbox.host.hold import Hold
 from sandlot_sandbox.host.instance import Instance, State
@@ -57,7 +57,11 @@ class Loan:
 class LendableInstance(Instance):
     """The lender's end."""
 
-    _borrower: Borrower | None = None
+    __slots__ = ("_borrower",)
+
+    def __init__(self, channel: socket.socket, log: int, **rest: Any) -> None:
+        super().__init__(channel, log, **rest)
+        self._borrower: Borrower | None = None
 
     @property
     def is_lent(self) -> bool:
