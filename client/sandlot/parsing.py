@@ -97,6 +97,8 @@ def function(message: functions_pb2.Function) -> Function:
         fork_safety_reason=message.fork_safety_reason,
         last_modified=_time(message.last_modified),
         revision_id=message.revision_id,
+        instances=message.instances,
+        standbys=message.standbys,
     )
 
 

@@ -112,6 +112,12 @@ class Function:
     revision_id: str
     """Changes with every change of the function."""
 
+    instances: int = 0
+    """That live of what serves, whatever they do."""
+
+    standbys: int = 0
+    """Of them, those that nobody has used yet, ready for a cold start."""
+
     @property
     def import_error(self) -> str:
         """Why the handler cannot be imported, and all invocations fail; else empty."""

@@ -172,7 +172,7 @@ async def _running(config: EngineConfig) -> AsyncIterator[_Facts]:
     from sandlot_engine.node.builder import build_package
     from sandlot_engine.node.instances import NodeMachine
     from sandlot_engine.node.launchers import Launchers
-    from sandlot_engine.scheduler.scheduler import MAX_INSTANCES, Scheduler
+    from sandlot_engine.scheduler.scheduler import Scheduler
     from sandlot_engine.store.sqlite import SqliteStore
     from sandlot_engine.workers.link import Link, Reclaiming
 
@@ -192,7 +192,9 @@ async def _running(config: EngineConfig) -> AsyncIterator[_Facts]:
             Scheduler.running(
                 NodeMachine(node),
                 clock=clock,
-                max_instances=min(MAX_INSTANCES, _room().instances),
+                max_instances=min(config.scale.instances, _room().instances),
+                max_standbys=config.scale.standbys,
+                scaling=config.scale.scaling,
                 idle_s=config.idle_s,
             )
         )
@@ -208,6 +210,8 @@ async def _running(config: EngineConfig) -> AsyncIterator[_Facts]:
                 records=store,
                 clock=clock,
                 reclaim=link.reclaim_places,
+                claims=catalog.provisioned.claims,
+                requests_per_slot=config.scale.requests,
             )
         )
         _watch(invoker, scheduler, node, store, link)
@@ -219,6 +223,7 @@ async def _running(config: EngineConfig) -> AsyncIterator[_Facts]:
             status=partial(_status, launchers, node, known),
             clock=clock,
             region=config.region,
+            instances_of=scheduler.instances_of,
         )
         parts = Parts(
             catalog=catalog,
@@ -258,6 +263,10 @@ def _watch(
                 lambda: link.lent,
             ),
             "instances": ("Instances that live.", lambda: scheduler.instances),
+            "standbys": (
+                "Instances that nobody has used yet, ready for a cold start.",
+                lambda: scheduler.standbys.there,
+            ),
             "zygotes": ("Zygotes that live.", lambda: node.zygotes),
             "events_waiting": (
                 "Events that wait for their turn.",
@@ -272,6 +281,22 @@ def _watch(
             "worker_restarts": (
                 "Workers that were started in the place of one that died.",
                 lambda: link.restarts,
+            ),
+            "provisioned_concurrency_invocations": (
+                "Invocations on what is provisioned for their version.",
+                lambda: invoker.admission.provisioned,
+            ),
+            "provisioned_concurrency_spillover_invocations": (
+                "Invocations on demand, because all that is provisioned was in use.",
+                lambda: invoker.admission.spilled,
+            ),
+            "held": (
+                "Invocations that waited for a busy instance rather than a start.",
+                lambda: scheduler.held,
+            ),
+            "standby_starts": (
+                "Cold starts that were given a standby.",
+                lambda: scheduler.standbys.taken,
             ),
             "events_dropped": (
                 "Events that were given up.",
@@ -429,6 +454,7 @@ def _node(
         ),
         region=config.region,
         max_zygotes=min(MAX_ZYGOTES, _room().zygotes),
+        memory_mb=config.scale.memory_mb,
     )
 
 
@@ -546,7 +572,12 @@ def _core(
 
     return Core(
         catalog=CoreCatalog(
-            catalog.functions, catalog.policies, tenants, backend.invoker.admission
+            catalog.functions,
+            catalog.policies,
+            tenants,
+            backend.invoker.admission,
+            catalog.provisioned.claims,
+            backend.clock,
         ),
         keys=Keys(secret_of=tenants.signing_secret, known=tenants.known),
         scheduler=scheduler,

@@ -10,6 +10,35 @@ DEFAULT_GRPC = "127.0.0.1:9071"
 DEFAULT_REGION = "us-east-1"
 DEFAULT_IDLE_S = 300.0
 MAX_WORKERS = 64
+DEFAULT_INSTANCES = 3_200
+DEFAULT_STANDBYS = 256
+DEFAULT_SCALING = 1_000
+"""AWS's: new instances of a function within ten seconds."""
+
+DEFAULT_REQUESTS = 10
+"""AWS's: invocations a second for each that may run at once."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scale:
+    """How much an engine may do at once. 0 is no bound of that kind, unless said."""
+
+    instances: int = DEFAULT_INSTANCES
+    """That live at once, at most; as many as open files allow, if those are fewer."""
+
+    standbys: int = DEFAULT_STANDBYS
+    """Of them, those that are started before anybody needs them; 0 for none."""
+
+    memory_mb: int = 0
+    """What zygotes and instances have together before idle ones go; 0: as much as the
+    machine has."""
+
+    scaling: int = DEFAULT_SCALING
+    """New instances of one function within ten seconds."""
+
+    requests: int = DEFAULT_REQUESTS
+    """Invocations a second for each that a tenant, or a function by its reserve, may
+    have running at once."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,6 +67,12 @@ class UpOptions:
 
     workers: int = 0
     """Processes that serve and run what is warm; with 0 or 1 the engine does it all."""
+    max_instances: int = DEFAULT_INSTANCES
+    standbys: int = DEFAULT_STANDBYS
+    memory_mb: int = 0
+    scaling: int = DEFAULT_SCALING
+    requests: int = DEFAULT_REQUESTS
+    """See `Scale`, for these five."""
 
     s3_endpoint: str = ""
     """URL of a store that packages may be fetched from; its key is in the environment,
@@ -48,6 +83,16 @@ class UpOptions:
 
     given_up: frozenset[str] = frozenset()
     """Layers of isolation that the operator does without."""
+
+    @property
+    def scale(self) -> Scale:
+        return Scale(
+            instances=self.max_instances,
+            standbys=self.standbys,
+            memory_mb=self.memory_mb,
+            scaling=self.scaling,
+            requests=self.requests,
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,6 +109,7 @@ class EngineConfig:
     region: str
     idle_s: float
     workers: int
+    scale: Scale
     s3_endpoint: str
     uid: int
     gid: int
@@ -80,4 +126,4 @@ class EngineConfig:
     @classmethod
     def from_json(cls, text: str) -> "EngineConfig":
         fields: dict[str, Any] = json.loads(text)
-        return cls(**fields)
+        return cls(**{**fields, "scale": Scale(**fields["scale"])})

@@ -199,6 +199,7 @@ class _Supervisor:
             region=options.region,
             idle_s=options.idle_s,
             workers=options.workers,
+            scale=options.scale,
             s3_endpoint=options.s3_endpoint,
             uid=self._ids[0],
             gid=self._ids[1],

@@ -80,7 +80,7 @@ FORK = b"F"
 _EVENT = struct.Struct("!QIHHHHH")
 _ANSWER = struct.Struct("!BxHIQ")  # kind, type length, payload length, peak memory kB
 _NOTE = struct.Struct("!BxxxIi")  # kind, instance, status
-_FORK = struct.Struct("!cxxxI")  # b"F", instance
+_FORK = struct.Struct("!c?xxI")  # b"F", whether it is ahead of need, instance
 
 
 class Violation(Exception):
@@ -107,6 +107,8 @@ class Answer:
 
 class AnswerReader:
     """Bytes in, answers out, or `Violation`. Holds no more than one answer."""
+
+    __slots__ = ("_buffer",)
 
     def __init__(self) -> None:
         self._buffer = bytearray()
@@ -302,19 +304,19 @@ def decode_configure(note: bytes) -> dict[str, object]:
     return settings
 
 
-def encode_fork(instance: int) -> bytes:
+def encode_fork(instance: int, *, is_ahead: bool = False) -> bytes:
     """Asks the zygote to fork; the descriptors of `ForkDescriptors` go with it."""
-    return _FORK.pack(FORK, instance)
+    return _FORK.pack(FORK, is_ahead, instance)
 
 
-def decode_fork(note: bytes) -> int:
-    """The instance's number."""
+def decode_fork(note: bytes) -> tuple[int, bool]:
+    """The instance's number, and whether nobody waits for it."""
     if len(note) != _FORK.size:
         raise Violation(f"a fork note of {len(note)} bytes")
-    kind, instance = _FORK.unpack(note)
+    kind, is_ahead, instance = _FORK.unpack(note)
     if kind != FORK:
         raise Violation(f"a note of unknown kind {kind!r}")
-    return int(instance)
+    return int(instance), bool(is_ahead)
 
 
 FORK_DESCRIPTORS = 5

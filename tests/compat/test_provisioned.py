@@ -7,6 +7,7 @@ import pytest
 
 from tests.compat.clients import (
     Lambda,
+    Refused,
     invalid,
     invoke,
     refused,
@@ -61,6 +62,24 @@ def test_what_is_provisioned_is_there_before_it_is_called(
     assert (put["Status"], ready["Status"]) == ("IN_PROGRESS", "READY")
     assert ready["AllocatedProvisionedConcurrentExecutions"] == COUNT
     assert [answer["ExecutedVersion"] for answer in answers] == ["1"] * COUNT
+
+
+def test_where_all_that_is_reserved_is_provisioned_other_versions_are_off(
+    aws: Lambda, create: Create
+) -> None:
+    name = published(aws, create)
+    aws.put_function_concurrency(FunctionName=name, ReservedConcurrentExecutions=1)
+    provision(aws, name, "1", 1)
+    wait_ready(aws, name, "1")
+
+    refusal = refused(aws.invoke, FunctionName=name)
+    answer = invoke(aws, f"{name}:1")
+
+    assert refusal == Refused(429, "TooManyRequestsException", "Rate Exceeded.")
+    assert refusal.members["Reason"] == (
+        "ReservedFunctionConcurrentInvocationLimitExceeded"
+    )
+    assert answer["ExecutedVersion"] == "1"
 
 
 def test_it_goes_with_its_config(aws: Lambda, create: Create) -> None:

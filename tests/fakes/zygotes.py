@@ -58,6 +58,8 @@ class FakeZygote:
 
     # As the real one.
 
+    used_kb = 0
+
     async def wait_ready(self) -> bool:
         return await asyncio.shield(self._ready)
 
@@ -67,7 +69,9 @@ class FakeZygote:
     def prepare_cells(self) -> None:
         """They cost nothing here."""
 
-    async def fork(self, *, on_death: Callable[[FakeInstance], None]) -> FakeInstance:
+    async def fork(
+        self, *, on_death: Callable[[FakeInstance], None], is_ahead: bool = False
+    ) -> FakeInstance:
         self.instances.append(FakeInstance(on_death))
         return self.instances[-1]
 

@@ -167,6 +167,8 @@ EXPLAINED = {
     "guest/fork_safety.py:_lines": "the tenant's own process looks at itself",
     "guest/handler.py:invoke": "calls the tenant's handler",
     "guest/instance.py:rehearse": "makes nothing that lasts",
+    "guest/instance.py:_take_pages": "without it a first event is slower",
+    "guest/instance.py:_serve_an_event_of_ours": "makes nothing that lasts",
     "guest/instance.py:_live": "an instance that says nothing is none",
     "guest/instance.py:_peak_kb": "a number for a report",
     "guest/uniqueness.py:_reseed_random_state": "a clone that is not unique says so",

@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -466,6 +467,28 @@ def test_the_roof_holds_what_its_groups_may_use_and_no_more(tree: Tree) -> None:
     assert family.take_away(other)
     assert limit() == 2 * SHARE.memory_bytes, "what was used may be in use still"
     assert family.take_away(one)
+    assert family.remove()
+
+
+@needs_root
+def test_all_of_a_function_weighs_no_more_than_the_machine(tree: Tree) -> None:
+    if "cpu" not in tree.controls:
+        pytest.skip("nobody shares out processors here")
+    family = tree.make()
+    large = replace(SHARE, cpus=float(os.cpu_count() or 1))
+    one = family.add(large)
+    (roof,) = {
+        folder.parent
+        for folder in _folders(one)
+        if (folder / "cpu.shares").exists() and (folder / "cpu.cfs_quota_us").exists()
+    }
+    alone = int((roof / "cpu.shares").read_text())
+
+    others = [family.add(large) for _ in range(3)]
+
+    assert int((roof / "cpu.shares").read_text()) == alone
+    for group in (*others, one):
+        assert family.take_away(group)
     assert family.remove()
 
 

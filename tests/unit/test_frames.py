@@ -243,18 +243,20 @@ def test_an_event_over_its_limit_is_not_sent(context: str, payload: bytes) -> No
         frames.encode_event(header, payload)
 
 
-@given(st.integers(0, 2**32 - 1))
-def test_a_fork_note_arrives_as_it_was_sent(instance: int) -> None:
-    assert frames.decode_fork(frames.encode_fork(instance)) == instance
+@given(st.integers(0, 2**32 - 1), st.booleans())
+def test_a_fork_note_arrives_as_it_was_sent(instance: int, is_ahead: bool) -> None:
+    note = frames.encode_fork(instance, is_ahead=is_ahead)
+
+    assert frames.decode_fork(note) == (instance, is_ahead)
 
 
 @given(st.binary(max_size=20))
 def test_any_other_fork_note_is_a_violation(note: bytes) -> None:
     try:
-        instance = frames.decode_fork(note)
+        instance, is_ahead = frames.decode_fork(note)
     except frames.Violation:
         return
-    assert frames.encode_fork(instance)[:1] == note[:1]
+    assert frames.encode_fork(instance, is_ahead=is_ahead)[:1] == note[:1]
 
 
 def test_settings_arrive_as_they_were_sent() -> None:

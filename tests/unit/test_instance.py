@@ -96,7 +96,11 @@ class Tenant:
             return await loop.sock_recv(self.channel, 1 << 16)
 
     def invoke(
-        self, *, timeout_s: float = WAIT_S, init_counts: bool = False
+        self,
+        *,
+        timeout_s: float = WAIT_S,
+        init_counts: bool = False,
+        tells_init: bool = False,
     ) -> asyncio.Task[Ending]:
         return asyncio.get_running_loop().create_task(
             self.instance.invoke(
@@ -104,6 +108,7 @@ class Tenant:
                 b"{}",
                 timeout_s=timeout_s,
                 init_counts=init_counts,
+                tells_init=tells_init,
             )
         )
 
@@ -208,6 +213,23 @@ async def test_an_init_that_was_over_before_the_first_event_is_not_told(
     ending = await running
     assert ending.ended is Ended.ANSWERED
     assert ending.init_s is None
+
+
+async def test_a_standby_tells_its_init_with_its_first_event_and_never_again(
+    tenant: Tenant,
+) -> None:
+    tenant.say(frames.READY)
+    assert await tenant.instance.wait_ready(WAIT_S)
+
+    endings = []
+    for _ in range(2):
+        running = tenant.invoke(tells_init=True)
+        await tenant.hear()
+        tenant.say(frames.ANSWER, b"{}")
+        endings.append(await running)
+
+    assert endings[0].init_s is not None
+    assert endings[1].init_s is None
 
 
 async def test_an_init_that_fails_before_the_first_event_is_known(

@@ -96,6 +96,8 @@ async def lending() -> AsyncIterator[Lending]:
     made = Lending()
     made.say(frames.READY)
     assert await made.lent.wait_ready(WAIT_S)
+    await made.invoke(made.lent)
+    made.thaws = 0
     yield made
     await made.lent.destroy()
     made.close()
@@ -169,6 +171,17 @@ async def test_a_borrower_is_told_of_an_exit_and_says_what_came_of_it(
     assert ending.ended is Ended.SIGNALED
     assert ending.error_type == OUT_OF_MEMORY
     assert borrowed.give_back() is None
+
+
+async def test_one_that_nobody_has_used_is_not_lent() -> None:
+    made = Lending()
+    made.say(frames.READY)
+    assert await made.lent.wait_ready(WAIT_S)
+
+    assert made.lent.lend(made) is None
+
+    await made.lent.destroy()
+    made.close()
 
 
 async def test_a_lost_jail_ends_both_ends(lending: Lending) -> None:

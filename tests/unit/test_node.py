@@ -467,3 +467,30 @@ async def test_places_of_a_tenant_that_is_gone_are_forgotten(world: World) -> No
         zygote.die()
 
     assert not world.node._shares  # noqa: SLF001 - nobody else tells
+
+
+async def test_what_takes_long_to_start_is_spared_for_longer(world: World) -> None:
+    slow, _ = await world.live("slow")
+    quick, quick_zygote = await world.live("quick")
+    slow.start_s, quick.start_s = 10.0, 0.1
+    slow.last_used -= 50
+    quick.last_used -= 5
+
+    preparing = _task(world.host("third").prepare())
+    await _until(lambda: quick_zygote.is_killed)
+
+    assert slow.is_live
+    preparing.cancel()
+
+
+async def test_where_memory_is_short_what_has_no_instances_rests(world: World) -> None:
+    first, zygote = await world.live("first")
+    second, other = await world.live("second")
+    await second.fork(lambda: None)
+
+    world.node.shed(100.0)
+
+    assert zygote.is_killed
+    assert not first.is_live
+    assert not other.is_killed
+    assert second.is_live

@@ -51,6 +51,7 @@ class Listening:
         *,
         timeout_s: float,
         init_counts: bool,
+        tells_init: bool,
     ) -> Ending:
         self.header = header
         return Ending(ended=outcome.Ended.ANSWERED, duration_s=0.001, peak_memory_kb=1)
@@ -75,6 +76,7 @@ async def test_an_invocation_knows_how_and_for_whom_it_was_called(
     instance = HostedInstance(
         cast("Instance", listening),
         region="eu-north-1",
+        is_clone=True,
         note_late_init=lambda: None,
         printed=lambda _: None,
     )

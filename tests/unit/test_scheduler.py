@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 
 import pytest
 import pytest_asyncio
@@ -11,7 +12,9 @@ from sandlot_engine.errors import Throttled, Unavailable
 from sandlot_engine.model.function import Function, Revision
 from sandlot_engine.model.invocation import Ended, Invocation, Run
 from sandlot_engine.scheduler import scheduler as module
+from sandlot_engine.scheduler.scaling import SCALING, SCALING_S
 from sandlot_engine.scheduler.scheduler import Scheduler
+from sandlot_engine.scheduler.upkeep import LEAST_MB
 from tests.fakes.runner import FakeClock
 from tests.fakes.things import function
 from tests.fakes.waiting import eventually
@@ -28,6 +31,8 @@ class FakeInstance:
         self.ended_unnoticed = False
         self.idle_since = 0.0
         self.runs = 0
+        self.memory_mb = 0.0
+        self.was_standby = False
         self._machine = machine
         self._on_death = on_death
 
@@ -38,9 +43,11 @@ class FakeInstance:
         *,
         wait_s: float,
         init_counts: bool = False,
+        is_standby: bool = False,
     ) -> Run:
         self.is_usable = False
         self.runs += 1
+        self.was_standby = is_standby
         if self.ended_unnoticed:
             raise Unavailable("the instance ended while it was idle")
         self._machine.running.put_nowait(self)
@@ -86,10 +93,18 @@ class FakeMachine:
         self.import_refusal: Exception | None = None
         self.importing: dict[str, asyncio.Event] = {}
         self.lost_zygotes = 0
+        self.missing_mb = 0.0
+        self.shed_mb = 0.0
         self.endings: list[Run | Exception] = []
 
     def is_ready(self, function: Function, revision: Revision) -> bool:
         return function.name not in self.importing
+
+    def short_mb(self) -> float:
+        return self.missing_mb
+
+    def shed(self, short_mb: float) -> None:
+        self.shed_mb = short_mb
 
     async def make_ready(self, function: Function, revision: Revision) -> None:
         if self.import_refusal is not None:
@@ -98,7 +113,12 @@ class FakeMachine:
         del self.importing[function.name]
 
     async def start(
-        self, function: Function, revision: Revision, *, on_death: Callable[[], None]
+        self,
+        function: Function,
+        revision: Revision,
+        *,
+        on_death: Callable[[], None],
+        is_ahead: bool = False,
     ) -> FakeInstance | None:
         self.starting.put_nowait(function.name)
         await self.may_start.wait()
@@ -179,8 +199,6 @@ class World:
 
 
 def _function(name: str) -> Function:
-    from dataclasses import replace
-
     from tests.fakes.things import revision
 
     return function(name, serving=replace(revision(), id=f"rev-of-{name}"))
@@ -192,13 +210,18 @@ async def _world(
     place_s: float = module.PLACE_S,
     max_kept: int | None = 2,
     again_s: float = module.PROVISION_AGAIN_S,
+    max_instances: int = 2,
+    max_standbys: int = 0,
+    scaling: int = SCALING,
 ) -> AsyncIterator[World]:
     clock = FakeClock()
     machine = FakeMachine(clock)
     async with Scheduler.running(
         machine,
         clock=clock,
-        max_instances=2,
+        max_instances=max_instances,
+        max_standbys=max_standbys,
+        scaling=scaling,
         max_starting=1,
         max_starting_of_tenant=1,
         max_kept=max_kept,
@@ -771,3 +794,352 @@ async def test_provisioning_is_given_up_while_it_starts(world: World) -> None:
 
     assert await provisioning == 0
     assert (await world.invoke()).ended is Ended.ANSWERED
+
+
+# --- standing by ----------------------------------------------------------------------
+
+
+@pytest_asyncio.fixture
+async def ready(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[World]:
+    """A world with places enough for standbys, which are there at once."""
+    monkeypatch.setattr(module, "REFILL_S", 0.0)
+    async with _world(max_instances=16, max_standbys=2) as made:
+        yield made
+
+
+async def _stand_by(world: World, count: int) -> None:
+    async def is_so() -> bool:
+        return world.scheduler.standbys.there == count
+
+    await eventually(is_so)
+
+
+async def test_what_has_answered_has_a_standby_for_the_next_cold_start(
+    ready: World,
+) -> None:
+    await ready.invoke()
+    await ready.wait_running()
+    await _stand_by(ready, 1)
+    ready.machine.may_answer.clear()
+
+    both = [ready.invoke(), ready.invoke()]
+    first, second = await ready.wait_running(), await ready.wait_running()
+    ready.machine.may_answer.set()
+    await asyncio.gather(*both)
+
+    assert [first.was_standby, second.was_standby] == [False, True]
+    assert [first.runs, second.runs] == [2, 1]
+    assert ready.scheduler.standbys.taken == 1
+    await _stand_by(ready, 1)
+
+
+async def test_how_many_live_and_stand_by_can_be_asked(ready: World) -> None:
+    function = _function("resize")
+    assert ready.scheduler.instances_of(function) == (0, 0)
+
+    await ready.invoke()
+    await _stand_by(ready, 1)
+
+    assert ready.scheduler.instances_of(function) == (2, 1)
+    assert ready.scheduler.instances_of(replace(function, serving=None)) == (0, 0)
+
+
+async def test_nothing_stands_by_for_what_has_never_answered(ready: World) -> None:
+    ready.machine.endings = [_run(Ended.INIT_FAILED)]
+
+    await ready.invoke()
+
+    assert ready.scheduler._state.standbys_of("rev-of-resize") == (0, 0)  # noqa: SLF001
+
+
+async def test_nobody_knows_for_which_isolation_key_to_stand_by(ready: World) -> None:
+    await ready.invoke(isolation_key="ann")
+
+    assert not ready.scheduler._state.due  # noqa: SLF001
+    assert len(ready.machine.instances) == 1
+
+
+async def test_a_standby_goes_when_its_function_is_not_used_any_more(
+    ready: World,
+) -> None:
+    await ready.invoke()
+    await _stand_by(ready, 1)
+
+    ready.clock.advance(module.IDLE_S)
+    ready.scheduler.standbys.sweep(ready.clock.monotonic())
+
+    assert ready.machine.instances[1].is_stopped
+    assert ready.scheduler.instances == 1
+
+
+async def test_a_standby_is_not_stale_while_it_is_wanted(ready: World) -> None:
+    await ready.invoke()
+    await _stand_by(ready, 1)
+
+    assert ready.scheduler.retire_idle(since=ready.clock.monotonic() + 1) == 1
+    assert ready.machine.instances[0].is_stopped
+    assert ready.scheduler.standbys.there == 1
+
+
+async def test_a_standby_that_cannot_be_initialised_is_not_tried_again(
+    ready: World,
+) -> None:
+    ready.machine.initialises = False
+    await ready.invoke()
+
+    async def has_failed() -> bool:
+        return len(ready.machine.instances) == 2 and ready.scheduler.instances == 1
+
+    await eventually(has_failed)
+    ready.scheduler.standbys.sweep(ready.clock.monotonic())
+
+    assert ready.scheduler._state.standbys_of("rev-of-resize") == (0, 0)  # noqa: SLF001
+
+
+async def test_draining_ends_standbys_too(ready: World) -> None:
+    await ready.invoke()
+    await _stand_by(ready, 1)
+
+    await ready.scheduler.drain("rev-of-resize")
+
+    assert ready.scheduler.instances == 0
+    assert not ready.scheduler._state.versions  # noqa: SLF001
+
+
+async def test_where_standbys_are_few_those_used_last_have_them(ready: World) -> None:
+    for name in ("resize", "parse", "mail"):
+        await ready.invoke(name)
+        await _stand_by(ready, min(2, len(ready.machine.instances) // 2 + 1))
+
+    state = ready.scheduler._state  # noqa: SLF001
+    wanted = [state.standbys_of(f"rev-of-{n}")[0] for n in ("resize", "parse", "mail")]
+    assert wanted == [0, 1, 1]
+
+
+# --- how fast a function may grow -----------------------------------------------------
+
+
+async def test_a_function_has_only_so_many_new_instances_within_a_time() -> None:
+    async with _world(scaling=2) as world:
+        for key in ("ann", "bob"):
+            await world.invoke(isolation_key=key)
+
+        with pytest.raises(Throttled, match="2 new instances") as caught:
+            await world.invoke(isolation_key="cid")
+        await world.invoke(isolation_key="bob")
+        await world.invoke("parse")
+        world.clock.advance(caught.value.retry_after_s)
+        await world.invoke(isolation_key="cid")
+
+        assert caught.value.reason == "ConcurrentInvocationLimitExceeded"
+        assert caught.value.limit == 2
+        assert 0 < caught.value.retry_after_s <= SCALING_S / 2 + 1e-6
+
+
+async def test_who_waits_and_is_given_one_that_was_used_has_had_no_new_one() -> None:
+    async with _world(scaling=3) as world:
+        world.machine.may_answer.clear()
+        running = [world.invoke(), world.invoke()]
+        for _ in running:
+            await world.wait_running()
+        waiting = world.invoke()
+        await asyncio.sleep(0)
+        with pytest.raises(Throttled, match="3 new instances"):
+            await world.invoke()
+
+        world.machine.may_answer.set()
+        await asyncio.gather(*running, waiting)
+
+        assert len(world.machine.instances) == 2
+        assert (await world.invoke(isolation_key="ann")).ended is Ended.ANSWERED
+
+
+async def test_a_standby_is_new_for_the_function_when_it_is_first_used(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(module, "REFILL_S", 0.0)
+    async with _world(max_instances=16, max_standbys=2, scaling=1) as world:
+        await world.invoke()
+        await _stand_by(world, 1)
+        world.machine.may_answer.clear()
+        running = world.invoke()
+        await world.wait_running()
+
+        with pytest.raises(Throttled, match="1 new instances"):
+            await world.invoke()
+
+        world.machine.may_answer.set()
+        await running
+
+
+async def test_without_a_limit_a_function_grows_as_fast_as_it_can() -> None:
+    async with _world(scaling=0) as world:
+        for number in range(4):
+            await world.invoke(isolation_key=f"key-{number}")
+
+
+# --- memory and what is expected ------------------------------------------------------
+
+
+async def test_where_memory_is_short_standbys_go_first_and_then_the_idle(
+    ready: World,
+) -> None:
+    await ready.invoke()
+    await _stand_by(ready, 1)
+    ready.machine.missing_mb = LEAST_MB
+
+    assert ready.scheduler.upkeep.relieve() == 1
+    assert [i.is_stopped for i in ready.machine.instances] == [False, True]
+    assert ready.machine.shed_mb == 0
+    assert ready.scheduler.upkeep.relieve() == 1
+    assert ready.machine.instances[0].is_stopped
+    assert ready.scheduler.upkeep.relieve() == 0
+    assert ready.machine.shed_mb == LEAST_MB
+
+
+async def test_where_memory_is_short_nothing_stands_by_until_it_is_not(
+    ready: World,
+) -> None:
+    ready.machine.missing_mb = 1.0
+    ready.scheduler.upkeep.relieve()
+    await ready.invoke()
+
+    assert ready.scheduler._refill is None  # noqa: SLF001 - nobody will look
+    ready.machine.missing_mb = 0.0
+    ready.scheduler.upkeep.relieve()
+    await ready.invoke()
+
+    await _stand_by(ready, 1)
+
+
+async def test_as_much_is_given_back_as_is_missing(world: World) -> None:
+    for key in ("ann", "bob"):
+        await world.invoke(isolation_key=key)
+    for instance in world.machine.instances:
+        instance.memory_mb = 50.0
+    world.machine.missing_mb = 40.0
+
+    assert world.scheduler.upkeep.relieve() == 1
+    assert [i.is_stopped for i in world.machine.instances] == [True, False]
+
+
+async def test_what_is_kept_stays_however_short_memory_is(world: World) -> None:
+    await world.provision(1)
+    world.machine.missing_mb = 1_000.0
+
+    assert world.scheduler.upkeep.relieve() == 0
+    assert world.scheduler.provisioned("rev-of-resize") == 1
+
+
+async def test_what_is_expected_is_made_ready_and_stands_by(ready: World) -> None:
+    for _ in range(30):
+        await ready.invoke()
+        ready.clock.advance(1_800)
+    ready.scheduler.standbys.sweep(ready.clock.monotonic() - 900)
+    ready.machine.importing["resize"] = asyncio.Event()
+    ready.machine.importing["resize"].set()
+    made = len(ready.machine.instances)
+
+    ready.scheduler.upkeep.bring_back(ready.clock.monotonic())
+
+    await _stand_by(ready, 1)
+    assert "resize" not in ready.machine.importing
+    assert len(ready.machine.instances) >= made
+
+
+async def test_what_cannot_be_made_ready_ahead_is_not_tried_for_ever(
+    ready: World,
+) -> None:
+    for _ in range(30):
+        await ready.invoke()
+        ready.clock.advance(1_800)
+    ready.machine.importing["resize"] = asyncio.Event()
+    ready.machine.import_refusal = Unavailable("no")
+    (known,) = ready.scheduler.standbys
+    now = ready.clock.monotonic()
+    assert known.history.is_coming_back(now)
+
+    ready.scheduler.upkeep.bring_back(now)
+
+    async def has_given_up() -> bool:
+        return not known.history.is_coming_back(now)
+
+    await eventually(has_given_up)
+    del ready.machine.importing["resize"]
+
+
+# --- waiting for one that serves ------------------------------------------------------
+
+
+@pytest_asyncio.fixture
+async def slow() -> AsyncIterator[World]:
+    """A world in which starts take a second and runs a tenth, which is known."""
+    async with _world() as made:
+        for _ in range(10):
+            made.machine.endings.append(
+                replace(_run(Ended.ANSWERED), duration_s=0.1, init_s=1.0)
+            )
+            await made.invoke()
+            await made.wait_running()
+        yield made
+
+
+async def test_who_would_wait_longer_for_a_start_waits_for_a_busy_instance(
+    slow: World,
+) -> None:
+    slow.machine.may_answer.clear()
+    running = slow.invoke()
+    await slow.wait_running()
+    waiting = slow.invoke()
+    await asyncio.sleep(0)
+
+    assert slow.scheduler.held == 1
+    slow.machine.may_answer.set()
+    await asyncio.gather(running, waiting)
+
+    assert len(slow.machine.instances) == 1
+    assert not slow.scheduler._serving  # noqa: SLF001 - nothing is left of it
+
+
+async def test_who_waits_for_a_busy_instance_in_vain_has_one_started(
+    slow: World,
+) -> None:
+    slow.machine.may_answer.clear()
+    running = slow.invoke()
+    await slow.wait_running()
+
+    # It was likely to be free within a tenth of a second, and is not.
+    waiting = slow.invoke()
+    await slow.wait_running()
+
+    assert len(slow.machine.instances) == 2
+    slow.machine.may_answer.set()
+    await asyncio.gather(running, waiting)
+
+
+async def test_who_is_held_and_gives_up_is_forgotten(slow: World) -> None:
+    slow.machine.may_answer.clear()
+    running = slow.invoke()
+    await slow.wait_running()
+    waiting = slow.invoke()
+    await asyncio.sleep(0)
+
+    waiting.cancel()
+    await asyncio.wait([waiting])
+    slow.machine.may_answer.set()
+    await running
+
+    assert slow.scheduler._state.waiting == 0  # noqa: SLF001
+
+
+async def test_where_starts_are_quick_nobody_waits_for_a_busy_instance(
+    world: World,
+) -> None:
+    world.machine.may_answer.clear()
+    both = [world.invoke(), world.invoke()]
+    await world.wait_running()
+    await world.wait_running()
+    world.machine.may_answer.set()
+    await asyncio.gather(*both)
+
+    assert world.scheduler.held == 0

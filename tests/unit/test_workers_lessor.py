@@ -33,6 +33,7 @@ class FakeInstance:
         self._together = together
         self.is_usable = True
         self.idle_since = 0.0
+        self.memory_mb = 1.0
         self.is_stopped = False
         self.borrower: Borrower | None = None
 
@@ -71,10 +72,20 @@ class FakeMachine:
     def is_ready(self, *_: object) -> bool:
         return True
 
+    def short_mb(self) -> float:
+        return 0.0
+
+    def shed(self, _: float) -> None: ...
+
     async def make_ready(self, *_: object) -> None: ...
 
     async def start(
-        self, _: Function, __: Revision, *, on_death: Callable[[], None]
+        self,
+        _: Function,
+        __: Revision,
+        *,
+        on_death: Callable[[], None],
+        is_ahead: bool = False,
     ) -> FakeInstance:
         self.instances.append(FakeInstance(self.together))
         return self.instances[-1]
@@ -92,6 +103,8 @@ class Lending:
     told: list[messages.FromCore] = field(default_factory=list)
     billed: list[Record] = field(default_factory=list)
     failed: list[str] = field(default_factory=list)
+    unused: list[int] = field(default_factory=list)
+    uses: int = 0
 
     def __post_init__(self) -> None:
         self.function: Function | None = function()
@@ -115,8 +128,16 @@ class Lending:
 
     def take_place(self, function: Function) -> Place:
         owner, name = function.tenant_id, function.name
-        self.admission.admit(owner, name, limit=self.limit)
-        return Place(uses=9, give_back=lambda: self.admission.release(owner, name))
+        slot = self.admission.admit(owner, name, limit=self.limit)
+
+        def give_back(unused: int) -> None:
+            self.unused.append(unused)
+            self.admission.release(slot)
+
+        def note_use() -> None:
+            self.uses += 1
+
+        return Place(uses=9, give_back=give_back, note_use=note_use)
 
     def _bill(self, record: Record, _: tuple[LogLine, ...]) -> None:
         self.billed.append(record)
@@ -179,6 +200,23 @@ async def test_an_idle_instance_is_lent_with_a_place_and_comes_back_with_it(
 
     assert (lending.taken, lending.lessor.lent) == (0, 0)
     assert lending.scheduler.has_idle(lend.revision)
+
+
+async def test_what_a_place_was_not_used_for_comes_back_with_it(
+    lending: Lending,
+) -> None:
+    await lending.warm()
+    lend = lending.want()
+    assert lend is not None
+    for number in range(4):
+        lending.lessor.note_record(lend.lease, _record(f"r-{number}"), ())
+
+    lending.lessor.gave_back(
+        messages.GaveBack(lend.lease, is_frozen=False, peak_memory_kb=1)
+    )
+
+    assert lending.uses == 4
+    assert lending.unused == [lend.uses - 4]
 
 
 async def test_nothing_is_lent_where_nothing_is_idle(lending: Lending) -> None:
@@ -294,4 +332,5 @@ async def test_what_is_drained_waits_for_what_is_lent(lending: Lending) -> None:
 
 
 def _record(request_id: str) -> Record:
-    return SimpleNamespace(request_id=request_id, error_type="")  # type: ignore[return-value]
+    report = SimpleNamespace(duration_ms=1.0, max_memory_used_mb=1)
+    return SimpleNamespace(request_id=request_id, error_type="", report=report)  # type: ignore[return-value]

@@ -49,6 +49,36 @@ def _insecure_flags(command: Any) -> Any:
     )(command)
 
 
+_SCALE = {
+    "max_instances": (3_200, 1, "Instances that live at once."),
+    "standbys": (256, 0, "Instances that are started before anybody needs them."),
+    "memory_mb": (0, 0, "Memory for all of them, in MB; 0: what the machine has."),
+    "scaling": (1_000, 0, "New instances of a function within 10 s; 0: no limit."),
+    "requests": (
+        10,
+        0,
+        "Invocations a second for each that may run at once; 0: no limit.",
+    ),
+}
+"""How much an engine does at once, by option: its default, the least, and what it is.
+"""
+
+
+def _scale_options(command: Any) -> Any:
+    for name, (default, least, text) in reversed(_SCALE.items()):
+        option = name.removesuffix("_mb").replace("_", "-")
+        command = click.option(
+            f"--{option}",
+            name,
+            type=click.IntRange(min=least),
+            default=default,
+            envvar=f"SANDLOT_{option.upper().replace('-', '_')}",
+            show_envvar=True,
+            help=text,
+        )(command)
+    return command
+
+
 def _given_up(options: dict[str, Any]) -> frozenset[str]:
     """Take the flags of `_insecure_flags` out of a command's options."""
     given_up = {layer for layer in LAYERS if options.pop(f"insecure_{layer}")}
@@ -131,6 +161,7 @@ def _given_up(options: dict[str, Any]) -> frozenset[str]:
     show_envvar=True,
     help="How long an instance stays without an invocation.",
 )
+@_scale_options
 @click.option(
     "--workers",
     type=click.IntRange(0, 64),

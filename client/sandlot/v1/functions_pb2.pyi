@@ -81,7 +81,7 @@ class FunctionConfig(_message.Message):
     def __init__(self, handler: _Optional[str] = ..., runtime: _Optional[str] = ..., memory_mb: _Optional[int] = ..., timeout_s: _Optional[int] = ..., environment: _Optional[_Mapping[str, str]] = ..., ephemeral_storage_mb: _Optional[int] = ..., description: _Optional[str] = ..., init_mode: _Optional[_Union[InitMode, str]] = ..., network: _Optional[_Union[Network, str]] = ...) -> None: ...
 
 class Function(_message.Message):
-    __slots__ = ("name", "arn", "version", "config", "code_size", "code_sha256", "state", "state_reason", "update_status", "update_reason", "fork_safe", "fork_safety_reason", "last_modified", "revision_id")
+    __slots__ = ("name", "arn", "version", "config", "code_size", "code_sha256", "state", "state_reason", "update_status", "update_reason", "fork_safe", "fork_safety_reason", "last_modified", "revision_id", "instances", "standbys")
     NAME_FIELD_NUMBER: _ClassVar[int]
     ARN_FIELD_NUMBER: _ClassVar[int]
     VERSION_FIELD_NUMBER: _ClassVar[int]
@@ -96,6 +96,8 @@ class Function(_message.Message):
     FORK_SAFETY_REASON_FIELD_NUMBER: _ClassVar[int]
     LAST_MODIFIED_FIELD_NUMBER: _ClassVar[int]
     REVISION_ID_FIELD_NUMBER: _ClassVar[int]
+    INSTANCES_FIELD_NUMBER: _ClassVar[int]
+    STANDBYS_FIELD_NUMBER: _ClassVar[int]
     name: str
     arn: str
     version: str
@@ -110,7 +112,9 @@ class Function(_message.Message):
     fork_safety_reason: str
     last_modified: _timestamp_pb2.Timestamp
     revision_id: str
-    def __init__(self, name: _Optional[str] = ..., arn: _Optional[str] = ..., version: _Optional[str] = ..., config: _Optional[_Union[FunctionConfig, _Mapping]] = ..., code_size: _Optional[int] = ..., code_sha256: _Optional[str] = ..., state: _Optional[_Union[FunctionState, str]] = ..., state_reason: _Optional[str] = ..., update_status: _Optional[_Union[UpdateStatus, str]] = ..., update_reason: _Optional[str] = ..., fork_safe: bool = ..., fork_safety_reason: _Optional[str] = ..., last_modified: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., revision_id: _Optional[str] = ...) -> None: ...
+    instances: int
+    standbys: int
+    def __init__(self, name: _Optional[str] = ..., arn: _Optional[str] = ..., version: _Optional[str] = ..., config: _Optional[_Union[FunctionConfig, _Mapping]] = ..., code_size: _Optional[int] = ..., code_sha256: _Optional[str] = ..., state: _Optional[_Union[FunctionState, str]] = ..., state_reason: _Optional[str] = ..., update_status: _Optional[_Union[UpdateStatus, str]] = ..., update_reason: _Optional[str] = ..., fork_safe: bool = ..., fork_safety_reason: _Optional[str] = ..., last_modified: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., revision_id: _Optional[str] = ..., instances: _Optional[int] = ..., standbys: _Optional[int] = ...) -> None: ...
 
 class CreateFunctionRequest(_message.Message):
     __slots__ = ("name", "config", "zip")

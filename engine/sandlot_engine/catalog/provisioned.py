@@ -7,7 +7,7 @@ are handed on. An alias takes its instances along when it moves.
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import Self
@@ -87,6 +87,9 @@ class ProvisionedConcurrency:
         self._asked: dict[tuple[str, str], dict[str, _Asked]] = {}
         """By tenant and function, and then by revision id."""
 
+        self._claims: dict[str, dict[str, dict[str, int]]] = {}
+        """The counts of it, by tenant, function and revision id: for the hot path."""
+
     async def __aenter__(self) -> Self:
         self._is_open = True
         for tenant_id in self._kept.tenants():
@@ -109,6 +112,11 @@ class ProvisionedConcurrency:
         """What a function has asked for, in all. Never waits."""
         configs = self._kept.of(tenant_id, function).values()
         return sum(config.requested for config in configs)
+
+    def claims(self, tenant_id: str) -> Mapping[str, Mapping[str, int]]:
+        """What a tenant has asked for, by function and by the id of the revision that
+        serves it. Never waits."""
+        return self._claims.get(tenant_id, {})
 
     def get(self, tenant_id: str, function: str, qualifier: str) -> Provisioned:
         """Raises `NotFound`, `InvalidParameter`, and another `Refusal` where there is
@@ -211,6 +219,17 @@ class ProvisionedConcurrency:
             self._ask(asked, asked.function, 0)
         if new:
             self._asked[key] = new
+        self._note_claims(tenant_id, function, new)
+
+    def _note_claims(
+        self, tenant_id: str, function: str, asked: Mapping[str, _Asked]
+    ) -> None:
+        claims = self._claims.setdefault(tenant_id, {})
+        claims.pop(function, None)
+        if asked:
+            claims[function] = {id_: each.count for id_, each in asked.items()}
+        if not claims:
+            del self._claims[tenant_id]
 
     def _ask(self, old: _Asked | None, function: Function, count: int) -> _Asked:
         if old is not None and old.task is not None:

@@ -216,3 +216,7 @@ class Backend:
     clock: Clock
     region: str
     """For ARNs only."""
+
+    instances_of: Callable[[Function], tuple[int, int]] = lambda _: (0, 0)
+    """How many instances live of a version's serving revision, and how many of those
+    stand by. Never waits."""

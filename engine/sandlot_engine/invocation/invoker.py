@@ -21,7 +21,12 @@ from sandlot_engine.errors import (
     TooLarge,
 )
 from sandlot_engine.invocation import json_check
-from sandlot_engine.invocation.admission import Admission
+from sandlot_engine.invocation.admission import (
+    REQUESTS_PER_SLOT,
+    Admission,
+    Claims,
+    Slot,
+)
 from sandlot_engine.invocation.dispatcher import Dispatcher
 from sandlot_engine.invocation.ports import Runner
 from sandlot_engine.invocation.report import (
@@ -99,7 +104,8 @@ may be some now."""
 class Invoker:
     """Runs invocations: the one way to a `Runner`, for every gateway.
 
-    An async context manager: leaving it drains the queue of events.
+    An async context manager: leaving it drains the queue of events. `claims` tells
+    from memory what of a tenant's is provisioned.
     """
 
     def __init__(
@@ -113,6 +119,8 @@ class Invoker:
         metrics: Metrics | None = None,
         event_drain_s: float = 10.0,
         reclaim: Reclaim | None = None,
+        claims: Callable[[str], Claims] = lambda _: {},
+        requests_per_slot: int = REQUESTS_PER_SLOT,
     ) -> None:
         """`reclaim` is asked before a tenant is throttled."""
         self._functions = functions
@@ -122,7 +130,8 @@ class Invoker:
         self._clock = clock
         self._reclaim = reclaim
         self.metrics = metrics or Metrics()
-        self.admission = Admission()
+        self.admission = Admission(requests_per_slot=requests_per_slot)
+        self._claims = claims
         self.events = Dispatcher(self._attempt, clock, drain_s=event_drain_s)
 
     def __repr__(self) -> str:
@@ -166,23 +175,29 @@ class Invoker:
         invocation: Invocation,
     ) -> Outcome:
         tenant_id, name = invocation.tenant_id, invocation.function
+        is_event = invocation.type is InvocationType.EVENT
         try:
-            self._admit(tenant_id, name)
+            slot = self._admit(tenant_id, name, revision, is_event=is_event)
         except Throttled:
             if self._reclaim is None or not await self._reclaim(tenant_id):
                 raise
-            self._admit(tenant_id, name)
+            slot = self._admit(tenant_id, name, revision, is_event=is_event)
         try:
             return await self._run_until(deadline, function, revision, invocation)
         finally:
-            self.admission.release(tenant_id, name)
+            self.admission.release(slot)
 
-    def _admit(self, tenant_id: str, function: str) -> None:
-        self.admission.admit(
+    def _admit(
+        self, tenant_id: str, function: str, revision: Revision, *, is_event: bool
+    ) -> Slot:
+        return self.admission.admit(
             tenant_id,
             function,
             limit=self._quotas.concurrency(tenant_id),
             reserved=self._functions.reserved(tenant_id),
+            claims=self._claims(tenant_id),
+            revision=revision.id,
+            now=None if is_event else self._clock.monotonic(),
         )
 
     async def enqueue(self, invocation: Invocation) -> None:

@@ -16,7 +16,8 @@ class Borrowed:
         self.instance = HostedInstance(
             instance,
             region=region,
-            # Both only happen to one that is new.
+            # These are of one that is new.
+            is_clone=False,
             note_late_init=lambda: None,
             printed=lambda _: None,
         )

@@ -93,6 +93,8 @@ class Hosted:
         self._instances: set[Instance] = set()
         self._starting: asyncio.Task[Zygote] | None = None
         self._is_retired = False
+        self.start_s = 0.0
+        """What it took to have its zygote ready, the last time."""
 
     def __repr__(self) -> str:
         state = "live" if self.is_live else "no zygote"
@@ -116,6 +118,15 @@ class Hosted:
     def instances(self) -> int:
         return len(self._instances)
 
+    @property
+    def used_mb(self) -> float:
+        """Of memory, as far as anybody counts it."""
+        return sum(zygote.used_kb for zygote in self._zygotes) / 1024
+
+    @property
+    def has_instances(self) -> bool:
+        return bool(self._instances)
+
     async def prepare(self) -> str:
         """Have a zygote running; returns `reason`.
 
@@ -136,10 +147,10 @@ class Hosted:
         raise AssertionError
 
     async def fork(
-        self, on_death: Callable[[], None]
+        self, on_death: Callable[[], None], *, is_ahead: bool = False
     ) -> tuple[LendableInstance, Zygote] | None:
         """A new instance, and what it was forked from; None where there is no zygote,
-        or it ended meanwhile.
+        or it ended meanwhile. See `Zygote.fork` for `is_ahead`.
 
         Raises `Unavailable`: surely nothing was started.
         """
@@ -153,7 +164,7 @@ class Hosted:
             on_death()
 
         try:
-            instance = await zygote.fork(on_death=bury)
+            instance = await zygote.fork(on_death=bury, is_ahead=is_ahead)
         except ZygoteLost:
             return None
         except SandboxError as error:
@@ -214,6 +225,13 @@ class Hosted:
             task.exception()
 
     async def _start(self) -> Zygote:
+        began = time.monotonic()
+        try:
+            return await self._start_one()
+        finally:
+            self.start_s = time.monotonic() - began
+
+    async def _start_one(self) -> Zygote:
         await self._unpack(self.revision)
         if not self.reason:
             zygote, self.reason = await self._start_importing()

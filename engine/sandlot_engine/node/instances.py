@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 
 from sandlot_engine.errors import Internal, Unavailable
@@ -23,16 +24,20 @@ _COULD_NOT_FORK = b"sandlot: the zygote could not fork: "
 class HostedInstance:
     """Satisfies `scheduler.ports.Instance`."""
 
+    __slots__ = ("_instance", "_is_clone", "_note_late_init", "_printed", "_region")
+
     def __init__(
         self,
         instance: Instance,
         *,
         region: str,
+        is_clone: bool,
         note_late_init: Callable[[], None],
         printed: Callable[[tuple[Line, ...]], None],
     ) -> None:
         self._instance = instance
         self._region = region
+        self._is_clone = is_clone
         self._note_late_init = note_late_init
         self._printed = printed
 
@@ -44,6 +49,10 @@ class HostedInstance:
     def idle_since(self) -> float:
         return self._instance.idle_since
 
+    @property
+    def memory_mb(self) -> float:
+        return self._instance.idle_kb / _KB_PER_MB
+
     async def run(
         self,
         function: Function,
@@ -51,6 +60,7 @@ class HostedInstance:
         *,
         wait_s: float,
         init_counts: bool = False,
+        is_standby: bool = False,
     ) -> Run:
         assert function.serving is not None  # noqa: S101
         timeout_s = function.serving.config.timeout_s
@@ -64,7 +74,11 @@ class HostedInstance:
         payload = invocation.payload or _EMPTY_EVENT
         try:
             ending = await self._instance.invoke(
-                header, payload, timeout_s=timeout_s, init_counts=init_counts
+                header,
+                payload,
+                timeout_s=timeout_s,
+                init_counts=init_counts,
+                tells_init=is_standby,
             )
         except StartFailed as error:
             if error.said:
@@ -77,7 +91,11 @@ class HostedInstance:
             ) from error
         if ending.ended is outcome.Ended.INIT_TIMED_OUT:
             self._note_late_init()
-        return _as_run(ending, invocation.request_id, wait_s)
+        run = _as_run(ending, invocation.request_id, wait_s)
+        if is_standby and self._is_clone and run.init_s is not None:
+            # It is we who chose to start it, and when; nothing was imported in it.
+            return replace(run, init_s=0.0)
+        return run
 
     async def wait_ready(self, limit_s: float) -> bool:
         try:
@@ -129,20 +147,32 @@ class NodeMachine:
     def is_ready(self, function: Function, revision: Revision) -> bool:
         return self._node.host(function, revision).is_live
 
+    def short_mb(self) -> float:
+        return self._node.short_mb()
+
+    def shed(self, short_mb: float) -> None:
+        self._node.shed(short_mb)
+
     async def make_ready(self, function: Function, revision: Revision) -> None:
         await self._node.host(function, revision).prepare()
 
     async def start(
-        self, function: Function, revision: Revision, *, on_death: Callable[[], None]
+        self,
+        function: Function,
+        revision: Revision,
+        *,
+        on_death: Callable[[], None],
+        is_ahead: bool = False,
     ) -> HostedInstance | None:
         hosted = self._node.host(function, revision)
-        forked = await hosted.fork(on_death)
+        forked = await hosted.fork(on_death, is_ahead=is_ahead)
         if forked is None:
             return None
         instance, zygote = forked
         return HostedInstance(
             instance,
             region=self._node.region,
+            is_clone=not hosted.reason,
             note_late_init=lambda: hosted.note_late_init(zygote),
             printed=hosted.note_printed,
         )

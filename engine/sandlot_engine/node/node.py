@@ -1,6 +1,7 @@
 """Owns everything that runs tenants' code on this machine."""
 
 import asyncio
+import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable
 
@@ -8,11 +9,12 @@ from sandlot_engine.errors import Throttled
 from sandlot_engine.model.function import Function, Revision
 from sandlot_engine.node.hosted import GrantNetwork, Hosted, Printed
 from sandlot_engine.node.launchers import Launchers
+from sandlot_engine.node.pressure import machine_mb, short_mb
 
 MAX_ZYGOTES = 256
 """Zygotes that are not dead, those that start or leave included. The version that was
-used least recently, and has no instance at work, makes room for another: one of the
-tenant that has the most."""
+left alone longest, by what its start took, and has no instance at work, makes room for
+another: one of the tenant that has the most."""
 
 SHARE = 2
 """One tenant has at most the whole divided by this: it may have all of them at work."""
@@ -40,6 +42,7 @@ class Node:
         region: str,
         max_zygotes: int = MAX_ZYGOTES,
         room_s: float = ROOM_S,
+        memory_mb: int = 0,
     ) -> None:
         self._launchers = launchers
         self._unpack = unpack
@@ -52,6 +55,8 @@ class Node:
 
         self._max_zygotes = max_zygotes
         self._room_s = room_s
+        self._memory_mb = memory_mb
+        """What all zygotes and instances may use; 0: as much as the machine has."""
         self._max_of_tenant = max(1, max_zygotes // SHARE)
         self._room = asyncio.Semaphore(max_zygotes)
         self._shares: dict[str, asyncio.Semaphore] = {}
@@ -71,6 +76,35 @@ class Node:
     @property
     def instances(self) -> int:
         return sum(hosted.instances for hosted in self._hosted.values())
+
+    def short_mb(self) -> float:
+        """How much memory has to be given back now."""
+        total_mb, available_mb = machine_mb()
+        # Only where it is asked for: it is a look at every zygote.
+        used_mb = (
+            sum(h.used_mb for h in self._hosted.values()) if self._memory_mb else 0
+        )
+        return short_mb(
+            total_mb=total_mb,
+            available_mb=available_mb,
+            used_mb=used_mb,
+            budget_mb=self._memory_mb,
+        )
+
+    def shed(self, short_mb: float) -> None:
+        """Rest versions without instances, until that much memory is given back."""
+        while short_mb > 0:
+            hosted = _first_to_go(
+                hosted
+                for revision, hosted in self._hosted.items()
+                if hosted.is_live
+                and not hosted.has_instances
+                and revision not in self._kept
+            )
+            if hosted is None:
+                return
+            short_mb -= max(1.0, hosted.used_mb)
+            hosted.rest()
 
     def host(self, function: Function, revision: Revision) -> Hosted:
         """The hosted version; nothing is started yet."""
@@ -161,14 +195,29 @@ class Node:
             if hosted.is_live and not hosted.is_busy and revision not in self._kept
         ]
         if share.locked():
-            _rest_stalest(h for h in idle if h.function.tenant_id == tenant_id)
+            _rest_first(h for h in idle if h.function.tenant_id == tenant_id)
         elif self._room.locked() and idle:
             # Who has the most gives first, however busy it keeps what it has.
             most = max(self._taken[h.function.tenant_id] for h in idle)
-            _rest_stalest(h for h in idle if self._taken[h.function.tenant_id] == most)
+            _rest_first(h for h in idle if self._taken[h.function.tenant_id] == most)
 
 
-def _rest_stalest(hosted: Iterable[Hosted]) -> None:
-    stalest = min(hosted, key=lambda one: one.last_used, default=None)
-    if stalest is not None:
-        stalest.rest()
+def _rest_first(hosted: Iterable[Hosted]) -> None:
+    first = _first_to_go(hosted)
+    if first is not None:
+        first.rest()
+
+
+def _first_to_go(hosted: Iterable[Hosted]) -> Hosted | None:
+    """Who was left alone longest, by how long it takes to be back: an import of a
+    second is kept ten times as long as one of a tenth."""
+    now = time.monotonic()
+    return max(
+        hosted,
+        key=lambda one: (now - one.last_used) / max(one.start_s, _LEAST_START_S),
+        default=None,
+    )
+
+
+_LEAST_START_S = 0.05
+"""No zygote is ready sooner."""

@@ -20,6 +20,11 @@ class Instance(Protocol):
         """`time.monotonic` of its last answer."""
         ...
 
+    @property
+    def memory_mb(self) -> float:
+        """What it used when it was idle last; 0 where nobody knows."""
+        ...
+
     async def run(
         self,
         function: Function,
@@ -27,13 +32,15 @@ class Instance(Protocol):
         *,
         wait_s: float,
         init_counts: bool = False,
+        is_standby: bool = False,
     ) -> Run:
         """Raises `Unavailable` where the work surely did not start, `Internal` where
         the instance was lost through our own fault.
 
         A new instance whose init takes longer than the init phase may ends as
         `INIT_TIMED_OUT`, unless `init_counts`: then the init is part of the
-        function's timeout.
+        function's timeout. One that stood by tells its init with its first run, as if
+        it had been made for that: `is_standby`.
         """
         ...
 
@@ -105,6 +112,14 @@ class Machine(Protocol):
         """Whether an instance could be started at once."""
         ...
 
+    def short_mb(self) -> float:
+        """How much memory has to be given back now, in MB; 0 where none has to."""
+        ...
+
+    def shed(self, short_mb: float) -> None:
+        """Give some of it back by what instances come from, of those that have none."""
+        ...
+
     async def make_ready(self, function: Function, revision: Revision) -> None:
         """Start what instances come from; takes as long as the tenant's import.
 
@@ -113,9 +128,15 @@ class Machine(Protocol):
         ...
 
     async def start(
-        self, function: Function, revision: Revision, *, on_death: Callable[[], None]
+        self,
+        function: Function,
+        revision: Revision,
+        *,
+        on_death: Callable[[], None],
+        is_ahead: bool = False,
     ) -> Instance | None:
-        """None where it was not ready, or ceased to be. Raises `Unavailable`.
+        """One that nobody waits for (`is_ahead`) does what it can before its first
+        invocation. None where it was not ready, or ceased to be. Raises `Unavailable`.
 
         `on_death` is called once, when the instance is useless.
         """

@@ -14,7 +14,11 @@ from sandlot_engine.clock import Clock
 from sandlot_engine.errors import SandlotError, Throttled, Unavailable
 from sandlot_engine.model.function import Function, Revision
 from sandlot_engine.model.invocation import Ended, Invocation, Run
+from sandlot_engine.scheduler.history import History
 from sandlot_engine.scheduler.ports import Instance, Lendable, Machine
+from sandlot_engine.scheduler.scaling import SCALING, Scaling
+from sandlot_engine.scheduler.serving import HOLD_S, Serving
+from sandlot_engine.scheduler.standbys import Known, Standbys
 from sandlot_engine.scheduler.state import (
     Assign,
     ClusterState,
@@ -23,9 +27,15 @@ from sandlot_engine.scheduler.state import (
     Start,
     StartAhead,
 )
+from sandlot_engine.scheduler.upkeep import Upkeep
 
-MAX_INSTANCES = 3_000
+MAX_INSTANCES = 3_200
 """Live on one machine."""
+
+OTHERS_SHARE = 16
+"""Of those, the part divided by this is left to others by every tenant: whoever has all
+the rest, with invocations that take a quarter of an hour, keeps nobody waiting for it.
+Beyond that a tenant that has less gets the next place of one that has more."""
 
 MAX_STARTING = 8
 """Being started at once."""
@@ -36,6 +46,17 @@ MAX_STARTING_OF_TENANT = MAX_STARTING // 2
 KEPT_SHARE = 2
 """Of those that may live, the part divided by this may be kept ahead: others must find
 room."""
+
+STANDBYS_SHARE = 8
+"""Of those that may live, the part divided by this may stand by; they are the first to
+go where there is no room."""
+
+MAX_STANDBYS = 256
+"""In all: each takes a megabyte at least."""
+
+REFILL_S = 0.02
+"""A standby that was used is replaced this much later, and no two at once, so that
+starting it does not compete with the invocation that it was used for."""
 
 MAX_FAILED_STARTS = 2
 """For one invocation: what was lost under us deserves a second try."""
@@ -57,8 +78,6 @@ PROVISION_S = INIT_AHEAD_S + 20.0
 
 PROVISION_AGAIN_S = 10.0
 """How long nothing is started ahead of a revision after that has failed."""
-
-_SWEEP_S = 5.0
 
 _log = logging.getLogger(__name__)
 
@@ -89,6 +108,7 @@ class _Lent:
     number: int
     instance: Instance
     is_new: bool
+    is_standby: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,18 +137,19 @@ class Scheduler:
         idle_s: float,
         place_s: float,
         again_s: float,
+        standby_s: float,
+        scaling: int,
     ) -> None:
         self._machine = machine
         self._clock = clock
         self._state = state
         self._group = group
         self._again_s = again_s
-        self._idle_s = idle_s
         self._place_s = place_s
         self._numbers = itertools.count(1)
         self._instances: dict[int, _Live] = {}
         # What a waiting invocation is told: an instance, or to start one itself.
-        self._turns: dict[str, asyncio.Future[int | None]] = {}
+        self._turns: dict[str, asyncio.Future[Assign | None]] = {}
         # By revision: invocations that are waiting or running, and who waits for
         # the last of them.
         self._running: Counter[str] = Counter()
@@ -136,6 +157,26 @@ class Scheduler:
         self._kept: dict[str, _Kept] = {}
         self._fresh: set[int] = set()
         self._tasks: set[asyncio.Task[None]] = set()
+        self.standbys = Standbys(
+            state, act=self._act, retire=self._retire, keep_s=standby_s
+        )
+        self.upkeep = Upkeep(
+            state,
+            machine,
+            self.standbys,
+            clock=clock,
+            idle_s=idle_s,
+            find=self._find,
+            act=self._act,
+            retire=self._retire,
+            aside=self._aside,
+        )
+        self._refill: asyncio.TimerHandle | None = None
+        self._is_over = False
+        self._serving = Serving()
+        self.held = 0
+        """Invocations for which an instance that served was waited for, so far."""
+        self._scaling = Scaling(scaling)
         self._drained: dict[str, asyncio.Event] = {}
 
     @classmethod
@@ -152,14 +193,21 @@ class Scheduler:
         max_kept: int | None = None,
         place_s: float = PLACE_S,
         again_s: float = PROVISION_AGAIN_S,
+        max_standbys: int = 0,
+        standby_s: float | None = None,
+        scaling: int = SCALING,
     ) -> AsyncIterator["Scheduler"]:
         """A scheduler that retires what has been idle for `idle_s`. What may be kept
-        follows from `max_instances`, unless it is given."""
+        follows from `max_instances`, unless it is given. A version has standbys for
+        `standby_s` after its last use, or else for `idle_s`. A `scaling` of 0 is none.
+        """
         state = ClusterState(
             max_instances=max_instances,
             max_starting=max_starting,
             max_starting_of_tenant=max_starting_of_tenant,
             max_kept=max_instances // KEPT_SHARE if max_kept is None else max_kept,
+            max_standbys=min(max_standbys, max_instances // STANDBYS_SHARE),
+            max_of_tenant=max_instances - max_instances // OTHERS_SHARE,
         )
         async with asyncio.TaskGroup() as group:
             scheduler = cls(
@@ -170,17 +218,39 @@ class Scheduler:
                 idle_s=idle_s,
                 place_s=place_s,
                 again_s=again_s,
+                standby_s=idle_s if standby_s is None else standby_s,
+                scaling=scaling,
             )
-            sweeper = scheduler._aside(scheduler._sweep())
+            watching = [
+                scheduler._aside(scheduler.upkeep.sweep()),
+                scheduler._aside(scheduler.upkeep.watch_memory()),
+            ]
             try:
                 yield scheduler
             finally:
-                sweeper.cancel()
+                for task in watching:
+                    task.cancel()
                 scheduler._keep_nothing()
+                scheduler._refill_no_more()
 
     @property
     def instances(self) -> int:
         return len(self._instances)
+
+    def instances_of(self, function: Function) -> tuple[int, int]:
+        """How many live of its serving revision, whomever they are for, and how many of
+        those stand by."""
+        if function.serving is None:
+            return 0, 0
+        revision = function.serving
+        if revision.config.per_tenant:
+            # They are versions of their own, and of those nobody keeps a list.
+            live = sum(
+                each.revision == revision.id for each in self._instances.values()
+            )
+        else:
+            live = self._state.live_of(revision.id)
+        return live, self._state.standbys_of(revision.id)[1]
 
     async def run(
         self,
@@ -194,6 +264,9 @@ class Scheduler:
         assert revision is not None, "the invoker resolved it"  # noqa: S101
         # Once for the whole of it: a version that is drained must not be used again.
         self._running[revision.id] += 1
+        history = self.standbys.note_arrival(
+            function, revision, self._clock.monotonic()
+        )
         try:
             run = await self._run(function, revision, invocation, note_cut)
             if run.ended is Ended.INIT_TIMED_OUT:
@@ -202,9 +275,29 @@ class Scheduler:
                 run = await self._run(
                     function, revision, invocation, note_cut, init_counts=True
                 )
+            if run.ended in (Ended.ANSWERED, Ended.FAILED):
+                self._learn(history, revision, invocation, run)
             return run
         finally:
+            history.note_end(self._clock.monotonic())
             self._note_end(revision.id)
+
+    def _learn(
+        self, history: History, revision: Revision, invocation: Invocation, run: Run
+    ) -> None:
+        """From a run that ended well."""
+        now = self._clock.monotonic()
+        history.note_run(
+            now,
+            run_s=run.duration_s,
+            init_s=run.init_s,
+            memory_mb=float(run.max_memory_mb),
+        )
+        version = _version(revision, invocation)
+        self._state.worth(version, history.worth())
+        if not invocation.isolation_key:
+            # Of others, nobody knows whom the next one will be for.
+            self.standbys.review(revision.id, now)
 
     async def _run(
         self,
@@ -218,10 +311,15 @@ class Scheduler:
         while True:
             async with self._lend(function, revision, invocation) as lent:
                 began = self._clock.monotonic()
+                self._note_serving(revision, invocation, lent, began)
                 wait_s = began - invocation.arrived
                 try:
                     return await lent.instance.run(
-                        function, invocation, wait_s=wait_s, init_counts=init_counts
+                        function,
+                        invocation,
+                        wait_s=wait_s,
+                        init_counts=init_counts,
+                        is_standby=lent.is_standby,
                     )
                 except asyncio.CancelledError:
                     note_cut(self._clock.monotonic() - began)
@@ -232,6 +330,14 @@ class Scheduler:
                     if lent.is_new:
                         raise
 
+    def _note_serving(
+        self, revision: Revision, invocation: Invocation, lent: _Lent, now: float
+    ) -> None:
+        known = self.standbys.find(revision.id)
+        if known is not None and known.history.start_s > HOLD_S:
+            since = now + known.history.start_s if lent.is_new else now
+            self._serving.note(_version(revision, invocation), lent.number, since)
+
     async def drain(self, revision: str) -> None:
         """Destroy a revision's idle instances, and the others when they have answered.
 
@@ -239,10 +345,12 @@ class Scheduler:
         ends; cancel it to wait no longer.
         """
         self._keep_no_more(revision)
+        self.standbys.forget(revision)
         self._retire(self._state.initialising_of(revision))
         self._retire(self._idle_of(revision))
         if self._running[revision]:
             await self._drained.setdefault(revision, asyncio.Event()).wait()
+            self.standbys.forget(revision)
             self._retire(self._idle_of(revision))
 
     # --- borrowed -----------------------------------------------------------------
@@ -265,6 +373,18 @@ class Scheduler:
         self._running[revision] += 1
         # All that a machine starts can be lent; only tests have others.
         return Borrowed(number, cast("Lendable", live.instance), revision)
+
+    def note_elsewhere(
+        self, function: Function, *, run_s: float, memory_mb: float
+    ) -> None:
+        """An invocation ran on what was borrowed. Told of some of them is enough: of
+        many within a moment, nothing is learned that one does not say."""
+        revision = function.serving
+        if revision is not None:
+            now = self._clock.monotonic()
+            history = self.standbys.note_arrival(function, revision, now)
+            history.note_run(now, run_s=run_s, init_s=None, memory_mb=memory_mb)
+            history.note_end(now)
 
     def give_back(self, borrowed: Borrowed) -> None:
         """What was borrowed; if it is not usable any more, it is destroyed."""
@@ -344,32 +464,51 @@ class Scheduler:
             await asyncio.sleep(self._again_s)
 
     async def _start_ahead(self, revision: str) -> None:
-        kept = self._kept.get(revision)
-        if kept is None:
+        wanted = self._kept.get(revision) or self.standbys.find(revision)
+        if wanted is None:
             # It was given up between the decision and now.
             self._act(self._state.start_ended(revision, None, ahead=True))
             return
+        number = None
         try:
             number = await self._start(
-                kept.function, kept.revision, revision, ahead=True
+                wanted.function, wanted.revision, revision, ahead=True
             )
         except SandlotError as error:
-            _log.warning("not started ahead: %s", error.message, extra=_ids(kept))
-        else:
-            if number is not None:
-                await self._initialise(number)
-        self._note_progress(kept)
+            _log.warning("not started ahead: %s", error.message, extra=_ids(wanted))
+        if number is None or not await self._initialise(number):
+            self.standbys.note_failed(revision)
+        if (kept := self._kept.get(revision)) is not None:
+            self._note_progress(kept)
 
-    async def _initialise(self, number: int) -> None:
+    def _refill_later(self) -> None:
+        may_refill = not (self._is_over or self.upkeep.is_short)
+        if self._state.due and self._refill is None and may_refill:
+            self._refill = asyncio.get_running_loop().call_later(
+                REFILL_S, self._refill_now
+            )
+
+    def _refill_now(self) -> None:
+        self._refill = None
+        if not self.upkeep.is_short:
+            self._act(self._state.refill())
+
+    def _refill_no_more(self) -> None:
+        self._is_over = True
+        if self._refill is not None:
+            self._refill.cancel()
+
+    async def _initialise(self, number: int) -> bool:
         """Until it is initialised nobody is given it; its place to start in is free."""
         live = self._instances.get(number)
         if live is None:
-            return
+            return False
         if await live.instance.wait_ready(INIT_AHEAD_S):
             self._act(self._state.instance_freed(number))
-        else:
-            self._note_death(number)
-            live.instance.stop()
+            return True
+        self._note_death(number)
+        live.instance.stop()
+        return False
 
     def _note_progress(self, kept: _Kept) -> None:
         """To be told whenever one was started, or could not be, or died unused."""
@@ -417,6 +556,7 @@ class Scheduler:
         try:
             yield lent
         finally:
+            self._serving.forget(lent.number)
             if lent.instance.is_usable:
                 self._act(self._state.instance_freed(lent.number))
             else:
@@ -432,8 +572,9 @@ class Scheduler:
                 # Before we ask for a place to start in: the places are everybody's,
                 # and an import takes as long as its tenant likes.
                 await self._machine.make_ready(function, revision)
-            number = await self._wait_turn(invocation, version)
-            if number is None:
+            assigned = await self._wait_turn(revision, invocation, version)
+            if assigned is None:
+                self.standbys.note_missing(version, self._clock.monotonic())
                 number = await self._start(function, revision, version)
                 if number is not None:
                     instance = self._instances[number].instance
@@ -445,10 +586,13 @@ class Scheduler:
                         " before it had forked an instance"
                     )
                 continue
+            number, is_standby = assigned.instance, assigned.is_standby
             live = self._instances.get(number)
             self._fresh.discard(number)
             if live is not None and live.instance.is_usable:
-                return _Lent(number, live.instance, is_new=False)
+                if is_standby:
+                    self.standbys.note_taken(version, self._clock.monotonic())
+                return _Lent(number, live.instance, False, is_standby)
             # An idle instance can end by itself at any time, and between an
             # assignment and its invocation's turn: then we ask for another.
             self._let_go(number, live.instance if live is not None else None)
@@ -460,19 +604,60 @@ class Scheduler:
         if instance is not None:
             instance.stop()
 
-    async def _wait_turn(self, invocation: Invocation, version: str) -> int | None:
-        """An instance's number, or None: start one, a place is kept for it.
+    async def _wait_turn(
+        self, revision: Revision, invocation: Invocation, version: str
+    ) -> Assign | None:
+        """An instance, or None: start one, a place is kept for it.
 
-        Raises `Throttled` where neither is to be had within `place_s`.
+        Raises `Throttled` where neither is to be had within `place_s`, and where its
+        function has had as many new ones lately as it may.
         """
+        function = (invocation.tenant_id, invocation.function)
+        is_counted = not self._state.has_warm(version)
+        if is_counted:
+            self._scaling.take(*function, self._clock.monotonic())
+        is_new = False
+        try:
+            assigned = await self._take_turn(
+                invocation, version, self._hold_s(revision, version)
+            )
+            is_new = assigned is None or assigned.is_standby
+        finally:
+            if is_counted and not is_new:
+                self._scaling.give_back(*function)
+        return assigned
+
+    def _hold_s(self, revision: Revision, version: str) -> float:
+        """How long to wait for an instance that serves now, rather than start one."""
+        known = self.standbys.find(revision.id)
+        if known is None:
+            return 0.0
+        return self._serving.hold_s(
+            known.history,
+            version,
+            self._clock.monotonic(),
+            ahead=self._state.waiting_of(version),
+        )
+
+    def _hold_no_more(self, request_id: str) -> None:
+        self._act(self._state.hold_no_more(request_id))
+
+    async def _take_turn(
+        self, invocation: Invocation, version: str, hold_s: float
+    ) -> Assign | None:
         request_id = invocation.request_id
-        turn: asyncio.Future[int | None] = asyncio.get_running_loop().create_future()
+        turn: asyncio.Future[Assign | None] = asyncio.get_running_loop().create_future()
         self._turns[request_id] = turn
         self._act(
             self._state.invocation_arrived(
-                request_id, version, tenant=invocation.tenant_id
+                request_id, version, tenant=invocation.tenant_id, holds=hold_s > 0
             )
         )
+        hold = None
+        if hold_s and not turn.done():
+            self.held += 1
+            loop = asyncio.get_running_loop()
+            hold = loop.call_later(hold_s, self._hold_no_more, request_id)
         try:
             if not turn.done():
                 async with asyncio.timeout(self._place_s):
@@ -485,6 +670,8 @@ class Scheduler:
             self._give_up(request_id, version, turn)
             raise
         finally:
+            if hold is not None:
+                hold.cancel()
             self._turns.pop(request_id, None)
 
     def _full(self, function: str) -> Throttled:
@@ -501,15 +688,15 @@ class Scheduler:
         )
 
     def _give_up(
-        self, invocation: str, version: str, turn: asyncio.Future[int | None]
+        self, invocation: str, version: str, turn: asyncio.Future[Assign | None]
     ) -> None:
         """Give back what a cancelled invocation was just given, if anything."""
         if not turn.done() or turn.cancelled():
             self._state.invocation_left(invocation)
-        elif (number := turn.result()) is None:
+        elif (assigned := turn.result()) is None:
             self._act(self._state.start_ended(version, None))
         else:
-            self._act(self._state.instance_freed(number))
+            self._act(self._state.instance_freed(assigned.instance))
 
     async def _start(
         self,
@@ -522,7 +709,10 @@ class Scheduler:
         number = next(self._numbers)
         try:
             instance = await self._machine.start(
-                function, revision, on_death=lambda: self._note_death(number)
+                function,
+                revision,
+                on_death=lambda: self._note_death(number),
+                is_ahead=ahead,
             )
         except BaseException:
             self._act(self._state.start_ended(version, None, ahead=ahead))
@@ -552,11 +742,11 @@ class Scheduler:
             match todo.popleft():
                 # A turn may have been cancelled a moment ago, and its task not have
                 # run since: what it is given goes back at once.
-                case Assign(invocation=invocation, instance=number):
+                case Assign(invocation=invocation) as assigned:
                     if self._turns[invocation].done():
-                        todo += self._state.instance_freed(number)
+                        todo += self._state.instance_freed(assigned.instance)
                     else:
-                        self._turns[invocation].set_result(number)
+                        self._turns[invocation].set_result(assigned)
                 case Start(invocation=invocation, version=version):
                     if self._turns[invocation].done():
                         todo += self._state.start_ended(version, None)
@@ -568,28 +758,15 @@ class Scheduler:
                     self._fresh.discard(number)
                     if (live := self._instances.pop(number, None)) is not None:
                         live.instance.stop()
-
-    async def _sweep(self) -> None:
-        """Retire what has been idle too long."""
-        while True:
-            await asyncio.sleep(min(_SWEEP_S, self._idle_s))
-            self.retire_idle(since=self._clock.monotonic() - self._idle_s)
+        self._refill_later()
 
     def retire_idle(self, *, since: float) -> int:
-        """Retire every instance that has been idle since before `since` and is not
-        kept; how many."""
-        stale = [
-            number
-            for number, live in self._instances.items()
-            if live.instance.is_usable and live.instance.idle_since <= since
-        ]
-        count = 0
-        for number in stale:
-            # Asked one by one: each that goes leaves one less to spare.
-            if self._state.can_spare(number):
-                self._retire([number])
-                count += 1
-        return count
+        """See `Upkeep`."""
+        return self.upkeep.retire_idle(since=since)
+
+    def _find(self, number: int) -> Instance | None:
+        live = self._instances.get(number)
+        return live.instance if live is not None else None
 
     def _retire(self, numbers: list[int]) -> None:
         for number in numbers:
@@ -597,8 +774,8 @@ class Scheduler:
             self._let_go(number, live.instance if live is not None else None)
 
 
-def _ids(kept: _Kept) -> dict[str, str]:
-    return {"tenant_id": kept.function.tenant_id, "function": kept.function.name}
+def _ids(wanted: _Kept | Known) -> dict[str, str]:
+    return {"tenant_id": wanted.function.tenant_id, "function": wanted.function.name}
 
 
 def _version(revision: Revision, invocation: Invocation) -> str:

@@ -4,167 +4,81 @@ Names are strings and numbers that mean nothing here. Every method changes the s
 at once and returns what has to be done about it; `check` tells whether it is sound.
 """
 
-from collections import Counter
-from dataclasses import dataclass, field
+from sandlot_engine.scheduler.books import Books
+from sandlot_engine.scheduler.decisions import (
+    Assign,
+    Decision,
+    Retire,
+    Start,
+    StartAhead,
+)
+from sandlot_engine.scheduler.soundness import check
+from sandlot_engine.scheduler.versions import Tenant, Version
+
+__all__ = ["Assign", "ClusterState", "Decision", "Retire", "Start", "StartAhead"]
 
 
-@dataclass(frozen=True, slots=True)
-class Assign:
-    """Give an idle instance to an invocation."""
+class ClusterState(Books):
+    """All versions on the machine. `max_instances` live at once, `max_of_tenant` of
+    them one tenant's, and `max_starting` are being started: more at once would only
+    make each of them slower. A tenant has at most `max_starting_of_tenant` of the
+    latter, since a start may hang; those with something to start take turns, and what
+    is started ahead comes after them. `max_kept` instances can be kept, in all, so that
+    others have the rest, and `max_standbys` can stand by beside them."""
 
-    invocation: str
-    instance: int
-
-
-@dataclass(frozen=True, slots=True)
-class Start:
-    """Start an instance for an invocation; tell by `start_ended` how it went."""
-
-    invocation: str
-    version: str
-
-
-@dataclass(frozen=True, slots=True)
-class StartAhead:
-    """Start an instance that nobody waits for; tell by `start_ended`, as one ahead."""
-
-    version: str
-
-
-@dataclass(frozen=True, slots=True)
-class Retire:
-    """Destroy an idle instance."""
-
-    instance: int
-
-
-Decision = Assign | Start | StartAhead | Retire
-
-
-@dataclass(slots=True)
-class _Version:
-    tenant: str
-    idle: list[int] = field(default_factory=list)
-    """Newest last."""
-
-    busy: set[int] = field(default_factory=set)
-    starting: int = 0
-    waiting: dict[str, None] = field(default_factory=dict)
-    """Invocations in the order of their arrival."""
-
-    kept: int = 0
-    """So many instances are to live, whether or not anybody needs them."""
-
-    initialising: set[int] = field(default_factory=set)
-    """Of the busy ones, those that were started ahead and cannot serve yet."""
-
-    is_stalled: bool = False
-    """None is started ahead until `keep` is called again: one could not be."""
-
-    @property
-    def is_empty(self) -> bool:
-        return not (
-            self.idle or self.busy or self.starting or self.waiting or self.kept
-        )
-
-    @property
-    def live(self) -> int:
-        return len(self.idle) + len(self.busy)
-
-    @property
-    def ready(self) -> int:
-        return self.live - len(self.initialising)
-
-    @property
-    def missing(self) -> int:
-        """How many have to be started ahead, now or when there is room."""
-        if self.is_stalled:
-            return 0
-        return max(0, self.kept - self.live - self.starting)
-
-
-@dataclass(slots=True)
-class _Tenant:
-    starting: int = 0
-    waiting: dict[str, None] = field(default_factory=dict)
-    """Invocations of all its versions, in the order of their arrival."""
-
-
-class ClusterState:
-    """All versions on the machine. `max_instances` live at once, `max_starting` of
-    them being started: more at once would only make each of them slower. A tenant
-    has at most `max_starting_of_tenant` of the latter, since a start may hang; those
-    with something to start take turns, and what is started ahead comes after them.
-    `max_kept` instances can be kept, in all, so that others have the rest."""
-
-    def __init__(
-        self,
-        *,
-        max_instances: int,
-        max_starting: int,
-        max_starting_of_tenant: int,
-        max_kept: int,
-    ) -> None:
-        self.max_instances = max_instances
-        self.max_kept = max_kept
-        self.max_starting = max_starting
-        self.max_starting_of_tenant = max_starting_of_tenant
-        self._versions: dict[str, _Version] = {}
-        # Who starts or waits; whose turn it is stands first.
-        self._tenants: dict[str, _Tenant] = {}
-        self._homes: dict[int, str] = {}
-        # The stalest first, over all versions.
-        self._idle: dict[int, None] = {}
-        # The versions of which some are kept; whose turn it is stands first.
-        self._kept: dict[str, None] = {}
-        # What waits, and for an instance of which version.
-        self._waiting: dict[str, str] = {}
-        self._starting = 0
-
-    def __repr__(self) -> str:
-        busy = len(self._homes) - len(self._idle)
-        return (
-            f"<ClusterState {len(self._idle)} idle, {busy} busy,"
-            f" {self._starting} starting, {len(self._waiting)} waiting>"
-        )
-
-    @property
-    def waiting(self) -> int:
-        return len(self._waiting)
+    # --- invocations --------------------------------------------------------------
 
     def invocation_arrived(
-        self, invocation: str, version: str, *, tenant: str
+        self, invocation: str, version: str, *, tenant: str, holds: bool = False
     ) -> list[Decision]:
-        """Empty where it has to wait."""
-        state = self._versions.setdefault(version, _Version(tenant))
+        """Empty where it has to wait. One that `holds` waits for an instance that
+        serves now, where there is one for it: until `hold_no_more`, none is started for
+        it."""
+        state = self.versions.setdefault(version, Version(tenant))
         if state.idle:
             # Newest first, so that the oldest grow stale and give back their memory.
             # Taking turns would keep every one of them warm for ever.
             instance = state.idle.pop()
-            del self._idle[instance]
+            self.idle.discard(instance)
             state.busy.add(instance)
             return [Assign(invocation, instance)]
+        if state.fresh:
+            return [self._use_fresh(invocation, version)]
         state.waiting[invocation] = None
-        self._tenants.setdefault(tenant, _Tenant()).waiting[invocation] = None
-        self._waiting[invocation] = version
+        self.queue[invocation] = version
+        if holds and len(state.held) < state.serving:
+            state.held[invocation] = None
+            return []
+        self.tenants.setdefault(tenant, Tenant()).waiting[invocation] = None
+        return self._start_what_can_be()
+
+    def hold_no_more(self, invocation: str) -> list[Decision]:
+        """An instance may be started for it now; harmless if it does not wait."""
+        version = self.queue.get(invocation)
+        if version is None or invocation not in self.versions[version].held:
+            return []
+        self.release(self.versions[version], invocation)
         return self._start_what_can_be()
 
     def instance_borrowed(self, version: str) -> int | None:
-        """Somebody takes an idle instance of a version, and frees it later."""
-        state = self._versions.get(version)
+        """Somebody takes an idle instance of a version that was used, and frees it
+        later; None where there is none."""
+        state = self.versions.get(version)
         if state is None or not state.idle:
             return None
         instance = state.idle.pop()
-        del self._idle[instance]
+        self.idle.discard(instance)
         state.busy.add(instance)
         return instance
 
     def invocation_left(self, invocation: str) -> None:
         """It gave up while it waited."""
-        if invocation in self._waiting:
-            version = self._waiting[invocation]
-            self._stop_waiting(invocation)
-            self._drop_if_empty(version)
+        if invocation in self.queue:
+            version = self.queue[invocation]
+            self.stop_waiting(invocation)
+            self.drop_if_empty(version)
+
+    # --- instances ----------------------------------------------------------------
 
     def start_ended(
         self, version: str, instance: int | None, *, ahead: bool = False
@@ -173,234 +87,222 @@ class ClusterState:
         for; or none was, and that invocation knows.
 
         One that was started ahead is busy with its init, and free after that; after one
-        that could not be started, no other is until `keep` is called again.
+        that could not be started, no other is until `keep` or `stand_by` is called.
         """
-        state = self._versions[version]
+        state = self.versions[version]
         state.starting -= 1
-        self._starting -= 1
-        self._tenants[state.tenant].starting -= 1
+        state.starting_ahead -= ahead
+        self.starting -= 1
+        self.tenants[state.tenant].starting -= 1
         if instance is not None:
             state.busy.add(instance)
-            self._homes[instance] = version
+            self.homes[instance] = version
             if ahead:
                 state.initialising.add(instance)
-        elif ahead:
-            state.is_stalled = True
-        self._drop_if_empty(version)
+        else:
+            self.give_up_place(state.tenant)
+            state.is_stalled = state.is_stalled or ahead
+        self.note_due(version)
+        self.drop_if_empty(version)
         return self._start_what_can_be()
+
+    def instance_freed(self, instance: int) -> list[Decision]:
+        """It answered, or is initialised, and can serve now."""
+        version = self.homes.get(instance)
+        if version is None:
+            return []
+        state = self.versions[version]
+        is_fresh = instance in state.initialising
+        state.initialising.discard(instance)
+        if state.waiting and (heir := self._heir(instance)) is not None:
+            self.forget(instance)
+            return [Retire(instance), self._start(heir), *self._start_what_can_be()]
+        state.busy.discard(instance)
+        if is_fresh:
+            state.fresh.append(instance)
+            self.fresh[instance] = None
+        else:
+            state.idle.append(instance)
+            self.idle.add(instance, worth=self.worths.get(version, 1.0))
+        if not state.waiting:
+            return self._start_what_can_be()
+        invocation = next(iter(state.waiting))
+        self.stop_waiting(invocation)
+        self.drop_if_idle(state.tenant)
+        return self.invocation_arrived(invocation, version, tenant=state.tenant)
+
+    def instance_died(self, instance: int, *, was_used: bool = True) -> list[Decision]:
+        """Whatever it was doing; telling twice does no harm. After one that was started
+        ahead and ended before it was used, no other is until `keep` or `stand_by`."""
+        if instance not in self.homes:
+            return []
+        if not was_used:
+            self.versions[self.homes[instance]].is_stalled = True
+        self.forget(instance)
+        return self._start_what_can_be()
+
+    def evict(self, instance: int) -> list[Decision]:
+        """An idle instance has to go, because what it takes is needed."""
+        if instance not in self.homes:
+            return []
+        self.forget(instance, had_to_go=True)
+        return [Retire(instance), *self._start_what_can_be()]
+
+    # --- ahead --------------------------------------------------------------------
 
     def keep(self, version: str, count: int, *, tenant: str) -> list[Decision]:
         """From now on have `count` instances live, or as many as there is room for;
         with 0, none more than are needed. Also to try again what could not be started.
         """
-        state = self._versions.setdefault(version, _Version(tenant))
-        others = sum(self._versions[each].kept for each in self._kept) - state.kept
+        state = self.versions.setdefault(version, Version(tenant))
+        others = sum(self.versions[each].kept for each in self.kept) - state.kept
         state.kept = max(0, min(count, self.max_kept - others))
         state.is_stalled = False
         if state.kept:
-            self._kept[version] = None
+            self.kept[version] = None
         else:
-            self._kept.pop(version, None)
-            self._drop_if_empty(version)
+            self.kept.pop(version, None)
+        self.note_due(version)
+        self.drop_if_empty(version)
         return self._start_what_can_be()
 
-    def kept_of(self, version: str) -> tuple[int, int]:
-        """How many of a version are to live, and how many do and are initialised."""
-        state = self._versions.get(version)
-        return (state.kept, state.ready) if state is not None else (0, 0)
+    def stand_by(self, version: str, count: int, *, tenant: str) -> list[Decision]:
+        """From now on `count` unused instances are to be there beside those that are
+        kept, or as many as `max_standbys` leaves. `refill` starts them, also those that
+        could not be started before; what is too many goes by `surplus_of`."""
+        state = self.versions.setdefault(version, Version(tenant))
+        others = self.standbys - state.standbys
+        state.standbys = max(0, min(count, self.max_standbys - others))
+        self.standbys = others + state.standbys
+        state.is_stalled = False
+        self.note_due(version)
+        self.drop_if_empty(version)
+        return self._start_what_can_be()
 
-    def initialising_of(self, version: str) -> list[int]:
-        """The instances of a version that were started ahead and cannot serve yet."""
-        state = self._versions.get(version)
-        return sorted(state.initialising) if state is not None else []
-
-    def is_stalled(self, version: str) -> bool:
-        """Whether one could not be started ahead since `keep` was called."""
-        return version in self._kept and self._versions[version].is_stalled
-
-    def can_spare(self, instance: int) -> bool:
-        """Whether an idle one can go without another being started for it."""
-        state = self._versions[self._homes[instance]]
-        return state.live > state.kept
-
-    def instance_freed(self, instance: int) -> list[Decision]:
-        """It answered, or is initialised, and can serve now."""
-        version = self._homes.get(instance)
-        if version is None:
+    def refill(self) -> list[Decision]:
+        """Start a standby that is lacking, where nobody waits and there is room: one,
+        so that whoever comes finds places to start in."""
+        if self.queue or self.is_full or self.starting >= self.max_starting:
             return []
-        state = self._versions[version]
-        state.initialising.discard(instance)
-        if state.waiting:
-            invocation = next(iter(state.waiting))
-            self._stop_waiting(invocation)
-            self._drop_if_idle(state.tenant)
-            return [Assign(invocation, instance)]
-        state.busy.discard(instance)
-        state.idle.append(instance)
-        self._idle[instance] = None
-        return self._start_what_can_be()
+        for version in list(self.due):
+            state = self.versions.get(version)
+            if state is None or not state.lacking:
+                del self.due[version]
+            elif (
+                self._may_start(state.tenant)
+                and self.places[state.tenant] < self.max_of_tenant
+            ):
+                return [self._start_ahead(version)]
+        return []
 
-    def instance_died(self, instance: int, *, was_used: bool = True) -> list[Decision]:
-        """Whatever it was doing; telling twice does no harm. After one that was started
-        ahead and ended before it was used, no other is until `keep` is called."""
-        if instance not in self._homes:
-            return []
-        if not was_used:
-            self._versions[self._homes[instance]].is_stalled = True
-        self._forget(instance)
-        return self._start_what_can_be()
-
-    def idle_of(self, version: str) -> list[int]:
-        """The idle instances of a version, oldest first."""
-        state = self._versions.get(version)
-        return list(state.idle) if state is not None else []
+    def worth(self, version: str, worth: float) -> None:
+        """From now on an instance of the version that becomes idle is spared that much
+        longer than one that is worth 1; only for versions that have instances."""
+        if version in self.versions:
+            self.worths[version] = worth
 
     def check(self) -> None:
         """Raise `AssertionError` if the state contradicts itself."""
-        versions = self._versions.values()
-        live = sum(len(v.idle) + len(v.busy) for v in versions)
-        idle = sorted(instance for v in versions for instance in v.idle)
-        waiting = sorted(name for v in versions for name in v.waiting)
-        _require(self._starting == sum(v.starting for v in versions), "starting")
-        _require(self._starting <= self.max_starting, "too many starting")
-        _require(live == len(self._homes), "live instances")
-        _require(live + self._starting <= self.max_instances, "too many instances")
-        _require(sorted(self._waiting) == waiting, "waiting")
-        _require(sorted(self._idle) == idle, "idle")
-        for name, version in self._versions.items():
-            _require(not version.is_empty, "an empty version is kept")
-            _require(not (version.idle and version.waiting), "waits beside an idle one")
-            _require(not version.busy & set(version.idle), "busy and idle")
-            _require(version.initialising <= version.busy, "initialised, and is not")
-            homes = {self._homes[i] for i in (*version.idle, *version.busy)}
-            _require(homes <= {name}, "an instance of two versions")
-        self._check_tenants()
-        self._check_kept()
-        is_due = self._next_tenant() is not None or self._next_kept() is not None
-        if self._starting < self.max_starting and is_due:
-            _require(live + self._starting >= self.max_instances, "waits beside room")
-            _require(self._victim() is None, "waits beside a victim")
+        check(self)
 
-    def _check_kept(self) -> None:
-        kept = {name: each.kept for name, each in self._versions.items() if each.kept}
-        _require(kept.keys() == self._kept.keys(), "kept versions")
-        _require(sum(kept.values()) <= self.max_kept, "too many kept")
-
-    def _check_tenants(self) -> None:
-        starting, waiting = Counter[str](), Counter[str]()
-        for version in self._versions.values():
-            starting[version.tenant] += version.starting
-            waiting[version.tenant] += len(version.waiting)
-        for name, tenant in self._tenants.items():
-            _require(tenant.starting or tenant.waiting, "an idle tenant is kept")
-            _require(tenant.starting == starting[name], "a tenant's starts")
-            _require(len(tenant.waiting) == waiting[name], "a tenant's waiting")
-            _require(
-                tenant.starting <= self.max_starting_of_tenant, "too many of a tenant"
-            )
-        _require(set(+starting) | set(+waiting) == set(self._tenants), "tenants")
+    # --- what can be started ------------------------------------------------------
 
     def _start_what_can_be(self) -> list[Decision]:
         decisions: list[Decision] = []
-        while self._starting < self.max_starting:
-            tenant = self._next_tenant()
-            version = self._next_kept() if tenant is None else None
-            if tenant is None and version is None:
-                break
-            if len(self._homes) + self._starting >= self.max_instances:
-                victim = self._victim()
-                if victim is None:
-                    break
-                self._forget(victim)
+        while self.starting < self.max_starting and (found := self.next_start()):
+            tenant, version, victim = found
+            if victim is not None:
+                self.forget(victim, had_to_go=True)
                 decisions.append(Retire(victim))
-            if tenant is not None:
-                decisions.append(self._start(tenant))
-            elif version is not None:
-                decisions.append(self._start_ahead(version))
+            decisions.append(
+                self._start(tenant) if version is None else self._start_ahead(version)
+            )
         return decisions
 
-    def _victim(self) -> int | None:
-        """The stalest idle instance that is not kept."""
-        return next(filter(self.can_spare, self._idle), None)
+    def next_start(self) -> tuple[str, str | None, int | None] | None:
+        """Whose turn it is to start something, of which version if it is ahead, and
+        who has to go for it; None where nobody can."""
+        for name, tenant in self.tenants.items():
+            if tenant.waiting and self._may_start(name):
+                victim, has_place = self._place_for(name)
+                if has_place:
+                    return name, None, victim
+        for version in self.kept:
+            state = self.versions[version]
+            if state.missing and self._may_start(state.tenant):
+                victim, has_place = self._place_for(state.tenant)
+                if has_place:
+                    return state.tenant, version, victim
+        return None
 
-    def _next_kept(self) -> str | None:
-        """The version whose turn it is to have an instance started ahead."""
-        return next(
-            (
-                name
-                for name in self._kept
-                if self._versions[name].missing
-                and self._starting_of(self._versions[name].tenant)
-                < self.max_starting_of_tenant
-            ),
-            None,
-        )
+    def _may_start(self, name: str) -> bool:
+        tenant = self.tenants.get(name)
+        return tenant is None or tenant.starting < self.max_starting_of_tenant
 
-    def _starting_of(self, tenant: str) -> int:
-        state = self._tenants.get(tenant)
-        return state.starting if state is not None else 0
+    def _place_for(self, name: str) -> tuple[int | None, bool]:
+        """Who has to go for it, if anybody, and whether there is a place at all."""
+        is_at_most = self.places[name] >= self.max_of_tenant
+        if not (is_at_most or self.is_full):
+            return None, True
+        second: int | None = None
+        for victim in self.victims():
+            owner = self.versions[self.homes[victim]].tenant
+            # Of those that were used, those of who has more go first.
+            if owner == name or (
+                not is_at_most
+                and (
+                    victim in self.fresh
+                    or self.places[owner] > max(1, self.places[name])
+                )
+            ):
+                return victim, True
+            if second is None and not is_at_most:
+                second = victim
+        return second, second is not None
 
-    def _next_tenant(self) -> str | None:
-        """Whose turn it is to start something."""
-        return next(
-            (
-                name
-                for name, tenant in self._tenants.items()
-                if tenant.waiting and tenant.starting < self.max_starting_of_tenant
-            ),
-            None,
-        )
+    def _heir(self, instance: int) -> str | None:
+        """The tenant that is to have the place of an instance that has just become
+        free: one that waits for a place, and has fewer of them."""
+        if not self.is_full or self.starting >= self.max_starting:
+            return None
+        if not self.can_spare(instance):
+            return None
+        have = self.places[self.versions[self.homes[instance]].tenant]
+        for name, tenant in self.tenants.items():
+            if (
+                tenant.waiting
+                and self.places[name] + 1 < have
+                and self._may_start(name)
+                and self.places[name] < self.max_of_tenant
+            ):
+                return name
+        return None
 
     def _start(self, name: str) -> Start:
         # To the end of the queue, for its next turn.
-        tenant = self._tenants[name] = self._tenants.pop(name)
+        tenant = self.tenants[name] = self.tenants.pop(name)
         invocation = next(iter(tenant.waiting))
-        version = self._waiting[invocation]
-        self._stop_waiting(invocation)
-        self._count_start(version)
+        version = self.queue[invocation]
+        self.stop_waiting(invocation)
+        self.count_start(version)
         return Start(invocation, version)
 
     def _start_ahead(self, version: str) -> StartAhead:
-        # To the end of the queue, for its next turn.
-        del self._kept[version]
-        self._kept[version] = None
-        self._tenants.setdefault(self._versions[version].tenant, _Tenant())
-        self._count_start(version)
+        # To the end of the queues, for its next turn.
+        for turns in (self.kept, self.due):
+            if version in turns:
+                del turns[version]
+                turns[version] = None
+        self.tenants.setdefault(self.versions[version].tenant, Tenant())
+        self.count_start(version)
+        self.versions[version].starting_ahead += 1
         return StartAhead(version)
 
-    def _count_start(self, version: str) -> None:
-        state = self._versions[version]
-        state.starting += 1
-        self._tenants[state.tenant].starting += 1
-        self._starting += 1
-
-    def _stop_waiting(self, invocation: str) -> None:
-        version = self._versions[self._waiting.pop(invocation)]
-        del version.waiting[invocation]
-        del self._tenants[version.tenant].waiting[invocation]
-
-    def _forget(self, instance: int) -> None:
-        version = self._homes.pop(instance)
-        state = self._versions[version]
-        state.busy.discard(instance)
-        state.initialising.discard(instance)
-        if instance in self._idle:
-            del self._idle[instance]
-            state.idle.remove(instance)
-        self._drop_if_empty(version)
-
-    def _drop_if_empty(self, version: str) -> None:
-        state = self._versions[version]
-        self._drop_if_idle(state.tenant)
-        if state.is_empty:
-            del self._versions[version]
-
-    def _drop_if_idle(self, tenant: str) -> None:
-        state = self._tenants.get(tenant)
-        if state is not None and not (state.starting or state.waiting):
-            del self._tenants[tenant]
-
-
-def _require(holds: object, what: str) -> None:
-    if not holds:
-        raise AssertionError(what)
+    def _use_fresh(self, invocation: str, version: str) -> Assign:
+        state = self.versions[version]
+        is_standby = state.serving >= state.kept
+        instance = state.fresh.pop(0)
+        del self.fresh[instance]
+        state.busy.add(instance)
+        self.note_due(version)
+        return Assign(invocation, instance, is_standby)

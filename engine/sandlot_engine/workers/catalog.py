@@ -1,10 +1,13 @@
 """What leases need of the engine's catalog, all from memory."""
 
+from collections.abc import Callable
+
 from sandlot_engine.catalog.functions import Functions
 from sandlot_engine.catalog.policies import Policies
 from sandlot_engine.catalog.tenants import Tenants
+from sandlot_engine.clock import Clock
 from sandlot_engine.errors import SandlotError
-from sandlot_engine.invocation.admission import Admission
+from sandlot_engine.invocation.admission import Admission, Claims
 from sandlot_engine.model.function import Function
 from sandlot_engine.workers.lessor import Place
 from sandlot_engine.workers.messages import Address
@@ -22,11 +25,15 @@ class CoreCatalog:
         policies: Policies,
         tenants: Tenants,
         admission: Admission,
+        claims: Callable[[str], Claims],
+        clock: Clock,
     ) -> None:
         self._functions = functions
         self._policies = policies
         self._tenants = tenants
         self._admission = admission
+        self._claims = claims
+        self._clock = clock
 
     def route(self, address: Address) -> Function | None:
         """None also for what is to be refused: by the core, which says why."""
@@ -49,13 +56,23 @@ class CoreCatalog:
     def take_place(self, function: Function) -> Place:
         """Raises `Throttled`."""
         tenant_id, name = function.tenant_id, function.name
-        self._admission.admit(
+        admission = self._admission
+        slot = admission.admit(
             tenant_id,
             name,
             limit=self._tenants.concurrency(tenant_id),
             reserved=self._functions.reserved(tenant_id),
+            claims=self._claims(tenant_id),
+            revision=function.current.id,
+            now=self._clock.monotonic(),
         )
+        admission.note_use(slot, -1)  # not before it is used
+        uses = 1 + admission.take_ahead(slot, most=MAX_USES)
+
+        def give_back(unused: int) -> None:
+            admission.give_ahead(slot, unused)
+            admission.release(slot)
+
         return Place(
-            uses=MAX_USES,
-            give_back=lambda: self._admission.release(tenant_id, name),
+            uses=uses, give_back=give_back, note_use=lambda: admission.note_use(slot)
         )

@@ -27,6 +27,9 @@ RECALL_S = 0.05
 """How long somebody who needs an instance or a place waits for one that is lent and
 idle. Longer than a start takes, it would be of no use."""
 
+NOTED_S = 0.1
+"""How often the scheduler is told what runs under a lease."""
+
 LATE_S = 2.0
 """How long a worker may keep what it was asked for and does not use: then it hangs."""
 
@@ -53,8 +56,11 @@ class Place:
     uses: int
     """How many it is good for, one after another: then it has to be asked for anew."""
 
-    give_back: Callable[[], None]
-    """To be called once."""
+    give_back: Callable[[int], None]
+    """To be called once, with how many of them were not needed."""
+
+    note_use: Callable[[], None]
+    """To be called for each."""
 
 
 Tell = Callable[[messages.FromCore, dict[str, int]], None]
@@ -74,6 +80,12 @@ class Lease:
     place: Place
     last_told: str = ""
     """The last request under it of which there is a record."""
+
+    told: int = 0
+    """Of how many there is one."""
+
+    noted_at: float = 0.0
+    """When the scheduler was told of the last of them that it was told of."""
 
     is_recalled: bool = False
     ended: asyncio.Event = field(default_factory=asyncio.Event)
@@ -170,13 +182,13 @@ class Lessor:
         place = self._catalog.take_place(function)
         borrowed = self._scheduler.borrow(function.current.id)
         if borrowed is None:
-            place.give_back()
+            place.give_back(place.uses)
             return
         slot = self._free[-1]
         lease = Lease(borrowed.number, borrowed, function, slot=slot, place=place)
         lent = borrowed.instance.lend(_Borrower(lease, self._tell))
         if lent is None:
-            place.give_back()
+            place.give_back(place.uses)
             self._scheduler.give_back(borrowed)
             return
         self._free.pop()
@@ -221,6 +233,7 @@ class Lessor:
             self._fail(f"it kept an idle instance for {LATE_S:g} s")
 
     def gave_back(self, message: messages.GaveBack) -> None:
+        """After all that was told of it was read."""
         lease = self._leases.get(message.lease)
         if lease is not None:
             lease.borrowed.instance.take_back(
@@ -251,7 +264,20 @@ class Lessor:
         lease = self._leases.get(number)
         if lease is not None:
             lease.last_told = record.request_id
+            lease.told += 1
+            lease.place.note_use()
+            self._note_history(lease, record)
         self._bill(record, log)
+
+    def _note_history(self, lease: Lease, record: Record) -> None:
+        now = time.monotonic()
+        if now - lease.noted_at > NOTED_S:
+            lease.noted_at = now
+            self._scheduler.note_elsewhere(
+                lease.function,
+                run_s=record.report.duration_ms / 1_000,
+                memory_mb=float(record.report.max_memory_used_mb),
+            )
 
     def close(self) -> None:
         """The worker is dead, and all that it told was read: end what it had, and bill
@@ -287,7 +313,7 @@ class Lessor:
         del self._leases[lease.number]
         self._marks.end(lease.slot)
         self._free.append(lease.slot)
-        lease.place.give_back()
+        lease.place.give_back(max(0, lease.place.uses - lease.told))
         self._scheduler.give_back(lease.borrowed)
         lease.ended.set()
 

@@ -352,10 +352,11 @@ class _Seat:
                 self._pool.note_news()
             case messages.Want(address=address):
                 self.lessor.want(address)
+            # First what it tells of what it ran there.
             case messages.GaveBack():
+                self.ledger.read_all()
                 self.lessor.gave_back(message)
             case messages.Forgot():
-                # First what it tells of what it ran there.
                 self.ledger.read_all()
                 self.lessor.forgot(message)
             case messages.Kill():

@@ -41,6 +41,9 @@ _REHEARSALS = 20
 """Enough for the interpreter to settle on specialised instructions, which it would
 otherwise write into the code of every clone."""
 
+_PASSES = 2
+"""Of a standby, over the way of an event."""
+
 
 def enter_cell(
     entry: Entry, cell: list[int], ours: tuple[int, ...], *, has_ruleset: bool
@@ -81,16 +84,19 @@ def run(
     handler_name: str,
     channel: socket.socket,
     not_unique: failures.Failure | None,
+    *,
+    is_ahead: bool,
 ) -> None:
     """Initialise, announce, serve events until the channel is closed. Never returns.
 
     `function` is the handler if the zygote has imported it, else None. `channel` was
     the zygote's; behind its descriptor there is the instance's now. `not_unique` is why
-    this clone could not be made different from others, if that failed.
+    this clone could not be made different from others, if that failed. One that is
+    ahead of need writes to its pages before it announces itself.
     """
     status = 1
     try:
-        status = _live(function, handler_name, channel, not_unique)
+        status = _live(function, handler_name, channel, not_unique, is_ahead)
     except SystemExit as error:
         status = _exit_status(error)
     except BaseException:  # noqa: BLE001 - the interpreter would do the same
@@ -103,17 +109,33 @@ def run(
 def rehearse(entry: Entry) -> None:
     """In the zygote: go the way of a clone, so that clones find it trodden."""
     ours, theirs = socket.socketpair()
-    header = frames.EventHeader("", 0, "")
-    event = frames.encode_event(header, b'{"key": ["value", 1, null]}')
     with ours, theirs:
         for _ in range(_REHEARSALS):
             entry.rehearse()
             os.close(os.dup2(ours.fileno(), os.dup(0), False))
-            theirs.sendall(event)
-            arrived = frames.read_event(ours)
-            assert arrived is not None  # noqa: S101
-            _serve(ours, _echo, *arrived)
-            theirs.recv(len(event) * 2)
+            _serve_an_event_of_ours(ours, theirs)
+
+
+def _take_pages() -> None:
+    """In a clone that nobody waits for: go the way of an event, so that the first one
+    finds the pages of that way to be the clone's own."""
+    # It can do without: the import may have used up all descriptors, say.
+    with contextlib.suppress(Exception):
+        ours, theirs = socket.socketpair()
+        with ours, theirs:
+            for _ in range(_PASSES):
+                _serve_an_event_of_ours(ours, theirs)
+
+
+def _serve_an_event_of_ours(ours: socket.socket, theirs: socket.socket) -> None:
+    """Nothing of the tenant's runs for it."""
+    header = frames.EventHeader("", 0, "")
+    event = frames.encode_event(header, b'{"key": ["value", 1, null]}')
+    theirs.sendall(event)
+    arrived = frames.read_event(ours)
+    assert arrived is not None  # noqa: S101
+    _serve(ours, _echo, *arrived)
+    theirs.recv(len(event) * 2)
 
 
 def _echo(event: object, _: object) -> object:
@@ -125,6 +147,7 @@ def _live(
     handler_name: str,
     channel: socket.socket,
     failure: failures.Failure | None,
+    is_ahead: bool,
 ) -> int:
     if function is None:
         function = handler.load_handler(handler_name)
@@ -143,6 +166,8 @@ def _live(
         )
         channel.sendall(answer)
         return 1
+    if is_ahead:
+        _take_pages()
     # With its peak: of what crashes or hangs, nothing later may be known.
     ready = frames.encode_answer(frames.READY, b"", peak_memory_kb=_peak_kb())
     os.write(_CHANNEL, ready)

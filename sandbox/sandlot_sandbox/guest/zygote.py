@@ -179,16 +179,16 @@ class _Zygote:
         )
         if not note:
             return False
-        number = frames.decode_fork(note)
+        number, is_ahead = frames.decode_fork(note)
         try:
-            self._fork(number, self._chores)
+            self._fork(number, self._chores, is_ahead=is_ahead)
         except OSError as error:
             self._channel.send(
                 frames.encode_note(frames.FORK_FAILED, instance=number, text=str(error))
             )
         return True
 
-    def _fork(self, number: int, descriptors: list[int]) -> None:
+    def _fork(self, number: int, descriptors: list[int], *, is_ahead: bool) -> None:
         if len(descriptors) != self._descriptors:
             raise OSError(f"{len(descriptors)} descriptors came with a fork")
         # What is in a buffer now would be written by every clone.
@@ -214,6 +214,7 @@ class _Zygote:
                 self._settings["handler"],
                 self._channel,
                 self._not_unique,
+                is_ahead=is_ahead,
             )
         except OSError as error:
             os.write(2, f"sandlot: the cell could not be entered: {error}\n".encode())

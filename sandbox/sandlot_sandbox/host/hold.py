@@ -20,6 +20,8 @@ _KB = 1024
 class Hold:
     """Owns the descriptors of `parts`; see `spec.CellMade` for what they are."""
 
+    __slots__ = ("_brake", "_parts")
+
     def __init__(self, parts: dict[str, int]) -> None:
         self._parts = parts
         self._brake = next((name for name in _WORDS if name in parts), None)
@@ -60,6 +62,10 @@ class Hold:
             return 0
         tmp = os.fstatvfs(self._parts["tmp"])
         return (tmp.f_blocks - tmp.f_bfree) * tmp.f_frsize
+
+    def used_kb(self) -> int:
+        """The memory that it uses now, with its /tmp; 0 where nobody counts."""
+        return self._number("usage") // _KB
 
     def peak_kb(self) -> int:
         """The most memory that it used, with its /tmp; 0 where nobody counts."""

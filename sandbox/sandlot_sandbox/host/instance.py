@@ -49,6 +49,8 @@ _KB_PER_MB = 1024
 
 log = logging.getLogger(__name__)
 
+_NOTHING = memoryview(b"")
+
 _READ = 1 << 16
 """Most answers fit, and from here on every read would map memory of its own."""
 
@@ -64,7 +66,45 @@ class State(Enum):
 
 
 class Instance:
-    """One instance. `on_death` is called once, when it can serve no more."""
+    """One instance. `on_death` is called once, when it can serve no more.
+
+    There are thousands, most of them idle: so it has no dictionary, and nothing in it
+    that only some of them need.
+    """
+
+    __slots__ = (
+        "_born",
+        "_channel",
+        "_ending",
+        "_event_at",
+        "_exit_status",
+        "_hold",
+        "_init_counts",
+        "_init_is_over",
+        "_init_is_told",
+        "_is_being_destroyed",
+        "_is_unused",
+        "_is_violated",
+        "_kill_cell",
+        "_log",
+        "_loop",
+        "_memory_mb",
+        "_minder",
+        "_on_death",
+        "_on_thaw",
+        "_peak_memory_kb",
+        "_reader",
+        "_ready",
+        "_ready_at",
+        "_timeout_s",
+        "_timer",
+        "_unsent",
+        "_verdict",
+        "idle_kb",
+        "idle_since",
+        "is_frozen",
+        "state",
+    )
 
     def __init__(
         self,
@@ -96,19 +136,26 @@ class Instance:
         self.is_frozen = False
         """Whether nothing in it runs; until its next event."""
 
+        self.idle_kb = 0
+        """What it used when it was frozen last; 0 where nobody counts."""
+
         self._verdict = ""
         self._kill_cell = kill
         self._on_death = on_death
         self._born = time.monotonic()
         self._init_is_told = False
-        self._init_is_over = asyncio.Event()
+        self._is_unused = True
+        self._init_is_over = False
+        self._ready: asyncio.Future[None] | None = None
+        """Where somebody waits for that."""
+
         self._ready_at: float | None = None
         self._event_at = 0.0
         self._timeout_s = 0.0
         self._init_counts = False
         self._timer: asyncio.TimerHandle | None = None
         self._ending: asyncio.Future[Ending] | None = None
-        self._unsent = memoryview(b"")
+        self._unsent = _NOTHING
         self._exit_status: int | None = None
         self._peak_memory_kb = 0
         self._loop.add_reader(channel, self._read)
@@ -138,13 +185,15 @@ class Instance:
         *,
         timeout_s: float,
         init_counts: bool = False,
+        tells_init: bool = False,
     ) -> Ending:
         """Send an event and wait for what comes of it; always ends.
 
         `timeout_s` counts from the event's arrival at an initialised instance. A
         new instance has `INIT_S` for its init before that, unless `init_counts`: then
         `timeout_s` is for both. Unless the ending is reusable, the instance is
-        stopping or dead afterwards; so it is when this is cancelled. Raises
+        stopping or dead afterwards; so it is when this is cancelled. The ending of one
+        that was ready before its first event has its init if it `tells_init`. Raises
         `StartFailed` and `LauncherLost`, our own failures.
         """
         if self.state is State.IDLE:
@@ -158,6 +207,9 @@ class Instance:
         self._timeout_s = timeout_s
         self._event_at = time.monotonic()
         self._init_counts = init_counts
+        if tells_init and self._is_unused:
+            self._init_is_told = False
+        self._is_unused = False
         is_new = self.state is State.STARTING
         self._arm(INIT_S if is_new and not init_counts else timeout_s)
         self._send(frames.encode_event(header, payload))
@@ -184,7 +236,9 @@ class Instance:
         """
         try:
             async with asyncio.timeout(limit_s):
-                await self._init_is_over.wait()
+                if not self._init_is_over:
+                    self._ready = self._loop.create_future()
+                    await self._ready
         except TimeoutError:
             self.stop()
             raise
@@ -203,6 +257,7 @@ class Instance:
         """Nothing in it runs, until the next event. What cannot be frozen is ended."""
         if self.state is State.IDLE:
             self.is_frozen = self._hold.freeze()
+            self.idle_kb = self._hold.used_kb()
             if not self.is_frozen:
                 self.stop()
 
@@ -271,7 +326,7 @@ class Instance:
         except BlockingIOError:
             return
         except OSError:
-            self._unsent = memoryview(b"")
+            self._unsent = _NOTHING
         if not self._unsent:
             self._loop.remove_writer(self._channel)
 
@@ -322,7 +377,7 @@ class Instance:
 
     def _became_ready(self) -> None:
         self._ready_at = self._event_at = time.monotonic()
-        self._init_is_over.set()
+        self._end_init()
         if self._ending is None:
             # Ahead of its first event, which has not waited for it.
             self._init_is_told = True
@@ -331,6 +386,13 @@ class Instance:
             self.state = State.BUSY
             if not self._init_counts:
                 self._arm(self._timeout_s)
+
+    def _end_init(self) -> None:
+        """It is initialised, or never will be."""
+        self._init_is_over = True
+        if self._ready is not None and not self._ready.done():
+            self._ready.set_result(None)
+        self._ready = None
 
     def _answered(self, answer: frames.Answer) -> None:
         if not self._reader.is_empty or self._unsent:
@@ -427,7 +489,7 @@ class Instance:
         """Kill it in the background; `on_death` tells when there is nothing left."""
         if self.state is not State.DEAD:
             self.state = State.STOPPING
-            self._init_is_over.set()
+            self._end_init()
             if not self._is_being_destroyed:
                 self._is_being_destroyed = True
                 _keep(self._loop.create_task(self._destroy_quietly()))
@@ -446,7 +508,7 @@ class Instance:
             return
         self._finish_gone()
         self.state = State.DEAD
-        self._init_is_over.set()
+        self._end_init()
         self._disarm()
         self._minder.forget(self)
         self._hold.close()

@@ -75,6 +75,8 @@ class LendableInstance(Instance):
             self._read()  # what nobody asked for ends it
         if self.state is not State.IDLE or self._log.has_something:
             return None
+        if self._is_unused:
+            return None  # its first event is told what its init took
         loan = Loan(
             memory_mb=self._memory_mb,
             is_frozen=self.is_frozen,
@@ -131,6 +133,8 @@ class LendableInstance(Instance):
 class BorrowedInstance(Instance):
     """The borrower's end; owns duplicates. It was initialised, and is idle."""
 
+    __slots__ = ()
+
     def __init__(
         self,
         loan: Loan,
@@ -157,7 +161,8 @@ class BorrowedInstance(Instance):
         self.is_frozen = loan.is_frozen
         self._ready_at = self._born
         self._init_is_told = True
-        self._init_is_over.set()
+        self._end_init()
+        self._is_unused = False
         self._peak_memory_kb = loan.peak_memory_kb
         if not self.is_frozen:
             self._become_idle()

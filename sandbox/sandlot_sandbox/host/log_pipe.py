@@ -23,6 +23,18 @@ Line = tuple[float, bytes]
 class LogPipe:
     """The reading end of an instance's stdout and stderr. Owns the descriptor."""
 
+    __slots__ = (
+        "_chunks",
+        "_dropped",
+        "_fd",
+        "_is_open",
+        "_kept",
+        "_loop",
+        "_on_chunk",
+        "_pause",
+        "_spent",
+    )
+
     def __init__(self, fd: int, *, on_chunk: Callable[[], None] | None = None) -> None:
         os.set_blocking(fd, False)
         self._fd = fd

@@ -156,6 +156,12 @@ class Zygote:
     def instances(self) -> int:
         return len(self._instances)
 
+    @property
+    def used_kb(self) -> int:
+        """By itself and all of its instances, as far as anybody counts."""
+        own = 0 if self.is_lost else self._hold.used_kb()
+        return own + sum(instance.idle_kb for instance in self._instances.values())
+
     async def wait_ready(self) -> bool:
         """Whether it may be forked: False where the import must be left to instances.
 
@@ -184,8 +190,13 @@ class Zygote:
         """What the import printed, and how many bytes of it were dropped."""
         return self._log.take()
 
-    async def fork(self, *, on_death: Callable[[Instance], None]) -> LendableInstance:
+    async def fork(
+        self, *, on_death: Callable[[Instance], None], is_ahead: bool = False
+    ) -> LendableInstance:
         """A new instance; it takes its first event while it still initialises.
+
+        One that nobody waits for (`is_ahead`) goes the way of an event once before it
+        says that it is ready, so that its first event finds its pages written to.
 
         Raises `ZygoteLost` or `StartFailed`.
         """
@@ -199,7 +210,7 @@ class Zygote:
             raise ZygoteLost("its zygote is to be replaced")
         number = next(self._numbers)
         # First of all, so that it wakes while we build our end.
-        self._mail.send(frames.encode_fork(number), berth.theirs)
+        self._mail.send(frames.encode_fork(number, is_ahead=is_ahead), berth.theirs)
         self._thaw()
         instance = LendableInstance(
             berth.channel,

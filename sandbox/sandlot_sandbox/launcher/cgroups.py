@@ -309,7 +309,9 @@ class Family:
         shares = self._shares.values()
         whole = Share(
             memory_bytes=max(self._memory, self._memory_limit),
-            cpus=sum(share.cpus for share in shares),
+            # No more than there is: a function with a thousand idle instances and one
+            # that works would weigh as much as a thousand that work.
+            cpus=min(_processors(), sum(share.cpus for share in shares)),
             max_cpus=sum(share.max_cpus for share in shares),
             processes=sum(share.processes for share in shares),
         )
@@ -602,6 +604,10 @@ def _remove_each(folders: Iterable[Path]) -> bool:
                 raise
             gone = False
     return gone
+
+
+def _processors() -> float:
+    return float(os.cpu_count() or 1)
 
 
 def _all_processes() -> int:

@@ -160,9 +160,15 @@ def network_of(wire: int) -> Network:
 
 
 def function_out(
-    function: Function, *, region: str, given_up: Sequence[str], weaker: Sequence[str]
+    function: Function,
+    *,
+    region: str,
+    given_up: Sequence[str],
+    weaker: Sequence[str],
+    instances: tuple[int, int] = (0, 0),
 ) -> functions.Function:
-    """`given_up` and `weaker` are layers of the jail, by their names."""
+    """`given_up` and `weaker` are layers of the jail, by their names; `instances` says
+    how many live, and how many of those stand by."""
     revision = function.current
     config = revision.config
     qualifier = "" if function.version == LATEST else function.version
@@ -196,6 +202,8 @@ def function_out(
         fork_safety_reason=function.fork_safety_reason,
         last_modified=timestamp(function.last_modified),
         revision_id=function.revision_id,
+        instances=instances[0],
+        standbys=instances[1],
     )
 
 

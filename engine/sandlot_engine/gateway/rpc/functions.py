@@ -16,6 +16,7 @@ class FunctionService:
         self._functions = backend.functions
         self._region = backend.region
         self._status = backend.status
+        self._instances_of = backend.instances_of
 
     async def CreateFunction(
         self, request: wire.CreateFunctionRequest, _: Context
@@ -79,4 +80,5 @@ class FunctionService:
             region=self._region,
             given_up=[layer.name for layer in layers if layer.given_up],
             weaker=[layer.name for layer in layers if layer.is_weaker],
+            instances=self._instances_of(function),
         )

@@ -1,0 +1,94 @@
+"""Instances that nobody waits for: what they have done before their first event."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.isolation.machine import WAIT_S, Guest, Sandbox, ask, descendants
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+CLONE = "2"
+"""What every instance is called in its cell."""
+
+MOST = 100
+"""Pages that the first event of a standby may be the first to write to: of those of the
+runtime a dozen, and of the handler and what it calls as many as it likes."""
+
+
+async def test_a_standby_has_written_to_its_pages_before_its_first_event(
+    sandbox: Sandbox,
+) -> None:
+    async with sandbox.running("spinning") as guest:
+        waited_for = await _faults_of_the_first_event(sandbox, guest, is_ahead=False)
+        ahead = await _faults_of_the_first_event(sandbox, guest, is_ahead=True)
+
+    assert ahead < MOST
+    assert ahead < waited_for / 2
+
+
+async def test_what_stands_by_is_like_any_other_instance(sandbox: Sandbox) -> None:
+    async with sandbox.running("spinning") as guest:
+        instance = await guest.fork(is_ahead=True)
+        assert await instance.wait_ready(WAIT_S)
+
+        assert await ask(instance, "count") == "+"
+        await instance.destroy()
+
+
+async def test_a_handler_that_was_called_before_the_snapshot_writes_to_less(
+    sandbox: Sandbox,
+) -> None:
+    faults = []
+    for environment in ({}, {"PRIMED": "yes"}):
+        async with sandbox.running("primed", environment=environment) as guest:
+            faults.append(
+                await _faults_of_the_first_event(sandbox, guest, is_ahead=True)
+            )
+
+    plain, primed = faults
+    assert primed < 0.8 * plain
+
+
+async def _faults_of_the_first_event(
+    sandbox: Sandbox, guest: Guest, *, is_ahead: bool
+) -> int:
+    """Without those of what it starts."""
+    await guest.settle()
+    before = _clones(sandbox)
+    instance = await guest.fork(is_ahead=is_ahead)
+    if is_ahead:
+        assert await instance.wait_ready(WAIT_S)
+        (pid,) = _clones(sandbox) - before
+        faults = _faults(pid)
+        await ask(instance, "spin", children=0)
+    else:
+        faults = 0
+        await ask(instance, "spin", children=0)
+        (pid,) = _clones(sandbox) - before
+    faults = _faults(pid) - faults
+    await instance.destroy()
+    return faults
+
+
+def _clones(sandbox: Sandbox) -> set[int]:
+    return {pid for pid in descendants(sandbox.process.pid) if _is_clone(pid)}
+
+
+def _is_clone(pid: int) -> bool:
+    """Whether it is an instance: two namespaces below us, and not the first there."""
+    try:
+        text = Path(f"/proc/{pid}/status").read_text()
+    except OSError:
+        return False
+    names = next(line for line in text.splitlines() if line.startswith("NSpid:"))
+    return len(names.split()) > _DEPTH and names.split()[-1] == CLONE
+
+
+_DEPTH = 3
+"""Of the words of that line, those that a process of the jail has."""
+
+
+def _faults(pid: int) -> int:
+    """Minor ones, so far."""
+    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[7])

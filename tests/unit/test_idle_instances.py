@@ -1,0 +1,101 @@
+"""What an instance costs the engine while it is idle: there may be thousands."""
+
+import asyncio
+import gc
+import os
+import socket
+import tracemalloc
+from collections.abc import Callable
+from contextlib import ExitStack
+from typing import Any
+
+from sandlot_sandbox import frames
+from sandlot_sandbox.host.hold import Hold
+from sandlot_sandbox.host.instance import Instance, State
+from sandlot_sandbox.host.minder import Minder
+from sandlot_sandbox.outcome import Ended
+
+COUNT = 50
+MOST_BYTES = 6_000
+"""Of Python's memory, for one."""
+
+WAIT_S = 5.0
+
+
+class Loop:
+    """Counts the timers that are asked for, and has none."""
+
+    def __init__(self) -> None:
+        self.timers = 0
+
+    def call_later(self, _delay_s: float, _call: Callable[[], None]) -> object:
+        self.timers += 1
+        return object()
+
+
+async def test_an_idle_instance_takes_little_of_the_engine_s_memory() -> None:
+    minder = Minder()
+    with ExitStack() as stack:
+        for _ in range(COUNT):
+            await _idle(minder, stack)
+        gc.collect()
+        tracemalloc.start()
+        stack.callback(tracemalloc.stop)
+        before, _ = tracemalloc.get_traced_memory()
+
+        for _ in range(COUNT):
+            await _idle(minder, stack)
+
+        gc.collect()
+        after, _ = tracemalloc.get_traced_memory()
+        assert (after - before) / COUNT < MOST_BYTES
+
+
+async def test_all_that_are_idle_have_one_timer_and_then_none() -> None:
+    minder, loop = Minder(), Loop()
+    minder._loop = loop  # type: ignore[assignment]  # noqa: SLF001 - to count
+    with ExitStack() as stack:
+        instances = [await _idle(minder, stack) for _ in range(COUNT)]
+        assert loop.timers == 2, "one for those that serve, one for those that do not"
+
+        for instance in instances:
+            instance.idle_since = 0.0
+        minder._idle.clear()  # noqa: SLF001 - as if all had been frozen
+        minder._freeze_due()  # noqa: SLF001
+        minder._look()  # noqa: SLF001
+
+        assert loop.timers == 2
+        assert [each._timer for each in instances] == [None] * COUNT  # noqa: SLF001
+
+
+async def _idle(minder: Minder, stack: ExitStack) -> Instance:
+    """One that has answered."""
+    ours, theirs = socket.socketpair()
+    stack.callback(theirs.close)
+    read, write = os.pipe2(os.O_CLOEXEC)
+    stack.callback(os.close, write)
+    instance = Instance(
+        ours,
+        read,
+        hold=Hold({"freeze": os.open("/dev/null", os.O_WRONLY | os.O_CLOEXEC)}),
+        minder=minder,
+        memory_mb=128,
+        kill=_kill,
+        on_thaw=lambda: None,
+        on_death=lambda _: None,
+    )
+    stack.callback(instance._bury)  # noqa: SLF001 - nobody kills it
+    running = asyncio.ensure_future(
+        instance.invoke(frames.EventHeader("r", 0, "arn"), b"{}", timeout_s=WAIT_S)
+    )
+    theirs.send(frames.encode_answer(frames.READY, b""))
+    async with asyncio.timeout(WAIT_S):
+        while instance.state is not State.BUSY:  # noqa: ASYNC110 - nobody tells
+            await asyncio.sleep(0)
+        theirs.send(frames.encode_answer(frames.ANSWER, b"1"))
+        assert (await running).ended is Ended.ANSWERED
+    return instance
+
+
+async def _kill() -> Any:
+    return ""
