@@ -24,8 +24,12 @@ from sandlot_engine.workers.boards import MAX_LEASES, Epochs, Mark, Marks
 from sandlot_engine.workers.messages import Address
 
 RECALL_S = 0.05
-"""How long somebody who needs an instance or a place waits for one that is lent and
-idle. Longer than a start takes, it would be of no use."""
+"""How long somebody who needs an instance waits for one that is lent and idle. Longer
+than a start takes, it would be of no use."""
+
+PLACE_S = 1.0
+"""How long somebody who would be throttled waits for a place that is lent and not used:
+a worker that lives gives it back in less, on a busy machine, too."""
 
 NOTED_S = 0.1
 """How often the scheduler is told what runs under a lease."""
@@ -137,6 +141,10 @@ class Lessor:
     def unused(self) -> int:
         """Leases under which nothing runs now."""
         return sum(not self._marks.is_running(e.slot) for e in self._leases.values())
+
+    def is_running(self, lease: Lease) -> bool:
+        """Whether something runs under it now."""
+        return self._marks.is_running(lease.slot)
 
     def idle(self) -> Iterator[Lease]:
         """Leases under which nothing runs now, and that were not asked for."""

@@ -30,7 +30,7 @@ from sandlot_engine.scheduler.scheduler import Scheduler
 from sandlot_engine.workers import messages
 from sandlot_engine.workers.boards import Epochs, Marks, new_page
 from sandlot_engine.workers.ledger import LedgerReader
-from sandlot_engine.workers.lessor import RECALL_S, Catalog, Lease, Lessor
+from sandlot_engine.workers.lessor import PLACE_S, RECALL_S, Catalog, Lease, Lessor
 from sandlot_engine.workers.settings import WorkerSettings
 from sandlot_sandbox.host.lending import duplicates
 from sandlot_sandbox.host.mail import Mail
@@ -44,6 +44,7 @@ DRAIN_S = 46.0
 MAX_RESTARTS, RESTART_WINDOW_S = 10, 30.0
 """More than that of one worker in this time, and the next one waits for as long."""
 
+_LOOK_S = 0.02
 _SOCKET_BYTES = 1 << 20
 """Records on their way; the kernel gives what it allows."""
 
@@ -168,29 +169,35 @@ class Pool:
     async def reclaim_instance(self, revision: str) -> None:
         """Have an idle instance of a revision back, if one is lent and `RECALL_S` is
         enough."""
-        await self._reclaim(lambda lease: lease.revision == revision, at_most=1)
+        await self._reclaim(
+            lambda lease: lease.revision == revision, within_s=RECALL_S, at_most=1
+        )
 
     async def reclaim_places(self, tenant_id: str) -> bool:
-        """Have all places of a tenant's concurrency back that are lent and not used;
-        whether there were any."""
-        return await self._reclaim(lambda lease: lease.tenant_id == tenant_id)
+        """Have places of a tenant's concurrency back that are lent and not used;
+        whether one of them is back, after `PLACE_S` at most."""
+        return await self._reclaim(
+            lambda lease: lease.tenant_id == tenant_id, within_s=PLACE_S
+        )
 
     async def _reclaim(
-        self, is_meant: Callable[[Lease], bool], *, at_most: int = 0
+        self, is_meant: Callable[[Lease], bool], *, within_s: float, at_most: int = 0
     ) -> bool:
-        found: list[Lease] = []
+        found: list[tuple[Lessor, Lease]] = []
         for seat in self._seats.values():
             for lease in filter(is_meant, seat.lessor.idle()):
                 if not at_most or len(found) < at_most:
                     seat.lessor.recall(lease)
-                    found.append(lease)
-        if not found:
+                    found.append((seat.lessor, lease))
+        try:
+            async with asyncio.timeout(within_s):
+                # One that was taken in this very moment comes back much later.
+                while any(not lessor.is_running(lease) for lessor, lease in found):
+                    if await _first_of(found):
+                        return True
+        except TimeoutError:
             return False
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(RECALL_S):
-                for lease in found:
-                    await lease.ended.wait()
-        return True
+        return False
 
     def read_ledgers(self) -> None:
         """Take in all that workers have told up to now. Never waits."""
@@ -388,6 +395,19 @@ class _Seat:
         task = self._loop.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+
+async def _first_of(found: list[tuple[Lessor, Lease]]) -> bool:
+    """Whether one of them has ended, or does within a moment."""
+    waits = [asyncio.ensure_future(lease.ended.wait()) for _, lease in found]
+    try:
+        done, _ = await asyncio.wait(
+            waits, timeout=_LOOK_S, return_when=asyncio.FIRST_COMPLETED
+        )
+    finally:
+        for wait in waits:
+            wait.cancel()
+    return bool(done)
 
 
 def _environment() -> dict[str, str]:
