@@ -28,7 +28,7 @@ STOP_S = 45.0
 USER = 12_345
 """Who the rootless engine runs as in a suite that runs as root."""
 
-_WORKERS = "SANDLOT_TEST_WORKERS"
+WORKERS = int(os.environ.get("SANDLOT_TEST_WORKERS", "0"))
 """How many all engines of the suite have, where a test does not say: everything has to
 be as it is without."""
 
@@ -147,7 +147,7 @@ class Engine:
     def _run(self, options: tuple[str, ...], stdout: int) -> "subprocess.Popen[str]":
         up = [sys.executable, "-m", "sandlot", "up", "--data", str(self.data)]
         command = [*up, "--grpc", "127.0.0.1:0", "--http", "127.0.0.1:0", "--json"]
-        command += ["--workers", os.environ.get(_WORKERS, "0")]
+        command += ["--workers", str(WORKERS)]
         if self.mode is Mode.ROOTLESS and os.geteuid() == 0:
             user = [sys.executable, str(_AS_USER), str(USER), str(self._folder)]
             command = [*user, *command]

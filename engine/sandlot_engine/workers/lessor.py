@@ -135,9 +135,10 @@ class Lessor:
         return self._marks.is_running(lease.slot)
 
     def idle(self) -> Iterator[Lease]:
-        """Leases under which nothing runs now, and that were not asked for."""
+        """Leases under which nothing runs now: also those that somebody has asked for
+        already, who may need but one of several."""
         for lease in list(self._leases.values()):
-            if not lease.is_recalled and not self._marks.is_running(lease.slot):
+            if not self._marks.is_running(lease.slot):
                 yield lease
 
     def of_revision(self, revision: str) -> list[Lease]:
