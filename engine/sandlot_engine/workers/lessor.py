@@ -147,8 +147,8 @@ class Lessor:
         return self._marks.is_running(lease.slot)
 
     def idle(self) -> Iterator[Lease]:
-        """Leases under which nothing runs now: those that somebody has asked for already
-        as well, who may need but one of several."""
+        """Leases under which nothing runs now: also those that somebody has asked for
+        already, who may need but one of several."""
         for lease in list(self._leases.values()):
             if not self._marks.is_running(lease.slot):
                 yield lease
