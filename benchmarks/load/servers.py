@@ -1,6 +1,7 @@
 """What is loaded: an engine, with workers or without, and a bare echo; and how much
 processor time each of their processes takes."""
 
+import contextlib
 import json
 import os
 import selectors
@@ -70,8 +71,11 @@ def _part(command: str) -> str:
 
 
 def _cpu_ns(pid: int) -> int:
-    tasks = Path(f"/proc/{pid}/task").iterdir()
-    return sum(int((task / "schedstat").read_text().split()[0]) for task in tasks)
+    spent = 0
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        with contextlib.suppress(OSError):  # a thread may end while we look
+            spent += int((task / "schedstat").read_text().split()[0])
+    return spent
 
 
 @contextmanager
