@@ -20,7 +20,7 @@ import pytest
 from sandlot import Client, FunctionHandle, Reply, errors
 from tests.e2e import processes
 from tests.e2e.conftest import deploy_guest
-from tests.e2e.engines import WORKERS, Engine
+from tests.e2e.engines import WORKERS, Engine, Mode, new_engine
 from tests.e2e.processes import Family, Process, Role
 from tests.e2e.waiting import DEADLINE_S, wait_until
 
@@ -114,10 +114,18 @@ class Stage:
 
 
 @pytest.fixture
-def stage(fresh_engine: Engine) -> Iterator[Stage]:
-    client = fresh_engine.client()
+def counted_engine(mode: Mode) -> Iterator[Engine]:
+    """One that has no instances but those that were asked for: they are counted."""
+    with new_engine(mode) as engine:
+        engine.start("--standbys", "0")
+        yield engine
+
+
+@pytest.fixture
+def stage(counted_engine: Engine) -> Iterator[Stage]:
+    client = counted_engine.client()
     stage = Stage(
-        engine=fresh_engine,
+        engine=counted_engine,
         client=client,
         function=deploy_guest(client, "family", timeout=900),
         bystander=deploy_guest(client, "counter"),
@@ -126,7 +134,7 @@ def stage(fresh_engine: Engine) -> Iterator[Stage]:
     stage.bystander.invoke()
     wait_until(lambda: _has_its_spare_cells(stage), "each zygote has its spare cells")
     stage.census = _census(stage)
-    stage.busy_client = fresh_engine.client()
+    stage.busy_client = counted_engine.client()
     with ThreadPoolExecutor(1) as pool:
         event = {"mark": stage.busy_mark, "hold": True}
         stage.busy = pool.submit(

@@ -1,6 +1,8 @@
 """Standbys: instances that are there before anybody needs them, on a real engine."""
 
+import os
 import re
+import signal
 import time
 import urllib.request
 from collections.abc import Iterator
@@ -9,8 +11,10 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from sandlot import FunctionHandle, Reply
+from tests.e2e import processes
 from tests.e2e.engines import Engine, Mode, new_engine
 from tests.e2e.overlaps import invoke_at_once
+from tests.e2e.processes import Role
 from tests.e2e.waiting import wait_until
 from tests.fakes.zips import zip_of
 
@@ -71,6 +75,24 @@ def test_a_standby_starts_cold_without_an_init_and_with_the_import_of_its_own(
         assert report is not None
         assert report.cold
         assert report.billed_ms >= report.duration_ms + _init_ms(reply) - 1
+
+
+def test_a_standby_dies_with_its_zygote_and_what_answers_again_has_another(
+    fresh_engine: Engine,
+) -> None:
+    function = _deploy(fresh_engine, import_s=0.0)
+    function.invoke({})
+    _wait(fresh_engine, "standbys", 1)
+    family = processes.family_of(fresh_engine.pid)
+    doomed = family.of_role(Role.INSTANCE)
+    (zygote,) = family.of_role(Role.ZYGOTE)
+
+    os.kill(zygote.pid, signal.SIGKILL)
+
+    processes.wait_gone(doomed)
+    _wait(fresh_engine, "standbys", 0)
+    function.invoke({})
+    _wait(fresh_engine, "standbys", 1)
 
 
 def test_what_is_used_no_more_has_no_standby_in_the_end(forgetful: Engine) -> None:

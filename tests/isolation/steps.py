@@ -150,6 +150,7 @@ EXPLAINED = {
     "launcher/server.py:Server._tell": "the engine is gone then, and the launcher ends",
     "launcher/server.py:_last_words": "reads what went wrong",
     "launcher/users.py:is_root_of_many": _ASKS,
+    "launcher/cgroups.py:_processors": _ASKS,
     "guest/bytecode.py:compile_apart": "bytecode is a nicety; its child is apart",
     "guest/bytecode.py:_keep": "bytecode is a nicety",
     "guest/bytecode.py:_room_for": "bytecode is a nicety",

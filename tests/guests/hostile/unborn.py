@@ -11,7 +11,7 @@ WORK_S = float(os.environ["WORK_S"])
 kept = []
 
 
-def fork(_, number, descriptors):
+def fork(_, number, descriptors, *, is_ahead):
     channel = socket.socket(fileno=os.dup(descriptors[3]))
     kept.append(channel)
     _, payload = frames.read_event(channel)
