@@ -14,6 +14,7 @@ from benchmarks.scenarios import (
     profile,
     soak,
     standby,
+    throughput,
     trace,
     under_load,
     warm,
@@ -38,5 +39,6 @@ SCENARIOS = {
     "egress": Scenario(run=egress.run, usual_n=3000),
     "profile": Scenario(run=profile.run, usual_n=300),
     "chaos": Scenario(run=chaos.run, usual_n=100, quick_n=3),
+    "throughput": Scenario(run=throughput.run, usual_n=20_000),
     "soak": Scenario(run=soak.run, usual_n=10_000),
 }

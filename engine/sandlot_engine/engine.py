@@ -54,6 +54,8 @@ if TYPE_CHECKING:
     from sandlot_engine.scheduler.scheduler import Scheduler
     from sandlot_engine.store.sqlite import SqliteStore
     from sandlot_engine.triggers.parts import KeptTriggers, TriggerParts
+    from sandlot_engine.workers.link import Link
+    from sandlot_engine.workers.pool import Core
 
 _FIRST_LAUNCHER_S = 30.0
 log = logging.getLogger("sandlot")
@@ -180,13 +182,14 @@ async def _running(config: EngineConfig) -> AsyncIterator[_Facts]:
     from sandlot_engine.scheduler.scheduler import Scheduler
     from sandlot_engine.store.sqlite import SqliteStore
     from sandlot_engine.triggers.parts import KeptTriggers
+    from sandlot_engine.workers.link import Link, Reclaiming
 
-    data, clock = Path(config.data), SystemClock()
+    data, clock, link = Path(config.data), SystemClock(), Link()
     known = parse_runtimes(config.runtimes)
     async with contextlib.AsyncExitStack() as stack:
         enter = stack.enter_async_context
         store = await enter(SqliteStore.open(data / "sandlot.db"))
-        tenants = await _tenants(data, store)
+        tenants = await _tenants(data, store, link)
         launchers = Launchers(max_spares=min(MAX_SPARES, _room().spares))
         await enter(launchers.listening(socket.socket(fileno=config.control)))
         build = partial(build_package, launchers)
@@ -205,7 +208,7 @@ async def _running(config: EngineConfig) -> AsyncIterator[_Facts]:
         )
         kept = KeptTriggers.over(store)
         catalog = await enter(
-            _catalog(config, store, codes, node, scheduler, tenants, known, kept)
+            _catalog(config, store, codes, node, scheduler, tenants, known, kept, link)
         )
         functions = catalog.functions
         addresses = _addresses(config)
@@ -214,7 +217,7 @@ async def _running(config: EngineConfig) -> AsyncIterator[_Facts]:
             Invoker(
                 functions=functions,
                 quotas=tenants,
-                runner=scheduler,
+                runner=Reclaiming(scheduler, link),
                 records=store,
                 event_store=store,
                 event_settings=settings_of,
@@ -222,6 +225,7 @@ async def _running(config: EngineConfig) -> AsyncIterator[_Facts]:
                 clock=clock,
                 answers=store,
                 idempotency_s=config.idempotency_s,
+                reclaim=link.reclaim_places,
                 claims=catalog.provisioned.claims,
                 requests_per_slot=config.scale.requests,
             )
@@ -236,7 +240,7 @@ async def _running(config: EngineConfig) -> AsyncIterator[_Facts]:
                 region=config.region,
             )
         )
-        _watch(invoker, scheduler, node, store)
+        _watch(invoker, scheduler, node, store, link)
         triggers = _triggers(config, kept, catalog, invoker)
         await enter(triggers.running())
         backend = Backend(
@@ -262,7 +266,12 @@ async def _running(config: EngineConfig) -> AsyncIterator[_Facts]:
             downloads=Downloads(clock),
             addresses=addresses,
         )
-        grpc, http = await enter(_gateways(config, backend, parts, launchers))
+        if config.workers > 1:
+            core = _core(backend, catalog, tenants, scheduler)
+            gateways = _worker_gateways(config, backend, parts, launchers, core, link)
+        else:
+            gateways = _gateways(config, backend, parts, launchers)
+        grpc, http = await enter(gateways)
         given_up = [layer.name for layer in hello.layers if layer.given_up]
         weaker = [r.name for r in hello.layers if not (r.holds or r.given_up)]
         yield _Facts(
@@ -271,14 +280,25 @@ async def _running(config: EngineConfig) -> AsyncIterator[_Facts]:
 
 
 def _watch(
-    invoker: "Invoker", scheduler: "Scheduler", node: "Node", store: "SqliteStore"
+    invoker: "Invoker",
+    scheduler: "Scheduler",
+    node: "Node",
+    store: "SqliteStore",
+    link: "Link",
 ) -> None:
     """What parts count for themselves, for `/metrics`."""
     from sandlot_engine.events import readings
 
     invoker.metrics.watch(
         gauges={
-            "running": ("Invocations that run now.", lambda: invoker.admission.total),
+            "running": (
+                "Invocations that run now.",
+                lambda: invoker.admission.total - link.unused,
+            ),
+            "instances_lent": (
+                "Instances that workers have.",
+                lambda: link.lent,
+            ),
             "instances": ("Instances that live.", lambda: scheduler.instances),
             "standbys": (
                 "Instances that nobody has used yet, ready for a cold start.",
@@ -304,6 +324,10 @@ def _watch(
             "idempotent_answers_not_kept": (
                 "Answers that the store could not take.",
                 lambda: invoker.once.not_kept,
+            ),
+            "worker_restarts": (
+                "Workers that were started in the place of one that died.",
+                lambda: link.restarts,
             ),
             "provisioned_concurrency_invocations": (
                 "Invocations on what is provisioned for their version.",
@@ -343,6 +367,7 @@ async def _catalog(
     tenants: "Tenants",
     known: list[Runtime],
     kept_triggers: "KeptTriggers",
+    link: "Link",
 ) -> AsyncIterator["Catalog"]:
     """Functions, and all that is kept of them and beside them."""
     from sandlot_engine.catalog.event_configs import EventConfigs, kept_event_configs
@@ -371,6 +396,7 @@ async def _catalog(
     provisioned: ProvisionedConcurrency | None = None
 
     def note_change(tenant_id: str, function: str) -> None:
+        link.note_change(tenant_id)
         # Either knows the other; until the second is there nothing is provisioned.
         if provisioned is not None:
             provisioned.note_change(tenant_id, function)
@@ -394,7 +420,7 @@ async def _catalog(
         clock=clock,
         runtimes=lambda: [runtime.name for runtime in known],
         prepare=partial(_prepare, node),
-        retire=partial(_retire, node, scheduler),
+        retire=partial(_retire, node, scheduler, link),
         grant_network=tenants.grant_network,
         concurrency=tenants.concurrency,
         belongings=(
@@ -403,6 +429,7 @@ async def _catalog(
         ),
         of_tenants=(mappings, signing_configs, *kept_triggers.of_tenants),
         note_change=note_change,
+        note_tenant=link.note_change,
         check_code=check_code,
         provisioned=lambda *which: provisioned.total(*which) if provisioned else 0,
         region=config.region,
@@ -454,13 +481,18 @@ def _triggers(
     return parts
 
 
-async def _tenants(data: Path, store: "SqliteStore") -> "Tenants":
+async def _tenants(data: Path, store: "SqliteStore", link: "Link") -> "Tenants":
     """With an operator among them, whose key is in the folder from the first start."""
     from sandlot_engine.catalog.seal import Sealer
     from sandlot_engine.catalog.tenants import Tenants
     from sandlot_engine.clock import SystemClock
 
-    tenants = Tenants(store, Sealer.open(data / "master.key"), clock=SystemClock())
+    tenants = Tenants(
+        store,
+        Sealer.open(data / "master.key"),
+        clock=SystemClock(),
+        note_change=link.note_change,
+    )
     first_key = await tenants.ensure_operator()
     if first_key is not None:
         key, secret = first_key
@@ -554,8 +586,14 @@ async def _prepare(
 
 
 async def _retire(
-    node: "Node", scheduler: "Scheduler", _tenant: str, _name: str, revision: str
+    node: "Node",
+    scheduler: "Scheduler",
+    link: "Link",
+    _tenant: str,
+    _name: str,
+    revision: str,
 ) -> None:
+    link.recall_revision(revision)
     await scheduler.drain(revision)
     node.retire(revision)
 
@@ -610,6 +648,56 @@ def _addresses(config: EngineConfig) -> "Addresses":
             "with one * at most"
         )
     return Addresses(config.public_url, region=config.region)
+
+
+def _core(
+    backend: "Backend", catalog: "Catalog", tenants: "Tenants", scheduler: "Scheduler"
+) -> "Core":
+    from sandlot_engine.workers.catalog import CoreCatalog
+    from sandlot_engine.workers.pool import Core, Keys
+
+    return Core(
+        catalog=CoreCatalog(
+            catalog.functions,
+            catalog.policies,
+            tenants,
+            backend.invoker.admission,
+            catalog.provisioned.claims,
+            backend.clock,
+        ),
+        keys=Keys(secret_of=tenants.signing_secret, known=tenants.known),
+        scheduler=scheduler,
+        bill=backend.invoker.take_record,
+        clock=backend.clock,
+    )
+
+
+@asynccontextmanager
+async def _worker_gateways(
+    config: EngineConfig,
+    backend: "Backend",
+    parts: "Parts",
+    launchers: "Launchers",
+    core: "Core",
+    link: "Link",
+) -> AsyncIterator[tuple[str, str]]:
+    """Where workers serve gRPC and HTTP; what they forward is served here."""
+    from sandlot_engine.gateway.http import Router
+    from sandlot_engine.workers.gateways import workers_serving
+
+    async with workers_serving(
+        config.workers,
+        core=core,
+        backend=backend,
+        router=Router(backend, parts, lambda: launchers.trouble),
+        link=link,
+        config=config,
+        connections=_room().connections // 2 // config.workers,
+    ) as (port, http_port):
+        host = config.grpc.rpartition(":")[0]
+        http_host = config.http.rpartition(":")[0]
+        backend.addresses.note_served_at(http_host, http_port)
+        yield f"{host}:{port}", f"http://{http_host}:{http_port}"
 
 
 def _bucket_access(config: EngineConfig) -> "BucketAccess | None":

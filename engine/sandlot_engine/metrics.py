@@ -25,6 +25,8 @@ class Metrics:
     def __init__(self) -> None:
         registry = CollectorRegistry(auto_describe=True)
         self._registry = registry
+        # Looking a label up takes longer than counting.
+        self._by_status: dict[str, Counter] = {}
         self._invocations = Counter(
             "sandlot_invocations",
             "Invocations that ran, by how they ended.",
@@ -82,7 +84,10 @@ class Metrics:
         billed_mb_ms: int,
     ) -> None:
         """One that ran; `init_s` is None where its instance was there."""
-        self._invocations.labels(status).inc()
+        counter = self._by_status.get(status)
+        if counter is None:
+            counter = self._by_status[status] = self._invocations.labels(status)
+        counter.inc()
         self._duration.observe(duration_s)
         self._wait.observe(wait_s)
         self._billed.inc(billed_mb_ms)

@@ -11,6 +11,7 @@ DEFAULT_REGION = "us-east-1"
 DEFAULT_IDLE_S = 300.0
 DEFAULT_IDEMPOTENCY_S = 24 * 3600.0
 DEFAULT_EVENT_RETRY_DELAYS_S = (60.0, 120.0)
+MAX_WORKERS = 64
 DEFAULT_INSTANCES = 3_200
 DEFAULT_STANDBYS = 256
 DEFAULT_SCALING = 1_000
@@ -66,6 +67,8 @@ class UpOptions:
     idle_s: float = DEFAULT_IDLE_S
     """How long an instance stays without an invocation."""
 
+    workers: int = 0
+    """Processes that serve and run what is warm; with 0 or 1 the engine does it all."""
     max_instances: int = DEFAULT_INSTANCES
     standbys: int = DEFAULT_STANDBYS
     memory_mb: int = 0
@@ -123,6 +126,7 @@ class EngineConfig:
     allow_plaintext: bool
     region: str
     idle_s: float
+    workers: int
     scale: Scale
     s3_endpoint: str
     public_url: str

@@ -48,10 +48,20 @@ class Rates:
         bucket.level -= 1.0
         return 0.0
 
-    def give_back(self, key: object) -> None:
-        """A token that was not needed after all."""
+    def take_share(self, key: object, *, divisor: int) -> int:
+        """Take tokens ahead: of those that there were when the last one was taken, the
+        whole divided by this. How many."""
+        bucket = self._buckets.get(key)
+        if bucket is None:
+            return 0
+        count = int(bucket.level) // divisor
+        bucket.level -= count
+        return count
+
+    def give_back(self, key: object, count: int = 1) -> None:
+        """Tokens that were not needed after all."""
         if (bucket := self._buckets.get(key)) is not None:
-            bucket.level += 1.0
+            bucket.level += count
 
     def _forget_full(self, now: float) -> None:
         # Two for each that is added: so they never become more than are in use.

@@ -198,6 +198,7 @@ class _Supervisor:
             allow_plaintext=options.allow_plaintext,
             region=options.region,
             idle_s=options.idle_s,
+            workers=options.workers,
             scale=options.scale,
             s3_endpoint=options.s3_endpoint,
             public_url=options.public_url,

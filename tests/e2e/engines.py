@@ -28,6 +28,10 @@ STOP_S = 45.0
 USER = 12_345
 """Who the rootless engine runs as in a suite that runs as root."""
 
+WORKERS = int(os.environ.get("SANDLOT_TEST_WORKERS", "0"))
+"""How many all engines of the suite have, where a test does not say: everything has to
+be as it is without."""
+
 _AS_USER = Path(__file__).with_name("as_user.py")
 _ROOTS = [
     str(Path(next(iter(package.__path__))).parent)
@@ -143,6 +147,7 @@ class Engine:
     def _run(self, options: tuple[str, ...], stdout: int) -> "subprocess.Popen[str]":
         up = [sys.executable, "-m", "sandlot", "up", "--data", str(self.data)]
         command = [*up, "--grpc", "127.0.0.1:0", "--http", "127.0.0.1:0", "--json"]
+        command += ["--workers", str(WORKERS)]
         if self.mode is Mode.ROOTLESS and os.geteuid() == 0:
             user = [sys.executable, str(_AS_USER), str(USER), str(self._folder)]
             command = [*user, *command]

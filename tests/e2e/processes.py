@@ -1,6 +1,6 @@
 """What /proc tells of an engine's processes: who they are, and whether they are gone.
 
-    supervisor ─┬─ engine
+    supervisor ─┬─ engine ── worker
                 └─ launcher ─┬─ janitor
                              └─ warden ─┬─ zygote ── instance ── what it started
                                         └─ cell ── what an instance left behind
@@ -27,6 +27,7 @@ class Role(StrEnum):
 
     SUPERVISOR = "supervisor"
     ENGINE = "engine"
+    WORKER = "worker"
     LAUNCHER = "launcher"
     JANITOR = "janitor"
     WARDEN = "warden"
@@ -111,6 +112,8 @@ def _role(process: Process, above: Role | None) -> Role:
         case Role.SUPERVISOR:
             is_engine = "sandlot_engine.engine" in process.command
             return Role.ENGINE if is_engine else Role.LAUNCHER
+        case Role.ENGINE:
+            return Role.WORKER
         case Role.LAUNCHER:
             return Role.WARDEN if _has_own_pids(process) else Role.JANITOR
         case Role.WARDEN:

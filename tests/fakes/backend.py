@@ -226,6 +226,9 @@ class FakeTenants:
     def concurrency(self, tenant_id: str) -> int:
         return self.all[tenant_id].concurrency
 
+    async def known(self, tenant_id: str) -> str:
+        return self._get(tenant_id).id
+
     def grant_network(self, tenant_id: str, network: Network) -> tuple[str, ...]:
         check_network(network, self._get(tenant_id))
         return self.all[tenant_id].network_allow

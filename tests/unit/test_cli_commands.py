@@ -427,6 +427,7 @@ def test_up_hands_its_options_to_the_engine_and_exits_as_it_says(
     done = cli(
         *("up", "--data", str(tmp_path), "--http", "127.0.0.1:0", "--json"),
         *("--runtime", "python3.12=/usr/bin/python3.12", "--insecure-network"),
+        *("--workers", "2"),
     )
 
     assert done.exit_code == 7
@@ -442,6 +443,7 @@ def test_up_hands_its_options_to_the_engine_and_exits_as_it_says(
             "user": None,
             "region": "us-east-1",
             "idle_s": 300.0,
+            "workers": 2,
             "max_instances": 3_200,
             "standbys": 256,
             "memory_mb": 0,

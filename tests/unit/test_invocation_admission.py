@@ -14,7 +14,7 @@ from hypothesis.stateful import (
 )
 
 from sandlot_engine.errors import Throttled
-from sandlot_engine.invocation.admission import Admission, Slot
+from sandlot_engine.invocation.admission import AHEAD_DIVISOR, Admission, Slot
 
 TOTAL = "ConcurrentInvocationLimitExceeded"
 SHARE = "ReservedFunctionConcurrentInvocationLimitExceeded"
@@ -366,3 +366,25 @@ class Machine(RuleBasedStateMachine):
 
 TestAdmission = Machine.TestCase
 TestAdmission.settings = settings(max_examples=100, stateful_step_count=60)
+
+
+def test_a_slot_for_many_invocations_counts_for_all_of_them() -> None:
+    admission = Admission(requests_per_slot=10)
+    slot = admission.admit("acme", "resize", limit=10, now=0.0)
+    ahead = admission.take_ahead(slot, most=1_000)
+    assert ahead == 99 // AHEAD_DIVISOR
+
+    for _ in range(99 - ahead):
+        admission.release(admission.admit("acme", "resize", limit=10, now=0.0))
+    with pytest.raises(Throttled, match="within a second"):
+        admission.admit("acme", "resize", limit=10, now=0.0)
+
+    admission.give_ahead(slot, ahead)
+    admission.release(admission.admit("acme", "resize", limit=10, now=0.0))
+
+
+def test_where_rates_are_not_counted_a_slot_is_good_for_as_many_as_are_wanted() -> None:
+    admission = Admission(requests_per_slot=0)
+    slot = admission.admit("acme", "resize", limit=10, now=0.0)
+
+    assert admission.take_ahead(slot, most=77) == 77

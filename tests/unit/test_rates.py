@@ -81,3 +81,18 @@ def test_never_are_there_more_than_came(moves: list[tuple[float, bool]]) -> None
         elif rates.take("f", now, per_s=2.0, burst=5.0) == 0:
             taken += 1
         assert taken <= 5 + 2 * now + 1e-6
+
+
+def test_tokens_are_taken_ahead_by_a_share_and_given_back() -> None:
+    rates = Rates()
+    assert rates.take_share("a", divisor=4) == 0, "there is no bucket yet"
+    rates.take("a", 0.0, per_s=100.0, burst=100.0)
+
+    taken = rates.take_share("a", divisor=4)
+    rest = [rates.take("a", 0.0, per_s=100.0, burst=100.0) for _ in range(99 - taken)]
+    assert taken == 24
+    assert not any(rest)
+    assert rates.take("a", 0.0, per_s=100.0, burst=100.0) > 0
+
+    rates.give_back("a", taken)
+    assert rates.take("a", 0.0, per_s=100.0, burst=100.0) == 0

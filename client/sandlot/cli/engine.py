@@ -166,6 +166,16 @@ def _given_up(options: dict[str, Any]) -> frozenset[str]:
 )
 @_scale_options
 @click.option(
+    "--workers",
+    type=click.IntRange(0, 64),
+    default=0,
+    metavar="N",
+    envvar="SANDLOT_WORKERS",
+    show_envvar=True,
+    help="Processes that serve and run what is warm, one for each core or fewer. With 0"
+    " or 1, one process does everything.",
+)
+@click.option(
     "--s3-endpoint",
     default="",
     metavar="URL",

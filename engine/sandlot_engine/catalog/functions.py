@@ -114,6 +114,7 @@ class Functions:
     `belongings` are what others keep of functions, by the function's name and a
     qualifier: they are loaded with them, and go with them. So is what they keep of
     tenants, `of_tenants`, which goes with its tenant.
+    `note_tenant` is told whose things of any kind have changed, functions aside.
     `provisioned` is how many instances a function has asked to be started ahead.
     """
 
@@ -129,6 +130,7 @@ class Functions:
         grant_network: GrantNetwork,
         concurrency: Callable[[str], int],
         note_change: NoteChange = lambda *_: None,
+        note_tenant: Callable[[str], object] = lambda _: None,
         check_code: CheckCode = lambda *_: None,
         provisioned: Callable[[str, str], int] = lambda *_: 0,
         region: str = "us-east-1",
@@ -164,6 +166,8 @@ class Functions:
         aliases = Kept(store, "alias", Alias)
         settings = Kept(store, "settings", FunctionSettings)
         self._kept: tuple[Kept[Any], ...] = (aliases, settings, *self._belongings)
+        for kept in (*self._kept, *self._of_tenants):
+            kept.note_change = note_tenant
         self.aliases = Aliases(
             aliases,
             self._versions,

@@ -5,7 +5,7 @@ owner (a function's name, or whatever it belongs to) and by a key among those of
 owner. Whoever changes things decides who may when: nothing takes turns here.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Generic, TypeVar
 
@@ -34,6 +34,9 @@ class Kept(Generic[T]):
         """With `keys_are_unique`, a key is given once among all of the kind, and
         `named` finds by it."""
         self.kind = kind
+        self.note_change: Callable[[str], object] = lambda _: None
+        """Is told whose things have changed, in the moment in which they do."""
+
         self._keys_are_unique = keys_are_unique
         self._by_key: dict[str, T] = {}
         self._store = store
@@ -92,6 +95,7 @@ class Kept(Generic[T]):
         things = self._things.get(tenant_id, {}).get(owner, {})
         things.pop(key, None)
         self._by_key.pop(key, None)
+        self.note_change(tenant_id)
         if not things:
             self.forget(tenant_id, owner)
         return found
@@ -104,6 +108,7 @@ class Kept(Generic[T]):
 
     def forget(self, tenant_id: str, owner: str) -> None:
         """After something else has deleted an owner's from the store."""
+        self.note_change(tenant_id)
         owners = self._things.get(tenant_id, {})
         for key in owners.pop(owner, ()):
             self._by_key.pop(key, None)
@@ -111,6 +116,7 @@ class Kept(Generic[T]):
             self._things.pop(tenant_id, None)
 
     def _add(self, tenant_id: str, owner: str, key: str, thing: T) -> None:
+        self.note_change(tenant_id)
         owners = self._things.setdefault(tenant_id, {})
         owners.setdefault(owner, {})[key] = thing
         if self._keys_are_unique:

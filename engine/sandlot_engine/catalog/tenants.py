@@ -11,7 +11,7 @@ import hmac
 import re
 import secrets
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 
 from sandlot_engine.catalog.locks import KeyedLocks
@@ -56,10 +56,20 @@ class _Known:
 class Tenants:
     """Over the store; `ensure_operator` must be called before anything else."""
 
-    def __init__(self, store: TenantStore, sealer: Sealer, *, clock: Clock) -> None:
+    def __init__(
+        self,
+        store: TenantStore,
+        sealer: Sealer,
+        *,
+        clock: Clock,
+        note_change: Callable[[str], object] = lambda _: None,
+    ) -> None:
+        """`note_change` is told whose settings have changed, or with an empty id that
+        keys have, of anybody; in the moment in which they do."""
         self._store = store
         self._sealer = sealer
         self._clock = clock
+        self._note_change = note_change
         self._tenants: dict[str, Tenant] = {}
         self._turns = KeyedLocks()
         self._cache: OrderedDict[str, _Known] = OrderedDict()
@@ -147,11 +157,16 @@ class Tenants:
                 tenant = replace(tenant, network_allow=allow)
             await self._store.put_tenant(tenant)
             self._tenants[tenant_id] = tenant
+            self._note_change(tenant_id)
         return tenant
 
     async def get(self, tenant_id: str) -> Tenant:
         """Raises `NotFound`."""
         return self._tenant(tenant_id)
+
+    async def known(self, tenant_id: str) -> str:
+        """The id of a tenant that there is. Raises `NotFound`."""
+        return self._tenant(tenant_id).id
 
     def concurrency(self, tenant_id: str) -> int:
         """How many invocations it may have running. Never waits; `NotFound`."""
@@ -366,6 +381,7 @@ class Tenants:
     def _forget_keys(self) -> None:
         self._cache.clear()
         self._changes += 1
+        self._note_change("")
 
 
 def _digest(secret: str) -> bytes:

@@ -6,7 +6,7 @@ from sandlot_engine.errors import (
     PermissionDenied,
     Unauthenticated,
 )
-from sandlot_engine.gateway.ports import Tenants
+from sandlot_engine.gateway.ports import BearerKeys
 from sandlot_engine.model.tenant import Caller
 
 SCHEME = "bearer "
@@ -15,7 +15,7 @@ SCHEME = "bearer "
 class Authenticator:
     """Checks keys, and lets operators speak for a tenant."""
 
-    def __init__(self, tenants: Tenants) -> None:
+    def __init__(self, tenants: BearerKeys) -> None:
         self._tenants = tenants
 
     async def caller_of(self, authorization: str, on_behalf_of: str = "") -> Caller:
@@ -37,8 +37,8 @@ class Authenticator:
             raise PermissionDenied(
                 "only an operator's key may choose a tenant; leave it out"
             )
-        tenant = await self._tenants.get(on_behalf_of)
-        return Caller(tenant_id=tenant.id, access_key_id=key.id, is_operator=True)
+        tenant_id = await self._tenants.known(on_behalf_of)
+        return Caller(tenant_id=tenant_id, access_key_id=key.id, is_operator=True)
 
 
 def require_operator(caller: Caller) -> None:

@@ -11,7 +11,7 @@
 import asyncio
 import contextlib
 import socket
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -49,6 +49,9 @@ from sandlot_engine.gateway.urls.ports import Answering
 from sandlot_engine.metrics import CONTENT_TYPE
 from sandlot_engine.model.network import Network
 
+App = Callable[[Scope, Receive, Send], Awaitable[None]]
+"""An ASGI callable."""
+
 BACKLOG = 4_096
 """Connections that the kernel has accepted and we have not. As many as it allows."""
 
@@ -76,14 +79,31 @@ async def serve(
     `trouble` says why no function can be run now, and is empty where they can.
     `answering` is where answers of function URLs come from, if not from the invoker.
     Raises `InvalidParameter` for what is no address, `Unavailable` where it is taken.
+    """
+    router = Router(backend, parts, trouble, answering)
+    listener = listen(address)
+    async with serve_app(
+        router, listener, max_connections=max_connections, drain_s=drain_s
+    ):
+        yield int(listener.getsockname()[1])
+
+
+@asynccontextmanager
+async def serve_app(
+    app: App,
+    listener: socket.socket,
+    *,
+    max_connections: int = MAX_CONNECTIONS,
+    drain_s: int = DRAIN_S,
+) -> AsyncIterator[None]:
+    """Serve an ASGI callable on a socket that is bound.
 
     At the end no new request is taken, and those that are open may go on for `drain_s`;
     then they are cancelled.
     """
-    listener = _listen(address)
     server = _Server(
         uvicorn.Config(
-            _Router(backend, parts, trouble, answering),
+            Cancelling(app),
             http=limited_to(max_connections),
             log_config=None,
             access_log=False,
@@ -101,7 +121,7 @@ async def serve(
     async with asyncio.TaskGroup() as group:
         group.create_task(server.serve(sockets=[listener]))
         try:
-            yield int(listener.getsockname()[1])
+            yield
         finally:
             server.should_exit = True
 
@@ -113,7 +133,28 @@ class _Server(uvicorn.Server):
         yield
 
 
-class _Router:
+class Cancelling:
+    """An ASGI callable around another: what that does for a caller who has gone is
+    cancelled."""
+
+    def __init__(self, app: App) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        connection: Connection = scope[KEY]
+        connection.serving = asyncio.current_task()
+        try:
+            await self._app(scope, receive, send)
+        except asyncio.CancelledError:
+            if not connection.is_lost:
+                raise
+            # The caller is gone, which was what the cancellation said. What it asked
+            # for has been undone on the way here; nobody is to be told.
+        finally:
+            connection.serving = None
+
+
+class Router:
     """An ASGI callable: whose request is it?"""
 
     def __init__(
@@ -121,7 +162,7 @@ class _Router:
         backend: Backend,
         parts: Parts,
         trouble: Callable[[], str],
-        answering: Answering | None,
+        answering: Answering | None = None,
     ) -> None:
         self._backend = backend
         self._trouble = trouble
@@ -141,29 +182,19 @@ class _Router:
         self._hooks = HookApp(triggers.hooks)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        connection: Connection = scope.pop(KEY)
-        connection.serving = asyncio.current_task()
-        try:
-            if found := addressed(_host(scope), scope["raw_path"]):
-                await self._urls(
-                    scope, receive, send, addressed=found, connection=connection
-                )
-            elif is_aws(scope["raw_path"]):
-                await self._aws(scope, receive, send)
-            elif is_hook(scope["raw_path"]):
-                await self._hooks(scope, receive, send)
-            elif is_scheduler(scope["raw_path"]):
-                await self._scheduler(scope, receive, send)
-            else:
-                response = await self._respond(scope)
-                await response(scope, receive, send)
-        except asyncio.CancelledError:
-            if not connection.is_lost:
-                raise
-            # The caller is gone, which was what the cancellation said. What it asked
-            # for has been undone on the way here; nobody is to be told.
-        finally:
-            connection.serving = None
+        if found := addressed(_host(scope), scope["raw_path"]):
+            await self._urls(
+                scope, receive, send, addressed=found, connection=scope[KEY]
+            )
+        elif is_aws(scope["raw_path"]):
+            await self._aws(scope, receive, send)
+        elif is_hook(scope["raw_path"]):
+            await self._hooks(scope, receive, send)
+        elif is_scheduler(scope["raw_path"]):
+            await self._scheduler(scope, receive, send)
+        else:
+            response = await self._respond(scope)
+            await response(scope, receive, send)
 
     async def _respond(self, scope: Scope) -> Response:
         path = scope["path"]
@@ -223,14 +254,21 @@ def _host(scope: Scope) -> bytes:
     return b""
 
 
-def _listen(address: str) -> socket.socket:
+def listen(address: str, *, is_shared: bool = False) -> socket.socket:
+    """A socket on `HOST:PORT`; with `is_shared`, one of several, each in a process.
+
+    Raises `InvalidParameter` for what is no address, `Unavailable` where it is taken.
+    """
     host, _, port = address.rpartition(":")
     if not host or not port.isdigit():
         raise InvalidParameter(f"{address!r} is not HOST:PORT", field="http")
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
         return socket.create_server(
-            (host.strip("[]"), int(port)), family=family, backlog=BACKLOG
+            (host.strip("[]"), int(port)),
+            family=family,
+            backlog=BACKLOG,
+            reuse_port=is_shared,
         )
     except OSError as error:
         raise Unavailable(f"cannot serve HTTP on {address}: {error}") from error

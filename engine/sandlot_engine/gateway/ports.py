@@ -76,7 +76,28 @@ class Functions(Protocol):
         ...
 
 
-class Tenants(Protocol):
+class SigningKeys(Protocol):
+    """Keys, for whoever checks signatures."""
+
+    async def signing_secret(self, access_key_id: str) -> tuple[AccessKey | None, str]:
+        """A key and the secret to check its signatures with; for an unknown id no key,
+        but a secret all the same, so that both refusals take the same work."""
+        ...
+
+
+class BearerKeys(Protocol):
+    """Keys, for whoever is sent their secrets."""
+
+    async def authenticate(self, access_key_id: str, secret: str) -> AccessKey:
+        """Raise `Unauthenticated`, alike for an unknown key and a wrong secret."""
+        ...
+
+    async def known(self, tenant_id: str) -> str:
+        """The id of a tenant that there is. Raises `NotFound`."""
+        ...
+
+
+class Tenants(SigningKeys, BearerKeys, Protocol):
     """Tenants and their keys."""
 
     async def create(
@@ -115,15 +136,6 @@ class Tenants(Protocol):
 
     async def revoke_key(self, tenant_id: str | None, access_key_id: str) -> None:
         """None is the operator, who may revoke anybody's."""
-        ...
-
-    async def authenticate(self, access_key_id: str, secret: str) -> AccessKey:
-        """Raise `Unauthenticated`, alike for an unknown key and a wrong secret."""
-        ...
-
-    async def signing_secret(self, access_key_id: str) -> tuple[AccessKey | None, str]:
-        """A key and the secret to check its signatures with; for an unknown id no key,
-        but a secret all the same, so that both refusals take the same work."""
         ...
 
     # Last, because from here on the class's `list` hides the builtin.

@@ -21,6 +21,10 @@ is long enough not to be a storm and short enough not to be an outage."""
 REQUESTS_PER_SLOT = 10
 """Invocations a second for each that may run at once, as on AWS Lambda."""
 
+AHEAD_DIVISOR = 16
+"""Who takes a slot for many invocations takes this part of what may still be within the
+second, so that others find some."""
+
 Claims = Mapping[str, Mapping[str, int]]
 """What is provisioned, by function and revision."""
 
@@ -39,6 +43,9 @@ class Slot:
 
     is_spillover: bool = False
     """On demand, because all of what is provisioned for its revision is in use."""
+
+    rate: object = None
+    """The bucket that it was counted against; None where it was not."""
 
 
 class Admission:
@@ -115,7 +122,31 @@ class Admission:
             key, slots = self._check_rest(tenant_id, limit, reserved, claims)
         if now is not None:
             self._check_rate(key, slots, now)
-        return self._take(Slot(tenant_id, function, is_spillover=share > 0))
+        return self._take(
+            Slot(
+                tenant_id,
+                function,
+                is_spillover=share > 0,
+                rate=None if now is None else key,
+            )
+        )
+
+    def take_ahead(self, slot: Slot, *, most: int) -> int:
+        """For how many invocations more, one after another, a slot is good: they count
+        now. Those that were not run, `give_ahead` takes back."""
+        if slot.rate is None or not self._requests_per_slot:
+            return most
+        return self._rates.take_share(slot.rate, divisor=AHEAD_DIVISOR)
+
+    def give_ahead(self, slot: Slot, count: int) -> None:
+        """See `take_ahead`."""
+        if slot.rate is not None and count:
+            self._rates.give_back(slot.rate, count)
+
+    def note_use(self, slot: Slot, times: int = 1) -> None:
+        """A slot that is good for more than one invocation has had so many."""
+        self.provisioned += bool(slot.revision) * times
+        self.spilled += slot.is_spillover * times
 
     def keep(self, tenant_id: str, function: str) -> Slot:
         """Take a slot without asking: for what goes on after the answer of somebody
@@ -155,7 +186,8 @@ class Admission:
         """None where it has to be on demand, because these are asked too often."""
         if now is not None and self._wait_s((tenant_id, revision), share, now):
             return None
-        return Slot(tenant_id, function, revision)
+        rate = None if now is None else (tenant_id, revision)
+        return Slot(tenant_id, function, revision, rate=rate)
 
     def _check_share(
         self, tenant_id: str, function: str, share: int, claims: Claims

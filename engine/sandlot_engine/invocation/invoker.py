@@ -6,7 +6,7 @@ The warm path touches no store, makes no task and takes no other thread.
 
 import asyncio
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import datetime
 from types import TracebackType
 from typing import Protocol, Self
@@ -54,7 +54,7 @@ from sandlot_engine.model.invocation import (
 )
 from sandlot_engine.model.network import Network
 from sandlot_engine.store.event_ports import EventStore
-from sandlot_engine.store.ports import AnswerStore, RecordStore
+from sandlot_engine.store.ports import AnswerStore
 
 GRACE_S = 60.0
 """Beyond its function's timeout an invocation without a deadline may take this much
@@ -99,6 +99,23 @@ class Quotas(Protocol):
         ...
 
 
+class Ledger(Protocol):
+    """The part of the store's records that an invocation needs."""
+
+    def append(self, record: Record, log: Sequence[LogLine]) -> None:
+        """Never waits; see `store.ports.RecordStore`."""
+        ...
+
+    def append_log(self, tenant_id: str, function: str, log: Sequence[LogLine]) -> None:
+        """As well; of an event, whose record is kept with it."""
+        ...
+
+
+Reclaim = Callable[[str], Awaitable[bool]]
+"""Has places of a tenant's concurrency back that are taken and not used; whether there
+may be some now."""
+
+
 class Invoker:
     """Runs invocations: the one way to a `Runner`, for every gateway.
 
@@ -113,7 +130,7 @@ class Invoker:
         functions: Resolver,
         quotas: Quotas,
         runner: Runner,
-        records: RecordStore,
+        records: Ledger,
         event_store: EventStore,
         clock: Clock,
         answers: AnswerStore,
@@ -122,14 +139,17 @@ class Invoker:
         event_settings: SettingsOf = lambda _: Settings(),
         event_delays_s: Sequence[float] = RETRY_DELAYS_S,
         event_drain_s: float = 10.0,
+        reclaim: Reclaim | None = None,
         claims: Callable[[str], Claims] = lambda _: {},
         requests_per_slot: int = REQUESTS_PER_SLOT,
     ) -> None:
+        """`reclaim` is asked before a tenant is throttled."""
         self._functions = functions
         self._quotas = quotas
         self._runner = runner
         self._records = records
         self._clock = clock
+        self._reclaim = reclaim
         self.metrics = metrics or Metrics()
         self.admission = Admission(requests_per_slot=requests_per_slot)
         self._claims = claims
@@ -225,19 +245,29 @@ class Invoker:
     ) -> Outcome:
         tenant_id, name = invocation.tenant_id, invocation.function
         is_event = invocation.type is InvocationType.EVENT
-        slot = self.admission.admit(
+        try:
+            slot = self._admit(tenant_id, name, revision, is_event=is_event)
+        except Throttled:
+            if self._reclaim is None or not await self._reclaim(tenant_id):
+                raise
+            slot = self._admit(tenant_id, name, revision, is_event=is_event)
+        try:
+            return await self._run_until(deadline, function, revision, invocation, keep)
+        finally:
+            self.admission.release(slot)
+
+    def _admit(
+        self, tenant_id: str, function: str, revision: Revision, *, is_event: bool
+    ) -> Slot:
+        return self.admission.admit(
             tenant_id,
-            name,
+            function,
             limit=self._quotas.concurrency(tenant_id),
             reserved=self._functions.reserved(tenant_id),
             claims=self._claims(tenant_id),
             revision=revision.id,
             now=None if is_event else self._clock.monotonic(),
         )
-        try:
-            return await self._run_until(deadline, function, revision, invocation, keep)
-        finally:
-            self.admission.release(slot)
 
     async def enqueue(self, invocation: Invocation) -> str:
         """Take an event to be run soon; it is on disk when this returns. One with the
@@ -431,10 +461,19 @@ class Invoker:
     def _record(
         self, invocation: Invocation, outcome: Outcome, ended: datetime, keep: Keep
     ) -> None:
-        keep(record_of(invocation, outcome, ended=ended), outcome.log)
-        report = outcome.report
+        record = record_of(invocation, outcome, ended=ended)
+        keep(record, outcome.log)
+        self._count(record)
+
+    def take_record(self, record: Record, log: tuple[LogLine, ...]) -> None:
+        """Keep and count what a worker has run."""
+        self._records.append(record, log)
+        self._count(record)
+
+    def _count(self, record: Record) -> None:
+        report = record.report
         self.metrics.note_invocation(
-            outcome.status.value,
+            record.status.value,
             duration_s=report.duration_ms / 1_000,
             init_s=None if report.init_ms is None else report.init_ms / 1_000,
             wait_s=report.wait_ms / 1_000,

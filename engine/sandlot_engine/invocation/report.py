@@ -318,13 +318,11 @@ def _log(
     """The invocation's log in AWS's order: what the import printed comes before
     START, where AWS has it too."""
     began = ended - timedelta(microseconds=times.duration_us)
+    source = LogSource.PLATFORM
 
     def platform(time: datetime, text: str) -> LogLine:
         return LogLine(
-            time=time,
-            request_id=request_id,
-            source=LogSource.PLATFORM,
-            text=text.encode(),
+            time=time, request_id=request_id, source=source, text=text.encode()
         )
 
     yield from (line for line in run.log if not line.request_id)

@@ -18,6 +18,7 @@ from sandlot_engine.node.launchers import Launchers
 from sandlot_sandbox.errors import SandboxError, StartFailed, ZygoteLost
 from sandlot_sandbox.host.extensions_api import Identity
 from sandlot_sandbox.host.instance import Instance
+from sandlot_sandbox.host.lending import LendableInstance
 from sandlot_sandbox.host.log_pipe import Line
 from sandlot_sandbox.host.zygote import Recipe, Zygote
 from sandlot_sandbox.limits import Limits
@@ -160,7 +161,7 @@ class Hosted:
 
     async def fork(
         self, on_death: Callable[[], None], *, is_ahead: bool = False
-    ) -> tuple[Instance, Zygote] | None:
+    ) -> tuple[LendableInstance, Zygote] | None:
         """A new instance, and what it was forked from; None where there is no zygote,
         or it ended meanwhile. See `Zygote.fork` for `is_ahead`.
 

@@ -13,6 +13,7 @@ from sandlot_sandbox import outcome
 from sandlot_sandbox.errors import LauncherLost, StartFailed
 from sandlot_sandbox.frames import EventHeader
 from sandlot_sandbox.host.instance import Instance
+from sandlot_sandbox.host.lending import Borrower, LendableInstance, Loan
 from sandlot_sandbox.host.log_pipe import Line
 
 _KB_PER_MB = 1024
@@ -129,6 +130,28 @@ class HostedInstance:
 
     def stop(self) -> None:
         self._instance.stop()
+
+    def lend(self, borrower: Borrower) -> tuple[Loan, dict[str, int]] | None:
+        return self._lendable.lend(borrower)
+
+    def take_back(
+        self, *, is_frozen: bool, peak_memory_kb: int, printed: tuple[Line, ...]
+    ) -> None:
+        self._lendable.take_back(
+            is_frozen=is_frozen, peak_memory_kb=peak_memory_kb, printed=printed
+        )
+
+    async def kill(self) -> str:
+        try:
+            await self._instance.destroy()
+        except TimeoutError:
+            self._instance.stop()
+        return self._instance.verdict
+
+    @property
+    def _lendable(self) -> LendableInstance:
+        assert isinstance(self._instance, LendableInstance), "it is borrowed"  # noqa: S101
+        return self._instance
 
     def _arn_of(self, invocation: Invocation) -> str:
         return function_arn(

@@ -65,6 +65,57 @@ class Instance(Protocol):
         ...
 
 
+class Borrower(Protocol):
+    """Who runs invocations on an instance that was lent to it, elsewhere."""
+
+    def note_exit(self, status: int) -> None:
+        """It has ended with this wait status, says its zygote."""
+        ...
+
+    def note_zygote_lost(self, *, with_launcher: bool) -> None:
+        """It is dead, with its whole jail."""
+        ...
+
+
+class Loan(Protocol):
+    """What a borrower is told of an instance."""
+
+    @property
+    def memory_mb(self) -> int: ...
+
+    @property
+    def is_frozen(self) -> bool: ...
+
+    @property
+    def idle_since(self) -> float: ...
+
+    @property
+    def peak_memory_kb(self) -> int: ...
+
+
+class Lendable(Instance, Protocol):
+    """An instance that another process can run for a while."""
+
+    def lend(self, borrower: Borrower) -> tuple[Loan, dict[str, int]] | None:
+        """What the borrower is told, and descriptors for it, which stay the instance's.
+        None where it cannot be lent now."""
+        ...
+
+    def take_back(
+        self,
+        *,
+        is_frozen: bool,
+        peak_memory_kb: int,
+        printed: tuple[tuple[float, bytes], ...],
+    ) -> None:
+        """It is idle, and the borrower has let go of it."""
+        ...
+
+    async def kill(self) -> str:
+        """Return when all of it is dead; what for, where somebody knows."""
+        ...
+
+
 class Machine(Protocol):
     """Starts instances."""
 

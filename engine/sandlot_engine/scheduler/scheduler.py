@@ -8,14 +8,14 @@ from collections import Counter, deque
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 from sandlot_engine.clock import Clock
 from sandlot_engine.errors import SandlotError, Throttled, Unavailable
 from sandlot_engine.model.function import Function, Revision
 from sandlot_engine.model.invocation import Ended, Invocation, Run
 from sandlot_engine.scheduler.history import History
-from sandlot_engine.scheduler.ports import Instance, Machine
+from sandlot_engine.scheduler.ports import Instance, Lendable, Machine
 from sandlot_engine.scheduler.scaling import SCALING, Scaling
 from sandlot_engine.scheduler.serving import HOLD_S, Serving
 from sandlot_engine.scheduler.standbys import Known, Standbys
@@ -109,6 +109,15 @@ class _Lent:
     instance: Instance
     is_new: bool
     is_standby: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Borrowed:
+    """An instance that somebody else runs invocations on; see `Scheduler.borrow`."""
+
+    number: int
+    instance: Lendable
+    revision: str
 
 
 class Scheduler:
@@ -343,6 +352,47 @@ class Scheduler:
             await self._drained.setdefault(revision, asyncio.Event()).wait()
             self.standbys.forget(revision)
             self._retire(self._idle_of(revision))
+
+    # --- borrowed -----------------------------------------------------------------
+
+    def has_idle(self, version: str) -> bool:
+        """Whether an invocation would be given an idle instance at once."""
+        return bool(self._state.idle_of(version))
+
+    def borrow(self, revision: str) -> Borrowed | None:
+        """An idle instance of a revision, for whoever gives it `give_back`; None where
+        there is none. Until then it counts as busy, and `drain` waits for it."""
+        number = self._state.instance_borrowed(revision)
+        if number is None:
+            return None
+        live = self._instances.get(number)
+        self._fresh.discard(number)
+        if live is None or not live.instance.is_usable:
+            self._let_go(number, live.instance if live is not None else None)
+            return None
+        self._running[revision] += 1
+        # All that a machine starts can be lent; only tests have others.
+        return Borrowed(number, cast("Lendable", live.instance), revision)
+
+    def note_elsewhere(
+        self, function: Function, *, run_s: float, memory_mb: float
+    ) -> None:
+        """An invocation ran on what was borrowed. Told of some of them is enough: of
+        many within a moment, nothing is learned that one does not say."""
+        revision = function.serving
+        if revision is not None:
+            now = self._clock.monotonic()
+            history = self.standbys.note_arrival(function, revision, now)
+            history.note_run(now, run_s=run_s, init_s=None, memory_mb=memory_mb)
+            history.note_end(now)
+
+    def give_back(self, borrowed: Borrowed) -> None:
+        """What was borrowed; if it is not usable any more, it is destroyed."""
+        if borrowed.instance.is_usable:
+            self._act(self._state.instance_freed(borrowed.number))
+        else:
+            self._let_go(borrowed.number, borrowed.instance)
+        self._note_end(borrowed.revision)
 
     # --- started ahead ------------------------------------------------------------
 

@@ -29,6 +29,11 @@ class Hold:
             os.set_blocking(parts["leash"], False)
 
     @property
+    def parts(self) -> dict[str, int]:
+        """Its descriptors by their names; they stay its own."""
+        return dict(self._parts)
+
+    @property
     def counts_memory(self) -> bool:
         return "usage" in self._parts
 

@@ -203,6 +203,11 @@ class Instance:
     def is_usable(self) -> bool:
         return self.state is State.IDLE
 
+    @property
+    def verdict(self) -> str:
+        """What it was killed for, where that is known."""
+        return self._verdict
+
     async def invoke(
         self,
         header: frames.EventHeader,

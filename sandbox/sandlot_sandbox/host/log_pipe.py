@@ -60,6 +60,31 @@ class LogPipe:
             del lines[MAX_LINES:]
         return tuple(lines), dropped
 
+    @property
+    def has_something(self) -> bool:
+        """Whether anything was printed that nobody has taken yet."""
+        if self._is_open and self._pause is None:
+            self._read()
+        return bool(self._chunks or self._dropped)
+
+    def fileno(self) -> int:
+        return self._fd
+
+    def pause(self) -> None:
+        """Leave what comes unread: somebody else reads it."""
+        if self._is_open:
+            self._loop.remove_reader(self._fd)
+
+    def resume(self) -> None:
+        if self._is_open and self._pause is None:
+            self._loop.add_reader(self._fd, self._read)
+
+    def put_back(self, lines: tuple[Line, ...]) -> None:
+        """What somebody else has read of it in the meantime."""
+        for moment, text in lines:
+            self._chunks.append((moment, bytearray(text + b"\n")))
+            self._kept += len(text) + 1
+
     def close(self) -> None:
         if self._is_open:
             self._is_open = False

@@ -131,6 +131,7 @@ class FrameWire:
         "_channel",
         "_hears",
         "_is_deaf",
+        "_is_lent",
         "_is_paused",
         "_loop",
         "_reader",
@@ -152,6 +153,7 @@ class FrameWire:
         self._hears: Hears | None = None
         self._is_deaf = False
         self._is_paused = False
+        self._is_lent = False
 
     @property
     def is_quiet(self) -> bool:
@@ -207,7 +209,7 @@ class FrameWire:
             self._loop.remove_writer(self._channel)
 
     def read(self) -> None:
-        if self._is_deaf or self._is_paused or self._hears is None:
+        if self._is_deaf or self._is_paused or self._is_lent or self._hears is None:
             return
         try:
             data = self._channel.recv(_READ)
@@ -239,7 +241,25 @@ class FrameWire:
     def resume(self) -> None:
         if self._is_paused and not self._is_deaf:
             self._is_paused = False
-            self._loop.add_reader(self._channel, self.read)
+            if not self._is_lent:
+                self._loop.add_reader(self._channel, self.read)
+
+    def lend(self) -> int | None:
+        """The descriptor, which stays ours, for somebody else who speaks on it until
+        `take_back`: nothing is read here meanwhile. None where something is half said,
+        or the last answer's taker has still to make room."""
+        if self._is_deaf or self._is_paused or not self.is_quiet:
+            return None
+        self._is_lent = True
+        self._loop.remove_reader(self._channel)
+        return self._channel.fileno()
+
+    def take_back(self) -> None:
+        """Nobody else reads it any more."""
+        if self._is_lent:
+            self._is_lent = False
+            if not (self._is_deaf or self._is_paused):
+                self._loop.add_reader(self._channel, self.read)
 
     def _stop_reading(self) -> None:
         self._is_deaf = True

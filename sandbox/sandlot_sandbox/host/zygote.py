@@ -19,6 +19,7 @@ from sandlot_sandbox.host.extensions_api import Identity
 from sandlot_sandbox.host.hold import Hold
 from sandlot_sandbox.host.instance import Instance
 from sandlot_sandbox.host.launcher import Cell, Launcher
+from sandlot_sandbox.host.lending import LendableInstance
 from sandlot_sandbox.host.log_pipe import Line, LogPipe
 from sandlot_sandbox.host.mail import Mail
 from sandlot_sandbox.host.program_api import EXTERNAL_S
@@ -205,7 +206,7 @@ class Zygote:
 
     async def fork(
         self, *, on_death: Callable[[Instance], None], is_ahead: bool = False
-    ) -> Instance:
+    ) -> LendableInstance:
         """A new instance; it takes its first event while it still initialises.
 
         One that nobody waits for (`is_ahead`) goes the way of an event once before it
@@ -226,7 +227,7 @@ class Zygote:
         fork = frames.encode_fork(number, is_ahead=is_ahead, port=berth.port)
         self._mail.send(fork, berth.theirs)
         self._thaw()
-        instance = Instance(
+        instance = LendableInstance(
             berth.wire(self._recipe.identity),
             berth.log,
             extension_log=berth.extension_log,

@@ -75,7 +75,12 @@ class AwsApp:
         self._service = Service.load()
         self._operations = operations.load()
         self.receiver = Receiver(backend.tenants, backend.clock)
-        self._invoke = Invoke(backend, parts.catalog, self.receiver)
+        self._invoke = Invoke(
+            policies=parts.catalog.policies,
+            invoker=backend.invoker,
+            clock=backend.clock,
+            receiver=self.receiver,
+        )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         request_id = str(uuid4())
@@ -84,8 +89,8 @@ class AwsApp:
         except ClientGone:
             return
         except Exception as error:  # noqa: BLE001 - the edge: it ends in a face or a log
-            refusal = _face_of(error, request_id)
-            answer = _raw(write_error(refusal, request_id))
+            refusal = face_of(error, request_id)
+            answer = raw_answer(write_error(refusal, request_id))
         status, headers, body = answer
         await send(
             {"type": "http.response.start", "status": status, "headers": headers}
@@ -125,7 +130,7 @@ class AwsApp:
         if path.startswith(PREFIX.encode()):
             return await self._download(scope)
         answer = await self._operate(scope, receive, headers, request_id)
-        return _raw(answer)
+        return raw_answer(answer)
 
     async def _download(self, scope: Scope) -> RawAnswer:
         """A package, for whoever has a link."""
@@ -212,7 +217,7 @@ def _in_region(error: AwsError, call: Call) -> AwsError:
     return AwsError(error.code, call.in_region(error.message), error.members)
 
 
-def _face_of(error: Exception, request_id: str) -> AwsError:
+def face_of(error: Exception, request_id: str) -> AwsError:
     """The face of an exception, logged if it is our fault.
 
     What is not one of ours says nothing to the caller but the id under which it was
@@ -246,7 +251,8 @@ def _base_url(scope: Scope, headers: Headers) -> str:
     return f"{scope['scheme']}://{headers.get(b'host', b'').decode('latin-1')}"
 
 
-def _raw(answer: Answer) -> RawAnswer:
+def raw_answer(answer: Answer) -> RawAnswer:
+    """As it goes over the wire."""
     headers: WireHeaders = [
         (name.encode("latin-1"), value.encode("latin-1", "replace"))
         for name, value in answer.headers

@@ -10,9 +10,10 @@ import re
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import AsyncExitStack, aclosing
 from functools import lru_cache
-from typing import Any
+from typing import Any, Protocol
 from urllib.parse import unquote
 
+from sandlot_engine.clock import Clock
 from sandlot_engine.errors import NotFound
 from sandlot_engine.events.lineage import lineage_in
 from sandlot_engine.gateway.aws import streaming
@@ -29,7 +30,7 @@ from sandlot_engine.gateway.aws.receiving import (
 )
 from sandlot_engine.gateway.aws.service import Service
 from sandlot_engine.gateway.aws.writing import EVENT_STREAM
-from sandlot_engine.gateway.ports import Backend, Catalog
+from sandlot_engine.invocation.invoker import Invoker
 from sandlot_engine.invocation.once import key_of
 from sandlot_engine.invocation.streamed import Streamed, answering
 from sandlot_engine.model.invocation import (
@@ -77,14 +78,29 @@ _TRACE = re.compile(rb"[A-Za-z0-9=;:.\-]{1,256}")
 Headers = Mapping[bytes, bytes]
 
 
+class InvokePolicies(Protocol):
+    """`catalog.policies.Policies`, as far as it is needed here."""
+
+    def may_invoke(
+        self, owner_tenant: str, function: str, qualifier: str, caller_tenant: str
+    ) -> bool: ...
+
+
 class Invoke:
     """Answers `POST …/invocations`, its twin that streams, and the old
     `…/invoke-async/`."""
 
-    def __init__(self, backend: Backend, catalog: Catalog, receiver: Receiver) -> None:
-        self._policies = catalog.policies
-        self._invoker = backend.invoker
-        self._clock = backend.clock
+    def __init__(
+        self,
+        *,
+        policies: InvokePolicies,
+        invoker: Invoker,
+        clock: Clock,
+        receiver: Receiver,
+    ) -> None:
+        self._policies = policies
+        self._invoker = invoker
+        self._clock = clock
         self._receiver = receiver
 
     async def invoke(

@@ -21,7 +21,7 @@ from sandlot_engine.gateway.aws.sigv4 import (
     read_claim,
     unrecognized,
 )
-from sandlot_engine.gateway.ports import Tenants
+from sandlot_engine.gateway.ports import SigningKeys
 from sandlot_engine.model.tenant import Caller
 
 MAX_REQUEST = 70_167_211
@@ -139,7 +139,7 @@ class Held:
 class Receiver:
     """Takes requests in."""
 
-    def __init__(self, tenants: Tenants, clock: Clock) -> None:
+    def __init__(self, tenants: SigningKeys, clock: Clock) -> None:
         self._tenants = tenants
         self._clock = clock
         self.room = BodyRoom(most=MAX_BODIES, of_one=MAX_BODIES_OF_KEY)

@@ -46,6 +46,15 @@ MAX_EXPIRES_S = 7 * 24 * 60 * 60
 MAX_SIGNING_KEYS = 4_096
 """Derived keys at hand: one for each secret, day and region in use."""
 
+MAX_SCOPES = 256
+"""Credentials with their dates that were read already and are at hand."""
+
+MAX_HEADER_LISTS = 64
+"""Lists of signed headers that were read already and are at hand."""
+
+MAX_KEPT_TEXT = 512
+"""Bytes of such a text: a stranger's longer ones are read, and not kept."""
+
 MAX_ECHO = 128
 """Characters of a wrong credential or date that a message repeats."""
 
@@ -369,6 +378,11 @@ def _expires_of(text: str) -> int:
 
 def _scope_of(credential: str, timestamp: str, wanted: str) -> tuple[str, str, str]:
     """The key's id, the scope without it, and the region."""
+    is_usual = len(credential) <= MAX_KEPT_TEXT
+    return (_known_scope if is_usual else _read_scope)(credential, timestamp, wanted)
+
+
+def _read_scope(credential: str, timestamp: str, wanted: str) -> tuple[str, str, str]:
     parts = credential.split("/")
     if len(parts) != 5:
         raise _incomplete(
@@ -395,6 +409,10 @@ def _scope_of(credential: str, timestamp: str, wanted: str) -> tuple[str, str, s
     if wrong:
         raise _invalid("".join(wrong))
     return key_id, f"{date}/{region}/{service}/{TERMINATOR}", region
+
+
+# All requests of a client within a second share one; what is refused is not kept.
+_known_scope = lru_cache(maxsize=MAX_SCOPES)(_read_scope)
 
 
 @lru_cache(maxsize=256)
@@ -426,7 +444,8 @@ def _declared(sha256: bytes, is_private: bool) -> bytes:
 
 def _signed_headers(names: str, headers: Headers) -> bytes:
     """The signed headers in canonical form, an empty line, and their names."""
-    signed = names.encode("utf-8", "replace").split(b";")
+    is_usual = len(names) <= MAX_KEPT_TEXT
+    signed = (_known_names if is_usual else _read_names)(names)
     if b"host" not in signed:
         raise _invalid("'Host' must be a 'SignedHeader' in the AWS Authorization.")
     unsigned = [
@@ -442,6 +461,14 @@ def _signed_headers(names: str, headers: Headers) -> bytes:
         b"%s:%s" % (name, b" ".join(headers.get(name, b"").split())) for name in signed
     ]
     return b"%s\n\n%s" % (b"\n".join(lines), b";".join(signed))
+
+
+def _read_names(names: str) -> tuple[bytes, ...]:
+    return tuple(names.encode("utf-8", "replace").split(b";"))
+
+
+# A client signs the same headers each time.
+_known_names = lru_cache(maxsize=MAX_HEADER_LISTS)(_read_names)
 
 
 def _canonical_path(path: bytes) -> bytes:

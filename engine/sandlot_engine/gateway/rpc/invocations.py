@@ -10,6 +10,7 @@ from uuid import uuid4
 import grpc.aio
 
 from sandlot.v1 import invocations_pb2 as wire
+from sandlot_engine.clock import Clock
 from sandlot_engine.errors import InvalidParameter, Throttled, Unavailable
 from sandlot_engine.gateway.paging import page_size, position
 from sandlot_engine.gateway.ports import Backend
@@ -29,6 +30,7 @@ from sandlot_engine.gateway.rpc.interceptors import (
     current_caller,
 )
 from sandlot_engine.gateway.tail import tail
+from sandlot_engine.invocation.invoker import Invoker
 from sandlot_engine.invocation.once import key_of
 from sandlot_engine.invocation.streamed import BrokenOff, Streamed, answering
 from sandlot_engine.model.invocation import (
@@ -53,6 +55,34 @@ FOLLOW_RETRY_AFTER_S = 10.0
 
 MAX_BATCH_BYTES = 1024 * 1024
 """Bytes of log in one message: clients refuse messages over 4 MB by default."""
+
+
+async def run_invocation(
+    request: wire.InvokeRequest, invoker: Invoker, clock: Clock
+) -> wire.InvokeResponse:
+    """Run what this task's call asks for, and wait for the answer: a request of type
+    `RequestResponse`. Raises as `Invoker.invoke` does."""
+    call = current_call()
+    invocation = _invocation_of(request, call.request_id, clock)
+    return outcome_out(await invoker.invoke(invocation, call.deadline))
+
+
+def _invocation_of(
+    request: wire.InvokeRequest, request_id: str, clock: Clock
+) -> Invocation:
+    kind = invocation_type_of(request.invocation_type)
+    return Invocation(
+        request_id=request_id,
+        tenant_id=current_caller().tenant_id,
+        function=request.function,
+        qualifier=request.qualifier,
+        payload=request.payload or b"{}",
+        type=kind,
+        idempotency=_key_of(request, kind) if request.idempotency_key else None,
+        client_context=request.client_context,
+        tail_log=request.tail_log,
+        arrived=clock.monotonic(),
+    )
 
 
 class InvocationService:
@@ -80,7 +110,7 @@ class InvocationService:
         self, request: wire.InvokeStreamRequest, context: Context
     ) -> None:
         call = current_call()
-        invocation = self._invocation(request.request, call.request_id)
+        invocation = _invocation_of(request.request, call.request_id, self._clock)
         if invocation.type is not InvocationType.REQUEST_RESPONSE:
             raise InvalidParameter(
                 "only an invocation that is waited for can be streamed; leave"
@@ -99,7 +129,7 @@ class InvocationService:
     async def _invoke(
         self, request: wire.InvokeRequest, call: Call, request_id: str
     ) -> wire.InvokeResponse:
-        invocation = self._invocation(request, request_id)
+        invocation = _invocation_of(request, request_id, self._clock)
         match invocation.type:
             case InvocationType.REQUEST_RESPONSE:
                 outcome = await self._invoker.invoke(invocation, call.deadline)
@@ -109,21 +139,6 @@ class InvocationService:
             case InvocationType.DRY_RUN:
                 await self._invoker.dry_run(invocation)
         return wire.InvokeResponse(request_id=request_id)
-
-    def _invocation(self, request: wire.InvokeRequest, request_id: str) -> Invocation:
-        kind = invocation_type_of(request.invocation_type)
-        return Invocation(
-            request_id=request_id,
-            tenant_id=current_caller().tenant_id,
-            function=request.function,
-            qualifier=request.qualifier,
-            payload=request.payload or b"{}",
-            type=kind,
-            idempotency=_key_of(request, kind) if request.idempotency_key else None,
-            client_context=request.client_context,
-            tail_log=request.tail_log,
-            arrived=self._clock.monotonic(),
-        )
 
     async def InvokeMany(self, _requests: object, context: Context) -> None:
         call, room, writing = (

@@ -108,6 +108,8 @@ async def serve(
     allow_plaintext: bool = False,
     max_connections: int = MAX_CONNECTIONS,
     drain_s: float = DRAIN_S,
+    first: tuple[grpc.aio.ServerInterceptor, ...] = (),
+    draining: asyncio.Event | None = None,
 ) -> AsyncIterator[int]:
     """Serve on `HOST:PORT` and give the port, which is a free one for port 0.
 
@@ -115,20 +117,25 @@ async def serve(
     keys travel in every call. Raises `InvalidParameter` otherwise, `Unavailable`
     where the address is taken.
 
+    `first` comes before all that happens around a call. With `draining`, streams that
+    could last for ever are asked to end when that is set, if that is sooner.
+
     At the end no new call is taken, streams that could last for ever are asked to
     end, and the others may go on for `drain_s`; then they are cancelled.
     """
-    if tls is None and not allow_plaintext and not is_loopback(address):
-        raise InvalidParameter(
-            f"{address} can be reached from other machines, and keys would travel in "
-            "the clear; give a certificate and key, or allow plaintext",
-            field="grpc",
-        )
-    draining = asyncio.Event()
-    server = _server(backend, max_connections, is_local=is_loopback(address))
+    check_address(address, tls, allow_plaintext=allow_plaintext)
+    draining = draining or asyncio.Event()
+    around = interceptors(
+        Authenticator(backend.tenants), backend.clock, public=public_methods(address)
+    )
+    server = grpc.aio.server(
+        interceptors=(*first, *around),
+        options=server_options(max_connections),
+        maximum_concurrent_rpcs=MAX_OPEN_CALLS,
+    )
     _add_services(server, backend, draining)
     health_servicer = await _add_health(server)
-    port = _bind(server, address, tls)
+    port = bind(server, address, tls)
     await server.start()
     try:
         yield port
@@ -152,22 +159,26 @@ def is_loopback(address: str) -> bool:
         return False
 
 
-def _server(
-    backend: Backend, max_connections: int, *, is_local: bool
-) -> grpc.aio.Server:
-    public = ["/grpc.health."]
-    if is_local:
-        public.append("/grpc.reflection.")
-    return grpc.aio.server(
-        interceptors=interceptors(
-            Authenticator(backend.tenants), backend.clock, public=tuple(public)
-        ),
-        options=_options(max_connections),
-        maximum_concurrent_rpcs=MAX_OPEN_CALLS,
-    )
+def check_address(address: str, tls: object | None, *, allow_plaintext: bool) -> None:
+    """Raise `InvalidParameter` where keys would travel in the clear."""
+    if tls is None and not allow_plaintext and not is_loopback(address):
+        raise InvalidParameter(
+            f"{address} can be reached from other machines, and keys would travel in "
+            "the clear; give a certificate and key, or allow plaintext",
+            field="grpc",
+        )
 
 
-def _options(max_connections: int) -> tuple[tuple[str, int], ...]:
+def public_methods(address: str) -> tuple[str, ...]:
+    """Prefixes of those that need no key, where that is served."""
+    health = ("/grpc.health.",)
+    return (*health, "/grpc.reflection.") if is_loopback(address) else health
+
+
+def server_options(
+    max_connections: int, *, is_shared: bool = False
+) -> tuple[tuple[str, int], ...]:
+    """With `is_shared`, several processes serve on the same port."""
     return (
         ("grpc.max_receive_message_length", MAX_UPLOAD),
         ("grpc.max_send_message_length", MAX_SENT),
@@ -187,7 +198,7 @@ def _options(max_connections: int) -> tuple[tuple[str, int], ...]:
         ("grpc.http2.bdp_probe", 0),
         ("grpc.http2.lookahead_bytes", UNREAD),
         # By default a second engine on the same port would get half the calls.
-        ("grpc.so_reuseport", 0),
+        ("grpc.so_reuseport", int(is_shared)),
     )
 
 
@@ -226,7 +237,8 @@ async def _add_health(server: grpc.aio.Server) -> health.aio.HealthServicer:
     return servicer
 
 
-def _bind(server: grpc.aio.Server, address: str, tls: Tls | None) -> int:
+def bind(server: grpc.aio.Server, address: str, tls: Tls | None) -> int:
+    """Serve there; the port. Raises `Unavailable` where it is taken."""
     try:
         if tls is None:
             return server.add_insecure_port(address)
