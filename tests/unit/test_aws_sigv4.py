@@ -422,6 +422,15 @@ def test_another_services_signature_is_refused(presigned_s: int | None) -> None:
     assert error.message == "Credential should be scoped to correct service: 'lambda'. "
 
 
+def test_a_credential_that_was_read_for_one_service_is_not_known_for_another() -> None:
+    sent = signed(service="scheduler")
+    given = sent.method, sent.path, sent.query, fold(sent.headers)
+
+    read_claim(*given, now=NOW, is_private=True, service="scheduler")
+    with pytest.raises(AwsError, match="correct service: 'lambda'"):
+        read_claim(*given, now=NOW, is_private=True)
+
+
 @pytest.mark.parametrize(
     ("old", "new", "said"),
     [

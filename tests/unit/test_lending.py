@@ -11,13 +11,14 @@ import pytest
 
 from sandlot_sandbox import frames
 from sandlot_sandbox.host.hold import Hold
-from sandlot_sandbox.host.instance import OUT_OF_MEMORY, Instance
+from sandlot_sandbox.host.instance import OUT_OF_MEMORY, Instance, State
 from sandlot_sandbox.host.lending import (
     BorrowedInstance,
     LendableInstance,
     duplicates,
 )
 from sandlot_sandbox.host.minder import Minder
+from sandlot_sandbox.host.runtime_wire import RuntimeWire
 from sandlot_sandbox.host.wire import FrameWire
 from sandlot_sandbox.outcome import Ended, Ending
 
@@ -207,3 +208,72 @@ async def test_what_nobody_asked_a_lent_one_for_ends_it_when_it_is_back(
     await asyncio.sleep(0)
 
     assert lending.lent.lend(lending) is None
+
+
+async def test_a_program_is_never_lent(lending: Lending) -> None:
+    ours, theirs = socket.socketpair()
+    listener = socket.create_server(("127.0.0.1", 0))
+    read, write = os.pipe2(os.O_CLOEXEC)
+    program = LendableInstance(
+        RuntimeWire(ours, listener),
+        read,
+        hold=Hold({"events": os.memfd_create("events")}),
+        minder=Minder(),
+        memory_mb=MEMORY_MB,
+        kill=_killed,
+        on_thaw=lambda: None,
+        on_death=lambda _: None,
+    )
+    program.state = State.IDLE
+    program._is_unused = False  # noqa: SLF001 - for want of a program
+
+    assert program.lend(lending) is None
+    assert program.is_usable
+
+    await program.destroy()
+    theirs.close()
+    os.close(write)
+
+
+async def _killed() -> str:
+    return ""
+
+
+async def test_a_lent_wire_is_not_read_though_it_is_told_to_go_on() -> None:
+    ours, theirs = socket.socketpair()
+    wire = FrameWire(ours)
+    hears = _Heard()
+    wire.open(hears)
+    fd = wire.lend()
+    assert fd == ours.fileno()
+
+    theirs.send(frames.encode_answer(frames.ANSWER, b"{}", peak_memory_kb=1))
+    wire.pause()
+    wire.resume()
+    wire.read()
+    assert not hears.answers, "the borrower reads it"
+
+    wire.take_back()
+    wire.read()
+    assert [answer.kind for answer in hears.answers] == [frames.ANSWER]
+    wire.close()
+    theirs.close()
+
+
+class _Heard:
+    expects_answer = True
+
+    def __init__(self) -> None:
+        self.answers: list[frames.Answer] = []
+
+    def hear(self, answer: frames.Answer) -> None:
+        self.answers.append(answer)
+
+    def note_violation(self, violation: frames.Violation) -> None:
+        raise violation
+
+    def note_crash(self, error_type: str) -> None:
+        raise AssertionError(error_type)
+
+    def note_hung_up(self) -> None:
+        raise AssertionError("nobody hung up")
