@@ -299,9 +299,12 @@ def _wait_for_relatives(stage: Stage, mark: str) -> None:
 
 def _has_its_spare_cells(stage: Stage) -> bool:
     family = stage.family
-    return len(family.of_role(Role.CELL)) == len(
-        family.of_role(Role.INSTANCE)
-    ) + _SPARE_CELLS * len(family.of_role(Role.ZYGOTE))
+    spare = _SPARE_CELLS * len(family.of_role(Role.ZYGOTE))
+    cells, instances = family.of_role(Role.CELL), family.of_role(Role.INSTANCE)
+    # A cell is there a moment before the engine has what belongs to it.
+    seen = processes.descriptors_of(family.only(Role.ENGINE))
+    is_held = not seen or seen["mnt"] == spare
+    return len(cells) == len(instances) + spare and is_held
 
 
 def _namespaces_of_others(stage: Stage, doomed: list[Process]) -> set[str]:
