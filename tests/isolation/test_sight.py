@@ -98,7 +98,7 @@ async def test_the_environment_is_what_the_function_was_given(curious: Guest) ->
     names = set(await curious.ask("environment"))
     at_exec = await curious.ask("read", path="/proc/self/environ")
 
-    assert names == {"TZ", "MINE", "AWS_LAMBDA_LOG_STREAM_NAME"}
+    assert names == {"TZ", "MINE", "_HANDLER", "AWS_LAMBDA_LOG_STREAM_NAME"}
     assert {item.partition("=")[0] for item in at_exec.split("\0") if item} == {
         *("PATH", "LD_LIBRARY_PATH", "LD_BIND_NOW", "LANG", "LC_CTYPE", "TZ")
     }

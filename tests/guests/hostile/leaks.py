@@ -24,7 +24,7 @@ def nothing(event):
 
 def read_the_environment(event):
     """Every variable that neither AWS nor the tenant has."""
-    known = {"TZ", "AWS_LAMBDA_LOG_STREAM_NAME", "LC_CTYPE"}
+    known = {"TZ", "_HANDLER", "AWS_LAMBDA_LOG_STREAM_NAME", "LC_CTYPE"}
     return sorted(set(os.environ) - known)
 
 
