@@ -11,7 +11,7 @@ from tests.isolation.machine import WAIT_S, Guest, Sandbox, send
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
-MEMORY_MB = 128
+MEMORY_MB, TMP_MB = 128, 16
 TOO_MUCH_MB = 4 * MEMORY_MB
 """With room for an allowance, /tmp, and a watchdog that looks now and then."""
 
@@ -51,13 +51,14 @@ _HELD = re.compile(rb"held (\d+)")
 async def test_memory_ends_long_before_a_multiple_of_it(
     sandbox: Sandbox, curious: Guest, route: str
 ) -> None:
-    settings = {"memory_mb": MEMORY_MB}
+    settings = {"memory_mb": MEMORY_MB, "tmp_mb": TMP_MB}
     async with attacked(sandbox, curious, "hostile/memory", **settings) as guest:
         instance = await instance_of(guest)
 
         ending = await send(instance, route, timeout_s=2 * WAIT_S, mb=TOO_MUCH_MB)
 
-        assert ending.ended in (Ended.ANSWERED, Ended.SIGNALED, Ended.EXITED)
+        ends = (Ended.ANSWERED, Ended.SIGNALED, Ended.EXITED)
+        assert ending.ended in ends or _spun_within_its_memory(ending)
         assert _held_mb(ending) < TOO_MUCH_MB
         await expect_answers(curious)
         await instance.destroy()
@@ -74,6 +75,13 @@ async def test_a_server_with_many_connections_has_room(
         said = await guest.ask("a_server_of_many_connections")
 
     assert said == 200 * 20 * 1001
+
+
+def _spun_within_its_memory(ending: Ending) -> bool:
+    """Until its time was over: the kernel makes one of short segments as fast as they
+    come where the processor is slow enough. Known only where the kernel counts."""
+    most_kb = (MEMORY_MB + TMP_MB) << 10
+    return ending.ended is Ended.TIMED_OUT and 0 < ending.peak_memory_kb <= most_kb
 
 
 def _held_mb(ending: Ending) -> int:
