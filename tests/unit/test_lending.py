@@ -272,8 +272,14 @@ class _Heard:
     def note_violation(self, violation: frames.Violation) -> None:
         raise violation
 
-    def note_crash(self, error_type: str) -> None:
+    def note_crash(self, error_type: str, why: str = "") -> None:
         raise AssertionError(error_type)
+
+    def note_settled(self) -> None:
+        raise AssertionError("clones have no extensions")
+
+    def note_runtime_ended(self, status: int) -> None:
+        raise AssertionError("clones have no program beside them")
 
     def note_hung_up(self) -> None:
         raise AssertionError("nobody hung up")
