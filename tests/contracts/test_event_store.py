@@ -346,6 +346,24 @@ async def test_times_move_with_the_clock_but_for_what_is_over(store: Store) -> N
     assert (stayed.accepted, stayed.due) == (NOON, NOON)
 
 
+async def test_the_latest_time_is_of_what_is_not_over(store: Store) -> None:
+    assert await store.latest_time() is None
+    late = replace(event("late"), accepted=NOON + 9 * SECOND)
+    a, b, c = await put(store, event("a"), event("b"), late)
+    await over(store, c)
+    assert await store.latest_time() == NOON
+
+    await store.claim_events([b], now=NOON + 5 * SECOND)
+    assert await store.latest_time() == NOON + 5 * SECOND
+
+    running = await claimed(store, a)
+    since = NOON + 7 * SECOND
+    await store.settle_event(
+        Settled(event=running, deliveries=(replace(delivery(a), since=since),))
+    )
+    assert await store.latest_time() == since
+
+
 async def test_events_go_with_their_tenant(store: Store) -> None:
     await store.create_tenant(tenant("1"))
     [position] = await put(store, event())

@@ -195,10 +195,20 @@ class MemoryEvents:
                 self.all[position] = replace(
                     event, accepted=event.accepted + by, due=event.due + by
                 )
+                if position in self.claims:
+                    self.claims[position] += by
         for id_, delivery in self.deliveries.items():
             self.deliveries[id_] = replace(
                 delivery, due=delivery.due + by, since=delivery.since + by
             )
+
+    async def latest_time(self) -> datetime | None:
+        self._check()
+        live = [each for each in self.all.values() if not each.state.is_final]
+        times = [each.accepted for each in live]
+        times += [self.claims[e.position] for e in live if e.position in self.claims]
+        times += [each.since for each in self.deliveries.values()]
+        return max(times, default=None)
 
     async def delivery_lanes(self) -> list[Lane]:
         lanes: dict[tuple[str, str], datetime] = {}

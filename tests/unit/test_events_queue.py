@@ -15,7 +15,7 @@ from sandlot_engine.errors import (
     Unavailable,
 )
 from sandlot_engine.events import depths as depths_module
-from sandlot_engine.events.lanes import MAX_RUNNING_OF_LANE
+from sandlot_engine.events.lanes import MAX_RUNNING_OF_LANE, MAX_WINDOW
 from sandlot_engine.events.queue import EventQueue
 from sandlot_engine.events.verdicts import Settings
 from sandlot_engine.model.event import AttemptStatus, Condition, Event, EventState
@@ -594,6 +594,24 @@ async def test_a_clock_that_was_wrong_before_a_start_delays_no_more_than_a_retry
         done = await world.over("a")
 
     assert done.state is EventState.SUCCEEDED
+
+
+async def test_what_was_accepted_by_a_clock_that_was_wrong_runs_at_once_after_a_start(
+    world: World,
+) -> None:
+    gate = world.hold("f")
+    names = [f"e{number}" for number in range(3 * MAX_WINDOW)]
+    async with world.engine(drain_s=0.0):
+        for name in names:
+            await world.enqueue(name)
+    world.clock.set_calendar(-86_400.0)
+    gate.set()
+
+    async with world.engine():
+        for name in names:
+            done = await world.over(name)
+            assert done.state is EventState.SUCCEEDED
+            assert done.accepted <= world.clock.now()
 
 
 async def test_who_waits_for_an_event_is_told_when_the_time_is_up(

@@ -142,7 +142,7 @@ async def _drained(engine: Engine) -> None:
         states = ("queued", "running", "delivering")
         while True:
             try:
-                if not [event async for event in client.events(states=states)]:
+                if await anext(aiter(client.events(states=states)), None) is None:
                     return
             except errors.Unavailable:
                 pass

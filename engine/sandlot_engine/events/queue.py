@@ -26,7 +26,7 @@ from sandlot_engine.events.keeping import Keeping
 from sandlot_engine.events.lanes import Head, Key, Lanes, Start
 from sandlot_engine.events.pauses import LONGEST_PAUSE_S
 from sandlot_engine.events.pump import Pump
-from sandlot_engine.events.steady import SteadyTime
+from sandlot_engine.events.steady import MAX_DRIFT_S, SteadyTime
 from sandlot_engine.events.verdicts import RETRY_DELAYS_S
 from sandlot_engine.model.event import Event, EventState
 from sandlot_engine.model.invocation import Invocation
@@ -174,6 +174,7 @@ class EventQueue:
 
     async def _take_up(self) -> None:
         """Events of engines before this one; those that ran have been interrupted."""
+        await self._follow_clock_since_last_engine()
         while found := await self._store.running_events(limit=MAX_INTERRUPTED):
             now = self.time.now()
             for event, claimed in found:
@@ -186,6 +187,14 @@ class EventQueue:
             # Its first may seem to be due late because a clock was wrong: look at once.
             due = min(lane.first_due, self.time.now()).timestamp()
             self.lanes.found((lane.tenant_id, lane.name), due)
+
+    async def _follow_clock_since_last_engine(self) -> None:
+        """Something on disk is from the future: the clock was set back while there was
+        no engine to see it. Else all that waits would wait for that time to come."""
+        latest, now = await self._store.latest_time(), self.time.now()
+        if latest is not None and (latest - now).total_seconds() > MAX_DRIFT_S:
+            _log.warning("the clock was set back to before what is on disk")
+            await self._store.shift_events(now - latest)
 
     async def _fetch(self, key: Key, limit: int) -> Sequence[Waiting]:
         return await self._store.waiting_events(*key, limit=limit)

@@ -147,6 +147,11 @@ class EventStore(Protocol):
         set."""
         ...
 
+    async def latest_time(self) -> datetime | None:
+        """The latest that is known of anything that is not over: when an event was
+        accepted or claimed, or a delivery arose. None where there is nothing."""
+        ...
+
     # --- deliveries -----------------------------------------------------------------
 
     async def delivery_lanes(self) -> list[Lane]:

@@ -190,6 +190,13 @@ class SqliteEvents:
 
         await self._database.write(shift)
 
+    async def latest_time(self) -> datetime | None:
+        [(latest,)] = await self._select(
+            "SELECT max(time) FROM (SELECT max(accepted, ifnull(claimed, 0)) AS time"
+            " FROM events WHERE state < 3 UNION ALL SELECT since FROM deliveries)"
+        )
+        return None if latest is None else from_us(latest)
+
     async def _select(self, sql: str, *values: object) -> list[Any]:
         return await self._database.read(
             lambda connection: connection.execute(sql, values).fetchall()
