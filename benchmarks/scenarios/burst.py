@@ -18,13 +18,17 @@ QUICK = 40
 WITHIN_S = {QUICK: 4.0, 1_000: 12.0, 3_000: 40.0}
 """How long handlers stay: on a busy machine, too, all have come by then."""
 
+UNHELD = ("--scaling", "1000000")
+"""AWS lets a function have 1,000 instances more in ten seconds, as we do; here it is
+starting them that is measured."""
+
 WHAT = "the time from the first request until so many handlers were entered at once"
 
 
 async def run(plan: Plan) -> Results:
     results: Results | None = None
     for count in (QUICK,) if plan.is_quick else WANTED:
-        async with running_engine(plan.runtime) as engine:
+        async with running_engine(plan.runtime, *UNHELD) as engine:
             if results is None:
                 results = Results.of(engine, name="burst", what=WHAT)
             key = await engine.tenant("crowd")

@@ -14,6 +14,7 @@ import psutil
 from benchmarks.engines import Engine, running_engine
 from benchmarks.plots import Curve, Plot
 from benchmarks.scenarios import crowds
+from benchmarks.scenarios.burst import UNHELD
 from benchmarks.scenarios.plan import Plan, Results
 from benchmarks.stats import Line, Sheet
 
@@ -39,7 +40,8 @@ WHAT = "memory and CPU of instances that wait for their next event, frozen"
 
 
 async def run(plan: Plan) -> Results:
-    async with running_engine(plan.runtime, "--idle", "3600") as engine:
+    options = ("--idle", "3600", *UNHELD)
+    async with running_engine(plan.runtime, *options) as engine:
         results = Results.of(engine, name="density", what=WHAT)
         key = await engine.tenant("crowd")
         await engine.deploy(key, crowds.SOURCE, crowds.FUNCTION)

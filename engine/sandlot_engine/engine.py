@@ -30,7 +30,6 @@ from sandlot_engine.log_format import Plain
 from sandlot_engine.options import EngineConfig
 from sandlot_engine.reach import make_reachable
 from sandlot_sandbox import linux
-from sandlot_sandbox.host.cells import MAX_SPARES
 from sandlot_sandbox.host.room import Room, room_in
 from sandlot_sandbox.launcher.runtime import Runtime, parse_runtimes
 from sandlot_sandbox.probe import CAN_BE_GIVEN_UP, EX_CONFIG, missing
@@ -190,7 +189,7 @@ async def _running(config: EngineConfig) -> AsyncIterator[_Facts]:
         enter = stack.enter_async_context
         store = await enter(SqliteStore.open(data / "sandlot.db"))
         tenants = await _tenants(data, store, link)
-        launchers = Launchers(max_spares=min(MAX_SPARES, _room().spares))
+        launchers = Launchers(cell_files=_room().cell_files)
         await enter(launchers.listening(socket.socket(fileno=config.control)))
         build = partial(build_package, launchers)
         codes = await enter(CodeStore(data / "code", build=build))

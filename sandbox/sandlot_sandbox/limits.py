@@ -5,6 +5,7 @@ from __future__ import annotations
 import resource
 from dataclasses import dataclass
 
+_KIB = 1 << 10
 _MIB = 1 << 20
 
 MEMORY_ALLOWANCE_MB = 256
@@ -25,8 +26,18 @@ MB_PER_CPU = 1769
 OPEN_FILES = 1024
 """As AWS Lambda has it."""
 
-ZYGOTE_PROCESSES = 4096
-"""Processes and threads of one zygote, its instances and cells together."""
+ZYGOTE_PROCESSES = 12_288
+"""Processes and threads of one zygote, its instances and cells together: of as many
+instances as a machine has, two each, and of what these start."""
+
+CLONES_AT_ONCE = 256
+"""A zygote's group has room for so many clones, then for so many more."""
+
+_CLONE_KB = 1_536
+"""What a clone takes of its zygote's group: pages that the zygote has to copy because
+the clone has them as well, and its page tables, but for:"""
+
+_TABLES_KB_PER_MB = 2
 
 INODES_PER_MB = 64
 """Files in a /tmp, by its size: 32,768 in one of 512 MB."""
@@ -80,11 +91,17 @@ class Limits:
             processes=PROCESSES,
         )
 
-    @property
-    def zygote_share(self) -> Share:
-        """An import is owed half a processor, whatever the function's size."""
+    def of_clones(self, count: int) -> int:
+        """Bytes that so many clones take of their zygote's group."""
+        return count * (_CLONE_KB + _TABLES_KB_PER_MB * self.memory_mb) * _KIB
+
+    def zygote_share(self, clones: int = 0) -> Share:
+        """With so many clones, and more. An import is owed half a processor, whatever
+        the function's size."""
+        steps = clones // CLONES_AT_ONCE + 1
+        own = (self.memory_mb + self.tmp_mb + ZYGOTE_EXTRA_MB) * _MIB
         return Share(
-            memory_bytes=(self.memory_mb + self.tmp_mb + ZYGOTE_EXTRA_MB) * _MIB,
+            memory_bytes=own + self.of_clones(steps * CLONES_AT_ONCE),
             cpus=max(_IMPORT_CPUS, self.cpus),
             max_cpus=max(1.0, self.cpus),
             processes=PROCESSES,

@@ -159,9 +159,9 @@ class ZygoteMade:
 class CellMade:
     """`parts` says what the descriptors are, in their order: the cell's namespaces
     `pid`, `mnt` and `net`; its `tmp`; the `ruleset` of its instance; `join`, once for
-    every control group; of the group's files `usage`, `peak`, `events` and `stat`, as
-    far as there are any; and what is written to to freeze it: `freeze`, v1's `freezer`,
-    or a `leash`."""
+    every control group; the folder of its group in which memory is told, if it is
+    counted, `memory_v1` or `memory_v2`; and what is written to to freeze it: `freeze`,
+    v1's `freezer`, or a `leash`."""
 
     zygote: int
     cell: int

@@ -7,8 +7,7 @@ from pathlib import Path
 import pytest
 
 from sandlot_sandbox.errors import ZygoteLost
-from sandlot_sandbox.host import instance as host_instance
-from sandlot_sandbox.host import room
+from sandlot_sandbox.host import room, window
 from sandlot_sandbox.host import zygote as host_zygote
 from sandlot_sandbox.host.cells import AHEAD, AHEAD_AT_REST
 from sandlot_sandbox.host.instance import State
@@ -46,7 +45,7 @@ async def test_one_cannot_stop_what_its_warden_makes(
 async def test_one_that_does_not_read_its_forks_loses_its_jail(
     sandbox: Sandbox, curious: Guest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(host_instance, "FORK_S", 0.05)
+    monkeypatch.setattr(window, "STUCK_S", 0.05)
     guest = sandbox.make_zygote("deaf_zygote")
     assert await guest.zygote.wait_ready()
     instance = await guest.fork()

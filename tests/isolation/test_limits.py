@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from sandlot_sandbox.guest.instance import PROCESSES as INSTANCE_PROCESSES
 from sandlot_sandbox.limits import INODES_PER_MB, OPEN_FILES, PROCESSES
 from sandlot_sandbox.outcome import Ended
 from tests.isolation.groups import control
@@ -12,7 +13,6 @@ from tests.isolation.machine import MODES, Guest, Sandbox, Store, ask, send, sta
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 TMP_MB = 16
-INSTANCE_PROCESSES = 3072
 
 
 async def test_memory_ends_at_the_limit(curious: Guest) -> None:

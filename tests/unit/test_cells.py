@@ -9,7 +9,7 @@ import pytest
 
 from sandlot_sandbox.host.cells import AHEAD, AHEAD_AT_REST, Berth, Cells, Spares
 from sandlot_sandbox.host.hold import Hold
-from sandlot_sandbox.host.room import OF_BERTH, OF_INSTANCE, OF_ZYGOTE, room_in
+from sandlot_sandbox.host.room import OF_BERTH, OF_ZYGOTE, room_in
 
 WAIT_S = 5.0
 
@@ -76,8 +76,7 @@ async def test_all_together_keep_only_so_many_and_who_waits_gets_one() -> None:
 def test_all_that_may_be_open_at_once_fits(open_files: int) -> None:
     room = room_in(open_files)
 
-    used = room.zygotes * OF_ZYGOTE + room.spares * OF_BERTH
-    used += room.instances * OF_INSTANCE + room.connections
+    used = room.zygotes * OF_ZYGOTE + room.cell_files + room.connections
     assert used <= open_files
 
 
@@ -85,13 +84,28 @@ def test_the_fewest_files_with_which_we_start_are_enough_for_something() -> None
     room = room_in(8_192)
 
     assert room.zygotes >= 64
-    assert room.spares >= 64
     assert room.instances >= 256
+
+
+def test_twenty_thousand_open_files_are_enough_for_three_thousand_instances() -> None:
+    room = room_in(20_000)
+
+    assert room.zygotes >= 128
+    assert room.instances >= 3_000
+
+
+def test_what_is_kept_ready_yields_to_instances() -> None:
+    spares = Spares(100, files=10 * OF_BERTH)
+    assert spares.left == 10
+
+    spares.held = 4 * OF_BERTH
+    assert spares.left == 6
+    spares.held = 11 * OF_BERTH
+    assert spares.left == 0
 
 
 def test_with_plenty_of_files_other_limits_come_first() -> None:
     room = room_in(65_536)
 
     assert room.zygotes >= 256
-    assert room.spares >= 256
     assert room.instances >= 3_000

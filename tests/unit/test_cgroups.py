@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from sandlot_sandbox.host.hold import Hold
 from sandlot_sandbox.launcher import cgroups
 from sandlot_sandbox.launcher.cgroups import (
     CgroupsUnavailable,
@@ -19,7 +20,8 @@ from sandlot_sandbox.launcher.cgroups import (
     Tree,
     find,
 )
-from sandlot_sandbox.limits import Limits, Share
+from sandlot_sandbox.limits import CLONES_AT_ONCE, Limits, Share
+from sandlot_sandbox.memory_group import MEMORY_V1, MEMORY_V2
 
 ALL = frozenset(("memory", "cpu", "pids", "freezer"))
 MIB = 1 << 20
@@ -265,11 +267,15 @@ def test_only_what_is_controlled_is_limited() -> None:
 
 
 def test_a_zygote_is_owed_half_a_processor_and_has_memory_for_what_is_ours() -> None:
-    share = SMALL.zygote_share
+    share = SMALL.zygote_share()
 
     assert (share.cpus, share.max_cpus) == (0.5, 1.0)
-    assert TWO_CPUS.zygote_share.cpus == 2.0
-    assert share.memory_bytes == (128 + 512 + 64) * MIB
+    assert TWO_CPUS.zygote_share().cpus == 2.0
+    of_clones = SMALL.of_clones(CLONES_AT_ONCE)
+    assert share.memory_bytes == (128 + 512 + 64) * MIB + of_clones
+    assert SMALL.zygote_share(CLONES_AT_ONCE - 1) == share
+    more = SMALL.zygote_share(CLONES_AT_ONCE)
+    assert more.memory_bytes == share.memory_bytes + of_clones
 
 
 # --- the kernel's own -----------------------------------------------------------
@@ -369,9 +375,16 @@ def test_what_is_opened_of_a_group_freezes_it_and_tells_of_it(tree: Tree) -> Non
     files = group.open_files()
     try:
         assert ("freeze" if tree.is_v2 else "freezer") in files
-        assert ("usage" in files) == ("memory" in tree.controls)
-        for name in files.keys() & {"usage", "peak"}:
-            assert os.pread(files[name], 100, 0).strip().isdigit()
+        kind = MEMORY_V2 if tree.is_v2 else MEMORY_V1
+        assert (kind in files) == ("memory" in tree.controls)
+        if kind in files:
+            hold = Hold({kind: os.dup(files[kind])})
+            try:
+                assert hold.uses_more_than(-1)
+                assert not hold.uses_more_than(1 << 20)
+                assert not hold.uses_too_much(1 << 20)
+            finally:
+                hold.close()
     finally:
         for fd in files.values():
             os.close(fd)
@@ -549,4 +562,9 @@ def test_a_group_without_what_freezes_it_is_none(machine: Machine) -> None:
     opened = group.open_files()
     for fd in opened.values():
         os.close(fd)
-    assert set(opened) == {"freeze", "usage", "events", "stat"}
+    assert set(opened) == {"freeze", MEMORY_V2}
+
+    (ours / "memory.current").unlink()
+    with pytest.raises(FileNotFoundError):
+        group.open_files()
+    assert len(list(Path("/proc/self/fd").iterdir())) == before

@@ -5,6 +5,7 @@ import gc
 import os
 import socket
 import tracemalloc
+from collections import Counter
 from collections.abc import Callable
 from contextlib import ExitStack
 from typing import Any
@@ -12,7 +13,7 @@ from typing import Any
 from sandlot_sandbox import frames
 from sandlot_sandbox.host.hold import Hold
 from sandlot_sandbox.host.instance import Instance, State
-from sandlot_sandbox.host.minder import Minder
+from sandlot_sandbox.host.minder import MAX_LOOKS, Minder
 from sandlot_sandbox.host.wire import FrameWire
 from sandlot_sandbox.outcome import Ended
 
@@ -67,6 +68,29 @@ async def test_all_that_are_idle_have_one_timer_and_then_none() -> None:
 
         assert loop.timers == 2
         assert [each._timer for each in instances] == [None] * COUNT  # noqa: SLF001
+
+
+async def test_of_many_that_are_busy_some_are_looked_at_each_in_its_turn() -> None:
+    minder, looks = Minder(), Counter[int]()
+
+    class Busy:
+        idle_since = 0.0
+
+        def __init__(self, number: int) -> None:
+            self.number = number
+
+        def freeze_if_idle(self) -> None: ...
+
+        def end_if_greedy(self) -> None:
+            looks[self.number] += 1
+
+    for number in range(3 * MAX_LOOKS):
+        minder.note_busy(Busy(number))
+    for _ in range(4):
+        minder._look()  # noqa: SLF001
+
+    assert sum(looks.values()) == 4 * MAX_LOOKS
+    assert sorted(looks) == list(range(3 * MAX_LOOKS))
 
 
 async def _idle(minder: Minder, stack: ExitStack) -> Instance:

@@ -5,7 +5,9 @@ import contextlib
 import os
 import signal
 import socket
+import tempfile
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
 import pytest_asyncio
@@ -17,6 +19,7 @@ from sandlot_sandbox.host.hold import Hold
 from sandlot_sandbox.host.instance import OUT_OF_MEMORY, Instance, State
 from sandlot_sandbox.host.minder import Minder
 from sandlot_sandbox.host.wire import FrameWire
+from sandlot_sandbox.memory_group import MEMORY_V2
 from sandlot_sandbox.outcome import Ended, Ending
 
 WAIT_S = 5.0
@@ -35,16 +38,13 @@ class Tenant:
         self.kills = 0
         self.verdict = ""
         self.brake, brake = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
-        self.usage = os.memfd_create("usage")
-        self.peak = os.memfd_create("peak")
-        self.events = os.memfd_create("events")
+        self._group = tempfile.TemporaryDirectory()
+        self.group = Path(self._group.name)
         self._orders = brake
         parts = {
             "freeze": brake,
             "tmp": os.open("/", os.O_PATH),
-            "usage": os.dup(self.usage),
-            "peak": os.dup(self.peak),
-            "events": os.dup(self.events),
+            MEMORY_V2: os.open(self.group, os.O_PATH),
         }
         self.wire = FrameWire(ours)
         self.instance = Instance(
@@ -120,7 +120,8 @@ class Tenant:
 
     def close(self) -> None:
         self.channel.close()
-        for fd in (self.log, self.brake, self.usage, self.peak, self.events):
+        self._group.cleanup()
+        for fd in (self.log, self.brake):
             os.close(fd)
 
 
@@ -455,7 +456,9 @@ async def test_an_instance_that_uses_more_than_its_function_has_is_ended(
     used = os.statvfs("/")
     in_tmp = (used.f_blocks - used.f_bfree) * used.f_frsize
 
-    os.write(tenant.usage, str(in_tmp + (2 * MEMORY_MB << 20)).encode())
+    usage = in_tmp + (2 * MEMORY_MB << 20)
+    (tenant.group / "memory.current").write_text(str(usage))
+    (tenant.group / "memory.stat").write_text("active_file 0\ninactive_file 0\n")
 
     assert (await running).error_type == OUT_OF_MEMORY
     await tenant.wait_death()
@@ -468,7 +471,7 @@ async def test_what_the_kernel_killed_for_memory_is_told_as_that(
     running = tenant.invoke()
     await tenant.hear()
 
-    os.write(tenant.events, b"oom_kill_disable 0\nunder_oom 0\noom_kill 1\n")
+    (tenant.group / "memory.events").write_text("oom 1\noom_kill 1\n")
     tenant.instance.note_exit(signal.SIGKILL)
 
     assert (await running).error_type == OUT_OF_MEMORY
@@ -493,7 +496,7 @@ async def test_its_peak_is_the_kernel_s_and_never_more_than_it_has(
     await tenant.be_ready()
     running = tenant.invoke()
     await tenant.hear()
-    os.write(tenant.peak, str(9 << 20).encode())
+    (tenant.group / "memory.peak").write_text(str(9 << 20))
     tenant.instance.note_exit(signal.SIGKILL)
     ending = await running
 

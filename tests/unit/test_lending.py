@@ -42,7 +42,7 @@ class Lending:
         self.lent = LendableInstance(
             FrameWire(ours),
             read,
-            hold=Hold({"events": os.memfd_create("events")}),
+            hold=Hold({"tmp": os.open("/", os.O_PATH)}),
             minder=Minder(),
             memory_mb=MEMORY_MB,
             kill=self._kill,
@@ -217,7 +217,7 @@ async def test_a_program_is_never_lent(lending: Lending) -> None:
     program = LendableInstance(
         RuntimeWire(ours, listener),
         read,
-        hold=Hold({"events": os.memfd_create("events")}),
+        hold=Hold({"tmp": os.open("/", os.O_PATH)}),
         minder=Minder(),
         memory_mb=MEMORY_MB,
         kill=_killed,

@@ -30,11 +30,16 @@ class Launchers:
     """One at a time. `hello` is what the newest one found."""
 
     def __init__(
-        self, *, hello_s: float = HELLO_S, max_spares: int = MAX_SPARES
+        self,
+        *,
+        hello_s: float = HELLO_S,
+        max_spares: int = MAX_SPARES,
+        cell_files: int | None = None,
     ) -> None:
+        """`cell_files`: open files for what is kept ready and all instances."""
         self.hello: Hello | None = None
         self._hello_s = hello_s
-        self._spares = Spares(max_spares)
+        self._spares = Spares(max_spares, files=cell_files)
         self._current: Launcher | None = None
         self._why = "no launcher has started yet"
         self._changed = asyncio.Condition()

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     from sandlot_sandbox.linux import Entry
 
-PROCESSES = 3072
+PROCESSES = 10_240
 """Of the whole zygote's, as an instance meets the limit: less than the zygote's own,
 so that a fork bomb leaves it room to fork."""
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from sandlot_sandbox.errors import SandboxError, ZygoteLost
 from sandlot_sandbox.host.extensions_api import Identity
 from sandlot_sandbox.host.hold import Hold
+from sandlot_sandbox.host.room import OF_BERTH, OF_INSTANCE, OF_PROGRAM
 from sandlot_sandbox.host.runtime_wire import RuntimeWire
 from sandlot_sandbox.host.wire import FrameWire, Wire
 
@@ -52,6 +53,11 @@ class Berth:
         """Of the Runtime API; 0 where there is none."""
         return self.api.getsockname()[1] if self.api is not None else 0
 
+    @property
+    def files(self) -> int:
+        """How many stay open while an instance lives in it."""
+        return OF_INSTANCE if self.api is None else OF_PROGRAM
+
     def wire(self, identity: Identity) -> Wire:
         """What the instance is spoken to by; it owns both sockets."""
         if self.api is None:
@@ -76,15 +82,23 @@ MAX_SPARES = 1_024
 
 class Spares:
     """How many cells all zygotes together keep ready; those without make theirs when
-    they are forked."""
+    they are forked. They share `files`, open ones, with all instances, and yield."""
 
-    def __init__(self, most: int) -> None:
+    def __init__(self, most: int, *, files: int | None = None) -> None:
         self._most = most
+        self._files = files
         self._of: set[Cells] = set()
+        self.held = 0
+        """Open files of instances."""
 
     @property
     def left(self) -> int:
-        return max(0, self._most - sum(cells.kept for cells in self._of))
+        kept = sum(cells.kept for cells in self._of)
+        left = self._most - kept
+        if self._files is not None:
+            free = self._files - self.held - kept * OF_BERTH
+            left = min(left, free // OF_BERTH)
+        return max(0, left)
 
     def add(self, cells: "Cells") -> None:
         self._of.add(cells)

@@ -32,9 +32,6 @@ from sandlot_sandbox.outcome import Ended, Ending, Rest
 INIT_S = 10.0
 """AWS Lambda's limit on the init phase."""
 
-FORK_S = 5.0
-"""How long a zygote may leave a fork note unread before it is taken for hostile."""
-
 STILLBORN_S = 1.0
 """How long after a fork its zygote may say that there is no instance. The kernel
 refuses at once; who says so later has had the event, and time to work on it."""
@@ -194,10 +191,9 @@ class Instance:
         return f"<Instance {self.state.value}>"
 
     @property
-    def was_never_heard(self) -> bool:
-        """Whether it had time enough to say something, and never did."""
-        age = time.monotonic() - self._born
-        return self._ready_at is None and age > FORK_S
+    def was_heard(self) -> bool:
+        """Whether it ever said that it is there."""
+        return self._ready_at is not None
 
     @property
     def is_usable(self) -> bool:
@@ -330,10 +326,7 @@ class Instance:
 
     def end_if_greedy(self) -> None:
         """It may not use more than its function has."""
-        limit = self._memory_mb * _MIB
-        if self._hold.counts_memory and (
-            self._hold.uses_more_than(limit) or self._hold.ran_out()
-        ):
+        if self._hold.uses_too_much(self._memory_mb * _MIB):
             self._end_for_memory()
 
     def _end_for_memory(self) -> None:

@@ -45,6 +45,13 @@ class Mail:
         self._queue: deque[tuple[bytes, Sequence[int]]] = deque()
         self._loop = asyncio.get_running_loop()
         self._is_open = True
+        self._unread = 0
+        """What the other end had not read when we looked last, in the kernel's bytes.
+        """
+
+        self._progress_at = 0.0
+        """When it was seen to have read something, or had nothing to read."""
+
         self._retry: asyncio.TimerHandle | None = None
         self._loop.add_reader(channel, self._read)
 
@@ -55,10 +62,27 @@ class Mail:
     @property
     def has_unread(self) -> bool:
         """Whether the other end has not read all that was sent."""
+        self._look()
+        return bool(self._queue) or self._unread > 0
+
+    @property
+    def unread_for_s(self) -> float:
+        """For how long it has read nothing, while there was something; 0 where there is
+        nothing. How much it has left says little: a reader may be slow by right."""
+        self._look()
+        return self._loop.time() - self._progress_at if self._unread else 0.0
+
+    def _look(self) -> None:
+        left = self._outstanding()
+        if left < self._unread or not left:
+            self._progress_at = self._loop.time()
+        self._unread = left
+
+    def _outstanding(self) -> int:
         if not self._is_open:
-            return False
+            return 0
         left = fcntl.ioctl(self._channel, termios.TIOCOUTQ, b"\0" * _INT.size)
-        return bool(self._queue) or _INT.unpack(left)[0] > 0
+        return int(_INT.unpack(left)[0])
 
     def send(self, datagram: bytes, descriptors: Sequence[int] = ()) -> None:
         """Send, or keep until it can be sent; closes the descriptors afterwards."""
@@ -88,6 +112,7 @@ class Mail:
             self._queue.clear()
 
     def _try_to_send(self, datagram: bytes, descriptors: Sequence[int]) -> bool:
+        self._look()
         try:
             if descriptors:
                 socket.send_fds(self._channel, [datagram], list(descriptors))
@@ -101,6 +126,8 @@ class Mail:
                 return False
             # The reader sees the end, too; one place to tell of it is enough.
         _close_all(descriptors)
+        # Progress is what there is less of, and this is more.
+        self._unread = self._outstanding()
         return True
 
     def _drain_later(self) -> None:

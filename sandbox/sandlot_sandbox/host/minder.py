@@ -9,6 +9,7 @@ the kernel can only limit both together.
 import asyncio
 import time
 from collections import deque
+from itertools import islice
 from typing import Protocol
 
 FREEZE_AFTER_S = 0.01
@@ -16,6 +17,10 @@ FREEZE_AFTER_S = 0.01
 
 LOOK_S = 0.05
 """Between two looks at the memory of busy instances."""
+
+MAX_LOOKS = 64
+"""At so many with one look, each in its turn: where thousands are busy, looking at them
+must not be what the engine does. What the kernel limits, it limits all the same."""
 
 
 class Minded(Protocol):
@@ -36,25 +41,27 @@ class Minder:
         self._loop = asyncio.get_running_loop()
         self._idle: deque[tuple[float, Minded]] = deque()
         self._freezing: asyncio.TimerHandle | None = None
-        self._busy: set[Minded] = set()
+        self._busy: dict[Minded, None] = {}
+        """First those that were not looked at for longest."""
+
         self._looking: asyncio.TimerHandle | None = None
 
     def note_idle(self, instance: Minded) -> None:
         """It has become idle just now."""
-        self._busy.discard(instance)
+        self._busy.pop(instance, None)
         self._idle.append((instance.idle_since, instance))
         if self._freezing is None:
             self._freezing = self._loop.call_later(FREEZE_AFTER_S, self._freeze_due)
 
     def note_busy(self, instance: Minded) -> None:
         """It may use memory from now on."""
-        self._busy.add(instance)
+        self._busy.setdefault(instance)
         if self._looking is None:
             self._looking = self._loop.call_later(LOOK_S, self._look)
 
     def forget(self, instance: Minded) -> None:
         """It is dead."""
-        self._busy.discard(instance)
+        self._busy.pop(instance, None)
 
     def _freeze_due(self) -> None:
         self._freezing = None
@@ -71,7 +78,8 @@ class Minder:
 
     def _look(self) -> None:
         self._looking = None
-        for instance in list(self._busy):
+        for instance in list(islice(self._busy, MAX_LOOKS)):
+            self._busy[instance] = self._busy.pop(instance)
             instance.end_if_greedy()
         if self._busy:
             self._looking = self._loop.call_later(LOOK_S, self._look)

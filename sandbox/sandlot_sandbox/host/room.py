@@ -12,8 +12,12 @@ OF_ZYGOTE = 8
 OF_BERTH = 20
 """Both ends of an instance's channels, and all that a fork takes with it."""
 
-OF_INSTANCE = 8
-"""What stays of a berth when its instance has moved in."""
+OF_INSTANCE = 5
+"""What stays of a berth when its instance has moved in: event socket, log, what freezes
+it, its /tmp, the folder where its memory is counted."""
+
+OF_PROGRAM = 10
+"""The same for one that speaks the Runtime API, over connections of its own."""
 
 RESERVED = 1_024
 """For the store, builders, starts that are on their way, and whatever we forgot."""
@@ -25,17 +29,18 @@ class Room:
 
     connections: int
     zygotes: int
-    spares: int
-    """Berths that are kept ready while nobody asks for one."""
+    cell_files: int
+    """Open files of all instances, and of berths that are kept ready while nobody asks
+    for one: those go first."""
 
-    instances: int
+    @property
+    def instances(self) -> int:
+        return self.cell_files // OF_INSTANCE
 
 
 def room_in(open_files: int) -> Room:
-    """What fits into so many: a quarter is for connections."""
-    connections = open_files // 4
+    """What fits into so many: an eighth is for connections."""
+    connections = open_files // 8
     usable = max(0, open_files - connections - RESERVED)
-    zygotes = usable // 10 // OF_ZYGOTE
-    spares = usable // 3 // OF_BERTH
-    left = usable - zygotes * OF_ZYGOTE - spares * OF_BERTH
-    return Room(connections, zygotes, spares, left // OF_INSTANCE)
+    zygotes = usable // 12 // OF_ZYGOTE
+    return Room(connections, zygotes, usable - zygotes * OF_ZYGOTE)

@@ -23,6 +23,7 @@ from sandlot_sandbox.host.lending import LendableInstance
 from sandlot_sandbox.host.log_pipe import Line, LogPipe
 from sandlot_sandbox.host.mail import Mail
 from sandlot_sandbox.host.program_api import EXTERNAL_S
+from sandlot_sandbox.host.window import Window
 from sandlot_sandbox.limits import ZYGOTE_EXTRA_MB, Limits
 from sandlot_sandbox.spec import EGRESS, NONE, ZygoteDied
 
@@ -137,6 +138,7 @@ class Zygote:
             # One that does not hear us is of no use; nothing happens if it is dead.
             on_close=self.kill,
         )
+        self._window = Window(self._mail, on_stuck=self.kill)
         try:
             self._number = self._launcher.start_zygote(
                 self._recipe.runtime,
@@ -215,7 +217,13 @@ class Zygote:
         Raises `ZygoteLost` or `StartFailed`.
         """
         self._note_use()
-        berth = await self._cells.take()
+        await self._window.enter()
+        try:
+            berth = await self._cells.take()
+        except BaseException:
+            self._window.leave()
+            raise
+        self._window.note_sent()
         if self.is_lost:
             berth.close()
             raise ZygoteLost(self._lost_because or "")
@@ -227,6 +235,8 @@ class Zygote:
         fork = frames.encode_fork(number, is_ahead=is_ahead, port=berth.port)
         self._mail.send(fork, berth.theirs)
         self._thaw()
+        spares = self._launcher.spares
+        spares.held += berth.files
         instance = LendableInstance(
             berth.wire(self._recipe.identity),
             berth.log,
@@ -237,7 +247,7 @@ class Zygote:
             kill=lambda: self._kill_cell(berth.cell),
             terminate=lambda: self._terminate(number),
             on_thaw=self._thaw,
-            on_death=lambda dead: self._forget(number, dead, on_death),
+            on_death=lambda dead: self._forget(number, dead, on_death, berth.files),
         )
         self._instances[number] = instance
         self._unreported.add(number)
@@ -301,7 +311,9 @@ class Zygote:
     @property
     def _most_bytes(self) -> int:
         """Without a /tmp: what an import leaves there, no instance would find."""
-        return (self._recipe.limits.memory_mb + ZYGOTE_EXTRA_MB) << 20
+        limits = self._recipe.limits
+        own = (limits.memory_mb + ZYGOTE_EXTRA_MB) << 20
+        return own + limits.of_clones(len(self._instances))
 
     # Freezing: from its import on it is the tenant's, and may run when it has work.
 
@@ -373,10 +385,15 @@ class Zygote:
             self._unreported.remove(note.instance)
 
     def _forget(
-        self, number: int, instance: Instance, on_death: Callable[[Instance], None]
+        self,
+        number: int,
+        instance: Instance,
+        on_death: Callable[[Instance], None],
+        files: int,
     ) -> None:
         self._instances.pop(number, None)
-        if instance.was_never_heard and self._mail.has_unread:
+        self._launcher.spares.held -= files
+        if not instance.was_heard and self._window.is_stuck:
             # It leaves fork notes unread, and with each of them open files of ours.
             self.kill()
         if self._is_leaving and not self._instances:
@@ -402,6 +419,7 @@ class Zygote:
         self._mail.close()
         self._log.close()
         self._cells.close(detail)
+        self._window.close()
         for instance in list(self._instances.values()):
             instance.note_zygote_lost(with_launcher=self._launcher.is_lost)
         self._on_lost(self)

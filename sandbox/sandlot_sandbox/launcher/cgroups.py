@@ -25,9 +25,10 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from sandlot_sandbox import linux, memory_stat
+from sandlot_sandbox import linux
 from sandlot_sandbox.launcher.users import acting_as
 from sandlot_sandbox.limits import Share
+from sandlot_sandbox.memory_group import FILES, MEMORY_V1, MEMORY_V2, of_files
 
 CONTROLLERS = ("memory", "cpu", "pids", "freezer")
 """What we use, in v1's words; v2 freezes without a controller."""
@@ -57,6 +58,7 @@ _NOT_EVERYWHERE = (
 """Where the kernel does not count swap or TCP, or is older than a file that is a
 nicety."""
 
+_FOLDER = os.O_PATH | os.O_DIRECTORY
 _PERIOD_US = 100_000
 _V1_SHARES = 1024
 _V2_WEIGHT = 100
@@ -176,6 +178,10 @@ class Group:
             self.remove()
             raise
 
+    def widen(self, share: Share) -> None:
+        """Raises `OSError`."""
+        self._tree.limit(self._folders, _widest_first(self._tree.limits_of(share)))
+
     def open_joins(self) -> list[int]:
         """Descriptors; who writes `0` to each is in the group."""
         with _closed_on_error() as opened:
@@ -192,16 +198,18 @@ class Group:
             return self.open_joins()
 
     def open_files(self) -> dict[str, int]:
-        """For whoever minds an instance: `freeze`, or v1's `freezer`, to write to;
-        `usage`, `peak`, `events` and `stat` to read, where memory is controlled.
-        Raises `OSError`: what is promised must be there."""
+        """For whoever minds an instance: `freeze`, or v1's `freezer`, to write to; and
+        where memory is controlled the folder in which that is told, `memory_v1` or
+        `memory_v2`. Raises `OSError`: what is promised must be there."""
         with _closed_on_error() as opened:
             found = {}
             for kind, (part, file, flags) in self._tree.files.items():
-                path = self._folders[part] / file
-                if file not in _NOT_EVERYWHERE or path.exists():
-                    found[kind] = _open(path, flags)
-                    opened.append(found[kind])
+                found[kind] = _open(self._folders[part] / file, flags)
+                opened.append(found[kind])
+                if kind in FILES:
+                    # Whoever minds it opens these later, and takes none for nothing.
+                    os.stat(FILES[kind].usage, dir_fd=found[kind])
+                    os.stat(FILES[kind].stat, dir_fd=found[kind])
             return found
 
     def thaw(self) -> None:
@@ -269,6 +277,13 @@ class Family:
             raise
         return group
 
+    def widen(self, group: Group, share: Share) -> None:
+        """It may have more memory than before, if that is more. Raises `OSError`."""
+        if share.memory_bytes > self._shares[group].memory_bytes:
+            self._shares[group] = share
+            self._raise_roof()
+            group.widen(share)
+
     def take_away(self, group: Group) -> bool:
         """Its share counts no more. Whether it is gone: see `Group.remove`."""
         self._shares.pop(group, None)
@@ -282,15 +297,16 @@ class Family:
     def uses_too_much(self) -> bool:
         """Whether there is more memory under the roof than its live groups may have;
         what the kernel remembers of files does not count, as it can forget it."""
-        if "usage" not in self._tree.files:
+        kind = MEMORY_V2 if self._tree.is_v2 else MEMORY_V1
+        if kind not in self._tree.files:
             return False
-        part, usage, _ = self._tree.files["usage"]
-        folder = self._roof[part]
+        part, _, _ = self._tree.files[kind]
+        folder, files = self._roof[part], FILES[kind]
         with contextlib.suppress(OSError):
-            used = int((folder / usage).read_bytes())
+            used = int((folder / files.usage).read_bytes())
             if used > self._memory:
-                stat = (folder / "memory.stat").read_bytes()
-                return used - memory_stat.of_files(stat) > self._memory
+                stat = (folder / files.stat).read_bytes()
+                return used - of_files(stat) > self._memory
         return False
 
     def remove(self) -> bool:
@@ -317,8 +333,7 @@ class Family:
         )
         limits = self._tree.limits_of(whole)
         if self._memory_limit:
-            # Memory and swap together may not be less than memory alone.
-            limits.sort(key=lambda limit: limit[1] != _WITH_SWAP)
+            limits = _widest_first(limits)
         self._tree.limit(self._roof, limits)
         self._memory_limit = whole.memory_bytes
 
@@ -418,6 +433,12 @@ class Tree:
                 _write(path, value)
 
 
+def _widest_first(limits: list[tuple[str, str, bytes]]) -> list[tuple[str, str, bytes]]:
+    """For limits that are raised: memory and swap together may not be less than memory
+    alone."""
+    return sorted(limits, key=lambda limit: limit[1] != _WITH_SWAP)
+
+
 def _v1_limits(share: Share) -> list[tuple[str, str, int]]:
     return [
         ("memory", "memory.limit_in_bytes", share.memory_bytes),
@@ -445,10 +466,7 @@ def _v2_limits(share: Share) -> list[tuple[str, str, int | str]]:
 def _v1_files(layout: Layout) -> dict[str, tuple[str, str, int]]:
     known = {
         "freezer": ("freezer", "freezer.state", os.O_WRONLY),
-        "usage": ("memory", "memory.usage_in_bytes", os.O_RDONLY),
-        "peak": ("memory", "memory.max_usage_in_bytes", os.O_RDONLY),
-        "events": ("memory", "memory.oom_control", os.O_RDONLY),
-        "stat": ("memory", "memory.stat", os.O_RDONLY),
+        MEMORY_V1: ("memory", "", _FOLDER),
     }
     return {kind: entry for kind, entry in known.items() if entry[0] in layout.v1}
 
@@ -457,13 +475,7 @@ def _v2_files(layout: Layout) -> dict[str, tuple[str, str, int]]:
     freeze = {"freeze": ("v2", "cgroup.freeze", os.O_WRONLY)}
     if "memory" not in layout.v2_controllers:
         return freeze
-    return {
-        **freeze,
-        "usage": ("v2", "memory.current", os.O_RDONLY),
-        "peak": ("v2", "memory.peak", os.O_RDONLY),
-        "events": ("v2", "memory.events", os.O_RDONLY),
-        "stat": ("v2", "memory.stat", os.O_RDONLY),
-    }
+    return {**freeze, MEMORY_V2: ("v2", "", _FOLDER)}
 
 
 def _make_room_in_v2(folder: Path, controllers: frozenset[str]) -> None:

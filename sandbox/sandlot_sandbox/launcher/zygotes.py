@@ -16,7 +16,7 @@ from sandlot_sandbox.launcher.networks import Network, WayOut
 from sandlot_sandbox.launcher.rootfs import opened_root
 from sandlot_sandbox.launcher.runtime import Runtime
 from sandlot_sandbox.launcher.users import UserIds, write_maps
-from sandlot_sandbox.limits import Limits
+from sandlot_sandbox.limits import CLONES_AT_ONCE, Limits
 from sandlot_sandbox.spec import EGRESS, HOST, OPT, TASK
 
 _NAMESPACES = (
@@ -109,6 +109,9 @@ class Zygote:
         group = None
         joins: list[int] = []
         if self.family is not None:
+            if self.group is not None and len(self.cells) % CLONES_AT_ONCE == 0:
+                share = self.limits.zygote_share(len(self.cells))
+                self.family.widen(self.group, share)
             group = self.family.add(self.limits.instance_share)
         self.cells[number] = Cell(group)
         try:
@@ -277,7 +280,7 @@ def start(setting: Setting, number: int, program: Program) -> Zygote:
         if setting.tree is not None:
             family = setting.tree.make()
             undo.callback(setting.tree.give_up, family)
-            group = family.add(program.limits.zygote_share)
+            group = family.add(program.limits.zygote_share())
             if setting.users.is_root:
                 family.let_in(uid)
             # First of all: what cannot be frozen and counted must not run at all.
