@@ -26,9 +26,12 @@ MB_PER_CPU = 1769
 OPEN_FILES = 1024
 """As AWS Lambda has it."""
 
-ZYGOTE_PROCESSES = 12_288
-"""Processes and threads of one zygote, its instances and cells together: of as many
-instances as a machine has, two each, and of what these start."""
+ZYGOTE_PROCESSES = 4096
+"""Processes and threads of one zygote, its instances and cells together."""
+
+COUNTED_PROCESSES = 12_288
+"""The same where a control group holds each instance to its own: as many instances as a
+machine has, two each, and what these start."""
 
 CLONES_AT_ONCE = 256
 """A zygote's group has room for so many clones, then for so many more."""
@@ -70,6 +73,9 @@ class Limits:
     tmp_mb: int
     """The size of each instance's own /tmp."""
 
+    processes: int = ZYGOTE_PROCESSES
+    """Processes and threads of one zygote, its instances and cells together."""
+
     @property
     def tmp_options(self) -> str:
         """For mount(2) of a tmpfs."""
@@ -96,12 +102,11 @@ class Limits:
         return count * (_CLONE_KB + _TABLES_KB_PER_MB * self.memory_mb) * _KIB
 
     def zygote_share(self, clones: int = 0) -> Share:
-        """With so many clones, and more. An import is owed half a processor, whatever
-        the function's size."""
-        steps = clones // CLONES_AT_ONCE + 1
+        """With so many clones; none during the import. That is owed half a processor,
+        whatever the function's size."""
         own = (self.memory_mb + self.tmp_mb + ZYGOTE_EXTRA_MB) * _MIB
         return Share(
-            memory_bytes=own + self.of_clones(steps * CLONES_AT_ONCE),
+            memory_bytes=own + self.of_clones(clones),
             cpus=max(_IMPORT_CPUS, self.cpus),
             max_cpus=max(1.0, self.cpus),
             processes=PROCESSES,
@@ -121,7 +126,7 @@ class Limits:
             (resource.RLIMIT_MEMLOCK, 65_536),
             (resource.RLIMIT_FSIZE, self.tmp_mb * _MIB),
             (resource.RLIMIT_DATA, data),
-            (resource.RLIMIT_NPROC, ZYGOTE_PROCESSES),
+            (resource.RLIMIT_NPROC, self.processes),
             (resource.RLIMIT_MSGQUEUE, 0),
             (resource.RLIMIT_SIGPENDING, 1024),
             (resource.RLIMIT_NICE, 0),

@@ -4,8 +4,12 @@ import json
 
 import pytest
 
-from sandlot_sandbox.guest.instance import PROCESSES as INSTANCE_PROCESSES
-from sandlot_sandbox.limits import INODES_PER_MB, OPEN_FILES, PROCESSES
+from sandlot_sandbox.limits import (
+    INODES_PER_MB,
+    OPEN_FILES,
+    PROCESSES,
+    ZYGOTE_PROCESSES,
+)
 from sandlot_sandbox.outcome import Ended
 from tests.isolation.groups import control
 from tests.isolation.machine import MODES, Guest, Sandbox, Store, ask, send, started
@@ -56,7 +60,7 @@ async def test_a_fork_bomb_ends_at_the_limit_and_leaves_room_to_fork(
 ) -> None:
     async with sandbox.running("curious", memory_mb=4096) as bombed:
         instance = await bombed.fork()
-        ending = await send(instance, "fork_bomb", up_to=2 * INSTANCE_PROCESSES)
+        ending = await send(instance, "fork_bomb", up_to=2 * ZYGOTE_PROCESSES)
 
         _, controls = control(sandbox)
         if "pids" in controls:

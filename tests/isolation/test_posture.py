@@ -15,8 +15,14 @@ from typing import Any
 
 import pytest
 
+from sandlot_sandbox.guest.instance import LEFT_TO_FORK
 from sandlot_sandbox.host.hold import Hold
-from sandlot_sandbox.limits import OPEN_FILES, ZYGOTE_PROCESSES, Limits
+from sandlot_sandbox.limits import (
+    COUNTED_PROCESSES,
+    OPEN_FILES,
+    ZYGOTE_PROCESSES,
+    Limits,
+)
 from tests.isolation.groups import control, group_folder, group_paths
 from tests.isolation.machine import (
     ORDINARY_UID,
@@ -37,7 +43,6 @@ KEPT = "0000000000240000"
 """CAP_SYS_ADMIN and CAP_SYS_CHROOT, over the jail's own user namespace."""
 
 NONE = "0000000000000000"
-INSTANCE_PROCESSES = 10_240
 TMP_MB = 16
 MEMORY_MB = 128
 MIB = 1 << 20
@@ -145,6 +150,12 @@ def posture(pid: int, launcher: int) -> dict[str, Any]:
     }
 
 
+def _processes(sandbox: Sandbox) -> int:
+    """Fewer where nobody counts those of each instance."""
+    is_counted = "pids" in control(sandbox)[1]
+    return COUNTED_PROCESSES if is_counted else ZYGOTE_PROCESSES
+
+
 def expected(sandbox: Sandbox, *, is_instance: bool) -> dict[str, Any]:
     capabilities = NONE if is_instance else KEPT
     return {
@@ -181,7 +192,7 @@ def expected(sandbox: Sandbox, *, is_instance: bool) -> dict[str, Any]:
             "Max locked memory": 65_536,
             "Max file size": TMP_MB * MIB,
             "Max data size": (MEMORY_MB + 256) * MIB,
-            "Max processes": INSTANCE_PROCESSES if is_instance else ZYGOTE_PROCESSES,
+            "Max processes": _processes(sandbox) - (LEFT_TO_FORK if is_instance else 0),
             "Max msgqueue size": 0,
             "Max pending signals": 1024,
             "Max nice priority": 0,
@@ -205,7 +216,7 @@ def expected_of_ours(sandbox: Sandbox, *, is_warden: bool) -> dict[str, Any]:
     table = expected(sandbox, is_instance=True)
     limits = {
         **table["limits"],
-        "Max processes": ZYGOTE_PROCESSES,
+        "Max processes": _processes(sandbox),
         # The launcher's own, so that nobody's in flight are in their way.
         "Max open files": _limits(Path(f"/proc/{launcher}"))["Max open files"],
     }

@@ -271,11 +271,11 @@ def test_a_zygote_is_owed_half_a_processor_and_has_memory_for_what_is_ours() -> 
 
     assert (share.cpus, share.max_cpus) == (0.5, 1.0)
     assert TWO_CPUS.zygote_share().cpus == 2.0
-    of_clones = SMALL.of_clones(CLONES_AT_ONCE)
-    assert share.memory_bytes == (128 + 512 + 64) * MIB + of_clones
-    assert SMALL.zygote_share(CLONES_AT_ONCE - 1) == share
-    more = SMALL.zygote_share(CLONES_AT_ONCE)
-    assert more.memory_bytes == share.memory_bytes + of_clones
+    assert share.memory_bytes == (128 + 512 + 64) * MIB
+    with_clones = SMALL.zygote_share(CLONES_AT_ONCE)
+    assert with_clones.memory_bytes - share.memory_bytes == SMALL.of_clones(
+        CLONES_AT_ONCE
+    )
 
 
 # --- the kernel's own -----------------------------------------------------------

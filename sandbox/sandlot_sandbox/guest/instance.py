@@ -32,9 +32,9 @@ if TYPE_CHECKING:
 
     from sandlot_sandbox.linux import Entry
 
-PROCESSES = 10_240
-"""Of the whole zygote's, as an instance meets the limit: less than the zygote's own,
-so that a fork bomb leaves it room to fork."""
+LEFT_TO_FORK = 1024
+"""By so much an instance's limit of all processes of its zygote is below the zygote's
+own: a fork bomb leaves it room to fork."""
 
 _CHANNEL = 3
 _MAX_EXIT = 255
@@ -70,8 +70,10 @@ def enter_cell(
         os.dup2(channel, _CHANNEL, False)
         for fd in ours:
             os.close(fd)
+        processes = resource.getrlimit(resource.RLIMIT_NPROC)[1]
         # The zygote's own may be less, if whoever started us has less.
-        processes = min(PROCESSES, resource.getrlimit(resource.RLIMIT_NPROC)[1])
+        if processes > 3 * LEFT_TO_FORK:
+            processes -= LEFT_TO_FORK
         resource.setrlimit(resource.RLIMIT_NPROC, (processes, processes))
         entry.give_up_privileges(ruleset)
         for fd in cell:

@@ -18,7 +18,6 @@ from sandlot_sandbox.launcher.cgroups import Janitor
 from sandlot_sandbox.launcher.runtime import as_program
 from sandlot_sandbox.launcher.ways import Ways
 from sandlot_sandbox.launcher.zygotes import BUILDER_LIMITS, Program, Zygote
-from sandlot_sandbox.limits import Limits
 from sandlot_sandbox.spec import (
     BRAKES,
     MAX_LAYERS,
@@ -202,7 +201,7 @@ class Server:
                 yield Program(
                     runtime=runtime,
                     file="bootstrap.py",
-                    limits=Limits(memory_mb=order.memory_mb, tmp_mb=order.tmp_mb),
+                    limits=self._setting.limits_of(order),
                     network=order.network,
                     allow=tuple(filter(None, order.allow.split(","))),
                     code=code,

@@ -16,8 +16,13 @@ from sandlot_sandbox.launcher.networks import Network, WayOut
 from sandlot_sandbox.launcher.rootfs import opened_root
 from sandlot_sandbox.launcher.runtime import Runtime
 from sandlot_sandbox.launcher.users import UserIds, write_maps
-from sandlot_sandbox.limits import CLONES_AT_ONCE, Limits
-from sandlot_sandbox.spec import EGRESS, HOST, OPT, TASK
+from sandlot_sandbox.limits import (
+    CLONES_AT_ONCE,
+    COUNTED_PROCESSES,
+    ZYGOTE_PROCESSES,
+    Limits,
+)
+from sandlot_sandbox.spec import EGRESS, HOST, OPT, TASK, StartZygote
 
 _NAMESPACES = (
     linux.CLONE_NEWUSER
@@ -110,7 +115,7 @@ class Zygote:
         joins: list[int] = []
         if self.family is not None:
             if self.group is not None and len(self.cells) % CLONES_AT_ONCE == 0:
-                share = self.limits.zygote_share(len(self.cells))
+                share = self.limits.zygote_share(len(self.cells) + CLONES_AT_ONCE)
                 self.family.widen(self.group, share)
             group = self.family.add(self.limits.instance_share)
         self.cells[number] = Cell(group)
@@ -220,6 +225,16 @@ class Setting:
     @property
     def controls(self) -> frozenset[str]:
         return self.tree.controls if self.tree is not None else frozenset()
+
+    def limits_of(self, order: StartZygote) -> Limits:
+        """Where nobody counts the processes of an instance, all instances of a function
+        together have what one has elsewhere."""
+        is_counted = "pids" in self.controls
+        return Limits(
+            memory_mb=order.memory_mb,
+            tmp_mb=order.tmp_mb,
+            processes=COUNTED_PROCESSES if is_counted else ZYGOTE_PROCESSES,
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
