@@ -1,5 +1,6 @@
 """Where control groups are made, with which limits, and that they are removed again."""
 
+import mmap
 import os
 import re
 import subprocess
@@ -473,12 +474,13 @@ def test_the_roof_holds_what_its_groups_may_use_and_no_more(tree: Tree) -> None:
     def limit() -> int:
         return int((roof / "memory.limit_in_bytes").read_text())
 
-    assert limit() == SHARE.memory_bytes
+    most = (9 * SHARE.memory_bytes // 8) & -mmap.PAGESIZE
+    assert limit() == most
     other = family.add(SHARE)
-    assert limit() == 2 * SHARE.memory_bytes
+    assert limit() == 2 * most
     assert not family.uses_too_much()
     assert family.take_away(other)
-    assert limit() == 2 * SHARE.memory_bytes, "what was used may be in use still"
+    assert limit() == 2 * most, "what was used may be in use still"
     assert family.take_away(one)
     assert family.remove()
 

@@ -15,6 +15,7 @@ from typing import Any
 
 import psutil
 
+from benchmarks.engines import TIED
 from sandlot import AsyncClient
 
 READY_S = 60.0
@@ -62,6 +63,7 @@ class Engine:
     async def start(self) -> None:
         """Return when it serves."""
         command = [
+            *TIED,
             *(sys.executable, "-m", "sandlot", "up", "--data", str(self.data)),
             *("--grpc", self._grpc, "--http", "127.0.0.1:0", "--json"),
             *self._options,

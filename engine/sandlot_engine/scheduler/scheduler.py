@@ -37,7 +37,7 @@ OTHERS_SHARE = 16
 the rest, with invocations that take a quarter of an hour, keeps nobody waiting for it.
 Beyond that a tenant that has less gets the next place of one that has more."""
 
-MAX_STARTING = 8
+MAX_STARTING = 16
 """Being started at once."""
 
 MAX_STARTING_OF_TENANT = MAX_STARTING // 2

@@ -99,9 +99,10 @@ class Version:
 
     @property
     def surplus(self) -> int:
-        """How many of the fresh are more than anybody has asked for."""
+        """How many of the fresh are more than anybody has asked for. What is being
+        started may fail: until it is there, it replaces none that is kept."""
         excess = self.unused - self.kept_unused - self.standbys
-        return max(0, min(excess, len(self.fresh)))
+        return max(0, min(excess, len(self.fresh), self.live - self.kept))
 
 
 @dataclass(slots=True)
