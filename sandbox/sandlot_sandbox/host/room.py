@@ -19,7 +19,7 @@ it, its /tmp, the folder where its memory is counted."""
 OF_PROGRAM = 10
 """The same for one that speaks the Runtime API, over connections of its own."""
 
-RESERVED = 1_024
+RESERVED = 896
 """For the store, builders, starts that are on their way, and whatever we forgot."""
 
 
@@ -39,8 +39,8 @@ class Room:
 
 
 def room_in(open_files: int) -> Room:
-    """What fits into so many: an eighth is for connections."""
-    connections = open_files // 8
+    """What fits into so many: a tenth is for connections."""
+    connections = open_files // 10
     usable = max(0, open_files - connections - RESERVED)
-    zygotes = usable // 12 // OF_ZYGOTE
+    zygotes = usable // 16 // OF_ZYGOTE
     return Room(connections, zygotes, usable - zygotes * OF_ZYGOTE)
