@@ -212,9 +212,32 @@ async def test_an_event_is_taken_once(engine: FakeEngine) -> None:
     ]
     started = await engine.runner.started.get()
 
-    assert ids == ["r-0"] * 3
-    assert started.request_id == "r-0"
+    assert len(set(ids)) == 1
+    assert started.request_id == ids[0]
     assert runs(engine) == 0
+
+
+async def test_an_event_whose_answer_was_not_kept_is_taken_once_all_the_same(
+    engine: FakeEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def die(*_: object, **__: object) -> int:
+        raise Unavailable("as if the engine had died before")
+
+    monkeypatch.setattr(engine.store, "keep_answer", die)
+    event = invocation(type=InvocationType.EVENT)
+
+    first = await engine.invoker.enqueue(event)
+    again = await engine.invoker.enqueue(replace(event, request_id="r-2"))
+    await engine.runner.started.get()
+    other = await engine.invoker.enqueue(
+        invocation(payload=b"2", type=InvocationType.EVENT)
+    )
+    ran = await engine.runner.started.get()
+
+    assert first == again != other
+    assert ran.request_id == other, "and the first but once"
+    engine.clock.advance(WINDOW_S)
+    assert await engine.invoker.enqueue(event) not in (first, other)
 
 
 async def test_an_event_that_was_not_taken_is_not_kept(engine: FakeEngine) -> None:

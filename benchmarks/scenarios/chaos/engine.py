@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,8 @@ from sandlot import AsyncClient
 
 READY_S = 60.0
 STOP_S = 90.0
+END_S = 15.0
+"""For what was killed to be gone."""
 
 EXPECTED = frozenset(
     {
@@ -147,8 +150,7 @@ class Engine:
 
     def left_behind(self) -> list[str]:
         """Processes, control groups and files of all its lives that are still there."""
-        _, alive = psutil.wait_procs(self._seen, timeout=15)
-        left = [f"process {process.pid}" for process in alive]
+        left = [f"process {process.pid}" for process in self._alive()]
         left += [
             f"control group {path}"
             for path in _groups()
@@ -156,6 +158,16 @@ class Engine:
         ]
         names = {path.name for path in self.data.iterdir()}
         return left + [f"file {name}" for name in sorted(names - EXPECTED)]
+
+    def _alive(self) -> set[psutil.Process]:
+        """Those that are there still after a while."""
+        until = time.monotonic() + END_S
+        # Not psutil's own way, which takes a process that is just ending for a mistake.
+        while alive := {each for each in self._seen if each.is_running()}:
+            if time.monotonic() > until:
+                break
+            time.sleep(0.1)
+        return alive
 
     def _children(self) -> list[psutil.Process]:
         try:

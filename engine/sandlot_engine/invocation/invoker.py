@@ -279,7 +279,7 @@ class Invoker:
         Raises as `invoke` does for what can be said at once, and `Throttled` where the
         tenant's queue is full."""
         if invocation.idempotency is not None:
-            return await self.once.event(invocation, lambda: self._enqueue(invocation))
+            return await self.once.event(invocation, self._enqueue)
         await self._enqueue(invocation)
         return invocation.request_id
 

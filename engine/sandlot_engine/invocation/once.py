@@ -8,7 +8,8 @@
 Who repeats is mostly somebody whose connection broke or whose patience ended. So the
 first run goes on without its caller, and a repeat that comes meanwhile waits for it.
 What was refused and did not run (a throttle, say) is not kept: its repeat is a first
-one. What was running when the engine died has no answer, and its repeat runs it again.
+one. What was running when the engine died has no answer, and its repeat runs it again;
+but not an event, which is named by its key.
 """
 
 import asyncio
@@ -19,6 +20,7 @@ from collections import Counter
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from datetime import timedelta
+from uuid import UUID
 
 import msgspec
 
@@ -139,18 +141,28 @@ class Once:
         return replace(answer.outcome, is_replayed=is_replayed)
 
     async def event(
-        self, invocation: Invocation, enqueue: Callable[[], Awaitable[None]]
+        self, invocation: Invocation, enqueue: Callable[[Invocation], Awaitable[None]]
     ) -> str:
         """The request id of the event that was taken, now or at the first time."""
+        named = replace(invocation, request_id=self._event_id(invocation))
 
         async def work() -> Answer:
-            await enqueue()
-            return Answer(invocation.request_id)
+            await enqueue(named)
+            return Answer(named.request_id)
 
         answer, _ = await self._once(invocation, work, None)
         if answer.outcome is not None:
             raise _reused(invocation)
         return answer.request_id
+
+    def _event_id(self, invocation: Invocation) -> str:
+        """The same for each repeat: the queue knows it even where the engine died before
+        the answer was kept. Another after a window, when it is another event."""
+        _, function, key = _scope(invocation)
+        window = self._clock.now().timestamp() // self._window.total_seconds()
+        request = _key(invocation).request
+        name = _hash(invocation.tenant_id, function, key, request, str(window))
+        return str(UUID(bytes=name[:16], version=4))
 
     async def _once(
         self,
