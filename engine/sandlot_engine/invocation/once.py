@@ -156,8 +156,9 @@ class Once:
         return answer.request_id
 
     def _event_id(self, invocation: Invocation) -> str:
-        """The same for each repeat: the queue knows it even where the engine died before
-        the answer was kept. Another after a window, when it is another event."""
+        """The same for each repeat: the queue knows it even where the engine died
+        before the answer was kept. Another after a window: then it is another event.
+        """
         _, function, key = _scope(invocation)
         window = self._clock.now().timestamp() // self._window.total_seconds()
         request = _key(invocation).request
