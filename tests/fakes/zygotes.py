@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable
 
 from sandlot_sandbox.errors import SandboxError, ZygoteLost
-from sandlot_sandbox.host.zygote import Recipe
+from sandlot_sandbox.host.zygote import Obstacle, Recipe
 
 
 class FakeInstance:
@@ -27,6 +27,7 @@ class FakeZygote:
     def __init__(self, recipe: Recipe, on_lost: Callable[["FakeZygote"], None]) -> None:
         self.recipe = recipe
         self.reason = ""
+        self.obstacle = Obstacle.NONE
         self.is_lost = False
         self.lost_with_launcher = False
         self.is_killed = False
@@ -39,8 +40,9 @@ class FakeZygote:
     def imports(self) -> bool:
         return bool(self.recipe.settings["import_in_zygote"])
 
-    def be_ready(self, reason: str = "") -> None:
+    def be_ready(self, reason: str = "", obstacle: Obstacle = Obstacle.UNSAFE) -> None:
         self.reason = reason
+        self.obstacle = obstacle if reason else Obstacle.NONE
         self._ready.set_result(not reason)
 
     def fail(self, error: SandboxError) -> None:
@@ -71,7 +73,11 @@ class FakeZygote:
         """They cost nothing here."""
 
     async def fork(
-        self, *, on_death: Callable[[FakeInstance], None], is_ahead: bool = False
+        self,
+        *,
+        on_death: Callable[[FakeInstance], None],
+        is_ahead: bool = False,
+        is_kept: bool = False,
     ) -> FakeInstance:
         self.instances.append(FakeInstance(on_death))
         return self.instances[-1]

@@ -202,6 +202,7 @@ EXPLAINED = {
     "guest/watch.py:_threads_of": _WAITING,
     "guest/watch.py:_fields": _WAITING,
     "guest/zygote.py:_Zygote._say_unsafe": "a zygote that says nothing is killed",
+    "guest/zygote.py:_Zygote._say_failed": "a zygote that says nothing is killed",
     "guest/zygote.py:_Zygote._reap": _WAITING,
 }
 """Functions of which no step is made to fail, and why."""

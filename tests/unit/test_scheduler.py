@@ -91,6 +91,9 @@ class FakeMachine:
         self.instances: list[FakeInstance] = []
         self.running: asyncio.Queue[FakeInstance] = asyncio.Queue()
         self.starting: asyncio.Queue[str] = asyncio.Queue()
+        self.kept: list[bool] = []
+        """Of those that were asked for, whether they were of what is provisioned."""
+
         self.may_start = asyncio.Event()
         self.may_start.set()
         self.may_initialise = asyncio.Event()
@@ -128,8 +131,10 @@ class FakeMachine:
         *,
         on_death: Callable[[], None],
         is_ahead: bool = False,
+        is_kept: bool = False,
     ) -> FakeInstance | None:
         self.starting.put_nowait(function.name)
+        self.kept.append(is_kept)
         await self.may_start.wait()
         if self.refusal is not None:
             raise self.refusal
@@ -343,6 +348,13 @@ async def test_an_init_that_took_too_long_is_tried_again(world: World) -> None:
 
     assert (await world.invoke()).ended is Ended.ANSWERED
     assert [instance.runs for instance in world.machine.instances] == [1, 1]
+
+
+async def test_a_restore_that_took_too_long_is_not_tried_again(world: World) -> None:
+    world.machine.endings = [replace(_run(Ended.INIT_TIMED_OUT), is_restore=True)]
+
+    assert (await world.invoke()).ended is Ended.INIT_TIMED_OUT
+    assert [instance.runs for instance in world.machine.instances] == [1]
 
 
 async def test_a_start_that_failed_is_told_and_its_place_given_back(
@@ -647,6 +659,19 @@ async def test_what_is_provisioned_is_started_before_anybody_calls(
 
     assert len(world.machine.instances) == 2
     assert sum(instance.runs for instance in world.machine.instances) == 1
+
+
+async def test_only_what_is_provisioned_is_told_so(world: World) -> None:
+    world.machine.may_answer.clear()
+    await world.provision(1)
+    first = world.invoke()
+    await world.wait_running()
+    second = world.invoke()
+    await world.wait_running()
+    world.machine.may_answer.set()
+    await asyncio.gather(first, second)
+
+    assert world.machine.kept == [True, False]
 
 
 async def test_what_is_provisioned_is_there_once_it_is_initialised(

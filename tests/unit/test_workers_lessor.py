@@ -90,6 +90,7 @@ class FakeMachine:
         *,
         on_death: Callable[[], None],
         is_ahead: bool = False,
+        is_kept: bool = False,
     ) -> FakeInstance:
         self.instances.append(FakeInstance(self.together))
         return self.instances[-1]

@@ -134,7 +134,8 @@ class Machine(Protocol):
     async def make_ready(self, function: Function, revision: Revision) -> None:
         """Start what instances come from; takes as long as the tenant's import.
 
-        Raises `Unavailable`.
+        Raises `Unavailable`, and `Refusal` where it should have a snapshot and has
+        none.
         """
         ...
 
@@ -145,9 +146,11 @@ class Machine(Protocol):
         *,
         on_death: Callable[[], None],
         is_ahead: bool = False,
+        is_kept: bool = False,
     ) -> Instance | None:
         """One that nobody waits for (`is_ahead`) does what it can before its first
-        invocation. None where it was not ready, or ceased to be. Raises `Unavailable`.
+        invocation; one that `is_kept` is of what its tenant has provisioned. None where
+        it was not ready, or ceased to be. Raises `Unavailable`.
 
         `on_death` is called once, when the instance is useless.
         """

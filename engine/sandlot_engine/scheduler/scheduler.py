@@ -269,7 +269,7 @@ class Scheduler:
         )
         try:
             run = await self._run(function, revision, invocation, note_cut)
-            if run.ended is Ended.INIT_TIMED_OUT:
+            if run.ended is Ended.INIT_TIMED_OUT and not run.is_restore:
                 # As on Lambda: the init is run again, now within the function's
                 # timeout.
                 run = await self._run(
@@ -720,12 +720,14 @@ class Scheduler:
         ahead: bool = False,
     ) -> int | None:
         number = next(self._numbers)
+        wanted, there = self._state.kept_of(version)
         try:
             instance = await self._machine.start(
                 function,
                 revision,
                 on_death=lambda: self._note_death(number),
                 is_ahead=ahead,
+                is_kept=ahead and there < wanted,
             )
         except BaseException:
             self._act(self._state.start_ended(version, None, ahead=ahead))

@@ -11,6 +11,7 @@ import os
 import socket
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
+from enum import Enum
 
 from sandlot_sandbox import frames
 from sandlot_sandbox.errors import LauncherLost, StartFailed, ZygoteLost
@@ -49,6 +50,20 @@ IMPORT_S = 10.0
 """The import, as AWS Lambda limits its init phase."""
 
 
+class Obstacle(Enum):
+    """Why a zygote may not be forked after its import."""
+
+    NONE = "none"
+    UNSAFE = "unsafe"
+    """It left behind what clones must not share."""
+
+    FAILED = "failed"
+    """The import, or a before-snapshot hook."""
+
+    LATE = "late"
+    """They took too long."""
+
+
 _NOBODY = Identity()
 
 
@@ -77,6 +92,9 @@ class Recipe:
     allow: tuple[str, ...] = ()
     """Networks that an `egress` jail may reach although they are private."""
 
+    import_s: float = IMPORT_S
+    """How long the import may take, with the before-snapshot hooks."""
+
 
 class Zygote:
     """A running zygote; `on_lost` is called when it is gone. Making one raises
@@ -87,6 +105,9 @@ class Zygote:
     ) -> None:
         self.reason = ""
         """Why the import was left to the instances; empty where it was not."""
+
+        self.obstacle = Obstacle.NONE
+        """The same, as one of a few."""
 
         self._launcher = launcher
         self._recipe = recipe
@@ -191,23 +212,33 @@ class Zygote:
                 f"no interpreter had started in a jail after {START_S:g} s"
             ) from None
         try:
-            async with asyncio.timeout(IMPORT_S):
+            async with asyncio.timeout(self._recipe.import_s):
                 note = await asyncio.shield(self._ready)
         except TimeoutError:
             self.kill()
-            self.reason = f"the import took longer than {IMPORT_S:g} s"
+            self.obstacle = Obstacle.LATE
+            self.reason = f"the import took longer than {self._recipe.import_s:g} s"
             return False
+        if note.kind == frames.ZYGOTE_READY:
+            return True
+        has_failed = note.status == frames.FAILED
+        self.obstacle = Obstacle.FAILED if has_failed else Obstacle.UNSAFE
         self.reason = note.text
-        return note.kind == frames.ZYGOTE_READY
+        return False
 
     def take_printed(self) -> tuple[tuple[Line, ...], int]:
         """What the import printed, and how many bytes of it were dropped."""
         return self._log.take()
 
     async def fork(
-        self, *, on_death: Callable[[Instance], None], is_ahead: bool = False
+        self,
+        *,
+        on_death: Callable[[Instance], None],
+        is_ahead: bool = False,
+        is_kept: bool = False,
     ) -> LendableInstance:
-        """A new instance; it takes its first event while it still initialises.
+        """A new instance; it takes its first event while it still initialises. One that
+        `is_kept` finds in its environment that it is provisioned.
 
         One that nobody waits for (`is_ahead`) goes the way of an event once before it
         says that it is ready, so that its first event finds its pages written to.
@@ -224,7 +255,9 @@ class Zygote:
             raise ZygoteLost("its zygote is to be replaced")
         number = next(self._numbers)
         # First of all, so that it wakes while we build our end.
-        fork = frames.encode_fork(number, is_ahead=is_ahead, port=berth.port)
+        fork = frames.encode_fork(
+            number, is_ahead=is_ahead, is_kept=is_kept, port=berth.port
+        )
         self._mail.send(fork, berth.theirs)
         self._thaw()
         instance = LendableInstance(
