@@ -62,6 +62,10 @@ class FakeZygote:
     # As the real one.
 
     used_kb = 0
+    has_heirs = False
+
+    def drop_heirs(self) -> None:
+        self.has_heirs = False
 
     async def wait_ready(self) -> bool:
         return await asyncio.shield(self._ready)

@@ -91,6 +91,7 @@ class FakeMachine:
         self.instances: list[FakeInstance] = []
         self.running: asyncio.Queue[FakeInstance] = asyncio.Queue()
         self.starting: asyncio.Queue[str] = asyncio.Queue()
+        self.has_dropped = self.is_reset = False
         self.kept: list[bool] = []
         """Of those that were asked for, whether they were of what is provisioned."""
 
@@ -114,6 +115,12 @@ class FakeMachine:
 
     def short_mb(self) -> float:
         return self.missing_mb
+
+    def drop_kept(self) -> None:
+        self.has_dropped = True
+
+    def has_reset(self, *_: object) -> bool:
+        return self.is_reset
 
     def shed(self, short_mb: float) -> None:
         self.shed_mb = short_mb

@@ -148,6 +148,18 @@ class Hosted:
         return sum(zygote.used_kb for zygote in self._zygotes) / 1024
 
     @property
+    def has_reset(self) -> bool:
+        """Whether the next instance has the /tmp of one that ended at work, and is
+        there soon."""
+        zygote = self._current
+        return zygote is not None and zygote.has_heirs and not self.reason
+
+    def drop_kept(self) -> None:
+        """Give back what is kept of instances that ended."""
+        for zygote in self._zygotes:
+            zygote.drop_heirs()
+
+    @property
     def has_instances(self) -> bool:
         return bool(self._instances)
 
@@ -336,6 +348,8 @@ class Hosted:
             network=config.network,
             as_program=self._has_extensions or bool(config.environment.get(WRAPPER)),
             allow=self._grant_network(self.function.tenant_id, config.network),
+            # Nobody knows whom the next instance will be for.
+            keeps_tmp=not config.per_tenant,
             import_s=SNAPSHOT_S if self._snapshot is not None else IMPORT_S,
         )
         await self._places.take_place(self.function.tenant_id)

@@ -179,6 +179,12 @@ class NodeMachine:
     def shed(self, short_mb: float) -> None:
         self._node.shed(short_mb)
 
+    def drop_kept(self) -> None:
+        self._node.drop_kept()
+
+    def has_reset(self, function: Function, revision: Revision) -> bool:
+        return self._node.host(function, revision).has_reset
+
     async def make_ready(self, function: Function, revision: Revision) -> None:
         await self._node.host(function, revision).prepare()
 

@@ -91,6 +91,11 @@ class Node:
             budget_mb=self._memory_mb,
         )
 
+    def drop_kept(self) -> None:
+        """Give back what is kept of instances that ended, for those to come."""
+        for hosted in self._hosted.values():
+            hosted.drop_kept()
+
     def shed(self, short_mb: float) -> None:
         """Rest versions without instances, until that much memory is given back."""
         while short_mb > 0:

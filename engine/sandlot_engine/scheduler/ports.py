@@ -127,6 +127,15 @@ class Machine(Protocol):
         """How much memory has to be given back now, in MB; 0 where none has to."""
         ...
 
+    def drop_kept(self) -> None:
+        """Give back what is kept of instances that ended, before any that live."""
+        ...
+
+    def has_reset(self, function: Function, revision: Revision) -> bool:
+        """Whether the next start is of an environment that was reset: it has the /tmp
+        of an instance that ended at work."""
+        ...
+
     def shed(self, short_mb: float) -> None:
         """Give some of it back by what instances come from, of those that have none."""
         ...

@@ -17,6 +17,7 @@ from sandlot_sandbox import frames
 from sandlot_sandbox.errors import LauncherLost, StartFailed, ZygoteLost
 from sandlot_sandbox.host.cells import AHEAD, Berth, Cells
 from sandlot_sandbox.host.extensions_api import Identity
+from sandlot_sandbox.host.heirs import Heirs
 from sandlot_sandbox.host.hold import Hold
 from sandlot_sandbox.host.instance import Instance
 from sandlot_sandbox.host.launcher import Cell, Launcher
@@ -92,6 +93,9 @@ class Recipe:
     allow: tuple[str, ...] = ()
     """Networks that an `egress` jail may reach although they are private."""
 
+    keeps_tmp: bool = True
+    """Whether an instance may have the /tmp of one that ended at work."""
+
     import_s: float = IMPORT_S
     """How long the import may take, with the before-snapshot hooks."""
 
@@ -131,6 +135,12 @@ class Zygote:
             drop=self._kill_cell,
             spares=launcher.spares,
             ahead=ahead,
+        )
+        self._heirs = Heirs(
+            self._make_heir,
+            drop=lambda cell: launcher.keep_cell_no_more(self._number, cell),
+            kill=self._kill_cell,
+            estate=launcher.estate,
         )
         self._last_used = loop.time()
         self._rest: asyncio.TimerHandle | None = None
@@ -195,7 +205,17 @@ class Zygote:
     def used_kb(self) -> int:
         """By itself and all of its instances, as far as anybody counts."""
         own = 0 if self.is_lost else self._hold.used_kb()
-        return own + sum(instance.idle_kb for instance in self._instances.values())
+        idle = sum(instance.idle_kb for instance in self._instances.values())
+        return own + idle + self._heirs.used_kb
+
+    @property
+    def has_heirs(self) -> bool:
+        """Whether the next instance has the /tmp of one that ended at work."""
+        return self._heirs.are_there
+
+    def drop_heirs(self) -> None:
+        """Give back what is kept of instances that ended."""
+        self._heirs.drop_all()
 
     async def wait_ready(self) -> bool:
         """Whether it may be forked: False where the import must be left to instances.
@@ -246,7 +266,7 @@ class Zygote:
         Raises `ZygoteLost` or `StartFailed`.
         """
         self._note_use()
-        berth = await self._cells.take()
+        berth = await self._heirs.take() or await self._cells.take()
         if self.is_lost:
             berth.close()
             raise ZygoteLost(self._lost_because or "")
@@ -260,14 +280,14 @@ class Zygote:
         )
         self._mail.send(fork, berth.theirs)
         self._thaw()
-        instance = LendableInstance(
+        instance: LendableInstance = LendableInstance(
             berth.wire(self._recipe.identity),
             berth.log,
             extension_log=berth.extension_log,
             hold=berth.hold,
             minder=self._launcher.minder,
             memory_mb=self._recipe.limits.memory_mb,
-            kill=lambda: self._kill_cell(berth.cell),
+            kill=lambda: self._end_cell(berth.cell, instance),
             terminate=lambda: self._terminate(number),
             on_thaw=self._thaw,
             on_death=lambda dead: self._forget(number, dead, on_death),
@@ -326,6 +346,15 @@ class Zygote:
         self._mail.send(frames.encode_terminate(number))
         self._thaw()
 
+    def _end_cell(self, cell: int, instance: Instance) -> Awaitable[str]:
+        keeps = self._recipe.keeps_tmp and not self._is_leaving and not self.is_lost
+        if not (keeps and instance.leaves_tmp and self._heirs.has_room):
+            return self._kill_cell(cell)
+        self._thaw()
+        return self._heirs.end(
+            cell, lambda: self._launcher.kill_cell(self._number, cell, keeps=True)
+        )
+
     def _kill_cell(self, cell: int) -> Awaitable[str]:
         # It has to reap what dies in there.
         self._thaw()
@@ -364,8 +393,11 @@ class Zygote:
         else:
             self._look_later()
 
-    async def _make_berth(self) -> Berth:
-        cell = await self._launcher.make_cell(self._number)
+    async def _make_heir(self, dead: int) -> Berth:
+        return await self._make_berth(heir_of=dead)
+
+    async def _make_berth(self, *, heir_of: int = 0) -> Berth:
+        cell = await self._launcher.make_cell(self._number, heir_of=heir_of)
         try:
             return _berth(cell)
         except StartFailed:
@@ -435,6 +467,7 @@ class Zygote:
         self._mail.close()
         self._log.close()
         self._cells.close(detail)
+        self._heirs.close()
         for instance in list(self._instances.values()):
             instance.note_zygote_lost(with_launcher=self._launcher.is_lost)
         self._on_lost(self)
