@@ -874,6 +874,34 @@ async def test_what_has_answered_has_a_standby_for_the_next_cold_start(
     await _stand_by(ready, 1)
 
 
+async def test_an_environment_that_was_reset_comes_before_a_standby(
+    ready: World,
+) -> None:
+    ready.machine.endings = [_run(Ended.ANSWERED), _run(Ended.TIMED_OUT)]
+    await ready.invoke()
+    await _stand_by(ready, 1)
+    standby = ready.machine.instances[-1]
+    await ready.invoke()
+    assert ready.machine.instances[0].is_stopped
+    ready.machine.is_reset = True
+
+    await ready.invoke()
+
+    assert standby.runs == 0
+    assert ready.machine.instances[-1].runs == 1
+
+
+async def test_what_is_provisioned_comes_before_an_environment_that_was_reset(
+    world: World,
+) -> None:
+    await world.provision(1)
+    world.machine.is_reset = True
+
+    await world.invoke()
+
+    assert [instance.runs for instance in world.machine.instances] == [1]
+
+
 async def test_how_many_live_and_stand_by_can_be_asked(ready: World) -> None:
     function = _function("resize")
     assert ready.scheduler.instances_of(function) == (0, 0)
@@ -1030,6 +1058,7 @@ async def test_where_memory_is_short_standbys_go_first_and_then_the_idle(
     ready.machine.missing_mb = LEAST_MB
 
     assert ready.scheduler.upkeep.relieve() == 1
+    assert ready.machine.has_dropped, "what is kept of the dead goes before the living"
     assert [i.is_stopped for i in ready.machine.instances] == [False, True]
     assert ready.machine.shed_mb == 0
     assert ready.scheduler.upkeep.relieve() == 1

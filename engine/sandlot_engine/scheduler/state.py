@@ -65,7 +65,7 @@ class ClusterState(Books):
         tenant = self.versions[version].tenant
         self.tenants.setdefault(tenant, Tenant()).waiting[invocation] = None
         decisions = self._start_what_can_be()
-        if invocation in self.queue:
+        if invocation in self.queue and self.versions[version].fresh:
             self.stop_waiting(invocation)
             decisions.append(self._use_fresh(invocation, version))
         return decisions

@@ -79,12 +79,12 @@ class Spares:
     they are forked."""
 
     def __init__(self, most: int) -> None:
-        self._most = most
+        self.most = most
         self._of: set[Cells] = set()
 
     @property
     def left(self) -> int:
-        return max(0, self._most - sum(cells.kept for cells in self._of))
+        return max(0, self.most - sum(cells.kept for cells in self._of))
 
     def add(self, cells: "Cells") -> None:
         self._of.add(cells)

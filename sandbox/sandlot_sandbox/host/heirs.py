@@ -19,7 +19,11 @@ MAX_HEIRS = 4
 """Of one zygote; of more that end at work nothing is kept."""
 
 MAX_OF_ALL = 32
-"""Of all zygotes together: each is some twenty open files of ours."""
+"""Of all zygotes together, where files are plenty: each is some twenty open ones of
+ours."""
+
+_PART = 4
+"""Where they are not, one for so many cells that are kept ready."""
 
 KEPT_S = 300.0
 """How long an heir waits for its instance, as long as an idle instance does."""
@@ -30,10 +34,11 @@ the machine is swamped."""
 
 
 class Estate:
-    """How many heirs there are of all zygotes."""
+    """How many more heirs there may be of all zygotes, which keep so many spare cells
+    ready."""
 
-    def __init__(self, most: int = MAX_OF_ALL) -> None:
-        self.left = most
+    def __init__(self, *, spares: int) -> None:
+        self.left = min(MAX_OF_ALL, spares // _PART)
 
 
 class Heirs:

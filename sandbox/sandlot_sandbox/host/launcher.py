@@ -70,7 +70,7 @@ class Launcher:
         self._numbers = itertools.count(1)
         self.minder = Minder()
         self.spares = spares or Spares(MAX_SPARES)
-        self.estate = Estate()
+        self.estate = Estate(spares=self.spares.most)
         self._on_made: dict[int, Callable[[Hold], None]] = {}
         self._deaths: dict[int, Callable[[ZygoteDied], None]] = {}
         self._cells: dict[tuple[int, int], asyncio.Future[Cell]] = {}
