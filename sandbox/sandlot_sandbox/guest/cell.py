@@ -168,7 +168,7 @@ def _hold(
         if tmp is None:
             enter.mount_tmp("/tmp", blueprint.limits)  # noqa: S108 - the jail's own
         else:
-            linux.move_mount(tmp, "/tmp")  # noqa: S108
+            _take_over(tmp)
         enter.mount_proc("/proc")
         if blueprint.has_network:
             linux.raise_loopback()
@@ -203,6 +203,11 @@ def _hold(
             os.write(tell, str(error).encode()[:_MAX_ERROR] or b"unknown")
     finally:
         os._exit(1)
+
+
+def _take_over(tmp: int) -> None:
+    """Of a cell that is dead: its size, its flags and what lies in it are as there."""
+    linux.move_mount(tmp, "/tmp")  # noqa: S108
 
 
 def _listen(blueprint: Blueprint) -> int:
