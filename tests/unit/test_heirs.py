@@ -23,6 +23,7 @@ class Jail:
         self.dropped: list[int] = []
         self.killed: list[int] = []
         self.can_make = True
+        self.events = b"oom_kill 0\n"
         self.heirs = Heirs(
             self._make,
             drop=self.dropped.append,
@@ -35,8 +36,11 @@ class Jail:
         if not self.can_make:
             raise StartFailed("there is no room")
         ours, theirs = socket.socketpair()
+        events = os.memfd_create("events")
+        os.write(events, self.events)
+        hold = Hold({"events": events})
         return Berth(
-            *(dead + 100, Hold({}), ours, os.dup(0), None, None, (theirs.detach(),))
+            *(dead + 100, hold, ours, os.dup(0), None, None, (theirs.detach(),))
         )
 
     async def _kill(self, cell: int) -> str:
@@ -103,6 +107,15 @@ async def test_an_heir_that_cannot_be_made_leaves_nothing() -> None:
 
     assert await jail.take() is None
     assert (jail.dropped, jail.heirs.are_there) == ([1], False)
+
+
+async def test_nothing_is_kept_of_who_ran_out_of_memory_at_last() -> None:
+    jail = Jail()
+    jail.events = b"oom_kill 1\n"
+    await jail.end(1)
+
+    assert await jail.take() is None
+    assert jail.killed == [101]
 
 
 async def test_there_are_only_so_many_of_one_zygote_and_of_all() -> None:

@@ -139,6 +139,12 @@ class Heirs:
             berth.close()
             self._note_none()
             return
+        if berth.hold.ran_out():
+            # In its last moment, which its heir would be blamed for.
+            self._note_none()
+            berth.close()
+            await self._end(berth.cell)
+            return
         self._expected -= 1
         self._ready.append(berth)
         loop = asyncio.get_running_loop()
