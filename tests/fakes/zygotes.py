@@ -12,7 +12,7 @@ class FakeInstance:
 
     def __init__(self, on_death: Callable[["FakeInstance"], None]) -> None:
         self.is_usable = True
-        self.is_stopped = False
+        self.is_stopped = self.has_farewell = False
         self.last_words: tuple[object, ...] = ()
         self.on_death = on_death
 

@@ -17,6 +17,7 @@ from sandlot_engine.errors import (
 from sandlot_engine.model.function import Function, InitMode, LayerUse, Revision
 from sandlot_engine.model.network import Network
 from sandlot_engine.node import hosted as module
+from sandlot_engine.node import node as node_module
 from sandlot_engine.node import snapshots
 from sandlot_engine.node.hosted import Hosted
 from sandlot_engine.node.launchers import Launchers
@@ -604,3 +605,36 @@ async def test_a_snapshot_that_cannot_be_taken_again_is_tried_again_later(
     preparing = _task(hosted.prepare())
     (await world.made()).be_ready()
     assert await preparing == ""
+
+
+# The engine's end.
+
+
+async def test_extensions_are_told_that_the_engine_ends(world: World) -> None:
+    with_one, first = await world.live("resize")
+    without, second = await world.live("parse")
+    for hosted in (with_one, without):
+        assert await hosted.fork(lambda: None) is not None
+    told, plain = first.instances[0], second.instances[0]
+    told.has_farewell = True
+
+    ending = _task(world.node.say_farewell())
+    await _until(lambda: told.is_stopped)
+
+    assert not ending.done()
+    told.on_death(told)
+    await ending
+    assert not plain.is_stopped, "nobody in there wants to know"
+
+
+async def test_the_engines_end_waits_for_extensions_only_so_long(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(node_module, "FAREWELL_S", 0.0)
+    hosted, zygote = await world.live("resize")
+    assert await hosted.fork(lambda: None) is not None
+    zygote.instances[0].has_farewell = True
+
+    await world.node.say_farewell()
+
+    assert zygote.instances[0].last_words == ()

@@ -117,6 +117,9 @@ class Hosted:
         self._instances: set[Instance] = set()
         self._starting: asyncio.Task[Zygote] | None = None
         self._is_retired = False
+        self._emptied = asyncio.Event()
+        """Set whenever its last instance has died."""
+
         self.start_s = 0.0
         """What it took to have its zygote ready, the last time."""
 
@@ -204,6 +207,8 @@ class Hosted:
             self._instances.discard(instance)
             if instance.last_words:
                 self.note_printed(instance.last_words)
+            if not self._instances:
+                self._emptied.set()
             on_death()
 
         try:
@@ -226,6 +231,14 @@ class Hosted:
             self._starting.cancel()
         for zygote in list(self._zygotes):
             zygote.kill_gently()
+
+    async def say_farewell(self) -> None:
+        """Where instances have extensions: end for good, and return when they were
+        told and are gone, as long as they have for it."""
+        if any(instance.has_farewell for instance in self._instances):
+            self._emptied.clear()
+            self.retire()
+            await self._emptied.wait()
 
     def rest(self) -> None:
         """Kill the zygote and its idle instances; who needs them starts another."""
