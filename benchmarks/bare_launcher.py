@@ -104,12 +104,12 @@ class _BareLauncher(WatchedLauncher):
         if self._process is not None:
             self._process.kill()
 
-    async def make_cell(self, zygote: int) -> Cell:
+    async def make_cell(self, zygote: int, *, heir_of: int = 0) -> Cell:
         # Nothing is frozen by what is written there.
         parts = ("pid", "mnt", "net", "freeze")
         null = [(part, os.open(os.devnull, os.O_RDWR)) for part in parts]
         return Cell(next(self._cell_numbers), tuple(null))
 
-    async def kill_cell(self, zygote: int, cell: int) -> str:
+    async def kill_cell(self, zygote: int, cell: int, *, keeps: bool = False) -> str:
         """The instance ends by itself, when its channel is closed."""
         return ""

@@ -85,11 +85,11 @@ class WatchedLauncher(Launcher):
         self.newest = super().start_zygote(*arguments, **more)
         return self.newest
 
-    async def make_cell(self, zygote: int) -> Cell:
+    async def make_cell(self, zygote: int, *, heir_of: int = 0) -> Cell:
         self._under_way += 1
         self.is_quiet.clear()
         try:
-            return await super().make_cell(zygote)
+            return await super().make_cell(zygote, heir_of=heir_of)
         finally:
             self._under_way -= 1
             if not self._under_way:

@@ -143,6 +143,9 @@ class FunctionOptions(TypedDict, total=False):
     network: Network | str
     """`none`, `egress` or `host`; at most what the tenant may have."""
 
+    snap_start: bool
+    """AWS's SnapStart, of versions that are published."""
+
 
 FIELDS = {
     "handler": "handler",
@@ -154,6 +157,7 @@ FIELDS = {
     "description": "description",
     "init_mode": "init_mode",
     "network": "network",
+    "snap_start": "snap_start",
 }
 """What `FunctionOptions` are called in messages and in `Function`."""
 

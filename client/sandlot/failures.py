@@ -31,6 +31,10 @@ REASONS: dict[str, type[errors.SandlotError]] = {
     "Internal": errors.Internal,
     "Refusal": errors.Refused,
     "Fault": errors.Fault,
+    # Finer, where the code alone would say something else.
+    "SnapStartException": errors.Refused,
+    "SnapStartTimeoutException": errors.Refused,
+    "SnapStartRegenerationFailureException": errors.Refused,
 }
 """The names of the engine's error classes."""
 

@@ -106,6 +106,7 @@ def function(message: functions_pb2.Function) -> Function:
         description=config.description,
         init_mode=InitMode.PER_INSTANCE if per_instance else InitMode.AUTO,
         network=_network(config.network),
+        snap_start=config.snap_start,
         code_size=message.code_size,
         code_sha256=message.code_sha256,
         # A state that this client does not know is not a reason to invoke.

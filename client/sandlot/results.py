@@ -128,6 +128,9 @@ class Function:
     standbys: int = 0
     """Of them, those that nobody has used yet, ready for a cold start."""
 
+    snap_start: bool = False
+    """AWS's SnapStart, of versions that are published."""
+
     @property
     def import_error(self) -> str:
         """Why the handler cannot be imported, and all invocations fail; else empty."""

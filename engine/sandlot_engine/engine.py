@@ -195,6 +195,8 @@ async def _running(config: EngineConfig) -> AsyncIterator[_Facts]:
         codes = await enter(CodeStore(data / "code", build=build))
         node = _node(config, launchers, store, codes, tenants)
         hello = await _first_hello(launchers)
+        # When nothing is started any more, and all that is started still lives.
+        stack.push_async_callback(node.say_farewell)
         scheduler = await enter(
             Scheduler.running(
                 NodeMachine(node),

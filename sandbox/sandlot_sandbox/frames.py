@@ -94,7 +94,10 @@ _ORDERS = frozenset((START_RUNTIME, END_RUNTIME, KILL_RUNTIME, DELIVER))
 ZYGOTE_READY = 1
 """The zygote can fork."""
 ZYGOTE_UNSAFE = 2
-"""The import left behind what clones must not share; the text says what."""
+"""It cannot be forked after its import; the text says why. `status` is 0 where the
+import left behind what clones must not share, and `FAILED` where it, or a hook after
+it, failed."""
+FAILED = 1
 INSTANCE_EXITED = 3
 """`status` is a wait status. The zygote's word: good for an error message only."""
 FORK_FAILED = 4
@@ -119,7 +122,8 @@ TERMINATE = b"T"
 _EVENT = struct.Struct("!QIHHHHH")
 _ANSWER = struct.Struct("!BxHIQ")  # kind, type length, payload length, peak memory kB
 _NOTE = struct.Struct("!BxxxIi")  # kind, instance, status
-_FORK = struct.Struct("!c?HI")  # b"F" or b"T", if ahead of need, port, instance
+_FORK = struct.Struct("!c??HI")
+# b"F" or b"T", if ahead of need, if provisioned, port, instance
 _ORDER = struct.Struct("!cxHI")  # kind, lengths of destination and body
 
 
@@ -368,26 +372,29 @@ def decode_configure(note: bytes) -> dict[str, object]:
     return settings
 
 
-def encode_fork(instance: int, *, is_ahead: bool = False, port: int = 0) -> bytes:
+def encode_fork(
+    instance: int, *, is_ahead: bool = False, is_kept: bool = False, port: int = 0
+) -> bytes:
     """Asks the zygote to fork; the descriptors of `ForkDescriptors` go with it. `port`
-    is that of the Runtime API in the cell, for an instance that speaks it."""
-    return _FORK.pack(FORK, is_ahead, port, instance)
+    is that of the Runtime API in the cell, for an instance that speaks it. One that
+    `is_kept` is provisioned, and finds so in its environment."""
+    return _FORK.pack(FORK, is_ahead, is_kept, port, instance)
 
 
 def encode_terminate(instance: int) -> bytes:
     """Asks the zygote to send SIGTERM to an instance's first process."""
-    return _FORK.pack(TERMINATE, False, 0, instance)
+    return _FORK.pack(TERMINATE, False, False, 0, instance)
 
 
-def decode_task(note: bytes) -> tuple[bytes, int, bool, int]:
-    """`FORK` or `TERMINATE`; the instance's number, whether nobody waits for it, and
-    the port."""
+def decode_task(note: bytes) -> tuple[bytes, int, bool, bool, int]:
+    """`FORK` or `TERMINATE`; the instance's number, whether nobody waits for it,
+    whether it is provisioned, and the port."""
     if len(note) != _FORK.size:
         raise Violation(f"a fork note of {len(note)} bytes")
-    kind, is_ahead, port, instance = _FORK.unpack(note)
+    kind, is_ahead, is_kept, port, instance = _FORK.unpack(note)
     if kind not in (FORK, TERMINATE):
         raise Violation(f"a note of unknown kind {kind!r}")
-    return kind, int(instance), bool(is_ahead), int(port)
+    return kind, int(instance), bool(is_ahead), bool(is_kept), int(port)
 
 
 FORK_DESCRIPTORS = 5

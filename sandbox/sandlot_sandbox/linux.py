@@ -233,6 +233,13 @@ def clone_mount(source: int, *, read_only: bool, nodev: bool) -> int:
     return fd
 
 
+def copy_of_mount(path: str) -> int:
+    """A detached copy of the mount at `path`, which shows the same files and goes on
+    when that is gone. A descriptor; what it may not do, the copy may not either."""
+    flags = _OPEN_TREE_CLONE | _OPEN_TREE_CLOEXEC
+    return _call("open_tree", _AT_FDCWD, path.encode(), flags)
+
+
 def move_mount(fd: int, target: str) -> None:
     """Attach a detached mount at `target`."""
     _call("move_mount", fd, b"", _AT_FDCWD, target.encode(), _MOVE_MOUNT_F_EMPTY_PATH)

@@ -403,6 +403,8 @@ _OF_A_CELL = _CLONE_NEWPID | _CLONE_NEWNS | _SIGCHLD
 _WRITING = 0x3 | 0o100 | 0o1000
 """O_ACCMODE, O_CREAT, O_TRUNC."""
 _NOSUID_NODEV, _NOEXEC = 0x6, 0x8
+_CLONE_OF_A_MOUNT = 0o2000001
+_FROM_A_DESCRIPTOR = 0x4
 
 WARDEN = Policy(
     "warden",
@@ -443,6 +445,18 @@ WARDEN = Policy(
             3,
             (_NOSUID_NODEV, _NOSUID_NODEV | _NOEXEC),
             "a new /tmp, a new /proc; no bind, no move and no remount",
+        ),
+        only(
+            "open_tree",
+            2,
+            (_CLONE_OF_A_MOUNT,),
+            "a copy of a cell's /tmp, which may outlive it; without what is below",
+        ),
+        only(
+            "move_mount",
+            4,
+            (_FROM_A_DESCRIPTOR,),
+            "such a copy to where the next cell has its /tmp",
         ),
         *(
             Rule(call, "to look, never to write", ((Argument(index, 0, _WRITING),),))

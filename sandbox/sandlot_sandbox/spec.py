@@ -94,13 +94,20 @@ class MakeCell:
     cell: int
     """Chosen by the engine; never used twice for one zygote."""
 
+    heir_of: int = 0
+    """A dead one that was killed to be kept: its /tmp and its control group are this
+    one's. 0: it has new ones."""
+
 
 @dataclass(frozen=True)
 class KillCell:
-    """Everything in it dies. Answered by `CellDied` in any case."""
+    """Everything in it dies. Answered by `CellDied` in any case. Of one that is dead,
+    and was kept, nothing is kept any more."""
 
     zygote: int
     cell: int
+    keeps: int = 0
+    """1 where its /tmp and its control group are to stay for an heir."""
 
 
 @dataclass(frozen=True)

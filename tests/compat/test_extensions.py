@@ -5,8 +5,17 @@ import json
 from pathlib import Path
 from typing import Any
 
-from tests.compat.clients import Lambda, invoke, package, unique
+from tests.compat.clients import (
+    Cloud,
+    Lambda,
+    invoke,
+    new_function,
+    package,
+    unique,
+    wait_active,
+)
 from tests.compat.conftest import Create
+from tests.e2e.engines import MODES, new_engine
 from tests.fakes.zips import zip_of
 
 PROGRAMS = Path(__file__).parent.parent / "guests" / "programs"
@@ -173,3 +182,27 @@ def test_an_extension_hears_what_a_python_function_logs(
     ]
     done = [e["record"] for e in heard if e["type"] == "platform.runtimeDone"]
     assert done[0]["status"] == "success"
+
+
+def test_an_extension_is_told_that_the_engine_ends() -> None:
+    with new_engine(MODES[0]) as engine:
+        engine.start()
+        cloud = Cloud(engine)
+        account = cloud.account()
+        aws = account.aws()
+        layer = _layer(aws, {"extensions/sample.sh": SHELL_EXTENSION})
+        made = new_function(SHELL, Layers=[layer], **PROVIDED)
+        name = aws.create_function(**made)["FunctionName"]
+        wait_active(aws, name)
+        invoke(aws, name)
+        cloud.close()
+
+        assert engine.stop() == 0
+        engine.start()
+
+        key = account.key
+        with engine.client(
+            access_key_id=key.access_key_id, secret_access_key=key.secret_access_key
+        ) as client:
+            said = [line.text for line in client.logs(name)]
+        assert any("SHUTDOWN" in str(text) and "SPINDOWN" in str(text) for text in said)

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable
 
 from sandlot_sandbox.errors import SandboxError, ZygoteLost
-from sandlot_sandbox.host.zygote import Recipe
+from sandlot_sandbox.host.zygote import Obstacle, Recipe
 
 
 class FakeInstance:
@@ -12,7 +12,7 @@ class FakeInstance:
 
     def __init__(self, on_death: Callable[["FakeInstance"], None]) -> None:
         self.is_usable = True
-        self.is_stopped = False
+        self.is_stopped = self.has_farewell = False
         self.last_words: tuple[object, ...] = ()
         self.on_death = on_death
 
@@ -27,6 +27,7 @@ class FakeZygote:
     def __init__(self, recipe: Recipe, on_lost: Callable[["FakeZygote"], None]) -> None:
         self.recipe = recipe
         self.reason = ""
+        self.obstacle = Obstacle.NONE
         self.is_lost = False
         self.lost_with_launcher = False
         self.is_killed = False
@@ -39,8 +40,9 @@ class FakeZygote:
     def imports(self) -> bool:
         return bool(self.recipe.settings["import_in_zygote"])
 
-    def be_ready(self, reason: str = "") -> None:
+    def be_ready(self, reason: str = "", obstacle: Obstacle = Obstacle.UNSAFE) -> None:
         self.reason = reason
+        self.obstacle = obstacle if reason else Obstacle.NONE
         self._ready.set_result(not reason)
 
     def fail(self, error: SandboxError) -> None:
@@ -60,6 +62,10 @@ class FakeZygote:
     # As the real one.
 
     used_kb = 0
+    has_heirs = False
+
+    def drop_heirs(self) -> None:
+        self.has_heirs = False
 
     async def wait_ready(self) -> bool:
         return await asyncio.shield(self._ready)
@@ -71,7 +77,11 @@ class FakeZygote:
         """They cost nothing here."""
 
     async def fork(
-        self, *, on_death: Callable[[FakeInstance], None], is_ahead: bool = False
+        self,
+        *,
+        on_death: Callable[[FakeInstance], None],
+        is_ahead: bool = False,
+        is_kept: bool = False,
     ) -> FakeInstance:
         self.instances.append(FakeInstance(on_death))
         return self.instances[-1]

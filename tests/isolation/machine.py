@@ -126,8 +126,10 @@ class Guest:
         self.dead: list[Instance] = []
         self._death = asyncio.Event()
 
-    async def fork(self, *, is_ahead: bool = False) -> Instance:
-        return await self.zygote.fork(on_death=self._note_death, is_ahead=is_ahead)
+    async def fork(self, *, is_ahead: bool = False, is_kept: bool = False) -> Instance:
+        return await self.zygote.fork(
+            on_death=self._note_death, is_ahead=is_ahead, is_kept=is_kept
+        )
 
     async def settle(self) -> None:
         """Until no cell is being made: what is half made is not to be judged."""

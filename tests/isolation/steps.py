@@ -23,7 +23,7 @@ OUTSIDE = [
         "guest/warden.py",
         without="run _Warden.serve _Warden._look _Warden._pull _Warden._reap",
     ),
-    *_of("guest/cell.py", without="_obey _listen"),
+    *_of("guest/cell.py", without="_obey _listen _take_over"),
     *_of("guest/watch.py", "_largest_socket"),
     *_of("guest/zygote.py", "main"),
     *_of("launcher/zygotes.py"),
@@ -42,6 +42,9 @@ OUTSIDE = [
 ]
 """What launcher, warden and cell do before an instance can enter the cell, and the
 zygote before it has its settings."""
+
+HEIRS = _of("guest/cell.py", "_take_over")
+"""What a cell does beside that has the /tmp of one that is dead."""
 
 IN_V2 = _of("launcher/cgroups.py", "Family.let_in")
 """The same, where control groups are v2's."""
@@ -94,7 +97,7 @@ EGRESS = [
 """What stands between a cell and its way out: see `test_egress.py`."""
 
 TRIED = [
-    *(*OUTSIDE, *IN_V2, *INSIDE, *STARTING, *HEARING, *BUILDING, *EGRESS),
+    *(*OUTSIDE, *HEIRS, *IN_V2, *INSIDE, *STARTING, *HEARING, *BUILDING, *EGRESS),
 ]
 
 _WAITING = "what is done once all is made, and waits for what comes then"
@@ -202,6 +205,7 @@ EXPLAINED = {
     "guest/watch.py:_threads_of": _WAITING,
     "guest/watch.py:_fields": _WAITING,
     "guest/zygote.py:_Zygote._say_unsafe": "a zygote that says nothing is killed",
+    "guest/zygote.py:_Zygote._say_failed": "a zygote that says nothing is killed",
     "guest/zygote.py:_Zygote._reap": _WAITING,
 }
 """Functions of which no step is made to fail, and why."""

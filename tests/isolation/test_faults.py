@@ -204,6 +204,24 @@ async def test_no_instance_starts_in_a_jail_that_lacks_a_step_of_v2(
     await _expect_as_before(machine, before)
 
 
+@_each(steps.HEIRS)
+async def test_who_cannot_have_the_tmp_of_one_that_ended_has_a_new_one(
+    machine: Machine, step: Step
+) -> None:
+    machine.sandbox.store.add("resets")
+    before = await _quiet(machine)
+    async with machine.sandbox.running("resets") as guest:
+        instance = await guest.fork()
+        with machine.failing(step):
+            await send(instance, "note", end="exit")
+            await guest.wait_death(instance)
+            found = await guest.ask("note")
+
+        assert found["lines"] == 1
+        assert (await guest.ask("note"))["lines"] == 1
+    await _expect_as_before(machine, before)
+
+
 @_each(steps.INSIDE)
 async def test_no_instance_starts_in_a_cell_that_was_not_entered_in_full(
     machine: Machine, step: Step

@@ -245,13 +245,16 @@ def test_an_event_over_its_limit_is_not_sent(context: str, payload: bytes) -> No
         frames.encode_event(header, payload)
 
 
-@given(st.integers(0, 2**32 - 1), st.booleans(), st.integers(0, 2**16 - 1))
+@given(
+    st.integers(0, 2**32 - 1), st.booleans(), st.booleans(), st.integers(0, 2**16 - 1)
+)
 def test_a_fork_note_arrives_as_it_was_sent(
-    instance: int, is_ahead: bool, port: int
+    instance: int, is_ahead: bool, is_kept: bool, port: int
 ) -> None:
-    note = frames.encode_fork(instance, is_ahead=is_ahead, port=port)
+    note = frames.encode_fork(instance, is_ahead=is_ahead, is_kept=is_kept, port=port)
 
-    assert frames.decode_task(note) == (frames.FORK, instance, is_ahead, port)
+    task = (frames.FORK, instance, is_ahead, is_kept, port)
+    assert frames.decode_task(note) == task
     told = frames.decode_task(frames.encode_terminate(instance))
     assert told[:2] == (frames.TERMINATE, instance)
 
@@ -259,12 +262,12 @@ def test_a_fork_note_arrives_as_it_was_sent(
 @given(st.binary(max_size=20))
 def test_any_other_fork_note_is_a_violation(note: bytes) -> None:
     try:
-        kind, instance, is_ahead, port = frames.decode_task(note)
+        kind, instance, is_ahead, is_kept, port = frames.decode_task(note)
     except frames.Violation:
         return
-    told = frames.encode_fork(instance, is_ahead=is_ahead, port=port)
+    told = frames.encode_fork(instance, is_ahead=is_ahead, is_kept=is_kept, port=port)
     assert kind == note[:1]
-    assert told[2:] == note[2:]
+    assert told[3:] == note[3:]
 
 
 def test_settings_arrive_as_they_were_sent() -> None:

@@ -14,6 +14,7 @@ from sandlot_engine.errors import (
     InvalidParameter,
     NotFound,
     PermissionDenied,
+    Refusal,
     SandlotError,
     Throttled,
     TooLarge,
@@ -446,3 +447,32 @@ async def test_an_engine_that_ends_bills_what_it_knows_of_extensions() -> None:
         await engine.invoker.invoke(request(), None)
 
     assert [record.report.billed_ms for record in engine.records.records] == [3]
+
+
+@pytest.mark.parametrize(
+    ("how", "reason"),
+    [
+        (Ended.INIT_FAILED, "SnapStartException"),
+        (Ended.INIT_TIMED_OUT, "SnapStartTimeoutException"),
+    ],
+)
+async def test_what_could_not_be_restored_is_refused_and_billed(
+    engine: FakeEngine, how: Ended, reason: str
+) -> None:
+    engine.runner.answers["echo"] = Run(
+        ended=how,
+        error_type="Runtime.AfterRestoreError",
+        init_s=0.25,
+        is_restore=True,
+        duration_s=0.0,
+        wait_s=0.0,
+        max_memory_mb=1,
+    )
+
+    with pytest.raises(Refusal) as refused:
+        await engine.invoker.invoke(request(), None)
+
+    assert refused.value.reason == reason
+    (record,) = engine.records.records
+    assert record.report.billed_ms == 250
+    assert engine.invoker.admission.running(ACME) == 0

@@ -161,3 +161,37 @@ def test_levels_have_their_other_names() -> None:
     assert level_of("critical") is Level.FATAL
     assert level_of("Warning") is Level.WARN
     assert level_of(["x"]) is Level.INFO
+
+
+def test_a_restore_has_records_of_its_own() -> None:
+    run = replace(RAN, init_s=0.0123, is_restore=True)
+
+    events = platform(run, system_level="DEBUG")
+
+    assert list(events) == [
+        "platform.restoreStart",
+        "platform.restoreRuntimeDone",
+        "platform.restoreReport",
+        "platform.start",
+        "platform.runtimeDone",
+        "platform.report",
+    ]
+    assert events["platform.restoreReport"]["record"] == {
+        "status": "success",
+        "metrics": {"durationMs": 12.3},
+    }
+    metrics = events["platform.report"]["record"]["metrics"]
+    assert (metrics["restoreDurationMs"], metrics["billedRestoreDurationMs"]) == (
+        12.3,
+        13,
+    )
+    assert "platform.restoreReport" in platform(run), "not of a start on demand"
+
+
+def test_a_restore_that_took_too_long_is_all_there_is() -> None:
+    late = replace(RAN, ended=Ended.INIT_TIMED_OUT, init_s=10.0, is_restore=True)
+
+    events = platform(late)
+
+    assert list(events) == ["platform.restoreRuntimeDone", "platform.restoreReport"]
+    assert events["platform.restoreReport"]["record"]["status"] == "timeout"

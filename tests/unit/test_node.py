@@ -8,14 +8,23 @@ from typing import Any
 
 import pytest
 
-from sandlot_engine.errors import PermissionDenied, Throttled, Unavailable
+from sandlot_engine.errors import (
+    PermissionDenied,
+    Refusal,
+    Throttled,
+    Unavailable,
+)
 from sandlot_engine.model.function import Function, InitMode, LayerUse, Revision
 from sandlot_engine.model.network import Network
 from sandlot_engine.node import hosted as module
+from sandlot_engine.node import node as node_module
+from sandlot_engine.node import snapshots
 from sandlot_engine.node.hosted import Hosted
 from sandlot_engine.node.launchers import Launchers
 from sandlot_engine.node.node import Node
+from sandlot_engine.node.snapshots import SNAPSHOT_S
 from sandlot_sandbox.errors import StartFailed, ZygoteLost
+from sandlot_sandbox.host.zygote import Obstacle
 from tests.fakes import things
 from tests.fakes.zygotes import FakeZygote, FakeZygotes
 
@@ -517,3 +526,115 @@ async def test_a_python_with_a_wrapper_script_is_a_program(world: World) -> None
     zygote.be_ready()
 
     assert "wrapper" in await preparing
+
+
+# SnapStart: the import is what a version is made of.
+
+
+def _snapshot(world: World, *, prepared: bool = False) -> Hosted:
+    revision = things.revision("rev-snap")
+    revision = replace(revision, config=replace(revision.config, snap_start=True))
+    serving, pending = (revision, None) if prepared else (None, revision)
+    function = things.function("snap", serving=serving, pending=pending, version="1")
+    return world.node.host(function, revision)
+
+
+async def test_a_snapshots_import_has_its_time_and_says_what_it_is(
+    world: World,
+) -> None:
+    preparing = _task(_snapshot(world).prepare())
+
+    zygote = await world.made()
+    zygote.be_ready()
+
+    assert await preparing == ""
+    assert zygote.recipe.import_s == SNAPSHOT_S
+    environment: Any = zygote.recipe.settings["environment"]
+    assert environment["AWS_LAMBDA_INITIALIZATION_TYPE"] == "snap-start"
+
+
+async def test_what_may_not_be_cloned_has_no_snapshot_and_is_started_on_demand(
+    world: World,
+) -> None:
+    preparing = _task(_snapshot(world).prepare())
+
+    (await world.made()).be_ready("a thread")
+    second = await world.made()
+    second.be_ready()
+
+    assert await preparing == "a thread"
+    environment: Any = second.recipe.settings["environment"]
+    assert environment["AWS_LAMBDA_INITIALIZATION_TYPE"] == "on-demand"
+
+
+@pytest.mark.parametrize(
+    ("obstacle", "code"),
+    [
+        (Obstacle.FAILED, "FunctionError.RuntimeInitError"),
+        (Obstacle.LATE, "FunctionError.InitTimeout"),
+    ],
+)
+async def test_an_import_that_fails_makes_no_version(
+    world: World, obstacle: Obstacle, code: str
+) -> None:
+    preparing = _task(_snapshot(world).prepare())
+
+    (await world.made()).be_ready("the reason", obstacle)
+
+    with pytest.raises(Refusal, match="the reason") as refused:
+        await preparing
+    assert refused.value.reason == code
+
+
+async def test_a_snapshot_that_cannot_be_taken_again_is_tried_again_later(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hosted = _snapshot(world, prepared=True)
+    preparing = _task(hosted.prepare())
+    (await world.made()).be_ready("the reason", Obstacle.FAILED)
+    with pytest.raises(Refusal) as refused:
+        await preparing
+
+    with pytest.raises(Refusal) as at_once:
+        await hosted.prepare()
+
+    assert refused.value.reason == "SnapStartRegenerationFailureException"
+    assert at_once.value is refused.value
+    assert world.zygotes.made.empty()
+    monkeypatch.setattr(snapshots, "AGAIN_S", 0.0)
+    preparing = _task(hosted.prepare())
+    (await world.made()).be_ready()
+    assert await preparing == ""
+
+
+# The engine's end.
+
+
+async def test_extensions_are_told_that_the_engine_ends(world: World) -> None:
+    with_one, first = await world.live("resize")
+    without, second = await world.live("parse")
+    for hosted in (with_one, without):
+        assert await hosted.fork(lambda: None) is not None
+    told, plain = first.instances[0], second.instances[0]
+    told.has_farewell = True
+
+    ending = _task(world.node.say_farewell())
+    await _until(lambda: told.is_stopped)
+
+    assert not ending.done()
+    told.on_death(told)
+    await ending
+    assert not plain.is_stopped, "nobody in there wants to know"
+
+
+async def test_the_engines_end_waits_for_extensions_only_so_long(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(node_module, "FAREWELL_S", 0.0)
+    hosted, zygote = await world.live("resize")
+    assert await hosted.fork(lambda: None) is not None
+    zygote.instances[0].has_farewell = True
+
+    await world.node.say_farewell()
+
+    assert zygote.instances[0].last_words == ()

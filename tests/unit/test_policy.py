@@ -439,7 +439,11 @@ NEW_CELL = 0x60020011
         ("mount", (0, 0, 0, 0x20 | 6), False),  # MS_REMOUNT
         ("umount2", (), False),
         ("pivot_root", (), False),
-        ("move_mount", (), False),
+        ("open_tree", (0, 0, 0o2000001), True),  # OPEN_TREE_CLONE, _CLOEXEC
+        ("open_tree", (0, 0, 0o2100001), False),  # AT_RECURSIVE, too
+        ("move_mount", (3, 0, 0, 0, 4), True),  # MOVE_MOUNT_F_EMPTY_PATH
+        ("move_mount", (3, 0, 0, 0, 0), False),
+        ("mount_setattr", (), False),
         ("openat", (3, 0, 0o2000000), True),  # O_CLOEXEC
         ("openat", (3, 0, 1), False),
         ("openat", (3, 0, 2), False),

@@ -371,3 +371,55 @@ def test_a_timeout_of_extensions_costs_what_was_promised() -> None:
     assert result.status is Status.OK
     assert result.report.billed_ms == 3_000
     assert b"Status: timeout" in result.log_tail
+
+
+# --- SnapStart ------------------------------------------------------------------
+
+
+def test_a_restore_is_told_as_such_and_billed_like_an_init() -> None:
+    run = replace(RAN, init_s=0.0123, is_restore=True, log=(printed(b"hello"),))
+
+    result = outcome(run)
+
+    assert [line.text.decode() for line in result.log] == [
+        "RESTORE_START Runtime Version: python:3.11",
+        "RESTORE_REPORT Restore Duration: 12.30 ms",
+        f"START RequestId: {ID} Version: $LATEST",
+        "hello",
+        f"END RequestId: {ID}",
+        (
+            f"REPORT RequestId: {ID}\tDuration: 3.01 ms\tBilled Duration: 16 ms\t"
+            "Memory Size: 128 MB\tMax Memory Used: 36 MB\t"
+            "Restore Duration: 12.30 ms\tBilled Restore Duration: 13 ms\t"
+        ),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("how", "init_s", "billed", "tail"),
+    [
+        (Ended.INIT_TIMED_OUT, 10.02, 10_000, "10000.00 ms\tStatus: timeout"),
+        (
+            Ended.INIT_FAILED,
+            0.5,
+            500,
+            "500.00 ms\tStatus: error\tError Type: Runtime.AfterRestoreError",
+        ),
+    ],
+)
+def test_a_restore_that_failed_is_billed_and_no_invocation(
+    how: Ended, init_s: float, billed: int, tail: str
+) -> None:
+    error_type = "Runtime.AfterRestoreError" if how is Ended.INIT_FAILED else ""
+    run = ended(
+        how, init_s=init_s, duration_s=0.0, is_restore=True, error_type=error_type
+    )
+
+    result = outcome(replace(run, log=(printed(b"in a hook"),)))
+
+    assert result.report.billed_ms == billed
+    assert [line.text.decode() for line in result.log] == [
+        "RESTORE_START Runtime Version: python:3.11",
+        "in a hook",
+        f"RESTORE_REPORT Restore Duration: {tail}",
+    ]

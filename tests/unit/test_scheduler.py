@@ -91,6 +91,10 @@ class FakeMachine:
         self.instances: list[FakeInstance] = []
         self.running: asyncio.Queue[FakeInstance] = asyncio.Queue()
         self.starting: asyncio.Queue[str] = asyncio.Queue()
+        self.has_dropped = self.is_reset = False
+        self.kept: list[bool] = []
+        """Of those that were asked for, whether they were of what is provisioned."""
+
         self.may_start = asyncio.Event()
         self.may_start.set()
         self.may_initialise = asyncio.Event()
@@ -112,6 +116,12 @@ class FakeMachine:
     def short_mb(self) -> float:
         return self.missing_mb
 
+    def drop_kept(self) -> None:
+        self.has_dropped = True
+
+    def has_reset(self, *_: object) -> bool:
+        return self.is_reset
+
     def shed(self, short_mb: float) -> None:
         self.shed_mb = short_mb
 
@@ -128,8 +138,10 @@ class FakeMachine:
         *,
         on_death: Callable[[], None],
         is_ahead: bool = False,
+        is_kept: bool = False,
     ) -> FakeInstance | None:
         self.starting.put_nowait(function.name)
+        self.kept.append(is_kept)
         await self.may_start.wait()
         if self.refusal is not None:
             raise self.refusal
@@ -343,6 +355,13 @@ async def test_an_init_that_took_too_long_is_tried_again(world: World) -> None:
 
     assert (await world.invoke()).ended is Ended.ANSWERED
     assert [instance.runs for instance in world.machine.instances] == [1, 1]
+
+
+async def test_a_restore_that_took_too_long_is_not_tried_again(world: World) -> None:
+    world.machine.endings = [replace(_run(Ended.INIT_TIMED_OUT), is_restore=True)]
+
+    assert (await world.invoke()).ended is Ended.INIT_TIMED_OUT
+    assert [instance.runs for instance in world.machine.instances] == [1]
 
 
 async def test_a_start_that_failed_is_told_and_its_place_given_back(
@@ -649,6 +668,19 @@ async def test_what_is_provisioned_is_started_before_anybody_calls(
     assert sum(instance.runs for instance in world.machine.instances) == 1
 
 
+async def test_only_what_is_provisioned_is_told_so(world: World) -> None:
+    world.machine.may_answer.clear()
+    await world.provision(1)
+    first = world.invoke()
+    await world.wait_running()
+    second = world.invoke()
+    await world.wait_running()
+    world.machine.may_answer.set()
+    await asyncio.gather(first, second)
+
+    assert world.machine.kept == [True, False]
+
+
 async def test_what_is_provisioned_is_there_once_it_is_initialised(
     world: World,
 ) -> None:
@@ -842,6 +874,34 @@ async def test_what_has_answered_has_a_standby_for_the_next_cold_start(
     await _stand_by(ready, 1)
 
 
+async def test_an_environment_that_was_reset_comes_before_a_standby(
+    ready: World,
+) -> None:
+    ready.machine.endings = [_run(Ended.ANSWERED), _run(Ended.TIMED_OUT)]
+    await ready.invoke()
+    await _stand_by(ready, 1)
+    standby = ready.machine.instances[-1]
+    await ready.invoke()
+    assert ready.machine.instances[0].is_stopped
+    ready.machine.is_reset = True
+
+    await ready.invoke()
+
+    assert standby.runs == 0
+    assert ready.machine.instances[-1].runs == 1
+
+
+async def test_what_is_provisioned_comes_before_an_environment_that_was_reset(
+    world: World,
+) -> None:
+    await world.provision(1)
+    world.machine.is_reset = True
+
+    await world.invoke()
+
+    assert [instance.runs for instance in world.machine.instances] == [1]
+
+
 async def test_how_many_live_and_stand_by_can_be_asked(ready: World) -> None:
     function = _function("resize")
     assert ready.scheduler.instances_of(function) == (0, 0)
@@ -998,6 +1058,7 @@ async def test_where_memory_is_short_standbys_go_first_and_then_the_idle(
     ready.machine.missing_mb = LEAST_MB
 
     assert ready.scheduler.upkeep.relieve() == 1
+    assert ready.machine.has_dropped, "what is kept of the dead goes before the living"
     assert [i.is_stopped for i in ready.machine.instances] == [False, True]
     assert ready.machine.shed_mb == 0
     assert ready.scheduler.upkeep.relieve() == 1

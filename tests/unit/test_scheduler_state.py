@@ -152,14 +152,19 @@ class Machine(RuleBasedStateMachine):
         everywhere += self.ahead.elements()
         return Counter(TENANTS[version] for version in everywhere)
 
-    @rule(version=VERSIONS, holds=st.booleans())
-    def arrive(self, version: str, holds: bool) -> None:
+    @rule(version=VERSIONS, holds=st.booleans(), spares=st.booleans())
+    def arrive(self, version: str, holds: bool, spares: bool) -> None:
         invocation = f"i-{self._number()}"
-        had_idle = version in (*self.idle.values(), *self.fresh.values())
+        was_used = version in self.idle.values()
+        had_idle = was_used or version in self.fresh.values()
         self.waiting[invocation] = version
 
         decisions = self.state.invocation_arrived(
-            invocation, version, tenant=TENANTS[version], holds=holds
+            invocation,
+            version,
+            tenant=TENANTS[version],
+            holds=holds,
+            spares_fresh=spares,
         )
         serves = self._serving(version)
         self._act(decisions)
@@ -168,8 +173,10 @@ class Machine(RuleBasedStateMachine):
             self.held.add(invocation)
         if holds and serves > len(self.state.versions[version].held):
             assert decisions == [] or had_idle
-        if had_idle:
+        if was_used or (had_idle and not spares):
             assert [type(decision) for decision in decisions] == [Assign]
+        if had_idle:
+            assert invocation not in self.waiting, "it was given one, or a start"
 
     @rule(version=VERSIONS)
     def borrow(self, version: str) -> None:

@@ -79,6 +79,11 @@ class FakeMachine:
     def short_mb(self) -> float:
         return 0.0
 
+    def drop_kept(self) -> None: ...
+
+    def has_reset(self, *_: object) -> bool:
+        return False
+
     def shed(self, _: float) -> None: ...
 
     async def make_ready(self, *_: object) -> None: ...
@@ -90,6 +95,7 @@ class FakeMachine:
         *,
         on_death: Callable[[], None],
         is_ahead: bool = False,
+        is_kept: bool = False,
     ) -> FakeInstance:
         self.instances.append(FakeInstance(self.together))
         return self.instances[-1]

@@ -42,6 +42,11 @@ _OPTIONS = (
         type=click.Choice(NETWORKS),
         help="No way out; out to public addresses; or the machine's own network.",
     ),
+    click.option(
+        "--snap-start/--no-snap-start",
+        default=None,
+        help="AWS's SnapStart, of versions that are published.",
+    ),
     click.option("--description", metavar="TEXT", help="At most 256 characters."),
 )
 
@@ -54,6 +59,7 @@ NAMES = (
     "ephemeral_storage",
     "init_mode",
     "network",
+    "snap_start",
     "description",
 )
 

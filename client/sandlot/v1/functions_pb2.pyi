@@ -52,7 +52,7 @@ NETWORK_EGRESS: Network
 NETWORK_HOST: Network
 
 class FunctionConfig(_message.Message):
-    __slots__ = ("handler", "runtime", "memory_mb", "timeout_s", "environment", "ephemeral_storage_mb", "description", "init_mode", "network")
+    __slots__ = ("handler", "runtime", "memory_mb", "timeout_s", "environment", "ephemeral_storage_mb", "description", "init_mode", "network", "snap_start")
     class EnvironmentEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -69,6 +69,7 @@ class FunctionConfig(_message.Message):
     DESCRIPTION_FIELD_NUMBER: _ClassVar[int]
     INIT_MODE_FIELD_NUMBER: _ClassVar[int]
     NETWORK_FIELD_NUMBER: _ClassVar[int]
+    SNAP_START_FIELD_NUMBER: _ClassVar[int]
     handler: str
     runtime: str
     memory_mb: int
@@ -78,7 +79,8 @@ class FunctionConfig(_message.Message):
     description: str
     init_mode: InitMode
     network: Network
-    def __init__(self, handler: _Optional[str] = ..., runtime: _Optional[str] = ..., memory_mb: _Optional[int] = ..., timeout_s: _Optional[int] = ..., environment: _Optional[_Mapping[str, str]] = ..., ephemeral_storage_mb: _Optional[int] = ..., description: _Optional[str] = ..., init_mode: _Optional[_Union[InitMode, str]] = ..., network: _Optional[_Union[Network, str]] = ...) -> None: ...
+    snap_start: bool
+    def __init__(self, handler: _Optional[str] = ..., runtime: _Optional[str] = ..., memory_mb: _Optional[int] = ..., timeout_s: _Optional[int] = ..., environment: _Optional[_Mapping[str, str]] = ..., ephemeral_storage_mb: _Optional[int] = ..., description: _Optional[str] = ..., init_mode: _Optional[_Union[InitMode, str]] = ..., network: _Optional[_Union[Network, str]] = ..., snap_start: bool = ...) -> None: ...
 
 class Function(_message.Message):
     __slots__ = ("name", "arn", "version", "config", "code_size", "code_sha256", "state", "state_reason", "update_status", "update_reason", "fork_safe", "fork_safety_reason", "last_modified", "revision_id", "instances", "standbys")
@@ -162,7 +164,7 @@ class Environment(_message.Message):
     def __init__(self, variables: _Optional[_Mapping[str, str]] = ...) -> None: ...
 
 class UpdateFunctionConfigurationRequest(_message.Message):
-    __slots__ = ("name", "revision_id", "handler", "runtime", "memory_mb", "timeout_s", "environment", "ephemeral_storage_mb", "description", "init_mode", "network")
+    __slots__ = ("name", "revision_id", "handler", "runtime", "memory_mb", "timeout_s", "environment", "ephemeral_storage_mb", "description", "init_mode", "network", "snap_start")
     NAME_FIELD_NUMBER: _ClassVar[int]
     REVISION_ID_FIELD_NUMBER: _ClassVar[int]
     HANDLER_FIELD_NUMBER: _ClassVar[int]
@@ -174,6 +176,7 @@ class UpdateFunctionConfigurationRequest(_message.Message):
     DESCRIPTION_FIELD_NUMBER: _ClassVar[int]
     INIT_MODE_FIELD_NUMBER: _ClassVar[int]
     NETWORK_FIELD_NUMBER: _ClassVar[int]
+    SNAP_START_FIELD_NUMBER: _ClassVar[int]
     name: str
     revision_id: str
     handler: str
@@ -185,7 +188,8 @@ class UpdateFunctionConfigurationRequest(_message.Message):
     description: str
     init_mode: InitMode
     network: Network
-    def __init__(self, name: _Optional[str] = ..., revision_id: _Optional[str] = ..., handler: _Optional[str] = ..., runtime: _Optional[str] = ..., memory_mb: _Optional[int] = ..., timeout_s: _Optional[int] = ..., environment: _Optional[_Union[Environment, _Mapping]] = ..., ephemeral_storage_mb: _Optional[int] = ..., description: _Optional[str] = ..., init_mode: _Optional[_Union[InitMode, str]] = ..., network: _Optional[_Union[Network, str]] = ...) -> None: ...
+    snap_start: bool
+    def __init__(self, name: _Optional[str] = ..., revision_id: _Optional[str] = ..., handler: _Optional[str] = ..., runtime: _Optional[str] = ..., memory_mb: _Optional[int] = ..., timeout_s: _Optional[int] = ..., environment: _Optional[_Union[Environment, _Mapping]] = ..., ephemeral_storage_mb: _Optional[int] = ..., description: _Optional[str] = ..., init_mode: _Optional[_Union[InitMode, str]] = ..., network: _Optional[_Union[Network, str]] = ..., snap_start: bool = ...) -> None: ...
 
 class UpdateFunctionConfigurationResponse(_message.Message):
     __slots__ = ("function",)

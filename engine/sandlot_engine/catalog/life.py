@@ -126,8 +126,12 @@ def settled(
             fork_safety_reason=result.reason,
         )
     if function.serving is None:
+        code = result.reason if result.reason.startswith("FunctionError.") else ""
         return replace(
-            function, state=FunctionState.FAILED, state_reason=result.message
+            function,
+            state=FunctionState.FAILED,
+            state_reason=result.message,
+            state_reason_code=code,
         )
     return replace(
         function,

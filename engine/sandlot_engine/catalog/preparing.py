@@ -19,6 +19,13 @@ MAX_PREPARING = 8
 MAX_PREPARING_OF_TENANT = 2
 """Of those, one tenant's: an import may take as long as its tenant likes."""
 
+MAX_SNAPSHOTS = 4
+"""Versions with SnapStart at once, one of each tenant: their imports may take minutes,
+and others do not wait for them."""
+
+SNAPSHOT_EXTRA_S = 120.0
+"""What a version with SnapStart has besides: its import may take as much longer."""
+
 PREPARE_TIMEOUT_S = 120.0
 """For unpacking and starting a zygote, once it is a revision's turn."""
 
@@ -60,6 +67,10 @@ class Preparing:
         self._shares: defaultdict[str, asyncio.Semaphore] = defaultdict(
             lambda: asyncio.Semaphore(MAX_PREPARING_OF_TENANT)
         )
+        self._snapshot_room = asyncio.Semaphore(MAX_SNAPSHOTS)
+        self._snapshot_shares: defaultdict[str, asyncio.Semaphore] = defaultdict(
+            lambda: asyncio.Semaphore(1)
+        )
         self._tasks: dict[str, asyncio.Task[None]] = {}
         """By revision id."""
 
@@ -92,10 +103,14 @@ class Preparing:
             )
 
     async def _prepared(self, function: Function, revision: Revision) -> Prepared:
+        shares, room, limit_s = self._shares, self._room, PREPARE_TIMEOUT_S
+        if function.has_snapshot:
+            shares, room = self._snapshot_shares, self._snapshot_room
+            limit_s += SNAPSHOT_EXTRA_S
         # The tenant's own share first: who waits for that holds nothing of others.
-        async with self._shares[function.tenant_id], self._room:
+        async with shares[function.tenant_id], room:
             try:
-                async with asyncio.timeout(PREPARE_TIMEOUT_S):
+                async with asyncio.timeout(limit_s):
                     # Again: it may have waited, also for an engine that stopped.
                     self._grant_network(function.tenant_id, revision.config.network)
                     path = await self._code_path(revision)
@@ -104,7 +119,7 @@ class Preparing:
                 raise
             except TimeoutError as error:
                 raise Unavailable(
-                    f"It was not ready after {PREPARE_TIMEOUT_S:.0f} s. Update the "
+                    f"It was not ready after {limit_s:.0f} s. Update the "
                     "function to try again, or delete and create it."
                 ) from error
             except Exception as error:  # a bug must not leave it pending for ever

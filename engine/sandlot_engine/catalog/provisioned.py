@@ -347,6 +347,12 @@ class ProvisionedConcurrency:
                 "which cannot have provisioned concurrency.",
                 field="qualifier",
             )
+        if any(version.has_snapshot for version in versions):
+            raise InvalidParameter(
+                "Provisioned Concurrency is not supported for SnapStart enabled "
+                "function versions.",
+                field="qualifier",
+            )
         if any(version.current.config.per_tenant for version in versions):
             raise InvalidParameter(
                 "A function with tenant isolation cannot have provisioned concurrency: "

@@ -88,11 +88,26 @@ def check_config(config: FunctionConfig, runtimes: Collection[str]) -> None:
     _check_environment(config.environment)
     _check_member("init_mode", config.init_mode, InitMode)
     _check_member("network", config.network, Network)
-    if config.per_tenant and config.snap_start:
-        raise InvalidParameter(
-            "A function with tenant isolation cannot have SnapStart.",
-            field="snap_start",
+    if config.snap_start:
+        _check_snap_start(config)
+
+
+def _check_snap_start(config: FunctionConfig) -> None:
+    most_mb = EPHEMERAL_STORAGE_MB.start
+    if config.is_program:
+        why = f"{config.runtime} is not supported for SnapStart enabled functions."
+    elif config.per_tenant:
+        why = "A function with tenant isolation cannot have SnapStart."
+    elif config.init_mode is InitMode.PER_INSTANCE:
+        why = "A function with init mode 'per-instance' cannot have SnapStart."
+    elif config.ephemeral_storage_mb > most_mb:
+        why = (
+            f"A function with SnapStart has {most_mb} MB of ephemeral storage at most, "
+            f"not {config.ephemeral_storage_mb} MB."
         )
+    else:
+        return
+    raise InvalidParameter(why, field="snap_start")
 
 
 def check_network(network: Network, tenant: Tenant) -> None:

@@ -122,6 +122,12 @@ def check_revision_id(
 
 def wrong_state(function: Function) -> Conflict:
     """For what is done with functions that are ready."""
+    if function.has_snapshot and function.state is FunctionState.PENDING:
+        return Conflict(
+            "Lambda is initializing your function. It will be ready to invoke once your"
+            " function state becomes ACTIVE.",
+            reason="SnapStartNotReadyException",
+        )
     message = (
         f"{NOT_NOW}The function is currently in the following state: {function.state}"
     )

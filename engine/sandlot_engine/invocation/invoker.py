@@ -23,7 +23,7 @@ from sandlot_engine.errors import (
 from sandlot_engine.events.attempts import SettingsOf
 from sandlot_engine.events.queue import EventQueue
 from sandlot_engine.events.verdicts import RETRY_DELAYS_S, Settings
-from sandlot_engine.invocation import json_check
+from sandlot_engine.invocation import json_check, restore
 from sandlot_engine.invocation.admission import (
     REQUESTS_PER_SLOT,
     Admission,
@@ -402,6 +402,9 @@ class Invoker:
             invocation, revision, run, version=function.version, ended=ended
         )
         self._record(invocation, outcome, ended, keep)
+        refusal = restore.refusal_of(function.name, outcome, run)
+        if refusal is not None:
+            raise refusal
         return outcome
 
     def _answered(

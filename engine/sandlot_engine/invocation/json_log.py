@@ -59,6 +59,9 @@ class Facts:
 
     init_us: int | None
     init_failed: bool
+    is_restore: bool = False
+    """Whether the init was a restore from a snapshot."""
+
     billed_ms: int
     memory_mb: int
     max_memory_used_mb: int
@@ -83,26 +86,34 @@ def lines_of(
                 ),
             )
 
+    phase = "restore" if facts.is_restore else "init"
     if facts.init_us is not None:
         started = began - timedelta(microseconds=facts.init_us)
-        yield from told(Level.DEBUG, started, "initStart", _init_start(facts))
+        yield from told(Level.DEBUG, started, f"{phase}Start", _init_start(facts))
     yield from (
         line for line in run.log if not line.request_id and _is_kept(line, logging)
     )
     if facts.init_us is not None:
+        if facts.is_restore and facts.init_failed:
+            yield from (line for line in run.log if _is_of_run(line, logging))
         level = Level.WARN if facts.init_failed else Level.DEBUG
-        status = "error" if facts.init_failed else "success"
-        record = {**_INIT, "status": status}
+        status = facts.status if facts.init_failed else "success"
+        record = {**_start_of(facts), "status": status}
         if facts.init_failed and facts.error_type:
             record["errorType"] = facts.error_type
-        yield from told(level, began, "initRuntimeDone", record)
+        yield from told(level, began, f"{phase}RuntimeDone", record)
         metrics = {"durationMs": _ms(facts.init_us)}
-        yield from told(level, began, "initReport", {**record, "metrics": metrics})
+        if facts.is_restore:
+            # Not of a start on demand.
+            level = max(level, Level.INFO)
+        yield from told(level, began, f"{phase}Report", {**record, "metrics": metrics})
+        if facts.is_restore and facts.init_failed:
+            return
     yield from told(
         *(Level.INFO, began, "start"),
         {"requestId": facts.request_id, "version": facts.version},
     )
-    yield from (line for line in run.log if line.request_id and _is_kept(line, logging))
+    yield from (line for line in run.log if _is_of_run(line, logging))
     if run.log_bytes_dropped:
         dropped = {
             "reason": _DROPPED,
@@ -124,10 +135,18 @@ def lines_of(
 
 def _init_start(facts: Facts) -> dict[str, Any]:
     return {
-        **_INIT,
+        **_start_of(facts),
         "functionVersion": facts.version,
         "instanceMaxMemory": (facts.memory_mb << 20),
     }
+
+
+def _start_of(facts: Facts) -> dict[str, str]:
+    return {} if facts.is_restore else dict(_INIT)
+
+
+def _is_of_run(line: LogLine, logging: Logging) -> bool:
+    return bool(line.request_id) and _is_kept(line, logging)
 
 
 _DROPPED: Final = "The function printed more than is kept of one invocation."
@@ -149,7 +168,10 @@ def _report(facts: Facts) -> dict[str, Any]:
         "memorySizeMB": facts.memory_mb,
         "maxMemoryUsedMB": facts.max_memory_used_mb,
     }
-    if facts.init_us is not None:
+    if facts.is_restore:
+        metrics["restoreDurationMs"] = _ms(facts.init_us or 0)
+        metrics["billedRestoreDurationMs"] = -(-(facts.init_us or 0) // 1_000)
+    elif facts.init_us is not None:
         metrics["initDurationMs"] = _ms(facts.init_us)
     # There a crash is an error like any other.
     status = "error" if facts.status == "failure" else facts.status

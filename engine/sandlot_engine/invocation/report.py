@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
-from sandlot_engine.invocation import json_log
+from sandlot_engine.invocation import json_log, restore
 from sandlot_engine.model.function import LATEST, Revision
 from sandlot_engine.model.invocation import (
     MAX_LOG_TAIL,
@@ -51,7 +51,7 @@ def outcome_of(
         log = tuple(json_log.lines_of(facts, run, logging, ended=ended))
     else:
         log = tuple(
-            _log(invocation.request_id, version, run, verdict, report, times, ended)
+            _log(invocation, revision, version, run, verdict, report, times, ended)
         )
     return Outcome(
         request_id=invocation.request_id,
@@ -275,6 +275,8 @@ def _report(revision: Revision, run: Run) -> tuple[Report, _Times]:
 def _times(revision: Revision, run: Run) -> _Times:
     init_us = None if run.init_s is None else _microseconds(run.init_s)
     duration_us = _microseconds(run.duration_s)
+    if restore.has_failed(run):
+        return _Times(0, min(init_us or 0, restore.LIMIT_US))
     if run.ended in (Ended.TIMED_OUT, Ended.INIT_TIMED_OUT):
         # A timeout costs what was promised. The time past it is ours: it is what
         # we took to notice and to kill.
@@ -307,7 +309,8 @@ def billed_ms(microseconds: int) -> int:
 
 
 def _log(
-    request_id: str,
+    invocation: Invocation,
+    revision: Revision,
     version: str,
     run: Run,
     verdict: _Verdict,
@@ -317,6 +320,7 @@ def _log(
 ) -> Iterator[LogLine]:
     """The invocation's log in AWS's order: what the import printed comes before
     START, where AWS has it too."""
+    request_id = invocation.request_id
     began = ended - timedelta(microseconds=times.duration_us)
     source = LogSource.PLATFORM
 
@@ -325,8 +329,17 @@ def _log(
             time=time, request_id=request_id, source=source, text=text.encode()
         )
 
+    if run.is_restore:
+        yield platform(began, restore.start_line(revision.config))
     yield from (line for line in run.log if not line.request_id)
-    if run.ended is Ended.INIT_FAILED:
+    if run.is_restore:
+        if has_failed := restore.has_failed(run):
+            yield from (line for line in run.log if line.request_id)
+        told = restore.report_line(run, times.init_us or 0, verdict.error_type)
+        yield platform(began, told)
+        if has_failed:
+            return
+    elif run.ended is Ended.INIT_FAILED:
         yield platform(began, _init_report_line(times, verdict))
     yield platform(began, f"START RequestId: {request_id} Version: {version}")
     yield from (line for line in run.log if line.request_id)
@@ -335,7 +348,10 @@ def _log(
     if verdict.log_line:
         yield platform(ended, verdict.log_line)
     yield platform(ended, f"END RequestId: {request_id}")
-    yield platform(ended, _report_line(request_id, report, times, verdict))
+    yield platform(
+        ended,
+        _report_line(request_id, report, times, verdict, is_restore=run.is_restore),
+    )
 
 
 def _facts(
@@ -360,7 +376,8 @@ def _facts(
         duration_us=times.duration_us,
         runtime_us=times.duration_us - after_us,
         init_us=times.init_us,
-        init_failed=run.ended is Ended.INIT_FAILED,
+        init_failed=run.ended is Ended.INIT_FAILED or restore.has_failed(run),
+        is_restore=run.is_restore,
         billed_ms=report.billed_ms,
         memory_mb=report.memory_mb,
         max_memory_used_mb=report.max_memory_used_mb,
@@ -368,10 +385,17 @@ def _facts(
 
 
 def _report_line(
-    request_id: str, report: Report, times: _Times, verdict: _Verdict
+    request_id: str,
+    report: Report,
+    times: _Times,
+    verdict: _Verdict,
+    *,
+    is_restore: bool,
 ) -> str:
     """Tabs between the fields and, as AWS has it, after the last one, too."""
     init = "" if times.init_us is None else f"Init Duration: {_ms(times.init_us)} ms\t"
+    if is_restore:
+        init = restore.report_fields(times.init_us or 0)
     return (
         f"REPORT RequestId: {request_id}\t"
         f"Duration: {_ms(times.duration_us)} ms\t"

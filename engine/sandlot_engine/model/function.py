@@ -121,8 +121,9 @@ class FunctionConfig:
     invocation has to bring. Chosen when the function is created."""
 
     snap_start: bool = False
-    """`ApplyOn: PublishedVersions`. Kept and shown: instances are clones of a zygote
-    that has imported the handler, asked for or not."""
+    """`ApplyOn: PublishedVersions`. Instances are clones of a zygote that has imported
+    the handler, asked for or not; with it, a version whose import fails is no version,
+    the import may take longer, and a start is reported as a restore."""
 
     # Kept and shown, because AWS's tools send them; nothing here uses them.
     role: str = ""
@@ -195,6 +196,9 @@ class Function:
 
     state: FunctionState
     state_reason: str = ""
+    state_reason_code: str = ""
+    """AWS's, of a version that could not be made ready; empty is `InternalError`."""
+
     update_status: UpdateStatus = UpdateStatus.NONE
     update_reason: str = ""
     fork_safe: bool = True
@@ -212,6 +216,11 @@ class Function:
         revision = self.pending or self.serving
         assert revision is not None, "a function always has a revision"  # noqa: S101
         return revision
+
+    @property
+    def has_snapshot(self) -> bool:
+        """Whether its starts are restores, as far as its import lets it be cloned."""
+        return self.version != LATEST and self.current.config.snap_start
 
     @property
     def revisions(self) -> tuple[Revision, ...]:

@@ -275,6 +275,10 @@ class Run:
     init_s: float | None = None
     """None where a warm instance was used."""
 
+    is_restore: bool = False
+    """Whether its start was from a snapshot, as AWS has them: `init_s` is what it took,
+    with the after-restore hooks."""
+
     duration_s: float
     wait_s: float
     max_memory_mb: int

@@ -25,7 +25,7 @@ _OF_PYTHON = {
 
 
 def environment_of(
-    function: Function, revision: Revision, region: str
+    function: Function, revision: Revision, region: str, *, is_snapshot: bool = False
 ) -> dict[str, str]:
     """Last wins: defaults, what the tenant set, what is AWS's alone."""
     config = revision.config
@@ -42,7 +42,7 @@ def environment_of(
         "AWS_LAMBDA_FUNCTION_VERSION": function.version,
         "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": str(config.memory_mb),
         "AWS_LAMBDA_LOG_GROUP_NAME": log_group_of(function, revision),
-        "AWS_LAMBDA_INITIALIZATION_TYPE": "on-demand",
+        "AWS_LAMBDA_INITIALIZATION_TYPE": "snap-start" if is_snapshot else "on-demand",
         "_HANDLER": config.handler,
         **_of_log(config.logging),
         **_executed_by(config.runtime),
@@ -86,5 +86,10 @@ def settings_of(
         "handler": revision.config.handler,
         "version": function.version,
         "import_in_zygote": import_in_zygote,
-        "environment": environment_of(function, revision, region),
+        "environment": environment_of(
+            function,
+            revision,
+            region,
+            is_snapshot=import_in_zygote and function.has_snapshot,
+        ),
     }

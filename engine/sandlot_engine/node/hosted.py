@@ -15,12 +15,18 @@ from sandlot_engine.model.function import Function, InitMode, Revision
 from sandlot_engine.model.network import Network
 from sandlot_engine.node.environment import settings_of
 from sandlot_engine.node.launchers import Launchers
+from sandlot_engine.node.snapshots import (
+    INIT_FAILED,
+    SNAPSHOT_S,
+    Snapshot,
+    code_of,
+)
 from sandlot_sandbox.errors import SandboxError, StartFailed, ZygoteLost
 from sandlot_sandbox.host.extensions_api import Identity
 from sandlot_sandbox.host.instance import Instance
 from sandlot_sandbox.host.lending import LendableInstance
 from sandlot_sandbox.host.log_pipe import Line
-from sandlot_sandbox.host.zygote import Recipe, Zygote
+from sandlot_sandbox.host.zygote import IMPORT_S, Recipe, Zygote
 from sandlot_sandbox.limits import Limits
 
 _ASKED_FOR = "per-instance init was asked for"
@@ -90,6 +96,11 @@ class Hosted:
         self.reason = _known_reason(function, revision)
         """Why instances import for themselves; empty where the zygote did."""
 
+        self._snapshot: Snapshot | None = None
+        if function.has_snapshot:
+            serving = function.serving
+            was_taken = serving is not None and serving.id == revision.id
+            self._snapshot = Snapshot(was_taken=was_taken)
         self._has_extensions = False
         self._launchers = launchers
         self._places = places
@@ -106,6 +117,9 @@ class Hosted:
         self._instances: set[Instance] = set()
         self._starting: asyncio.Task[Zygote] | None = None
         self._is_retired = False
+        self._emptied = asyncio.Event()
+        """Set whenever its last instance has died."""
+
         self.start_s = 0.0
         """What it took to have its zygote ready, the last time."""
 
@@ -137,14 +151,27 @@ class Hosted:
         return sum(zygote.used_kb for zygote in self._zygotes) / 1024
 
     @property
+    def has_reset(self) -> bool:
+        """Whether the next instance has the /tmp of one that ended at work, and is
+        there soon."""
+        zygote = self._current
+        return zygote is not None and zygote.has_heirs and not self.reason
+
+    def drop_kept(self) -> None:
+        """Give back what is kept of instances that ended."""
+        for zygote in self._zygotes:
+            zygote.drop_heirs()
+
+    @property
     def has_instances(self) -> bool:
         return bool(self._instances)
 
     async def prepare(self) -> str:
         """Have a zygote running; returns `reason`.
 
-        Raises `Unavailable`, `Throttled` where there is no room for it, and
-        `PermissionDenied` where its tenant may not have its network any more.
+        Raises `Unavailable`, `Throttled` where there is no room for it,
+        `PermissionDenied` where its tenant may not have its network any more, and
+        `Refusal` where its snapshot could not be taken.
         """
         for attempt in range(1, _TRIES + 1):
             try:
@@ -160,10 +187,14 @@ class Hosted:
         raise AssertionError
 
     async def fork(
-        self, on_death: Callable[[], None], *, is_ahead: bool = False
+        self,
+        on_death: Callable[[], None],
+        *,
+        is_ahead: bool = False,
+        is_kept: bool = False,
     ) -> tuple[LendableInstance, Zygote] | None:
         """A new instance, and what it was forked from; None where there is no zygote,
-        or it ended meanwhile. See `Zygote.fork` for `is_ahead`.
+        or it ended meanwhile. See `Zygote.fork` for `is_ahead` and `is_kept`.
 
         Raises `Unavailable`: surely nothing was started.
         """
@@ -176,10 +207,14 @@ class Hosted:
             self._instances.discard(instance)
             if instance.last_words:
                 self.note_printed(instance.last_words)
+            if not self._instances:
+                self._emptied.set()
             on_death()
 
         try:
-            instance = await zygote.fork(on_death=bury, is_ahead=is_ahead)
+            instance = await zygote.fork(
+                on_death=bury, is_ahead=is_ahead, is_kept=is_kept
+            )
         except ZygoteLost:
             return None
         except SandboxError as error:
@@ -196,6 +231,14 @@ class Hosted:
             self._starting.cancel()
         for zygote in list(self._zygotes):
             zygote.kill_gently()
+
+    async def say_farewell(self) -> None:
+        """Where instances have extensions: end for good, and return when they were
+        told and are gone, as long as they have for it."""
+        if any(instance.has_farewell for instance in self._instances):
+            self._emptied.clear()
+            self.retire()
+            await self._emptied.wait()
 
     def rest(self) -> None:
         """Kill the zygote and its idle instances; who needs them starts another."""
@@ -245,6 +288,8 @@ class Hosted:
             self.start_s = time.monotonic() - began
 
     async def _start_one(self) -> Zygote:
+        if self._snapshot is not None:
+            self._snapshot.check()
         if await self._unpack(self.revision):
             self._has_extensions = True
             self.reason = self.reason or _EXTENSIONS
@@ -271,13 +316,25 @@ class Hosted:
                 self._report(zygote)
                 if error.killed and attempt < _TRIES:
                     continue
-                return None, f"the import ended the process: {error}"
+                why = f"the import ended the process: {error}"
+                self._check_taken(why, INIT_FAILED)
+                return None, why
             self._report(zygote)
             if is_safe:
+                self._check_taken("", "")
                 return zygote, ""
             zygote.kill()
+            self._check_taken(zygote.reason, code_of(zygote.obstacle))
             return None, zygote.reason
         raise AssertionError
+
+    def _check_taken(self, why: str, code: str) -> None:
+        """Raise where a snapshot was asked for, and its import failed."""
+        if self._snapshot is None:
+            return
+        if code:
+            raise self._snapshot.failure(why, code)
+        self._snapshot.taken()
 
     async def _make(self, *, import_in_zygote: bool) -> Zygote:
         config = self.revision.config
@@ -304,6 +361,9 @@ class Hosted:
             network=config.network,
             as_program=self._has_extensions or bool(config.environment.get(WRAPPER)),
             allow=self._grant_network(self.function.tenant_id, config.network),
+            # Nobody knows whom the next instance will be for.
+            keeps_tmp=not config.per_tenant,
+            import_s=SNAPSHOT_S if self._snapshot is not None else IMPORT_S,
         )
         await self._places.take_place(self.function.tenant_id)
         try:

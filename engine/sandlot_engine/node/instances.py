@@ -97,6 +97,8 @@ class HostedInstance:
         if is_standby and self._is_clone and run.init_s is not None:
             # It is we who chose to start it, and when; nothing was imported in it.
             run = replace(run, init_s=0.0)
+        if self._is_clone and function.has_snapshot and run.init_s is not None:
+            run = replace(run, is_restore=True)
         if not self._instance.is_settling:
             return run
         return replace(run, rest=lambda: self._with_rest(run, invocation.request_id))
@@ -177,6 +179,12 @@ class NodeMachine:
     def shed(self, short_mb: float) -> None:
         self._node.shed(short_mb)
 
+    def drop_kept(self) -> None:
+        self._node.drop_kept()
+
+    def has_reset(self, function: Function, revision: Revision) -> bool:
+        return self._node.host(function, revision).has_reset
+
     async def make_ready(self, function: Function, revision: Revision) -> None:
         await self._node.host(function, revision).prepare()
 
@@ -187,9 +195,10 @@ class NodeMachine:
         *,
         on_death: Callable[[], None],
         is_ahead: bool = False,
+        is_kept: bool = False,
     ) -> HostedInstance | None:
         hosted = self._node.host(function, revision)
-        forked = await hosted.fork(on_death, is_ahead=is_ahead)
+        forked = await hosted.fork(on_death, is_ahead=is_ahead, is_kept=is_kept)
         if forked is None:
             return None
         instance, zygote = forked

@@ -1,6 +1,7 @@
 """Owns everything that runs tenants' code on this machine."""
 
 import asyncio
+import contextlib
 import time
 from collections import Counter
 from collections.abc import Iterable
@@ -25,6 +26,9 @@ others must find some."""
 
 ROOM_S = 5.0
 """How long a start waits for such a one to be dead."""
+
+FAREWELL_S = 4.0
+"""How long the engine's end waits for extensions, which have two seconds."""
 
 _RETRY_AFTER_S = 5.0
 
@@ -91,6 +95,11 @@ class Node:
             budget_mb=self._memory_mb,
         )
 
+    def drop_kept(self) -> None:
+        """Give back what is kept of instances that ended, for those to come."""
+        for hosted in self._hosted.values():
+            hosted.drop_kept()
+
     def shed(self, short_mb: float) -> None:
         """Rest versions without instances, until that much memory is given back."""
         while short_mb > 0:
@@ -139,6 +148,13 @@ class Node:
         self._kept.pop(revision_id, None)
         if (hosted := self._hosted.pop(revision_id, None)) is not None:
             hosted.retire()
+
+    async def say_farewell(self) -> None:
+        """Before the launcher is hung up on: extensions are told that it is over."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(FAREWELL_S), asyncio.TaskGroup() as group:
+                for hosted in tuple(self._hosted.values()):
+                    group.create_task(hosted.say_farewell())
 
     async def take_place(self, tenant_id: str) -> None:
         """A place for one more zygote, to be given back when that is dead.

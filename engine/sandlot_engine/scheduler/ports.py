@@ -127,6 +127,15 @@ class Machine(Protocol):
         """How much memory has to be given back now, in MB; 0 where none has to."""
         ...
 
+    def drop_kept(self) -> None:
+        """Give back what is kept of instances that ended, before any that live."""
+        ...
+
+    def has_reset(self, function: Function, revision: Revision) -> bool:
+        """Whether the next start is of an environment that was reset: it has the /tmp
+        of an instance that ended at work."""
+        ...
+
     def shed(self, short_mb: float) -> None:
         """Give some of it back by what instances come from, of those that have none."""
         ...
@@ -134,7 +143,8 @@ class Machine(Protocol):
     async def make_ready(self, function: Function, revision: Revision) -> None:
         """Start what instances come from; takes as long as the tenant's import.
 
-        Raises `Unavailable`.
+        Raises `Unavailable`, and `Refusal` where it should have a snapshot and has
+        none.
         """
         ...
 
@@ -145,9 +155,11 @@ class Machine(Protocol):
         *,
         on_death: Callable[[], None],
         is_ahead: bool = False,
+        is_kept: bool = False,
     ) -> Instance | None:
         """One that nobody waits for (`is_ahead`) does what it can before its first
-        invocation. None where it was not ready, or ceased to be. Raises `Unavailable`.
+        invocation; one that `is_kept` is of what its tenant has provisioned. None where
+        it was not ready, or ceased to be. Raises `Unavailable`.
 
         `on_death` is called once, when the instance is useless.
         """

@@ -269,7 +269,7 @@ class Scheduler:
         )
         try:
             run = await self._run(function, revision, invocation, note_cut)
-            if run.ended is Ended.INIT_TIMED_OUT:
+            if run.ended is Ended.INIT_TIMED_OUT and not run.is_restore:
                 # As on Lambda: the init is run again, now within the function's
                 # timeout.
                 run = await self._run(
@@ -585,7 +585,14 @@ class Scheduler:
                 # Before we ask for a place to start in: the places are everybody's,
                 # and an import takes as long as its tenant likes.
                 await self._machine.make_ready(function, revision)
-            assigned = await self._wait_turn(revision, invocation, version)
+            # As on Lambda, an environment that was reset comes before unused ones; but
+            # for provisioned ones, which are there so that nothing has to be started.
+            is_reset = revision.id not in self._kept and self._machine.has_reset(
+                function, revision
+            )
+            assigned = await self._wait_turn(
+                revision, invocation, version, is_reset=is_reset
+            )
             if assigned is None:
                 self.standbys.note_missing(version, self._clock.monotonic())
                 number = await self._start(function, revision, version)
@@ -618,7 +625,12 @@ class Scheduler:
             instance.stop()
 
     async def _wait_turn(
-        self, revision: Revision, invocation: Invocation, version: str
+        self,
+        revision: Revision,
+        invocation: Invocation,
+        version: str,
+        *,
+        is_reset: bool,
     ) -> Assign | None:
         """An instance, or None: start one, a place is kept for it.
 
@@ -632,7 +644,10 @@ class Scheduler:
         is_new = False
         try:
             assigned = await self._take_turn(
-                invocation, version, self._hold_s(revision, version)
+                invocation,
+                version,
+                self._hold_s(revision, version),
+                is_reset=is_reset,
             )
             is_new = assigned is None or assigned.is_standby
         finally:
@@ -656,14 +671,23 @@ class Scheduler:
         self._act(self._state.hold_no_more(request_id))
 
     async def _take_turn(
-        self, invocation: Invocation, version: str, hold_s: float
+        self,
+        invocation: Invocation,
+        version: str,
+        hold_s: float,
+        *,
+        is_reset: bool,
     ) -> Assign | None:
         request_id = invocation.request_id
         turn: asyncio.Future[Assign | None] = asyncio.get_running_loop().create_future()
         self._turns[request_id] = turn
         self._act(
             self._state.invocation_arrived(
-                request_id, version, tenant=invocation.tenant_id, holds=hold_s > 0
+                request_id,
+                version,
+                tenant=invocation.tenant_id,
+                holds=hold_s > 0,
+                spares_fresh=is_reset,
             )
         )
         hold = None
@@ -720,12 +744,14 @@ class Scheduler:
         ahead: bool = False,
     ) -> int | None:
         number = next(self._numbers)
+        wanted, there = self._state.kept_of(version)
         try:
             instance = await self._machine.start(
                 function,
                 revision,
                 on_death=lambda: self._note_death(number),
                 is_ahead=ahead,
+                is_kept=ahead and there < wanted,
             )
         except BaseException:
             self._act(self._state.start_ended(version, None, ahead=ahead))

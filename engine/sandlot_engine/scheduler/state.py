@@ -29,11 +29,18 @@ class ClusterState(Books):
     # --- invocations --------------------------------------------------------------
 
     def invocation_arrived(
-        self, invocation: str, version: str, *, tenant: str, holds: bool = False
+        self,
+        invocation: str,
+        version: str,
+        *,
+        tenant: str,
+        holds: bool = False,
+        spares_fresh: bool = False,
     ) -> list[Decision]:
         """Empty where it has to wait. One that `holds` waits for an instance that
         serves now, where there is one for it: until `hold_no_more`, none is started for
-        it."""
+        it. One that `spares_fresh` rather has one started, if that can be at once, than
+        one that is unused."""
         state = self.versions.setdefault(version, Version(tenant))
         if state.idle:
             # Newest first, so that the oldest grow stale and give back their memory.
@@ -42,15 +49,26 @@ class ClusterState(Books):
             self.idle.discard(instance)
             state.busy.add(instance)
             return [Assign(invocation, instance)]
-        if state.fresh:
+        if state.fresh and not spares_fresh:
             return [self._use_fresh(invocation, version)]
         state.waiting[invocation] = None
         self.queue[invocation] = version
+        if state.fresh:
+            return self._start_or_use_fresh(invocation, version)
         if holds and len(state.held) < state.serving:
             state.held[invocation] = None
             return []
         self.tenants.setdefault(tenant, Tenant()).waiting[invocation] = None
         return self._start_what_can_be()
+
+    def _start_or_use_fresh(self, invocation: str, version: str) -> list[Decision]:
+        tenant = self.versions[version].tenant
+        self.tenants.setdefault(tenant, Tenant()).waiting[invocation] = None
+        decisions = self._start_what_can_be()
+        if invocation in self.queue and self.versions[version].fresh:
+            self.stop_waiting(invocation)
+            decisions.append(self._use_fresh(invocation, version))
+        return decisions
 
     def hold_no_more(self, invocation: str) -> list[Decision]:
         """An instance may be started for it now; harmless if it does not wait."""

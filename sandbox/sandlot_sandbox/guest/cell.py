@@ -96,12 +96,17 @@ class Turns:
 
 
 def make(
-    blueprint: Blueprint, joins: list[int], turns: Turns | None
+    blueprint: Blueprint,
+    joins: list[int],
+    turns: Turns | None,
+    tmp: int | None = None,
 ) -> tuple[int, list[str], list[int]]:
     """The first process's pid; descriptors, and what each is.
 
-    `joins` are written to, so that it is in the cell's control group. The descriptors:
-    `pidfd` of the first process; its namespaces `pid`, `mnt` and `net`; its `tmp`;
+    `joins` are written to, so that it is in the cell's control group. Its /tmp is a new
+    one, or `tmp`, a cell's that is dead. The descriptors:
+    `pidfd` of the first process; its namespaces `pid`, `mnt` and `net`; its `tmp`, a
+    copy of that mount, which lives on without the cell;
     a `ruleset` for instances, where there is Landlock; a listening socket, `api`, where
     instances speak the Runtime API; and a `leash`, where one was
     asked for: then the first process counts `turns`. Raises `OSError`, leaving nothing
@@ -113,7 +118,7 @@ def make(
     try:
         pid = linux.clone(flags)
         if pid == 0:
-            _hold(blueprint, joins, leash, theirs, turns)
+            _hold(blueprint, joins, leash, theirs, turns, tmp)
     except BaseException:
         ours.close()
         _close(leash or ())
@@ -149,6 +154,7 @@ def _hold(
     leash: tuple[int, int] | None,
     warden: socket.socket,
     turns: Turns | None,
+    tmp: int | None,
 ) -> None:
     tell = warden.fileno()
     try:
@@ -159,7 +165,10 @@ def _hold(
         linux.set_death_signal(signal.SIGKILL)
         for join in joins:
             os.write(join, b"0")
-        enter.mount_tmp("/tmp", blueprint.limits)  # noqa: S108 - the jail's own
+        if tmp is None:
+            enter.mount_tmp("/tmp", blueprint.limits)  # noqa: S108 - the jail's own
+        else:
+            _take_over(tmp)
         enter.mount_proc("/proc")
         if blueprint.has_network:
             linux.raise_loopback()
@@ -168,7 +177,7 @@ def _hold(
             kind: os.open(f"/proc/self/ns/{kind}", os.O_RDONLY)
             for kind in ("pid", "mnt", "net")
         }
-        found["tmp"] = os.open("/tmp", os.O_PATH)  # noqa: S108
+        found["tmp"] = linux.copy_of_mount("/tmp")  # noqa: S108
         if blueprint.landlock:
             found["ruleset"] = enter.make_instance_ruleset(blueprint.landlock)
         if blueprint.has_runtime_api:
@@ -194,6 +203,11 @@ def _hold(
             os.write(tell, str(error).encode()[:_MAX_ERROR] or b"unknown")
     finally:
         os._exit(1)
+
+
+def _take_over(tmp: int) -> None:
+    """Of a cell that is dead: its size, its flags and what lies in it are as there."""
+    linux.move_mount(tmp, "/tmp")  # noqa: S108
 
 
 def _listen(blueprint: Blueprint) -> int:

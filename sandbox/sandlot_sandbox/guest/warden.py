@@ -26,7 +26,7 @@ GO = b"go"
 """The launcher has written our id maps."""
 _READY = b"ready"
 
-_MAKE_CELL = struct.Struct("!cxxxQ")
+_MAKE_CELL = struct.Struct("!c?xxQ")
 _CELL = struct.Struct("!cxxxQ")
 MADE, FAILED, DIED = b"M", b"F", b"D"
 _MAX_LINK_MESSAGE = 512
@@ -119,9 +119,10 @@ class Plan:
         return (self.channel, self.log, *self.joins, *self.packages)
 
 
-def encode_make_cell(number: int) -> bytes:
-    """Asks the warden for a cell."""
-    return _MAKE_CELL.pack(b"C", number)
+def encode_make_cell(number: int, *, has_tmp: bool) -> bytes:
+    """Asks the warden for a cell. Its control group's descriptors go along; before
+    them, where it `has_tmp`, a mount that is to be its /tmp."""
+    return _MAKE_CELL.pack(b"C", has_tmp, number)
 
 
 def decode_cell(message: bytes) -> tuple[bytes, int, str]:
@@ -343,10 +344,11 @@ class _Warden:
         )
         if not message:
             return False
-        _, number = _MAKE_CELL.unpack(message)
+        _, has_tmp, number = _MAKE_CELL.unpack(message)
         turns = cell.Turns() if self._blueprint.has_leash else None
+        tmp = joins.pop(0) if has_tmp else None
         try:
-            pid, names, descriptors = cell.make(self._blueprint, joins, turns)
+            pid, names, descriptors = cell.make(self._blueprint, joins, turns, tmp)
         except TimeoutError:
             # Somebody stops what we make: with him we go, too.
             raise
@@ -354,7 +356,7 @@ class _Warden:
             self._link.send(_CELL.pack(FAILED, number) + str(error).encode()[:256])
             return True
         finally:
-            for fd in joins:
+            for fd in (*joins, *(() if tmp is None else (tmp,))):
                 os.close(fd)
         self._cells[pid] = number
         if turns is not None:

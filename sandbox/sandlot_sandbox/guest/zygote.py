@@ -42,6 +42,7 @@ _CHANNEL = 3
 _TASK = "/var/task"
 _WARDEN = 1
 _CHORES_MS = 2
+_INITIALIZATION_TYPE = "AWS_LAMBDA_INITIALIZATION_TYPE"
 _SIGCHLD = int(signal.SIGCHLD)
 _SIGTERM = int(signal.SIGTERM)
 _SIG_DFL = int(signal.SIG_DFL)
@@ -139,14 +140,14 @@ class _Zygote:
             loaded = failures.failure_of(error)
         if isinstance(loaded, failures.Failure):
             # Instances will fail in the same way, each in its own log.
-            self._say_unsafe(
-                [f"the import failed: {loaded.error_type}: {loaded.message}"]
+            self._say_failed(
+                f"the import failed: {loaded.error_type}: {loaded.message}"
             )
             return False
         # First, because this is where a function closes what may not be cloned.
         failure = hooks.run_before_snapshot()
         if failure is not None:
-            self._say_unsafe([f"a before-snapshot hook failed: {failure.message}"])
+            self._say_failed(f"a before-snapshot hook failed: {failure.message}")
             return False
         reasons = [*fork_safety.inspect_process(before), *_left_behind()]
         found = uniqueness.collect(fork_safety.files_to_reopen(before))
@@ -161,6 +162,10 @@ class _Zygote:
     def _say_unsafe(self, reasons: list[str]) -> None:
         text = "; ".join(reasons)
         self._channel.send(frames.encode_note(frames.ZYGOTE_UNSAFE, text=text))
+
+    def _say_failed(self, text: str) -> None:
+        note = frames.encode_note(frames.ZYGOTE_UNSAFE, status=frames.FAILED, text=text)
+        self._channel.send(note)
 
     def serve(self) -> None:
         """Fork on demand until the engine closes the channel."""
@@ -195,12 +200,14 @@ class _Zygote:
         )
         if not note:
             return False
-        kind, number, is_ahead, port = frames.decode_task(note)
+        kind, number, is_ahead, is_kept, port = frames.decode_task(note)
         if kind == frames.TERMINATE:
             self._terminate(number)
             return True
         try:
-            self._fork(number, self._chores, is_ahead=is_ahead, port=port)
+            self._fork(
+                number, self._chores, is_ahead=is_ahead, is_kept=is_kept, port=port
+            )
         except OSError as error:
             self._channel.send(
                 frames.encode_note(frames.FORK_FAILED, instance=number, text=str(error))
@@ -215,7 +222,13 @@ class _Zygote:
                     os.kill(pid, _SIGTERM)
 
     def _fork(
-        self, number: int, descriptors: list[int], *, is_ahead: bool, port: int
+        self,
+        number: int,
+        descriptors: list[int],
+        *,
+        is_ahead: bool,
+        is_kept: bool,
+        port: int,
     ) -> None:
         if len(descriptors) != self._descriptors:
             raise OSError(f"{len(descriptors)} descriptors came with a fork")
@@ -238,6 +251,8 @@ class _Zygote:
                 (self._wake_read, self._wake_write),
                 has_ruleset=self._has_ruleset,
             )
+            if is_kept:
+                os.environ[_INITIALIZATION_TYPE] = "provisioned-concurrency"
             if self._runs:
                 starter.run(self._runs, port, self._channel, extension_log)
             instance.run(

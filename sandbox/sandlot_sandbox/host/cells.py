@@ -85,7 +85,7 @@ class Spares:
     they are forked. They share `files`, open ones, with all instances, and yield."""
 
     def __init__(self, most: int, *, files: int | None = None) -> None:
-        self._most = most
+        self.most = most
         self._files = files
         self._of: set[Cells] = set()
         self.held = 0
@@ -94,7 +94,7 @@ class Spares:
     @property
     def left(self) -> int:
         kept = sum(cells.kept for cells in self._of)
-        left = self._most - kept
+        left = self.most - kept
         if self._files is not None:
             free = self._files - self.held - kept * OF_BERTH
             left = min(left, free // OF_BERTH)

@@ -111,6 +111,7 @@ class Instance:
         "_timeout_s",
         "_timer",
         "_verdict",
+        "_was_at_work",
         "_wire",
         "idle_kb",
         "idle_since",
@@ -163,6 +164,7 @@ class Instance:
         """How often it was found idle, and not waiting, since its last answer."""
 
         self._verdict = ""
+        self._was_at_work = False
         self._kill_cell = kill
         self._on_death = on_death
         self._born = time.monotonic()
@@ -301,10 +303,21 @@ class Instance:
             raise
         return self.state in (State.IDLE, State.BUSY)
 
+    @property
+    def leaves_tmp(self) -> bool:
+        """Whether its /tmp may be the next one's: it ended while it worked, and neither
+        for want of memory, of which what lies there may be a part, nor because nobody
+        knows what it is."""
+        return self._was_at_work and not self._verdict
+
+    def _leave(self) -> None:
+        self._was_at_work |= self.state in (State.BUSY, State.SETTLING)
+        self.state = State.STOPPING
+
     async def destroy(self) -> None:
         """Kill it, with everything it started; return when all of it is dead."""
         if self.state is not State.DEAD:
-            self.state = State.STOPPING
+            self._leave()
             self._take_stock()
             async with asyncio.timeout(_KILL_S):
                 self._verdict = await self._kill_cell() or self._verdict
@@ -403,6 +416,9 @@ class Instance:
     def note_violation(self, violation: frames.Violation) -> None:
         oversize = isinstance(violation, frames.Oversize)
         self._finish(Ended.TOO_LARGE if oversize else Ended.VIOLATION)
+        if not oversize:
+            # Whatever it was at, it was not its work: nothing of it is kept.
+            self.state = State.STOPPING
         self.stop(Shutdown.FAILURE)
 
     def hear(self, answer: frames.Answer) -> None:
@@ -578,7 +594,7 @@ class Instance:
         """It closed its channel, or was reaped: tell how, as soon as that is known."""
         if self.state in (State.STOPPING, State.DEAD):
             return
-        self.state = State.STOPPING
+        self._leave()
         self._disarm()
         self._timer = self._loop.call_later(_EXIT_NOTE_S, self.stop)
 
@@ -610,7 +626,7 @@ class Instance:
         """Kill it in the background; `on_death` tells when there is nothing left. Its
         extensions, if it has any, are told why, and have AWS's time for it."""
         if self.state is not State.DEAD:
-            self.state = State.STOPPING
+            self._leave()
             self._end_init()
             if not self._is_being_destroyed:
                 self._is_being_destroyed = True

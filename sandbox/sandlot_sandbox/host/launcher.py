@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from sandlot_sandbox.errors import LauncherLost, StartFailed, ZygoteLost
 from sandlot_sandbox.host.cells import MAX_SPARES, Spares
+from sandlot_sandbox.host.heirs import Estate
 from sandlot_sandbox.host.hold import Hold
 from sandlot_sandbox.host.mail import Mail
 from sandlot_sandbox.host.minder import Minder
@@ -69,6 +70,7 @@ class Launcher:
         self._numbers = itertools.count(1)
         self.minder = Minder()
         self.spares = spares or Spares(MAX_SPARES)
+        self.estate = Estate(spares=self.spares.most)
         self._on_made: dict[int, Callable[[Hold], None]] = {}
         self._deaths: dict[int, Callable[[ZygoteDied], None]] = {}
         self._cells: dict[tuple[int, int], asyncio.Future[Cell]] = {}
@@ -171,14 +173,16 @@ class Launcher:
         if zygote in self._deaths:
             self._mail.send(encode(KillZygote(zygote)))
 
-    async def make_cell(self, zygote: int) -> Cell:
-        """Raises `StartFailed` or `ZygoteLost`. A cell that nobody awaits is killed."""
+    async def make_cell(self, zygote: int, *, heir_of: int = 0) -> Cell:
+        """The heir of a cell that was killed to be kept has its /tmp.
+
+        Raises `StartFailed` or `ZygoteLost`. A cell that nobody awaits is killed."""
         if zygote not in self._deaths:
             raise ZygoteLost(f"zygote {zygote} is gone")
         key = (zygote, next(self._numbers))
         future: asyncio.Future[Cell] = asyncio.get_running_loop().create_future()
         self._cells[key] = future
-        self._mail.send(encode(MakeCell(*key)))
+        self._mail.send(encode(MakeCell(*key, heir_of)))
         try:
             async with asyncio.timeout(_MAKE_CELL_S):
                 return await future
@@ -200,8 +204,14 @@ class Launcher:
             future.result().close()
             self._mail.send(encode(KillCell(*key)))
 
-    async def kill_cell(self, zygote: int, cell: int) -> str:
-        """Return when every process in it is dead; at once if it is dead already.
+    def keep_cell_no_more(self, zygote: int, cell: int) -> None:
+        """Of one that is dead."""
+        if zygote in self._deaths:
+            self._mail.send(encode(KillCell(zygote, cell)))
+
+    async def kill_cell(self, zygote: int, cell: int, *, keeps: bool = False) -> str:
+        """Return when every process in it is dead; at once if it is dead already. With
+        `keeps` its /tmp stays until somebody is its heir, or `keep_cell_no_more`.
 
         What its jail had killed it for, if it had.
         """
@@ -212,7 +222,7 @@ class Launcher:
         if death is None:
             death = asyncio.get_running_loop().create_future()
             self._cell_deaths[key] = death
-            self._mail.send(encode(KillCell(*key)))
+            self._mail.send(encode(KillCell(*key, int(keeps))))
         try:
             async with asyncio.timeout(_KILL_CELL_S):
                 return await asyncio.shield(death)

@@ -11,11 +11,13 @@ import os
 import socket
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
+from enum import Enum
 
 from sandlot_sandbox import frames
 from sandlot_sandbox.errors import LauncherLost, StartFailed, ZygoteLost
 from sandlot_sandbox.host.cells import AHEAD, Berth, Cells
 from sandlot_sandbox.host.extensions_api import Identity
+from sandlot_sandbox.host.heirs import Heirs
 from sandlot_sandbox.host.hold import Hold
 from sandlot_sandbox.host.instance import Instance
 from sandlot_sandbox.host.launcher import Cell, Launcher
@@ -50,6 +52,20 @@ IMPORT_S = 10.0
 """The import, as AWS Lambda limits its init phase."""
 
 
+class Obstacle(Enum):
+    """Why a zygote may not be forked after its import."""
+
+    NONE = "none"
+    UNSAFE = "unsafe"
+    """It left behind what clones must not share."""
+
+    FAILED = "failed"
+    """The import, or a before-snapshot hook."""
+
+    LATE = "late"
+    """They took too long."""
+
+
 _NOBODY = Identity()
 
 
@@ -78,6 +94,12 @@ class Recipe:
     allow: tuple[str, ...] = ()
     """Networks that an `egress` jail may reach although they are private."""
 
+    keeps_tmp: bool = True
+    """Whether an instance may have the /tmp of one that ended at work."""
+
+    import_s: float = IMPORT_S
+    """How long the import may take, with the before-snapshot hooks."""
+
 
 class Zygote:
     """A running zygote; `on_lost` is called when it is gone. Making one raises
@@ -88,6 +110,9 @@ class Zygote:
     ) -> None:
         self.reason = ""
         """Why the import was left to the instances; empty where it was not."""
+
+        self.obstacle = Obstacle.NONE
+        """The same, as one of a few."""
 
         self._launcher = launcher
         self._recipe = recipe
@@ -111,6 +136,12 @@ class Zygote:
             drop=self._kill_cell,
             spares=launcher.spares,
             ahead=ahead,
+        )
+        self._heirs = Heirs(
+            self._make_heir,
+            drop=lambda cell: launcher.keep_cell_no_more(self._number, cell),
+            kill=self._kill_cell,
+            estate=launcher.estate,
         )
         self._last_used = loop.time()
         self._rest: asyncio.TimerHandle | None = None
@@ -176,7 +207,17 @@ class Zygote:
     def used_kb(self) -> int:
         """By itself and all of its instances, as far as anybody counts."""
         own = 0 if self.is_lost else self._hold.used_kb()
-        return own + sum(instance.idle_kb for instance in self._instances.values())
+        idle = sum(instance.idle_kb for instance in self._instances.values())
+        return own + idle + self._heirs.used_kb
+
+    @property
+    def has_heirs(self) -> bool:
+        """Whether the next instance has the /tmp of one that ended at work."""
+        return self._heirs.are_there
+
+    def drop_heirs(self) -> None:
+        """Give back what is kept of instances that ended."""
+        self._heirs.drop_all()
 
     async def wait_ready(self) -> bool:
         """Whether it may be forked: False where the import must be left to instances.
@@ -193,23 +234,33 @@ class Zygote:
                 f"no interpreter had started in a jail after {START_S:g} s"
             ) from None
         try:
-            async with asyncio.timeout(IMPORT_S):
+            async with asyncio.timeout(self._recipe.import_s):
                 note = await asyncio.shield(self._ready)
         except TimeoutError:
             self.kill()
-            self.reason = f"the import took longer than {IMPORT_S:g} s"
+            self.obstacle = Obstacle.LATE
+            self.reason = f"the import took longer than {self._recipe.import_s:g} s"
             return False
+        if note.kind == frames.ZYGOTE_READY:
+            return True
+        has_failed = note.status == frames.FAILED
+        self.obstacle = Obstacle.FAILED if has_failed else Obstacle.UNSAFE
         self.reason = note.text
-        return note.kind == frames.ZYGOTE_READY
+        return False
 
     def take_printed(self) -> tuple[tuple[Line, ...], int]:
         """What the import printed, and how many bytes of it were dropped."""
         return self._log.take()
 
     async def fork(
-        self, *, on_death: Callable[[Instance], None], is_ahead: bool = False
+        self,
+        *,
+        on_death: Callable[[Instance], None],
+        is_ahead: bool = False,
+        is_kept: bool = False,
     ) -> LendableInstance:
-        """A new instance; it takes its first event while it still initialises.
+        """A new instance; it takes its first event while it still initialises. One that
+        `is_kept` finds in its environment that it is provisioned.
 
         One that nobody waits for (`is_ahead`) goes the way of an event once before it
         says that it is ready, so that its first event finds its pages written to.
@@ -219,7 +270,7 @@ class Zygote:
         self._note_use()
         await self._window.enter()
         try:
-            berth = await self._cells.take()
+            berth = await self._heirs.take() or await self._cells.take()
         except BaseException:
             self._window.leave()
             raise
@@ -232,19 +283,21 @@ class Zygote:
             raise ZygoteLost("its zygote is to be replaced")
         number = next(self._numbers)
         # First of all, so that it wakes while we build our end.
-        fork = frames.encode_fork(number, is_ahead=is_ahead, port=berth.port)
+        fork = frames.encode_fork(
+            number, is_ahead=is_ahead, is_kept=is_kept, port=berth.port
+        )
         self._mail.send(fork, berth.theirs)
         self._thaw()
         spares = self._launcher.spares
         spares.held += berth.files
-        instance = LendableInstance(
+        instance: LendableInstance = LendableInstance(
             berth.wire(self._recipe.identity),
             berth.log,
             extension_log=berth.extension_log,
             hold=berth.hold,
             minder=self._launcher.minder,
             memory_mb=self._recipe.limits.memory_mb,
-            kill=lambda: self._kill_cell(berth.cell),
+            kill=lambda: self._end_cell(berth.cell, instance),
             terminate=lambda: self._terminate(number),
             on_thaw=self._thaw,
             on_death=lambda dead: self._forget(number, dead, on_death, berth.files),
@@ -303,6 +356,15 @@ class Zygote:
         self._mail.send(frames.encode_terminate(number))
         self._thaw()
 
+    def _end_cell(self, cell: int, instance: Instance) -> Awaitable[str]:
+        keeps = self._recipe.keeps_tmp and not self._is_leaving and not self.is_lost
+        if not (keeps and instance.leaves_tmp and self._heirs.has_room):
+            return self._kill_cell(cell)
+        self._thaw()
+        return self._heirs.end(
+            cell, lambda: self._launcher.kill_cell(self._number, cell, keeps=True)
+        )
+
     def _kill_cell(self, cell: int) -> Awaitable[str]:
         # It has to reap what dies in there.
         self._thaw()
@@ -343,8 +405,11 @@ class Zygote:
         else:
             self._look_later()
 
-    async def _make_berth(self) -> Berth:
-        cell = await self._launcher.make_cell(self._number)
+    async def _make_heir(self, dead: int) -> Berth:
+        return await self._make_berth(heir_of=dead)
+
+    async def _make_berth(self, *, heir_of: int = 0) -> Berth:
+        cell = await self._launcher.make_cell(self._number, heir_of=heir_of)
         try:
             return _berth(cell)
         except StartFailed:
@@ -419,6 +484,7 @@ class Zygote:
         self._mail.close()
         self._log.close()
         self._cells.close(detail)
+        self._heirs.close()
         self._window.close()
         for instance in list(self._instances.values()):
             instance.note_zygote_lost(with_launcher=self._launcher.is_lost)

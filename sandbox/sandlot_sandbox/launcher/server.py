@@ -132,12 +132,14 @@ class Server:
                 self._start(order, descriptors)
             case MakeCell():
                 self._make_cell(order)
-            case KillCell(zygote=number, cell=cell):
+            case KillCell(zygote=number, cell=cell, keeps=keeps):
                 zygote = self._zygotes.get(number)
                 if zygote is None or cell not in zygote.cells:
+                    if zygote is not None:
+                        zygote.keep_no_more(cell)
                     self._tell(CellDied(number, cell))
                 else:
-                    zygote.kill_cell(cell)
+                    zygote.kill_cell(cell, keeps=bool(keeps))
             case KillZygote(zygote=number):
                 zygote = self._zygotes.get(number)
                 if zygote is None:
@@ -244,7 +246,7 @@ class Server:
         try:
             if zygote is None or order.cell in zygote.cells:
                 raise OSError("its zygote is gone")
-            zygote.make_cell(order.cell)
+            zygote.make_cell(order.cell, heir_of=order.heir_of)
         except OSError as error:
             self._tell(CellFailed(order.zygote, order.cell, str(error)))
 
@@ -304,6 +306,7 @@ class Server:
                 raise OSError("we have too many open files")
             found = dict(parts)
             cell.pidfd = os.dup(found["pidfd"])
+            cell.tmp = os.dup(found["tmp"])
             if cell.group is not None:
                 parts += [("join", fd) for fd in zygote.open_joins(cell.group)]
                 parts += list(cell.group.open_files().items())

@@ -60,6 +60,10 @@ _ENVIRONMENT = {
 comes later, over the zygote's channel, and never through the launcher."""
 
 
+MAX_KEPT = 8
+"""Dead cells of one zygote of which something is kept. The engine keeps fewer."""
+
+
 @dataclass(slots=True)
 class Cell:
     """A cell, as the launcher knows it. It owns its control group, if there are any."""
@@ -69,6 +73,11 @@ class Cell:
     """Of its first process, once that is there."""
 
     way_out: WayOut | None = None
+    tmp: int | None = None
+    """A copy of its /tmp's mount, once that is there."""
+
+    is_kept: bool = False
+    """Whether /tmp and group are to be an heir's when it is dead."""
 
 
 @dataclass(slots=True)
@@ -96,6 +105,9 @@ class Zygote:
     """Private networks that its cells may reach; None where they have no way out."""
 
     cells: dict[int, Cell] = field(default_factory=dict)
+    kept: dict[int, Cell] = field(default_factory=dict)
+    """Dead cells that wait for an heir: their /tmp and their groups."""
+
     leavings: list[tuple[float, Group]] = field(default_factory=list)
     """Groups of dead cells that somebody is still in, and since when."""
 
@@ -105,32 +117,40 @@ class Zygote:
     @property
     def groups(self) -> list[Group]:
         """Its own, and its cells'."""
-        cells = (cell.group for cell in self.cells.values())
+        cells = (c.group for c in (*self.cells.values(), *self.kept.values()))
         left = (group for _, group in self.leavings)
         return [group for group in (self.group, *cells, *left) if group is not None]
 
-    def make_cell(self, number: int) -> None:
-        """Raises `OSError` if the warden is gone or does not take orders."""
-        group = None
+    def make_cell(self, number: int, *, heir_of: int = 0) -> None:
+        """Raises `OSError` if the warden is gone or does not take orders, and where
+        nothing is kept of whose heir it is to be."""
+        dead = self.kept.pop(heir_of, None)
+        if heir_of and (dead is None or dead.tmp is None):
+            raise OSError(f"nothing is kept of cell {heir_of}")
+        tmp = [dead.tmp] if dead is not None and dead.tmp is not None else []
+        group = dead.group if dead is not None else None
         joins: list[int] = []
-        if self.family is not None:
-            if self.group is not None and len(self.cells) % CLONES_AT_ONCE == 0:
-                share = self.limits.zygote_share(len(self.cells) + CLONES_AT_ONCE)
-                self.family.widen(self.group, share)
-            group = self.family.add(self.limits.instance_share)
-        self.cells[number] = Cell(group)
         try:
+            # With the group what its /tmp holds is counted where it was.
+            if group is None and self.family is not None:
+                if self.group is not None and len(self.cells) % CLONES_AT_ONCE == 0:
+                    share = self.limits.zygote_share(len(self.cells) + CLONES_AT_ONCE)
+                    self.family.widen(self.group, share)
+                group = self.family.add(self.limits.instance_share)
+            self.cells[number] = Cell(group)
             joins = group.open_joins() if group is not None else []
-            socket.send_fds(self.link, [warden.encode_make_cell(number)], joins)
+            order = warden.encode_make_cell(number, has_tmp=bool(tmp))
+            socket.send_fds(self.link, [order], tmp + joins)
         except OSError:
             self.forget_cell(number)
             raise
         finally:
-            _close(joins)
+            _close(tmp + joins)
 
-    def kill_cell(self, number: int) -> None:
+    def kill_cell(self, number: int, *, keeps: bool = False) -> None:
         """What is in it dies; the warden reports when its first process is reaped."""
         cell = self.cells[number]
+        cell.is_kept = keeps
         if cell.pidfd is not None:
             _kill(cell.pidfd)
         if cell.group is not None:
@@ -148,7 +168,7 @@ class Zygote:
         self.files = {}
 
     def forget_cell(self, number: int) -> None:
-        """It is dead, or did not come to be."""
+        """It is dead, or did not come to be; something of it may be kept."""
         cell = self.cells.pop(number, None)
         if cell is None:
             return
@@ -156,6 +176,19 @@ class Zygote:
             cell.way_out.kill()
         if cell.pidfd is not None:
             os.close(cell.pidfd)
+        if cell.is_kept and cell.tmp is not None and len(self.kept) < MAX_KEPT:
+            self.kept[number] = Cell(cell.group, tmp=cell.tmp)
+        else:
+            self._let_go(cell)
+
+    def keep_no_more(self, number: int) -> None:
+        """It waited for an heir; harmless where it did not."""
+        if (cell := self.kept.pop(number, None)) is not None:
+            self._let_go(cell)
+
+    def _let_go(self, cell: Cell) -> None:
+        if cell.tmp is not None:
+            os.close(cell.tmp)
         if cell.group is None or self.family is None:
             return
         if not self.family.take_away(cell.group):
@@ -184,6 +217,8 @@ class Zygote:
         _, status = os.waitpid(self.pid, 0)
         for number in list(self.cells):
             self.forget_cell(number)
+        for number in list(self.kept):
+            self.keep_no_more(number)
         if self.tree is not None and self.family is not None:
             self.tree.give_up(self.family)
         os.close(self.pidfd)

@@ -49,6 +49,7 @@ def function_configuration(
             "RuntimeVersionArn": names.runtime_version_arn(region, config.runtime)
         },
         **_settings(config, function.name),
+        "SnapStart": _snap_start(function),
         **_state(function),
     }
     if config.per_tenant:
@@ -102,10 +103,6 @@ def _settings(config: FunctionConfig, name: str) -> dict[str, Any]:
         "MemorySize": config.memory_mb,
         "EphemeralStorage": {"Size": config.ephemeral_storage_mb},
         "TracingConfig": {"Mode": config.tracing},
-        "SnapStart": {
-            "ApplyOn": "PublishedVersions" if config.snap_start else "None",
-            "OptimizationStatus": "Off",
-        },
         "LoggingConfig": _logging(config.logging, name),
     }
     if config.environment:
@@ -119,6 +116,21 @@ def _settings(config: FunctionConfig, name: str) -> dict[str, Any]:
     if config.dead_letter_arn:
         shown["DeadLetterConfig"] = {"TargetArn": config.dead_letter_arn}
     return shown
+
+
+def _snap_start(function: Function) -> dict[str, str]:
+    """`On` for a version whose instances are, or are about to be, clones."""
+    is_on = (
+        function.has_snapshot
+        and function.fork_safe
+        and function.state is not FunctionState.FAILED
+    )
+    return {
+        "ApplyOn": "PublishedVersions"
+        if function.current.config.snap_start
+        else "None",
+        "OptimizationStatus": "On" if is_on else "Off",
+    }
 
 
 def _logging(logging: Logging, name: str) -> dict[str, str]:
@@ -140,7 +152,7 @@ def _state(function: Function) -> dict[str, str]:
             shown["StateReasonCode"] = "Creating"
         case FunctionState.FAILED:
             shown["StateReason"] = function.state_reason
-            shown["StateReasonCode"] = "InternalError"
+            shown["StateReasonCode"] = function.state_reason_code or "InternalError"
         case FunctionState.ACTIVE | FunctionState.INACTIVE:
             # A new function has had no update, and yet AWS says so once it is ready.
             shown["LastUpdateStatus"] = UpdateStatus.SUCCESSFUL.value

@@ -99,9 +99,9 @@ _PAGE = "Marker MaxItems"
 
 _CONFIGURATION = (
     "Runtime Handler Description Timeout MemorySize Environment Layers"
-    " EphemeralStorage LoggingConfig DeadLetterConfig"
+    " EphemeralStorage LoggingConfig DeadLetterConfig SnapStart"
 )
-_CONFIGURATION_STORED = "Role KMSKeyArn TracingConfig SnapStart"
+_CONFIGURATION_STORED = "Role KMSKeyArn TracingConfig"
 _CONFIGURATION_REFUSED = {
     "VpcConfig": _VPC,
     "FileSystemConfigs": _FILES,

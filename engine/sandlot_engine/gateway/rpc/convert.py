@@ -118,6 +118,7 @@ def config_of(wire: functions.FunctionConfig) -> FunctionConfig:
         description=wire.description,
         init_mode=_init_mode(wire.init_mode),
         network=network_of(wire.network),
+        snap_start=wire.snap_start,
         **{name: value for name, value in given.items() if value},
     )
 
@@ -133,6 +134,7 @@ def changes_of(
         "timeout_s",
         "ephemeral_storage_mb",
         "description",
+        "snap_start",
     )
     changes: dict[str, object] = {
         name: getattr(wire, name) for name in plain if wire.HasField(name)
@@ -186,6 +188,7 @@ def function_out(
             description=config.description,
             init_mode=_INIT_MODES_OUT[config.init_mode],
             network=_NETWORKS_OUT[config.network],
+            snap_start=config.snap_start,
         ),
         code_size=revision.code.size,
         code_sha256=revision.code.sha256_base64,

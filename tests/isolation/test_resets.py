@@ -1,0 +1,134 @@
+"""What ended at work is reset as on AWS Lambda: /tmp is kept, all else is gone."""
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from sandlot_sandbox.host.heirs import MAX_HEIRS
+from sandlot_sandbox.outcome import Ended
+from tests.isolation.machine import (
+    WAIT_S,
+    Guest,
+    Sandbox,
+    ask,
+    open_files,
+    send,
+)
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+SOON_S = 0.3
+
+
+async def _end(guest: Guest, how: str, *, do: str = "note", **more: Any) -> Ended:
+    """Have an instance write to its /tmp and end; how it did."""
+    instance = await guest.fork()
+    timeout_s = SOON_S if how == "hang" else WAIT_S
+    ending = await send(instance, do, end=how, timeout_s=timeout_s, **more)
+    await guest.wait_death(instance)
+    return ending.ended
+
+
+@pytest.mark.parametrize(
+    ("how", "ended"),
+    [
+        ("hang", Ended.TIMED_OUT),
+        ("exit", Ended.EXITED),
+        ("signal", Ended.SIGNALED),
+    ],
+)
+async def test_the_next_instance_finds_the_files_and_no_globals(
+    sandbox: Sandbox, how: str, ended: Ended
+) -> None:
+    async with sandbox.running("resets") as guest:
+        assert await _end(guest, how) is ended
+        assert await _end(guest, how) is ended
+
+        found = await guest.ask("note")
+        after = await guest.ask("note")
+
+        assert (found["count"], found["lines"], found["files"]) == (1, 3, ["lines"])
+        assert after["lines"] == 1, "what ended idle leaves nothing"
+
+
+async def test_a_tmp_that_was_kept_is_mounted_as_a_new_one(sandbox: Sandbox) -> None:
+    async with sandbox.running("resets", tmp_mb=16) as guest:
+        new = await guest.ask("note")
+        await _end(guest, "hang", do="fill", mb=6)
+
+        instance = await guest.fork()
+        kept = await ask(instance, "note")
+        more = await ask(instance, "fill", name="more", mb=64)
+        await instance.destroy()
+
+        assert kept["files"] == ["filler", "lines"]
+        assert kept["flags"] == new["flags"]
+        assert {"nosuid", "nodev"} <= set(kept["flags"].split(","))
+        assert 8 <= more <= 10, "its size is what it was, old files included"
+
+
+@pytest.mark.parametrize("how", ["garbage", "memory"])
+async def test_nothing_is_kept_of_what_broke_the_rules(
+    sandbox: Sandbox, how: str
+) -> None:
+    async with sandbox.running("resets", memory_mb=128) as guest:
+        ended = await _end(guest, how, mb=220)
+
+        assert ended in (Ended.VIOLATION, Ended.SIGNALED)
+        assert not guest.zygote.has_heirs
+        assert (await guest.ask("note"))["lines"] == 1
+
+
+async def test_what_was_kept_counts_as_files_and_not_as_memory(
+    sandbox: Sandbox,
+) -> None:
+    async with sandbox.running("resets", memory_mb=128, tmp_mb=256) as guest:
+        await _end(guest, "hang", do="fill", mb=200)
+        instance = await guest.fork()
+        assert await ask(instance, "hold", mb=60) == 60 << 20
+        await instance.destroy()
+
+        await _end(guest, "hang", do="fill", mb=200)
+        instance = await guest.fork()
+        ending = await send(instance, "hold", mb=220, stays=True)
+        await guest.wait_death(instance)
+
+        assert ending.ended is Ended.SIGNALED, "no more than it has"
+
+
+async def test_only_so_many_are_kept(sandbox: Sandbox) -> None:
+    async with sandbox.running("resets") as guest:
+        instances = [await guest.fork() for _ in range(MAX_HEIRS + 2)]
+        async with asyncio.TaskGroup() as group:
+            for instance in instances:
+                group.create_task(send(instance, "note", end="exit"))
+        for instance in instances:
+            await guest.wait_death(instance)
+
+        found = [await guest.ask("note") for _ in instances]
+
+        assert sorted(each["lines"] for each in found) == [1, 1, *[2] * MAX_HEIRS]
+
+
+async def test_what_is_kept_can_be_given_back(sandbox: Sandbox) -> None:
+    async with sandbox.running("resets", tmp_mb=64) as guest:
+        await _end(guest, "hang", do="fill", mb=48)
+        async with asyncio.timeout(WAIT_S):
+            while not guest.zygote._heirs._ready:  # noqa: ASYNC110, SLF001
+                await asyncio.sleep(0.01)
+        before = open_files()
+
+        guest.zygote.drop_heirs()
+
+        assert not guest.zygote.has_heirs
+        assert open_files() < before
+        assert (await guest.ask("note"))["files"] == ["lines"]
+
+
+async def test_one_zygotes_files_are_never_anothers(sandbox: Sandbox) -> None:
+    async with sandbox.running("resets") as guest, sandbox.running("resets") as other:
+        await _end(guest, "exit")
+
+        assert (await other.ask("note"))["lines"] == 1
+        assert (await guest.ask("note"))["lines"] == 2
