@@ -3,6 +3,7 @@
 import asyncio
 import os
 import socket
+from pathlib import Path
 
 import pytest
 
@@ -11,11 +12,20 @@ from sandlot_sandbox.host import heirs as module
 from sandlot_sandbox.host.cells import Berth
 from sandlot_sandbox.host.heirs import MAX_HEIRS, MAX_OF_ALL, Estate, Heirs
 from sandlot_sandbox.host.hold import Hold
+from sandlot_sandbox.memory_group import MEMORY_V2
 from tests.fakes.waiting import eventually
+
+
+@pytest.fixture(autouse=True)
+def group(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Jail, "group", tmp_path, raising=False)
 
 
 class Jail:
     """Kills cells and makes heirs when the test says so."""
+
+    group: Path
+    """What stands for their control groups."""
 
     def __init__(self, estate: Estate | None = None) -> None:
         self.may_make = asyncio.Event()
@@ -36,9 +46,8 @@ class Jail:
         if not self.can_make:
             raise StartFailed("there is no room")
         ours, theirs = socket.socketpair()
-        events = os.memfd_create("events")
-        os.write(events, self.events)
-        hold = Hold({"events": events})
+        (self.group / "memory.events").write_bytes(self.events)
+        hold = Hold({MEMORY_V2: os.open(self.group, os.O_PATH)})
         return Berth(
             *(dead + 100, hold, ours, os.dup(0), None, None, (theirs.detach(),))
         )
