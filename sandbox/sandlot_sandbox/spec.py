@@ -26,9 +26,10 @@ NETWORKS = frozenset((NONE, EGRESS, HOST))
 """What a jail can reach: itself; the world, but no private networks; or all that
 the machine can."""
 
-TASK, OPT = "task", "opt"
-PLACES = frozenset((TASK, OPT))
-"""What a folder is built for: a function's code, or its layers, merged."""
+TASK, OPT, IMAGE = "task", "opt", "image"
+PLACES = frozenset((TASK, OPT, IMAGE))
+"""What a folder is built for: a function's code; its layers, merged; or the root file
+system of a container image."""
 
 MAX_LAYERS = 5
 """Packages that go into one folder."""

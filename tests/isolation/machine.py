@@ -256,8 +256,10 @@ class Sandbox:
         opt: str = "",
         identity: Identity | None = None,
         environment: Mapping[str, str] | None = None,
+        image: tuple[str, Mapping[str, object]] | None = None,
     ) -> AsyncIterator[Guest]:
-        """A zygote that starts a program for each instance; killed at the end."""
+        """A zygote that starts a program for each instance; killed at the end. An
+        `image` is one that was built, by its hash, and what is to be run of it."""
         given = {
             "TZ": ":UTC",
             "PATH": "/var/lang/bin:/usr/local/bin:/usr/bin/:/bin:/opt/bin",
@@ -269,7 +271,7 @@ class Sandbox:
         recipe = Recipe(
             runtime=runtime,
             limits=Limits(memory_mb=memory_mb, tmp_mb=16),
-            code=self.store.add_program(runtime, files),
+            code=image[0] if image else self.store.add_program(runtime, files),
             opt=opt,
             identity=identity or Identity(),
             settings={
@@ -277,6 +279,7 @@ class Sandbox:
                 "version": "$LATEST",
                 "import_in_zygote": False,
                 "environment": given,
+                **({"image": image[1]} if image else {}),
             },
         )
         lost = asyncio.Event()

@@ -12,12 +12,17 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 IMAGE_MB = 64
+STOP_S = 20.0
+"""For what it is writing to be on its disk."""
+
 _WRITER = Path(__file__).with_name("power_writer.py")
 
 
@@ -39,18 +44,22 @@ def is_possible() -> bool:
 
 async def cut_power(folder: Path, *, after_s: float, has_fsync: bool = True) -> Cut:
     """Write, cut, and look what is there. Without fsync events are to be lost."""
-    image, copy = folder / "disk.img", folder / "cut.img"
-    await asyncio.to_thread(_make, image)
-    with _mounted(image, folder / "disk") as disk:
-        writer = await _start_writer(disk, has_fsync=has_fsync)
-        try:
-            told = await _told(writer, seconds=after_s)
-            await asyncio.to_thread(shutil.copyfile, image, copy)
-        finally:
-            writer.kill()
-            await writer.wait()
-    with _mounted(copy, folder / "after") as disk:
-        kept, is_whole = await asyncio.to_thread(_kept, disk / "sandlot.db")
+    # New files each time: others on the machine who copied its mounts may hold on to
+    # the disk of the last cut, and would write to this one.
+    with tempfile.TemporaryDirectory(dir=folder, ignore_cleanup_errors=True) as name:
+        here = Path(name)
+        image, copy = here / "disk.img", here / "cut.img"
+        await asyncio.to_thread(_make, image)
+        with _mounted(image, here / "disk") as disk:
+            writer = await _start_writer(disk, has_fsync=has_fsync)
+            try:
+                told = await _told(writer, seconds=after_s)
+                await asyncio.to_thread(shutil.copyfile, image, copy)
+            finally:
+                writer.kill()
+                await writer.wait()
+        with _mounted(copy, here / "after") as disk:
+            kept, is_whole = await asyncio.to_thread(_kept, disk / "sandlot.db")
     return Cut(accepted=len(told), lost=len(told - kept), is_whole=is_whole)
 
 
@@ -92,9 +101,23 @@ async def _told(writer: asyncio.subprocess.Process, *, seconds: float) -> set[st
         raise SystemExit("the writer did not start")
     await _read(out, told, seconds=seconds)
     writer.send_signal(signal.SIGSTOP)
+    await asyncio.to_thread(_wait_stopped, writer.pid)
     # What it told and nobody has read yet was told before the cut.
     await _read(out, told, seconds=0.2)
     return told
+
+
+def _wait_stopped(pid: int) -> None:
+    """Until none of its threads is in the middle of a write any more."""
+    until = time.monotonic() + STOP_S
+    while any(_state_of(task) != "T" for task in Path(f"/proc/{pid}/task").iterdir()):
+        if time.monotonic() > until:
+            raise SystemExit("the writer did not stop")
+        time.sleep(0.01)
+
+
+def _state_of(task: Path) -> str:
+    return (task / "stat").read_text().rpartition(")")[2].split()[0]
 
 
 async def _read(out: asyncio.StreamReader, told: set[str], *, seconds: float) -> None:

@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1asandlot/v1/functions.proto\x12\nsandlot.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xe4\x02\n\x0e\x46unctionConfig\x12\x0f\n\x07handler\x18\x01 \x01(\t\x12\x0f\n\x07runtime\x18\x02 \x01(\t\x12\x11\n\tmemory_mb\x18\x03 \x01(\x05\x12\x11\n\ttimeout_s\x18\x04 \x01(\x05\x12@\n\x0b\x65nvironment\x18\x05 \x03(\x0b\x32+.sandlot.v1.FunctionConfig.EnvironmentEntry\x12\x1c\n\x14\x65phemeral_storage_mb\x18\x06 \x01(\x05\x12\x13\n\x0b\x64\x65scription\x18\x07 \x01(\t\x12\'\n\tinit_mode\x18\x08 \x01(\x0e\x32\x14.sandlot.v1.InitMode\x12$\n\x07network\x18\t \x01(\x0e\x32\x13.sandlot.v1.Network\x12\x12\n\nsnap_start\x18\n \x01(\x08\x1a\x32\n\x10\x45nvironmentEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\xae\x03\n\x08\x46unction\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0b\n\x03\x61rn\x18\x02 \x01(\t\x12\x0f\n\x07version\x18\x03 \x01(\t\x12*\n\x06\x63onfig\x18\x04 \x01(\x0b\x32\x1a.sandlot.v1.FunctionConfig\x12\x11\n\tcode_size\x18\x05 \x01(\x03\x12\x13\n\x0b\x63ode_sha256\x18\x06 \x01(\t\x12(\n\x05state\x18\x07 \x01(\x0e\x32\x19.sandlot.v1.FunctionState\x12\x14\n\x0cstate_reason\x18\x08 \x01(\t\x12/\n\rupdate_status\x18\t \x01(\x0e\x32\x18.sandlot.v1.UpdateStatus\x12\x15\n\rupdate_reason\x18\n \x01(\t\x12\x11\n\tfork_safe\x18\x0b \x01(\x08\x12\x1a\n\x12\x66ork_safety_reason\x18\x0c \x01(\t\x12\x31\n\rlast_modified\x18\r \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x13\n\x0brevision_id\x18\x0e \x01(\t\x12\x11\n\tinstances\x18\x14 \x01(\x05\x12\x10\n\x08standbys\x18\x15 \x01(\x05\"^\n\x15\x43reateFunctionRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12*\n\x06\x63onfig\x18\x02 \x01(\x0b\x32\x1a.sandlot.v1.FunctionConfig\x12\x0b\n\x03zip\x18\x03 \x01(\x0c\"@\n\x16\x43reateFunctionResponse\x12&\n\x08\x66unction\x18\x01 \x01(\x0b\x32\x14.sandlot.v1.Function\"K\n\x19UpdateFunctionCodeRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0b\n\x03zip\x18\x02 \x01(\x0c\x12\x13\n\x0brevision_id\x18\x03 \x01(\t\"D\n\x1aUpdateFunctionCodeResponse\x12&\n\x08\x66unction\x18\x01 \x01(\x0b\x32\x14.sandlot.v1.Function\"z\n\x0b\x45nvironment\x12\x39\n\tvariables\x18\x01 \x03(\x0b\x32&.sandlot.v1.Environment.VariablesEntry\x1a\x30\n\x0eVariablesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\x9b\x04\n\"UpdateFunctionConfigurationRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x13\n\x0brevision_id\x18\x02 \x01(\t\x12\x14\n\x07handler\x18\x03 \x01(\tH\x00\x88\x01\x01\x12\x14\n\x07runtime\x18\x04 \x01(\tH\x01\x88\x01\x01\x12\x16\n\tmemory_mb\x18\x05 \x01(\x05H\x02\x88\x01\x01\x12\x16\n\ttimeout_s\x18\x06 \x01(\x05H\x03\x88\x01\x01\x12\x31\n\x0b\x65nvironment\x18\x07 \x01(\x0b\x32\x17.sandlot.v1.EnvironmentH\x04\x88\x01\x01\x12!\n\x14\x65phemeral_storage_mb\x18\x08 \x01(\x05H\x05\x88\x01\x01\x12\x18\n\x0b\x64\x65scription\x18\t \x01(\tH\x06\x88\x01\x01\x12,\n\tinit_mode\x18\n \x01(\x0e\x32\x14.sandlot.v1.InitModeH\x07\x88\x01\x01\x12)\n\x07network\x18\x0b \x01(\x0e\x32\x13.sandlot.v1.NetworkH\x08\x88\x01\x01\x12\x17\n\nsnap_start\x18\x0c \x01(\x08H\t\x88\x01\x01\x42\n\n\x08_handlerB\n\n\x08_runtimeB\x0c\n\n_memory_mbB\x0c\n\n_timeout_sB\x0e\n\x0c_environmentB\x17\n\x15_ephemeral_storage_mbB\x0e\n\x0c_descriptionB\x0c\n\n_init_modeB\n\n\x08_networkB\r\n\x0b_snap_start\"M\n#UpdateFunctionConfigurationResponse\x12&\n\x08\x66unction\x18\x01 \x01(\x0b\x32\x14.sandlot.v1.Function\"\"\n\x12GetFunctionRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"=\n\x13GetFunctionResponse\x12&\n\x08\x66unction\x18\x01 \x01(\x0b\x32\x14.sandlot.v1.Function\"=\n\x14ListFunctionsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"Y\n\x15ListFunctionsResponse\x12\'\n\tfunctions\x18\x01 \x03(\x0b\x32\x14.sandlot.v1.Function\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"%\n\x15\x44\x65leteFunctionRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"\x18\n\x16\x44\x65leteFunctionResponse*\x9e\x01\n\rFunctionState\x12\x1e\n\x1a\x46UNCTION_STATE_UNSPECIFIED\x10\x00\x12\x1a\n\x16\x46UNCTION_STATE_PENDING\x10\x01\x12\x19\n\x15\x46UNCTION_STATE_ACTIVE\x10\x02\x12\x19\n\x15\x46UNCTION_STATE_FAILED\x10\x03\x12\x1b\n\x17\x46UNCTION_STATE_INACTIVE\x10\x04*\x84\x01\n\x0cUpdateStatus\x12\x1d\n\x19UPDATE_STATUS_UNSPECIFIED\x10\x00\x12\x1d\n\x19UPDATE_STATUS_IN_PROGRESS\x10\x01\x12\x1c\n\x18UPDATE_STATUS_SUCCESSFUL\x10\x02\x12\x18\n\x14UPDATE_STATUS_FAILED\x10\x03*U\n\x08InitMode\x12\x19\n\x15INIT_MODE_UNSPECIFIED\x10\x00\x12\x12\n\x0eINIT_MODE_AUTO\x10\x01\x12\x1a\n\x16INIT_MODE_PER_INSTANCE\x10\x02*Z\n\x07Network\x12\x17\n\x13NETWORK_UNSPECIFIED\x10\x00\x12\x10\n\x0cNETWORK_NONE\x10\x01\x12\x12\n\x0eNETWORK_EGRESS\x10\x02\x12\x10\n\x0cNETWORK_HOST\x10\x03\x32\xce\x04\n\x0f\x46unctionService\x12W\n\x0e\x43reateFunction\x12!.sandlot.v1.CreateFunctionRequest\x1a\".sandlot.v1.CreateFunctionResponse\x12\x63\n\x12UpdateFunctionCode\x12%.sandlot.v1.UpdateFunctionCodeRequest\x1a&.sandlot.v1.UpdateFunctionCodeResponse\x12~\n\x1bUpdateFunctionConfiguration\x12..sandlot.v1.UpdateFunctionConfigurationRequest\x1a/.sandlot.v1.UpdateFunctionConfigurationResponse\x12N\n\x0bGetFunction\x12\x1e.sandlot.v1.GetFunctionRequest\x1a\x1f.sandlot.v1.GetFunctionResponse\x12T\n\rListFunctions\x12 .sandlot.v1.ListFunctionsRequest\x1a!.sandlot.v1.ListFunctionsResponse\x12W\n\x0e\x44\x65leteFunction\x12!.sandlot.v1.DeleteFunctionRequest\x1a\".sandlot.v1.DeleteFunctionResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1asandlot/v1/functions.proto\x12\nsandlot.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xe4\x02\n\x0e\x46unctionConfig\x12\x0f\n\x07handler\x18\x01 \x01(\t\x12\x0f\n\x07runtime\x18\x02 \x01(\t\x12\x11\n\tmemory_mb\x18\x03 \x01(\x05\x12\x11\n\ttimeout_s\x18\x04 \x01(\x05\x12@\n\x0b\x65nvironment\x18\x05 \x03(\x0b\x32+.sandlot.v1.FunctionConfig.EnvironmentEntry\x12\x1c\n\x14\x65phemeral_storage_mb\x18\x06 \x01(\x05\x12\x13\n\x0b\x64\x65scription\x18\x07 \x01(\t\x12\'\n\tinit_mode\x18\x08 \x01(\x0e\x32\x14.sandlot.v1.InitMode\x12$\n\x07network\x18\t \x01(\x0e\x32\x13.sandlot.v1.Network\x12\x12\n\nsnap_start\x18\n \x01(\x08\x1a\x32\n\x10\x45nvironmentEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\xc1\x03\n\x08\x46unction\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0b\n\x03\x61rn\x18\x02 \x01(\t\x12\x0f\n\x07version\x18\x03 \x01(\t\x12*\n\x06\x63onfig\x18\x04 \x01(\x0b\x32\x1a.sandlot.v1.FunctionConfig\x12\x11\n\tcode_size\x18\x05 \x01(\x03\x12\x13\n\x0b\x63ode_sha256\x18\x06 \x01(\t\x12(\n\x05state\x18\x07 \x01(\x0e\x32\x19.sandlot.v1.FunctionState\x12\x14\n\x0cstate_reason\x18\x08 \x01(\t\x12/\n\rupdate_status\x18\t \x01(\x0e\x32\x18.sandlot.v1.UpdateStatus\x12\x15\n\rupdate_reason\x18\n \x01(\t\x12\x11\n\tfork_safe\x18\x0b \x01(\x08\x12\x1a\n\x12\x66ork_safety_reason\x18\x0c \x01(\t\x12\x31\n\rlast_modified\x18\r \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x13\n\x0brevision_id\x18\x0e \x01(\t\x12\x11\n\timage_uri\x18\x16 \x01(\t\x12\x11\n\tinstances\x18\x14 \x01(\x05\x12\x10\n\x08standbys\x18\x15 \x01(\x05\"q\n\x15\x43reateFunctionRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12*\n\x06\x63onfig\x18\x02 \x01(\x0b\x32\x1a.sandlot.v1.FunctionConfig\x12\x0b\n\x03zip\x18\x03 \x01(\x0c\x12\x11\n\timage_uri\x18\x04 \x01(\t\"@\n\x16\x43reateFunctionResponse\x12&\n\x08\x66unction\x18\x01 \x01(\x0b\x32\x14.sandlot.v1.Function\"^\n\x19UpdateFunctionCodeRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0b\n\x03zip\x18\x02 \x01(\x0c\x12\x13\n\x0brevision_id\x18\x03 \x01(\t\x12\x11\n\timage_uri\x18\x04 \x01(\t\"D\n\x1aUpdateFunctionCodeResponse\x12&\n\x08\x66unction\x18\x01 \x01(\x0b\x32\x14.sandlot.v1.Function\"z\n\x0b\x45nvironment\x12\x39\n\tvariables\x18\x01 \x03(\x0b\x32&.sandlot.v1.Environment.VariablesEntry\x1a\x30\n\x0eVariablesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\x9b\x04\n\"UpdateFunctionConfigurationRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x13\n\x0brevision_id\x18\x02 \x01(\t\x12\x14\n\x07handler\x18\x03 \x01(\tH\x00\x88\x01\x01\x12\x14\n\x07runtime\x18\x04 \x01(\tH\x01\x88\x01\x01\x12\x16\n\tmemory_mb\x18\x05 \x01(\x05H\x02\x88\x01\x01\x12\x16\n\ttimeout_s\x18\x06 \x01(\x05H\x03\x88\x01\x01\x12\x31\n\x0b\x65nvironment\x18\x07 \x01(\x0b\x32\x17.sandlot.v1.EnvironmentH\x04\x88\x01\x01\x12!\n\x14\x65phemeral_storage_mb\x18\x08 \x01(\x05H\x05\x88\x01\x01\x12\x18\n\x0b\x64\x65scription\x18\t \x01(\tH\x06\x88\x01\x01\x12,\n\tinit_mode\x18\n \x01(\x0e\x32\x14.sandlot.v1.InitModeH\x07\x88\x01\x01\x12)\n\x07network\x18\x0b \x01(\x0e\x32\x13.sandlot.v1.NetworkH\x08\x88\x01\x01\x12\x17\n\nsnap_start\x18\x0c \x01(\x08H\t\x88\x01\x01\x42\n\n\x08_handlerB\n\n\x08_runtimeB\x0c\n\n_memory_mbB\x0c\n\n_timeout_sB\x0e\n\x0c_environmentB\x17\n\x15_ephemeral_storage_mbB\x0e\n\x0c_descriptionB\x0c\n\n_init_modeB\n\n\x08_networkB\r\n\x0b_snap_start\"M\n#UpdateFunctionConfigurationResponse\x12&\n\x08\x66unction\x18\x01 \x01(\x0b\x32\x14.sandlot.v1.Function\"\"\n\x12GetFunctionRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"=\n\x13GetFunctionResponse\x12&\n\x08\x66unction\x18\x01 \x01(\x0b\x32\x14.sandlot.v1.Function\"=\n\x14ListFunctionsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"Y\n\x15ListFunctionsResponse\x12\'\n\tfunctions\x18\x01 \x03(\x0b\x32\x14.sandlot.v1.Function\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"%\n\x15\x44\x65leteFunctionRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"\x18\n\x16\x44\x65leteFunctionResponse*\x9e\x01\n\rFunctionState\x12\x1e\n\x1a\x46UNCTION_STATE_UNSPECIFIED\x10\x00\x12\x1a\n\x16\x46UNCTION_STATE_PENDING\x10\x01\x12\x19\n\x15\x46UNCTION_STATE_ACTIVE\x10\x02\x12\x19\n\x15\x46UNCTION_STATE_FAILED\x10\x03\x12\x1b\n\x17\x46UNCTION_STATE_INACTIVE\x10\x04*\x84\x01\n\x0cUpdateStatus\x12\x1d\n\x19UPDATE_STATUS_UNSPECIFIED\x10\x00\x12\x1d\n\x19UPDATE_STATUS_IN_PROGRESS\x10\x01\x12\x1c\n\x18UPDATE_STATUS_SUCCESSFUL\x10\x02\x12\x18\n\x14UPDATE_STATUS_FAILED\x10\x03*U\n\x08InitMode\x12\x19\n\x15INIT_MODE_UNSPECIFIED\x10\x00\x12\x12\n\x0eINIT_MODE_AUTO\x10\x01\x12\x1a\n\x16INIT_MODE_PER_INSTANCE\x10\x02*Z\n\x07Network\x12\x17\n\x13NETWORK_UNSPECIFIED\x10\x00\x12\x10\n\x0cNETWORK_NONE\x10\x01\x12\x12\n\x0eNETWORK_EGRESS\x10\x02\x12\x10\n\x0cNETWORK_HOST\x10\x03\x32\xce\x04\n\x0f\x46unctionService\x12W\n\x0e\x43reateFunction\x12!.sandlot.v1.CreateFunctionRequest\x1a\".sandlot.v1.CreateFunctionResponse\x12\x63\n\x12UpdateFunctionCode\x12%.sandlot.v1.UpdateFunctionCodeRequest\x1a&.sandlot.v1.UpdateFunctionCodeResponse\x12~\n\x1bUpdateFunctionConfiguration\x12..sandlot.v1.UpdateFunctionConfigurationRequest\x1a/.sandlot.v1.UpdateFunctionConfigurationResponse\x12N\n\x0bGetFunction\x12\x1e.sandlot.v1.GetFunctionRequest\x1a\x1f.sandlot.v1.GetFunctionResponse\x12T\n\rListFunctions\x12 .sandlot.v1.ListFunctionsRequest\x1a!.sandlot.v1.ListFunctionsResponse\x12W\n\x0e\x44\x65leteFunction\x12!.sandlot.v1.DeleteFunctionRequest\x1a\".sandlot.v1.DeleteFunctionResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -36,48 +36,48 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_FUNCTIONCONFIG_ENVIRONMENTENTRY']._serialized_options = b'8\001'
   _globals['_ENVIRONMENT_VARIABLESENTRY']._loaded_options = None
   _globals['_ENVIRONMENT_VARIABLESENTRY']._serialized_options = b'8\001'
-  _globals['_FUNCTIONSTATE']._serialized_start=2240
-  _globals['_FUNCTIONSTATE']._serialized_end=2398
-  _globals['_UPDATESTATUS']._serialized_start=2401
-  _globals['_UPDATESTATUS']._serialized_end=2533
-  _globals['_INITMODE']._serialized_start=2535
-  _globals['_INITMODE']._serialized_end=2620
-  _globals['_NETWORK']._serialized_start=2622
-  _globals['_NETWORK']._serialized_end=2712
+  _globals['_FUNCTIONSTATE']._serialized_start=2297
+  _globals['_FUNCTIONSTATE']._serialized_end=2455
+  _globals['_UPDATESTATUS']._serialized_start=2458
+  _globals['_UPDATESTATUS']._serialized_end=2590
+  _globals['_INITMODE']._serialized_start=2592
+  _globals['_INITMODE']._serialized_end=2677
+  _globals['_NETWORK']._serialized_start=2679
+  _globals['_NETWORK']._serialized_end=2769
   _globals['_FUNCTIONCONFIG']._serialized_start=76
   _globals['_FUNCTIONCONFIG']._serialized_end=432
   _globals['_FUNCTIONCONFIG_ENVIRONMENTENTRY']._serialized_start=382
   _globals['_FUNCTIONCONFIG_ENVIRONMENTENTRY']._serialized_end=432
   _globals['_FUNCTION']._serialized_start=435
-  _globals['_FUNCTION']._serialized_end=865
-  _globals['_CREATEFUNCTIONREQUEST']._serialized_start=867
-  _globals['_CREATEFUNCTIONREQUEST']._serialized_end=961
-  _globals['_CREATEFUNCTIONRESPONSE']._serialized_start=963
-  _globals['_CREATEFUNCTIONRESPONSE']._serialized_end=1027
-  _globals['_UPDATEFUNCTIONCODEREQUEST']._serialized_start=1029
-  _globals['_UPDATEFUNCTIONCODEREQUEST']._serialized_end=1104
-  _globals['_UPDATEFUNCTIONCODERESPONSE']._serialized_start=1106
-  _globals['_UPDATEFUNCTIONCODERESPONSE']._serialized_end=1174
-  _globals['_ENVIRONMENT']._serialized_start=1176
-  _globals['_ENVIRONMENT']._serialized_end=1298
-  _globals['_ENVIRONMENT_VARIABLESENTRY']._serialized_start=1250
-  _globals['_ENVIRONMENT_VARIABLESENTRY']._serialized_end=1298
-  _globals['_UPDATEFUNCTIONCONFIGURATIONREQUEST']._serialized_start=1301
-  _globals['_UPDATEFUNCTIONCONFIGURATIONREQUEST']._serialized_end=1840
-  _globals['_UPDATEFUNCTIONCONFIGURATIONRESPONSE']._serialized_start=1842
-  _globals['_UPDATEFUNCTIONCONFIGURATIONRESPONSE']._serialized_end=1919
-  _globals['_GETFUNCTIONREQUEST']._serialized_start=1921
-  _globals['_GETFUNCTIONREQUEST']._serialized_end=1955
-  _globals['_GETFUNCTIONRESPONSE']._serialized_start=1957
-  _globals['_GETFUNCTIONRESPONSE']._serialized_end=2018
-  _globals['_LISTFUNCTIONSREQUEST']._serialized_start=2020
-  _globals['_LISTFUNCTIONSREQUEST']._serialized_end=2081
-  _globals['_LISTFUNCTIONSRESPONSE']._serialized_start=2083
-  _globals['_LISTFUNCTIONSRESPONSE']._serialized_end=2172
-  _globals['_DELETEFUNCTIONREQUEST']._serialized_start=2174
-  _globals['_DELETEFUNCTIONREQUEST']._serialized_end=2211
-  _globals['_DELETEFUNCTIONRESPONSE']._serialized_start=2213
-  _globals['_DELETEFUNCTIONRESPONSE']._serialized_end=2237
-  _globals['_FUNCTIONSERVICE']._serialized_start=2715
-  _globals['_FUNCTIONSERVICE']._serialized_end=3305
+  _globals['_FUNCTION']._serialized_end=884
+  _globals['_CREATEFUNCTIONREQUEST']._serialized_start=886
+  _globals['_CREATEFUNCTIONREQUEST']._serialized_end=999
+  _globals['_CREATEFUNCTIONRESPONSE']._serialized_start=1001
+  _globals['_CREATEFUNCTIONRESPONSE']._serialized_end=1065
+  _globals['_UPDATEFUNCTIONCODEREQUEST']._serialized_start=1067
+  _globals['_UPDATEFUNCTIONCODEREQUEST']._serialized_end=1161
+  _globals['_UPDATEFUNCTIONCODERESPONSE']._serialized_start=1163
+  _globals['_UPDATEFUNCTIONCODERESPONSE']._serialized_end=1231
+  _globals['_ENVIRONMENT']._serialized_start=1233
+  _globals['_ENVIRONMENT']._serialized_end=1355
+  _globals['_ENVIRONMENT_VARIABLESENTRY']._serialized_start=1307
+  _globals['_ENVIRONMENT_VARIABLESENTRY']._serialized_end=1355
+  _globals['_UPDATEFUNCTIONCONFIGURATIONREQUEST']._serialized_start=1358
+  _globals['_UPDATEFUNCTIONCONFIGURATIONREQUEST']._serialized_end=1897
+  _globals['_UPDATEFUNCTIONCONFIGURATIONRESPONSE']._serialized_start=1899
+  _globals['_UPDATEFUNCTIONCONFIGURATIONRESPONSE']._serialized_end=1976
+  _globals['_GETFUNCTIONREQUEST']._serialized_start=1978
+  _globals['_GETFUNCTIONREQUEST']._serialized_end=2012
+  _globals['_GETFUNCTIONRESPONSE']._serialized_start=2014
+  _globals['_GETFUNCTIONRESPONSE']._serialized_end=2075
+  _globals['_LISTFUNCTIONSREQUEST']._serialized_start=2077
+  _globals['_LISTFUNCTIONSREQUEST']._serialized_end=2138
+  _globals['_LISTFUNCTIONSRESPONSE']._serialized_start=2140
+  _globals['_LISTFUNCTIONSRESPONSE']._serialized_end=2229
+  _globals['_DELETEFUNCTIONREQUEST']._serialized_start=2231
+  _globals['_DELETEFUNCTIONREQUEST']._serialized_end=2268
+  _globals['_DELETEFUNCTIONRESPONSE']._serialized_start=2270
+  _globals['_DELETEFUNCTIONRESPONSE']._serialized_end=2294
+  _globals['_FUNCTIONSERVICE']._serialized_start=2772
+  _globals['_FUNCTIONSERVICE']._serialized_end=3362
 # @@protoc_insertion_point(module_scope)

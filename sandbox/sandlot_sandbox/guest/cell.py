@@ -64,6 +64,9 @@ class Blueprint:
     has_leash: bool
     """Whether the first process is to freeze the others, for want of a group."""
 
+    has_image: bool = False
+    """Whether an image's root is theirs."""
+
 
 class Turns:
     """How often a cell was frozen and let go again, as its first process counts; odd
@@ -179,7 +182,9 @@ def _hold(
         }
         found["tmp"] = linux.copy_of_mount("/tmp")  # noqa: S108
         if blueprint.landlock:
-            found["ruleset"] = enter.make_instance_ruleset(blueprint.landlock)
+            found["ruleset"] = enter.make_instance_ruleset(
+                blueprint.landlock, has_image=blueprint.has_image
+            )
         if blueprint.has_runtime_api:
             found["api"] = _listen(blueprint)
         socket.send_fds(warden, [" ".join(found).encode()], list(found.values()))

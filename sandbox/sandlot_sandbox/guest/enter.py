@@ -13,12 +13,24 @@ last.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
+import stat
 from dataclasses import dataclass
 
 from sandlot_sandbox import linux
 from sandlot_sandbox.limits import Limits
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+IMAGE = "image"
+"""Where the root of a container image is, until it is the root."""
+
+_OF_IMAGES = ("dev", "etc/hosts", "etc/resolv.conf")
+"""What instances have of the jail's, over what the image has there."""
 
 INNER_ID = 1000
 """User and group of everything in a jail, as seen from inside."""
@@ -46,6 +58,8 @@ _OF_DEVICES = (
     | linux.LANDLOCK_TRUNCATE
     | linux.LANDLOCK_IOCTL_DEV
 )
+_READ_NAMES = linux.LANDLOCK_READ_DIR
+_OF_IMAGES_RULES = ("tmp", "dev")
 _EVERYTHING = -1
 _RIGHTS = {"tmp": _EVERYTHING, "dev": _OF_DEVICES, "etc": _READ, "proc": _READ}
 """What an instance may do below a folder of its root; in others, read and execute."""
@@ -109,6 +123,52 @@ def assemble_root(root: Root, limits: Limits) -> None:
     linux.mount("none", "/", None, remount | flags)
 
 
+def move_into_image(limits: Limits) -> None:
+    """Takes away: the machine's programs and libraries, from the warden and all cells;
+    for these were the image's root. Proof: `tests/isolation/test_images.py`.
+
+    A stranger filled it, with links that lead anywhere: each place is opened without
+    following one, and has to be what it should be.
+    """
+    root = os.open(f"/{IMAGE}", os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW)
+    for name in _OF_IMAGES:
+        with _place(root, name) as target:
+            # Read-only, as what it is copied from is by now.
+            linux.mount(f"/{name}", target, None, linux.MS_REC | linux.MS_BIND)
+    with _place(root, "tmp") as target:
+        mount_tmp(target, limits)
+    with _place(root, "proc") as target:
+        mount_proc(target)
+    # The old root is put over the new one, and taken away from there: in the image no
+    # place for it is needed.
+    os.fchdir(root)
+    os.close(root)
+    linux.pivot_root(".", ".")
+    linux.unmount_tree(".")
+    os.chdir("/")
+
+
+@contextlib.contextmanager
+def _place(root: int, name: str) -> Iterator[str]:
+    """A path of that folder, or of that file in a folder, in an image, which leads
+    nowhere else. Raises `OSError` if a link is in its place."""
+    *folders, last = name.split("/")
+    opened = [root]
+    try:
+        for folder in folders:
+            flags = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW
+            opened.append(os.open(folder, flags, dir_fd=opened[-1]))
+        place = os.open(last, os.O_PATH | os.O_NOFOLLOW, dir_fd=opened[-1])
+        opened.append(place)
+        mode, wanted = os.fstat(place).st_mode, os.stat(f"/{name}").st_mode
+        if stat.S_IFMT(mode) != stat.S_IFMT(wanted):
+            raise OSError(f"the image's /{name} is something else")
+        yield f"/proc/self/fd/{place}"
+    finally:
+        for fd in opened[1:]:
+            os.close(fd)
+
+
 def mount_tmp(target: str, limits: Limits) -> None:
     """A private /tmp of limited size and number of files."""
     linux.mount(
@@ -126,18 +186,20 @@ def name_the_host() -> None:
     socket.sethostname("sandlot")
 
 
-def make_instance_ruleset(landlock: int) -> int:
+def make_instance_ruleset(landlock: int, *, has_image: bool = False) -> int:
     """What an instance will be bound to, once it is in its cell; a descriptor.
 
     The mounts are read-only already: this holds if one day one of them is not. And
     it makes each instance a domain of its own, out of which nothing can be signalled,
-    traced, or reached by an abstract socket.
+    traced, or reached by an abstract socket. In an image's root, whose folders are a
+    stranger's, what is not ours is one tree.
     """
     known = linux.landlock_file_rights(landlock)
     ruleset = linux.make_ruleset(known, linux.landlock_scopes(landlock))
     try:
-        linux.allow_beneath(ruleset, "/", linux.LANDLOCK_READ_DIR)
-        for name in os.listdir("/"):
+        of_root = _READ | linux.LANDLOCK_EXECUTE if has_image else _READ_NAMES
+        linux.allow_beneath(ruleset, "/", of_root & known)
+        for name in _OF_IMAGES_RULES if has_image else os.listdir("/"):
             if not os.path.islink(f"/{name}"):
                 rights = _RIGHTS.get(name, _READ | linux.LANDLOCK_EXECUTE)
                 linux.allow_beneath(ruleset, f"/{name}", rights & known)

@@ -48,7 +48,12 @@ _PASSES = 2
 
 
 def enter_cell(
-    entry: Entry, cell: list[int], ours: tuple[int, ...], *, has_ruleset: bool
+    entry: Entry,
+    cell: list[int],
+    ours: tuple[int, ...],
+    *,
+    has_ruleset: bool,
+    folder: str = "/var/task",
 ) -> None:
     """Takes away: the zygote's control group, its /tmp, processes and loopback, its
     channel, its log, the files and processes beyond the cell, the capabilities that
@@ -63,7 +68,7 @@ def enter_cell(
         for join in others:
             os.write(join, b"0")
         entry.enter(mounts, network)
-        os.chdir("/var/task")
+        os.chdir(folder)
         os.dup2(log, 1)
         os.dup2(log, 2)
         # Closes the zygote's channel; the instance's takes its number.

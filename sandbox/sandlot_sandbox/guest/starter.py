@@ -16,7 +16,7 @@ import stat
 import time
 
 from sandlot_sandbox import frames, linux
-from sandlot_sandbox.guest import delivery, failures
+from sandlot_sandbox.guest import delivery, failures, image_run
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -46,22 +46,26 @@ _SIGKILL = int(signal.SIGKILL)
 
 
 def run(
-    program: list[str], port: int, channel: socket.socket, extension_log: int
+    program: list[str],
+    port: int,
+    channel: socket.socket,
+    extension_log: int,
+    image: image_run.Run | None = None,
 ) -> None:
-    """Never returns. `program` is an argument list, or `BOOTSTRAP` alone; `port` is the
-    Runtime API's, on loopback; `channel` hears why nothing was started, and, where
-    there are extensions, says when the runtime may start. What they print goes to
-    `extension_log`."""
+    """Never returns. `program` is an argument list, or `BOOTSTRAP` alone; of an `image`
+    it is what that says. `port` is the Runtime API's, on loopback; `channel` hears why
+    nothing was started, and, where there are extensions, says when the runtime may
+    start. What they print goes to `extension_log`."""
     status = _NO_PROGRAM
     try:
         environment = {**os.environ, _API: f"127.0.0.1:{port}"}
-        argv = _wrapped(program, environment)
+        argv = _argv(program, environment, image)
         os.set_inheritable(extension_log, False)
         if names := _extensions():
             status = _Parent(channel, argv, environment, extension_log).run(names)
         else:
             linux.heed_signals()
-            if environment.get(_WRAPPER) == argv[0]:
+            if image is None and environment.get(_WRAPPER) == argv[0]:
                 status = _NOT_STARTED
                 _become_or_say(argv, environment)
             else:
@@ -72,6 +76,17 @@ def run(
         _tell(channel, "Runtime.InvalidEntrypoint", _why(program, error))
     finally:
         os._exit(status)
+
+
+def _argv(
+    program: list[str], environment: dict[str, str], image: image_run.Run | None
+) -> list[str]:
+    if image is None:
+        return _wrapped(program, environment)
+    try:
+        return image.enter(environment)
+    except image_run.CannotRun as error:
+        raise _Trouble(error.error_type, str(error)) from None
 
 
 def _wrapped(program: list[str], environment: dict[str, str]) -> list[str]:

@@ -19,7 +19,7 @@ import struct
 from dataclasses import dataclass
 
 from sandlot_sandbox import linux
-from sandlot_sandbox.guest import cell, enter, watch
+from sandlot_sandbox.guest import cell, enter, image_run, watch
 from sandlot_sandbox.limits import Limits
 
 GO = b"go"
@@ -76,6 +76,9 @@ class Plan:
     packages: tuple[int, ...] = ()
     """A builder's: what it is to unpack, its descriptors from 4 on."""
 
+    has_image: bool = False
+    """Whether an image's root is that of its cells."""
+
     leash: int | None = None
     """Tells when to freeze the zygote, where no group can; the warden's to read."""
 
@@ -87,6 +90,7 @@ class Plan:
             has_network=self.has_network,
             landlock=self.landlock,
             has_runtime_api=self.has_runtime_api,
+            has_image=self.has_image,
             has_leash=not self.has_freezer,
         )
 
@@ -168,6 +172,9 @@ def _live(plan: Plan, link: socket.socket) -> int:
     signal.set_wakeup_fd(wake_write, warn_on_full_buffer=False)
     signal.signal(signal.SIGCHLD, lambda *_: None)
     zygote = _start_zygote(plan)
+    if plan.has_image:
+        image_run.import_nothing_more()
+        enter.move_into_image(plan.limits)
     for fd in plan.of_the_zygote:
         os.close(fd)
     warden = _Warden(plan, link, zygote)
@@ -227,6 +234,9 @@ def _start_zygote(plan: Plan) -> int:
         os.setsid()
         for join in plan.joins:
             os.write(join, b"0")
+        if plan.has_image:
+            # It stays with the machine's interpreter, when we go where cells are.
+            linux.unshare(linux.CLONE_NEWNS)
         # From here on groups are named from where we are: nobody learns the launcher's.
         linux.unshare(linux.CLONE_NEWCGROUP)
         linux.heed_signals()

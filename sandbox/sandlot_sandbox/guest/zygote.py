@@ -27,6 +27,7 @@ from sandlot_sandbox.guest import (
     fork_safety,
     handler,
     hooks,
+    image_run,
     instance,
     logging_setup,
     starter,
@@ -113,6 +114,12 @@ class _Zygote:
     ) -> None:
         program, network, landlock, joins, *runs = layers
         self._runs = runs
+        self._image: image_run.Run | None = None
+        if runs == [image_run.IMAGE]:
+            self._image = image_run.settle(settings["image"])
+            os.environ.update({**self._image.environment, **settings["environment"]})
+            # Clones go where a stranger's files would be taken for ours.
+            image_run.import_nothing_more()
         self._channel = channel
         self._settings = settings
         self._entry = linux.Entry(
@@ -250,11 +257,14 @@ class _Zygote:
                 descriptors,
                 (self._wake_read, self._wake_write),
                 has_ruleset=self._has_ruleset,
+                folder="/var/task" if self._image is None else "/",
             )
             if is_kept:
                 os.environ[_INITIALIZATION_TYPE] = "provisioned-concurrency"
             if self._runs:
-                starter.run(self._runs, port, self._channel, extension_log)
+                starter.run(
+                    *(self._runs, port, self._channel, extension_log), self._image
+                )
             instance.run(
                 self._function,
                 self._settings["handler"],

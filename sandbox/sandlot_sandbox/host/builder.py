@@ -6,6 +6,7 @@ listened to once, and dead before anybody looks at the folder that it wrote to.
 
 import asyncio
 import os
+import re
 import socket
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
@@ -15,12 +16,20 @@ from typing import Protocol
 from sandlot_sandbox import frames
 from sandlot_sandbox.errors import LauncherLost, StartFailed
 from sandlot_sandbox.guest.archive import MAX_ENTRIES
+from sandlot_sandbox.guest.image import MAX_UNPACKED
+from sandlot_sandbox.guest.image_tree import MAX_ENTRIES as MAX_OF_IMAGE
 from sandlot_sandbox.guest.unpacking import MAX_UNZIPPED
 from sandlot_sandbox.host.log_pipe import LogPipe
-from sandlot_sandbox.spec import TASK
+from sandlot_sandbox.spec import IMAGE, TASK
 
 BUILD_S = 60.0
 """From the order to the note, which is the jail's last."""
+
+IMAGE_S = 180.0
+"""The same, of an image, which may be ten times as large."""
+
+_OF_PACKAGES = (MAX_UNZIPPED, MAX_ENTRIES)
+_HASH = re.compile("[0-9a-f]{64}")
 
 _DYING_S = 1.0
 """For one that hung up: so that we learn how it ended, before we end it."""
@@ -55,10 +64,13 @@ class Built:
     """What a builder says that it made."""
 
     unpacked_size: int
-    """Bytes of all files."""
+    """Bytes of all files; of an image's layers."""
 
     entries: int
     """Files and folders."""
+
+    manifest: str = ""
+    """SHA-256, of an image."""
 
 
 class Refused(Exception):
@@ -68,6 +80,21 @@ class Refused(Exception):
         super().__init__(text)
         self.too_large = too_large
         """Whether it is the zip itself that has too many bytes."""
+
+
+async def build_image(
+    launcher: Launcher,
+    archive: int,
+    tag: str,
+    folder: int,
+    *,
+    deadline_s: float = IMAGE_S,
+) -> Built:
+    """Have the image with that tag, or the only one, of an OCI archive made into a root
+    file system in the empty `folder`. As `build`."""
+    return await _built(
+        *(launcher, IMAGE, [archive], folder, IMAGE), deadline_s, tag=tag
+    )
 
 
 async def build(
@@ -87,7 +114,22 @@ async def build(
     also for what is not done within `deadline_s`; `StartFailed` where no jail came
     up or it died of something; `LauncherLost`.
     """
+    return await _built(launcher, runtime, packages, folder, place, deadline_s)
+
+
+async def _built(
+    launcher: Launcher,
+    runtime: str,
+    packages: Sequence[int],
+    folder: int,
+    place: str,
+    deadline_s: float,
+    *,
+    tag: str = "",
+) -> Built:
     builder = _Builder(launcher, runtime, packages, folder, place)
+    if place == IMAGE:
+        builder.tell(f":{tag}".encode())
     try:
         async with asyncio.timeout(deadline_s):
             datagram = await builder.wait_word()
@@ -102,7 +144,7 @@ async def build(
         raise LauncherLost("the launcher died while a package was unpacked")
     if not datagram:
         raise StartFailed(f"the builder said nothing: {detail}")
-    return _believed(datagram)
+    return _believed(datagram, is_image=place == IMAGE)
 
 
 class _Builder:
@@ -139,6 +181,10 @@ class _Builder:
         self._channel = socket.socket(fileno=ours)
         self._channel.setblocking(False)
         self._loop.add_reader(self._channel, self._hear)
+
+    def tell(self, word: bytes) -> None:
+        """What it is to know beside what it is started with."""
+        self._channel.send(word)
 
     async def wait_word(self) -> bytes:
         """The one datagram that it may send; empty if it ended without."""
@@ -206,7 +252,7 @@ def _socket_pair() -> tuple[socket.socket, socket.socket]:
     return socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
 
 
-def _believed(datagram: bytes) -> Built:
+def _believed(datagram: bytes, *, is_image: bool) -> Built:
     """What the note says, if it can be so. Raises `Refused`, `StartFailed`."""
     try:
         note = frames.decode_note(datagram, frames.BUILDER_NOTES)
@@ -214,10 +260,12 @@ def _believed(datagram: bytes) -> Built:
         raise StartFailed(f"the builder sent {violation}") from violation
     if note.kind == frames.REFUSED:
         raise Refused(note.text, too_large=note.status == 1)
-    if note.text or not (
-        0 <= note.status <= MAX_UNZIPPED and 1 <= note.instance <= MAX_ENTRIES
+    most_bytes, most = (MAX_UNPACKED, MAX_OF_IMAGE) if is_image else _OF_PACKAGES
+    is_text_right = _HASH.fullmatch(note.text) if is_image else not note.text
+    if not is_text_right or not (
+        0 <= note.status <= most_bytes and 1 <= note.instance <= most
     ):
         raise StartFailed(
             f"the builder claims {note.status} bytes in {note.instance} entries"
         )
-    return Built(unpacked_size=note.status, entries=note.instance)
+    return Built(unpacked_size=note.status, entries=note.instance, manifest=note.text)

@@ -15,6 +15,7 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
+from sandlot_sandbox.guest.image_run import IMAGE
 from sandlot_sandbox.guest.starter import BOOTSTRAP
 from sandlot_sandbox.launcher.asking import start_asking
 from sandlot_sandbox.launcher.runtime import SYSTEM_PREFIX, Runtime
@@ -60,6 +61,7 @@ def found(
     ours = Path(sys.base_prefix).resolve()
     code = store / f"programs-{platform.python_version()}"
     runtimes = {name: Runtime(name, "", ours, code, (BOOTSTRAP,)) for name in PROVIDED}
+    runtimes[IMAGE] = Runtime(IMAGE, "", ours, code, (IMAGE,))
     problems = []
     for wanted, questions in asked.items():
         for process in questions:

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from sandlot_sandbox import linux
-from sandlot_sandbox.guest.enter import DEVICES, INNER_ID, Root
+from sandlot_sandbox.guest.enter import DEVICES, IMAGE, INNER_ID, Root
 from sandlot_sandbox.launcher.networks import RESOLV_CONF
 from sandlot_sandbox.launcher.runtime import Runtime
 from sandlot_sandbox.spec import EGRESS, HOST
@@ -54,11 +54,12 @@ def opened_root(
     code: int,
     *,
     opt: int | None = None,
+    image: int | None = None,
     network: str,
     is_writable: bool,
 ) -> Iterator[Root]:
     """The parts of a root, with what the descriptor `code` is of as /var/task, and what
-    `opt` is of, if there is one, as /opt.
+    `opt` is of, if there is one, as /opt; `image` is of what instances have as root.
 
     Whoever enters the jail attaches copies; ours are closed again at the end.
     """
@@ -88,6 +89,8 @@ def opened_root(
         mounts.append((clone(code, read_only=not is_writable), "var/task"))
         if opt is not None:
             mounts.append((clone(opt), "opt"))
+        if image is not None:
+            mounts.append((clone(image), IMAGE))
         mounts += [
             (take(Path("/dev") / device, is_device=True), f"dev/{device}")
             for device in DEVICES

@@ -7,6 +7,8 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
+from sandlot_sandbox.guest.image_run import IMAGE
+
 SYSTEM_PREFIX = Path("/usr")
 _OURS = f"python3.{sys.version_info[1]}"
 """What starts programs."""
@@ -34,6 +36,11 @@ class Runtime:
 
     language: Path | None = None
     """Mounted at /var/lang: what `runs` is of, if it is not in /usr."""
+
+    @property
+    def is_image(self) -> bool:
+        """Whether instances have the root file system of a container image."""
+        return self.runs == (IMAGE,)
 
     @property
     def has_own_prefix(self) -> bool:

@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterator
 
 from sandlot_sandbox.guest import warden
+from sandlot_sandbox.guest.image_run import ROOT
 from sandlot_sandbox.launcher import zygotes
 from sandlot_sandbox.launcher.cgroups import Janitor
 from sandlot_sandbox.launcher.runtime import as_program
@@ -200,8 +201,12 @@ class Server:
                     opt = opened.enter_context(
                         self._folder(f"{order.opt}-{order.runtime}")
                     )
+                image = None
+                if runtime.is_image:
+                    image = opened.enter_context(_root_of_image(code))
                 yield Program(
                     runtime=runtime,
+                    image=image,
                     file="bootstrap.py",
                     limits=self._setting.limits_of(order),
                     network=order.network,
@@ -401,6 +406,17 @@ class Server:
         for zygote in self._zygotes.values():
             zygote.bury(self._setting.users)
         self._zygotes.clear()
+
+
+@contextlib.contextmanager
+def _root_of_image(folder: int) -> Iterator[int]:
+    """A builder made it, which may have gone bad: it is no link, or nothing."""
+    flags = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+    root = os.open(ROOT, flags, dir_fd=folder)
+    try:
+        yield root
+    finally:
+        os.close(root)
 
 
 def _last_words(link: socket.socket) -> str:

@@ -22,7 +22,7 @@ from sandlot_sandbox.limits import (
     ZYGOTE_PROCESSES,
     Limits,
 )
-from sandlot_sandbox.spec import EGRESS, HOST, OPT, TASK, StartZygote
+from sandlot_sandbox.spec import EGRESS, HOST, IMAGE, OPT, TASK, StartZygote
 
 _NAMESPACES = (
     linux.CLONE_NEWUSER
@@ -42,7 +42,7 @@ BUILDER_LIMITS = Limits(memory_mb=512, tmp_mb=256)
 
 _PYTHON = ("-I", "-S", "-B")
 _GUEST = "/var/runtime/sandlot_sandbox/guest"
-_PLACES = {TASK: "/var/task", OPT: "/opt"}
+_PLACES = {TASK: "/var/task", OPT: "/opt", IMAGE: IMAGE}
 _ENVIRONMENT = {
     "PATH": "/var/lang/bin:/usr/local/bin:/usr/bin/:/bin:/opt/bin",
     "LD_LIBRARY_PATH": (
@@ -289,6 +289,9 @@ class Program:
     opt: int | None = None
     """And of what is mounted as /opt, which is empty without."""
 
+    image: int | None = None
+    """And of what is the root of its instances; without, that is the jail's."""
+
     channel: int
     log: int
     packages: tuple[int, ...] = ()
@@ -306,6 +309,7 @@ class Program:
             self.runtime,
             self.code,
             opt=self.opt,
+            image=self.image,
             network=self.network,
             is_writable=self.is_builder,
         )
@@ -443,6 +447,7 @@ def _plan(
         has_memory_group="memory" in setting.controls,
         has_freezer="freezer" in setting.controls,
         has_runtime_api=bool(runtime.runs) and not program.is_builder,
+        has_image=program.image is not None,
         argv=(
             *(runtime.executable, *_PYTHON, f"{_GUEST}/{program.file}"),
             *(of_a_builder if program.is_builder else layers),
