@@ -102,7 +102,7 @@ def test_a_named_node_that_is_not_what_it_should_be_is_a_problem(
     path = _script(tmp_path / "fake", answer)
     named = {NAME: sys.executable, "nodejs20.x": path}
 
-    (found,), (problem,) = runtimes.discover(tmp_path / "store", named=named)
+    (found, _image), (problem,) = runtimes.discover(tmp_path / "store", named=named)
 
     assert found.name == NAME
     assert problem == f"{path} is not a Node for nodejs20.x"
@@ -115,7 +115,7 @@ def test_a_node_of_its_own_folder_is_mounted_as_awss_is(tmp_path: Path) -> None:
     _script(path, f"""echo '["20.1.2", "{path}"]'""")
     named = {NAME: sys.executable, "nodejs20.x": str(path)}
 
-    (_, node), problems = runtimes.discover(tmp_path / "store", named=named)
+    (_, _image, node), problems = runtimes.discover(tmp_path / "store", named=named)
 
     assert problems == []
     assert (node.name, node.version) == ("nodejs20.x", "20.1.2")
