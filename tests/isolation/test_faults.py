@@ -306,7 +306,13 @@ async def test_no_instance_starts_in_an_image_that_is_not_the_root_in_full(
 
 
 ANY_IMAGE = image_of(
-    layer(("a", b"1"), ("c/d", b"2"), symlink("s", "a"), hard_link("h", "a"))
+    layer(
+        ("a", b"1"),
+        ("c/d", b"2"),
+        symlink("s", "a"),
+        symlink("t", "a"),
+        hard_link("h", "a"),
+    )
 )
 
 

@@ -21,6 +21,7 @@ def _no_others(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("PYENV_ROOT", str(tmp_path))
     monkeypatch.setenv("NVM_DIR", str(tmp_path))
     monkeypatch.setattr(programs, "PROVIDED", ())
+    monkeypatch.setattr(programs, "IMAGES", ())
     monkeypatch.setattr(runtimes, "_MINORS", [sys.version_info[1]])
 
 
@@ -102,7 +103,7 @@ def test_a_named_node_that_is_not_what_it_should_be_is_a_problem(
     path = _script(tmp_path / "fake", answer)
     named = {NAME: sys.executable, "nodejs20.x": path}
 
-    (found, _image), (problem,) = runtimes.discover(tmp_path / "store", named=named)
+    (found,), (problem,) = runtimes.discover(tmp_path / "store", named=named)
 
     assert found.name == NAME
     assert problem == f"{path} is not a Node for nodejs20.x"
@@ -115,7 +116,7 @@ def test_a_node_of_its_own_folder_is_mounted_as_awss_is(tmp_path: Path) -> None:
     _script(path, f"""echo '["20.1.2", "{path}"]'""")
     named = {NAME: sys.executable, "nodejs20.x": str(path)}
 
-    (_, _image, node), problems = runtimes.discover(tmp_path / "store", named=named)
+    (_, node), problems = runtimes.discover(tmp_path / "store", named=named)
 
     assert problems == []
     assert (node.name, node.version) == ("nodejs20.x", "20.1.2")
