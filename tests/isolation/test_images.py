@@ -77,7 +77,11 @@ async def built(sandbox: Sandbox, archive: bytes) -> str:
     try:
         await builder.build_image(sandbox.launcher, packed, "", into)
         os.fchmod(into, 0o755)
+    except BaseException:
+        shutil.rmtree(folder)
+        raise
     finally:
+        file.unlink()
         os.close(into)
         os.close(packed)
     return digest
