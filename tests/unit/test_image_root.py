@@ -262,7 +262,7 @@ def test_an_image_for_another_machine_is_refused(make: Make) -> None:
 def test_of_several_images_one_is_named(make: Make, place: Path) -> None:
     layout = Layout()
     layout.add([layer(("one", b""))], tag="one")
-    layout.add([layer(("two", b""))], tag="docker.io/library/it:two")
+    layout.add([layer(("two", b""))], tag="registry.example/library/it:two")
 
     with pytest.raises(BadImage, match="it has 2 images; say which"):
         make(layout.archive())
