@@ -8,10 +8,11 @@ billed as 3 and never, by a float's last bit, as 4.
 
 import json
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Final
+
+from msgspec import Struct
 
 from sandlot_engine.invocation import json_log
 from sandlot_engine.model.function import LATEST, Revision
@@ -50,9 +51,7 @@ def outcome_of(
         facts = _facts(invocation.request_id, version, run, verdict, report, times)
         log = tuple(json_log.lines_of(facts, run, logging, ended=ended))
     else:
-        log = tuple(
-            _log(invocation.request_id, version, run, verdict, report, times, ended)
-        )
+        log = _log(invocation.request_id, version, run, verdict, report, times, ended)
     return Outcome(
         request_id=invocation.request_id,
         status=verdict.status,
@@ -119,8 +118,7 @@ def log_tail(log: tuple[LogLine, ...]) -> bytes:
 # --- how it ended ---------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class _Verdict:
+class _Verdict(Struct, frozen=True):
     status: Status
     payload: bytes
     error_type: str = ""
@@ -251,8 +249,7 @@ _PLAIN: Final = re.compile(r"[\w.:$-]{1,128}")
 # --- what it took ---------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class _Times:
+class _Times(Struct, frozen=True):
     """Whole microseconds."""
 
     duration_us: int
@@ -314,28 +311,44 @@ def _log(
     report: Report,
     times: _Times,
     ended: datetime,
-) -> Iterator[LogLine]:
+) -> tuple[LogLine, ...]:
     """The invocation's log in AWS's order: what the import printed comes before
     START, where AWS has it too."""
     began = ended - timedelta(microseconds=times.duration_us)
-    source = LogSource.PLATFORM
-
-    def platform(time: datetime, text: str) -> LogLine:
-        return LogLine(
-            time=time, request_id=request_id, source=source, text=text.encode()
-        )
-
-    yield from (line for line in run.log if not line.request_id)
+    start = f"START RequestId: {request_id} Version: {version}"
+    before = [(began, start)]
     if run.ended is Ended.INIT_FAILED:
-        yield platform(began, _init_report_line(times, verdict))
-    yield platform(began, f"START RequestId: {request_id} Version: {version}")
-    yield from (line for line in run.log if line.request_id)
-    if run.log_bytes_dropped:
-        yield platform(ended, f"[… {run.log_bytes_dropped} bytes dropped]")
+        before.insert(0, (began, _init_report_line(times, verdict)))
+    after = [(ended, f"END RequestId: {request_id}")]
     if verdict.log_line:
-        yield platform(ended, verdict.log_line)
-    yield platform(ended, f"END RequestId: {request_id}")
-    yield platform(ended, _report_line(request_id, report, times, verdict))
+        after.insert(0, (ended, verdict.log_line))
+    if run.log_bytes_dropped:
+        after.insert(0, (ended, f"[… {run.log_bytes_dropped} bytes dropped]"))
+    after.append((ended, _report_line(request_id, report, times, verdict)))
+    if not run.log:
+        return _platform(request_id, [*before, *after])
+    return (
+        *(line for line in run.log if not line.request_id),
+        *_platform(request_id, before),
+        *(line for line in run.log if line.request_id),
+        *_platform(request_id, after),
+    )
+
+
+def _platform(
+    request_id: str, said: Sequence[tuple[datetime, str]]
+) -> tuple[LogLine, ...]:
+    return tuple(
+        [
+            LogLine(
+                time=time,
+                request_id=request_id,
+                source=LogSource.PLATFORM,
+                text=text.encode(),
+            )
+            for time, text in said
+        ]
+    )
 
 
 def _facts(
