@@ -312,8 +312,8 @@ class Scheduler:
         while True:
             lent = await self._take(function, revision, invocation)
             began = self._clock.monotonic()
-            self._note_serving(revision, invocation, lent, began)
             try:
+                self._note_serving(revision, invocation, lent, began)
                 return await lent.instance.run(
                     function,
                     invocation,
