@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING
 
 import uvloop
 
+from sandlot_engine import garbage
 from sandlot_engine.errors import SandlotError, Unavailable
 from sandlot_engine.log_format import Plain
 from sandlot_engine.options import EngineConfig
@@ -102,6 +103,7 @@ async def _serve(config: EngineConfig, started: float) -> int:
         loop.add_signal_handler(number, stop.ask)
     try:
         async with _running(config) as facts:
+            garbage.settle()
             _announce(config, facts, time.monotonic() - started)
             await stop.wait()
             log.info("draining")

@@ -2,12 +2,22 @@
 
 No label names a tenant or a function: whoever may scrape an engine learns how busy it
 is, and of nobody in particular.
+
+Each invocation counts in four of them. So they are plain numbers, which are made into
+what Prometheus knows when somebody asks; all of it happens in the event loop's thread.
 """
 
+from bisect import bisect_left
 from collections.abc import Callable, Iterator, Mapping
+from itertools import accumulate
 
-from prometheus_client import CollectorRegistry, Counter, Histogram
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client import CollectorRegistry
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    Metric,
+)
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
 from prometheus_client.registry import Collector
 
@@ -23,56 +33,24 @@ class Metrics:
     """One engine's. What is counted elsewhere is read when somebody asks: `watch`."""
 
     def __init__(self) -> None:
-        registry = CollectorRegistry(auto_describe=True)
-        self._registry = registry
-        # Looking a label up takes longer than counting.
-        self._by_status: dict[str, Counter] = {}
-        self._invocations = Counter(
-            "sandlot_invocations",
-            "Invocations that ran, by how they ended.",
-            ["status"],
-            registry=registry,
+        self._registry = CollectorRegistry(auto_describe=True)
+        self._by_status: dict[str, int] = {}
+        self._by_reason: dict[str, int] = {}
+        self._by_answer: dict[str, int] = {}
+        self._cold = 0
+        self._billed = 0
+        self._duration = _Histogram(
+            "sandlot_invocation_duration_seconds", "How long handlers took."
         )
-        self._throttled = Counter(
-            "sandlot_throttled",
-            "Invocations that were refused for want of room, by AWS's reason.",
-            ["reason"],
-            registry=registry,
-        )
-        self._cold = Counter(
-            "sandlot_cold_starts",
-            "Invocations for which an instance was started.",
-            registry=registry,
-        )
-        self._billed = Counter(
-            "sandlot_billed_mb_ms",
-            "Milliseconds billed, each times the function's memory in MB.",
-            registry=registry,
-        )
-        self._url_requests = Counter(
-            "sandlot_url_requests",
-            "Requests to function URLs, by the hundred of the answer's status.",
-            ["status"],
-            registry=registry,
-        )
-        self._duration = Histogram(
-            "sandlot_invocation_duration_seconds",
-            "How long handlers took.",
-            buckets=_SECONDS,
-            registry=registry,
-        )
-        self._init = Histogram(
+        self._init = _Histogram(
             "sandlot_init_duration_seconds",
             "How long new instances took until they could take an event.",
-            buckets=_SECONDS,
-            registry=registry,
         )
-        self._wait = Histogram(
+        self._wait = _Histogram(
             "sandlot_wait_duration_seconds",
             "How long invocations waited for an instance, or a place to start one.",
-            buckets=_SECONDS,
-            registry=registry,
         )
+        self._registry.register(_Told(self._told))
 
     def note_invocation(
         self,
@@ -84,24 +62,22 @@ class Metrics:
         billed_mb_ms: int,
     ) -> None:
         """One that ran; `init_s` is None where its instance was there."""
-        counter = self._by_status.get(status)
-        if counter is None:
-            counter = self._by_status[status] = self._invocations.labels(status)
-        counter.inc()
+        self._by_status[status] = self._by_status.get(status, 0) + 1
         self._duration.observe(duration_s)
         self._wait.observe(wait_s)
-        self._billed.inc(billed_mb_ms)
+        self._billed += billed_mb_ms
         if init_s is not None:
-            self._cold.inc()
+            self._cold += 1
             self._init.observe(init_s)
 
     def note_throttled(self, reason: str) -> None:
         """One that did not run. `reason` is one of AWS's, never a caller's word."""
-        self._throttled.labels(reason).inc()
+        self._by_reason[reason] = self._by_reason.get(reason, 0) + 1
 
     def note_url_request(self, status: int) -> None:
         """One that was answered."""
-        self._url_requests.labels(f"{status // 100}xx").inc()
+        answer = f"{status // 100}xx"
+        self._by_answer[answer] = self._by_answer.get(answer, 0) + 1
 
     def watch(
         self,
@@ -115,6 +91,73 @@ class Metrics:
     def text(self) -> bytes:
         """In Prometheus's text format, `CONTENT_TYPE`."""
         return generate_latest(self._registry)
+
+    def _told(self) -> Iterator[Metric]:
+        yield _counter(
+            "sandlot_invocations",
+            "Invocations that ran, by how they ended.",
+            ("status", self._by_status),
+        )
+        yield _counter(
+            "sandlot_throttled",
+            "Invocations that were refused for want of room, by AWS's reason.",
+            ("reason", self._by_reason),
+        )
+        yield CounterMetricFamily(
+            "sandlot_cold_starts",
+            "Invocations for which an instance was started.",
+            value=self._cold,
+        )
+        yield CounterMetricFamily(
+            "sandlot_billed_mb_ms",
+            "Milliseconds billed, each times the function's memory in MB.",
+            value=self._billed,
+        )
+        yield _counter(
+            "sandlot_url_requests",
+            "Requests to function URLs, by the hundred of the answer's status.",
+            ("status", self._by_answer),
+        )
+        for histogram in (self._duration, self._init, self._wait):
+            yield histogram.told()
+
+
+def _counter(name: str, what: str, counts: tuple[str, dict[str, int]]) -> Metric:
+    label, by_value = counts
+    family = CounterMetricFamily(name, what, labels=[label])
+    for value, count in by_value.items():
+        family.add_metric([value], count)
+    return family
+
+
+class _Histogram:
+    """How often a number of seconds was in which bucket."""
+
+    def __init__(self, name: str, what: str) -> None:
+        self._name, self._what = name, what
+        self._counts = [0] * (len(_SECONDS) + 1)
+        self._sum_s = 0.0
+
+    def observe(self, seconds: float) -> None:
+        # The first upper end that is not below it.
+        self._counts[bisect_left(_SECONDS, seconds)] += 1
+        self._sum_s += seconds
+
+    def told(self) -> Metric:
+        """Each bucket with those before it, as Prometheus has it."""
+        ends = (*(str(float(end)) for end in _SECONDS), "+Inf")
+        buckets = list(zip(ends, accumulate(self._counts), strict=True))
+        family = HistogramMetricFamily(self._name, self._what)
+        family.add_metric([], buckets=buckets, sum_value=self._sum_s)
+        return family
+
+
+class _Told(Collector):
+    def __init__(self, tell: Callable[[], Iterator[Metric]]) -> None:
+        self._tell = tell
+
+    def collect(self) -> Iterator[Metric]:
+        return self._tell()
 
 
 class _Watched(Collector):

@@ -20,9 +20,12 @@ class Ended(StrEnum):
     VIOLATION = "violation"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class Ending:
-    """One invocation on one instance. Only `ANSWERED` and `FAILED` leave it usable."""
+    """One invocation on one instance. Only `ANSWERED` and `FAILED` leave it usable.
+
+    Not frozen, as there is one for each invocation: that would take three times as long
+    to make. Nobody changes it."""
 
     ended: Ended
     payload: bytes = b""

@@ -193,6 +193,38 @@ async def test_silence_times_out_and_kills(tenant: Tenant) -> None:
     await tenant.wait_death()
 
 
+async def test_an_event_has_a_timeout_of_its_own_and_not_what_the_last_one_left(
+    tenant: Tenant,
+) -> None:
+    await tenant.be_ready()
+    first = tenant.invoke(timeout_s=SILENCE_S)
+    await tenant.hear()
+    await asyncio.wait([first], timeout=SILENCE_S / 2)
+    tenant.say(frames.ANSWER, b"{}")
+    assert (await first).ended is Ended.ANSWERED
+
+    second = await tenant.invoke(timeout_s=SILENCE_S)
+
+    assert second.ended is Ended.TIMED_OUT
+    assert second.duration_s >= SILENCE_S
+
+
+async def test_an_idle_instance_outlives_the_timeout_of_its_last_event(
+    tenant: Tenant,
+) -> None:
+    await tenant.be_ready()
+    running = tenant.invoke(timeout_s=SILENCE_S)
+    await tenant.hear()
+    tenant.say(frames.ANSWER, b"{}")
+    await running
+
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(3 * SILENCE_S):
+            await tenant.died.wait()
+
+    assert tenant.instance.is_usable
+
+
 async def test_the_timeout_starts_when_the_init_is_over(tenant: Tenant) -> None:
     running = tenant.invoke(timeout_s=SILENCE_S)
     await asyncio.wait([running], timeout=3 * SILENCE_S)

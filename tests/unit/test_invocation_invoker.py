@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from msgspec import structs
 
 from sandlot_engine.errors import (
     Conflict,
@@ -387,7 +388,7 @@ class Extensions:
 
     async def _rest(self) -> Run:
         await self.have_done.wait()
-        return replace(
+        return structs.replace(
             self.run,
             duration_s=0.503,
             extensions_s=0.5,

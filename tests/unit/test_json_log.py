@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import structs
 
 from sandlot_engine.invocation.json_log import Level, level_of
 from sandlot_engine.invocation.report import outcome_of
@@ -53,7 +54,7 @@ def test_start_and_report_are_shown() -> None:
 
 
 def test_with_debug_there_is_more() -> None:
-    run = replace(RAN, init_s=0.1, extensions_s=0.001, payload=b"1234")
+    run = structs.replace(RAN, init_s=0.1, extensions_s=0.001, payload=b"1234")
     events = platform(run, system_level="DEBUG")
 
     assert list(events) == [
@@ -76,17 +77,22 @@ def test_with_debug_there_is_more() -> None:
 @pytest.mark.parametrize(
     ("run", "status", "in_report", "error_type"),
     [
-        (replace(RAN, ended=Ended.FAILED, error_type="E"), "error", "error", "E"),
         (
-            replace(RAN, ended=Ended.EXITED, exit_code=1),
+            structs.replace(RAN, ended=Ended.FAILED, error_type="E"),
+            "error",
+            "error",
+            "E",
+        ),
+        (
+            structs.replace(RAN, ended=Ended.EXITED, exit_code=1),
             *("failure", "error", "Runtime.ExitError"),
         ),
         (
-            replace(RAN, ended=Ended.TIMED_OUT),
+            structs.replace(RAN, ended=Ended.TIMED_OUT),
             *("timeout", "timeout", "Sandbox.Timedout"),
         ),
         (
-            replace(RAN, lost_because="Sandbox.Timedout"),
+            structs.replace(RAN, lost_because="Sandbox.Timedout"),
             *("timeout", "timeout", "Sandbox.Timedout"),
         ),
     ],
@@ -103,7 +109,7 @@ def test_what_failed_is_a_warning(
 
 
 def test_a_failed_init_is_a_warning() -> None:
-    run = replace(RAN, ended=Ended.INIT_FAILED, init_s=0.1, error_type="Broken")
+    run = structs.replace(RAN, ended=Ended.INIT_FAILED, init_s=0.1, error_type="Broken")
     events = platform(run, system_level="WARN")
 
     record = events["platform.initReport"]["record"]
@@ -139,13 +145,15 @@ def test_lines_that_are_json_are_kept_by_their_level(level: str, kept: int) -> N
         b'{"level": "WARNING", "message": "x"}',
         b'{"log_level": "ERROR"}',
     )
-    found = log(replace(RAN, log=lines), application_level=level, system_level="WARN")
+    found = log(
+        structs.replace(RAN, log=lines), application_level=level, system_level="WARN"
+    )
 
     assert len(found) == kept
 
 
 def test_what_was_dropped_is_told() -> None:
-    events = platform(replace(RAN, log_bytes_dropped=5), system_level="WARN")
+    events = platform(structs.replace(RAN, log_bytes_dropped=5), system_level="WARN")
 
     assert events["platform.logsDropped"]["record"]["droppedBytes"] == 5
 
@@ -154,7 +162,7 @@ def test_what_was_dropped_is_told() -> None:
 def test_no_line_of_a_function_harms_its_log(text: bytes, nested: str) -> None:
     lines = _printed(b"{" + text + nested.encode())
 
-    assert len(log(replace(RAN, log=lines))) in (2, 3)
+    assert len(log(structs.replace(RAN, log=lines))) in (2, 3)
 
 
 def test_levels_have_their_other_names() -> None:

@@ -1,7 +1,6 @@
 """AWS's words for how an invocation ended. The texts are AWS's to the letter."""
 
 import json
-from dataclasses import replace
 from datetime import UTC, datetime
 from fractions import Fraction
 from math import ceil
@@ -9,6 +8,7 @@ from math import ceil
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from sandlot_engine.invocation.report import (
     billed_ms,
@@ -55,7 +55,7 @@ def outcome(run: Run, **config: int) -> Outcome:
 
 
 def ended(how: Ended, **fields: object) -> Run:
-    return replace(RAN, ended=how, **fields)  # type: ignore[arg-type]
+    return replace(RAN, ended=how, **fields)
 
 
 def report_line(of: Outcome) -> str:

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import pytest
 import pytest_asyncio
+from msgspec import structs
 
 from sandlot_engine.errors import Throttled, Unavailable
 from sandlot_engine.model.function import Function, Revision
@@ -1147,7 +1148,7 @@ async def slow() -> AsyncIterator[World]:
     async with _world() as made:
         for _ in range(10):
             made.machine.endings.append(
-                replace(_run(Ended.ANSWERED), duration_s=0.1, init_s=1.0)
+                structs.replace(_run(Ended.ANSWERED), duration_s=0.1, init_s=1.0)
             )
             await made.invoke()
             await made.wait_running()
@@ -1219,7 +1220,7 @@ def _with_rest() -> Run:
     async def rest() -> Run:
         raise AssertionError("it is the invoker's to ask")
 
-    return replace(_run(Ended.ANSWERED), rest=rest)
+    return structs.replace(_run(Ended.ANSWERED), rest=rest)
 
 
 async def test_an_instance_whose_extensions_are_at_work_is_not_lent(

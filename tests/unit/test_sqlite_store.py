@@ -154,6 +154,18 @@ async def test_the_oldest_lines_of_a_log_go_first(tmp_path: Path) -> None:
         assert store.counters.log_lines_deleted == 2
 
 
+async def test_of_a_long_log_no_more_lines_go_than_have_to(tmp_path: Path) -> None:
+    bounds = LogBounds(lines=400)
+    async with SqliteStore.open(tmp_path / "engine.db", bounds=bounds) as store:
+        store.append_log("1", "resize", [line(b"%d" % n) for n in range(613)])
+        await store.flush()
+
+        lines = await store.list_log("1", "resize", since=None, after=0, limit=999)
+
+        assert [each.text for _, each in lines] == [b"%d" % n for n in range(263, 613)]
+        assert store.counters.log_lines_deleted == 263
+
+
 async def test_a_log_is_bounded_in_bytes(tmp_path: Path) -> None:
     bounds = LogBounds(bytes=1_000)
     async with SqliteStore.open(tmp_path / "engine.db", bounds=bounds) as store:

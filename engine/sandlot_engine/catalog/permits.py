@@ -75,6 +75,8 @@ def verdict_of(
     source_account: str = "",
 ) -> Verdict:
     """What `allows` is made of: an owner needs no permission, but can be denied."""
+    if not policy.statements:
+        return Verdict.SILENT
     request = {
         SOURCE_ARN: source_arn,
         SOURCE_ACCOUNT: source_account,

@@ -8,8 +8,9 @@ share of their own. Each share is good for so many invocations a second, too.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from types import MappingProxyType
+
+from msgspec import Struct
 
 from sandlot_engine.errors import Throttled
 from sandlot_engine.rates import Rates
@@ -32,8 +33,7 @@ _NOTHING: Mapping[str, int] = MappingProxyType({})
 _NO_CLAIMS: Claims = MappingProxyType({})
 
 
-@dataclass(frozen=True, slots=True)
-class Slot:
+class Slot(Struct, frozen=True):
     """What an invocation that was admitted has taken."""
 
     tenant_id: str

@@ -55,6 +55,7 @@ from sandlot_engine.model.invocation import (
 from sandlot_engine.model.network import Network
 from sandlot_engine.store.event_ports import EventStore
 from sandlot_engine.store.ports import AnswerStore
+from sandlot_engine.timeouts import Timeouts
 
 GRACE_S = 60.0
 """Beyond its function's timeout an invocation without a deadline may take this much
@@ -167,6 +168,7 @@ class Invoker:
         """What goes on after answers."""
 
         self._drain_s = event_drain_s
+        self._timeouts = Timeouts()
 
     def __repr__(self) -> str:
         return f"<Invoker {self.admission!r} {self.events!r}>"
@@ -213,7 +215,7 @@ class Invoker:
         if invocation.outlives_caller:
             task = self._detached.start(self._run_once(invocation, None))
             return await self._detached.wait(task, deadline)
-        return await self._run_once(invocation, deadline)
+        return await self._invoke(invocation, deadline, self._records.append)
 
     async def _run_once(
         self, invocation: Invocation, deadline: float | None
@@ -356,11 +358,14 @@ class Invoker:
         invocation: Invocation,
         keep: Keep,
     ) -> Outcome:
-        now = self._clock.monotonic()
-        backstop = now + revision.config.timeout_s + GRACE_S
-        timer = asyncio.timeout((backstop if deadline is None else deadline) - now)
+        limit_s = (
+            revision.config.timeout_s + GRACE_S
+            if deadline is None
+            else deadline - self._clock.monotonic()
+        )
+        timer = self._timeouts.within(limit_s)
         try:
-            async with timer:
+            with timer:
                 return await self._run(function, revision, invocation, keep)
         except TimeoutError as error:
             if not timer.expired():

@@ -18,11 +18,12 @@ import logging
 import re
 from collections import Counter
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import timedelta
 from uuid import UUID
 
 import msgspec
+from msgspec.structs import replace
 
 from sandlot_engine.clock import Clock
 from sandlot_engine.errors import InvalidParameter, SandlotError, Throttled

@@ -8,10 +8,11 @@ billed as 3 and never, by a float's last bit, as 4.
 
 import json
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 from typing import Final
+
+from msgspec import Struct
 
 from sandlot_engine.invocation import json_log, restore
 from sandlot_engine.model.function import LATEST, Revision
@@ -50,9 +51,7 @@ def outcome_of(
         facts = _facts(invocation.request_id, version, run, verdict, report, times)
         log = tuple(json_log.lines_of(facts, run, logging, ended=ended))
     else:
-        log = tuple(
-            _log(invocation, revision, version, run, verdict, report, times, ended)
-        )
+        log = _log(invocation, revision, version, run, verdict, report, times, ended)
     return Outcome(
         request_id=invocation.request_id,
         status=verdict.status,
@@ -119,8 +118,7 @@ def log_tail(log: tuple[LogLine, ...]) -> bytes:
 # --- how it ended ---------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class _Verdict:
+class _Verdict(Struct, frozen=True):
     status: Status
     payload: bytes
     error_type: str = ""
@@ -251,8 +249,7 @@ _PLAIN: Final = re.compile(r"[\w.:$-]{1,128}")
 # --- what it took ---------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class _Times:
+class _Times(Struct, frozen=True):
     """Whole microseconds."""
 
     duration_us: int
@@ -317,30 +314,67 @@ def _log(
     report: Report,
     times: _Times,
     ended: datetime,
-) -> Iterator[LogLine]:
+) -> tuple[LogLine, ...]:
     """The invocation's log in AWS's order: what the import printed comes before
     START, where AWS has it too."""
     request_id = invocation.request_id
     began = ended - timedelta(microseconds=times.duration_us)
-    source = LogSource.PLATFORM
+    if run.is_restore:
+        said = _log_of_restore(
+            invocation, revision, version, run, verdict, report, times, ended
+        )
+        return tuple(said)
+    start = f"START RequestId: {request_id} Version: {version}"
+    before = [(began, start)]
+    if run.ended is Ended.INIT_FAILED:
+        before.insert(0, (began, _init_report_line(times, verdict)))
+    after = [(ended, f"END RequestId: {request_id}")]
+    if verdict.log_line:
+        after.insert(0, (ended, verdict.log_line))
+    if run.log_bytes_dropped:
+        after.insert(0, (ended, f"[… {run.log_bytes_dropped} bytes dropped]"))
+    after.append((ended, _report_line(request_id, report, times, verdict)))
+    if not run.log:
+        return _platform(request_id, [*before, *after])
+    return (
+        *(line for line in run.log if not line.request_id),
+        *_platform(request_id, before),
+        *(line for line in run.log if line.request_id),
+        *_platform(request_id, after),
+    )
+
+
+def _log_of_restore(
+    invocation: Invocation,
+    revision: Revision,
+    version: str,
+    run: Run,
+    verdict: _Verdict,
+    report: Report,
+    times: _Times,
+    ended: datetime,
+) -> Iterator[LogLine]:
+    """The same of a clone of a snapshot."""
+    request_id = invocation.request_id
+    began = ended - timedelta(microseconds=times.duration_us)
 
     def platform(time: datetime, text: str) -> LogLine:
         return LogLine(
-            time=time, request_id=request_id, source=source, text=text.encode()
+            time=time,
+            request_id=request_id,
+            source=LogSource.PLATFORM,
+            text=text.encode(),
         )
 
-    if run.is_restore:
-        yield platform(began, restore.start_line(revision.config))
+    yield platform(began, restore.start_line(revision.config))
     yield from (line for line in run.log if not line.request_id)
-    if run.is_restore:
-        if has_failed := restore.has_failed(run):
-            yield from (line for line in run.log if line.request_id)
-        told = restore.report_line(run, times.init_us or 0, verdict.error_type)
-        yield platform(began, told)
-        if has_failed:
-            return
-    elif run.ended is Ended.INIT_FAILED:
-        yield platform(began, _init_report_line(times, verdict))
+    if has_failed := restore.has_failed(run):
+        yield from (line for line in run.log if line.request_id)
+    yield platform(
+        began, restore.report_line(run, times.init_us or 0, verdict.error_type)
+    )
+    if has_failed:
+        return
     yield platform(began, f"START RequestId: {request_id} Version: {version}")
     yield from (line for line in run.log if line.request_id)
     if run.log_bytes_dropped:
@@ -349,8 +383,23 @@ def _log(
         yield platform(ended, verdict.log_line)
     yield platform(ended, f"END RequestId: {request_id}")
     yield platform(
-        ended,
-        _report_line(request_id, report, times, verdict, is_restore=run.is_restore),
+        ended, _report_line(request_id, report, times, verdict, is_restore=True)
+    )
+
+
+def _platform(
+    request_id: str, said: Sequence[tuple[datetime, str]]
+) -> tuple[LogLine, ...]:
+    return tuple(
+        [
+            LogLine(
+                time=time,
+                request_id=request_id,
+                source=LogSource.PLATFORM,
+                text=text.encode(),
+            )
+            for time, text in said
+        ]
     )
 
 
@@ -390,7 +439,7 @@ def _report_line(
     times: _Times,
     verdict: _Verdict,
     *,
-    is_restore: bool,
+    is_restore: bool = False,
 ) -> str:
     """Tabs between the fields and, as AWS has it, after the last one, too."""
     init = "" if times.init_us is None else f"Init Duration: {_ms(times.init_us)} ms\t"

@@ -1,10 +1,17 @@
-"""Invocations: what is asked, how it ended, and what is kept of it."""
+"""Invocations: what is asked, how it ended, and what is kept of it.
+
+Half a dozen of these values are made for each invocation. So they are `msgspec`'s
+structures, which are as fixed as frozen dataclasses are, and made ten times as fast;
+`msgspec.structs.replace` makes others of them.
+"""
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from typing import Protocol
+
+from msgspec import Struct
 
 MAX_PAYLOAD = 6_291_456
 """Bytes of a synchronous event (AWS: 6 MB)."""
@@ -68,8 +75,7 @@ class Sink(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class IdempotencyKey:
+class IdempotencyKey(Struct, frozen=True, kw_only=True):
     """Says that requests are one and the same, however often they are sent."""
 
     key: str
@@ -82,8 +88,7 @@ class IdempotencyKey:
     """A hash of what has to be the same under the same key."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Invocation:
+class Invocation(Struct, frozen=True, kw_only=True):
     """One request to run a function, after parsing and authentication."""
 
     request_id: str
@@ -114,7 +119,7 @@ class Invocation:
     outlives_caller: bool = False
     """Whether it runs to its end although its caller went away."""
 
-    sink: Sink | None = field(default=None, compare=False, repr=False)
+    sink: Sink | None = None
     """Where its answer goes if the function makes it in pieces; else it comes whole."""
     lineage: str = ""
     """Which functions led to it, as `events/lineage.py` writes it."""
@@ -126,8 +131,7 @@ class Invocation:
     """`Clock.monotonic` when the call came in, seconds."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Report:
+class Report(Struct, frozen=True, kw_only=True):
     """What an invocation took, by the engine's own clock, never the tenant's."""
 
     duration_ms: float
@@ -158,8 +162,7 @@ class LogSource(StrEnum):
     FUNCTION = "function"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LogLine:
+class LogLine(Struct, frozen=True, kw_only=True):
     """A line of a function's log, without its line end."""
 
     time: datetime
@@ -173,8 +176,7 @@ class LogLine:
     """The tenant's bytes: never a key, a path or a format string."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Outcome:
+class Outcome(Struct, frozen=True, kw_only=True):
     """How an invocation ended: the value that travels back to the caller."""
 
     request_id: str
@@ -185,10 +187,10 @@ class Outcome:
     executed_version: str
     report: Report
     error_type: str = ""
-    log: tuple[LogLine, ...] = field(default=(), repr=False)
+    log: tuple[LogLine, ...] = ()
     """START, what the function printed (bounded), END, REPORT."""
 
-    log_tail: bytes = field(default=b"", repr=False)
+    log_tail: bytes = b""
     """The last `MAX_LOG_TAIL` bytes of the log, as AWS formats it."""
 
     is_streamed: bool = False
@@ -203,8 +205,7 @@ class Outcome:
         return "" if self.status is Status.OK else "Unhandled"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Record:
+class Record(Struct, frozen=True, kw_only=True):
     """What is kept of an invocation that ran: one row of the ledger."""
 
     request_id: str
@@ -258,8 +259,7 @@ class Ended(StrEnum):
     """What came back was not a frame, or not one that was asked for; we killed it."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Run:
+class Run(Struct, frozen=True, kw_only=True):
     """What a node saw of one invocation, before it is put in AWS's words."""
 
     ended: Ended
@@ -282,7 +282,7 @@ class Run:
     duration_s: float
     wait_s: float
     max_memory_mb: int
-    log: tuple[LogLine, ...] = field(default=(), repr=False)
+    log: tuple[LogLine, ...] = ()
     """What the function printed, bounded."""
 
     is_streamed: bool = False
@@ -295,6 +295,6 @@ class Run:
     lost_because: str = ""
     """Error type of what ended the instance after the answer."""
 
-    rest: Callable[[], Awaitable["Run"]] | None = field(default=None, repr=False)
+    rest: Callable[[], Awaitable["Run"]] | None = None
     """Where the function's extensions work on: waits until they have done, within the
     function's timeout, for what the invocation came to with them."""

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from datetime import datetime
 
+from msgspec import Struct
+
 from sandlot_engine.model.network import Network
 
 DEFAULT_TENANT_ID = "000000000001"
@@ -42,8 +44,7 @@ class AccessKey:
     """UTC."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Caller:
+class Caller(Struct, frozen=True, kw_only=True):
     """Who is calling, after the key was checked."""
 
     tenant_id: str

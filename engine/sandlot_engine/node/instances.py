@@ -2,8 +2,9 @@
 
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from datetime import UTC, datetime
+
+from msgspec.structs import replace
 
 from sandlot_engine.errors import Internal, Unavailable
 from sandlot_engine.model.function import Function, Revision, function_arn
@@ -213,6 +214,8 @@ class NodeMachine:
 
 def log_lines(request_id: str, printed: tuple[Line, ...]) -> tuple[LogLine, ...]:
     """What a tenant printed, as lines of the log."""
+    if not printed:
+        return ()
     return tuple(
         LogLine(
             time=datetime.fromtimestamp(moment, UTC),
@@ -228,9 +231,12 @@ def _mb(kb: int) -> int:
     return -(-kb // _KB_PER_MB)
 
 
+_ENDED = {ended: Ended(ended.value) for ended in outcome.Ended}
+
+
 def _as_run(ending: outcome.Ending, request_id: str, wait_s: float) -> Run:
     return Run(
-        ended=Ended(ending.ended.value),
+        ended=_ENDED[ending.ended],
         payload=ending.payload,
         error_type=ending.error_type,
         exit_code=ending.exit_code,

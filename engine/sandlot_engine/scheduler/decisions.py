@@ -1,10 +1,9 @@
 """What `ClusterState` decides; the scheduler does it."""
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 
-@dataclass(frozen=True, slots=True)
-class Assign:
+class Assign(Struct, frozen=True):
     """Give an instance that is there to an invocation."""
 
     invocation: str
@@ -14,23 +13,20 @@ class Assign:
     as if it had been made for them."""
 
 
-@dataclass(frozen=True, slots=True)
-class Start:
+class Start(Struct, frozen=True):
     """Start an instance for an invocation; tell by `start_ended` how it went."""
 
     invocation: str
     version: str
 
 
-@dataclass(frozen=True, slots=True)
-class StartAhead:
+class StartAhead(Struct, frozen=True):
     """Start an instance that nobody waits for; tell by `start_ended`, as one ahead."""
 
     version: str
 
 
-@dataclass(frozen=True, slots=True)
-class Retire:
+class Retire(Struct, frozen=True):
     """Destroy an idle instance."""
 
     instance: int

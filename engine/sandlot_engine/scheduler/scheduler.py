@@ -10,6 +10,8 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, cast
 
+from msgspec import Struct
+
 from sandlot_engine.clock import Clock
 from sandlot_engine.errors import SandlotError, Throttled, Unavailable
 from sandlot_engine.model.function import Function, Revision
@@ -103,8 +105,7 @@ class _Kept:
     keeper: asyncio.Task[None] | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class _Lent:
+class _Lent(Struct, frozen=True):
     number: int
     instance: Instance
     is_new: bool
@@ -309,26 +310,27 @@ class Scheduler:
         init_counts: bool = False,
     ) -> Run:
         while True:
-            async with self._lend(function, revision, invocation) as lent:
-                began = self._clock.monotonic()
+            lent = await self._take(function, revision, invocation)
+            began = self._clock.monotonic()
+            try:
                 self._note_serving(revision, invocation, lent, began)
-                wait_s = began - invocation.arrived
-                try:
-                    return await lent.instance.run(
-                        function,
-                        invocation,
-                        wait_s=wait_s,
-                        init_counts=init_counts,
-                        is_standby=lent.is_standby,
-                    )
-                except asyncio.CancelledError:
-                    note_cut(self._clock.monotonic() - began)
+                return await lent.instance.run(
+                    function,
+                    invocation,
+                    wait_s=began - invocation.arrived,
+                    init_counts=init_counts,
+                    is_standby=lent.is_standby,
+                )
+            except asyncio.CancelledError:
+                note_cut(self._clock.monotonic() - began)
+                raise
+            except Unavailable:
+                # An idle one may end at any time, in this very moment, too. The work
+                # did not start, and there are only so many idle ones.
+                if lent.is_new:
                     raise
-                except Unavailable:
-                    # An idle one may end at any time, in this very moment, too. The
-                    # work did not start, and there are only so many idle ones.
-                    if lent.is_new:
-                        raise
+            finally:
+                self._have_back(lent, revision.id)
 
     def _note_serving(
         self, revision: Revision, invocation: Invocation, lent: _Lent, now: float
@@ -542,28 +544,21 @@ class Scheduler:
             if (drained := self._drained.pop(revision, None)) is not None:
                 drained.set()
 
-    @asynccontextmanager
-    async def _lend(
-        self, function: Function, revision: Revision, invocation: Invocation
-    ) -> AsyncIterator[_Lent]:
-        """Lend an instance for one invocation, an idle one if there is one.
+    def _have_back(self, lent: _Lent, revision: str) -> None:
+        """After an invocation, however it ended. What `_take` gave has to go this way.
 
-        Only a block that ends with the instance usable gives it back. After an
-        error or a cancellation nobody knows what the tenant's code is still doing
-        in there, so the instance is destroyed.
+        Only an instance that is usable is given to others. After an error or a
+        cancellation nobody knows what the tenant's code is still doing in there, so the
+        instance is destroyed.
         """
-        lent = await self._take(function, revision, invocation)
-        try:
-            yield lent
-        finally:
-            self._serving.forget(lent.number)
-            if lent.instance.is_usable:
-                self._act(self._state.instance_freed(lent.number))
-            elif lent.instance.is_settling:
-                self._running[revision.id] += 1
-                self._aside(self._settle(lent.number, lent.instance, revision.id))
-            else:
-                self._let_go(lent.number, lent.instance)
+        self._serving.forget(lent.number)
+        if lent.instance.is_usable:
+            self._act(self._state.instance_freed(lent.number))
+        elif lent.instance.is_settling:
+            self._running[revision] += 1
+            self._aside(self._settle(lent.number, lent.instance, revision))
+        else:
+            self._let_go(lent.number, lent.instance)
 
     async def _settle(self, number: int, instance: Instance, revision: str) -> None:
         """It is busy until its extensions have done, and so is its revision."""
@@ -578,6 +573,7 @@ class Scheduler:
     async def _take(
         self, function: Function, revision: Revision, invocation: Invocation
     ) -> _Lent:
+        """An instance for one invocation, an idle one if there is one."""
         version = _version(revision, invocation)
         failed_starts = 0
         while True:
@@ -590,8 +586,12 @@ class Scheduler:
             is_reset = revision.id not in self._kept and self._machine.has_reset(
                 function, revision
             )
-            assigned = await self._wait_turn(
-                revision, invocation, version, is_reset=is_reset
+            # Nearly always one is idle, and nobody has to be told of a turn.
+            idle = None if is_reset else self._state.instance_borrowed(version)
+            assigned = (
+                await self._wait_turn(revision, invocation, version, is_reset=is_reset)
+                if idle is None
+                else Assign(invocation.request_id, idle)
             )
             if assigned is None:
                 self.standbys.note_missing(version, self._clock.monotonic())
@@ -776,6 +776,11 @@ class Scheduler:
             self._note_progress(kept)
 
     def _act(self, decisions: list[Decision]) -> None:
+        if decisions:
+            self._do(decisions)
+        self._refill_later()
+
+    def _do(self, decisions: list[Decision]) -> None:
         todo = deque(decisions)
         while todo:
             match todo.popleft():
@@ -797,7 +802,6 @@ class Scheduler:
                     self._fresh.discard(number)
                     if (live := self._instances.pop(number, None)) is not None:
                         live.instance.stop()
-        self._refill_later()
 
     def retire_idle(self, *, since: float) -> int:
         """See `Upkeep`."""

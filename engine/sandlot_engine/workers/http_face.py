@@ -3,7 +3,6 @@ to everything else."""
 
 from collections.abc import Callable, MutableMapping
 from typing import Any
-from uuid import uuid4
 
 from sandlot_engine.errors import Unavailable
 from sandlot_engine.gateway.aws.app import face_of, raw_answer
@@ -12,6 +11,7 @@ from sandlot_engine.gateway.aws.receiving import ClientGone, Receive, Scope, Sen
 from sandlot_engine.gateway.aws.sigv4 import fold
 from sandlot_engine.gateway.aws.writing import write_error
 from sandlot_engine.gateway.connections import KEY
+from sandlot_engine.ids import new_request_id
 from sandlot_engine.workers.forward_http import ForwardHttp
 from sandlot_engine.workers.messages import Address
 from sandlot_engine.workers.replica import NotHere
@@ -47,7 +47,7 @@ class WorkerApp:
             await self._pass_on(scope, receive, send)
             return
         kept = _Kept(receive)
-        request_id = str(uuid4())
+        request_id = new_request_id()
         try:
             answer = await self._invoke.invoke(
                 scope, kept.receive, headers, name=found[1], request_id=request_id
@@ -79,7 +79,7 @@ class WorkerApp:
             if has_begun:
                 # The core cut it: the client is to see that there is more to it.
                 await scope[KEY].cut()
-            await _send(send, _refused(error, str(uuid4())))
+            await _send(send, _refused(error, new_request_id()))
 
 
 def _may_be_local(scope: Scope, headers: dict[bytes, bytes]) -> bool:

@@ -22,6 +22,7 @@ import grpc.aio
 import uvloop
 
 from sandlot.v1 import invocations_pb2 as wire
+from sandlot_engine import garbage
 from sandlot_engine.clock import SystemClock
 from sandlot_engine.gateway.auth import Authenticator
 from sandlot_engine.gateway.aws.invoke import Invoke
@@ -137,6 +138,7 @@ async def _serve(
         enter = stack.enter_async_context
         grpc_port = await enter(_grpc(settings, replica, invoker, leases.want))
         http_port = await enter(_http(settings, replica, invoker, leases.want))
+        garbage.settle()
         tell(messages.Serving(http_port, grpc_port))
         await draining.wait()
     leases.close()

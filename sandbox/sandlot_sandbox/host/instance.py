@@ -42,6 +42,9 @@ _EXIT_NOTE_S = 0.25
 _KILL_S = 10.0
 """How long a kill may take before it is our failure."""
 
+_EARLY_S = 0.001
+"""The loop's clock may be so much before ours."""
+
 MAX_LOOKS = 50
 """How often a program that does not ask for its next event is spared from freezing: for
 half a second, as `minder.FREEZE_AFTER_S` has it."""
@@ -80,6 +83,7 @@ class Instance:
     __slots__ = (
         "_answered_at",
         "_born",
+        "_due",
         "_ending",
         "_event_at",
         "_events",
@@ -105,6 +109,7 @@ class Instance:
         "_ready_at",
         "_request_id",
         "_rest",
+        "_rings_at",
         "_said_farewell",
         "_sink",
         "_stream",
@@ -179,6 +184,10 @@ class Instance:
         self._timeout_s = 0.0
         self._init_counts = False
         self._timer: asyncio.TimerHandle | None = None
+        self._due: float | None = None
+        """Until when it has to have answered, or to be initialised."""
+
+        self._rings_at = 0.0
         self._ending: asyncio.Future[Ending] | None = None
         self._sink: Sink | None = None
         self._stream: Stream | None = None
@@ -260,8 +269,9 @@ class Instance:
             raise
         finally:
             if self.state is not State.SETTLING:
-                # Else the function's timeout is for that as well.
-                self._disarm()
+                # Else the function's timeout is for that as well. The timer stays: most
+                # likely there is another event before it rings.
+                self._due = None
             self._ending = self._sink = self._stream = None
 
     @property
@@ -487,9 +497,9 @@ class Instance:
     def _answered(self, answer: frames.Answer) -> None:
         if not self._wire.is_quiet:
             raise frames.Violation("more than one answer, or one before the event")
-        if self._hold.peak_kb() >= self._memory_mb * _KB_PER_MB and (
-            self._hold.ran_out()
-        ):
+        # Once: the kernel adds it up for whoever asks.
+        peak_kb = self._hold.peak_kb()
+        if peak_kb >= self._memory_mb * _KB_PER_MB and self._hold.ran_out():
             # Some of it was killed. What is left has answered, but is no instance.
             self._end_for_memory()
             return
@@ -501,7 +511,7 @@ class Instance:
             self.state = State.SETTLING
             self._rest = self._loop.create_future()
             self._answered_at = time.monotonic()
-        self._finish(ended, answer.payload, answer.error_type)
+        self._finish(ended, answer.payload, answer.error_type, peak_kb=peak_kb)
 
     def _become_idle(self) -> None:
         self.state = State.IDLE
@@ -550,12 +560,13 @@ class Instance:
         why: str = "",
         exit_code: int | None = None,
         killed_by: int | None = None,
+        peak_kb: int | None = None,
     ) -> None:
         """Resolve the invocation, if there is one: the first ending counts."""
         if self._ending is None or self._ending.done():
             return
         now = time.monotonic()
-        self._note_peak(self._hold.peak_kb())
+        self._note_peak(self._hold.peak_kb() if peak_kb is None else peak_kb)
         init_s = None
         if not self._init_is_told:
             self._init_is_told = True
@@ -607,8 +618,8 @@ class Instance:
     def _note_peak(self, peak_kb: int) -> None:
         """Of the instance's own word, which has what it shares with its zygote, and the
         kernel's, which does not: the larger, up to what it may have."""
-        peak_kb = min(peak_kb, self._memory_mb * _KB_PER_MB)
-        self._peak_memory_kb = max(self._peak_memory_kb, peak_kb)
+        if peak_kb > self._peak_memory_kb:
+            self._peak_memory_kb = min(peak_kb, self._memory_mb * _KB_PER_MB)
 
     def _finish_gone(self) -> None:
         status = self._exit_status if self._exit_status is not None else signal.SIGKILL
@@ -669,10 +680,30 @@ class Instance:
         self._on_death(self)
 
     def _arm(self, delay_s: float) -> None:
-        self._disarm()
-        self._timer = self._loop.call_later(delay_s, self._timed_out)
+        """A timer that rings too early is let ring: with many events, one after the
+        other, there is one for each timeout and not for each event."""
+        self._due = due = time.monotonic() + delay_s
+        if self._timer is None or due < self._rings_at:
+            self._start_timer(due, delay_s)
+
+    def _start_timer(self, due: float, delay_s: float) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._rings_at = due
+        self._timer = self._loop.call_later(delay_s, self._ring)
+
+    def _ring(self) -> None:
+        self._timer = None
+        if self._due is None:
+            return
+        left_s = self._due - time.monotonic()
+        if left_s > _EARLY_S:
+            self._start_timer(self._due, left_s)
+        else:
+            self._timed_out()
 
     def _disarm(self) -> None:
+        self._due = None
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None

@@ -1,7 +1,9 @@
 """Reads what a tenant prints: for ever, at a bounded rate, keeping a bounded part."""
 
 import asyncio
+import fcntl
 import os
+import termios
 import time
 from collections.abc import Callable
 
@@ -15,6 +17,9 @@ _CHUNK = 65_536
 _BUDGET = 4 << 20
 """Bytes read in one period; a tenant that prints more waits for us, not others."""
 _PERIOD_S = 0.25
+
+_NOTHING = bytes(4)
+"""A C int of 0: so many bytes can be read."""
 
 Line = tuple[float, bytes]
 """Wall-clock seconds at which we read it, and the text without its line end."""
@@ -50,7 +55,7 @@ class LogPipe:
 
     def take(self) -> tuple[tuple[Line, ...], int]:
         """All that was printed up to now, as lines, and how many bytes were dropped."""
-        if self._is_open and self._pause is None:
+        if self._is_open and self._pause is None and self._holds_something():
             self._read()
         chunks, dropped = self._chunks, self._dropped
         self._chunks, self._kept, self._dropped = [], 0, 0
@@ -59,6 +64,11 @@ class LogPipe:
             dropped += sum(len(text) + 1 for _, text in lines[MAX_LINES:])
             del lines[MAX_LINES:]
         return tuple(lines), dropped
+
+    def _holds_something(self) -> bool:
+        """Mostly it does not, and to be told so takes a fraction of a read that fails.
+        The loop tells whether it was closed."""
+        return fcntl.ioctl(self._fd, termios.FIONREAD, _NOTHING) != _NOTHING
 
     @property
     def has_something(self) -> bool:

@@ -9,7 +9,6 @@ import asyncio
 import logging
 import re
 from contextlib import aclosing
-from uuid import uuid4
 
 from sandlot_engine.errors import (
     DeadlineExceeded,
@@ -50,6 +49,7 @@ from sandlot_engine.gateway.aws.sigv4 import fold
 from sandlot_engine.gateway.aws.support import refusal
 from sandlot_engine.gateway.aws.writing import Answer, write, write_error
 from sandlot_engine.gateway.ports import Backend
+from sandlot_engine.ids import new_request_id
 
 OPERATION_DEADLINE_S = 120.0
 """For all operations but Invoke, whose function has a timeout of its own."""
@@ -83,7 +83,7 @@ class AwsApp:
         )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        request_id = str(uuid4())
+        request_id = new_request_id()
         try:
             answer = await self._answer(scope, receive, request_id)
         except ClientGone:

@@ -6,17 +6,18 @@ The first three come before the call's body is read, so a stranger cannot make t
 engine take in 50 MB, nor a tenant forty times that. The others are wrapped around the
 method, once per method and not per call. Each may refuse, and all refusals have the
 same face.
+
+To grpc all of them are one interceptor and one method: for each that there is, every
+call would go through a few coroutines more.
 """
 
 import asyncio
 import traceback
-from abc import abstractmethod
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
-from uuid import uuid4
 
 import grpc
 import grpc.aio
@@ -35,7 +36,9 @@ from sandlot_engine.gateway.auth import Authenticator, single
 from sandlot_engine.gateway.rpc import Context
 from sandlot_engine.gateway.rpc.faces import abort
 from sandlot_engine.gateway.rpc.turns import RETRY_AFTER_S, Held, Turns
+from sandlot_engine.ids import new_request_id
 from sandlot_engine.model.tenant import Caller
+from sandlot_engine.timeouts import Timeouts
 
 SERVICES = "/sandlot.v1."
 """Our own methods. Health and reflection are public knowledge."""
@@ -93,6 +96,8 @@ MAX_HELD, MAX_HELD_OF_TENANT = 512 << 20, 128 << 20
 Behaviour = Callable[[Any, Context], Awaitable[Any]]
 """A method of a service, of any kind: ours write streams through the context."""
 
+Parse = Callable[[bytes], Any]
+
 if TYPE_CHECKING:
     Handler = grpc.RpcMethodHandler[Any, Any]
 else:  # at run time it takes no arguments
@@ -137,45 +142,49 @@ def interceptors(
     authenticator: Authenticator, clock: Clock, *, public: tuple[str, ...]
 ) -> tuple[grpc.aio.ServerInterceptor, ...]:
     """The steps in their order; `public` methods, by prefix, need no key."""
-    return (
-        RequestIds(),
-        Authentication(authenticator, public=public),
-        Limits(),
-        Deadlines(clock),
-        Errors(),
-    )
+    return (Steps(authenticator, clock, public=public),)
 
 
-class RequestIds(grpc.aio.ServerInterceptor):
-    """Names the call, so that a reply, a log line and a record can be matched."""
-
-    async def intercept_service(
-        self, continuation: Continuation, details: grpc.HandlerCallDetails
-    ) -> Handler | None:
-        _current.set(Call(request_id=str(uuid4()), method=details.method))
-        return await continuation(details)
-
-
-class Authentication(grpc.aio.ServerInterceptor):
-    """Lets nobody in whose key was not checked."""
+class Steps(grpc.aio.ServerInterceptor):
+    """Names the call, so that a reply, a log line and a record can be matched. Lets
+    nobody in whose key was not checked, nor more of a tenant's calls than it may have
+    open. Then the method, with what is around it."""
 
     def __init__(
-        self, authenticator: Authenticator, *, public: tuple[str, ...]
+        self, authenticator: Authenticator, clock: Clock, *, public: tuple[str, ...]
     ) -> None:
         self._authenticator = authenticator
         self._public = public
+        self._limits = Limits()
+        self._answers = Answers(clock)
+        self._known: dict[str, tuple[Handler, bool]] = {}
+        """Of methods that there are: what serves them, and whether they take a stream.
+        """
 
     async def intercept_service(
         self, continuation: Continuation, details: grpc.HandlerCallDetails
     ) -> Handler | None:
-        if details.method.startswith(self._public):
-            return await continuation(details)
-        call = _current.get()
+        method = details.method
+        call = Call(request_id=new_request_id(), method=method)
+        _current.set(call)
+        if not method.startswith(self._public):
+            try:
+                call.caller = await self._caller_of(details.invocation_metadata)
+            except Exception as error:  # noqa: BLE001 - whatever it is, nobody gets in
+                return _refusal(error, call.request_id)
+        if (known := self._known.get(method)) is None:
+            handler = await continuation(details)
+            # An unknown method: grpc says UNIMPLEMENTED, and we keep nothing that a
+            # stranger may choose.
+            if handler is None:
+                return None
+            known = self._known[method] = self._around(handler, method)
+        handler, is_stream = known
         try:
-            call.caller = await self._caller_of(details.invocation_metadata)
-        except Exception as error:  # noqa: BLE001 - whatever it is, nobody gets in
-            return _refusal(error, call.request_id)
-        return await continuation(details)
+            self._limits.count(call, is_stream=is_stream)
+        except SandlotError as refusal:
+            return _refusal(refusal, call.request_id)
+        return handler
 
     async def _caller_of(self, metadata: Any) -> Caller:
         authorization: list[str] = []
@@ -190,6 +199,37 @@ class Authentication(grpc.aio.ServerInterceptor):
             single(on_behalf_of, "sandlot-tenant"),
         )
 
+    def _around(self, handler: Handler, path: str) -> tuple[Handler, bool]:
+        method = cast("Behaviour", _method_of(handler))
+        answer = self._answers.of(method) if path.startswith(SERVICES) else method
+        if handler.request_streaming:
+            make = (
+                grpc.stream_stream_rpc_method_handler
+                if handler.response_streaming
+                else grpc.stream_unary_rpc_method_handler
+            )
+            return _made(make, answer, handler, handler.request_deserializer), True
+        return self._limits.reading(answer, handler, path), False
+
+
+def _method_of(handler: Handler) -> object:
+    return (
+        handler.unary_unary
+        or handler.unary_stream
+        or handler.stream_unary
+        or handler.stream_stream
+    )
+
+
+def _made(
+    make: Callable[..., Handler], method: Behaviour, like: Handler, parse: object
+) -> Handler:
+    return make(
+        method,
+        request_deserializer=parse,
+        response_serializer=like.response_serializer,
+    )
+
 
 def _refusal(error: Exception, request_id: str) -> Handler:
     """A handler that ends the call at once. It says that it takes a stream,
@@ -202,86 +242,47 @@ def _refusal(error: Exception, request_id: str) -> Handler:
     return grpc.stream_stream_rpc_method_handler(refuse)
 
 
-class _Around(grpc.aio.ServerInterceptor):
-    """A step around our own methods, wrapped once for each of them."""
-
-    def __init__(self) -> None:
-        self._wrapped: dict[str, Handler] = {}
-
-    async def intercept_service(
-        self, continuation: Continuation, details: grpc.HandlerCallDetails
-    ) -> Handler | None:
-        if (wrapped := self._wrapped.get(details.method)) is not None:
-            return wrapped
-        handler = await continuation(details)
-        # None is an unknown method: grpc says UNIMPLEMENTED, and we cache nothing
-        # that a stranger may choose.
-        if handler is None or not details.method.startswith(SERVICES):
-            return handler
-        wrapped = self._wrapped[details.method] = _wrap(handler, self._step)
-        return wrapped
-
-    @abstractmethod
-    async def _step(self, method: Behaviour, request: Any, context: Context) -> Any:
-        """Do what is to be done around `method(request, context)`."""
-
-
-def _wrap(
-    handler: Handler, step: Callable[[Behaviour, Any, Context], Awaitable[Any]]
-) -> Handler:
-    kinds = {
-        (False, False): (handler.unary_unary, grpc.unary_unary_rpc_method_handler),
-        (False, True): (handler.unary_stream, grpc.unary_stream_rpc_method_handler),
-        (True, False): (handler.stream_unary, grpc.stream_unary_rpc_method_handler),
-        (True, True): (handler.stream_stream, grpc.stream_stream_rpc_method_handler),
-    }
-    method, make = kinds[handler.request_streaming, handler.response_streaming]
-
-    async def wrapped(request: Any, context: Context) -> Any:
-        return await step(cast("Behaviour", method), request, context)
-
-    return make(
-        wrapped,
-        request_deserializer=handler.request_deserializer,
-        response_serializer=handler.response_serializer,
-    )
-
-
-class Deadlines(_Around):
-    """Turns the time that is left into a point in time, and gives one to calls
-    that answer once and came without."""
+class Answers:
+    """Turns the time that is left into a point in time, and gives one to calls that
+    answer once and came without. Gives exceptions their faces, and logs those that are
+    our fault."""
 
     def __init__(self, clock: Clock) -> None:
-        super().__init__()
         self._clock = clock
 
-    async def _step(self, method: Behaviour, request: Any, context: Context) -> Any:
-        call = _current.get()
-        left_s = context.time_remaining()
-        if left_s is not None:
-            # grpc itself cancels the call when the time is over.
-            call.deadline = self._clock.monotonic() + left_s
-        elif call.method != INVOKE and not _is_stream(request):
-            return await self._by_default(method, request, context, call)
-        return await method(request, context)
+    def of(self, method: Behaviour) -> Behaviour:
+        """The same method, with that around it."""
 
-    async def _by_default(
-        self, method: Behaviour, request: Any, context: Context, call: Call
-    ) -> Any:
-        timer = asyncio.timeout(DEFAULT_DEADLINE_S)
-        try:
-            async with timer:
+        async def answer(request: Any, context: Context) -> Any:
+            call = _current.get()
+            try:
+                left_s = context.time_remaining()
+                if left_s is not None:
+                    # grpc itself cancels the call when the time is over.
+                    call.deadline = self._clock.monotonic() + left_s
+                elif call.method != INVOKE and not _is_stream(request):
+                    return await _by_default(method, request, context)
                 return await method(request, context)
-        except TimeoutError:
-            if not timer.expired():
-                raise
-            refusal = DeadlineExceeded(
-                f"no answer within {DEFAULT_DEADLINE_S:.0f} s, the default deadline"
-            )
-            await abort(context, refusal, call.request_id)
+            except Exception as error:  # noqa: BLE001 - the edge: it ends in a face or a log
+                await abort(context, error, call.request_id)
+
+        return answer
 
 
-class Limits(grpc.aio.ServerInterceptor):
+async def _by_default(method: Behaviour, request: Any, context: Context) -> Any:
+    timer = asyncio.timeout(DEFAULT_DEADLINE_S)
+    try:
+        async with timer:
+            return await method(request, context)
+    except TimeoutError as error:
+        if not timer.expired():
+            raise
+        raise DeadlineExceeded(
+            f"no answer within {DEFAULT_DEADLINE_S:.0f} s, the default deadline"
+        ) from error
+
+
+class Limits:
     """Bounds what one tenant has open, and what of it is in memory.
 
     grpc reads a request to its end, up to `MAX_UPLOAD`, before it calls a method. So
@@ -293,6 +294,7 @@ class Limits(grpc.aio.ServerInterceptor):
         self._open: Counter[str] = Counter()
         self._streams: Counter[str] = Counter()
         self._held = Held(most=MAX_HELD, of_tenant=MAX_HELD_OF_TENANT)
+        self._timeouts = Timeouts()
         self._uploads = Turns(
             "packages",
             most=UPLOADS_AT_ONCE,
@@ -307,36 +309,19 @@ class Limits(grpc.aio.ServerInterceptor):
             waiting=MAX_CALLS,
             wait_s=READING_WAIT_S,
         )
-        self._read_by_us: dict[str, Handler] = {}
 
-    async def intercept_service(
-        self, continuation: Continuation, details: grpc.HandlerCallDetails
-    ) -> Handler | None:
-        call = _current.get()
-        handler = await continuation(details)
-        if handler is None:
-            return None
-        try:
-            self._count(call, is_stream=handler.request_streaming)
-        except SandlotError as refusal:
-            return _refusal(refusal, call.request_id)
-        call.held = self._held
-        if handler.request_streaming:
-            return handler
-        if (ours := self._read_by_us.get(details.method)) is None:
-            ours = self._read_by_us[details.method] = self._reading_for(handler)
-        return ours
-
-    def _count(self, call: Call, *, is_stream: bool) -> None:
+    def count(self, call: Call, *, is_stream: bool) -> None:
         """As open until it is over. Raises `Throttled`."""
         who = _who(call)
         allowed = MAX_CALLS if who else MAX_CALLS_OF_STRANGERS
         _check_room(who, self._open[who], allowed, "calls")
+        counters = [self._open]
         if is_stream:
             _check_room(who, self._streams[who], MAX_EVENT_STREAMS, "streams")
-        counters = [self._open, *([self._streams] if is_stream else [])]
+            counters.append(self._streams)
         for counter in counters:
             counter[who] += 1
+        call.held = self._held
 
         def is_over(_: object) -> None:
             for counter in counters:
@@ -348,28 +333,15 @@ class Limits(grpc.aio.ServerInterceptor):
         assert task is not None  # noqa: S101 - grpc.aio serves each call in one
         task.add_done_callback(is_over)
 
-    def _reading_for(self, handler: Handler) -> Handler:
+    def reading(self, method: Behaviour, handler: Handler, path: str) -> Handler:
         """The same method, with its request read by us."""
-        method = cast("Behaviour", handler.unary_unary or handler.unary_stream)
+        read = self._upload if path in UPLOADS else self._request
         parse = handler.request_deserializer
 
         async def wrapped(_requests: Any, context: Context) -> Any:
             call = _current.get()
             try:
-                if call.method in UPLOADS:
-                    async with self._uploads.take(_who(call)):
-                        request = _parsed(parse, await _message(context, UPLOAD_S))
-                        work = method(request, context)
-                        del request
-                        return await _whole(work)
-                async with self._reading.take(_who(call)):
-                    data = await _message(context, BODY_S)
-                    size = len(data)
-                    _check_size(call.method, size)
-                    request = _parsed(parse, data)
-                    del data
-                with self._held.hold(_who(call), size):
-                    return await method(request, context)
+                return await read(call, parse, method, context)
             except SandlotError as refusal:
                 await abort(context, refusal, call.request_id)
 
@@ -378,11 +350,42 @@ class Limits(grpc.aio.ServerInterceptor):
             if handler.response_streaming
             else grpc.stream_unary_rpc_method_handler
         )
-        return make(
-            wrapped,
-            request_deserializer=None,
-            response_serializer=handler.response_serializer,
-        )
+        return _made(make, wrapped, handler, None)
+
+    async def _request(
+        self, call: Call, parse: Parse | None, method: Behaviour, context: Context
+    ) -> Any:
+        who = _who(call)
+        async with self._reading.take(who):
+            data = await self._message(context, BODY_S)
+            size = len(data)
+            _check_size(call.method, size)
+            request = _parsed(parse, data)
+            del data
+        with self._held.hold(who, size):
+            return await method(request, context)
+
+    async def _upload(
+        self, call: Call, parse: Parse | None, method: Behaviour, context: Context
+    ) -> Any:
+        async with self._uploads.take(_who(call)):
+            request = _parsed(parse, await self._message(context, UPLOAD_S))
+            work = method(request, context)
+            del request
+            return await _whole(work)
+
+    async def _message(self, context: Context, within_s: float) -> bytes:
+        """The call's one message. Raises `DeadlineExceeded`, `InvalidParameter`."""
+        try:
+            with self._timeouts.within(within_s):
+                data = await context.read()
+        except TimeoutError:
+            raise DeadlineExceeded(
+                f"the request did not arrive within {within_s:g} s"
+            ) from None
+        if data is grpc.aio.EOF:
+            raise InvalidParameter("the call ended without a request")
+        return cast("bytes", data)
 
 
 def _who(call: Call) -> str:
@@ -401,20 +404,6 @@ def _check_room(who: str, taken: int, allowed: int, what: str) -> None:
         )
 
 
-async def _message(context: Context, within_s: float) -> bytes:
-    """The call's one message. Raises `DeadlineExceeded`, `InvalidParameter`."""
-    try:
-        async with asyncio.timeout(within_s):
-            data = await context.read()
-    except TimeoutError:
-        raise DeadlineExceeded(
-            f"the request did not arrive within {within_s:g} s"
-        ) from None
-    if data is grpc.aio.EOF:
-        raise InvalidParameter("the call ended without a request")
-    return cast("bytes", data)
-
-
 def _check_size(method: str, size: int) -> None:
     # The server's own limit must let packages through, so this one is ours.
     # An invocation's payload is the invoker's to measure, in AWS's words.
@@ -422,7 +411,7 @@ def _check_size(method: str, size: int) -> None:
         raise TooLarge(f"the request has {size} bytes of {MAX_REQUEST} allowed")
 
 
-def _parsed(parse: Callable[[bytes], Any] | None, data: bytes) -> Any:
+def _parsed(parse: Parse | None, data: bytes) -> Any:
     assert parse is not None  # noqa: S101 - every method of a .proto has one
     try:
         return parse(data)
@@ -455,16 +444,6 @@ def _forget_frames(error: BaseException | None) -> None:
         traceback.clear_frames(error.__traceback__)
         error.__traceback__ = None
         error = error.__context__
-
-
-class Errors(_Around):
-    """Gives exceptions their faces, and logs those that are our fault."""
-
-    async def _step(self, method: Behaviour, request: Any, context: Context) -> Any:
-        try:
-            return await method(request, context)
-        except Exception as error:  # noqa: BLE001 - the edge: it ends in a face or a log
-            await abort(context, error, _current.get().request_id)
 
 
 def _is_stream(request: Any) -> bool:

@@ -5,7 +5,6 @@ from collections import Counter
 from collections.abc import AsyncGenerator, Coroutine, Iterator
 from contextlib import AbstractContextManager, aclosing, contextmanager, nullcontext
 from typing import Any
-from uuid import uuid4
 
 import grpc.aio
 
@@ -30,6 +29,7 @@ from sandlot_engine.gateway.rpc.interceptors import (
     current_caller,
 )
 from sandlot_engine.gateway.tail import tail
+from sandlot_engine.ids import new_request_id
 from sandlot_engine.invocation.invoker import Invoker
 from sandlot_engine.invocation.once import key_of
 from sandlot_engine.invocation.streamed import BrokenOff, Streamed, answering
@@ -172,7 +172,7 @@ class InvocationService:
         self, request: wire.InvokeManyRequest, call: Call
     ) -> wire.InvokeManyResponse:
         """A refusal is an answer here: it must not end its neighbours."""
-        request_id = str(uuid4())
+        request_id = new_request_id()
         try:
             with _holding(request.request, call):
                 response = await self._invoke(request.request, call, request_id)

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 import grpc
 import grpc.aio
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
-from grpc_reflection.v1alpha import reflection
+from grpc_reflection.v1alpha import reflection, reflection_pb2_grpc
 
 from sandlot.v1 import (
     events_pb2,
@@ -41,6 +41,7 @@ from sandlot_engine.gateway.rpc.events import EventService
 from sandlot_engine.gateway.rpc.functions import FunctionService
 from sandlot_engine.gateway.rpc.interceptors import MAX_UPLOAD, interceptors
 from sandlot_engine.gateway.rpc.invocations import InvocationService
+from sandlot_engine.gateway.rpc.methods import Methods
 from sandlot_engine.gateway.rpc.tenants import TenantService
 from sandlot_engine.gateway.rpc.triggers import TriggerService
 from sandlot_engine.gateway.rpc.urls import UrlService
@@ -133,8 +134,10 @@ async def serve(
         options=server_options(max_connections),
         maximum_concurrent_rpcs=MAX_OPEN_CALLS,
     )
-    _add_services(server, backend, draining)
-    health_servicer = await _add_health(server)
+    methods = Methods()
+    _add_services(methods, backend, draining)
+    health_servicer = await _add_health(methods)
+    server.add_generic_rpc_handlers((methods,))
     port = bind(server, address, tls)
     await server.start()
     try:
@@ -202,36 +205,42 @@ def server_options(
     )
 
 
-def _add_services(
-    server: grpc.aio.Server, backend: Backend, draining: asyncio.Event
-) -> None:
+def _add_services(methods: Methods, backend: Backend, draining: asyncio.Event) -> None:
     events_pb2_grpc.add_EventServiceServicer_to_server(
-        EventService(backend, draining), server
+        EventService(backend, draining), methods
     )
     functions_pb2_grpc.add_FunctionServiceServicer_to_server(
-        FunctionService(backend), server
+        FunctionService(backend), methods
     )
     invocations_pb2_grpc.add_InvocationServiceServicer_to_server(
-        InvocationService(backend, draining), server
+        InvocationService(backend, draining), methods
     )
-    tenants_pb2_grpc.add_TenantServiceServicer_to_server(TenantService(backend), server)
+    tenants_pb2_grpc.add_TenantServiceServicer_to_server(
+        TenantService(backend), methods
+    )
     tenants_pb2_grpc.add_BillingServiceServicer_to_server(
-        BillingService(backend), server
+        BillingService(backend), methods
     )
-    tenants_pb2_grpc.add_EngineServiceServicer_to_server(EngineService(backend), server)
-    urls_pb2_grpc.add_UrlServiceServicer_to_server(UrlService(backend), server)
+    tenants_pb2_grpc.add_EngineServiceServicer_to_server(
+        EngineService(backend), methods
+    )
+    urls_pb2_grpc.add_UrlServiceServicer_to_server(UrlService(backend), methods)
     triggers_pb2_grpc.add_TriggerServiceServicer_to_server(
-        TriggerService(backend), server
+        TriggerService(backend), methods
     )
-    reflection.enable_server_reflection(
-        (*SERVICE_NAMES, health.SERVICE_NAME, reflection.SERVICE_NAME), server
+    # Not `enable_server_reflection`, which takes what is no server for a sync one.
+    reflection_pb2_grpc.add_ServerReflectionServicer_to_server(
+        reflection.aio.ReflectionServicer(
+            (*SERVICE_NAMES, health.SERVICE_NAME, reflection.SERVICE_NAME)
+        ),
+        methods,
     )
 
 
-async def _add_health(server: grpc.aio.Server) -> health.aio.HealthServicer:
+async def _add_health(methods: Methods) -> health.aio.HealthServicer:
     """Health of each service, and of the whole under the empty name."""
     servicer = health.aio.HealthServicer()
-    health_pb2_grpc.add_HealthServicer_to_server(servicer, server)
+    health_pb2_grpc.add_HealthServicer_to_server(servicer, methods)
     for name in ("", *SERVICE_NAMES):
         await servicer.set(name, health_pb2.HealthCheckResponse.SERVING)
     return servicer

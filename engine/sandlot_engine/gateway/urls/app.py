@@ -14,7 +14,6 @@ from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from typing import Any
-from uuid import uuid4
 
 from sandlot_engine.errors import TooLarge
 from sandlot_engine.gateway.aws.faults import AwsError
@@ -44,6 +43,7 @@ from sandlot_engine.gateway.urls.events import Request, Signer, event_of
 from sandlot_engine.gateway.urls.ports import Answering, by_invoker
 from sandlot_engine.gateway.urls.refusals import Forbidden
 from sandlot_engine.gateway.urls.sending import Cut, Streaming
+from sandlot_engine.ids import new_request_id
 from sandlot_engine.invocation.once import key_of
 from sandlot_engine.invocation.streamed import Streamed
 from sandlot_engine.model.invocation import (
@@ -108,7 +108,7 @@ class UrlApp:
         connection: Connection,
     ) -> None:
         arrived = self._clock.monotonic()
-        request_id, headers = str(uuid4()), fold(scope["headers"])
+        request_id, headers = new_request_id(), fold(scope["headers"])
         trace_id = trace_id_of(request_id, headers)
         url = self._urls.by_id(addressed.url_id)
         answer = _Answer(self, send, headers, url, request_id, trace_id)

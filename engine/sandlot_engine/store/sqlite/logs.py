@@ -10,7 +10,10 @@ from dataclasses import dataclass
 
 from sandlot_engine.model.invocation import LogLine
 from sandlot_engine.store.buffer import Owner
+from sandlot_engine.store.sqlite.rows import insert
 from sandlot_engine.store.sqlite.times import to_us
+
+_TRIMMED_AT_ONCE = 100
 
 KEEP_NUMERATOR, KEEP_DENOMINATOR = 7, 8
 """A log over its bound shrinks to 7/8 of it, so that not every write has to."""
@@ -61,7 +64,7 @@ class LogWriter:
             kept.bytes += len(line.text)
             kept.last_position += 1
             rows.append(_to_row(owner, kept.last_position, line))
-        connection.executemany("INSERT INTO log VALUES (?, ?, ?, ?, ?, ?, ?)", rows)
+        insert(connection, "log", rows)
         for kept in grown.values():
             self._trim(connection, kept, self._bounds.lines, self._bounds.bytes)
             _save(connection, kept)
@@ -82,22 +85,36 @@ class LogWriter:
             return
         lines = lines * KEEP_NUMERATOR // KEEP_DENOMINATOR
         size = size * KEEP_NUMERATOR // KEEP_DENOMINATOR
-        oldest = connection.execute(
-            "SELECT position, length(text) FROM log"
-            " WHERE tenant_id = ? AND function = ? ORDER BY position",
-            kept.owner,
-        )
         last = 0
         while kept.lines and (kept.lines > lines or kept.bytes > size):
-            last, length = oldest.fetchone()
-            kept.lines -= 1
-            kept.bytes -= length
-        oldest.close()
+            # By hundreds as long as all of them have to go, then one by one.
+            some = _oldest(connection, kept.owner, last, _TRIMMED_AT_ONCE)
+            if kept.lines - some.lines < lines and kept.bytes - some.bytes <= size:
+                some = _oldest(connection, kept.owner, last, 1)
+            last = some.last_position
+            kept.lines -= some.lines
+            kept.bytes -= some.bytes
         deleted = connection.execute(
             "DELETE FROM log WHERE tenant_id = ? AND function = ? AND position <= ?",
             (*kept.owner, last),
         )
         self.lines_deleted += deleted.rowcount
+
+
+def _oldest(
+    connection: sqlite3.Connection, owner: Owner, after: int, most: int
+) -> _Kept:
+    """What the oldest lines of a log after a position come to."""
+    return _Kept(
+        owner,
+        *connection.execute(
+            "SELECT count(*), sum(length(text)), max(position) FROM ("
+            " SELECT position, text FROM log"
+            " WHERE tenant_id = ? AND function = ? AND position > ?"
+            " ORDER BY position LIMIT ?)",
+            (*owner, after, most),
+        ).fetchone(),
+    )
 
 
 def _load(connection: sqlite3.Connection, owner: Owner) -> _Kept:

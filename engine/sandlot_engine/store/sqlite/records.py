@@ -28,6 +28,7 @@ from sandlot_engine.store.buffer import Batch, RecordBuffer
 from sandlot_engine.store.followers import Followers
 from sandlot_engine.store.sqlite.connection import Database
 from sandlot_engine.store.sqlite.logs import LogBounds, LogWriter
+from sandlot_engine.store.sqlite.rows import insert
 from sandlot_engine.store.sqlite.times import from_us, to_us
 
 FLUSH_INTERVAL_S = 0.2
@@ -244,11 +245,7 @@ def _settle(flushing: list["asyncio.Future[None]"], error: SandlotError | None) 
 
 def insert_records(connection: sqlite3.Connection, records: Iterable[Record]) -> None:
     """Within a transaction of somebody else's, who has more to keep with them."""
-    connection.executemany(
-        f"INSERT INTO records ({_RECORD}, billed_mb_ms)"  # noqa: S608 -- constants
-        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-        map(_to_row, records),
-    )
+    insert(connection, f"records ({_RECORD}, billed_mb_ms)", map(_to_row, records))
 
 
 def _write(connection: sqlite3.Connection, batch: Batch, log: LogWriter) -> None:
