@@ -28,7 +28,7 @@ _PART = 4
 KEPT_S = 300.0
 """How long an heir waits for its instance, as long as an idle instance does."""
 
-WAIT_S = 1.0
+WAIT_S = 3.0
 """How long a start waits for an heir that is being made: some milliseconds, but where
 the machine is swamped."""
 
