@@ -94,8 +94,9 @@ class AsyncClient:
         deadline: float | None = None,
         **options: Unpack[FunctionOptions],
     ) -> "AsyncFunctionHandle":
-        """Create or update a function from a folder, a file, `FILE.py:handler` or a
-        zip, and wait until it serves. Raises `DeployFailed`, which says why not.
+        """Create or update a function from a folder, a file, `FILE.py:handler`, a zip,
+        or a container image on the engine's machine, `oci:PATH:TAG`; wait until it
+        serves. Raises `DeployFailed`, which says why not.
         """
         package = await asyncio.to_thread(packing.pack, source)
         errand = steps.deploy(package, name=name, options=options)

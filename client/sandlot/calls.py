@@ -162,21 +162,23 @@ FIELDS = {
 
 
 def create_function(
-    name: str, package: bytes, options: FunctionOptions
+    name: str, package: bytes, options: FunctionOptions, *, image: str = ""
 ) -> Call[Function]:
     config = fn.FunctionConfig(**_settings(options))
     return Call(
         method="/sandlot.v1.FunctionService/CreateFunction",
-        request=fn.CreateFunctionRequest(name=name, config=config, zip=package),
+        request=fn.CreateFunctionRequest(
+            name=name, config=config, zip=package, image_uri=image
+        ),
         response=fn.CreateFunctionResponse,
         parse=_function,
     )
 
 
-def update_code(name: str, package: bytes) -> Call[Function]:
+def update_code(name: str, package: bytes, *, image: str = "") -> Call[Function]:
     return Call(
         method="/sandlot.v1.FunctionService/UpdateFunctionCode",
-        request=fn.UpdateFunctionCodeRequest(name=name, zip=package),
+        request=fn.UpdateFunctionCodeRequest(name=name, zip=package, image_uri=image),
         response=fn.UpdateFunctionCodeResponse,
         parse=_function,
     )

@@ -90,8 +90,9 @@ class Client:
         deadline: float | None = None,
         **options: Unpack[FunctionOptions],
     ) -> "FunctionHandle":
-        """Create or update a function from a folder, a file, `FILE.py:handler` or a
-        zip, and wait until it serves. Raises `DeployFailed`, which says why not.
+        """Create or update a function from a folder, a file, `FILE.py:handler`, a zip,
+        or a container image on the engine's machine, `oci:PATH:TAG`; wait until it
+        serves. Raises `DeployFailed`, which says why not.
         """
         package = packing.pack(source)
         errand = steps.deploy(package, name=name, options=options)

@@ -42,6 +42,9 @@ class Package:
     """A zip, and what its source says about the function."""
 
     zip: bytes = field(repr=False)
+    image: str = ""
+    """In place of a zip: a container image on the engine's machine."""
+
     files: int
     name: str | None = None
     """After the file or folder; None for a zip, which may be called anything."""
@@ -54,12 +57,15 @@ class Package:
 
 
 def pack(source: str | os.PathLike[str] | bytes) -> Package:
-    """Pack a folder, a file or `FILE.py:handler`, or take a zip (path or bytes).
+    """Pack a folder, a file or `FILE.py:handler`, or take a zip (path or bytes), or an
+    image's address as it is.
 
     Raises `UsageError` for what cannot be packed, `PayloadTooLarge` over 50 MB.
     """
     if isinstance(source, bytes):
         return _checked(Package(zip=source, files=_count(source)))
+    if (image := os.fspath(source)).startswith(("oci:", "oci-archive:")):
+        return Package(zip=b"", files=0, image=image)
     path, handler = _split(os.fspath(source))
     if path.is_dir():
         return _checked(_pack_folder(path))

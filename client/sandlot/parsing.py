@@ -119,6 +119,7 @@ def function(message: functions_pb2.Function) -> Function:
         revision_id=message.revision_id,
         instances=message.instances,
         standbys=message.standbys,
+        image=message.image_uri,
     )
 
 

@@ -122,6 +122,9 @@ class Function:
     revision_id: str
     """Changes with every change of the function."""
 
+    image: str = ""
+    """The container image that it is, in place of a package: `oci:PATH:TAG`."""
+
     instances: int = 0
     """That live of what serves, whatever they do."""
 

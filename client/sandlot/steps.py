@@ -85,7 +85,8 @@ def deploy(
     """
     name = name or package.name
     if not name:
-        raise UsageError("a zip has no name of its own: give the function's name")
+        what = "an image" if package.image else "a zip"
+        raise UsageError(f"{what} has no name of its own: give the function's name")
     if package.handler and "handler" not in options:
         options = {**options, "handler": package.handler}
     try:
@@ -99,8 +100,9 @@ def deploy(
         return (yield from _create(name, package, _options_of(existing) | options))
     if changes := _changes(existing, options):
         existing = yield from configure(name, changes)
-    if existing.code_sha256 != _aws_sha256(package.zip):
-        yield from ask(calls.update_code(name, package.zip))
+    # What is in an image on the engine's machine only the engine knows.
+    if package.image or existing.code_sha256 != _aws_sha256(package.zip):
+        yield from ask(calls.update_code(name, package.zip, image=package.image))
         existing = yield from _ready(name)
     return existing
 
@@ -146,6 +148,13 @@ def purge_events(*, function: str, request_id: str) -> Steps[int]:
 
 
 def _create(name: str, package: Package, options: FunctionOptions) -> Steps[Function]:
+    if package.image:
+        options = cast(
+            FunctionOptions,
+            {key: value for key, value in options.items() if value != ""},
+        )
+        yield from ask(calls.create_function(name, b"", options, image=package.image))
+        return (yield from _ready(name))
     handler = options.get("handler") or package.likely_handler
     if not handler:
         raise UsageError(

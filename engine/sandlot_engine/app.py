@@ -32,7 +32,11 @@ def doctor(*, given_up: frozenset[str]) -> dict[str, Any]:
     return {
         "layers": [asdict(layer) for layer in layers],
         "egress": {"missing": networks.probe_egress()},
-        "runtimes": [{"name": one.name, "version": one.version} for one in found],
+        "runtimes": [
+            {"name": one.name, "version": one.version}
+            for one in found
+            if not one.is_image
+        ],
         "ok": probe.is_enough(layers),
     }
 

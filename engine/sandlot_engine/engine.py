@@ -177,6 +177,7 @@ async def _running(config: EngineConfig) -> AsyncIterator[_Facts]:
     from sandlot_engine.invocation.event_settings import EventSettings
     from sandlot_engine.invocation.invoker import Invoker
     from sandlot_engine.node.builder import build_package
+    from sandlot_engine.node.images import Images
     from sandlot_engine.node.instances import NodeMachine
     from sandlot_engine.node.launchers import Launchers
     from sandlot_engine.scheduler.scheduler import Scheduler
@@ -193,7 +194,8 @@ async def _running(config: EngineConfig) -> AsyncIterator[_Facts]:
         launchers = Launchers(max_spares=min(MAX_SPARES, _room().spares))
         await enter(launchers.listening(socket.socket(fileno=config.control)))
         build = partial(build_package, launchers)
-        codes = await enter(CodeStore(data / "code", build=build))
+        images = Images(launchers, config.image_dirs)
+        codes = await enter(CodeStore(data / "code", build=build, images=images))
         node = _node(config, launchers, store, codes, tenants)
         hello = await _first_hello(launchers)
         scheduler = await enter(
@@ -418,7 +420,7 @@ async def _catalog(
         store,
         codes,
         clock=clock,
-        runtimes=lambda: [runtime.name for runtime in known],
+        runtimes=lambda: [one.name for one in known if not one.is_image],
         prepare=partial(_prepare, node),
         retire=partial(_retire, node, scheduler, link),
         grant_network=tenants.grant_network,
@@ -746,7 +748,9 @@ async def _status(
             )
             for layer in hello.layers
         ),
-        runtimes=tuple(Runtime(name=r.name, version=r.version) for r in known),
+        runtimes=tuple(
+            Runtime(name=r.name, version=r.version) for r in known if not r.is_image
+        ),
         zygotes=node.zygotes,
         instances=node.instances,
     )

@@ -88,6 +88,9 @@ class UpOptions:
     """How long an answer is given again to repeats with the same idempotency key."""
     watch_dirs: tuple[Path, ...] = ()
     """Folders of which, and of those in them, an operator may make triggers."""
+    image_dirs: tuple[Path, ...] = ()
+    """Folders of which, and of those in them, all tenants may run container images."""
+
     event_retry_delays_s: tuple[float, ...] = DEFAULT_EVENT_RETRY_DELAYS_S
     """How long an event waits after its function's first error, second, and so on."""
 
@@ -132,6 +135,7 @@ class EngineConfig:
     public_url: str
     idempotency_s: float
     watch_dirs: list[str]
+    image_dirs: list[str]
     event_retry_delays_s: tuple[float, ...]
     destinations: dict[str, str]
     uid: int

@@ -204,6 +204,7 @@ class _Supervisor:
             public_url=options.public_url,
             idempotency_s=options.idempotency_s,
             watch_dirs=[str(path.absolute()) for path in options.watch_dirs],
+            image_dirs=[str(path.absolute()) for path in options.image_dirs],
             event_retry_delays_s=options.event_retry_delays_s,
             destinations=options.destinations,
             uid=self._ids[0],

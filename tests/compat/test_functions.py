@@ -496,9 +496,7 @@ IMAGE = "123456789012.dkr.ecr.eu-central-1.amazonaws.com/any:latest"
                 }
             ]
         },
-        {"ImageConfig": {"Command": ["run"]}},
         {"DurableConfig": {"ExecutionTimeout": 60}},
-        {"PackageType": "Image"},
         {"PublishTo": "LATEST_PUBLISHED"},
     ],
     ids=lambda asked: next(iter(asked)),
@@ -513,20 +511,47 @@ def test_what_does_not_work_here_is_refused_by_name(
     assert "not supported" in refusal.message
 
 
-def test_an_image_is_refused_by_name(aws: Lambda, create: Create) -> None:
-    name = create(saying("a word"))
+def test_an_image_in_a_registry_is_refused_by_name(aws: Lambda) -> None:
+    asked = new_function(b"", Code={"ImageUri": IMAGE}, PackageType="Image")
+    for name in ("Runtime", "Handler"):
+        asked.pop(name, None)
 
-    refusals = [
+    refusal = refused(aws.create_function, **asked)
+
+    assert (refusal.status, refusal.code) == (400, "InvalidParameterValueException")
+    assert "Nothing is pulled from registries" in refusal.message
+
+
+def test_a_zip_and_an_image_are_not_taken_for_one_another(
+    aws: Lambda, create: Create
+) -> None:
+    name = create(saying("a word"))
+    zipped = {"ZipFile": saying("x")}
+
+    refusals = {
+        refused(
+            aws.create_function, **new_function(b"", Code={"ImageUri": "oci:a"})
+        ).message,
+        refused(aws.update_function_code, FunctionName=name, ImageUri="oci:a").message,
         refused(
             aws.create_function,
-            **new_function(b"", Code={"ZipFile": saying("x"), "ImageUri": IMAGE}),
-        ),
-        refused(aws.update_function_code, FunctionName=name, ImageUri=IMAGE),
-    ]
+            **{
+                **new_function(b"", Code={"ImageUri": "oci:a"}, PackageType="Image"),
+                "Handler": "a.b",
+            },
+        ).message,
+        refused(
+            aws.create_function,
+            **new_function(b"", Code=zipped, PackageType="Image"),
+        ).message,
+    }
 
-    for refusal in refusals:
-        assert (refusal.status, refusal.code) == (400, "InvalidParameterValueException")
-        assert "ImageUri is not supported: functions are zip" in refusal.message
+    assert refusals == {
+        "Please don't provide ImageUri when creating a function with packageType Zip.",
+        "Please don't provide ImageUri when updating a function with packageType Zip.",
+        "Please don't provide Runtime when the intended function PackageType is Image.",
+        "Please provide ImageUri when creating a function with packageType Image.",
+    }
 
 
 def test_an_empty_structure_asks_for_nothing(aws: Lambda, create: Create) -> None:

@@ -61,6 +61,7 @@ from sandlot_engine.model.function import (
     Function,
     FunctionConfig,
     FunctionState,
+    ImageSource,
     Revision,
 )
 from sandlot_engine.model.invocation import BillLine, LogLine, Record
@@ -152,12 +153,13 @@ class FakeFunctions:
         tenant_id: str,
         name: str,
         config: FunctionConfig,
-        zip: bytes,  # noqa: A002
+        zip: bytes | ImageSource,  # noqa: A002
     ) -> Function:
         if (tenant_id, name) in self.all:
             raise AlreadyExists(f"Function already exist: {name}")
         function = make_function(tenant_id, name)
-        code = Code(sha256="ab" * 32, size=len(zip), unpacked_size=0)
+        size = len(zip) if isinstance(zip, bytes) else 0
+        code = Code(sha256="ab" * 32, size=size, unpacked_size=0)
         revision = Revision(id="r1", code=code, config=config)
         return self.add(replace(function, serving=revision))
 
@@ -165,7 +167,7 @@ class FakeFunctions:
         self,
         tenant_id: str,
         name: str,
-        zip: bytes,  # noqa: A002
+        zip: bytes | ImageSource,  # noqa: A002
         revision_id: str,
     ) -> Function:
         return self.resolve(tenant_id, name, "")

@@ -15,6 +15,7 @@ from sandlot.v1 import functions_pb2, invocations_pb2
 from sandlot_engine.catalog.keeper import Keeper
 from sandlot_engine.errors import InvalidParameter
 from sandlot_engine.gateway.rpc import interceptors
+from sandlot_engine.model.function import ImageSource
 from tests.fakes.backend import FakeEngine, FakeFunctions, as_tenant, fake_engine
 from tests.integration.test_grpc_errors import failure
 
@@ -35,7 +36,7 @@ class SlowFunctions(FakeFunctions):
         tenant_id: str,
         name: str,
         config: Any,
-        zip: bytes,  # noqa: A002
+        zip: bytes | ImageSource,  # noqa: A002
     ) -> Any:
         self.arrived.put_nowait((tenant_id, name))
         await asyncio.shield(self._build())
@@ -121,9 +122,16 @@ async def test_a_package_whose_caller_hung_up_has_its_turn_until_it_is_done_with
 class RefusingFunctions(FakeFunctions):
     """A catalog that looks at packages in tasks of its own, as the real one does."""
 
-    async def create(self, _t: str, _n: str, _c: Any, zip: bytes) -> Any:  # noqa: A002
-        async def refuse(package: bytes) -> None:
+    async def create(
+        self,
+        _t: str,
+        _n: str,
+        _c: Any,
+        zip: bytes | ImageSource,  # noqa: A002
+    ) -> Any:
+        async def refuse(package: bytes | ImageSource) -> None:
             await asyncio.sleep(0)
+            assert isinstance(package, bytes)
             raise InvalidParameter(f"{len(package)} bytes of nothing")
 
         return await Keeper().whole(refuse(zip))

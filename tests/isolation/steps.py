@@ -18,7 +18,11 @@ def _of(file: str, only: str = "", *, without: str = "", again: str = "") -> lis
 
 
 OUTSIDE = [
-    *_of("guest/enter.py", again="mount_tmp mount_proc"),
+    *_of(
+        "guest/enter.py",
+        without="move_into_image _place",
+        again="mount_tmp mount_proc",
+    ),
     *_of(
         "guest/warden.py",
         without="run _Warden.serve _Warden._look _Warden._pull _Warden._reap",
@@ -71,8 +75,25 @@ STARTING = [
 HEARING = _of("launcher/server.py", "Server._hear_engine Server._hear_warden")
 """Without which a launcher is of no use to anybody."""
 
+_OF_IMAGES = "linux.unshare(linux.CLONE_NEWNS)"
+
+IMAGES = [
+    *_of("guest/enter.py", "move_into_image _place"),
+    *_of("launcher/server.py", "_root_of_image"),
+    *(step for step in _of("guest/warden.py") if step.text == _OF_IMAGES),
+]
+"""What makes an image the root of cells, before there is one."""
+
+OUTSIDE = [step for step in OUTSIDE if step not in IMAGES]
+
+BUILDING_IMAGES = [
+    *_of("guest/builder.py", "_make_image"),
+    *_of("guest/image.py"),
+]
+"""What makes its files, in a builder's jail."""
+
 BUILDING = [
-    *_of("guest/builder.py"),
+    *_of("guest/builder.py", without="_make_image"),
     *_of("guest/unpacking.py"),
     *_of("launcher/server.py", "Server._same_folder"),
     *_of("launcher/users.py", "UserIds.of_owner"),
@@ -95,6 +116,7 @@ EGRESS = [
 
 TRIED = [
     *(*OUTSIDE, *IN_V2, *INSIDE, *STARTING, *HEARING, *BUILDING, *EGRESS),
+    *(*IMAGES, *BUILDING_IMAGES),
 ]
 
 _WAITING = "what is done once all is made, and waits for what comes then"
@@ -176,6 +198,10 @@ EXPLAINED = {
     "guest/instance.py:_peak_kb": "a number for a report",
     "guest/program.py:Client.__init__": _IN_THE_CELL,
     "guest/program.py:Client._more": _IN_THE_CELL,
+    "guest/image_layout.py:machine": _ASKS,
+    "guest/image_run.py:Run.enter": _IN_THE_CELL,
+    "guest/image_run.py:_program": _IN_THE_CELL,
+    "guest/image_run.py:settle": "reads what is run; takes nothing away",
     "guest/starter.py:_become": _IN_THE_CELL,
     "guest/starter.py:_extensions": _IN_THE_CELL,
     "guest/starter.py:_is_program": _IN_THE_CELL,

@@ -26,6 +26,8 @@ from sandlot_sandbox.host.cells import AHEAD
 from sandlot_sandbox.host.launcher import Launcher
 from sandlot_sandbox.launcher.runtime import dump_runtimes
 from sandlot_sandbox.outcome import Ended
+from sandlot_sandbox.spec import IMAGE
+from tests.fakes.images import hard_link, image_of, layer, symlink
 from tests.fakes.zips import zip_of
 from tests.isolation import faults, faulty_launcher, steps
 from tests.isolation.aftermath import Host, expect_answers
@@ -44,6 +46,7 @@ from tests.isolation.machine import (
     wait_gone,
 )
 from tests.isolation.test_builder import build, packed
+from tests.isolation.test_images import AS_IT_SAYS, built
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -270,6 +273,47 @@ async def test_no_package_is_built_by_what_lacks_a_step(
 
     assert INJECTED in str(failed.value)
     await _expect_as_before(machine, before)
+
+
+@_each(steps.BUILDING_IMAGES)
+async def test_no_image_is_built_by_what_lacks_a_step(
+    machine: Machine, step: Step
+) -> None:
+    before = await _quiet(machine)
+
+    with machine.failing(step), pytest.raises((StartFailed, Refused)) as failed:
+        await built(machine.sandbox, ANY_IMAGE)
+
+    assert INJECTED in str(failed.value)
+    await _expect_as_before(machine, before)
+
+
+@_each(steps.IMAGES)
+async def test_no_instance_starts_in_an_image_that_is_not_the_root_in_full(
+    machine: Machine, step: Step
+) -> None:
+    digest = await built(machine.sandbox, ANY_IMAGE)
+    before = await _quiet(machine)
+
+    with machine.failing(step), pytest.raises((StartFailed, ZygoteLost)) as failed:
+        async with machine.sandbox.running_program(
+            IMAGE, {}, image=(digest, AS_IT_SAYS)
+        ) as guest:
+            await guest.fork()
+
+    assert INJECTED in f"{failed.value} {machine.said()}"
+    await _expect_as_before(machine, before)
+
+
+ANY_IMAGE = image_of(
+    layer(
+        ("a", b"1"),
+        ("c/d", b"2"),
+        symlink("s", "a"),
+        symlink("t", "a"),
+        hard_link("h", "a"),
+    )
+)
 
 
 async def _try_to_start(machine: Machine, *, environment: dict[str, str]) -> str:

@@ -1,12 +1,14 @@
 """Instances whose root file system is a container image."""
 
 import asyncio
+import functools
 import hashlib
 import json
 import os
 import secrets
 import shutil
 import subprocess
+import sys
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -77,7 +79,11 @@ async def built(sandbox: Sandbox, archive: bytes) -> str:
     try:
         await builder.build_image(sandbox.launcher, packed, "", into)
         os.fchmod(into, 0o755)
+    except BaseException:
+        shutil.rmtree(folder)
+        raise
     finally:
+        file.unlink()
         os.close(into)
         os.close(packed)
     return digest
@@ -253,3 +259,75 @@ async def test_many_instances_have_a_tmp_each(sandbox: Sandbox, looker: bytes) -
         assert [each["seen"] for each in seen] == ["mine", "", ""]
         for instance in instances:
             await instance.destroy()
+
+
+async def test_an_interpreter_and_its_libraries_are_the_image_s_own(
+    sandbox: Sandbox,
+) -> None:
+    """A Python that was put into an image, linked with what is there alone, runs a
+    program that asks for modules, makes a process and looks at what it is."""
+    archive = image_of(
+        layer(*_python(), ("app.py", PYTHON.encode())),
+        config={"Cmd": [f"{sys.base_prefix}/bin/python3", "-I", "-S", "/app.py"]},
+    )
+    async with running(sandbox, archive) as guest:
+        instance = await guest.fork()
+        seen = await ask(instance, "any")
+        assert seen["uid"] == 1000
+        assert seen["root"] >= ["app.py", "dev"]
+        assert seen["child"] == "child"
+        assert "/var/runtime" not in seen["mounts"]
+        assert not [line for line in seen["mapped"] if line.startswith("/var/")]
+        await instance.destroy()
+
+
+PYTHON = """
+import http.client, json, os, subprocess, sys
+api = os.environ["AWS_LAMBDA_RUNTIME_API"]
+base = "/2018-06-01/runtime/invocation"
+while True:
+    link = http.client.HTTPConnection(api)
+    link.request("GET", f"{base}/next")
+    reply = link.getresponse()
+    reply.read()
+    name = reply.headers["Lambda-Runtime-Aws-Request-Id"]
+    child = [sys.executable, "-I", "-S", "-c", "print('child')"]
+    with open("/proc/self/mountinfo") as mounts, open("/proc/self/maps") as maps:
+        seen = {
+            "uid": os.getuid(),
+            "root": sorted(os.listdir("/")),
+            "child": subprocess.check_output(child, text=True).strip(),
+            "mounts": [line.split()[4] for line in mounts],
+            "mapped": [line.split()[5] for line in maps if len(line.split()) > 5],
+        }
+    link = http.client.HTTPConnection(api)
+    link.request("POST", f"{base}/{name}/response", json.dumps(seen))
+    link.getresponse().read()
+"""
+
+
+@functools.cache
+def _python() -> list[tuple[str, bytes]]:
+    """This interpreter, its standard library, and the libraries that they need."""
+    ldd = shutil.which("ldd")
+    if ldd is None:
+        pytest.skip("there is no ldd here")
+    program = Path(sys.executable).resolve()
+    library = Path(os.__file__).parent
+    modules = [
+        path
+        for path in library.rglob("*")
+        if path.suffix in (".py", ".so")
+        and not {"test", "site-packages", "dist-packages"} & set(path.parts)
+    ]
+    needed = {
+        Path(word)
+        for path in (program, *(path for path in modules if path.suffix == ".so"))
+        for word in subprocess.run(
+            [ldd, str(path)], capture_output=True, text=True, timeout=20, check=False
+        ).stdout.split()
+        if word.startswith("/")
+    }
+    files = [(str(path), path.read_bytes()) for path in (*modules, *needed)]
+    home = f"{sys.base_prefix}/bin/python3"
+    return [*files, (home, program.read_bytes())]

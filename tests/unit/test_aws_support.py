@@ -58,7 +58,6 @@ def test_what_works_or_is_stored_is_not_refused() -> None:
     ("operation", "given", "named"),
     [
         ("CreateFunction", {"VpcConfig": {"SubnetIds": ["s"]}}, "VpcConfig"),
-        ("CreateFunction", {"Code": {"ImageUri": "i"}}, "Code.ImageUri"),
         ("UpdateFunctionCode", {"S3ObjectStorageMode": "REFERENCE"}, "S3ObjectStorage"),
         ("CreateFunction", {"NewerThanWe": 1}, "NewerThanWe"),
         ("ListCapacityProviders", {}, "ListCapacityProviders"),

@@ -453,6 +453,7 @@ def test_up_hands_its_options_to_the_engine_and_exits_as_it_says(
             "public_url": "",
             "idempotency_s": 86_400.0,
             "watch_dirs": (),
+            "image_dirs": (),
             "event_retry_delays_s": (60.0, 120.0),
             "destinations": {},
             "runtimes": {"python3.12": "/usr/bin/python3.12"},

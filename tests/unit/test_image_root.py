@@ -62,7 +62,11 @@ def test_layers_become_a_root_that_everybody_may_read(make: Make, place: Path) -
             layer(("/bin/other", b"3"), mode=0o4600),
         ],
         is_packed=True,
-        config={"Entrypoint": ["/bin/run"], "Cmd": ["a"], "Env": ["A=b=c"]},
+        config={
+            "Entrypoint": ["/bin/run"],
+            "Cmd": ["a"],
+            "Env": ["A=b=c", "=d=e", "E"],
+        },
     )
 
     made = make(layout.archive())

@@ -21,6 +21,7 @@ def _no_others(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("PYENV_ROOT", str(tmp_path))
     monkeypatch.setenv("NVM_DIR", str(tmp_path))
     monkeypatch.setattr(programs, "PROVIDED", ())
+    monkeypatch.setattr(programs, "IMAGES", ())
     monkeypatch.setattr(runtimes, "_MINORS", [sys.version_info[1]])
 
 

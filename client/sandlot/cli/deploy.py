@@ -17,14 +17,32 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("source", metavar="[PATH|FILE.py:HANDLER]", default=".")
 @click.option("--name", help="The function's name; by default the file's or folder's.")
+@click.option(
+    "--image",
+    metavar="oci:PATH[:TAG]",
+    help="In place of a PATH: a container image on the engine's machine, below a folder"
+    " that its operator has opened with --image-dir.",
+)
 @function_settings
 @shared
-def deploy(flags: Flags, *, source: str, name: str | None, **options: Any) -> None:
+def deploy(
+    flags: Flags, *, source: str, name: str | None, image: str | None, **options: Any
+) -> None:
     """Create or update a function, and wait until it serves.
 
     PATH is a folder, a .py file or a .zip. What .sandlotignore lists is left out.
     """
     began = time.monotonic()
+    if image is not None:
+        if source != ".":
+            raise click.UsageError("give a PATH or --image, not both")
+        if not image.startswith(("oci:", "oci-archive:")):
+            raise click.UsageError(
+                "--image names an image on the engine's machine: oci:PATH:TAG or"
+                " oci-archive:FILE:TAG. Nothing is pulled from registries: have the"
+                " operator copy it below the image folder, with skopeo copy"
+            )
+        source = image
     with flags.client() as client:
         function = client.deploy(source, name=name, **chosen(options)).deployed
     if function is None:
@@ -40,7 +58,7 @@ def _say(flags: Flags, function: "Function", *, elapsed_s: float) -> None:
     name = one_line(function.name)
     network = "" if function.network == "none" else f"network {function.network} · "
     flags.say(
-        f"{name}  {size(function.code_size)} · {function.runtime} · "
+        f"{name}  {size(function.code_size)} · {function.runtime or 'image'} · "
         f"{function.memory_mb} MB · {network}{function.state} · {elapsed_s:.2f} s"
     )
     if function.network == "host":

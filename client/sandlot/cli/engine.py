@@ -212,6 +212,13 @@ def _given_up(options: dict[str, Any]) -> frozenset[str]:
     " Repeatable.",
 )
 @click.option(
+    "--image-dir",
+    "image_dirs",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    multiple=True,
+    help="A folder with container images that all tenants may run. Repeatable.",
+)
+@click.option(
     "--event-retry-delays",
     "event_retry_delays_s",
     type=delays,

@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1asandlot/v1/functions.proto\x12\nsandlot.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xd0\x02\n\x0e\x46unctionConfig\x12\x0f\n\x07handler\x18\x01 \x01(\t\x12\x0f\n\x07runtime\x18\x02 \x01(\t\x12\x11\n\tmemory_mb\x18\x03 \x01(\x05\x12\x11\n\ttimeout_s\x18\x04 \x01(\x05\x12@\n\x0b\x65nvironment\x18\x05 \x03(\x0b\x32+.sandlot.v1.FunctionConfig.EnvironmentEntry\x12\x1c\n\x14\x65phemeral_storage_mb\x18\x06 \x01(\x05\x12\x13\n\x0b\x64\x65scription\x18\x07 \x01(\t\x12\'\n\tinit_mode\x18\x08 \x01(\x0e\x32\x14.sandlot.v1.InitMode\x12$\n\x07network\x18\t \x01(\x0e\x32\x13.sandlot.v1.Network\x1a\x32\n\x10\x45nvironmentEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\xae\x03\n\x08\x46unction\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0b\n\x03\x61rn\x18\x02 \x01(\t\x12\x0f\n\x07version\x18\x03 \x01(\t\x12*\n\x06\x63onfig\x18\x04 \x01(\x0b\x32\x1a.sandlot.v1.FunctionConfig\x12\x11\n\tcode_size\x18\x05 \x01(\x03\x12\x13\n\x0b\x63ode_sha256\x18\x06 \x01(\t\x12(\n\x05state\x18\x07 \x01(\x0e\x32\x19.sandlot.v1.FunctionState\x12\x14\n\x0cstate_reason\x18\x08 \x01(\t\x12/\n\rupdate_status\x18\t \x01(\x0e\x32\x18.sandlot.v1.UpdateStatus\x12\x15\n\rupdate_reason\x18\n \x01(\t\x12\x11\n\tfork_safe\x18\x0b \x01(\x08\x12\x1a\n\x12\x66ork_safety_reason\x18\x0c \x01(\t\x12\x31\n\rlast_modified\x18\r \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x13\n\x0brevision_id\x18\x0e \x01(\t\x12\x11\n\tinstances\x18\x14 \x01(\x05\x12\x10\n\x08standbys\x18\x15 \x01(\x05\"^\n\x15\x43reateFunctionRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12*\n\x06\x63onfig\x18\x02 \x01(\x0b\x32\x1a.sandlot.v1.FunctionConfig\x12\x0b\n\x03zip\x18\x03 \x01(\x0c\"@\n\x16\x43reateFunctionResponse\x12&\n\x08\x66unction\x18\x01 \x01(\x0b\x32\x14.sandlot.v1.Function\"K\n\x19UpdateFunctionCodeRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0b\n\x03zip\x18\x02 \x01(\x0c\x12\x13\n\x0brevision_id\x18\x03 \x01(\t\"D\n\x1aUpdateFunctionCodeResponse\x12&\n\x08\x66unction\x18\x01 \x01(\x0b\x32\x14.sandlot.v1.Function\"z\n\x0b\x45nvironment\x12\x39\n\tvariables\x18\x01 \x03(\x0b\x32&.sandlot.v1.Environment.VariablesEntry\x1a\x30\n\x0eVariablesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\xf3\x03\n\"UpdateFunctionConfigurationRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x13\n\x0brevision_id\x18\x02 \x01(\t\x12\x14\n\x07handler\x18\x03 \x01(\tH\x00\x88\x01\x01\x12\x14\n\x07runtime\x18\x04 \x01(\tH\x01\x88\x01\x01\x12\x16\n\tmemory_mb\x18\x05 \x01(\x05H\x02\x88\x01\x01\x12\x16\n\ttimeout_s\x18\x06 \x01(\x05H\x03\x88\x01\x01\x12\x31\n\x0b\x65nvironment\x18\x07 \x01(\x0b\x32\x17.sandlot.v1.EnvironmentH\x04\x88\x01\x01\x12!\n\x14\x65phemeral_storage_mb\x18\x08 \x01(\x05H\x05\x88\x01\x01\x12\x18\n\x0b\x64\x65scription\x18\t \x01(\tH\x06\x88\x01\x01\x12,\n\tinit_mode\x18\n \x01(\x0e\x32\x14.sandlot.v1.InitModeH\x07\x88\x01\x01\x12)\n\x07network\x18\x0b \x01(\x0e\x32\x13.sandlot.v1.NetworkH\x08\x88\x01\x01\x42\n\n\x08_handlerB\n\n\x08_runtimeB\x0c\n\n_memory_mbB\x0c\n\n_timeout_sB\x0e\n\x0c_environmentB\x17\n\x15_ephemeral_storage_mbB\x0e\n\x0c_descriptionB\x0c\n\n_init_modeB\n\n\x08_network\"M\n#UpdateFunctionConfigurationResponse\x12&\n\x08\x66unction\x18\x01 \x01(\x0b\x32\x14.sandlot.v1.Function\"\"\n\x12GetFunctionRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"=\n\x13GetFunctionResponse\x12&\n\x08\x66unction\x18\x01 \x01(\x0b\x32\x14.sandlot.v1.Function\"=\n\x14ListFunctionsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"Y\n\x15ListFunctionsResponse\x12\'\n\tfunctions\x18\x01 \x03(\x0b\x32\x14.sandlot.v1.Function\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"%\n\x15\x44\x65leteFunctionRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"\x18\n\x16\x44\x65leteFunctionResponse*\x9e\x01\n\rFunctionState\x12\x1e\n\x1a\x46UNCTION_STATE_UNSPECIFIED\x10\x00\x12\x1a\n\x16\x46UNCTION_STATE_PENDING\x10\x01\x12\x19\n\x15\x46UNCTION_STATE_ACTIVE\x10\x02\x12\x19\n\x15\x46UNCTION_STATE_FAILED\x10\x03\x12\x1b\n\x17\x46UNCTION_STATE_INACTIVE\x10\x04*\x84\x01\n\x0cUpdateStatus\x12\x1d\n\x19UPDATE_STATUS_UNSPECIFIED\x10\x00\x12\x1d\n\x19UPDATE_STATUS_IN_PROGRESS\x10\x01\x12\x1c\n\x18UPDATE_STATUS_SUCCESSFUL\x10\x02\x12\x18\n\x14UPDATE_STATUS_FAILED\x10\x03*U\n\x08InitMode\x12\x19\n\x15INIT_MODE_UNSPECIFIED\x10\x00\x12\x12\n\x0eINIT_MODE_AUTO\x10\x01\x12\x1a\n\x16INIT_MODE_PER_INSTANCE\x10\x02*Z\n\x07Network\x12\x17\n\x13NETWORK_UNSPECIFIED\x10\x00\x12\x10\n\x0cNETWORK_NONE\x10\x01\x12\x12\n\x0eNETWORK_EGRESS\x10\x02\x12\x10\n\x0cNETWORK_HOST\x10\x03\x32\xce\x04\n\x0f\x46unctionService\x12W\n\x0e\x43reateFunction\x12!.sandlot.v1.CreateFunctionRequest\x1a\".sandlot.v1.CreateFunctionResponse\x12\x63\n\x12UpdateFunctionCode\x12%.sandlot.v1.UpdateFunctionCodeRequest\x1a&.sandlot.v1.UpdateFunctionCodeResponse\x12~\n\x1bUpdateFunctionConfiguration\x12..sandlot.v1.UpdateFunctionConfigurationRequest\x1a/.sandlot.v1.UpdateFunctionConfigurationResponse\x12N\n\x0bGetFunction\x12\x1e.sandlot.v1.GetFunctionRequest\x1a\x1f.sandlot.v1.GetFunctionResponse\x12T\n\rListFunctions\x12 .sandlot.v1.ListFunctionsRequest\x1a!.sandlot.v1.ListFunctionsResponse\x12W\n\x0e\x44\x65leteFunction\x12!.sandlot.v1.DeleteFunctionRequest\x1a\".sandlot.v1.DeleteFunctionResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1asandlot/v1/functions.proto\x12\nsandlot.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xd0\x02\n\x0e\x46unctionConfig\x12\x0f\n\x07handler\x18\x01 \x01(\t\x12\x0f\n\x07runtime\x18\x02 \x01(\t\x12\x11\n\tmemory_mb\x18\x03 \x01(\x05\x12\x11\n\ttimeout_s\x18\x04 \x01(\x05\x12@\n\x0b\x65nvironment\x18\x05 \x03(\x0b\x32+.sandlot.v1.FunctionConfig.EnvironmentEntry\x12\x1c\n\x14\x65phemeral_storage_mb\x18\x06 \x01(\x05\x12\x13\n\x0b\x64\x65scription\x18\x07 \x01(\t\x12\'\n\tinit_mode\x18\x08 \x01(\x0e\x32\x14.sandlot.v1.InitMode\x12$\n\x07network\x18\t \x01(\x0e\x32\x13.sandlot.v1.Network\x1a\x32\n\x10\x45nvironmentEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\xc1\x03\n\x08\x46unction\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0b\n\x03\x61rn\x18\x02 \x01(\t\x12\x0f\n\x07version\x18\x03 \x01(\t\x12*\n\x06\x63onfig\x18\x04 \x01(\x0b\x32\x1a.sandlot.v1.FunctionConfig\x12\x11\n\tcode_size\x18\x05 \x01(\x03\x12\x13\n\x0b\x63ode_sha256\x18\x06 \x01(\t\x12(\n\x05state\x18\x07 \x01(\x0e\x32\x19.sandlot.v1.FunctionState\x12\x14\n\x0cstate_reason\x18\x08 \x01(\t\x12/\n\rupdate_status\x18\t \x01(\x0e\x32\x18.sandlot.v1.UpdateStatus\x12\x15\n\rupdate_reason\x18\n \x01(\t\x12\x11\n\tfork_safe\x18\x0b \x01(\x08\x12\x1a\n\x12\x66ork_safety_reason\x18\x0c \x01(\t\x12\x31\n\rlast_modified\x18\r \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x13\n\x0brevision_id\x18\x0e \x01(\t\x12\x11\n\timage_uri\x18\x16 \x01(\t\x12\x11\n\tinstances\x18\x14 \x01(\x05\x12\x10\n\x08standbys\x18\x15 \x01(\x05\"q\n\x15\x43reateFunctionRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12*\n\x06\x63onfig\x18\x02 \x01(\x0b\x32\x1a.sandlot.v1.FunctionConfig\x12\x0b\n\x03zip\x18\x03 \x01(\x0c\x12\x11\n\timage_uri\x18\x04 \x01(\t\"@\n\x16\x43reateFunctionResponse\x12&\n\x08\x66unction\x18\x01 \x01(\x0b\x32\x14.sandlot.v1.Function\"^\n\x19UpdateFunctionCodeRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0b\n\x03zip\x18\x02 \x01(\x0c\x12\x13\n\x0brevision_id\x18\x03 \x01(\t\x12\x11\n\timage_uri\x18\x04 \x01(\t\"D\n\x1aUpdateFunctionCodeResponse\x12&\n\x08\x66unction\x18\x01 \x01(\x0b\x32\x14.sandlot.v1.Function\"z\n\x0b\x45nvironment\x12\x39\n\tvariables\x18\x01 \x03(\x0b\x32&.sandlot.v1.Environment.VariablesEntry\x1a\x30\n\x0eVariablesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\xf3\x03\n\"UpdateFunctionConfigurationRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x13\n\x0brevision_id\x18\x02 \x01(\t\x12\x14\n\x07handler\x18\x03 \x01(\tH\x00\x88\x01\x01\x12\x14\n\x07runtime\x18\x04 \x01(\tH\x01\x88\x01\x01\x12\x16\n\tmemory_mb\x18\x05 \x01(\x05H\x02\x88\x01\x01\x12\x16\n\ttimeout_s\x18\x06 \x01(\x05H\x03\x88\x01\x01\x12\x31\n\x0b\x65nvironment\x18\x07 \x01(\x0b\x32\x17.sandlot.v1.EnvironmentH\x04\x88\x01\x01\x12!\n\x14\x65phemeral_storage_mb\x18\x08 \x01(\x05H\x05\x88\x01\x01\x12\x18\n\x0b\x64\x65scription\x18\t \x01(\tH\x06\x88\x01\x01\x12,\n\tinit_mode\x18\n \x01(\x0e\x32\x14.sandlot.v1.InitModeH\x07\x88\x01\x01\x12)\n\x07network\x18\x0b \x01(\x0e\x32\x13.sandlot.v1.NetworkH\x08\x88\x01\x01\x42\n\n\x08_handlerB\n\n\x08_runtimeB\x0c\n\n_memory_mbB\x0c\n\n_timeout_sB\x0e\n\x0c_environmentB\x17\n\x15_ephemeral_storage_mbB\x0e\n\x0c_descriptionB\x0c\n\n_init_modeB\n\n\x08_network\"M\n#UpdateFunctionConfigurationResponse\x12&\n\x08\x66unction\x18\x01 \x01(\x0b\x32\x14.sandlot.v1.Function\"\"\n\x12GetFunctionRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"=\n\x13GetFunctionResponse\x12&\n\x08\x66unction\x18\x01 \x01(\x0b\x32\x14.sandlot.v1.Function\"=\n\x14ListFunctionsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"Y\n\x15ListFunctionsResponse\x12\'\n\tfunctions\x18\x01 \x03(\x0b\x32\x14.sandlot.v1.Function\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"%\n\x15\x44\x65leteFunctionRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"\x18\n\x16\x44\x65leteFunctionResponse*\x9e\x01\n\rFunctionState\x12\x1e\n\x1a\x46UNCTION_STATE_UNSPECIFIED\x10\x00\x12\x1a\n\x16\x46UNCTION_STATE_PENDING\x10\x01\x12\x19\n\x15\x46UNCTION_STATE_ACTIVE\x10\x02\x12\x19\n\x15\x46UNCTION_STATE_FAILED\x10\x03\x12\x1b\n\x17\x46UNCTION_STATE_INACTIVE\x10\x04*\x84\x01\n\x0cUpdateStatus\x12\x1d\n\x19UPDATE_STATUS_UNSPECIFIED\x10\x00\x12\x1d\n\x19UPDATE_STATUS_IN_PROGRESS\x10\x01\x12\x1c\n\x18UPDATE_STATUS_SUCCESSFUL\x10\x02\x12\x18\n\x14UPDATE_STATUS_FAILED\x10\x03*U\n\x08InitMode\x12\x19\n\x15INIT_MODE_UNSPECIFIED\x10\x00\x12\x12\n\x0eINIT_MODE_AUTO\x10\x01\x12\x1a\n\x16INIT_MODE_PER_INSTANCE\x10\x02*Z\n\x07Network\x12\x17\n\x13NETWORK_UNSPECIFIED\x10\x00\x12\x10\n\x0cNETWORK_NONE\x10\x01\x12\x12\n\x0eNETWORK_EGRESS\x10\x02\x12\x10\n\x0cNETWORK_HOST\x10\x03\x32\xce\x04\n\x0f\x46unctionService\x12W\n\x0e\x43reateFunction\x12!.sandlot.v1.CreateFunctionRequest\x1a\".sandlot.v1.CreateFunctionResponse\x12\x63\n\x12UpdateFunctionCode\x12%.sandlot.v1.UpdateFunctionCodeRequest\x1a&.sandlot.v1.UpdateFunctionCodeResponse\x12~\n\x1bUpdateFunctionConfiguration\x12..sandlot.v1.UpdateFunctionConfigurationRequest\x1a/.sandlot.v1.UpdateFunctionConfigurationResponse\x12N\n\x0bGetFunction\x12\x1e.sandlot.v1.GetFunctionRequest\x1a\x1f.sandlot.v1.GetFunctionResponse\x12T\n\rListFunctions\x12 .sandlot.v1.ListFunctionsRequest\x1a!.sandlot.v1.ListFunctionsResponse\x12W\n\x0e\x44\x65leteFunction\x12!.sandlot.v1.DeleteFunctionRequest\x1a\".sandlot.v1.DeleteFunctionResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -36,48 +36,48 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_FUNCTIONCONFIG_ENVIRONMENTENTRY']._serialized_options = b'8\001'
   _globals['_ENVIRONMENT_VARIABLESENTRY']._loaded_options = None
   _globals['_ENVIRONMENT_VARIABLESENTRY']._serialized_options = b'8\001'
-  _globals['_FUNCTIONSTATE']._serialized_start=2180
-  _globals['_FUNCTIONSTATE']._serialized_end=2338
-  _globals['_UPDATESTATUS']._serialized_start=2341
-  _globals['_UPDATESTATUS']._serialized_end=2473
-  _globals['_INITMODE']._serialized_start=2475
-  _globals['_INITMODE']._serialized_end=2560
-  _globals['_NETWORK']._serialized_start=2562
-  _globals['_NETWORK']._serialized_end=2652
+  _globals['_FUNCTIONSTATE']._serialized_start=2237
+  _globals['_FUNCTIONSTATE']._serialized_end=2395
+  _globals['_UPDATESTATUS']._serialized_start=2398
+  _globals['_UPDATESTATUS']._serialized_end=2530
+  _globals['_INITMODE']._serialized_start=2532
+  _globals['_INITMODE']._serialized_end=2617
+  _globals['_NETWORK']._serialized_start=2619
+  _globals['_NETWORK']._serialized_end=2709
   _globals['_FUNCTIONCONFIG']._serialized_start=76
   _globals['_FUNCTIONCONFIG']._serialized_end=412
   _globals['_FUNCTIONCONFIG_ENVIRONMENTENTRY']._serialized_start=362
   _globals['_FUNCTIONCONFIG_ENVIRONMENTENTRY']._serialized_end=412
   _globals['_FUNCTION']._serialized_start=415
-  _globals['_FUNCTION']._serialized_end=845
-  _globals['_CREATEFUNCTIONREQUEST']._serialized_start=847
-  _globals['_CREATEFUNCTIONREQUEST']._serialized_end=941
-  _globals['_CREATEFUNCTIONRESPONSE']._serialized_start=943
-  _globals['_CREATEFUNCTIONRESPONSE']._serialized_end=1007
-  _globals['_UPDATEFUNCTIONCODEREQUEST']._serialized_start=1009
-  _globals['_UPDATEFUNCTIONCODEREQUEST']._serialized_end=1084
-  _globals['_UPDATEFUNCTIONCODERESPONSE']._serialized_start=1086
-  _globals['_UPDATEFUNCTIONCODERESPONSE']._serialized_end=1154
-  _globals['_ENVIRONMENT']._serialized_start=1156
-  _globals['_ENVIRONMENT']._serialized_end=1278
-  _globals['_ENVIRONMENT_VARIABLESENTRY']._serialized_start=1230
-  _globals['_ENVIRONMENT_VARIABLESENTRY']._serialized_end=1278
-  _globals['_UPDATEFUNCTIONCONFIGURATIONREQUEST']._serialized_start=1281
-  _globals['_UPDATEFUNCTIONCONFIGURATIONREQUEST']._serialized_end=1780
-  _globals['_UPDATEFUNCTIONCONFIGURATIONRESPONSE']._serialized_start=1782
-  _globals['_UPDATEFUNCTIONCONFIGURATIONRESPONSE']._serialized_end=1859
-  _globals['_GETFUNCTIONREQUEST']._serialized_start=1861
-  _globals['_GETFUNCTIONREQUEST']._serialized_end=1895
-  _globals['_GETFUNCTIONRESPONSE']._serialized_start=1897
-  _globals['_GETFUNCTIONRESPONSE']._serialized_end=1958
-  _globals['_LISTFUNCTIONSREQUEST']._serialized_start=1960
-  _globals['_LISTFUNCTIONSREQUEST']._serialized_end=2021
-  _globals['_LISTFUNCTIONSRESPONSE']._serialized_start=2023
-  _globals['_LISTFUNCTIONSRESPONSE']._serialized_end=2112
-  _globals['_DELETEFUNCTIONREQUEST']._serialized_start=2114
-  _globals['_DELETEFUNCTIONREQUEST']._serialized_end=2151
-  _globals['_DELETEFUNCTIONRESPONSE']._serialized_start=2153
-  _globals['_DELETEFUNCTIONRESPONSE']._serialized_end=2177
-  _globals['_FUNCTIONSERVICE']._serialized_start=2655
-  _globals['_FUNCTIONSERVICE']._serialized_end=3245
+  _globals['_FUNCTION']._serialized_end=864
+  _globals['_CREATEFUNCTIONREQUEST']._serialized_start=866
+  _globals['_CREATEFUNCTIONREQUEST']._serialized_end=979
+  _globals['_CREATEFUNCTIONRESPONSE']._serialized_start=981
+  _globals['_CREATEFUNCTIONRESPONSE']._serialized_end=1045
+  _globals['_UPDATEFUNCTIONCODEREQUEST']._serialized_start=1047
+  _globals['_UPDATEFUNCTIONCODEREQUEST']._serialized_end=1141
+  _globals['_UPDATEFUNCTIONCODERESPONSE']._serialized_start=1143
+  _globals['_UPDATEFUNCTIONCODERESPONSE']._serialized_end=1211
+  _globals['_ENVIRONMENT']._serialized_start=1213
+  _globals['_ENVIRONMENT']._serialized_end=1335
+  _globals['_ENVIRONMENT_VARIABLESENTRY']._serialized_start=1287
+  _globals['_ENVIRONMENT_VARIABLESENTRY']._serialized_end=1335
+  _globals['_UPDATEFUNCTIONCONFIGURATIONREQUEST']._serialized_start=1338
+  _globals['_UPDATEFUNCTIONCONFIGURATIONREQUEST']._serialized_end=1837
+  _globals['_UPDATEFUNCTIONCONFIGURATIONRESPONSE']._serialized_start=1839
+  _globals['_UPDATEFUNCTIONCONFIGURATIONRESPONSE']._serialized_end=1916
+  _globals['_GETFUNCTIONREQUEST']._serialized_start=1918
+  _globals['_GETFUNCTIONREQUEST']._serialized_end=1952
+  _globals['_GETFUNCTIONRESPONSE']._serialized_start=1954
+  _globals['_GETFUNCTIONRESPONSE']._serialized_end=2015
+  _globals['_LISTFUNCTIONSREQUEST']._serialized_start=2017
+  _globals['_LISTFUNCTIONSREQUEST']._serialized_end=2078
+  _globals['_LISTFUNCTIONSRESPONSE']._serialized_start=2080
+  _globals['_LISTFUNCTIONSRESPONSE']._serialized_end=2169
+  _globals['_DELETEFUNCTIONREQUEST']._serialized_start=2171
+  _globals['_DELETEFUNCTIONREQUEST']._serialized_end=2208
+  _globals['_DELETEFUNCTIONRESPONSE']._serialized_start=2210
+  _globals['_DELETEFUNCTIONRESPONSE']._serialized_end=2234
+  _globals['_FUNCTIONSERVICE']._serialized_start=2712
+  _globals['_FUNCTIONSERVICE']._serialized_end=3302
 # @@protoc_insertion_point(module_scope)

@@ -81,7 +81,7 @@ class FunctionConfig(_message.Message):
     def __init__(self, handler: _Optional[str] = ..., runtime: _Optional[str] = ..., memory_mb: _Optional[int] = ..., timeout_s: _Optional[int] = ..., environment: _Optional[_Mapping[str, str]] = ..., ephemeral_storage_mb: _Optional[int] = ..., description: _Optional[str] = ..., init_mode: _Optional[_Union[InitMode, str]] = ..., network: _Optional[_Union[Network, str]] = ...) -> None: ...
 
 class Function(_message.Message):
-    __slots__ = ("name", "arn", "version", "config", "code_size", "code_sha256", "state", "state_reason", "update_status", "update_reason", "fork_safe", "fork_safety_reason", "last_modified", "revision_id", "instances", "standbys")
+    __slots__ = ("name", "arn", "version", "config", "code_size", "code_sha256", "state", "state_reason", "update_status", "update_reason", "fork_safe", "fork_safety_reason", "last_modified", "revision_id", "image_uri", "instances", "standbys")
     NAME_FIELD_NUMBER: _ClassVar[int]
     ARN_FIELD_NUMBER: _ClassVar[int]
     VERSION_FIELD_NUMBER: _ClassVar[int]
@@ -96,6 +96,7 @@ class Function(_message.Message):
     FORK_SAFETY_REASON_FIELD_NUMBER: _ClassVar[int]
     LAST_MODIFIED_FIELD_NUMBER: _ClassVar[int]
     REVISION_ID_FIELD_NUMBER: _ClassVar[int]
+    IMAGE_URI_FIELD_NUMBER: _ClassVar[int]
     INSTANCES_FIELD_NUMBER: _ClassVar[int]
     STANDBYS_FIELD_NUMBER: _ClassVar[int]
     name: str
@@ -112,19 +113,22 @@ class Function(_message.Message):
     fork_safety_reason: str
     last_modified: _timestamp_pb2.Timestamp
     revision_id: str
+    image_uri: str
     instances: int
     standbys: int
-    def __init__(self, name: _Optional[str] = ..., arn: _Optional[str] = ..., version: _Optional[str] = ..., config: _Optional[_Union[FunctionConfig, _Mapping]] = ..., code_size: _Optional[int] = ..., code_sha256: _Optional[str] = ..., state: _Optional[_Union[FunctionState, str]] = ..., state_reason: _Optional[str] = ..., update_status: _Optional[_Union[UpdateStatus, str]] = ..., update_reason: _Optional[str] = ..., fork_safe: bool = ..., fork_safety_reason: _Optional[str] = ..., last_modified: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., revision_id: _Optional[str] = ..., instances: _Optional[int] = ..., standbys: _Optional[int] = ...) -> None: ...
+    def __init__(self, name: _Optional[str] = ..., arn: _Optional[str] = ..., version: _Optional[str] = ..., config: _Optional[_Union[FunctionConfig, _Mapping]] = ..., code_size: _Optional[int] = ..., code_sha256: _Optional[str] = ..., state: _Optional[_Union[FunctionState, str]] = ..., state_reason: _Optional[str] = ..., update_status: _Optional[_Union[UpdateStatus, str]] = ..., update_reason: _Optional[str] = ..., fork_safe: bool = ..., fork_safety_reason: _Optional[str] = ..., last_modified: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., revision_id: _Optional[str] = ..., image_uri: _Optional[str] = ..., instances: _Optional[int] = ..., standbys: _Optional[int] = ...) -> None: ...
 
 class CreateFunctionRequest(_message.Message):
-    __slots__ = ("name", "config", "zip")
+    __slots__ = ("name", "config", "zip", "image_uri")
     NAME_FIELD_NUMBER: _ClassVar[int]
     CONFIG_FIELD_NUMBER: _ClassVar[int]
     ZIP_FIELD_NUMBER: _ClassVar[int]
+    IMAGE_URI_FIELD_NUMBER: _ClassVar[int]
     name: str
     config: FunctionConfig
     zip: bytes
-    def __init__(self, name: _Optional[str] = ..., config: _Optional[_Union[FunctionConfig, _Mapping]] = ..., zip: _Optional[bytes] = ...) -> None: ...
+    image_uri: str
+    def __init__(self, name: _Optional[str] = ..., config: _Optional[_Union[FunctionConfig, _Mapping]] = ..., zip: _Optional[bytes] = ..., image_uri: _Optional[str] = ...) -> None: ...
 
 class CreateFunctionResponse(_message.Message):
     __slots__ = ("function",)
@@ -133,14 +137,16 @@ class CreateFunctionResponse(_message.Message):
     def __init__(self, function: _Optional[_Union[Function, _Mapping]] = ...) -> None: ...
 
 class UpdateFunctionCodeRequest(_message.Message):
-    __slots__ = ("name", "zip", "revision_id")
+    __slots__ = ("name", "zip", "revision_id", "image_uri")
     NAME_FIELD_NUMBER: _ClassVar[int]
     ZIP_FIELD_NUMBER: _ClassVar[int]
     REVISION_ID_FIELD_NUMBER: _ClassVar[int]
+    IMAGE_URI_FIELD_NUMBER: _ClassVar[int]
     name: str
     zip: bytes
     revision_id: str
-    def __init__(self, name: _Optional[str] = ..., zip: _Optional[bytes] = ..., revision_id: _Optional[str] = ...) -> None: ...
+    image_uri: str
+    def __init__(self, name: _Optional[str] = ..., zip: _Optional[bytes] = ..., revision_id: _Optional[str] = ..., image_uri: _Optional[str] = ...) -> None: ...
 
 class UpdateFunctionCodeResponse(_message.Message):
     __slots__ = ("function",)

@@ -5,6 +5,9 @@ in a jail: the engine opens no stranger's zip, and looks at nothing that came of
 Layers are zips like any other. The folder of those of a function, merged, is named by
 the hash of all their hashes: that of no zip, because what it is the hash of is none.
 
+A container image is `SHA256.tar`, an archive with that image, and the folder that a
+builder makes of it, its root file system.
+
 All appear whole or not at all, and a name says its content, so that nothing here
 is ever changed, only made and removed. Work is done to its end: a caller who gives
 up leaves nothing behind that works without its lock.
@@ -13,9 +16,16 @@ up leaves nothing behind that works without its lock.
 import asyncio
 import hashlib
 import os
-from collections.abc import Awaitable, Callable, Collection, Sequence
+from collections.abc import (
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Collection,
+    Sequence,
+)
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack, asynccontextmanager, suppress
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from types import TracebackType
@@ -24,8 +34,19 @@ from typing import Protocol, Self, TypeVar
 from sandlot_engine.catalog import packages
 from sandlot_engine.catalog.keeper import Keeper
 from sandlot_engine.catalog.locks import KeyedLocks
-from sandlot_engine.errors import Internal, NotFound, SandlotError
-from sandlot_engine.model.function import Code, FunctionConfig
+from sandlot_engine.errors import (
+    Internal,
+    InvalidParameter,
+    NotFound,
+    SandlotError,
+)
+from sandlot_engine.model.function import (
+    IMAGE,
+    Code,
+    FunctionConfig,
+    Image,
+    ImageSource,
+)
 
 T = TypeVar("T")
 
@@ -34,6 +55,21 @@ BUILDS = 2
 
 THREADS = 2
 """For files: writing, syncing, removing."""
+
+
+class Images(Protocol):
+    """Container images on this machine."""
+
+    def pack(self, uri: str, into: int, /) -> str:
+        """Write the image to an open file, as an archive, in a thread; the tag that it
+        has in there. Raises `InvalidParameter` for what is no image that a tenant may
+        have."""
+        ...
+
+    async def build(self, archive: int, tag: str, folder: int, /) -> tuple[int, str]:
+        """Make its files in an empty folder, as `Build` does; the bytes of its layers,
+        and the SHA-256 of its manifest."""
+        ...
 
 
 class Build(Protocol):
@@ -62,12 +98,31 @@ _FOLDER = 0o711
 """Anybody may go to a package whose name they know; nobody else may list them."""
 
 
+@dataclass(frozen=True, slots=True)
+class Staged:
+    """An image's archive that has no name yet."""
+
+    uri: str
+    path: Path
+    sha256: str
+    """Computed by us, and so good for a name."""
+
+    size: int
+    tag: str
+
+
 class CodeStore:
     """The packages of all tenants below `root`; an async context manager."""
 
-    def __init__(self, root: Path, *, build: Build) -> None:
+    def __init__(
+        self, root: Path, *, build: Build, images: Images | None = None
+    ) -> None:
         self._root = root
         self._build = build
+        self._images = images
+        self._made_of_images: dict[str, tuple[int, str]] = {}
+        """By hash, of those here and built by us: bytes, and the image's digest."""
+
         self._keeper = Keeper()
         self._locks = KeyedLocks()
         self._room = asyncio.Semaphore(BUILDS)
@@ -104,6 +159,39 @@ class CodeStore:
             sha256, lambda: self._put(sha256, zip_bytes, runtime)
         )
         return Code(sha256=sha256, size=len(zip_bytes), unpacked_size=unpacked_size)
+
+    @asynccontextmanager
+    async def staged(self, source: ImageSource) -> AsyncIterator[Staged]:
+        """An image, copied and under no name yet; gone in the end unless it was put.
+
+        Raises `InvalidParameter`.
+        """
+        images = self._images
+        if images is None:
+            raise InvalidParameter("There are no images here.", field="image_uri")
+        path = packages.temporary_beside(self._root / "image")
+
+        def copy() -> Staged:
+            with packages.new_file(path) as file:
+                tag = images.pack(source.uri, file)
+                os.fsync(file)
+            found = packages.hash_of(path)
+            # One of an archive's images is not another.
+            named = f"{found} {tag}".encode()
+            sha256 = hashlib.sha256(named).hexdigest() if tag else found
+            return Staged(source.uri, path, sha256, path.stat().st_size, tag)
+
+        try:
+            yield await self._run(copy)
+        finally:
+            await self._clear_away(path)
+
+    async def put_image(self, staged: Staged) -> Code:
+        """Keep an image, made into a root file system. Raises as `put` does."""
+        sha256, tag = staged.sha256, staged.tag
+        size, digest = await self._alone(sha256, lambda: self._put_image(staged))
+        image = Image(uri=staged.uri, digest=digest, tag=tag)
+        return Code(sha256=sha256, size=staged.size, unpacked_size=size, image=image)
 
     async def put_layer(self, zip_bytes: bytes, runtime: str) -> Code:
         """Keep a layer's package, once a builder has found no fault with it.
@@ -146,6 +234,11 @@ class CodeStore:
         `Build` raises.
         """
         folder = self._folder(code.sha256, runtime)
+        if (image := code.image) is not None:
+            await self._alone(
+                code.sha256, lambda: self._make_image(code.sha256, image.tag)
+            )
+            return folder
         await self._alone(code.sha256, lambda: self._make(code.sha256, runtime))
         return folder
 
@@ -191,6 +284,46 @@ class CodeStore:
                 await self._clear_away(path)
             raise
         return self._unpacked_sizes[sha256]
+
+    async def _put_image(self, staged: Staged) -> tuple[int, str]:
+        path = self._archive(staged.sha256)
+        is_new = await self._run(lambda: packages.take_name(staged.path, path))
+        try:
+            if staged.sha256 in self._made_of_images:
+                await self._make_image(staged.sha256, staged.tag)
+            else:
+                await self._build_image(staged.sha256, staged.tag)
+        except BaseException:
+            if is_new:
+                await self._clear_away(path)
+            raise
+        return self._made_of_images[staged.sha256]
+
+    async def _make_image(self, sha256: str, tag: str) -> None:
+        if not await self._run(self._folder(sha256, IMAGE).is_dir):
+            await self._build_image(sha256, tag)
+
+    async def _build_image(self, sha256: str, tag: str) -> None:
+        images = self._images
+        if images is None:
+            raise Internal("There is nothing that would build an image.")
+        path = self._folder(sha256, IMAGE)
+        new = packages.temporary_beside(path)
+        try:
+            async with self._room:
+                with ExitStack() as opened:
+                    archive = await self._run(
+                        lambda: packages.open_file(self._archive(sha256))
+                    )
+                    opened.callback(os.close, archive)
+                    folder = await self._run(lambda: packages.make_folder(new))
+                    opened.callback(os.close, folder)
+                    made = await images.build(archive, tag, folder)
+                    await self._run(lambda: packages.publish(folder, new, path))
+        except BaseException:
+            await self._clear_away(new)
+            raise
+        self._made_of_images[sha256] = made
 
     async def _put_layer(self, sha256: str, zip_bytes: bytes, runtime: str) -> int:
         path = self._zip(sha256)
@@ -268,10 +401,14 @@ class CodeStore:
 
     async def _discard(self, sha256: str) -> None:
         self._unpacked_sizes.pop(sha256, None)
+        self._made_of_images.pop(sha256, None)
         await self._run(lambda: _remove(self._root, lambda found: found == sha256))
 
     def _zip(self, sha256: str) -> Path:
         return self._root / f"{sha256}.zip"
+
+    def _archive(self, sha256: str) -> Path:
+        return self._root / f"{sha256}.tar"
 
     def _folder(self, sha256: str, runtime: str) -> Path:
         return self._root / f"{sha256}-{runtime}"

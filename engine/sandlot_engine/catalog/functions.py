@@ -20,6 +20,7 @@ from collections.abc import (
     Iterable,
     Mapping,
 )
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
@@ -37,7 +38,7 @@ from sandlot_engine.catalog.pages import page_of
 from sandlot_engine.catalog.preparing import GrantNetwork, Prepare, Preparing
 from sandlot_engine.catalog.settings import Settings, checked_tags
 from sandlot_engine.catalog.uploads import Uploads
-from sandlot_engine.catalog.validation import check_config, check_name
+from sandlot_engine.catalog.validation import check_config, check_kind, check_name
 from sandlot_engine.catalog.versions import (
     Versions,
     check_revision_id,
@@ -59,6 +60,7 @@ from sandlot_engine.model.function import (
     Function,
     FunctionConfig,
     FunctionState,
+    ImageSource,
     Revision,
 )
 from sandlot_engine.model.network import Network
@@ -312,7 +314,7 @@ class Functions:
         tenant_id: str,
         name: str,
         config: FunctionConfig,
-        zip: bytes,  # noqa: A002 -- as callers say it
+        zip: bytes | ImageSource,  # noqa: A002 -- as callers say it
         *,
         publish: bool = False,
         tags: Mapping[str, str] | None = None,
@@ -324,6 +326,7 @@ class Functions:
         `PermissionDenied` for a network that the tenant may not have.
         """
         check_name(name)
+        check_kind(config, zip, is_new=True)
         self._check_config(tenant_id, config)
         settings = FunctionSettings(tags=checked_tags(tags or {}))
         self._check_name_is_free(tenant_id, name)
@@ -337,7 +340,7 @@ class Functions:
         self,
         tenant_id: str,
         name: str,
-        zip: bytes,  # noqa: A002 -- as callers say it
+        zip: bytes | ImageSource,  # noqa: A002 -- as callers say it
         revision_id: str = "",
         *,
         publish: bool = False,
@@ -352,7 +355,9 @@ class Functions:
         `Conflict` where the function is not ready, is being changed, or is not at
         `revision_id` (if that is given) any more.
         """
-        self._check_can_change(self._find(tenant_id, name), revision_id)
+        function = self._find(tenant_id, name)
+        self._check_can_change(function, revision_id)
+        check_kind(function.current.config, zip, is_new=False)
         self._check_code(tenant_id, name)
         return await self._keeper.whole(
             self._update_code(
@@ -492,12 +497,12 @@ class Functions:
         tenant_id: str,
         name: str,
         config: FunctionConfig,
-        zip_bytes: bytes,
+        package: bytes | ImageSource,
         settings: FunctionSettings,
         *,
         publish: bool,
     ) -> Function:
-        arrived = self._uploads.arrived(tenant_id, zip_bytes, config.runtime)
+        arrived = self._arrived(tenant_id, package, config)
         async with arrived as code, self._turns.hold(tenant_id):
             self._check_name_is_free(tenant_id, name)
             self._check_count(tenant_id)
@@ -509,18 +514,25 @@ class Functions:
             await self.settings.begin(tenant_id, name, settings)
             return await self._published(function, revision) if publish else function
 
+    def _arrived(
+        self, tenant_id: str, package: bytes | ImageSource, config: FunctionConfig
+    ) -> AbstractAsyncContextManager[Code]:
+        if isinstance(package, ImageSource):
+            return self._uploads.image_arrived(tenant_id, package)
+        return self._uploads.arrived(tenant_id, package, config.runtime)
+
     async def _update_code(
         self,
         tenant_id: str,
         name: str,
-        zip_bytes: bytes,
+        package: bytes | ImageSource,
         revision_id: str,
         *,
         publish: bool,
         dry_run: bool,
     ) -> Function:
-        runtime = self._find(tenant_id, name).current.config.runtime
-        arrived = self._uploads.arrived(tenant_id, zip_bytes, runtime)
+        config = self._find(tenant_id, name).current.config
+        arrived = self._arrived(tenant_id, package, config)
         async with arrived as code, self._turns.hold(tenant_id):
             function = self._find(tenant_id, name)
             self._check_can_change(function, revision_id)

@@ -491,6 +491,8 @@ _HIGHEST = 10**_DIGITS - 1
 
 def check_unpacked_size(code: Code, layers: Iterable[LayerUse]) -> None:
     """Raise `InvalidParameter` where a function and its layers have too many bytes."""
+    if code.image is not None:
+        return  # it has no layers of ours, and bounds of its own
     total = code.unpacked_size + sum(layer.code.unpacked_size for layer in layers)
     if total > MAX_UNZIPPED:
         raise _bad_layers(

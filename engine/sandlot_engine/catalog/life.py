@@ -170,6 +170,12 @@ def changed_config(
         )
     values: dict[str, Any] = dict(changes)
     changed = replace(config, **values)
+    if changed.is_image != config.is_image:
+        raise InvalidParameter(
+            "Whether a function is a zip or an image is chosen when it is created, and "
+            "stays.",
+            field="runtime",
+        )
     if changed.per_tenant != config.per_tenant:
         raise InvalidParameter(
             "Tenant isolation is chosen when a function is created, and stays.",

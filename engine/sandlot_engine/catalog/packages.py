@@ -5,6 +5,7 @@ name, mounted for its own tenant, and removed without following anything.
 """
 
 import ctypes
+import hashlib
 import os
 import secrets
 import stat
@@ -49,6 +50,32 @@ def write_file(path: Path, content: bytes) -> bool:
     except BaseException:
         new.unlink(missing_ok=True)
         raise
+    sync_folder(path.parent)
+    return True
+
+
+@contextmanager
+def new_file(path: Path) -> Iterator[int]:
+    """A file that was not there, to be written and read by nobody else."""
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+    descriptor = os.open(path, flags, 0o600)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def hash_of(path: Path) -> str:
+    """SHA-256 of a file's content, in hex."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def take_name(new: Path, path: Path) -> bool:
+    """Call a whole file `path`; False where there is one of that name."""
+    if path.exists():
+        return False
+    new.rename(path)
     sync_folder(path.parent)
     return True
 

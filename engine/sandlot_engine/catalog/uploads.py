@@ -6,11 +6,11 @@ stored its version yet, a revision that is being retired. Then it goes.
 
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Collection, Iterable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import ExitStack, asynccontextmanager, contextmanager
 
 from sandlot_engine.catalog.code import CodeStore
 from sandlot_engine.catalog.locks import KeyedLocks
-from sandlot_engine.model.function import Code
+from sandlot_engine.model.function import Code, ImageSource
 from sandlot_engine.store.ports import FunctionStore
 
 
@@ -52,6 +52,26 @@ class Uploads:
                 # Few are built at once: each tenant has no more than one among them.
                 async with self._turns.hold(tenant_id):
                     code = await put(zip_bytes, runtime)
+                yield code
+        finally:
+            if code is not None:
+                await self.discard_unused([code.sha256])
+
+    @asynccontextmanager
+    async def image_arrived(
+        self, tenant_id: str, source: ImageSource
+    ) -> AsyncIterator[Code]:
+        """The same, of a container image on this machine."""
+        code = None
+        try:
+            with ExitStack() as held:
+                # Copied in turn as well: it takes as much of the disk as it likes.
+                async with (
+                    self._turns.hold(tenant_id),
+                    self._codes.staged(source) as staged,
+                ):
+                    held.enter_context(self.holding([staged.sha256]))
+                    code = await self._codes.put_image(staged)
                 yield code
         finally:
             if code is not None:

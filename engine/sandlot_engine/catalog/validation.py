@@ -11,7 +11,12 @@ from collections.abc import Collection, Iterable, Mapping
 from enum import StrEnum
 
 from sandlot_engine.errors import InvalidParameter, PermissionDenied
-from sandlot_engine.model.function import FunctionConfig, InitMode
+from sandlot_engine.model.function import (
+    FunctionConfig,
+    ImageConfig,
+    ImageSource,
+    InitMode,
+)
 from sandlot_engine.model.network import Network
 from sandlot_engine.model.tenant import Tenant
 
@@ -20,6 +25,11 @@ MAX_HANDLER = 128
 MAX_DESCRIPTION = 256
 MAX_ENVIRONMENT = 4_096
 """Bytes of the environment as compact JSON."""
+
+MAX_ARGUMENTS, MAX_DIRECTORY = 1_500, 1_000
+MAX_IMAGE_TEXT = 4_096
+MAX_IMAGE_CONFIG = 16_384
+"""Of an image's settings; in all, bytes."""
 
 MEMORY_MB = range(128, 10_240 + 1)
 TIMEOUT_S = range(1, 900 + 1)
@@ -77,8 +87,16 @@ def check_name(name: str) -> None:
 
 def check_config(config: FunctionConfig, runtimes: Collection[str]) -> None:
     """Raise `InvalidParameter` unless the node can run a function so configured."""
-    _check_runtime(config.runtime, runtimes)
-    _check_handler(config.handler)
+    if config.is_image:
+        _check_image(config)
+    else:
+        _check_runtime(config.runtime, runtimes)
+        _check_handler(config.handler)
+        if config.image_config != ImageConfig():
+            raise InvalidParameter(
+                "ImageConfig is for functions with package type Image.",
+                field="image_config",
+            )
     _check_number("memory_mb", config.memory_mb, MEMORY_MB, "MB")
     _check_number("timeout_s", config.timeout_s, TIMEOUT_S, "seconds")
     _check_number(
@@ -92,6 +110,61 @@ def check_config(config: FunctionConfig, runtimes: Collection[str]) -> None:
         raise InvalidParameter(
             "A function with tenant isolation cannot have SnapStart.",
             field="snap_start",
+        )
+
+
+def check_kind(
+    config: FunctionConfig, package: bytes | ImageSource, *, is_new: bool
+) -> None:
+    """Raise `InvalidParameter` for a zip where there is an image, and the other way
+    round."""
+    if isinstance(package, ImageSource) == config.is_image:
+        return
+    if is_new:
+        _check_runtime(config.runtime, ())
+    raise InvalidParameter(
+        "Please provide ImageUri when updating a function with packageType Image."
+        if config.is_image
+        else "Please don't provide ImageUri when updating a function with packageType "
+        "Zip.",
+        field="image_uri",
+    )
+
+
+def _check_image(config: FunctionConfig) -> None:
+    """What it may have, and what it cannot."""
+    without = {
+        "handler": config.handler,
+        "layers": config.layers,
+        "snap_start": config.snap_start,
+    }
+    for field, value in without.items():
+        if value:
+            raise InvalidParameter(
+                f"A function with package type Image has no {field}: what is run is "
+                "the image's, or ImageConfig's.",
+                field=field,
+            )
+    wanted = config.image_config
+    texts = (*wanted.entry_point, *wanted.command, wanted.working_directory)
+    for text in texts:
+        if not _is_text(text, MAX_IMAGE_TEXT) or "\0" in text:
+            raise InvalidParameter(
+                f"{_shown(text)} in ImageConfig is nothing that could be run.",
+                field="image_config",
+            )
+    lists = (wanted.entry_point, wanted.command)
+    size = sum(len(text.encode()) for text in texts)
+    if max(map(len, lists)) > MAX_ARGUMENTS or size > MAX_IMAGE_CONFIG:
+        raise InvalidParameter(
+            f"ImageConfig has {size} bytes of {MAX_IMAGE_CONFIG} allowed, or more than "
+            f"{MAX_ARGUMENTS} arguments.",
+            field="image_config",
+        )
+    if len(wanted.working_directory) > MAX_DIRECTORY:
+        raise InvalidParameter(
+            f"WorkingDirectory has more than {MAX_DIRECTORY} characters.",
+            field="image_config",
         )
 
 

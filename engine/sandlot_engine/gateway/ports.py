@@ -19,7 +19,7 @@ from sandlot_engine.clock import Clock
 from sandlot_engine.events.dead_letters import DeadLetters
 from sandlot_engine.gateway.urls.addresses import Addresses
 from sandlot_engine.invocation.invoker import Invoker
-from sandlot_engine.model.function import Function, FunctionConfig
+from sandlot_engine.model.function import Function, FunctionConfig, ImageSource
 from sandlot_engine.model.network import Network
 from sandlot_engine.model.tenant import AccessKey, Tenant
 from sandlot_engine.store.event_ports import EventStore
@@ -35,14 +35,14 @@ class Functions(Protocol):
         tenant_id: str,
         name: str,
         config: FunctionConfig,
-        zip: bytes,  # noqa: A002 - as callers say it
+        zip: bytes | ImageSource,  # noqa: A002 - as callers say it
     ) -> Function: ...
 
     async def update_code(
         self,
         tenant_id: str,
         name: str,
-        zip: bytes,  # noqa: A002 - as callers say it
+        zip: bytes | ImageSource,  # noqa: A002 - as callers say it
         revision_id: str,
     ) -> Function: ...
 

@@ -39,12 +39,46 @@ class InitMode(StrEnum):
     """Every instance imports the handler itself, as AWS Lambda does."""
 
 
+IMAGE = "image"
+"""The runtime of functions that are container images. Nobody names it: it has none."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImageSource:
+    """A container image on this machine, in place of a zip."""
+
+    uri: str
+    """`oci:PATH[:TAG]` or `oci-archive:PATH[:TAG]`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Image:
+    """The container image that a package was made from."""
+
+    uri: str
+    digest: str
+    """SHA-256 of its manifest, as the builder says: to be shown."""
+
+    tag: str
+    """Which it is in its archive; empty where that has no other."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImageConfig:
+    """What a function wants run of its image; what is empty is as the image says."""
+
+    entry_point: tuple[str, ...] = ()
+    command: tuple[str, ...] = ()
+    working_directory: str = ""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Code:
     """A stored package, named by its hash."""
 
     sha256: str
-    """SHA-256 of the zip, lower-case hex: the name of its file and folder."""
+    """SHA-256 of the zip, lower-case hex: the name of its file and folder. Of an image:
+    of the archive that was made of it."""
 
     size: int
     """Bytes of the zip."""
@@ -52,9 +86,13 @@ class Code:
     unpacked_size: int
     """Bytes of all its files."""
 
+    image: Image | None = None
+
     @property
     def sha256_base64(self) -> str:
         """The hash as AWS shows it: `CodeSha256`."""
+        if self.image is not None:
+            return self.image.digest
         return base64.b64encode(bytes.fromhex(self.sha256)).decode()
 
 
@@ -116,6 +154,9 @@ class FunctionConfig:
 
     logging: Logging = field(default_factory=Logging)
 
+    image_config: ImageConfig = field(default_factory=ImageConfig)
+    """Of functions that are images."""
+
     per_tenant: bool = False
     """AWS's `PER_TENANT`: an instance serves one isolation key alone, which each
     invocation has to bring. Chosen when the function is created."""
@@ -133,6 +174,11 @@ class FunctionConfig:
 
     kms_key_arn: str = ""
     dead_letter_arn: str = ""
+
+    @property
+    def is_image(self) -> bool:
+        """Whether its package is a container image."""
+        return self.runtime == IMAGE
 
     @property
     def is_program(self) -> bool:

@@ -1,9 +1,16 @@
 """What the catalog asks of a builder, in its words: `catalog.code.Build`."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
-from sandlot_engine.errors import Internal, InvalidParameter, TooLarge, Unavailable
+from sandlot_engine.errors import (
+    Internal,
+    InvalidParameter,
+    SandlotError,
+    TooLarge,
+    Unavailable,
+)
 from sandlot_engine.node.launchers import Launchers
 from sandlot_sandbox.errors import LauncherLost, SandboxError
 from sandlot_sandbox.host import builder
@@ -26,13 +33,27 @@ async def build_package(
     `Unavailable` where the launcher is lost, `Internal` for all else.
     """
     launcher = await launchers.current()
+    with making():
+        try:
+            built = await builder.build(
+                launcher, runtime, packages, folder, place=OPT if is_opt else TASK
+            )
+        except builder.Refused as error:
+            raise refused(error, "zip") from error
+    return built.unpacked_size
+
+
+def refused(error: builder.Refused, field: str, before: str = "") -> SandlotError:
+    """A builder's refusal as a tenant hears it."""
+    kind = TooLarge if error.too_large else InvalidParameter
+    return kind(f"{before}{error}", field=field)
+
+
+@contextmanager
+def making() -> Iterator[None]:
+    """Has what goes wrong on our side said as such."""
     try:
-        built = await builder.build(
-            launcher, runtime, packages, folder, place=OPT if is_opt else TASK
-        )
-    except builder.Refused as refused:
-        kind = TooLarge if refused.too_large else InvalidParameter
-        raise kind(str(refused), field="zip") from refused
+        yield
     except LauncherLost as error:
         raise Unavailable(f"The package could not be unpacked: {error}.") from error
     except SandboxError as error:
@@ -41,4 +62,3 @@ async def build_package(
         raise Internal(
             "The package could not be unpacked; the operator's log says why."
         ) from error
-    return built.unpacked_size

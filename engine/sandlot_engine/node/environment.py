@@ -29,6 +29,9 @@ def environment_of(
 ) -> dict[str, str]:
     """Last wins: defaults, what the tenant set, what is AWS's alone."""
     config = revision.config
+    if config.is_image:
+        # What is in an image is where the image says.
+        return {**config.environment, **_of_function(function, revision, region)}
     return {
         **_DEFAULTS,
         **_of_language(config.runtime),
@@ -36,6 +39,15 @@ def environment_of(
         "PWD": "/var/task",
         "LAMBDA_TASK_ROOT": "/var/task",
         "LAMBDA_RUNTIME_DIR": "/var/runtime",
+        **_of_function(function, revision, region),
+        "_HANDLER": config.handler,
+        **_executed_by(config.runtime),
+    }
+
+
+def _of_function(function: Function, revision: Revision, region: str) -> dict[str, str]:
+    config = revision.config
+    return {
         "AWS_REGION": region,
         "AWS_DEFAULT_REGION": region,
         "AWS_LAMBDA_FUNCTION_NAME": function.name,
@@ -43,9 +55,7 @@ def environment_of(
         "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": str(config.memory_mb),
         "AWS_LAMBDA_LOG_GROUP_NAME": log_group_of(function, revision),
         "AWS_LAMBDA_INITIALIZATION_TYPE": "on-demand",
-        "_HANDLER": config.handler,
         **_of_log(config.logging),
-        **_executed_by(config.runtime),
     }
 
 
@@ -82,7 +92,14 @@ def settings_of(
     function: Function, revision: Revision, region: str, *, import_in_zygote: bool
 ) -> dict[str, object]:
     """What the guest is told, over the zygote's channel."""
+    wanted = revision.config.image_config
+    of_image = {
+        "entry_point": wanted.entry_point,
+        "command": wanted.command,
+        "working_directory": wanted.working_directory,
+    }
     return {
+        **({"image": of_image} if revision.config.is_image else {}),
         "handler": revision.config.handler,
         "version": function.version,
         "import_in_zygote": import_in_zygote,

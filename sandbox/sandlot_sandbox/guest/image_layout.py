@@ -216,7 +216,7 @@ def _settings(config: dict[str, Any]) -> dict[str, Any]:
         "environment": dict(
             variable.split("=", 1)
             for variable in _texts(said, "Env")
-            if "=" in variable[1:]
+            if variable.find("=") > 0
         ),
         "working_directory": _text(said.get("WorkingDir") or ""),
     }

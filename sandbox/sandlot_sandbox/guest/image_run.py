@@ -29,6 +29,9 @@ _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 def import_nothing_more() -> None:
     """Takes away: modules that a stranger's files would be taken for."""
+    # `socket.recv_fds` does it when it is called.
+    import array  # noqa: F401 - here, or there is none any more
+
     sys.path.clear()
     sys.path_importer_cache.clear()
     sys.meta_path[:] = [

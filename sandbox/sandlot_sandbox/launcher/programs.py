@@ -21,6 +21,9 @@ from sandlot_sandbox.launcher.asking import start_asking
 from sandlot_sandbox.launcher.runtime import SYSTEM_PREFIX, Runtime
 
 PROVIDED = ("provided.al2", "provided.al2023")
+IMAGES = (IMAGE,)
+"""The runtime of container images, which nobody names."""
+
 _NODE = re.compile(r"nodejs(\d{2})\.x")
 _OLDEST_NODE = 18
 _ASK = "JSON.stringify([process.versions.node, process.execPath])"
@@ -60,8 +63,10 @@ def found(
     """The runtimes, and a sentence for each named one that is none."""
     ours = Path(sys.base_prefix).resolve()
     code = store / f"programs-{platform.python_version()}"
-    runtimes = {name: Runtime(name, "", ours, code, (BOOTSTRAP,)) for name in PROVIDED}
-    runtimes[IMAGE] = Runtime(IMAGE, "", ours, code, (IMAGE,))
+    brought = {**dict.fromkeys(PROVIDED, BOOTSTRAP), **dict.fromkeys(IMAGES, IMAGE)}
+    runtimes = {
+        name: Runtime(name, "", ours, code, (of,)) for name, of in brought.items()
+    }
     problems = []
     for wanted, questions in asked.items():
         for process in questions:

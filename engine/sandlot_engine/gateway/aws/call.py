@@ -12,7 +12,7 @@ from sandlot_engine.gateway.aws.faults import AwsError
 from sandlot_engine.gateway.aws.names import FunctionId, parse_function
 from sandlot_engine.gateway.ports import Catalog
 from sandlot_engine.gateway.urls.addresses import Addresses
-from sandlot_engine.model.function import Code
+from sandlot_engine.model.function import Code, ImageSource
 from sandlot_engine.model.tenant import Caller
 
 MAX_PAGE = 1_000
@@ -98,6 +98,17 @@ class Call:
         where they begin."""
         size = min(self.input.get("MaxItems", 0), at_most)
         return size, self.input.get("Marker", "")
+
+    async def function_package(self, given: Mapping[str, Any]) -> bytes | ImageSource:
+        """What a function is made of: a zip, as `package`, or an image."""
+        if not given.get("ImageUri"):
+            return await self.package(given)
+        if given.keys() & {"ZipFile", "S3Bucket", "S3Key"}:
+            raise InvalidParameter(
+                "Please provide one source for function code: a zip or an ImageUri.",
+                field="Code",
+            )
+        return ImageSource(uri=given["ImageUri"])
 
     async def package(self, given: Mapping[str, Any]) -> bytes:
         """A zip, sent along or fetched from a bucket.

@@ -6,7 +6,7 @@ from typing import Any
 
 from sandlot_engine.errors import InvalidParameter
 from sandlot_engine.gateway.aws.shapes import ARCHITECTURE
-from sandlot_engine.model.function import FunctionConfig, Logging
+from sandlot_engine.model.function import IMAGE, FunctionConfig, ImageConfig, Logging
 
 
 def config_of(given: Mapping[str, Any]) -> FunctionConfig:
@@ -14,6 +14,17 @@ def config_of(given: Mapping[str, Any]) -> FunctionConfig:
 
     Raises `InvalidParameter`.
     """
+    is_image = given.get("PackageType") == "Image"
+    if is_image:
+        # Texts that are empty are what some send for "none".
+        for name in ("Runtime", "Handler", "Layers"):
+            if given.get(name):
+                raise InvalidParameter(
+                    f"Please don't provide {name} when the intended function "
+                    "PackageType is Image.",
+                    field=name,
+                )
+        given = {**given, "Runtime": IMAGE, "Handler": ""}
     for name in ("Runtime", "Handler"):
         if name not in given:
             raise InvalidParameter(
@@ -35,6 +46,12 @@ def changes_of(given: Mapping[str, Any], logging: Logging) -> dict[str, Any]:
     changes = {
         ours: given[theirs] for theirs, ours in _PLAIN.items() if theirs in given
     }
+    if "ImageConfig" in given:
+        changes["image_config"] = ImageConfig(
+            entry_point=tuple(given["ImageConfig"].get("EntryPoint", ())),
+            command=tuple(given["ImageConfig"].get("Command", ())),
+            working_directory=given["ImageConfig"].get("WorkingDirectory", ""),
+        )
     if "Environment" in given:
         changes["environment"] = dict(given["Environment"].get("Variables", {}))
     if "EphemeralStorage" in given:
@@ -55,11 +72,6 @@ def changes_of(given: Mapping[str, Any], logging: Logging) -> dict[str, Any]:
 def check_package(given: Mapping[str, Any]) -> None:
     """Raise `InvalidParameter` for packages that are none of ours, or of a machine that
     this one is not."""
-    if given.get("PackageType", "Zip") != "Zip":
-        raise InvalidParameter(
-            "PackageType Image is not supported: functions are zip packages.",
-            field="PackageType",
-        )
     architectures = given.get("Architectures") or [ARCHITECTURE]
     if architectures != [ARCHITECTURE]:
         raise InvalidParameter(
@@ -67,6 +79,28 @@ def check_package(given: Mapping[str, Any]) -> None:
             f"{ARCHITECTURE}. Leave it out, or build the package for that.",
             field="Architectures",
         )
+
+
+def check_source(package_type: str, code: Mapping[str, Any]) -> None:
+    """Raise `InvalidParameter`, in AWS's words, for a zip of what is to be an
+    image, and the other way round."""
+    if package_type == "Image" and not code.get("ImageUri"):
+        raise InvalidParameter(
+            "Please provide ImageUri when creating a function with packageType Image.",
+            field="Code",
+        )
+    if package_type != "Image" and code.get("ImageUri"):
+        raise InvalidParameter(
+            "Please don't provide ImageUri when creating a function with packageType "
+            "Zip.",
+            field="Code",
+        )
+
+
+def resolved(uri: str) -> str:
+    """An image's address without its tag, for its digest to follow."""
+    kind, _, rest = uri.partition(":")
+    return f"{kind}:{rest.partition(':')[0]}"
 
 
 _PLAIN = {

@@ -1,6 +1,5 @@
 """Functions, versions and aliases as AWS's answers show them."""
 
-import base64
 import platform
 from collections.abc import Mapping
 from datetime import datetime
@@ -14,6 +13,7 @@ from sandlot_engine.model.function import (
     Function,
     FunctionConfig,
     FunctionState,
+    ImageConfig,
     Logging,
     UpdateStatus,
 )
@@ -43,16 +43,35 @@ def function_configuration(
         "LastModified": last_modified(function.last_modified),
         "CodeSha256": code_sha256(code),
         "CodeSize": code.size,
-        "PackageType": "Zip",
+        "PackageType": "Image" if config.is_image else "Zip",
         "Architectures": [ARCHITECTURE],
-        "RuntimeVersionConfig": {
-            "RuntimeVersionArn": names.runtime_version_arn(region, config.runtime)
-        },
         **_settings(config, function.name),
         **_state(function),
     }
+    if config.is_image:
+        for name in _NOT_OF_IMAGES:
+            shown.pop(name, None)
+        if image := _image_config(config.image_config):
+            shown["ImageConfigResponse"] = {"ImageConfig": image}
+    else:
+        arn = names.runtime_version_arn(region, config.runtime)
+        shown["RuntimeVersionConfig"] = {"RuntimeVersionArn": arn}
     if config.per_tenant:
         shown["TenancyConfig"] = {"TenantIsolationMode": "PER_TENANT"}
+    return shown
+
+
+_NOT_OF_IMAGES = ("Runtime", "Handler", "SnapStart")
+
+
+def _image_config(config: ImageConfig) -> dict[str, Any]:
+    shown: dict[str, Any] = {}
+    if config.entry_point:
+        shown["EntryPoint"] = list(config.entry_point)
+    if config.command:
+        shown["Command"] = list(config.command)
+    if config.working_directory:
+        shown["WorkingDirectory"] = config.working_directory
     return shown
 
 
@@ -84,7 +103,7 @@ def shown_qualifier(function: Function, asked: str | None) -> str:
 
 def code_sha256(code: Code) -> str:
     """AWS's form of a package's hash."""
-    return base64.b64encode(bytes.fromhex(code.sha256)).decode()
+    return code.sha256_base64
 
 
 def last_modified(time: datetime) -> str:

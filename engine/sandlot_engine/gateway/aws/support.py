@@ -84,7 +84,6 @@ _SAYS_NO = {"S3ObjectStorageMode": "COPY"}
 _VPC = (
     "there are no VPCs. What a function reaches is its network: none, egress or host."
 )
-_IMAGE = "functions are zip packages. Send Code.ZipFile, or Code.S3Bucket and S3Key."
 _FILES = "no file systems can be mounted. A function has /tmp, and its package."
 _DURABLE = "there are no durable executions."
 _CAPACITY = "there are no capacity providers: functions run on this machine."
@@ -99,13 +98,12 @@ _PAGE = "Marker MaxItems"
 
 _CONFIGURATION = (
     "Runtime Handler Description Timeout MemorySize Environment Layers"
-    " EphemeralStorage LoggingConfig DeadLetterConfig"
+    " EphemeralStorage LoggingConfig DeadLetterConfig ImageConfig"
 )
 _CONFIGURATION_STORED = "Role KMSKeyArn TracingConfig SnapStart"
 _CONFIGURATION_REFUSED = {
     "VpcConfig": _VPC,
     "FileSystemConfigs": _FILES,
-    "ImageConfig": _IMAGE,
     "CapacityProviderConfig": _CAPACITY,
     "DurableConfig": _DURABLE,
     "RuntimeConfig": _RUNTIME,
@@ -140,7 +138,6 @@ TABLE: Table = {
         refused={
             **_CONFIGURATION_REFUSED,
             "PublishTo": _PUBLISH_TO,
-            "Code.ImageUri": _IMAGE,
             "Code.S3ObjectStorageMode": _REFERENCE,
             "Code.SourceKMSKeyArn": _KMS_SOURCE,
         },
@@ -148,11 +145,11 @@ TABLE: Table = {
     "GetFunction": Fields(works="FunctionName Qualifier"),
     "GetFunctionConfiguration": Fields(works="FunctionName Qualifier"),
     "UpdateFunctionCode": Fields(
-        works="FunctionName ZipFile S3Bucket S3Key S3ObjectVersion Architectures"
+        works="FunctionName ZipFile ImageUri S3Bucket S3Key S3ObjectVersion"
+        " Architectures"
         " Publish DryRun RevisionId",
         refused={
             "S3ObjectStorageMode": _REFERENCE,
-            "ImageUri": _IMAGE,
             "PublishTo": _PUBLISH_TO,
             "SourceKMSKeyArn": _KMS_SOURCE,
         },

@@ -15,10 +15,12 @@ from sandlot_engine.errors import InvalidParameter
 from sandlot_engine.gateway.ports import EngineStatus
 from sandlot_engine.gateway.rpc.faces import Face
 from sandlot_engine.model.function import (
+    IMAGE,
     LATEST,
     Function,
     FunctionConfig,
     FunctionState,
+    ImageSource,
     InitMode,
     UpdateStatus,
     function_arn,
@@ -104,7 +106,20 @@ _UPDATES_OUT = {
 }
 
 
-def config_of(wire: functions.FunctionConfig) -> FunctionConfig:
+def package_of(zip_bytes: bytes, image_uri: str) -> bytes | ImageSource:
+    """What a function is made of."""
+    if not image_uri:
+        return zip_bytes
+    if zip_bytes:
+        raise InvalidParameter(
+            "Send a zip or an image_uri, not both.", field="image_uri"
+        )
+    return ImageSource(uri=image_uri)
+
+
+def config_of(
+    wire: functions.FunctionConfig, *, is_image: bool = False
+) -> FunctionConfig:
     """The settings of a new function; zeros are left to the defaults."""
     given: dict[str, Any] = {
         "memory_mb": wire.memory_mb,
@@ -113,7 +128,7 @@ def config_of(wire: functions.FunctionConfig) -> FunctionConfig:
     }
     return FunctionConfig(
         handler=wire.handler,
-        runtime=wire.runtime,
+        runtime=IMAGE if is_image else wire.runtime,
         environment=dict(wire.environment),
         description=wire.description,
         init_mode=_init_mode(wire.init_mode),
@@ -178,7 +193,7 @@ def function_out(
         version=function.version,
         config=functions.FunctionConfig(
             handler=config.handler,
-            runtime=config.runtime,
+            runtime="" if config.is_image else config.runtime,
             memory_mb=config.memory_mb,
             timeout_s=config.timeout_s,
             environment=config.environment,
@@ -189,6 +204,7 @@ def function_out(
         ),
         code_size=revision.code.size,
         code_sha256=revision.code.sha256_base64,
+        image_uri=revision.code.image.uri if revision.code.image else "",
         state=_STATES_OUT[function.state],
         state_reason=" ".join(
             filter(

@@ -4,7 +4,12 @@ from sandlot.v1 import functions_pb2 as wire
 from sandlot_engine.gateway.paging import page_size
 from sandlot_engine.gateway.ports import Backend
 from sandlot_engine.gateway.rpc import Context
-from sandlot_engine.gateway.rpc.convert import changes_of, config_of, function_out
+from sandlot_engine.gateway.rpc.convert import (
+    changes_of,
+    config_of,
+    function_out,
+    package_of,
+)
 from sandlot_engine.gateway.rpc.interceptors import current_caller
 from sandlot_engine.model.function import Function
 
@@ -24,8 +29,8 @@ class FunctionService:
         function = await self._functions.create(
             current_caller().tenant_id,
             request.name,
-            config_of(request.config),
-            request.zip,
+            config_of(request.config, is_image=bool(request.image_uri)),
+            package_of(request.zip, request.image_uri),
         )
         return wire.CreateFunctionResponse(function=await self._out(function))
 
@@ -33,7 +38,10 @@ class FunctionService:
         self, request: wire.UpdateFunctionCodeRequest, _: Context
     ) -> wire.UpdateFunctionCodeResponse:
         function = await self._functions.update_code(
-            current_caller().tenant_id, request.name, request.zip, request.revision_id
+            current_caller().tenant_id,
+            request.name,
+            package_of(request.zip, request.image_uri),
+            request.revision_id,
         )
         return wire.UpdateFunctionCodeResponse(function=await self._out(function))
 

@@ -6,7 +6,13 @@ from typing import Any
 from sandlot_engine.errors import InvalidParameter
 from sandlot_engine.gateway.aws import shapes
 from sandlot_engine.gateway.aws.operations import Call, operation
-from sandlot_engine.gateway.aws.settings import changes_of, check_package, config_of
+from sandlot_engine.gateway.aws.settings import (
+    changes_of,
+    check_package,
+    check_source,
+    config_of,
+    resolved,
+)
 from sandlot_engine.model.function import LATEST, Function
 
 MAX_LISTED = 50
@@ -22,12 +28,13 @@ async def create_function(call: Call) -> Mapping[str, Any]:
     if "CodeSigningConfigArn" in given:
         signing_config = call.own_signing_config(given["CodeSigningConfigArn"])
     signing.check_code(call.tenant_id, signing_config)
-    zip_bytes = await call.package(given["Code"])
+    check_source(given.get("PackageType", "Zip"), given["Code"])
+    package = await call.function_package(given["Code"])
     function = await functions.create(
         call.tenant_id,
         name,
         config_of({**given, **_layers(call)}),
-        zip_bytes,
+        package,
         publish=given.get("Publish", False),
         tags=given.get("Tags"),
     )
@@ -45,10 +52,7 @@ async def get_function(call: Call) -> Mapping[str, Any]:
     settings = call.catalog.functions.settings.of(call.tenant_id, asked.name)
     shown: dict[str, Any] = {
         "Configuration": configuration(call, function, asked.qualifier),
-        "Code": {
-            "RepositoryType": "S3",
-            "Location": call.code_url(function.current.code),
-        },
+        "Code": _location(call, function),
     }
     if settings.tags:
         shown["Tags"] = dict(settings.tags)
@@ -57,6 +61,18 @@ async def get_function(call: Call) -> Mapping[str, Any]:
             "ReservedConcurrentExecutions": settings.reserved_concurrency
         }
     return shown
+
+
+def _location(call: Call, function: Function) -> dict[str, str]:
+    code = function.current.code
+    if (image := code.image) is None:
+        return {"RepositoryType": "S3", "Location": call.code_url(code)}
+    return {
+        # AWS's word for whatever keeps images.
+        "RepositoryType": "ECR",
+        "ImageUri": image.uri,
+        "ResolvedImageUri": f"{resolved(image.uri)}@sha256:{image.digest}",
+    }
 
 
 @operation("GetFunctionConfiguration")
@@ -76,7 +92,7 @@ async def update_function_code(call: Call) -> Mapping[str, Any]:
     function = await call.catalog.functions.update_code(
         call.tenant_id,
         name,
-        await call.package(given),
+        await call.function_package(given),
         given.get("RevisionId", ""),
         publish=given.get("Publish", False),
         dry_run=given.get("DryRun", False),

@@ -1,0 +1,139 @@
+"""A container image on this machine becomes a function."""
+
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from sandlot.errors import SandlotError
+from tests.compat.clients import Cloud
+from tests.e2e.engines import Engine, Mode, new_engine
+from tests.fakes.images import Layout, layer
+
+PROGRAMS = Path(__file__).parent.parent / "guests/programs"
+ROLE = "arn:aws:iam::123456789012:role/any"
+
+
+@pytest.fixture(scope="session")
+def looker(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    compiler = shutil.which("gcc") or shutil.which("cc")
+    if compiler is None:
+        pytest.skip("there is no C compiler here")
+    made = tmp_path_factory.mktemp("c") / "looker"
+    source = str(PROGRAMS / "image_looker.c")
+    subprocess.run(
+        [compiler, "-D_GNU_SOURCE", "-O1", "-static", "-o", str(made), source],
+        check=True,
+        timeout=60,
+    )
+    return made.read_bytes()
+
+
+@pytest.fixture
+def own_engine(mode: Mode) -> Iterator[Engine]:
+    with new_engine(mode) as engine:
+        yield engine
+
+
+@pytest.fixture
+def folder(looker: bytes) -> Iterator[Path]:
+    """With a layout and an archive, each with two images."""
+    with tempfile.TemporaryDirectory(prefix="sandlot-images-") as name:
+        path = Path(name)
+        path.chmod(0o755)
+        layout = Layout()
+        for tag in ("one", "two"):
+            layers = [layer(("look", looker)), layer((f"srv/{tag}", b""))]
+            layout.add(
+                layers, tag=tag, is_packed=True, config={"Entrypoint": ["/look"]}
+            )
+        layout.write(path / "layout")
+        (path / "deep").mkdir()
+        (path / "deep/archive.tar").write_bytes(layout.archive())
+        yield path
+
+
+def test_an_image_is_deployed_invoked_and_replaced(
+    own_engine: Engine, folder: Path
+) -> None:
+    own_engine.start("--image-dir", str(folder))
+    client = own_engine.client()
+
+    function = client.deploy("oci:layout:one", name="image")
+    assert function.invoke({"do": "/srv"}).value == {"seen": "one"}
+    client.deploy("oci-archive:deep/archive.tar:two", name="image")
+    assert function.invoke({"do": "/srv"}).value == {"seen": "two"}
+    client.deploy(f"oci:{folder}/layout:one", name="image")
+    assert function.invoke({"do": "/srv"}).value == {"seen": "one"}
+
+    # Nothing of the folder is needed any more.
+    shutil.rmtree(folder / "layout")
+    assert own_engine.stop() == 0
+    own_engine.start("--image-dir", str(folder))
+    again = own_engine.client().function("image")
+    assert again.invoke({"do": "/srv"}).value == {"seen": "one"}
+    assert own_engine.client().get_function("image").image.endswith("layout:one")
+
+
+def test_what_is_elsewhere_looks_like_what_is_not_there(
+    own_engine: Engine, folder: Path
+) -> None:
+    (folder / "link").symlink_to("layout")
+    (folder / "out").symlink_to("/etc")
+    own_engine.start("--image-dir", str(folder))
+    client = own_engine.client()
+
+    said = set()
+    for path in (
+        *("/etc", "/etc/passwd", "/root", "/nowhere", "nowhere", "../etc", "."),
+        *("layout/../layout", "link", "out", "out/passwd", f"{folder}/../etc", "deep/"),
+        *("layout/index.json", "/", "//etc", str(folder)),
+    ):
+        for kind in ("oci", "oci-archive"):
+            uri = f"{kind}:{path}"
+            if uri == "oci-archive:layout/index.json":
+                continue  # a file below the folder, which is looked into
+            with pytest.raises(SandlotError) as caught:
+                client.deploy(uri, name="image")
+            said.add(str(caught.value).replace(repr(uri), "IT"))
+
+    (text,) = said
+    assert "There is no image IT in the folders that the operator has opened" in text
+
+
+def test_without_a_folder_there_are_no_images(own_engine: Engine, folder: Path) -> None:
+    own_engine.start()
+
+    with pytest.raises(SandlotError, match="sandlot up --image-dir"):
+        own_engine.client().deploy(f"oci:{folder}/layout:one", name="image")
+
+
+def test_awss_tools_deploy_an_image(own_engine: Engine, folder: Path) -> None:
+    own_engine.start("--image-dir", str(folder))
+    cloud = Cloud(own_engine)
+    aws = cloud.account("images").aws()
+    aws.create_function(
+        FunctionName="image",
+        PackageType="Image",
+        Role=ROLE,
+        Code={"ImageUri": "oci:layout:two"},
+        ImageConfig={"Command": ["a", "b"], "WorkingDirectory": "/srv"},
+    )
+    aws.get_waiter("function_active_v2").wait(FunctionName="image")
+
+    shown = aws.get_function(FunctionName="image")
+    answer = aws.invoke(FunctionName="image", Payload=b'{"do": "argv"}')
+    assert answer["Payload"].read() == b'{"seen": "/look a b"}'
+    code, settings = shown["Code"], shown["Configuration"]
+    assert (code["RepositoryType"], code["ImageUri"]) == ("ECR", "oci:layout:two")
+    assert code["ResolvedImageUri"] == f"oci:layout@sha256:{settings['CodeSha256']}"
+    assert settings["PackageType"] == "Image"
+    assert not {"Runtime", "Handler"} & settings.keys()
+    assert settings["ImageConfigResponse"]["ImageConfig"] == {
+        "Command": ["a", "b"],
+        "WorkingDirectory": "/srv",
+    }
+    cloud.close()
