@@ -568,6 +568,26 @@ class Status(ten_grpc.EngineServiceServicer):
             ],
         )
 
+    def ListRuntimes(self, request: Any, context: Any) -> Any:
+        self.engine.enter(request, context)
+        return ten.ListRuntimesResponse(
+            runtimes=[
+                ten.Runtime(
+                    name="python3.10",
+                    version="3.10.2",
+                    kind=ten.RUNTIME_KIND_ZYGOTE,
+                    functions=2,
+                ),
+                ten.Runtime(
+                    name="python3.12-x",
+                    kind=ten.RUNTIME_KIND_ZYGOTE,
+                    path="/x",
+                    is_registered=True,
+                    problem="/x is not there",
+                ),
+            ]
+        )
+
 
 class Refusals(grpc.ServerInterceptor):
     """Turns a raised `Refusal` into the status that the engine would send."""
