@@ -557,6 +557,7 @@ class Status(ten_grpc.EngineServiceServicer):
             runtimes=[
                 ten.Runtime(name="python3.9", version="3.9.1"),
                 ten.Runtime(name="python3.10", version="3.10.2"),
+                ten.Runtime(name="python3.12-own", version="3.12.1"),
             ],
             on_host_network=[
                 ten.HostNetwork(tenant_id=tenant_id, functions=count)
