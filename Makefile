@@ -24,9 +24,14 @@ STUBS_OUT := client
 # all else, because each has its own mind on the versions of the same libraries.
 COMPAT_CLIENTS := awscli==1.46.3 aws-sam-cli==1.170.0
 COMPAT_PAYLOAD := 'aws-lambda-powertools[validation,parser]==3.37.0' mangum==0.22.0 \
-  fastapi==0.165.0 snapshot-restore-py==1.0.0 awslambdaric==4.2.2
+  fastapi==0.165.0 snapshot-restore-py==1.0.0 awslambdaric==4.2.2 \
+  apig-wsgi==2.20.0 serverless-wsgi==3.1.0 flask==3.1.3
+# As it packs itself: without its command's own needs, AWS's libraries among them.
+COMPAT_ALONE := chalice==1.34.0
+COMPAT_NODE := serverless-http@4.0.0 express@5.3.0 @middy/core@6.4.5 \
+  @middy/http-json-body-parser@6.4.5 @middy/http-error-handler@6.4.5
 COMPAT_VENV := .venv-compat
-COMPAT_READY := $(COMPAT_VENV)/.ready-1.46.3-1.170.0-3.37.0-4.2.2
+COMPAT_READY := $(COMPAT_VENV)/.ready-1.46.3-1.170.0-3.37.0-4.2.2-collections-1
 
 CONSTRAINTS_VENV := .venv-constraints
 
@@ -102,4 +107,10 @@ $(COMPAT_READY):
 	@$(COMPAT_VENV)/bin/python -m pip install --disable-pip-version-check --no-input \
 	  --quiet --no-warn-conflicts --only-binary=:all: --upgrade \
 	  --target $(COMPAT_VENV)/payload $(COMPAT_PAYLOAD)
+	@$(COMPAT_VENV)/bin/python -m pip install --disable-pip-version-check --no-input \
+	  --quiet --no-warn-conflicts --only-binary=:all: --upgrade --no-deps \
+	  --target $(COMPAT_VENV)/payload $(COMPAT_ALONE)
+# Where there is Node; its tests say so where there is not.
+	@! command -v npm >/dev/null || npm install --prefix $(COMPAT_VENV)/node --silent \
+	  --ignore-scripts --no-audit --no-fund --no-update-notifier $(COMPAT_NODE)
 	@touch $@

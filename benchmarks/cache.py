@@ -108,7 +108,7 @@ PEERS = (
     ),
 )
 
-PACKAGES = {"pandas": ("pandas>=2.2",)}
+PACKAGES = {"pandas": ("pandas>=2.2",), "awslambdaric": ("awslambdaric==4.2.2",)}
 """What functions bring along that our own environment does not have."""
 
 NOT_RUN = (

@@ -14,15 +14,14 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import psutil
 
 from benchmarks.board import Board
-from benchmarks.workloads import Workload
 from sandlot_sandbox import frames
 from sandlot_sandbox.errors import SandboxError
 from sandlot_sandbox.host.instance import Instance
@@ -52,6 +51,20 @@ FLAGS = ("-I", "-S", "-B")
 
 _SETTLE_S = 0.002
 """The kernel ends a dead instance's namespaces in the background; by then it has."""
+
+
+class Packaged(Protocol):
+    """What can be unpacked, and be a zygote's: a `Workload`, say."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def handler(self) -> str: ...
+
+    def sources(self) -> Iterator[Path]:
+        """Files and folders that make up its package."""
+        ...
 
 
 class ReadyMinder(Minder):
@@ -124,7 +137,7 @@ class Jails:
         self._process = process
         self._code = code
 
-    def unpack(self, workload: Workload) -> Path:
+    def unpack(self, workload: Packaged) -> Path:
         """Its package, compiled, so that a new interpreter has no more to do."""
         folder = self._code / f"{_hash_of(workload)}-{self.runtime.name}"
         if not folder.exists():
@@ -138,10 +151,15 @@ class Jails:
         return folder
 
     @asynccontextmanager
-    async def zygote(self, workload: Workload) -> AsyncIterator["ReadyZygote"]:
-        """A zygote that has imported the workload; killed at the end."""
+    async def zygote(
+        self, workload: Packaged, *, environment: Mapping[str, str] = ENVIRONMENT
+    ) -> AsyncIterator["ReadyZygote"]:
+        """A zygote that has imported the workload, if that is what its runtime does;
+        killed at the end."""
         self.unpack(workload)
-        async with ready_zygote(self.launcher, self.runtime, workload) as zygote:
+        async with ready_zygote(
+            self.launcher, self.runtime, workload, environment=environment
+        ) as zygote:
             yield zygote
 
     def cpu_s(self) -> list[float]:
@@ -158,14 +176,18 @@ class Jails:
         ]
 
 
-def _hash_of(workload: Workload) -> str:
+def _hash_of(workload: Packaged) -> str:
     """In the place of its package's: we make the folder ourselves."""
     return hashlib.sha256(workload.name.encode()).hexdigest()
 
 
 @asynccontextmanager
 async def ready_zygote(
-    launcher: WatchedLauncher, runtime: Runtime, workload: Workload
+    launcher: WatchedLauncher,
+    runtime: Runtime,
+    workload: Packaged,
+    *,
+    environment: Mapping[str, str] = ENVIRONMENT,
 ) -> AsyncIterator["ReadyZygote"]:
     """A zygote of an unpacked workload; killed at the end."""
     recipe = Recipe(
@@ -175,22 +197,22 @@ async def ready_zygote(
         settings={
             "handler": workload.handler,
             "version": "$LATEST",
-            "import_in_zygote": True,
-            "environment": ENVIRONMENT,
+            "import_in_zygote": not runtime.runs,
+            "environment": dict(environment),
         },
     )
     lost = asyncio.Event()
     zygote = TimedZygote(launcher, recipe, on_lost=lambda _: lost.set())
     try:
         await _wait_ready(zygote, workload)
-        yield ReadyZygote(zygote, workload, launcher)
+        yield ReadyZygote(zygote, launcher)
     finally:
         zygote.kill()
         async with asyncio.timeout(TIMEOUT_S):
             await lost.wait()
 
 
-async def _wait_ready(zygote: Zygote, workload: Workload) -> None:
+async def _wait_ready(zygote: Zygote, workload: Packaged) -> None:
     try:
         if await zygote.wait_ready():
             return
@@ -204,13 +226,10 @@ async def _wait_ready(zygote: Zygote, workload: Workload) -> None:
 class ReadyZygote:
     """Instances on demand, each in a cell that was made before."""
 
-    def __init__(
-        self, zygote: TimedZygote, workload: Workload, launcher: WatchedLauncher
-    ) -> None:
+    def __init__(self, zygote: TimedZygote, launcher: WatchedLauncher) -> None:
         self.started_s = (zygote.heard_ns - launcher.ordered_ns) / 1e9
         """From the order to the interpreter's first word."""
         self._zygote = zygote
-        self._workload = workload
         self._launcher = launcher
 
     async def settle(self) -> None:
@@ -270,6 +289,12 @@ async def open_jails(
         finally:
             launcher.close()
             process.wait(TIMEOUT_S)
+
+
+def found_runtimes() -> list[Runtime]:
+    """All that this machine has; their `guest_code` is gone again."""
+    with tempfile.TemporaryDirectory(prefix="sandlot-benchmark-") as folder:
+        return runtimes.discover(Path(folder))[0]
 
 
 def interpreter_of(runtime: Runtime) -> str:

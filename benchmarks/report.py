@@ -10,7 +10,7 @@ from rich.table import Table as Drawn
 
 from benchmarks.machine import Facts
 from benchmarks.scenarios.plan import Results
-from benchmarks.stats import ENOUGH, Line, Series, Sheet, Table
+from benchmarks.stats import ENOUGH, Line, Series, Sheet, SideBySide, Table
 
 _NOT_A_TERMINAL = 150
 """Columns of a table in a file or a pipe."""
@@ -95,6 +95,7 @@ def as_json(results: Results, facts: Facts) -> str:
                 }
                 for sheet in results.sheets
             ],
+            "side_by_side": [asdict(each) for each in results.side_by_side],
             "plots": [asdict(plot) for plot in results.plots],
             "not_run": results.not_run,
         },
@@ -108,6 +109,15 @@ def _grids(results: Results) -> Iterator[_Grid]:
         yield table.title, _titles(table), rows, table.notes
     for sheet in results.sheets:
         yield _grid_of(sheet)
+    for each in results.side_by_side:
+        yield each.title, each.titles, _rows_of(each), each.notes
+
+
+def _rows_of(each: SideBySide) -> list[tuple[list[str], bool | None]]:
+    return [
+        ([cell if isinstance(cell, str) else _number(cell) for cell in row], None)
+        for row in each.rows
+    ]
 
 
 def _grid_of(sheet: Sheet) -> _Grid:

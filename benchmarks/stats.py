@@ -115,6 +115,16 @@ class Sheet:
     notes: list[str] = field(default_factory=list)
 
 
+@dataclass(slots=True, kw_only=True)
+class SideBySide:
+    """Several numbers of each of many things: a row for each."""
+
+    title: str
+    titles: list[str]
+    rows: list[list[str | float]]
+    notes: list[str] = field(default_factory=list)
+
+
 def differences(
     label: str, ours: Series, floor: Series, *, target_ms: float | None = None
 ) -> Series:

@@ -12,7 +12,7 @@ from rich.progress import track
 from benchmarks.engines import Engine
 from benchmarks.jails import Jails
 from benchmarks.plots import Plot
-from benchmarks.stats import Sheet, Table
+from benchmarks.stats import Sheet, SideBySide, Table
 from benchmarks.workloads import Workload
 from sandlot_sandbox.spec import Layer
 
@@ -71,6 +71,7 @@ class Results:
 
     tables: list[Table] = field(default_factory=list)
     sheets: list[Sheet] = field(default_factory=list)
+    side_by_side: list[SideBySide] = field(default_factory=list)
     plots: list[Plot] = field(default_factory=list)
     not_run: list[str] = field(default_factory=list)
     """Peers and parts that are missing here, each with its reason."""

@@ -42,6 +42,7 @@ from sandlot.results import (
     NewKey,
     Reply,
     Run,
+    Runtime,
     Tenant,
     Url,
     UrlAuth,
@@ -495,6 +496,11 @@ class AsyncClient:
     async def status(self) -> EngineStatus:
         """Version, isolation layers, runtimes, running processes."""
         return await self._ask(calls.get_status())
+
+    async def list_runtimes(self) -> tuple[Runtime, ...]:
+        """What functions can be written for, by name; for operators also what is
+        registered and cannot be used."""
+        return await self._ask(calls.list_runtimes())
 
     # --- life ----------------------------------------------------------------
 

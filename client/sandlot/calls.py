@@ -33,6 +33,7 @@ from sandlot.results import (
     NewKey,
     Reply,
     Run,
+    Runtime,
     Tenant,
     Url,
     UrlAuth,
@@ -66,6 +67,7 @@ READS = frozenset(
         "/sandlot.v1.TenantService/ListKeys",
         "/sandlot.v1.BillingService/GetBill",
         "/sandlot.v1.EngineService/GetStatus",
+        "/sandlot.v1.EngineService/ListRuntimes",
         "/sandlot.v1.UrlService/ListUrls",
         "/sandlot.v1.TriggerService/GetTrigger",
         "/sandlot.v1.TriggerService/ListTriggers",
@@ -589,6 +591,15 @@ def get_status() -> Call[EngineStatus]:
         request=ten.GetStatusRequest(),
         response=ten.GetStatusResponse,
         parse=parsing.status,
+    )
+
+
+def list_runtimes() -> Call[tuple[Runtime, ...]]:
+    return Call(
+        method="/sandlot.v1.EngineService/ListRuntimes",
+        request=ten.ListRuntimesRequest(),
+        response=ten.ListRuntimesResponse,
+        parse=parsing.runtimes,
     )
 
 

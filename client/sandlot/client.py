@@ -38,6 +38,7 @@ from sandlot.results import (
     NewKey,
     Reply,
     Run,
+    Runtime,
     Tenant,
     Url,
     UrlAuth,
@@ -488,6 +489,11 @@ class Client:
     def status(self) -> EngineStatus:
         """Version, isolation layers, runtimes, running processes."""
         return self._ask(calls.get_status())
+
+    def list_runtimes(self) -> tuple[Runtime, ...]:
+        """What functions can be written for, by name; for operators also what is
+        registered and cannot be used."""
+        return self._ask(calls.list_runtimes())
 
     # --- life ----------------------------------------------------------------
 

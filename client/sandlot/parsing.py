@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Generic, TypeVar
+from typing import Generic, Literal, TypeVar
 
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -313,14 +313,34 @@ def status(message: tenants_pb2.GetStatusResponse) -> EngineStatus:
             )
             for layer in message.layers
         ),
-        runtimes=tuple(
-            Runtime(name=r.name, version=r.version) for r in message.runtimes
-        ),
+        runtimes=tuple(map(_runtime, message.runtimes)),
         zygotes=message.zygotes,
         instances=message.instances,
         on_host_network={
             one.tenant_id: one.functions for one in message.on_host_network
         },
+    )
+
+
+def runtimes(message: tenants_pb2.ListRuntimesResponse) -> tuple[Runtime, ...]:
+    return tuple(map(_runtime, message.runtimes))
+
+
+_KINDS: dict[int, Literal["zygote", "program"]] = {
+    tenants_pb2.RUNTIME_KIND_ZYGOTE: "zygote",
+    tenants_pb2.RUNTIME_KIND_PROGRAM: "program",
+}
+
+
+def _runtime(message: tenants_pb2.Runtime) -> Runtime:
+    return Runtime(
+        name=message.name,
+        version=message.version,
+        kind=_KINDS.get(message.kind),
+        path=message.path,
+        is_registered=message.is_registered,
+        problem=message.problem,
+        functions=message.functions,
     )
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
-from typing import Any, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 from sandlot import prices
 from sandlot.errors import SandlotError
@@ -467,6 +467,21 @@ class Runtime:
 
     name: str
     version: str
+    """Empty for those that bring their own, and those that cannot be used."""
+
+    kind: Literal["zygote", "program"] | None = None
+    """What an instance is: a clone, or a program that speaks the Runtime API. None
+    where that was not asked for."""
+
+    path: str = ""
+    """The interpreter on the engine's machine, for operators."""
+
+    is_registered: bool = False
+    problem: str = ""
+    """Why it cannot be used; empty where it can."""
+
+    functions: int = 0
+    """How many functions use it in any version, for operators."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

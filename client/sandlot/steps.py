@@ -174,10 +174,15 @@ def _default_runtime() -> Steps[str]:
         status = yield from ask(calls.get_status())
     except Refused:
         return mine
-    pythons = [one.name for one in status.runtimes if one.name.startswith("python3.")]
+    pythons = [one.name for one in status.runtimes if _is_plain(one.name)]
     if mine in pythons or not pythons:
         return mine
     return max(pythons, key=lambda name: int(name.rpartition(".")[2]))
+
+
+def _is_plain(name: str) -> bool:
+    """A Python as AWS names it: one with an operator's label is asked for by name."""
+    return name.startswith("python3.") and "-" not in name
 
 
 def _ready(name: str) -> Steps[Function]:

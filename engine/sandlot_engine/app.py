@@ -9,15 +9,26 @@ from pathlib import Path
 from typing import Any
 
 from sandlot_engine.options import UpOptions
-from sandlot_engine.supervisor import up
+from sandlot_engine.registration import NotRegistered, register, unregister
+from sandlot_engine.supervisor import default_data, up
 from sandlot_sandbox import probe
-from sandlot_sandbox.launcher import cgroups, networks, runtimes
+from sandlot_sandbox.launcher import cgroups, networks, registry, runtimes
 
-__all__ = ["UpOptions", "doctor", "main", "up"]
+__all__ = [
+    "NotRegistered",
+    "UpOptions",
+    "default_data",
+    "doctor",
+    "main",
+    "register",
+    "unregister",
+    "up",
+]
 
 
-def doctor(*, given_up: frozenset[str]) -> dict[str, Any]:
-    """Try every layer, and list the runtimes; `ok` says whether `up` would start.
+def doctor(*, given_up: frozenset[str], data: str | None = None) -> dict[str, Any]:
+    """Try every layer, and list the runtimes; `ok` says whether `up` would start. What
+    is registered with the engine on the folder `data` is as that found it last.
 
     As JSON can hold it. Raises `ValueError` for a layer that cannot be given up.
     """
@@ -33,12 +44,27 @@ def doctor(*, given_up: frozenset[str]) -> dict[str, Any]:
         "layers": [asdict(layer) for layer in layers],
         "egress": {"missing": networks.probe_egress()},
         "runtimes": [
-            {"name": one.name, "version": one.version}
-            for one in found
-            if not one.is_image
+            *(_told(one.name, one.version) for one in found if not one.is_image),
+            *_registered(Path(data) if data else default_data()),
         ],
         "ok": probe.is_enough(layers),
     }
+
+
+def _registered(data: Path) -> list[dict[str, Any]]:
+    try:
+        entries = registry.read(data / "runtimes" / registry.FILE)
+    except registry.Unreadable as unreadable:
+        return [_told("registered runtimes", "", str(unreadable))]
+    return [
+        _told(one.name, one.runtime.version if one.runtime else "", one.problem)
+        for one in entries
+    ]
+
+
+def _told(name: str, version: str, problem: str = "") -> dict[str, Any]:
+    told = {"name": name, "version": version}
+    return told | {"problem": problem} if problem else told
 
 
 def main() -> int:

@@ -32,7 +32,8 @@ from sandlot_engine.options import EngineConfig
 from sandlot_engine.reach import make_reachable
 from sandlot_sandbox import linux
 from sandlot_sandbox.host.room import Room, room_in
-from sandlot_sandbox.launcher.runtime import Runtime, parse_runtimes
+from sandlot_sandbox.launcher.registry import FILE, Registry
+from sandlot_sandbox.launcher.runtime import parse_runtimes
 from sandlot_sandbox.probe import CAN_BE_GIVEN_UP, EX_CONFIG, missing
 from sandlot_sandbox.spec import Hello, Layer
 
@@ -45,7 +46,7 @@ if TYPE_CHECKING:
     from sandlot_engine.events.endpoints import EndpointAccess
     from sandlot_engine.gateway.aws.buckets import BucketAccess
     from sandlot_engine.gateway.aws.call import Parts
-    from sandlot_engine.gateway.ports import Backend, Catalog, EngineStatus
+    from sandlot_engine.gateway.ports import Backend, Catalog, EngineStatus, Runtime
     from sandlot_engine.gateway.urls.addresses import Addresses
     from sandlot_engine.invocation.invoker import Invoker
     from sandlot_engine.model.function import Function, Revision
@@ -187,7 +188,7 @@ async def _running(config: EngineConfig) -> AsyncIterator[_Facts]:
     from sandlot_engine.workers.link import Link, Reclaiming
 
     data, clock, link = Path(config.data), SystemClock(), Link()
-    known = parse_runtimes(config.runtimes)
+    known = Registry(parse_runtimes(config.runtimes), data / "runtimes" / FILE)
     async with contextlib.AsyncExitStack() as stack:
         enter = stack.enter_async_context
         store = await enter(SqliteStore.open(data / "sandlot.db"))
@@ -370,7 +371,7 @@ async def _catalog(
     node: "Node",
     scheduler: "Scheduler",
     tenants: "Tenants",
-    known: list[Runtime],
+    known: Registry,
     kept_triggers: "KeptTriggers",
     link: "Link",
 ) -> AsyncIterator["Catalog"]:
@@ -423,7 +424,9 @@ async def _catalog(
         store,
         codes,
         clock=clock,
-        runtimes=lambda: [one.name for one in known if not one.is_image],
+        runtimes=lambda: [
+            one.name for one in known.usable.values() if not one.is_image
+        ],
         prepare=partial(_prepare, node),
         retire=partial(_retire, node, scheduler, link),
         grant_network=tenants.grant_network,
@@ -732,9 +735,9 @@ def _endpoint_access(config: EngineConfig) -> "EndpointAccess":
 
 
 async def _status(
-    launchers: "Launchers", node: "Node", known: list[Runtime]
+    launchers: "Launchers", node: "Node", known: Registry
 ) -> "EngineStatus":
-    from sandlot_engine.gateway.ports import EngineStatus, IsolationLayer, Runtime
+    from sandlot_engine.gateway.ports import EngineStatus, IsolationLayer
 
     hello = launchers.hello
     assert hello is not None, "nothing is served before the first launcher"  # noqa: S101
@@ -751,12 +754,41 @@ async def _status(
             )
             for layer in hello.layers
         ),
-        runtimes=tuple(
-            Runtime(name=r.name, version=r.version) for r in known if not r.is_image
-        ),
+        runtimes=_runtimes(known),
         zygotes=node.zygotes,
         instances=node.instances,
     )
+
+
+def _runtimes(known: Registry) -> "tuple[Runtime, ...]":
+    """What can be used, and of what is registered, what cannot."""
+    from sandlot_engine.gateway.ports import Runtime
+
+    registered = {entry.name: entry for entry in known.registered}
+    usable = [
+        Runtime(
+            name=one.name,
+            version=one.version,
+            is_program=bool(one.runs),
+            path=registered[one.name].path if one.name in registered else one.outside,
+            is_registered=one.name in registered,
+        )
+        for one in known.usable.values()
+        if not one.is_image
+    ]
+    broken = [
+        Runtime(
+            name=entry.name,
+            version="",
+            is_program=not entry.name.startswith("python"),
+            path=entry.path,
+            is_registered=True,
+            problem=entry.problem,
+        )
+        for entry in registered.values()
+        if entry.runtime is None
+    ]
+    return (*usable, *broken)
 
 
 def _announce(config: EngineConfig, facts: _Facts, took_s: float) -> None:

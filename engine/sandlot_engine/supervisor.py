@@ -26,7 +26,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from sandlot_engine.options import EngineConfig, UpOptions
-from sandlot_sandbox.launcher import runtimes
+from sandlot_sandbox.launcher import registering, registry, runtimes
 from sandlot_sandbox.launcher.runtime import Runtime, dump_runtimes
 from sandlot_sandbox.probe import CAN_BE_GIVEN_UP, EX_CONFIG
 
@@ -81,9 +81,14 @@ def up(options: UpOptions) -> int:
                 return _refuse(
                     "; ".join(problems) or "no CPython 3.9 or later was found"
                 )
+            for entry in registering.renew(data / "runtimes", data=data):
+                if entry.problem:
+                    _say(f"no runtime {entry.name}: {entry.problem}")
             return _Supervisor(options, data, found, uid, gid, lock).run()
     except _Refused as refused:
         return _refuse(str(refused))
+    except registry.Unreadable as unreadable:
+        return _refuse(f"{unreadable}; remove it, and register again")
     except OSError as error:
         return _refuse(f"{error}; is the folder {data} yours, and is there room?")
 
@@ -234,6 +239,7 @@ class _Supervisor:
                     *("--parent", str(os.getpid())),
                     *("--code", str(self._data / "code")),
                     *("--runtimes", self._runtimes),
+                    *("--registered", str(self._data / "runtimes" / registry.FILE)),
                     *("--given-up", ",".join(sorted(self._options.given_up))),
                 ],
                 pass_fds=(launchers_end.fileno(),),

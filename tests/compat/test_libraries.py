@@ -2,8 +2,8 @@
 
 import base64
 import json
-from typing import Any
 
+from tests.compat.aws_events import http_api
 from tests.compat.clients import Lambda, invoke, said
 from tests.compat.commands import needs_clients
 from tests.compat.conftest import Deploy
@@ -29,7 +29,7 @@ def test_powertools_logs_what_the_context_says(aws: Lambda, deploy: Deploy) -> N
 def test_powertools_parses_an_event_of_an_api(aws: Lambda, deploy: Deploy) -> None:
     name = deploy("parser")
 
-    good = said(aws, name, api_event("GET", "/orders/7", query="details=true"))
+    good = said(aws, name, http_api("GET", "/orders/7", query="details=true"))
     bad = invoke(aws, name, {"no": "event"})
 
     assert good == {
@@ -62,10 +62,10 @@ def test_powertools_does_what_was_done_once_only(aws: Lambda, deploy: Deploy) ->
 def test_fastapi_answers_behind_mangum(aws: Lambda, deploy: Deploy) -> None:
     name = deploy("web")
 
-    read = said(aws, name, api_event("GET", "/orders/7", query="details=true"))
-    made = said(aws, name, api_event("POST", "/orders", body='{"amount": 3}'))
-    wrong = said(aws, name, api_event("POST", "/orders", body='{"amount": "x"}'))
-    none = said(aws, name, api_event("GET", "/nothing"))
+    read = said(aws, name, http_api("GET", "/orders/7", query="details=true"))
+    made = said(aws, name, http_api("POST", "/orders", body='{"amount": 3}'))
+    wrong = said(aws, name, http_api("POST", "/orders", body='{"amount": "x"}'))
+    none = said(aws, name, http_api("GET", "/nothing"))
 
     assert json.loads(read["body"]) == {"number": 7, "details": True}
     assert read["headers"]["content-type"] == "application/json"
@@ -77,39 +77,3 @@ def test_hooks_run_around_the_snapshot(aws: Lambda, deploy: Deploy) -> None:
     name = deploy("hooks")
 
     assert said(aws, name) == ["before the snapshot", "after the restore"]
-
-
-def api_event(
-    method: str, path: str, *, query: str = "", body: str | None = None
-) -> dict[str, Any]:
-    """What an HTTP API of API Gateway sends, in its version 2.0."""
-    return {
-        "version": "2.0",
-        "routeKey": "$default",
-        "rawPath": path,
-        "rawQueryString": query,
-        "headers": {"host": "api.example.org", "content-type": "application/json"},
-        "queryStringParameters": dict(
-            pair.split("=") for pair in query.split("&") if pair
-        ),
-        "requestContext": {
-            "accountId": "123456789012",
-            "apiId": "api",
-            "domainName": "api.example.org",
-            "domainPrefix": "api",
-            "http": {
-                "method": method,
-                "path": path,
-                "protocol": "HTTP/1.1",
-                "sourceIp": "192.0.2.1",
-                "userAgent": "a test",
-            },
-            "requestId": "id",
-            "routeKey": "$default",
-            "stage": "$default",
-            "time": "12/Mar/2026:19:03:58 +0000",
-            "timeEpoch": 1_773_342_238_000,
-        },
-        "body": body,
-        "isBase64Encoded": False,
-    }

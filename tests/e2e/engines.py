@@ -144,13 +144,38 @@ class Engine:
         """What it wrote on stderr, over all its lives."""
         return (self._folder / "stderr").read_text("utf-8", "replace")
 
+    def run(self, *arguments: str) -> tuple[int, str]:
+        """Another command, as who starts it: its exit status, and all that it said."""
+        command = [sys.executable, "-m", "sandlot", *arguments]
+        done = subprocess.run(
+            self._as_starter([*command, "--data", str(self.data)]),
+            check=False,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=READY_S,
+            env=self._environment(),
+        )
+        return done.returncode, done.stdout
+
+    def _as_starter(self, command: list[str]) -> list[str]:
+        if self.mode is Mode.ROOTLESS and os.geteuid() == 0:
+            user = [sys.executable, str(_AS_USER), str(USER), str(self._folder)]
+            return [*user, *command]
+        return command
+
+    def _environment(self) -> dict[str, str]:
+        return {
+            "PATH": os.environ.get("PATH", os.defpath),
+            "HOME": str(self._folder),
+            "PYTHONPATH": os.pathsep.join(_ROOTS),
+        }
+
     def _run(self, options: tuple[str, ...], stdout: int) -> "subprocess.Popen[str]":
         up = [sys.executable, "-m", "sandlot", "up", "--data", str(self.data)]
         command = [*up, "--grpc", "127.0.0.1:0", "--http", "127.0.0.1:0", "--json"]
         command += ["--workers", str(WORKERS)]
-        if self.mode is Mode.ROOTLESS and os.geteuid() == 0:
-            user = [sys.executable, str(_AS_USER), str(USER), str(self._folder)]
-            command = [*user, *command]
+        command = self._as_starter(command)
         with (self._folder / "stderr").open("a") as stderr:
             return subprocess.Popen(
                 [*self.started_by, *command, *options],
@@ -158,11 +183,7 @@ class Engine:
                 stdout=stdout,
                 stderr=stderr,
                 text=True,
-                env={
-                    "PATH": os.environ.get("PATH", os.defpath),
-                    "HOME": str(self._folder),
-                    "PYTHONPATH": os.pathsep.join(_ROOTS),
-                },
+                env=self._environment(),
             )
 
 

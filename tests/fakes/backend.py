@@ -198,6 +198,9 @@ class FakeFunctions:
             if function.current.config.network is network
         )
 
+    def count_by_runtime(self) -> Mapping[str, int]:
+        return Counter(one.current.config.runtime for one in self.all.values())
+
     async def list(
         self, tenant_id: str, page_size: int, page_token: str
     ) -> tuple[list[Function], str]:
@@ -515,7 +518,18 @@ class FakeEngine:
             version="1.0",
             mode="rootless",
             layers=(IsolationLayer(name="seccomp", stops="system calls", holds=True),),
-            runtimes=(Runtime(name="python3.11", version="3.11.9"),),
+            runtimes=(
+                Runtime(
+                    name="python3.11", version="3.11.9", path="/usr/bin/python3.11"
+                ),
+                Runtime(
+                    name="python3.12-own",
+                    version="",
+                    path="/opt/own/bin/python3.12",
+                    is_registered=True,
+                    problem="it is not there",
+                ),
+            ),
             zygotes=3,
             instances=7,
         )

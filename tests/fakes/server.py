@@ -557,6 +557,7 @@ class Status(ten_grpc.EngineServiceServicer):
             runtimes=[
                 ten.Runtime(name="python3.9", version="3.9.1"),
                 ten.Runtime(name="python3.10", version="3.10.2"),
+                ten.Runtime(name="python3.12-own", version="3.12.1"),
             ],
             on_host_network=[
                 ten.HostNetwork(tenant_id=tenant_id, functions=count)
@@ -566,6 +567,26 @@ class Status(ten_grpc.EngineServiceServicer):
                     if function.config.network == fn.NETWORK_HOST
                 ).items()
             ],
+        )
+
+    def ListRuntimes(self, request: Any, context: Any) -> Any:
+        self.engine.enter(request, context)
+        return ten.ListRuntimesResponse(
+            runtimes=[
+                ten.Runtime(
+                    name="python3.10",
+                    version="3.10.2",
+                    kind=ten.RUNTIME_KIND_ZYGOTE,
+                    functions=2,
+                ),
+                ten.Runtime(
+                    name="python3.12-x",
+                    kind=ten.RUNTIME_KIND_ZYGOTE,
+                    path="/x",
+                    is_registered=True,
+                    problem="/x is not there",
+                ),
+            ]
         )
 
 

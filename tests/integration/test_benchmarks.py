@@ -292,6 +292,41 @@ def test_what_a_mark_costs_is_taken_off_once_for_each_mark() -> None:
     assert chain.whole("whole").samples_s == pytest.approx(step.samples_s)
 
 
+@pytest.mark.timeout(120)
+def test_programs_are_set_beside_a_bare_exec_of_the_same(tmp_path: Path) -> None:
+    printed = run_benchmark("programs", 2, "--save", str(tmp_path))
+
+    tables = json.loads((tmp_path / "programs.json").read_text())["tables"]
+    shell = next(table for table in tables if "shell" in table["title"])
+    series = {each["label"]: each for each in shell["series"]}
+    assert series["bare exec"]["isolation"] == "none"
+    assert " jail, " in series["in a jail"]["isolation"]
+    overhead = series["the jail's overhead over a bare exec"]
+    assert overhead["target_us"] == 3_000
+    pairs = (series[name]["samples_us"] for name in ("in a jail", "bare exec"))
+    expected = [ours - bare for ours, bare in zip(*pairs, strict=True)]
+    assert overhead["samples_us"] == pytest.approx(expected, abs=2)
+    assert "the jail's overhead over a bare exec" in printed
+
+
+@pytest.mark.timeout(120)
+def test_every_runtime_has_a_row_with_cold_warm_and_memory(tmp_path: Path) -> None:
+    run_benchmark("runtimes", 2, "--save", str(tmp_path))
+
+    (table,) = json.loads((tmp_path / "runtimes.json").read_text())["side_by_side"]
+    rows = {
+        row[0]: dict(zip(table["titles"], row, strict=True)) for row in table["rows"]
+    }
+    ours = rows[f"python3.{sys.version_info.minor}"]
+    assert ours["instance"] == "clone"
+    assert rows["provided.al2023, shell"]["instance"] == "program"
+    for row in rows.values():
+        assert 0 < row["warm p50"] < row["cold p50"]
+        assert float(row["Max Memory Used, MB"]) > 0
+        assert " jail, " in row["isolation"]
+    assert "| provided.al2023, shell |" in (tmp_path / "runtimes.md").read_text()
+
+
 def test_a_median_of_many_samples_is_known_better_than_one_of_few() -> None:
     few = Series(label="", samples_s=[n / 10 for n in range(11)])
     many = Series(label="", samples_s=[n / 1000 for n in range(1001)])

@@ -298,6 +298,20 @@ async def test_tenants_do_not_see_how_busy_the_engine_is(engine: FakeEngine) -> 
     assert (for_operator.instances, for_operator.layers[0].name) == (7, "seccomp")
 
 
+async def test_tenants_see_runtimes_and_not_where_they_are(engine: FakeEngine) -> None:
+    list_runtimes = engine.engine_service.ListRuntimes
+    request = tenants_pb2.ListRuntimesRequest()
+
+    for_tenant = await list_runtimes(request, metadata=as_tenant("acme"))
+    for_operator = await list_runtimes(request, metadata=as_tenant("operator"))
+
+    assert [one.name for one in for_tenant.runtimes] == ["python3.11"]
+    assert (for_tenant.runtimes[0].path, for_tenant.runtimes[0].functions) == ("", 0)
+    usable, broken = for_operator.runtimes
+    assert (usable.path, usable.functions) == ("/usr/bin/python3.11", 3)
+    assert (broken.is_registered, broken.problem) == (True, "it is not there")
+
+
 async def test_one_tenants_limit_is_not_anothers(engine: FakeEngine) -> None:
     engine.functions.add(make_function(GLOBEX, "slow"))
     engine.runner.hold("slow")

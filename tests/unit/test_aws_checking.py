@@ -191,6 +191,22 @@ def test_weights_are_refused_as_recorded(
     )
 
 
+@pytest.mark.parametrize("runtime", ["python3.12-own", "nodejs22.x-a_1.b"])
+def test_a_runtime_with_an_operator_s_label_is_left_to_the_catalog(
+    runtime: str,
+) -> None:
+    check(SERVICE.operation("CreateFunction"), GOOD | {"Runtime": runtime})
+
+
+@pytest.mark.parametrize(
+    "runtime", ["python3.12-", "python3.12-/", "ruby3.3-own", "python3.12-own\n"]
+)
+def test_other_words_after_a_runtime_are_refused(runtime: str) -> None:
+    refusal = refusal_of("CreateFunction", GOOD | {"Runtime": runtime})
+
+    assert refusal.code == "InvalidParameterValueException"
+
+
 def test_an_unknown_runtime_is_a_parameter_s_error() -> None:
     refusal = refusal_of("CreateFunction", GOOD | {"Runtime": "cobol"})
 

@@ -406,16 +406,45 @@ class FakeApp:
 
     def install(self, monkeypatch: pytest.MonkeyPatch) -> None:
         module = ModuleType("sandlot_engine.app")
-        module.__dict__.update(UpOptions=dict, up=self.up, doctor=self.doctor)
+        module.__dict__.update(
+            UpOptions=dict,
+            up=self.up,
+            doctor=self.doctor,
+            register=self.register,
+            unregister=self.unregister,
+            NotRegistered=self.NotRegistered,
+        )
         monkeypatch.setitem(sys.modules, "sandlot_engine.app", module)
 
     def up(self, options: Any) -> int:
         self.calls.append(options)
         return 7
 
-    def doctor(self, *, given_up: frozenset[str]) -> dict[str, Any]:
+    def doctor(
+        self, *, given_up: frozenset[str], data: str | None = None
+    ) -> dict[str, Any]:
         self.calls.append(given_up)
         return self.found
+
+    class NotRegistered(Exception):
+        """As the engine has it."""
+
+    def register(
+        self, data: Path, name: str, path: str, *, given_up: frozenset[str]
+    ) -> dict[str, Any]:
+        self.calls.append((data, name, path, given_up))
+        if "bad" in path:
+            raise self.NotRegistered(f"{name}: no answer")
+        return {
+            "name": name,
+            "version": "3.12.1",
+            "path": path,
+            "visible": "/opt/python",
+            "hello_ms": 9.5,
+        }
+
+    def unregister(self, data: Path, name: str) -> None:
+        self.calls.append((data, name))
 
 
 def test_up_hands_its_options_to_the_engine_and_exits_as_it_says(
@@ -539,6 +568,66 @@ def test_doctor_has_a_row_for_each_layer_and_a_line_that_sums_up(
         "runtimes: python3.11 (3.11.2)",
         "sandlot up would start here, WITHOUT seccomp, with cgroup weaker.",
     ]
+
+
+def test_doctor_tells_what_is_registered_and_cannot_be_used(
+    cli: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = findings(layer("user"))
+    broken = {"name": "python3.12-x", "version": "", "problem": "/x is not there"}
+    found["runtimes"].append(broken)
+    FakeApp(found=found).install(monkeypatch)
+
+    lines = cli("doctor").stdout.splitlines()
+
+    assert "runtimes: python3.11 (3.11.2)" in lines
+    assert "python3.12-x: /x is not there" in lines
+
+
+def test_a_runtime_is_registered_by_the_engine_s_own_code_and_says_what_it_shows(
+    cli: Cli, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    app = FakeApp()
+    app.install(monkeypatch)
+    where = ("--data", str(tmp_path))
+
+    added = cli("runtime", "add", "python3.12-x", "/opt/python/bin/python3.12", *where)
+    refused = cli("runtime", "add", "python3.12-y", "/bad", *where)
+    removed = cli("runtime", "remove", "python3.12-x", "--force", *where)
+
+    assert added.exit_code == removed.exit_code == 0
+    assert "version 3.12.1, hello world in 9.5 ms" in added.stdout
+    assert "all of /opt/python can be read" in added.stderr
+    assert (refused.exit_code, refused.stderr) == (
+        3,
+        "NotRegistered: python3.12-y: no answer\n",
+    )
+    path = "/opt/python/bin/python3.12"
+    assert app.calls == [
+        (tmp_path, "python3.12-x", path, frozenset()),
+        (tmp_path, "python3.12-y", "/bad", frozenset()),
+        (tmp_path, "python3.12-x"),
+    ]
+
+
+def test_what_is_not_known_to_be_unused_is_not_removed(
+    cli: Cli, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    app = FakeApp()
+    app.install(monkeypatch)
+
+    done = cli("runtime", "remove", "python3.12-x", "--data", str(tmp_path))
+
+    assert (done.exit_code, app.calls) == (3, [])
+    assert "--force" in done.stderr
+
+
+def test_runtimes_are_listed_with_their_state(cli: Cli) -> None:
+    header, *rows = cli("runtime", "list").stdout.splitlines()
+
+    assert header.split() == ["NAME", "KIND", "VERSION", "STATE", "FUNCTIONS", "PATH"]
+    assert rows[0].split()[:4] == ["python3.10", "zygote", "3.10.2", "found"]
+    assert "not usable: /x is not there" in rows[1]
 
 
 @pytest.mark.parametrize("arguments", [(), ("--json",), ("--prove",)], ids=str)

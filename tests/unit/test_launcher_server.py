@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from sandlot_sandbox.launcher.registry import Registry
 from sandlot_sandbox.launcher.server import Server
 from sandlot_sandbox.launcher.users import UserIds
 from sandlot_sandbox.launcher.zygotes import Cell, Setting, Zygote
@@ -16,7 +17,7 @@ from sandlot_sandbox.spec import MAX_MESSAGE, CellMade, decode_report
 WAIT_S = 5.0
 SETTING = Setting(
     code=-1,
-    runtimes={},
+    runtimes=Registry([]),
     filters=None,
     has_network=True,
     landlock=0,

@@ -29,6 +29,33 @@ def test_a_function_finds_its_version_in_its_environment(version: str) -> None:
     assert settings["version"] == version
 
 
+_REST = "/var/runtime/node_modules:/var/task"
+
+
+@pytest.mark.parametrize(
+    ("runtime", "variable", "expected"),
+    [
+        ("python3.12-own", "AWS_EXECUTION_ENV", "AWS_Lambda_python3.12"),
+        ("nodejs22.x-own", "AWS_EXECUTION_ENV", "AWS_Lambda_nodejs22.x"),
+        (
+            "nodejs22.x-own",
+            "NODE_PATH",
+            f"/opt/nodejs/node22/node_modules:/opt/nodejs/node_modules:{_REST}",
+        ),
+    ],
+)
+def test_code_does_not_see_an_operator_s_label(
+    runtime: str, variable: str, expected: str
+) -> None:
+    config = replace(revision().config, runtime=runtime)
+
+    environment = environment_of(
+        function(), replace(revision(), config=config), "eu-north-1"
+    )
+
+    assert environment[variable] == expected
+
+
 def test_a_log_group_of_ones_own_is_in_the_environment() -> None:
     config = replace(revision().config, logging=Logging(group="/my/own"))
 

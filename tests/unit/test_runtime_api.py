@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import json
 import socket
+import time
 from collections.abc import AsyncIterator
 
 import h11
@@ -403,6 +404,24 @@ async def test_a_closed_channel_is_no_end(jail: Jail) -> None:
     program = await jail.running()
     assert (await program.call("POST", RESPONSE, b"1"))[0] == 202
     assert not jail.engine.has_hung_up
+
+
+async def test_who_sends_a_call_line_by_line_does_not_wait_for_each(jail: Jail) -> None:
+    """As a shell's `printf` does, without TCP_NODELAY: the kernel would keep back its
+    word on each line for 40 ms."""
+    loop = asyncio.get_running_loop()
+    with socket.create_connection(("127.0.0.1", jail.port)) as program:
+        program.setblocking(False)
+        took = []
+        for _ in range(15):
+            began = time.perf_counter()
+            for line in (b"GET /ping HTTP/1.1\r\n", b"Host: api\r\n", b"\r\n"):
+                await loop.sock_sendall(program, line)
+            async with asyncio.timeout(WAIT_S):
+                assert (await loop.sock_recv(program, 4096)).endswith(b"pong")
+            took.append(time.perf_counter() - began)
+
+    assert sorted(took)[len(took) // 2] < 0.03
 
 
 _CALLS = st.sampled_from(

@@ -15,6 +15,7 @@ from sandlot.cli.invoke import invoke
 from sandlot.cli.logs import logs
 from sandlot.cli.root import Root
 from sandlot.cli.runs import runs
+from sandlot.cli.runtimes import runtime
 from sandlot.cli.tenants import key, tenant
 from sandlot.cli.triggers import schedule, trigger
 from sandlot.cli.urls import url
@@ -26,7 +27,7 @@ SECTIONS: tuple[tuple[str, tuple[click.Command, ...]], ...] = (
     ("Insight", (runs, bill)),
     ("Events", (event, dead_letter)),
     ("Tenants", (tenant, key)),
-    ("Engine", (doctor, version)),
+    ("Engine", (doctor, runtime, version)),
 )
 
 

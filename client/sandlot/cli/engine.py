@@ -1,6 +1,7 @@
 """`up`, `doctor`, `version`: the engine itself, where it is installed."""
 
 import importlib
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,7 @@ class NotInstalled(SandlotError):
     """This installation has the client only."""
 
 
-def _engine() -> Any:
+def load_engine() -> Any:
     """The engine's entry points. By name, since the client does not depend on it."""
     try:
         return importlib.import_module("sandlot_engine.app")
@@ -36,7 +37,7 @@ def _engine() -> Any:
         ) from error
 
 
-def _insecure_flags(command: Any) -> Any:
+def insecure_flags(command: Any) -> Any:
     # Without environment variables: a weaker jail should be seen in the command.
     for layer in reversed(LAYERS):
         command = click.option(
@@ -82,8 +83,8 @@ def _scale_options(command: Any) -> Any:
     return command
 
 
-def _given_up(options: dict[str, Any]) -> frozenset[str]:
-    """Take the flags of `_insecure_flags` out of a command's options."""
+def given_up_of(options: dict[str, Any]) -> frozenset[str]:
+    """Take the flags of `insecure_flags` out of a command's options."""
     given_up = {layer for layer in LAYERS if options.pop(f"insecure_{layer}")}
     for layers in options.pop("insecure"):
         given_up.update(filter(None, layers.split(",")))
@@ -246,7 +247,7 @@ def _given_up(options: dict[str, Any]) -> frozenset[str]:
     metavar="NAME=PATH",
     help="An interpreter for functions: python3.12=/usr/bin/python3.12. Repeatable.",
 )
-@_insecure_flags
+@insecure_flags
 def up(**options: Any) -> None:
     """Start an engine here, in the foreground.
 
@@ -254,8 +255,8 @@ def up(**options: Any) -> None:
     """
     if bool(options["tls_cert"]) != bool(options["tls_key"]):
         raise click.UsageError("--tls-cert and --tls-key go together")
-    given_up = _given_up(options)
-    engine = _engine()
+    given_up = given_up_of(options)
+    engine = load_engine()
     chosen = engine.UpOptions(
         **{
             **options,
@@ -292,15 +293,17 @@ def _destinations(urls: dict[str, str]) -> dict[str, str]:
     show_envvar=True,
     help="Print JSON.",
 )
-@_insecure_flags
+@insecure_flags
 def doctor(*, prove: bool, as_json: bool, **insecure: Any) -> None:
     """Say what this machine can enforce, and how to mend what it cannot.
 
     Exit codes: 0 `up` would start and, with --prove, every attempt was stopped; 1
     one was not; 78 a layer is missing that `up` insists on.
     """
-    given_up = _given_up(insecure)
-    found = _engine().doctor(given_up=given_up)
+    given_up = given_up_of(insecure)
+    # Of the usual place, where the environment names none.
+    data = os.environ.get("SANDLOT_DATA")
+    found = load_engine().doctor(given_up=given_up, data=data)
     if not as_json:
         findings.show_layers(found)
     if prove and found["ok"]:

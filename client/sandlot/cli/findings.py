@@ -53,8 +53,12 @@ def show_layers(found: dict[str, Any]) -> None:
         missing and f"{missing}. Until then no function can have egress",
         width,
     )
-    names = (f"{one['name']} ({one['version']})" for one in found["runtimes"])
+    usable = [one for one in found["runtimes"] if "problem" not in one]
+    names = (f"{one['name']} ({one['version']})" for one in usable)
     click.echo(f"runtimes: {', '.join(names) or 'none'}")
+    for one in found["runtimes"]:
+        if "problem" in one:
+            click.echo(f"{one_line(one['name'])}: {one_line(one['problem'])}")
     click.echo(_conclusion(layers))
 
 

@@ -1,11 +1,21 @@
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from sandlot.v1 import functions_pb2 as _functions_pb2
 from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from typing import ClassVar as _ClassVar, Iterable as _Iterable, Mapping as _Mapping, Optional as _Optional, Union as _Union
 
 DESCRIPTOR: _descriptor.FileDescriptor
+
+class RuntimeKind(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    RUNTIME_KIND_UNSPECIFIED: _ClassVar[RuntimeKind]
+    RUNTIME_KIND_ZYGOTE: _ClassVar[RuntimeKind]
+    RUNTIME_KIND_PROGRAM: _ClassVar[RuntimeKind]
+RUNTIME_KIND_UNSPECIFIED: RuntimeKind
+RUNTIME_KIND_ZYGOTE: RuntimeKind
+RUNTIME_KIND_PROGRAM: RuntimeKind
 
 class Tenant(_message.Message):
     __slots__ = ("id", "name", "concurrency", "created", "network", "network_allow")
@@ -216,12 +226,32 @@ class IsolationLayer(_message.Message):
     def __init__(self, name: _Optional[str] = ..., stops: _Optional[str] = ..., holds: bool = ..., detail: _Optional[str] = ..., given_up: bool = ...) -> None: ...
 
 class Runtime(_message.Message):
-    __slots__ = ("name", "version")
+    __slots__ = ("name", "version", "kind", "path", "is_registered", "problem", "functions")
     NAME_FIELD_NUMBER: _ClassVar[int]
     VERSION_FIELD_NUMBER: _ClassVar[int]
+    KIND_FIELD_NUMBER: _ClassVar[int]
+    PATH_FIELD_NUMBER: _ClassVar[int]
+    IS_REGISTERED_FIELD_NUMBER: _ClassVar[int]
+    PROBLEM_FIELD_NUMBER: _ClassVar[int]
+    FUNCTIONS_FIELD_NUMBER: _ClassVar[int]
     name: str
     version: str
-    def __init__(self, name: _Optional[str] = ..., version: _Optional[str] = ...) -> None: ...
+    kind: RuntimeKind
+    path: str
+    is_registered: bool
+    problem: str
+    functions: int
+    def __init__(self, name: _Optional[str] = ..., version: _Optional[str] = ..., kind: _Optional[_Union[RuntimeKind, str]] = ..., path: _Optional[str] = ..., is_registered: bool = ..., problem: _Optional[str] = ..., functions: _Optional[int] = ...) -> None: ...
+
+class ListRuntimesRequest(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class ListRuntimesResponse(_message.Message):
+    __slots__ = ("runtimes",)
+    RUNTIMES_FIELD_NUMBER: _ClassVar[int]
+    runtimes: _containers.RepeatedCompositeFieldContainer[Runtime]
+    def __init__(self, runtimes: _Optional[_Iterable[_Union[Runtime, _Mapping]]] = ...) -> None: ...
 
 class HostNetwork(_message.Message):
     __slots__ = ("tenant_id", "functions")

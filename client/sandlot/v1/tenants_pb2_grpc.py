@@ -500,6 +500,11 @@ class EngineServiceStub(object):
                 request_serializer=sandlot_dot_v1_dot_tenants__pb2.GetStatusRequest.SerializeToString,
                 response_deserializer=sandlot_dot_v1_dot_tenants__pb2.GetStatusResponse.FromString,
                 _registered_method=True)
+        self.ListRuntimes = channel.unary_unary(
+                '/sandlot.v1.EngineService/ListRuntimes',
+                request_serializer=sandlot_dot_v1_dot_tenants__pb2.ListRuntimesRequest.SerializeToString,
+                response_deserializer=sandlot_dot_v1_dot_tenants__pb2.ListRuntimesResponse.FromString,
+                _registered_method=True)
 
 
 class EngineServiceServicer(object):
@@ -513,6 +518,14 @@ class EngineServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListRuntimes(self, request, context):
+        """What functions can be written for, by name; for operators also what is
+        registered and cannot be used, and why.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_EngineServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -520,6 +533,11 @@ def add_EngineServiceServicer_to_server(servicer, server):
                     servicer.GetStatus,
                     request_deserializer=sandlot_dot_v1_dot_tenants__pb2.GetStatusRequest.FromString,
                     response_serializer=sandlot_dot_v1_dot_tenants__pb2.GetStatusResponse.SerializeToString,
+            ),
+            'ListRuntimes': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListRuntimes,
+                    request_deserializer=sandlot_dot_v1_dot_tenants__pb2.ListRuntimesRequest.FromString,
+                    response_serializer=sandlot_dot_v1_dot_tenants__pb2.ListRuntimesResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -550,6 +568,33 @@ class EngineService(object):
             '/sandlot.v1.EngineService/GetStatus',
             sandlot_dot_v1_dot_tenants__pb2.GetStatusRequest.SerializeToString,
             sandlot_dot_v1_dot_tenants__pb2.GetStatusResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListRuntimes(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/sandlot.v1.EngineService/ListRuntimes',
+            sandlot_dot_v1_dot_tenants__pb2.ListRuntimesRequest.SerializeToString,
+            sandlot_dot_v1_dot_tenants__pb2.ListRuntimesResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -12,6 +12,7 @@ goes to the store first and into memory after; changes of one tenant take turns.
 
 import logging
 import random
+from collections import Counter
 from collections.abc import (
     Awaitable,
     Callable,
@@ -296,6 +297,17 @@ class Functions:
             for tenant_id in self._versions.tenants()
         }
         return {tenant_id: count for tenant_id, count in counts.items() if count}
+
+    def count_by_runtime(self) -> Mapping[str, int]:
+        """How many functions of all tenants use each runtime, in any version."""
+        return Counter(
+            runtime
+            for tenant_id in self._versions.tenants()
+            for _, runtime in {
+                (function.name, function.current.config.runtime)
+                for function in self._versions.all(tenant_id)
+            }
+        )
 
     async def list_versions(
         self, tenant_id: str, name: str, page_size: int = 0, page_token: str = ""

@@ -68,6 +68,10 @@ class Functions(Protocol):
         """How many functions with that network each tenant has that has any."""
         ...
 
+    def count_by_runtime(self) -> Mapping[str, int]:
+        """How many functions use each runtime, in any version."""
+        ...
+
     # Last, because from here on the class's `list` hides the builtin.
     async def list(
         self, tenant_id: str, page_size: int, page_token: str
@@ -175,6 +179,16 @@ class Runtime:
 
     version: str
     """`3.11.9`"""
+
+    is_program: bool = False
+    """Whether instances are programs, and no clones of a zygote."""
+
+    path: str = ""
+    """Of the interpreter on this machine; empty where packages bring their own."""
+
+    is_registered: bool = False
+    problem: str = ""
+    """Why it cannot be used; of registered ones alone."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -64,11 +64,16 @@ def _of_language(runtime: str) -> dict[str, str]:
     if runtime.startswith("python"):
         return _OF_PYTHON
     if runtime.startswith("nodejs"):
-        major = runtime.removeprefix("nodejs").removesuffix(".x")
+        major = _base(runtime).removeprefix("nodejs").removesuffix(".x")
         modules = (f"node{major}/node_modules", "node_modules")
         layers = ":".join(f"/opt/nodejs/{folder}" for folder in modules)
         return {"NODE_PATH": f"{layers}:/var/runtime/node_modules:/var/task"}
     return {}
+
+
+def _base(runtime: str) -> str:
+    """Without an operator's label: AWS's name for what code finds there."""
+    return runtime.partition("-")[0]
 
 
 def _of_log(logging: Logging) -> dict[str, str]:
@@ -81,7 +86,7 @@ def _of_log(logging: Logging) -> dict[str, str]:
 def _executed_by(runtime: str) -> dict[str, str]:
     if runtime.startswith("provided"):
         return {}
-    return {"AWS_EXECUTION_ENV": f"AWS_Lambda_{runtime}"}
+    return {"AWS_EXECUTION_ENV": f"AWS_Lambda_{_base(runtime)}"}
 
 
 def log_group_of(function: Function, revision: Revision) -> str:

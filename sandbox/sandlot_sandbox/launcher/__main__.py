@@ -10,9 +10,11 @@ import resource
 import signal
 import socket
 import sys
+from pathlib import Path
 
 from sandlot_sandbox import linux, probe
 from sandlot_sandbox.launcher import cgroups, child, filters, networks, users
+from sandlot_sandbox.launcher.registry import Registry
 from sandlot_sandbox.launcher.runtime import parse_runtimes
 from sandlot_sandbox.launcher.server import Server
 from sandlot_sandbox.launcher.zygotes import Setting
@@ -57,7 +59,10 @@ def main() -> int:
     has_memory_group = tree is not None and "memory" in tree.controls
     setting = Setting(
         code=os.open(arguments.code, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW),
-        runtimes={r.name: r for r in parse_runtimes(arguments.runtimes)},
+        runtimes=Registry(
+            parse_runtimes(arguments.runtimes),
+            Path(arguments.registered) if arguments.registered else None,
+        ),
         filters=None
         if "seccomp" in given_up
         else filters.compile_filters(has_memory_group=has_memory_group),
@@ -125,6 +130,7 @@ def _parse() -> argparse.Namespace:
     parser.add_argument("--parent", type=int, required=True)
     parser.add_argument("--code", required=True)
     parser.add_argument("--runtimes", required=True)
+    parser.add_argument("--registered", default="")
     parser.add_argument("--given-up", default="")
     parser.add_argument("--cgroups", default="", choices=("", "v1", "v2", "none"))
     return parser.parse_args()

@@ -27,6 +27,9 @@ IMAGES = (IMAGE,)
 _NODE = re.compile(r"nodejs(\d{2})\.x")
 _OLDEST_NODE = 18
 _ASK = "JSON.stringify([process.versions.node, process.execPath])"
+QUESTION = ["-p", _ASK]
+"""Arguments with which a Node says what it is."""
+
 _NODE_ARGUMENTS = (
     "--max-old-space-size={heap_mb}",
     "--max-http-header-size=81920",
@@ -52,7 +55,7 @@ def ask_nodes(named: Mapping[str, str], started: Asked) -> dict[str, Asked]:
     if on_path := shutil.which("node"):
         groups[""].insert(0, on_path)
     return {
-        name: start_asking([[path, "-p", _ASK] for path in paths], started)
+        name: start_asking([[path, *QUESTION] for path in paths], started)
         for name, paths in groups.items()
     }
 
@@ -62,7 +65,7 @@ def found(
 ) -> tuple[list[Runtime], list[str]]:
     """The runtimes, and a sentence for each named one that is none."""
     ours = Path(sys.base_prefix).resolve()
-    code = store / f"programs-{platform.python_version()}"
+    code = _code(store)
     brought = {**dict.fromkeys(PROVIDED, BOOTSTRAP), **dict.fromkeys(IMAGES, IMAGE)}
     runtimes = {
         name: Runtime(name, "", ours, code, (of,)) for name, of in brought.items()
@@ -80,6 +83,23 @@ def found(
         if wanted and not questions:
             problems.append(f"{named[wanted]} cannot be run")
     return list(runtimes.values()), problems
+
+
+def node(store: Path, name: str, asked: Asked, until: float) -> Runtime | None:
+    """What a process that was asked is, if it is a Node for the runtime `name`."""
+    for process in asked:
+        answer = _answer(process, until)
+        if answer is not None and answer[0] == name:
+            _, version, path = answer
+            language, runs = _command(path)
+            ours = Path(sys.base_prefix).resolve()
+            return Runtime(name, version, ours, _code(store), runs, language)
+    return None
+
+
+def _code(store: Path) -> Path:
+    """By the version of the Python that starts them."""
+    return store / f"programs-{platform.python_version()}"
 
 
 def _answer(

@@ -19,7 +19,8 @@ class Runtime:
     """An interpreter that works, and the guest's code compiled for it."""
 
     name: str
-    """`python3.11`, `nodejs20.x`, `provided.al2023`."""
+    """`python3.11`, `nodejs20.x`, `provided.al2023`; with a label of the operator's,
+    `python3.11-custom`."""
 
     version: str
     """`3.11.7`; empty for those that bring their own."""
@@ -54,8 +55,17 @@ class Runtime:
     @property
     def python(self) -> Path:
         """The Python, on the machine."""
-        is_python = self.name.startswith("python")
-        return self.prefix / "bin" / (self.name if is_python else _OURS)
+        base, _, _ = self.name.partition("-")
+        return self.prefix / "bin" / (base if base.startswith("python") else _OURS)
+
+    @property
+    def outside(self) -> str:
+        """The interpreter of functions, on the machine; empty where they bring one."""
+        if not self.runs:
+            return str(self.python)
+        if self.language is not None:
+            return self.runs[0].replace("/var/lang", str(self.language), 1)
+        return self.runs[0] if self.runs[0].startswith("/") else ""
 
     @property
     def executable(self) -> str:

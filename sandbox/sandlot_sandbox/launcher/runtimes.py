@@ -23,11 +23,16 @@ from sandlot_sandbox.launcher.asking import TRY_S, killed_at_the_end, start_aski
 from sandlot_sandbox.launcher.runtime import Runtime
 
 _MINORS = range(9, 16)
+Asked = list["subprocess.Popen[str]"]
+
 _ASK = (
     "import sys, json, platform; print(json.dumps([platform.python_version(),"
     " sys.base_prefix, sys.implementation.name, getattr(sys, '_base_executable', None)"
     " or sys.executable]))"
 )
+
+QUESTION = ["-I", "-c", _ASK]
+"""Arguments with which a CPython says what it is."""
 
 GUEST_FILES = ("__init__.py", "linux.py", "frames.py")
 """What of this package the guest needs, beside `guest/` itself."""
@@ -54,13 +59,13 @@ def discover(
     runtimes = []
     with killed_at_the_end() as started:
         asked = {
-            name: start_asking([[path, "-I", "-c", _ASK] for path in paths], started)
+            name: start_asking([[path, *QUESTION] for path in paths], started)
             for name, paths in _candidates(named).items()
         }
         asked_nodes = programs.ask_nodes(named, started)
         until = time.monotonic() + TRY_S
         for name, questions in asked.items():
-            found = _first_answer(name, questions, until)
+            found = first_answer(name, questions, until)
             if found is not None:
                 version, prefix = found
                 code = store / f"{name}-{version}"
@@ -71,7 +76,7 @@ def discover(
         others, troubles = programs.found(store, named, asked_nodes, until)
         problems += troubles
         runtimes += others
-        for broken in _prepare(runtimes, started):
+        for broken in prepare(runtimes, started):
             runtimes.remove(broken)
             why = f"{broken.python} cannot compile our code"
             if broken.name in named:
@@ -106,9 +111,8 @@ def _candidates(named: Mapping[str, str]) -> dict[str, list[str]]:
     return found
 
 
-def _first_answer(
-    name: str, questions: list["subprocess.Popen[str]"], until: float
-) -> tuple[str, Path] | None:
+def first_answer(name: str, questions: Asked, until: float) -> tuple[str, Path] | None:
+    """Version and prefix of the first of these processes that is a CPython so named."""
     for process in questions:
         try:
             answer, _ = process.communicate(timeout=max(0, until - time.monotonic()))
@@ -133,9 +137,7 @@ def _first_answer(
     return None
 
 
-def _prepare(
-    runtimes: list[Runtime], started: list["subprocess.Popen[str]"]
-) -> list[Runtime]:
+def prepare(runtimes: list[Runtime], started: Asked) -> list[Runtime]:
     """Copy the guest's code for each runtime and have the runtime compile it; those
     that cannot."""
     source = Path(sandlot_sandbox.__file__).parent

@@ -171,7 +171,7 @@ class Server:
     def _program(
         self, order: StartZygote | StartBuilder, descriptors: list[int]
     ) -> Iterator[Program]:
-        runtime = self._setting.runtimes[order.runtime]
+        runtime = self._setting.runtimes.usable[order.runtime]
         if isinstance(order, StartBuilder):
             channel, log_pipe, folder, *packages = descriptors
             if not 1 <= len(packages) <= MAX_LAYERS:

@@ -13,6 +13,7 @@ from sandlot_sandbox.guest.enter import Root
 from sandlot_sandbox.launcher.cgroups import Family, Group, Janitor, Tree
 from sandlot_sandbox.launcher.filters import Filters
 from sandlot_sandbox.launcher.networks import Network, WayOut
+from sandlot_sandbox.launcher.registry import Registry
 from sandlot_sandbox.launcher.rootfs import opened_root
 from sandlot_sandbox.launcher.runtime import Runtime
 from sandlot_sandbox.launcher.users import UserIds, write_maps
@@ -242,7 +243,7 @@ class Setting:
     code: int
     """A descriptor of the folder in which unpacked packages lie, by their hashes."""
 
-    runtimes: dict[str, Runtime]
+    runtimes: Registry
     filters: Filters | None
     """None only where the operator gave that layer up."""
 

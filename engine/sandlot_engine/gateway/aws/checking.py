@@ -64,6 +64,8 @@ def _check_runtime(shape: Shape, values: Mapping[str, Any]) -> None:
     runtime = values.get(_RUNTIME)
     if runtime is None or not any(_broken(shape.members[_RUNTIME].shape, runtime)):
         return
+    if _LABELLED.fullmatch(runtime):
+        return  # of this machine's own, if it is there: the catalog knows
     known = ", ".join(shape.members[_RUNTIME].shape.enum)
     raise AwsError(
         "InvalidParameterValueException",
@@ -81,6 +83,7 @@ def _check_function_name(values: Mapping[str, Any]) -> None:
         )
 
 
+_LABELLED = re.compile(r"(?:python3\.[0-9]{1,2}|nodejs[0-9]{2}\.x)-[a-z0-9_.]{1,32}")
 _RUNTIME = "Runtime"
 """Of an operation's input itself; in lists of runtimes the model's rule stands."""
 

@@ -12,7 +12,7 @@ from sandlot.v1 import functions_pb2 as functions
 from sandlot.v1 import invocations_pb2 as invocations
 from sandlot.v1 import tenants_pb2 as tenants
 from sandlot_engine.errors import InvalidParameter
-from sandlot_engine.gateway.ports import EngineStatus
+from sandlot_engine.gateway.ports import EngineStatus, Runtime
 from sandlot_engine.gateway.rpc.faces import Face
 from sandlot_engine.model.function import (
     IMAGE,
@@ -372,6 +372,7 @@ def status_out(
         runtimes=[
             tenants.Runtime(name=runtime.name, version=runtime.version)
             for runtime in status.runtimes
+            if not runtime.problem
         ],
         zygotes=status.zygotes,
         instances=status.instances,
@@ -379,4 +380,21 @@ def status_out(
             tenants.HostNetwork(tenant_id=tenant_id, functions=count)
             for tenant_id, count in sorted(on_host_network.items())
         ],
+    )
+
+
+def runtime_out(runtime: Runtime, functions: int) -> tenants.Runtime:
+    """With how many functions use it."""
+    return tenants.Runtime(
+        name=runtime.name,
+        version=runtime.version,
+        kind=(
+            tenants.RUNTIME_KIND_PROGRAM
+            if runtime.is_program
+            else tenants.RUNTIME_KIND_ZYGOTE
+        ),
+        path=runtime.path,
+        is_registered=runtime.is_registered,
+        problem=runtime.problem,
+        functions=functions,
     )

@@ -5,7 +5,7 @@ from dataclasses import replace
 from sandlot.v1 import tenants_pb2 as wire
 from sandlot_engine.gateway.ports import Backend
 from sandlot_engine.gateway.rpc import Context
-from sandlot_engine.gateway.rpc.convert import status_out
+from sandlot_engine.gateway.rpc.convert import runtime_out, status_out
 from sandlot_engine.gateway.rpc.interceptors import current_caller
 from sandlot_engine.model.network import Network
 
@@ -28,3 +28,19 @@ class EngineService:
             return status_out(status, on_host_network={})
         on_host_network = self._functions.count_by_network(Network.HOST)
         return status_out(status, on_host_network=on_host_network)
+
+    async def ListRuntimes(
+        self, _request: wire.ListRuntimesRequest, _: Context
+    ) -> wire.ListRuntimesResponse:
+        runtimes = sorted((await self._status()).runtimes, key=lambda one: one.name)
+        if current_caller().is_operator:
+            counts = self._functions.count_by_runtime()
+            told = [runtime_out(one, counts.get(one.name, 0)) for one in runtimes]
+        else:
+            # Where things lie on the machine is nothing that a tenant has to know.
+            told = [
+                runtime_out(replace(one, path=""), 0)
+                for one in runtimes
+                if not one.problem
+            ]
+        return wire.ListRuntimesResponse(runtimes=told)
