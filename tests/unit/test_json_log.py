@@ -172,7 +172,7 @@ def test_levels_have_their_other_names() -> None:
 
 
 def test_a_restore_has_records_of_its_own() -> None:
-    run = replace(RAN, init_s=0.0123, is_restore=True)
+    run = structs.replace(RAN, init_s=0.0123, is_restore=True)
 
     events = platform(run, system_level="DEBUG")
 
@@ -197,7 +197,7 @@ def test_a_restore_has_records_of_its_own() -> None:
 
 
 def test_a_restore_that_took_too_long_is_all_there_is() -> None:
-    late = replace(RAN, ended=Ended.INIT_TIMED_OUT, init_s=10.0, is_restore=True)
+    late = structs.replace(RAN, ended=Ended.INIT_TIMED_OUT, init_s=10.0, is_restore=True)
 
     events = platform(late)
 
