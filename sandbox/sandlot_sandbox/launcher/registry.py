@@ -10,7 +10,6 @@ import json
 import os
 import re
 import stat
-import tempfile
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -81,9 +80,11 @@ def read(file: Path) -> list[Registered]:
 
 
 def write(file: Path, entries: Iterable[Registered]) -> None:
-    """Whole, or not at all."""
+    """Whole, or not at all. One at a time: whoever writes holds the folder's lock."""
     text = json.dumps([asdict(entry) for entry in entries], indent=1, default=str)
-    fd, made = tempfile.mkstemp(dir=file.parent, prefix=f".{file.name}-")
+    made = file.with_name(f".{file.name}-new")
+    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
+    fd = os.open(made, flags, 0o600)
     try:
         with open(fd, "w", encoding="utf-8") as opened:
             opened.write(text)
