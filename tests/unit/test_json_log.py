@@ -197,7 +197,9 @@ def test_a_restore_has_records_of_its_own() -> None:
 
 
 def test_a_restore_that_took_too_long_is_all_there_is() -> None:
-    late = structs.replace(RAN, ended=Ended.INIT_TIMED_OUT, init_s=10.0, is_restore=True)
+    late = structs.replace(
+        RAN, ended=Ended.INIT_TIMED_OUT, init_s=10.0, is_restore=True
+    )
 
     events = platform(late)
 

@@ -359,7 +359,9 @@ async def test_an_init_that_took_too_long_is_tried_again(world: World) -> None:
 
 
 async def test_a_restore_that_took_too_long_is_not_tried_again(world: World) -> None:
-    world.machine.endings = [structs.replace(_run(Ended.INIT_TIMED_OUT), is_restore=True)]
+    world.machine.endings = [
+        structs.replace(_run(Ended.INIT_TIMED_OUT), is_restore=True)
+    ]
 
     assert (await world.invoke()).ended is Ended.INIT_TIMED_OUT
     assert [instance.runs for instance in world.machine.instances] == [1]
