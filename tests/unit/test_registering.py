@@ -102,7 +102,14 @@ def test_what_is_another_user_s_is_not_run(tmp_path: Path) -> None:
     assert f"user {OTHER} may change" in _examined(tmp_path, str(program)).problem
 
 
-@pytest.mark.parametrize("prefix", ["/", "/home", "/root", "/etc", "/opt", "/usr"])
+@pytest.mark.parametrize(
+    "prefix",
+    [
+        *("/", "/home", "/root", "/etc", "/opt", "/usr"),
+        *("/etc/ssl", "/etc/a/b/c", "/proc/1/root", "/sys/kernel", "/dev/shm"),
+        *("/run/user/1000", "/boot/grub", "/usr/lib", "/var/lib", "/var/log"),
+    ],
+)
 def test_a_prefix_that_is_all_of_the_machine_s_is_refused(
     prefix: str, tmp_path: Path
 ) -> None:
@@ -124,8 +131,50 @@ def test_a_prefix_with_the_engine_s_data_or_a_home_in_it_is_refused(
     assert "the engine's data" in trouble("engine/data")
     assert "the home directory" in trouble("people")
     assert "the home directory" in trouble("people/me")
-    (tmp_path / "own").mkdir()
-    assert trouble("own") == ""
+    assert "keep for a person" in trouble("people/me/.local")
+    assert "in the engine's data" in trouble("engine/data/code/abc")
+    for own in ("own", "people/me/python", "people/me/.pyenv/versions/3.12"):
+        (tmp_path / own).mkdir(parents=True)
+        assert trouble(own) == ""
+
+
+def test_where_an_administrator_s_own_are_is_not_the_machine_s(tmp_path: Path) -> None:
+    trouble = registering.trouble_with_prefix(Path("/usr/local"), data=tmp_path)
+
+    assert "all of the machine's" not in trouble
+
+
+def test_what_a_tenant_may_have_uploaded_is_not_even_run(tmp_path: Path) -> None:
+    ran = tmp_path / "ran"
+    program = tmp_path / "data" / "code" / "python"
+    program.parent.mkdir(parents=True)
+    program.write_text(f"#!/bin/sh\necho > {ran}\n")
+    program.chmod(0o755)
+
+    assert "in the engine's data" in _examined(tmp_path, str(program)).problem
+    assert not ran.exists()
+
+
+def test_a_program_that_stands_for_one_that_everybody_may_change_is_refused(
+    tmp_path: Path,
+) -> None:
+    """As a virtual environment's does: what is run from then on is the other."""
+    prefix = tmp_path / "prefix"
+    (prefix / "bin").mkdir(parents=True)
+    ran = tmp_path / "ran"
+    base = prefix / "bin" / "python3.12"
+    base.write_text(f"#!/bin/sh\necho > {ran}\n")
+    base.chmod(0o757)
+    program = tmp_path / "python"
+    program.write_text(
+        f'#!/bin/sh\necho \'["3.12.1", "{prefix}", "cpython", "{base}"]\'\n'
+    )
+    program.chmod(0o755)
+
+    found = _examined(tmp_path, str(program), "python3.12-own")
+
+    assert f"everybody may change {base}" in found.problem
+    assert not ran.exists()
 
 
 def test_a_prefix_that_others_may_change_is_refused(tmp_path: Path) -> None:

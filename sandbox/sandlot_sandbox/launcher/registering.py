@@ -17,10 +17,19 @@ from pathlib import Path
 from sandlot_sandbox.launcher import programs, runtimes
 from sandlot_sandbox.launcher.asking import TRY_S, killed_at_the_end, start_asking
 from sandlot_sandbox.launcher.registry import FILE, Registered, read, write
-from sandlot_sandbox.launcher.runtime import SYSTEM_PREFIX, Runtime
+from sandlot_sandbox.launcher.runtime import Runtime
 
 _OWN_PART = 3
 """Names in the path of a prefix: `/opt/python` is somebody's own, `/opt` is not."""
+
+_NEVER = ("etc", "proc", "sys", "dev", "run", "boot")
+"""Below `/`: all in there is the machine's, however deep."""
+
+_SHARED = ("usr", "var")
+"""Below `/`: what is right in there, `/var/log`, is many programs' together."""
+
+_LOCAL = Path("/usr/local")
+"""Where an administrator's own interpreter is, and is found without being named."""
 
 _FIRST_PERSON, _NOBODY = 1000, 65_534
 
@@ -32,7 +41,7 @@ def examine(store: Path, wanted: Mapping[str, str], *, data: Path) -> list[Regis
     problems = {
         name: trouble
         for name, path in wanted.items()
-        if (trouble := _trouble_with_program(path))
+        if (trouble := _trouble_with_program(path, data))
     }
     with killed_at_the_end() as started:
         asked = {
@@ -46,6 +55,9 @@ def examine(store: Path, wanted: Mapping[str, str], *, data: Path) -> list[Regis
             if runtime is None:
                 problems[name] = f"{wanted[name]} does not say that it is a {_is(name)}"
             elif trouble := trouble_with_prefix(mounted(runtime), data=data):
+                problems[name] = trouble
+            elif trouble := _trouble_with_program(runtime.outside, data):
+                # Not what was asked, where that is a virtual environment's or a shim.
                 problems[name] = trouble
             else:
                 found[name] = runtime
@@ -82,19 +94,30 @@ def trouble_with_prefix(prefix: Path | None, *, data: Path) -> str:
     if prefix is None:
         return ""
     shown = f"{prefix} would be in the jail of every function of this runtime"
-    if len(prefix.parts) < _OWN_PART or prefix == SYSTEM_PREFIX:
+    if _is_the_machine_s(prefix):
         return (
             f"{shown}, and it is all of the machine's: move it to a folder of its own"
         )
     for kept, what in _kept(data):
         if kept == prefix or kept.is_relative_to(prefix):
             return f"{shown}, and {what} {kept} is in it"
+        if prefix.parent == kept and prefix.name.startswith("."):
+            return f"{shown}, and what programs keep for a person is in it"
+    if prefix.is_relative_to(data.resolve()):
+        return f"{shown}, and it is in the engine's data"
     for place in (prefix / "bin", prefix):
         if place.exists() and (who := _others_may_change(place)):
             return (
                 f"{who} may change what is in {place}, and with it what all tenants run"
             )
     return ""
+
+
+def _is_the_machine_s(prefix: Path) -> bool:
+    parts = prefix.parts
+    if len(parts) < _OWN_PART or parts[1] in _NEVER:
+        return True
+    return len(parts) == _OWN_PART and parts[1] in _SHARED and prefix != _LOCAL
 
 
 def _kept(data: Path) -> Iterator[tuple[Path, str]]:
@@ -108,7 +131,7 @@ def _kept(data: Path) -> Iterator[tuple[Path, str]]:
         yield home.resolve(), "the home directory"
 
 
-def _trouble_with_program(path: str) -> str:
+def _trouble_with_program(path: str, data: Path) -> str:
     """Before it is run, as whoever starts the engine."""
     if not os.path.isabs(path):
         return f"{path} is no absolute path"
@@ -118,6 +141,8 @@ def _trouble_with_program(path: str) -> str:
         return f"{path} is not there: {error}"
     if not real.is_file() or not os.access(real, os.X_OK):
         return f"{real} is no program that can be run"
+    if real.is_relative_to(data.resolve()):
+        return f"{real} is in the engine's data, where tenants' packages are"
     if who := _others_may_change(real):
         return f"{who} may change {real}, which is run outside of jails at each start"
     return ""
