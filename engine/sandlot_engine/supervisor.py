@@ -89,6 +89,8 @@ def up(options: UpOptions) -> int:
         return _refuse(str(refused))
     except registry.Unreadable as unreadable:
         return _refuse(f"{unreadable}; remove it, and register again")
+    except TimeoutError as busy:
+        return _refuse(f"{busy}; wait for that, or end it")
     except OSError as error:
         return _refuse(f"{error}; is the folder {data} yours, and is there room?")
 

@@ -172,6 +172,8 @@ EXPLAINED = {
     "launcher/registry.py:read": "what is not read is not registered, and not run",
     "launcher/registry.py:write": "the operator's command, before anything is run",
     "launcher/registry.py:Registry._look": "what is not read is not registered",
+    "launcher/registering.py:renew": "the supervisor, before there is a launcher",
+    "launcher/registering.py:_lock": "the supervisor, before there is a launcher",
     "launcher/registering.py:_others_may_change": "the supervisor, and a command",
     "launcher/registering.py:_trouble_with_program": "the supervisor, and a command",
     "launcher/runtimes.py:_candidates": "the supervisor, before there is a launcher",

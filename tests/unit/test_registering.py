@@ -1,5 +1,6 @@
 """Which interpreters may be registered: what they show, and who could change them."""
 
+import fcntl
 import os
 import shutil
 import sys
@@ -204,6 +205,26 @@ def test_what_is_gone_at_the_next_start_stays_registered_and_says_why(
     assert (renewed.name, renewed.runtime) == (LABELLED, None)
     assert "is not there" in renewed.problem
     assert registry.read(store / registry.FILE) == [renewed]
+
+
+def test_a_start_does_not_write_over_what_a_command_is_registering(
+    tmp_path: Path,
+) -> None:
+    store = tmp_path / "store"
+    store.mkdir()
+    entry = Registered(LABELLED, str(tmp_path / "nothing"), None, "as it was")
+    registry.write(store / registry.FILE, [entry])
+    command = os.open(store, os.O_RDONLY)
+    fcntl.flock(command, fcntl.LOCK_EX)
+
+    with pytest.raises(TimeoutError, match="sandlot runtime"):
+        registering.renew(store, data=tmp_path / "data", wait_s=0)
+    kept = registry.read(store / registry.FILE)
+    os.close(command)
+    (renewed,) = registering.renew(store, data=tmp_path / "data", wait_s=0)
+
+    assert kept == [entry]
+    assert "is not there" in renewed.problem
 
 
 def test_a_node_is_asked_as_a_node(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ mounted into the jails of all tenants, whole, so it looks at what that would sho
 and at who else could change what they all run.
 """
 
+import fcntl
 import grp
 import os
 import pwd
@@ -18,6 +19,9 @@ from sandlot_sandbox.launcher import programs, runtimes
 from sandlot_sandbox.launcher.asking import TRY_S, killed_at_the_end, start_asking
 from sandlot_sandbox.launcher.registry import FILE, Registered, read, write
 from sandlot_sandbox.launcher.runtime import Runtime
+
+WAIT_S = 60.0
+"""How long an engine's start waits for a command that registers something."""
 
 _OWN_PART = 3
 """Names in the path of a prefix: `/opt/python` is somebody's own, `/opt` is not."""
@@ -70,16 +74,38 @@ def examine(store: Path, wanted: Mapping[str, str], *, data: Path) -> list[Regis
     ]
 
 
-def renew(store: Path, *, data: Path) -> list[Registered]:
+def renew(store: Path, *, data: Path, wait_s: float = WAIT_S) -> list[Registered]:
     """Look at all that is registered once more, as an engine is about to start:
     interpreters are updated and removed, and so is our own code. Raises
-    `registry.Unreadable`."""
-    entries = read(store / FILE)
-    if entries:
-        wanted = {entry.name: entry.path for entry in entries}
-        entries = examine(store, wanted, data=data)
-        write(store / FILE, entries)
-    return entries
+    `registry.Unreadable`; `TimeoutError` where a command holds the list for `wait_s`.
+    """
+    folder = os.open(store, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        # What is registered meanwhile would be lost.
+        _lock(folder, store, wait_s)
+        entries = read(store / FILE)
+        if entries:
+            wanted = {entry.name: entry.path for entry in entries}
+            entries = examine(store, wanted, data=data)
+            write(store / FILE, entries)
+        return entries
+    finally:
+        os.close(folder)
+
+
+def _lock(folder: int, store: Path, wait_s: float) -> None:
+    until = time.monotonic() + wait_s
+    while True:
+        try:
+            fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() > until:
+                raise TimeoutError(
+                    f"{store}: `sandlot runtime` has been at it for {wait_s:g} s"
+                ) from None
+            time.sleep(0.05)
+        else:
+            return
 
 
 def mounted(runtime: Runtime) -> Path | None:
