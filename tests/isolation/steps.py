@@ -84,6 +84,7 @@ IMAGES = [
     *_of("guest/enter.py", "move_into_image _place"),
     *_of("launcher/server.py", "_root_of_image"),
     *(step for step in _of("guest/warden.py") if step.text == _OF_IMAGES),
+    *(step for step in _of("launcher/rootfs.py") if "IMAGE" in step.text),
 ]
 """What makes an image the root of cells, before there is one."""
 

@@ -206,10 +206,11 @@ class Group:
             for kind, (part, file, flags) in self._tree.files.items():
                 found[kind] = _open(self._folders[part] / file, flags)
                 opened.append(found[kind])
-                if kind in FILES:
-                    # Whoever minds it opens these later, and takes none for nothing.
-                    os.stat(FILES[kind].usage, dir_fd=found[kind])
-                    os.stat(FILES[kind].stat, dir_fd=found[kind])
+            kind = MEMORY_V2 if self._tree.is_v2 else MEMORY_V1
+            if kind in found:
+                # Whoever minds it opens these later, and takes none for nothing.
+                os.stat(FILES[kind].usage, dir_fd=found[kind])
+                os.stat(FILES[kind].stat, dir_fd=found[kind])
             return found
 
     def thaw(self) -> None:
