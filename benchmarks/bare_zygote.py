@@ -47,7 +47,12 @@ def stay(*_: Any) -> None:
 
 
 def take_channels(
-    _: Any, descriptors: list[int], ours: tuple[int, ...], *, has_ruleset: bool
+    _: Any,
+    descriptors: list[int],
+    ours: tuple[int, ...],
+    *,
+    has_ruleset: bool,
+    folder: str,
 ) -> None:
     """What a clone needs of `enter_cell` to serve events at all. Three of the
     descriptors only stand for namespaces."""
