@@ -193,11 +193,19 @@ class GrpcCaller:
         await self._channel.close()
 
 
-def grpc_caller(engine: Engine, key: NewKey, function: str, body: bytes) -> GrpcCaller:
+def grpc_caller(
+    engine: Engine,
+    key: NewKey,
+    function: str,
+    body: bytes,
+    *,
+    timeout_s: float = CALL_S,
+) -> GrpcCaller:
     """Of a function, as its tenant."""
     bearer = f"Bearer {key.access_key_id}:{key.secret_access_key}"
     return GrpcCaller(
         engine.grpc,
         pb.InvokeRequest(function=function, payload=body),
         (("authorization", bearer),),
+        timeout_s=timeout_s,
     )

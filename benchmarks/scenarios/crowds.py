@@ -78,7 +78,11 @@ async def gather(engine: Engine, key: NewKey, count: int, *, within_s: float) ->
     may be used twice: then there are fewer than wanted."""
     began = time.time()
     body = json.dumps({"until": began + within_s}).encode()
-    callers = [grpc_caller(engine, key, FUNCTION, body) for _ in range(CHANNELS)]
+    callers = [
+        # A handler stays until all have come, and its caller with it.
+        grpc_caller(engine, key, FUNCTION, body, timeout_s=within_s + PATIENCE_S)
+        for _ in range(CHANNELS)
+    ]
     crowd, seen = Crowd(wanted=count), set[str]()
 
     async def one(caller: GrpcCaller) -> None:

@@ -18,7 +18,7 @@ from benchmarks.scenarios.burst import UNHELD
 from benchmarks.scenarios.plan import Plan, Results
 from benchmarks.stats import Line, Sheet
 
-STEPS, QUICK_STEPS = (250, 500, 1_000, 2_000, 3_000), (10, 20)
+STEPS, QUICK_STEPS = (250, 1_000, 2_500), (10, 20)
 WITHIN_S, QUICK_WITHIN_S = 40.0, 3.0
 
 SETTLE_S = 3.0

@@ -62,8 +62,9 @@ DEFAULT_DEADLINE_S = 120.0
 """For a call that answers once and was sent without a deadline. `Invoke` has its
 function's timeout instead; streams may last."""
 
-MAX_CALLS = 2_000
-"""Calls of one tenant that are open at once, idle streams included."""
+MAX_CALLS = 4_000
+"""Calls of one tenant that are open at once, idle streams included: more than it can
+have instances."""
 
 MAX_CALLS_OF_STRANGERS = 200
 """Of all who need no key, together: health and reflection."""
