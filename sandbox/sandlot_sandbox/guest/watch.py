@@ -1,7 +1,7 @@
 """What control groups would hold, where there are none: memory and processes of whole
 cells, and that nothing runs in those that are frozen.
 
-The warden looks at what runs in its jail, ten times a second, or less often where
+The warden looks at what runs in its jail, 25 times a second, or less often where
 looking itself takes long, and has a cell killed that holds more than its function
 may. So a cell can have more for a moment; rlimits bound each of its processes even
 then. And a process that was stopped can have a timer continue it: so those of a frozen
@@ -32,7 +32,7 @@ IDLE_CPU_S = 0.05
 """Processor time that a frozen cell may use until it is let go: it takes none but to
 come to stand."""
 
-_PAUSE_S = 0.1
+_PAUSE_S = 0.04
 _LONGEST_PAUSE_S = 0.5
 _DUTY = 20
 """Of the time, one part in this many is spent on looking, up to the longest pause."""
@@ -149,8 +149,9 @@ class Watch:
         guilty = list(self._guilty(inside))
         guilty += self._restless(inside, turns)
         took_s = time.monotonic() - started
-        # With nobody there but the zygote, somebody may come, but not use much at once.
-        least_s = _PAUSE_S if len(inside) > 1 else _LONGEST_PAUSE_S
+        # While the zygote is frozen nobody comes, and that it is let go wakes us.
+        rests = self._zygote in turns and turns[self._zygote] % 2 == 1
+        least_s = _LONGEST_PAUSE_S if rests and len(inside) <= 1 else _PAUSE_S
         self.pause_s = min(max(least_s, _DUTY * took_s), _LONGEST_PAUSE_S)
         return guilty
 
