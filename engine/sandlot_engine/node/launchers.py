@@ -33,13 +33,12 @@ class Launchers:
         self,
         *,
         hello_s: float = HELLO_S,
-        max_spares: int = MAX_SPARES,
         cell_files: int | None = None,
     ) -> None:
         """`cell_files`: open files for what is kept ready and all instances."""
         self.hello: Hello | None = None
         self._hello_s = hello_s
-        self._spares = Spares(max_spares, files=cell_files)
+        self._spares = Spares(MAX_SPARES, files=cell_files)
         self._current: Launcher | None = None
         self._why = "no launcher has started yet"
         self._changed = asyncio.Condition()

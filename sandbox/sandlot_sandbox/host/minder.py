@@ -79,7 +79,8 @@ class Minder:
     def _look(self) -> None:
         self._looking = None
         for instance in list(islice(self._busy, MAX_LOOKS)):
-            self._busy[instance] = self._busy.pop(instance)
-            instance.end_if_greedy()
+            if instance in self._busy:
+                self._busy[instance] = self._busy.pop(instance)
+                instance.end_if_greedy()
         if self._busy:
             self._looking = self._loop.call_later(LOOK_S, self._look)

@@ -44,7 +44,7 @@ class Window:
 
     async def enter(self) -> None:
         """Until one more note may be sent; `note_sent` or `leave` has to follow."""
-        if not self._waiting and self._room():
+        if not self._waiting and self._room() > 0:
             self._entered += 1
             return
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
