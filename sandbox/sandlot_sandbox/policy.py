@@ -114,7 +114,8 @@ ALLOWED = (
     ),
 )
 
-_AF_UNIX, _AF_INET, _AF_INET6 = 1, 2, 10
+_AF_UNIX, _AF_INET, _AF_INET6, _AF_NETLINK = 1, 2, 10, 16
+_SOCK_DIAG = 4
 _TYPE_MASK = 0xF
 """SOCK_NONBLOCK and SOCK_CLOEXEC are bits above the type."""
 _STREAM, _DGRAM = 1, 2
@@ -465,11 +466,18 @@ WARDEN = Policy(
         only("socketpair", 0, (_AF_UNIX,), "to hear of a cell that is being made"),
         Rule(
             "socket",
-            "a handle by which a cell's loopback is brought up; and what programs in"
-            " there find the Runtime API at",
-            tuple(
-                (Argument(0, _AF_INET), Argument(1, kind, _TYPE_MASK))
-                for kind in (_STREAM, _DGRAM)
+            "a handle by which a cell's loopback is brought up; what programs in there"
+            " find the Runtime API at; and where the kernel tells what sockets hold",
+            (
+                *(
+                    (Argument(0, _AF_INET), Argument(1, kind, _TYPE_MASK))
+                    for kind in (_STREAM, _DGRAM)
+                ),
+                (
+                    Argument(0, _AF_NETLINK),
+                    Argument(1, _DGRAM, _TYPE_MASK),
+                    Argument(2, _SOCK_DIAG),
+                ),
             ),
         ),
         only(

@@ -28,7 +28,11 @@ OUTSIDE = [
         without="run _Warden.serve _Warden._look _Warden._pull _Warden._reap",
     ),
     *_of("guest/cell.py", without="_obey _listen _take_over"),
-    *_of("guest/watch.py", "_largest_socket"),
+    *_of(
+        "guest/network_memory.py",
+        "open_questions NetworkMemory.__init__ _room_of",
+        again="open_questions",
+    ),
     *_of("guest/zygote.py", "main"),
     *_of("launcher/zygotes.py"),
     *_of("launcher/rootfs.py"),
@@ -226,6 +230,9 @@ EXPLAINED = {
     "guest/starter.py:run": _IN_THE_CELL,
     "guest/uniqueness.py:_reseed_random_state": "a clone that is not unique says so",
     "guest/uniqueness.py:_forget_uuid_state": "a clone that is not unique says so",
+    "guest/network_memory.py:NetworkMemory._queues": _WAITING,
+    "guest/network_memory.py:_table": _WAITING,
+    "guest/network_memory.py:threads_of": _WAITING,
     "guest/warden.py:_Warden.serve": _WAITING,
     "guest/warden.py:_Warden._pull": _WAITING,
     "guest/warden.py:_Warden._reap": _WAITING,
@@ -233,10 +240,8 @@ EXPLAINED = {
     "guest/watch.py:Watch._signal_at_home": _WAITING,
     "guest/watch.py:_all_pids": _WAITING,
     "guest/watch.py:_namespace": _WAITING,
-    "guest/watch.py:_net": _WAITING,
     "guest/watch.py:_ticks_of": _WAITING,
     "guest/watch.py:_shared_without_a_file": _WAITING,
-    "guest/watch.py:_threads_of": _WAITING,
     "guest/watch.py:_fields": _WAITING,
     "guest/zygote.py:_Zygote._say_unsafe": "a zygote that says nothing is killed",
     "guest/zygote.py:_Zygote._say_failed": "a zygote that says nothing is killed",
@@ -285,7 +290,7 @@ def is_reached(step: Step, mode: str) -> bool:
         return False
     if step.file == "launcher/cgroups.py":
         return has_groups and step.spared < HIERARCHIES
-    if step.file == "guest/watch.py":
+    if step.file in ("guest/watch.py", "guest/network_memory.py"):
         return not has_groups
     if step.text in (_NEEDS_NO_GROUPS if has_groups else _NEEDS_GROUPS):
         return False

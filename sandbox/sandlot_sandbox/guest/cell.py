@@ -22,7 +22,7 @@ import socket
 from dataclasses import dataclass
 
 from sandlot_sandbox import linux
-from sandlot_sandbox.guest import enter
+from sandlot_sandbox.guest import enter, network_memory
 from sandlot_sandbox.limits import Limits
 
 _NAMESPACES = linux.CLONE_NEWPID | linux.CLONE_NEWNS
@@ -66,6 +66,9 @@ class Blueprint:
 
     has_image: bool = False
     """Whether an image's root is theirs."""
+
+    counts_sockets: bool = False
+    """Whether the warden counts what their sockets hold, for want of a group."""
 
 
 class Turns:
@@ -111,8 +114,9 @@ def make(
     `pidfd` of the first process; its namespaces `pid`, `mnt` and `net`; its `tmp`, a
     copy of that mount, which lives on without the cell;
     a `ruleset` for instances, where there is Landlock; a listening socket, `api`, where
-    instances speak the Runtime API; and a `leash`, where one was
-    asked for: then the first process counts `turns`. Raises `OSError`, leaving nothing
+    instances speak the Runtime API; `questions` about its sockets, where they are
+    counted; and a `leash`, where one was asked for: then the first process counts
+    `turns`. Raises `OSError`, leaving nothing
     behind.
     """
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -187,6 +191,8 @@ def _hold(
             )
         if blueprint.has_runtime_api:
             found["api"] = _listen(blueprint)
+        if blueprint.counts_sockets:
+            found["questions"] = network_memory.open_questions()
         socket.send_fds(warden, [" ".join(found).encode()], list(found.values()))
         # In this order, as neither may overwrite the other.
         tell = os.dup(tell)

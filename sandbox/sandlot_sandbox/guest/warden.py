@@ -19,7 +19,8 @@ import struct
 from dataclasses import dataclass
 
 from sandlot_sandbox import linux
-from sandlot_sandbox.guest import cell, enter, image_run, watch
+from sandlot_sandbox.guest import cell, enter, image_run, network_memory, watch
+from sandlot_sandbox.guest.network_memory import NetworkMemory
 from sandlot_sandbox.limits import Limits
 
 GO = b"go"
@@ -92,12 +93,18 @@ class Plan:
             has_runtime_api=self.has_runtime_api,
             has_image=self.has_image,
             has_leash=not self.has_freezer,
+            counts_sockets=self.counts_sockets,
         )
 
     @property
     def has_watch(self) -> bool:
         """Whether the warden does what there are no control groups for."""
         return not (self.has_memory_group and self.has_freezer)
+
+    @property
+    def counts_sockets(self) -> bool:
+        """Whether it counts what is in the buffers of cells' networks."""
+        return self.has_network and not self.has_memory_group
 
     @property
     def kept_by_warden(self) -> frozenset[int]:
@@ -295,13 +302,15 @@ class _Warden:
                 plan.limits,
                 zygote,
                 counts_memory=not plan.has_memory_group,
-                has_network=plan.has_network,
             )
         self._leash = plan.leash
         self._zygote_turns = cell.Turns()
         self._zygote_turns.keep_from_children()
         if self._watch is not None:
-            self._watch.mind_zygote(self._zygote_turns)
+            network = None
+            if plan.counts_sockets:
+                network = NetworkMemory(network_memory.open_questions())
+            self._watch.mind_zygote(self._zygote_turns, network)
 
     def serve(self, wake: int) -> int:
         """Until the zygote or the launcher is gone; the zygote's exit status."""
@@ -372,7 +381,11 @@ class _Warden:
         if turns is not None:
             turns.keep_from_children()
         if self._watch is not None:
-            self._watch.add(pid, descriptors[names.index("pid")], turns)
+            network = None
+            if "questions" in names:
+                network = NetworkMemory(descriptors.pop(names.index("questions")))
+                names.remove("questions")
+            self._watch.add(pid, descriptors[names.index("pid")], turns, network)
         made = _CELL.pack(MADE, number) + " ".join(names).encode()
         try:
             socket.send_fds(self._link, [made], descriptors)

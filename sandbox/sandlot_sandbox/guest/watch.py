@@ -2,10 +2,11 @@
 cells, and that nothing runs in those that are frozen.
 
 The warden looks at what runs in its jail, 25 times a second, or less often where
-looking itself takes long, and has a cell killed that holds more than its function
-may. So a cell can have more for a moment; rlimits bound each of its processes even
-then. And a process that was stopped can have a timer continue it: so those of a frozen
-cell are looked at as well, and for who was continued, there is no other end either.
+looking itself takes long and nobody can take much meanwhile, and has a cell killed
+that holds more than its function may. So a cell can have more for a moment; rlimits
+bound each of its processes even then. And a process that was stopped can have a timer
+continue it: so those of a frozen cell are looked at as well, and for who was
+continued, there is no other end either.
 """
 
 from __future__ import annotations
@@ -13,11 +14,11 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-import socket
 import time
 from dataclasses import dataclass
 
 from sandlot_sandbox.guest.cell import Turns
+from sandlot_sandbox.guest.network_memory import NetworkMemory, threads_of
 from sandlot_sandbox.limits import PROCESSES, Limits
 
 TYPE_CHECKING = False
@@ -37,6 +38,10 @@ _LONGEST_PAUSE_S = 0.5
 _DUTY = 20
 """Of the time, one part in this many is spent on looking, up to the longest pause."""
 
+_FASTEST_BYTES_PER_S = 4 << 30
+"""That somebody fills memory with two processors: no pause lets him have more than his
+function's memory once more."""
+
 _ROUNDS = 20
 """Of stopping who was started while others were stopped; then somebody forks away."""
 
@@ -47,12 +52,6 @@ or a structure of the kernel's."""
 
 _FREE_DESCRIPTORS = 1024
 """Of all processes of a cell; each has room for 64."""
-
-_FREE_SOCKETS = 64
-"""That are not TCP's: such of event loops, of children, for names."""
-
-_TCP_BYTES = 8192
-"""What a connection takes beside what is in its buffers."""
 
 _KB = 1024
 _FILELESS = (b"/dev/zero", b"/memfd:", b"/SYSV", b"[anon_shmem")
@@ -74,13 +73,8 @@ class Watch:
     """Judges cells; knows them by the pids of their first processes. And the zygote,
     with all that its import has started, as if it were one."""
 
-    def __init__(
-        self, limits: Limits, zygote: int, *, counts_memory: bool, has_network: bool
-    ) -> None:
-        """`has_network`: cells have a network, and so sockets, of their own."""
+    def __init__(self, limits: Limits, zygote: int, *, counts_memory: bool) -> None:
         self._limit = limits.memory_mb << 20
-        self._has_network = has_network
-        self._socket_bytes = _largest_socket()
         self._counts_memory = counts_memory
         self._zygote = zygote
         self._home = _namespace(os.getpid())
@@ -88,16 +82,25 @@ class Watch:
         """By what a link to its pid namespace says. The first processes themselves do
         not let us look: they have the launcher's memory."""
 
+        self._networks: dict[int, NetworkMemory] = {}
         self._turns: dict[int, Turns] = {}
         self._rests: dict[int, _Rest] = {}
         self.pause_s = _PAUSE_S
         """How long to wait until the next look."""
 
-    def add(self, cell: int, pid_namespace: int, turns: Turns | None) -> None:
+    def add(
+        self,
+        cell: int,
+        pid_namespace: int,
+        turns: Turns | None,
+        network: NetworkMemory | None,
+    ) -> None:
         """A new cell; `pid_namespace` is a descriptor of its own."""
         self._cells[f"pid:[{os.fstat(pid_namespace).st_ino}]"] = cell
         if turns is not None:
             self._turns[cell] = turns
+        if network is not None:
+            self._networks[cell] = network
 
     def remove(self, cell: int) -> None:
         """It is dead."""
@@ -105,10 +108,14 @@ class Watch:
         self._rests.pop(cell, None)
         if (turns := self._turns.pop(cell, None)) is not None:
             turns.close()
+        if (network := self._networks.pop(cell, None)) is not None:
+            network.close()
 
-    def mind_zygote(self, turns: Turns) -> None:
+    def mind_zygote(self, turns: Turns, network: NetworkMemory | None) -> None:
         """It is frozen and let go by `stop_zygote` and `continue_zygote`."""
         self._turns[self._zygote] = turns
+        if network is not None:
+            self._networks[self._zygote] = network
 
     def stop_zygote(self) -> bool:
         """And all that its import has started; False where somebody forks away."""
@@ -151,21 +158,23 @@ class Watch:
         took_s = time.monotonic() - started
         # While the zygote is frozen nobody comes, and that it is let go wakes us.
         rests = self._zygote in turns and turns[self._zygote] % 2 == 1
-        least_s = _LONGEST_PAUSE_S if rests and len(inside) <= 1 else _PAUSE_S
-        self.pause_s = min(max(least_s, _DUTY * took_s), _LONGEST_PAUSE_S)
+        self.pause_s = _LONGEST_PAUSE_S
+        if not rests or len(inside) > 1:
+            most_s = self._limit / _FASTEST_BYTES_PER_S
+            self.pause_s = max(_PAUSE_S, min(most_s, _DUTY * took_s, _LONGEST_PAUSE_S))
         return guilty
 
     def _guilty(self, inside: dict[int, list[int]]) -> Iterator[tuple[int, str]]:
         for cell, pids in inside.items():
             if len(pids) > PROCESSES:
                 yield cell, PROCESS_COUNT
-            elif self._counts_memory and self._holds_too_much(pids):
+            elif self._counts_memory and self._holds_too_much(cell, pids):
                 yield cell, MEMORY
 
-    def _holds_too_much(self, pids: list[int]) -> bool:
+    def _holds_too_much(self, cell: int, pids: list[int]) -> bool:
         left = self._limit - _in_descriptors(pids)
-        if self._has_network:
-            left -= _in_sockets(pids, each=self._socket_bytes)
+        if (network := self._networks.get(cell)) is not None:
+            left -= network.held(pids)
         # A quick look first: it is the more that is worth the time of a long one.
         return _reserved(pids) > left and _held(pids) > left
 
@@ -240,52 +249,10 @@ def _in_descriptors(pids: list[int]) -> int:
     return max(0, room - _FREE_DESCRIPTORS) * _DESCRIPTOR_BYTES
 
 
-def _in_sockets(pids: list[int], *, each: int) -> int:
-    """What is in the buffers of the network that they share, as the kernel counts its
-    sockets: those that were sent to somebody are among them, and those that are closed
-    with something left in them. Of TCP, what is waiting; of others, at most `each`."""
-    sockets = tcp = waiting = 0
-    for family in (b"", b"6"):
-        for line in _net(pids, b"sockstat" + family):
-            name, *numbers = line.split()
-            if name == b"sockets:":
-                sockets = int(numbers[1])
-            elif name == b"TCP%s:" % family and int(numbers[1]):
-                tcp += int(numbers[1])
-                waiting += sum(_queues(_net(pids, b"tcp" + family)))
-    others = max(0, sockets - tcp - _FREE_SOCKETS)
-    return others * each + tcp * _TCP_BYTES + waiting
-
-
-def _queues(lines: list[bytes]) -> Iterator[int]:
-    for line in lines[1:]:
-        sent, received = line.split(None, 5)[4].split(b":")
-        yield int(sent, 16) + int(received, 16)
-
-
-def _net(pids: list[int], name: bytes) -> list[bytes]:
-    """A table of their network, from the first that still has one."""
-    for pid in pids:
-        for path in _threads_of(pid):
-            with contextlib.suppress(OSError):
-                with open(path.encode() + b"/net/" + name, "rb") as file:
-                    if lines := file.readlines():
-                        return lines
-    return []
-
-
-def _largest_socket() -> int:
-    """What the buffers of one that is as all are can hold: a write goes through as long
-    as one byte is free, and may be as long as all."""
-    with socket.socket(socket.AF_UNIX) as one:
-        options = (socket.SO_SNDBUF, socket.SO_RCVBUF)
-        return 2 * max(one.getsockopt(socket.SOL_SOCKET, o) for o in options)
-
-
 def _shared_without_a_file(pid: int) -> dict[bytes, int]:
     """Bytes of each mapping that others can have, too, by what identifies it."""
     found: dict[bytes, int] = {}
-    for path in _threads_of(pid):
+    for path in threads_of(pid):
         # As bytes, like all that is read here: names in there are the tenant's.
         with contextlib.suppress(OSError), open(f"{path}/maps", "rb") as file:
             for line in file:
@@ -299,17 +266,10 @@ def _shared_without_a_file(pid: int) -> dict[bytes, int]:
     return found
 
 
-def _threads_of(pid: int) -> Iterator[str]:
-    yield f"/proc/{pid}"
-    with contextlib.suppress(OSError):
-        for thread in os.listdir(f"/proc/{pid}/task"):
-            yield f"/proc/{pid}/task/{thread}"
-
-
 def _sum_of(pid: int, file: str, names: tuple[bytes, ...]) -> int:
     """The sum of these lines, in bytes: of the process, or where its first thread has
     ended and tells nothing any more, of the first that does."""
-    for path in _threads_of(pid):
+    for path in threads_of(pid):
         if found := _fields(f"{path}/{file}", names):
             return _KB * sum(found)
     return 0
