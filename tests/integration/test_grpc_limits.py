@@ -15,6 +15,7 @@ from sandlot.v1 import functions_pb2, invocations_pb2
 from sandlot_engine.catalog.keeper import Keeper
 from sandlot_engine.errors import InvalidParameter
 from sandlot_engine.gateway.rpc import interceptors
+from sandlot_engine.gateway.rpc.server import MAX_STREAMS
 from sandlot_engine.model.function import ImageSource
 from tests.fakes.backend import FakeEngine, FakeFunctions, as_tenant, fake_engine
 from tests.integration.test_grpc_errors import failure
@@ -284,3 +285,16 @@ async def test_strangers_have_little_of_everything(
     assert await engine.function_service.ListFunctions(
         functions_pb2.ListFunctionsRequest(), metadata=as_tenant("acme")
     )
+
+
+async def test_of_the_calls_that_come_at_once_none_is_ended_at_random() -> None:
+    at_once = MAX_STREAMS
+    async with fake_engine() as engine:
+        await asyncio.gather(
+            *(
+                engine.function_service.ListFunctions(
+                    functions_pb2.ListFunctionsRequest(), metadata=as_tenant("acme")
+                )
+                for _ in range(at_once)
+            )
+        )

@@ -53,6 +53,10 @@ DRAIN_S = 30.0
 MAX_OPEN_CALLS = 10_000
 """Calls of all tenants; grpc refuses the next one with RESOURCE_EXHAUSTED."""
 
+MAX_WAITING = 8_192
+"""Calls that grpc has and the loop has not come to. By itself grpc would end some at
+random, as CANCELLED, as soon as there are 1,000: also those of tenants who have one."""
+
 MAX_STREAMS = 2_000
 """Calls of one connection."""
 
@@ -186,6 +190,9 @@ def server_options(
         ("grpc.max_receive_message_length", MAX_UPLOAD),
         ("grpc.max_send_message_length", MAX_SENT),
         ("grpc.max_concurrent_streams", MAX_STREAMS),
+        # Not declared in grpc's header: its server.h has both.
+        ("grpc.server.max_pending_requests", MAX_WAITING),
+        ("grpc.server.max_pending_requests_hard_limit", MAX_WAITING),
         ("grpc.max_allowed_incoming_connections", max_connections),
         ("grpc.max_connection_idle_ms", round(MAX_IDLE_S * 1_000)),
         ("grpc.server_handshake_timeout_ms", round(HANDSHAKE_S * 1_000)),
