@@ -511,6 +511,12 @@ WARDEN = Policy(
                 (Argument(0, 47), Argument(1, 4)),  # PR_CAP_AMBIENT, clear all
             ),
         ),
+        only(
+            "rseq",
+            2,
+            (1,),  # RSEQ_FLAG_UNREGISTER
+            "and has the kernel write nothing to its memory, which it gives up",
+        ),
         Rule(
             "seccomp",
             "it loads its own filter; no listener, no questions",
@@ -529,5 +535,6 @@ REAPER = Policy(
             "rt_sigsuspend rt_sigreturn pause ppoll exit_group restart_syscall wait4"
             " read kill write close",
         ),
+        group("with no memory of its own", "munmap"),
     ),
 )

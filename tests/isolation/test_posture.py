@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from sandlot_sandbox.guest import bare
 from sandlot_sandbox.guest.instance import LEFT_TO_FORK
 from sandlot_sandbox.host.hold import Hold
 from sandlot_sandbox.limits import (
@@ -242,10 +243,17 @@ def expected_of_ours(sandbox: Sandbox, *, is_warden: bool) -> dict[str, Any]:
         else LEASH[sandbox.mode],
         "limits": limits,
         "cwd": "/",
-        # In memory that is the launcher's, and that nobody may look at.
-        "environment": _environment(Path(f"/proc/{launcher}")),
+        # In memory that is the launcher's, and that nobody may look at; or in none.
+        "environment": set()
+        if _is_bare(sandbox, is_warden=is_warden)
+        else _environment(Path(f"/proc/{launcher}")),
         "foreign_namespaces": NAMESPACES - {"cgroup"},
     }
+
+
+def _is_bare(sandbox: Sandbox, *, is_warden: bool) -> bool:
+    """Whether it has given up its memory: where it has nothing to do but wait."""
+    return not is_warden and sandbox.mode == "root" and bare.made() is not None
 
 
 LEASH: dict[str, dict[int, str]] = {"root": {}, "rootless": {0: "pipe"}}

@@ -23,6 +23,7 @@ from dataclasses import dataclass
 
 from sandlot_sandbox import linux
 from sandlot_sandbox.guest import enter, network_memory
+from sandlot_sandbox.guest.bare import Bare
 from sandlot_sandbox.limits import Limits
 
 _NAMESPACES = linux.CLONE_NEWPID | linux.CLONE_NEWNS
@@ -106,18 +107,18 @@ def make(
     joins: list[int],
     turns: Turns | None,
     tmp: int | None = None,
+    bare: Bare | None = None,
 ) -> tuple[int, list[str], list[int]]:
     """The first process's pid; descriptors, and what each is.
 
     `joins` are written to, so that it is in the cell's control group. Its /tmp is a new
-    one, or `tmp`, a cell's that is dead. The descriptors:
-    `pidfd` of the first process; its namespaces `pid`, `mnt` and `net`; its `tmp`, a
-    copy of that mount, which lives on without the cell;
-    a `ruleset` for instances, where there is Landlock; a listening socket, `api`, where
+    one, or `tmp`, a cell's that is dead. Its first process waits `bare`, if it can and
+    has no leash. The descriptors: `pidfd` of the first process; its namespaces `pid`,
+    `mnt` and `net`; its `tmp`, a copy of that mount, which lives on without the cell; a
+    `ruleset` for instances, where there is Landlock; a listening socket, `api`, where
     instances speak the Runtime API; `questions` about its sockets, where they are
     counted; and a `leash`, where one was asked for: then the first process counts
-    `turns`. Raises `OSError`, leaving nothing
-    behind.
+    `turns`. Raises `OSError`, leaving nothing behind.
     """
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     leash = os.pipe2(os.O_CLOEXEC) if blueprint.has_leash else None
@@ -125,7 +126,7 @@ def make(
     try:
         pid = linux.clone(flags)
         if pid == 0:
-            _hold(blueprint, joins, leash, theirs, turns, tmp)
+            _hold(blueprint, joins, leash, theirs, turns, tmp, bare)
     except BaseException:
         ours.close()
         _close(leash or ())
@@ -162,6 +163,7 @@ def _hold(
     warden: socket.socket,
     turns: Turns | None,
     tmp: int | None,
+    bare: Bare | None,
 ) -> None:
     tell = warden.fileno()
     try:
@@ -199,11 +201,14 @@ def _hold(
         os.dup2(leash[0] if leash else tell, 0)
         tell = os.dup2(tell, _TELL)
         linux.close_from(_TELL + 1)
+        waiting = None if leash or bare is None or not bare.prepare() else bare
         enter.seal_reaper(blueprint.seccomp)
         os.write(_TELL, _SEALED)
         os.close(_TELL)
         if not leash:
             os.close(0)
+        if waiting:
+            waiting.wait()
         while True:
             if leash and turns:
                 _obey(os.read(0, 1), turns)
