@@ -616,7 +616,8 @@ async def _gateways(
     """Where gRPC and HTTP are served."""
     from sandlot_engine.gateway import connections
     from sandlot_engine.gateway.http import serve as serve_http
-    from sandlot_engine.gateway.rpc.server import MAX_CONNECTIONS, Tls, serve
+    from sandlot_engine.gateway.rpc.listeners import Tls
+    from sandlot_engine.gateway.rpc.server import MAX_CONNECTIONS, serve
 
     tls = None
     if config.tls_cert:

@@ -72,6 +72,10 @@ class StartZygote:
     """1 where instances start a Python of their own, and are no clones of the zygote;
     for runtimes that are no Python it makes no difference."""
 
+    owner: int = 0
+    """Says whose function it is, and nothing more: those of one owner have one share of
+    the machine's processors."""
+
 
 @dataclass(frozen=True)
 class StartBuilder:

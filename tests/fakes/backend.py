@@ -53,7 +53,8 @@ from sandlot_engine.gateway.ports import (
     IsolationLayer,
     Runtime,
 )
-from sandlot_engine.gateway.rpc.server import MAX_CONNECTIONS, MAX_SENT, Tls, serve
+from sandlot_engine.gateway.rpc.listeners import Tls
+from sandlot_engine.gateway.rpc.server import MAX_CONNECTIONS, MAX_SENT, serve
 from sandlot_engine.gateway.urls.addresses import Addresses
 from sandlot_engine.invocation.invoker import Invoker
 from sandlot_engine.model.function import (

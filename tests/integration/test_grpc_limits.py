@@ -22,6 +22,7 @@ from tests.integration.test_grpc_errors import failure
 
 WAIT_S = 5.0
 BRIEFLY_S = 0.05
+TWO_OF_TWO = (("a", "acme"), ("b", "globex"))
 
 
 class SlowFunctions(FakeFunctions):
@@ -298,3 +299,21 @@ async def test_of_the_calls_that_come_at_once_none_is_ended_at_random() -> None:
                 for _ in range(at_once)
             )
         )
+
+
+async def test_of_all_tenants_calls_there_are_only_so_many_open(
+    engine: FakeEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(interceptors, "MAX_OPEN_CALLS", 2)
+    open_calls = [upload(engine, name, tenant) for name, tenant in TWO_OF_TWO]
+    for _ in open_calls:
+        await arrived(engine)
+
+    refused, _ = await failure(upload(engine, "c", "acme"))
+
+    assert refused.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+    assert "2 calls are open of 2" in str(refused.details())
+    assert isinstance(engine.functions, SlowFunctions)
+    engine.functions.may_go_on.set()
+    await asyncio.gather(*open_calls)
+    await upload(engine, "c", "acme")

@@ -17,9 +17,9 @@ from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
 from sandlot.v1 import functions_pb2, invocations_pb2, tenants_pb2, tenants_pb2_grpc
 from sandlot_engine.errors import InvalidParameter, Unavailable
+from sandlot_engine.gateway.rpc.listeners import Tls
 from sandlot_engine.gateway.rpc.server import (
     SERVICE_NAMES,
-    Tls,
     is_loopback,
     serve,
 )

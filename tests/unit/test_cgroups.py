@@ -15,6 +15,7 @@ from sandlot_sandbox.host.hold import Hold
 from sandlot_sandbox.launcher import cgroups
 from sandlot_sandbox.launcher.cgroups import (
     CgroupsUnavailable,
+    Family,
     Group,
     Janitor,
     Layout,
@@ -324,16 +325,50 @@ def test_a_group_that_cannot_be_made_leaves_nothing(
     real = Path.mkdir
 
     def fail_at_last(path: Path) -> None:
-        if path.parent.parent == last:
+        if last in path.parents:
             raise OSError(12, "no memory")
         real(path)
 
+    family = tree.make()
     monkeypatch.setattr(Path, "mkdir", fail_at_last)
 
-    family = tree.make()
     with pytest.raises(OSError, match="no memory"):
         family.add(SHARE)
-    assert family.remove()
+    tree.give_up(family)
+    for folder in tree.parts.values():
+        assert not any(inner.is_dir() for inner in folder.iterdir())
+
+
+@needs_root
+def test_processors_are_dealt_out_among_owners_before_their_functions(
+    tree: Tree,
+) -> None:
+    part = "v2" if tree.is_v2 else "cpu"
+    if part not in tree.parts:
+        pytest.skip("nobody shares out processors here")
+    families = [tree.make(owner) for owner in (1, 1, 2)]
+    estates = [family._roof[part].parent for family in families]  # noqa: SLF001
+
+    assert estates[0] == estates[1] != estates[2]
+    assert {estate.parent for estate in estates} == {tree.parts[part]}
+    tree.give_up(families[0])
+    assert estates[0].exists()
+    for family in families[1:]:
+        tree.give_up(family)
+    assert not any(estate.exists() for estate in estates)
+
+
+@needs_root
+def test_who_is_alone_in_an_estate_and_cannot_be_made_leaves_nothing(
+    tree: Tree, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(_: Family) -> None:
+        raise OSError(12, "no memory")
+
+    monkeypatch.setattr(Family, "make", fail)
+
+    with pytest.raises(OSError, match="no memory"):
+        tree.make(7)
     for folder in tree.parts.values():
         assert not any(inner.is_dir() for inner in folder.iterdir())
 

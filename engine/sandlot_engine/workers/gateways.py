@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Protocol
 
 from sandlot_engine.gateway import connections as http_connections
-from sandlot_engine.gateway.http import App, listen, serve_app
+from sandlot_engine.gateway.http import App, serve_app
 from sandlot_engine.gateway.ports import Backend
+from sandlot_engine.gateway.rpc.listeners import port_held
 from sandlot_engine.gateway.rpc.server import MAX_CONNECTIONS, check_address, serve
 from sandlot_engine.workers.forward_grpc import ReadLedgers
 from sandlot_engine.workers.forward_http import FromWorkers
@@ -82,12 +83,11 @@ async def workers_serving(
                 draining=draining,
             )
         )
-        http, grpc = _hold_port(config.http), _hold_port(config.grpc)
-        stack.callback(http.close)
-        stack.callback(grpc.close)
+        http = stack.enter_context(port_held(config.http))
+        grpc = stack.enter_context(port_held(config.grpc))
         settings = WorkerSettings(
-            http=_at_port(config.http, http),
-            grpc=_at_port(config.grpc, grpc),
+            http=http,
+            grpc=grpc,
             tls_cert=config.tls_cert,
             tls_key=config.tls_key,
             region=config.region,
@@ -98,7 +98,7 @@ async def workers_serving(
         link.pool = await enter(Pool.running(core, settings, count))
         # Before workers wait for what they forwarded.
         stack.callback(draining.set)
-        yield grpc.getsockname()[1], http.getsockname()[1]
+        yield int(grpc.rpartition(":")[2]), int(http.rpartition(":")[2])
 
 
 def _listen_privately(path: str) -> socket.socket:
@@ -106,27 +106,6 @@ def _listen_privately(path: str) -> socket.socket:
     listener = socket.socket(socket.AF_UNIX)
     listener.bind(path)
     return listener
-
-
-def _hold_port(address: str) -> socket.socket:
-    """A socket that takes a port for the workers', and hears nothing itself.
-
-    Raises `Unavailable` where another process has it: one that shares it, too.
-    """
-    alone = listen(address)
-    port = alone.getsockname()[1]
-    alone.close()
-    host = address.rpartition(":")[0].strip("[]")
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    held = socket.socket(family)
-    held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-    held.bind((host, port))
-    return held
-
-
-def _at_port(address: str, held: socket.socket) -> str:
-    return f"{address.rpartition(':')[0]}:{held.getsockname()[1]}"
 
 
 def _remove(path: Path) -> None:

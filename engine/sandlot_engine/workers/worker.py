@@ -18,7 +18,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import grpc.aio
 import uvloop
 
 from sandlot.v1 import invocations_pb2 as wire
@@ -30,13 +29,11 @@ from sandlot_engine.gateway.aws.receiving import Receiver
 from sandlot_engine.gateway.http import listen, serve_app
 from sandlot_engine.gateway.rpc.interceptors import interceptors
 from sandlot_engine.gateway.rpc.invocations import run_invocation
+from sandlot_engine.gateway.rpc.listeners import Tls, serving
 from sandlot_engine.gateway.rpc.server import (
     DRAIN_S,
-    MAX_OPEN_CALLS,
-    Tls,
-    bind,
+    make_server,
     public_methods,
-    server_options,
 )
 from sandlot_engine.invocation.invoker import Invoker
 from sandlot_engine.log_format import Plain
@@ -191,20 +188,20 @@ async def _grpc(
     async def run(request: wire.InvokeRequest) -> wire.InvokeResponse:
         return await run_invocation(request, invoker, clock)
 
-    server = grpc.aio.server(
-        interceptors=interceptors(
-            Authenticator(replica), clock, public=public_methods(settings.grpc)
-        ),
-        options=server_options(settings.grpc_connections, is_shared=True),
-        maximum_concurrent_rpcs=MAX_OPEN_CALLS,
+    around = interceptors(
+        Authenticator(replica), clock, public=public_methods(settings.grpc)
     )
-    server.add_generic_rpc_handlers((Calls(run, forward, want),))
-    port = bind(server, settings.grpc, _tls(settings))
-    await server.start()
     try:
-        yield port
+        async with serving(
+            partial(make_server, Calls(run, forward, want), around),
+            address=settings.grpc,
+            tls=_tls(settings),
+            max_connections=settings.grpc_connections,
+            drain_s=DRAIN_S,
+            is_shared=True,
+        ) as port:
+            yield port
     finally:
-        await server.stop(DRAIN_S)
         await forward.close()
 
 

@@ -105,6 +105,7 @@ class Launcher:
         network: str,
         allow: Sequence[str],
         as_program: bool = False,
+        owner: int = 0,
         channel: int,
         log: int,
         on_made: Callable[[Hold], None],
@@ -126,6 +127,7 @@ class Launcher:
             network,
             ",".join(allow),
             int(as_program),
+            owner,
         )
         self._order_jail(order, (channel, log), on_death)
         self._on_made[number] = on_made

@@ -75,6 +75,9 @@ class Recipe:
 
     runtime: str
     limits: Limits
+    owner: int = 0
+    """See `spec.StartZygote`."""
+
     code: str
     """SHA-256 of the unpacked package, in hex."""
 
@@ -179,6 +182,7 @@ class Zygote:
                 network=self._recipe.network,
                 allow=self._recipe.allow,
                 as_program=self._recipe.as_program,
+                owner=self._recipe.owner,
                 channel=theirs.detach(),
                 log=write,
                 on_made=self._take_hold,

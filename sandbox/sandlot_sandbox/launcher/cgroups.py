@@ -45,6 +45,10 @@ _REMOVE_S = 10.0
 
 _LOOK_AGAIN_S = 0.01
 _NAME_BYTES = 8
+
+_DEALT_OUT = frozenset(("cpu", "v2"))
+"""Parts in which processors are."""
+
 _PROCESSES_AT_A_LOOK = 8
 _KILL_BIT = 1 << (signal.SIGKILL - 1)
 _WITH_SWAP = "memory.memsw.limit_in_bytes"
@@ -238,6 +242,39 @@ class Group:
         return [folder / self._tree.join_file for folder in self._folders.values()]
 
 
+class Estate:
+    """Where an owner's groups are: whoever has a thousand that work gets no more of a
+    busy machine's processors than whoever has one. Among one owner's they are dealt out
+    by memory."""
+
+    def __init__(self, tree: "Tree") -> None:
+        self._tree = tree
+        self.families = 0
+        name = os.urandom(_NAME_BYTES).hex()
+        # In v1 only where it makes a difference: each level has to be counted through.
+        self.folders = {
+            part: folder / name if part in _DEALT_OUT else folder
+            for part, folder in tree.parts.items()
+        }
+        self._own = [self.folders[part] for part in _DEALT_OUT & self.folders.keys()]
+
+    def make(self) -> None:
+        """Raises `OSError`, leaving nothing behind."""
+        try:
+            for folder in self._own:
+                _make_folder(folder)
+            if self._tree.is_v2:
+                _enable(self.folders["v2"], self._tree.controllers)
+        except BaseException:
+            self.remove()
+            raise
+
+    def remove(self) -> None:
+        """There is nothing below it any more."""
+        for folder in self._own:
+            _remove_all(folder)
+
+
 class Family:
     """A zygote's group and those of its cells, under one roof.
 
@@ -246,11 +283,13 @@ class Family:
     is the roof that holds all of a function together, at what its live groups may use.
     """
 
-    def __init__(self, tree: "Tree") -> None:
+    def __init__(self, tree: "Tree", below: dict[str, Path], owner: int) -> None:
+        """Below an owner's folders."""
         self._tree = tree
+        self.owner = owner
         # Seen from inside, and says nothing of how many others there are.
         name = os.urandom(_NAME_BYTES).hex()
-        self._roof = {part: folder / name for part, folder in tree.parts.items()}
+        self._roof = {part: folder / name for part, folder in below.items()}
         self._shares: dict[Group, Share] = {}
         self._memory_limit = 0
 
@@ -353,6 +392,7 @@ class Tree:
         self.name = name
         self._layout = layout
         self._doomed: list[Family] = []
+        self._estates: dict[int, Estate] = {}
         self.is_v2 = layout.v2 is not None
         if layout.v2 is not None:
             self.parts = {"v2": layout.v2 / name}
@@ -401,20 +441,42 @@ class Tree:
             raise CgroupsUnavailable(f"{error}") from error
         return tree
 
-    def make(self) -> Family:
-        """Groups for a zygote; raises `OSError`."""
-        family = Family(self)
-        family.make()
+    def make(self, owner: int = 0) -> Family:
+        """Groups for a zygote of that owner's; raises `OSError`."""
+        estate = self._estates.get(owner)
+        if estate is None:
+            estate = Estate(self)
+            estate.make()
+            self._estates[owner] = estate
+        estate.families += 1
+        family = Family(self, estate.folders, owner)
+        try:
+            family.make()
+        except BaseException:
+            self._leave(owner)
+            raise
         return family
 
     def give_up(self, family: Family) -> None:
         """Remove it as soon as it can be."""
-        if not family.remove():
-            self._doomed.append(family)
+        self._doomed.append(family)
+        self.prune()
 
     def prune(self) -> None:
         """Try again what could not be removed yet."""
-        self._doomed = [family for family in self._doomed if not family.remove()]
+        doomed, self._doomed = self._doomed, []
+        for family in doomed:
+            if family.remove():
+                self._leave(family.owner)
+            else:
+                self._doomed.append(family)
+
+    def _leave(self, owner: int) -> None:
+        estate = self._estates[owner]
+        estate.families -= 1
+        if not estate.families:
+            del self._estates[owner]
+            estate.remove()
 
     def remove(self) -> None:
         """Everything, once the processes in there are dead."""

@@ -209,6 +209,7 @@ class Server:
                     image=image,
                     file="bootstrap.py",
                     limits=self._setting.limits_of(order),
+                    owner=order.owner,
                     network=order.network,
                     allow=tuple(filter(None, order.allow.split(","))),
                     code=code,

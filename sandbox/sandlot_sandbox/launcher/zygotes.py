@@ -282,6 +282,7 @@ class Program:
     """Below the guest's folder."""
 
     limits: Limits
+    owner: int = 0
     network: str
     allow: tuple[str, ...] = ()
     code: int
@@ -333,7 +334,7 @@ def start(setting: Setting, number: int, program: Program) -> Zygote:
         files: dict[str, int] = {}
         undo.callback(lambda: _close(list(files.values())))
         if setting.tree is not None:
-            family = setting.tree.make()
+            family = setting.tree.make(program.owner)
             undo.callback(setting.tree.give_up, family)
             group = family.add(program.limits.zygote_share())
             if setting.users.is_root:

@@ -66,6 +66,9 @@ MAX_CALLS = 4_000
 """Calls of one tenant that are open at once, idle streams included: more than it can
 have instances."""
 
+MAX_OPEN_CALLS = 10_000
+"""Of all tenants."""
+
 MAX_CALLS_OF_STRANGERS = 200
 """Of all who need no key, together: health and reflection."""
 
@@ -292,6 +295,7 @@ class Limits:
     """
 
     def __init__(self) -> None:
+        self._all = 0
         self._open: Counter[str] = Counter()
         self._streams: Counter[str] = Counter()
         self._held = Held(most=MAX_HELD, of_tenant=MAX_HELD_OF_TENANT)
@@ -316,15 +320,25 @@ class Limits:
         who = _who(call)
         allowed = MAX_CALLS if who else MAX_CALLS_OF_STRANGERS
         _check_room(who, self._open[who], allowed, "calls")
+        if self._all >= MAX_OPEN_CALLS:
+            raise Throttled(
+                f"{self._all} calls are open of {MAX_OPEN_CALLS} that all tenants may"
+                " have together",
+                reason="CallLimitExceeded",
+                limit=MAX_OPEN_CALLS,
+                retry_after_s=RETRY_AFTER_S,
+            )
         counters = [self._open]
         if is_stream:
             _check_room(who, self._streams[who], MAX_EVENT_STREAMS, "streams")
             counters.append(self._streams)
+        self._all += 1
         for counter in counters:
             counter[who] += 1
         call.held = self._held
 
         def is_over(_: object) -> None:
+            self._all -= 1
             for counter in counters:
                 counter[who] -= 1
                 if not counter[who]:

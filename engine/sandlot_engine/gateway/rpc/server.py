@@ -11,7 +11,7 @@ import asyncio
 import ipaddress
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from functools import partial
 
 import grpc
 import grpc.aio
@@ -32,7 +32,7 @@ from sandlot.v1 import (
     urls_pb2,
     urls_pb2_grpc,
 )
-from sandlot_engine.errors import InvalidParameter, Unavailable
+from sandlot_engine.errors import InvalidParameter
 from sandlot_engine.gateway.auth import Authenticator
 from sandlot_engine.gateway.ports import Backend
 from sandlot_engine.gateway.rpc.billing import BillingService
@@ -41,6 +41,7 @@ from sandlot_engine.gateway.rpc.events import EventService
 from sandlot_engine.gateway.rpc.functions import FunctionService
 from sandlot_engine.gateway.rpc.interceptors import MAX_UPLOAD, interceptors
 from sandlot_engine.gateway.rpc.invocations import InvocationService
+from sandlot_engine.gateway.rpc.listeners import Tls, serving
 from sandlot_engine.gateway.rpc.methods import Methods
 from sandlot_engine.gateway.rpc.tenants import TenantService
 from sandlot_engine.gateway.rpc.triggers import TriggerService
@@ -49,9 +50,6 @@ from sandlot_engine.model.invocation import MAX_RESPONSE
 
 DRAIN_S = 30.0
 """How long open calls may go on when the server stops."""
-
-MAX_OPEN_CALLS = 10_000
-"""Calls of all tenants; grpc refuses the next one with RESOURCE_EXHAUSTED."""
 
 MAX_WAITING = 8_192
 """Calls that grpc has and the loop has not come to. By itself grpc would end some at
@@ -94,16 +92,6 @@ SERVICE_NAMES = tuple(
 """`sandlot.v1.…`, all of them."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Tls:
-    """What the server shows its clients. PEM."""
-
-    certificate: bytes
-    """The chain, its own certificate first."""
-
-    key: bytes = field(repr=False)
-
-
 @asynccontextmanager
 async def serve(
     backend: Backend,
@@ -133,23 +121,36 @@ async def serve(
     around = interceptors(
         Authenticator(backend.tenants), backend.clock, public=public_methods(address)
     )
-    server = grpc.aio.server(
-        interceptors=(*first, *around),
-        options=server_options(max_connections),
-        maximum_concurrent_rpcs=MAX_OPEN_CALLS,
-    )
     methods = Methods()
     _add_services(methods, backend, draining)
     health_servicer = await _add_health(methods)
+    async with serving(
+        partial(make_server, methods, (*first, *around)),
+        address=address,
+        tls=tls,
+        max_connections=max_connections,
+        drain_s=drain_s,
+    ) as port:
+        try:
+            yield port
+        finally:
+            draining.set()
+            await health_servicer.enter_graceful_shutdown()
+
+
+def make_server(
+    methods: grpc.GenericRpcHandler,
+    interceptors: tuple[grpc.aio.ServerInterceptor, ...],
+    connections: int,
+    is_shared: bool,
+) -> grpc.aio.Server:
+    """One listener's, with at most so many connections."""
+    server = grpc.aio.server(
+        interceptors=interceptors,
+        options=server_options(connections, is_shared=is_shared),
+    )
     server.add_generic_rpc_handlers((methods,))
-    port = bind(server, address, tls)
-    await server.start()
-    try:
-        yield port
-    finally:
-        draining.set()
-        await health_servicer.enter_graceful_shutdown()
-        await server.stop(drain_s)
+    return server
 
 
 def is_loopback(address: str) -> bool:
@@ -185,7 +186,7 @@ def public_methods(address: str) -> tuple[str, ...]:
 def server_options(
     max_connections: int, *, is_shared: bool = False
 ) -> tuple[tuple[str, int], ...]:
-    """With `is_shared`, several processes serve on the same port."""
+    """With `is_shared`, it is not the only one on its port."""
     return (
         ("grpc.max_receive_message_length", MAX_UPLOAD),
         ("grpc.max_send_message_length", MAX_SENT),
@@ -251,14 +252,3 @@ async def _add_health(methods: Methods) -> health.aio.HealthServicer:
     for name in ("", *SERVICE_NAMES):
         await servicer.set(name, health_pb2.HealthCheckResponse.SERVING)
     return servicer
-
-
-def bind(server: grpc.aio.Server, address: str, tls: Tls | None) -> int:
-    """Serve there; the port. Raises `Unavailable` where it is taken."""
-    try:
-        if tls is None:
-            return server.add_insecure_port(address)
-        credentials = grpc.ssl_server_credentials([(tls.key, tls.certificate)])
-        return server.add_secure_port(address, credentials)
-    except RuntimeError as error:
-        raise Unavailable(f"cannot serve gRPC on {address}: {error}") from error
