@@ -22,7 +22,7 @@ from sandlot_engine.gateway.http import listen
 
 LISTENERS = 16
 
-_FEWEST_CONNECTIONS = 64
+_FEWEST_CONNECTIONS = 32
 """Of a listener's share. Where there is less, there is one listener: chance may send it
 more than its share."""
 
