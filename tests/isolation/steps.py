@@ -41,7 +41,8 @@ OUTSIDE = [
     *_of(
         "launcher/cgroups.py",
         "Group.make Group.open_joins Group.open_joins_of Group.open_files"
-        " Family.__init__ Family.add Tree.limit _make_folder _open _write",
+        " Estate.__init__ Family.__init__ Family.add Tree.limit _make_folder _open"
+        " _write",
         again="_make_folder",
     ),
     *_of("limits.py"),

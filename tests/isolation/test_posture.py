@@ -581,11 +581,14 @@ def _kinds_of_threads(process: Path) -> list[int]:
 
 
 def _groups(pid: int, launcher: int) -> dict[str, str]:
-    """Whose group it is in, in each hierarchy: all of its own have one name."""
+    """Whose group it is in, in each hierarchy: all of its own have one name, below its
+    owner's where there are processors to be dealt out."""
     theirs = group_paths(launcher)
-    tree = re.compile(rf".*/sandlot-{launcher}/([0-9a-f]{{16}}/[0-9a-f]{{16}})")
+    name = "[0-9a-f]{16}"
     found, names = {}, set()
     for hierarchy, path in group_paths(pid).items():
+        owner = f"{name}/" if {"", "cpu"} & set(hierarchy.split(",")) else ""
+        tree = re.compile(rf".*/sandlot-{launcher}/{owner}({name}/{name})")
         if match := tree.fullmatch(path):
             names.add(match[1])
             found[hierarchy] = "its own"
