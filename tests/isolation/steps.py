@@ -41,7 +41,7 @@ OUTSIDE = [
     *_of(
         "launcher/cgroups.py",
         "Group.make Group.open_joins Group.open_joins_of Group.open_files"
-        " Estate.__init__ Family.__init__ Family.add Tree.limit _make_folder _open"
+        " Family.__init__ Family.add Tree.limit _make_folder _open"
         " _write",
         again="_make_folder",
     ),
@@ -151,6 +151,7 @@ EXPLAINED_TEXTS = {
 EXPLAINED = {
     "launcher/__main__.py:_landlock": _ASKS + "; `landlock_version` is tried",
     "launcher/__main__.py:_take_descriptors": _EARLY,
+    "launcher/cgroups.py:Estate.__init__": "a name; for an owner's first zygote alone",
     "launcher/cgroups.py:find": _EARLY,
     "launcher/cgroups.py:_v2_folder": _EARLY,
     "launcher/cgroups.py:_is_ours_alone": _EARLY,
