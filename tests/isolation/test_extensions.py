@@ -225,9 +225,13 @@ E = "/2020-01-01/extension/"
 told = call(E + "register", b'{"events": []}', Lambda_Extension_Name="internal")
 id = told.headers["Lambda-Extension-Identifier"]
 import threading
+# Who is thawed may have the signal in any thread that takes it, and only the main one
+# would be woken from what it waits for.
+signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
 threading.Thread(
     target=lambda: call(E + "event/next", Lambda_Extension_Identifier=id), daemon=True
 ).start()
+signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGTERM])
 R = "/2018-06-01/runtime/invocation/"
 while True:
     event = call(R + "next")
