@@ -12,7 +12,17 @@ from sandlot_sandbox.host.extensions_api import Identity
 from sandlot_sandbox.host.instance import Instance, State
 from sandlot_sandbox.host.program_api import EXTERNAL_S
 from sandlot_sandbox.outcome import Ended, Ending
-from tests.isolation.machine import GUESTS, WAIT_S, Guest, Sandbox, ask, send
+from tests.isolation.machine import (
+    GUESTS,
+    WAIT_S,
+    Guest,
+    Sandbox,
+    ask,
+    descendants,
+    kernel_facts,
+    send,
+    wait_gone,
+)
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -334,3 +344,66 @@ async def test_telemetry_reaches_who_subscribed(sandbox: Sandbox, name: str) -> 
     assert functions[0] == "call 1"
     # What it prints itself is no line of the function.
     assert not any(line.startswith("heard") for line in functions)
+
+
+INNER_LISTENER = (PROGRAMS / "inner_listener.py").read_bytes()
+
+
+async def test_telemetry_reaches_an_internal_extension_alone(sandbox: Sandbox) -> None:
+    async with sandbox.running_program(
+        PROVIDED, {"bootstrap": INNER_LISTENER}, identity=IDENTITY
+    ) as guest:
+        instance = await guest.fork()
+        ending = await send(instance, "greet")
+        said = _said(ending)
+        assert ending.ended is Ended.ANSWERED, said
+        assert "subscribed 200 OK" in said
+        said += await _settled(instance)
+        again = await send(instance, "again")
+        said += [*_said(again), *(await _settled(instance))]
+        await instance.destroy()
+
+    types = [
+        json.loads(line.removeprefix("heard "))["type"]
+        for line in said
+        if line.startswith("heard ")
+    ]
+    assert types[:9] == [
+        "platform.initStart",
+        "platform.telemetrySubscription",
+        "platform.extension",
+        "platform.initRuntimeDone",
+        "platform.initReport",
+        "platform.start",
+        "platform.runtimeDone",
+        "platform.report",
+        "platform.start",
+    ]
+
+
+async def test_a_courier_lives_and_dies_as_its_program_does(sandbox: Sandbox) -> None:
+    async with sandbox.running_program(
+        PROVIDED, {"bootstrap": INNER_LISTENER}, identity=IDENTITY
+    ) as guest:
+        before = set(descendants(sandbox.process.pid))
+        instance = await guest.fork()
+        ending = await send(instance, "greet")
+        assert ending.ended is Ended.ANSWERED, _said(ending)
+        await _idle_and_frozen(instance)
+        # Reapers of cells are first in theirs.
+        inside = {
+            pid: facts
+            for pid in set(descendants(sandbox.process.pid)) - before
+            if (facts := kernel_facts(pid))["NSpid"].split()[-1] != "1"
+        }
+        assert len(inside) >= 2  # the program, the courier, what it may have under way
+        confined = {tuple(facts[name] for name in _FACTS) for facts in inside.values()}
+        assert len(confined) == 1
+        *_, no_new_privileges, seccomp, capabilities = confined.pop()
+        assert (no_new_privileges, seccomp) == ("1", "2")
+        assert int(capabilities, 16) == 0
+        await instance.destroy()
+        await wait_gone(list(inside))
+
+
+_FACTS = ("Uid", "Gid", "Groups", "CapBnd", "NoNewPrivs", "Seccomp", "CapEff")

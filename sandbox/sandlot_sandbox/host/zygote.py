@@ -9,13 +9,14 @@ import contextlib
 import itertools
 import os
 import socket
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 
 from sandlot_sandbox import frames
 from sandlot_sandbox.errors import LauncherLost, StartFailed, ZygoteLost
 from sandlot_sandbox.host.cells import AHEAD, Berth, Cells
+from sandlot_sandbox.host.courier import WayIn
 from sandlot_sandbox.host.extensions_api import Identity
 from sandlot_sandbox.host.heirs import Heirs
 from sandlot_sandbox.host.hold import Hold
@@ -282,6 +283,7 @@ class Zygote:
             berth.close()
             raise ZygoteLost("its zygote is to be replaced")
         number = next(self._numbers)
+        way_in = self._way_in(number, berth)
         # First of all, so that it wakes while we build our end.
         fork = frames.encode_fork(
             number, is_ahead=is_ahead, is_kept=is_kept, port=berth.port
@@ -291,7 +293,7 @@ class Zygote:
         spares = self._launcher.spares
         spares.held += berth.files
         instance: LendableInstance = LendableInstance(
-            berth.wire(self._recipe.identity),
+            berth.wire(self._recipe.identity, way_in=way_in),
             berth.log,
             extension_log=berth.extension_log,
             hold=berth.hold,
@@ -305,6 +307,23 @@ class Zygote:
         self._instances[number] = instance
         self._unreported.add(number)
         return instance
+
+    def _way_in(self, number: int, berth: Berth) -> WayIn | None:
+        """For a courier, which only a program can be in want of."""
+        if berth.api is None:
+            return None
+        spares = self._launcher.spares
+
+        def order(descriptors: Sequence[int]) -> None:
+            self._mail.send(frames.encode_courier(number), descriptors)
+            self._thaw()
+
+        def forget(files: int) -> None:
+            spares.held -= files
+
+        way_in = WayIn(berth.theirs, order=order, on_close=forget)
+        spares.held += way_in.files
+        return way_in
 
     def kill(self) -> None:
         """And every instance of it."""
