@@ -36,6 +36,7 @@ class FakeInstance:
         self.runs = 0
         self.memory_mb = 0.0
         self.was_standby = False
+        self.init_limit_s = 0.0
         self._machine = machine
         self._on_death = on_death
 
@@ -70,6 +71,7 @@ class FakeInstance:
 
     async def wait_ready(self, limit_s: float) -> bool:
         self.is_usable = False
+        self.init_limit_s = limit_s
         await self._machine.may_initialise.wait()
         self.is_usable = self._machine.initialises and not self.is_stopped
         return self.is_usable
@@ -700,6 +702,20 @@ async def test_what_is_provisioned_is_there_once_it_is_initialised(
 
     assert await provisioning == 1
     assert world.scheduler.provisioned("rev-of-resize") == 1
+
+
+@pytest.mark.parametrize(("timeout_s", "limit_s"), [(3, 130.0), (900, 900.0)])
+async def test_what_is_provisioned_has_time_for_its_init(
+    world: World, timeout_s: int, limit_s: float
+) -> None:
+    function = _function("resize")
+    assert function.serving is not None
+    config = replace(function.serving.config, timeout_s=timeout_s)
+    revision = replace(function.serving, config=config)
+
+    await world.scheduler.provision(function, revision, 1)
+
+    assert [each.init_limit_s for each in world.machine.instances] == [limit_s]
 
 
 async def test_what_cannot_be_initialised_is_told_and_tried_again() -> None:

@@ -72,11 +72,9 @@ PLACE_S = 10.0
 RETRY_AFTER_S = 5.0
 """What a caller is told who waited for that in vain."""
 
-INIT_AHEAD_S = 130.0
-"""What AWS Lambda gives an init that nobody waits for, at least."""
-
-PROVISION_S = INIT_AHEAD_S + 20.0
-"""How long `provision` waits for what it asked for; it is tried for longer."""
+PROVISION_EXTRA_S = 20.0
+"""How much longer than an init may take `provision` waits for what it asked for; it is
+tried for longer."""
 
 PROVISION_AGAIN_S = 10.0
 """How long nothing is started ahead of a revision after that has failed."""
@@ -406,7 +404,7 @@ class Scheduler:
         does `drain`: those there are then become instances like any other.
 
         Returns how many are initialised, once that is enough, or it has failed, or
-        after `PROVISION_S`. What has failed is tried again.
+        after that has taken too long. What has failed is tried again.
         """
         if not count:
             self._keep_no_more(revision.id)
@@ -420,7 +418,8 @@ class Scheduler:
             self._act(self._state.keep(revision.id, count, tenant=function.tenant_id))
         self._note_progress(kept)
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(PROVISION_S):
+            limit_s = revision.config.init_ahead_s + PROVISION_EXTRA_S
+            async with asyncio.timeout(limit_s):
                 await kept.settled.wait()
         return min(count, self.provisioned(revision.id))
 
@@ -478,7 +477,8 @@ class Scheduler:
             )
         except SandlotError as error:
             _log.warning("not started ahead: %s", error.message, extra=_ids(wanted))
-        if number is None or not await self._initialise(number):
+        limit_s = wanted.revision.config.init_ahead_s
+        if number is None or not await self._initialise(number, limit_s):
             self.standbys.note_failed(revision)
         if (kept := self._kept.get(revision)) is not None:
             self._note_progress(kept)
@@ -500,12 +500,12 @@ class Scheduler:
         if self._refill is not None:
             self._refill.cancel()
 
-    async def _initialise(self, number: int) -> bool:
+    async def _initialise(self, number: int, limit_s: float) -> bool:
         """Until it is initialised nobody is given it; its place to start in is free."""
         live = self._instances.get(number)
         if live is None:
             return False
-        if await live.instance.wait_ready(INIT_AHEAD_S):
+        if await live.instance.wait_ready(limit_s):
             self._act(self._state.instance_freed(number))
             return True
         self._note_death(number)
