@@ -16,8 +16,8 @@ from sandlot_engine.invocation.report import (
     log_tail,
     outcome_of,
     record_of,
-    signal_text,
 )
+from sandlot_engine.invocation.verdict import signal_text
 from sandlot_engine.model.function import Revision
 from sandlot_engine.model.invocation import (
     MAX_LOG_TAIL,

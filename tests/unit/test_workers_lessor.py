@@ -10,7 +10,7 @@ import pytest
 
 from sandlot_engine.errors import Throttled
 from sandlot_engine.invocation.admission import Admission
-from sandlot_engine.invocation.report import CANCELLED
+from sandlot_engine.invocation.verdict import CANCELLED
 from sandlot_engine.model.function import Function, Revision
 from sandlot_engine.model.invocation import Ended, Invocation, LogLine, Record, Run
 from sandlot_engine.scheduler.ports import Borrower, Loan
