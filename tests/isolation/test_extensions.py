@@ -346,6 +346,35 @@ async def test_telemetry_reaches_who_subscribed(sandbox: Sandbox, name: str) -> 
     assert not any(line.startswith("heard") for line in functions)
 
 
+async def test_after_a_reset_the_init_is_within_the_invocation(
+    sandbox: Sandbox,
+) -> None:
+    opt = sandbox.store.add_opt(
+        "listener http", {"extensions/http": LISTENER}, runtime=PROVIDED
+    )
+    async with sandbox.running_program(
+        PROVIDED, SHELL, opt=opt, identity=IDENTITY
+    ) as guest:
+        instance = await guest.fork()
+        assert (await send(instance, "exit")).ended is Ended.EXITED
+        await guest.wait_death(instance)
+        instance = await guest.fork()
+        ending = await send(instance, "greet")
+        assert ending.init_is_within
+        said = [*_said(ending), *(await _settled(instance))]
+        again = await send(instance, "again")
+        assert not again.init_is_within
+        said += [*_said(again), *(await _settled(instance))]
+        await instance.destroy()
+
+    heard = [json.loads(line[6:]) for line in said if line.startswith("heard ")]
+    records = {event["type"]: event["record"] for event in reversed(heard)}
+    first, second, *_ = (event["type"] for event in heard)
+    assert (first, second) == ("platform.start", "platform.initStart")
+    assert records["platform.initStart"]["phase"] == "invoke"
+    assert "initDurationMs" not in records["platform.report"]["metrics"]
+
+
 INNER_LISTENER = (PROGRAMS / "inner_listener.py").read_bytes()
 
 

@@ -354,9 +354,12 @@ async def test_an_instance_that_did_not_answer_is_not_used_again(
 
 
 async def test_an_init_that_took_too_long_is_tried_again(world: World) -> None:
-    world.machine.endings = [_run(Ended.INIT_TIMED_OUT)]
+    late = structs.replace(_run(Ended.INIT_TIMED_OUT), init_s=10.0)
+    world.machine.endings = [late]
 
-    assert (await world.invoke()).ended is Ended.ANSWERED
+    run = await world.invoke()
+
+    assert (run.ended, run.late_init_s) == (Ended.ANSWERED, 10.0)
     assert [instance.runs for instance in world.machine.instances] == [1, 1]
 
 

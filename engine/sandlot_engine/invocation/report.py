@@ -120,10 +120,12 @@ def log_tail(log: tuple[LogLine, ...]) -> bytes:
 
 
 class _Times(Struct, frozen=True):
-    """Whole microseconds."""
+    """Whole microseconds; in the end, as they are logged."""
 
     duration_us: int
     init_us: int | None
+    within_us: int | None = None
+    """What the init took that is a part of the duration."""
 
 
 def _report(revision: Revision, run: Run) -> tuple[Report, _Times]:
@@ -136,6 +138,10 @@ def _report(revision: Revision, run: Run) -> tuple[Report, _Times]:
         memory_mb=revision.config.memory_mb,
         max_memory_used_mb=run.max_memory_mb,
     )
+    if run.init_is_within and times.init_us is not None:
+        # AWS tells it as a part of the duration. Ours tells both, here as well.
+        duration_us = times.duration_us + times.init_us
+        times = _Times(duration_us, None, within_us=times.init_us)
     return report, times
 
 
@@ -204,9 +210,14 @@ def _log(
                 *_platform(request_id, [(began, restored)]),
             )
         between.insert(0, (began, restored))
-    elif run.ended is Ended.INIT_FAILED:
-        between.insert(0, (began, _init_report_line(times, verdict)))
+    elif run.ended is Ended.INIT_FAILED and times.within_us is None:
+        between.insert(0, (began, _init_report_line(times.init_us or 0, verdict)))
+    if run.late_init_s is not None:
+        before.append((began, _late_init_line(run.late_init_s)))
     after = []
+    if times.within_us is not None and _has_failed_init(run):
+        line = _init_report_line(times.within_us, verdict, phase="invoke")
+        after.append((ended, line))
     if run.log_bytes_dropped:
         after.append((ended, f"[… {run.log_bytes_dropped} bytes dropped]"))
     if verdict.log_line:
@@ -262,6 +273,10 @@ def _facts(
         status = "timeout" if run.lost_because == TIMED_OUT else "error"
         error_type = plain(run.lost_because)
     after_us = min(_microseconds(run.extensions_s), times.duration_us)
+    has_failed = run.ended is Ended.INIT_FAILED
+    if times.within_us is not None:
+        has_failed = _has_failed_init(run)
+    late_s = run.late_init_s
     return json_log.Facts(
         request_id=request_id,
         version=version,
@@ -269,8 +284,10 @@ def _facts(
         error_type=error_type,
         duration_us=times.duration_us,
         runtime_us=times.duration_us - after_us,
-        init_us=times.init_us,
-        init_failed=run.ended is Ended.INIT_FAILED or restore.has_failed(run),
+        init_us=times.init_us if times.within_us is None else times.within_us,
+        init_failed=has_failed or restore.has_failed(run),
+        init_is_within=times.within_us is not None,
+        late_init_us=None if late_s is None else _microseconds(late_s),
         is_restore=run.is_restore,
         billed_ms=report.billed_ms,
         memory_mb=report.memory_mb,
@@ -299,11 +316,25 @@ def _report_line(
     )
 
 
-def _init_report_line(times: _Times, verdict: Verdict) -> str:
+def _has_failed_init(run: Run) -> bool:
+    """Whether an init that is a part of the invocation never came to its end: then no
+    time is counted of the event."""
+    return run.ended is Ended.INIT_FAILED or not run.duration_s
+
+
+def _init_report_line(init_us: int, verdict: Verdict, *, phase: str = "init") -> str:
+    status = f"error\tError Type: {verdict.error_type}"
+    if verdict.status is Status.TIMEOUT:
+        status = "timeout"
     return (
-        f"INIT_REPORT Init Duration: {_ms(times.init_us or 0)} ms\tPhase: init\t"
-        f"Status: error\tError Type: {verdict.error_type}"
+        f"INIT_REPORT Init Duration: {_ms(init_us)} ms\tPhase: {phase}\t"
+        f"Status: {status}"
     )
+
+
+def _late_init_line(late_s: float) -> str:
+    init_us = _microseconds(late_s)
+    return f"INIT_REPORT Init Duration: {_ms(init_us)} ms\tPhase: init\tStatus: timeout"
 
 
 def _ms(microseconds: int) -> str:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, cast
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from sandlot_engine.clock import Clock
 from sandlot_engine.errors import SandlotError, Throttled, Unavailable
@@ -271,9 +272,11 @@ class Scheduler:
             if run.ended is Ended.INIT_TIMED_OUT and not run.is_restore:
                 # As on Lambda: the init is run again, now within the function's
                 # timeout.
+                late_s = run.init_s
                 run = await self._run(
                     function, revision, invocation, note_cut, init_counts=True
                 )
+                run = replace(run, late_init_s=late_s)
             if run.ended in (Ended.ANSWERED, Ended.FAILED):
                 self._learn(history, revision, invocation, run)
             return run

@@ -16,7 +16,7 @@ import h11
 
 from sandlot_sandbox import frames
 from sandlot_sandbox.host.courier import CourierLink, WayIn
-from sandlot_sandbox.host.extensions_api import Identity, Shutdown
+from sandlot_sandbox.host.extensions_api import NOBODY, Identity, Shutdown
 from sandlot_sandbox.host.program_api import ProgramApi
 from sandlot_sandbox.host.runtime_api import Reply, Request
 from sandlot_sandbox.host.starter_link import StarterLink
@@ -38,7 +38,6 @@ MAX_SWALLOWED = 8 * frames.MAX_PAYLOAD
 _READ = 1 << 16
 
 
-_NOBODY = Identity()
 _ROOM = Room()
 """For the telemetry of all instances."""
 
@@ -51,14 +50,14 @@ class RuntimeWire:
         self,
         channel: socket.socket,
         listener: socket.socket,
-        identity: Identity = _NOBODY,
+        identity: Identity = NOBODY,
         *,
         way_in: WayIn | None = None,
     ) -> None:
         listener.setblocking(False)
         self._listener = listener
         self._loop = asyncio.get_running_loop()
-        self.version = identity.version
+        self.identity = identity
         self._api = ProgramApi(identity, self, _ROOM)
         self._starter = StarterLink(channel, self._api, self._note_delivered)
         self._way_in = way_in

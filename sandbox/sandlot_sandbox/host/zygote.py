@@ -10,14 +10,14 @@ import itertools
 import os
 import socket
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 
 from sandlot_sandbox import frames
 from sandlot_sandbox.errors import LauncherLost, StartFailed, ZygoteLost
 from sandlot_sandbox.host.cells import AHEAD, Berth, Cells
 from sandlot_sandbox.host.courier import WayIn
-from sandlot_sandbox.host.extensions_api import Identity
+from sandlot_sandbox.host.extensions_api import NOBODY, Identity
 from sandlot_sandbox.host.heirs import Heirs
 from sandlot_sandbox.host.hold import Hold
 from sandlot_sandbox.host.instance import Instance
@@ -67,9 +67,6 @@ class Obstacle(Enum):
     """They took too long."""
 
 
-_NOBODY = Identity()
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recipe:
     """What a zygote is made from."""
@@ -82,7 +79,7 @@ class Recipe:
     opt: str = ""
     """Names the folder with the layers in the same way; empty where there are none."""
 
-    identity: Identity = _NOBODY
+    identity: Identity = NOBODY
     settings: Mapping[str, object]
     """For the guest: handler, environment, and what the context object tells."""
 
@@ -271,7 +268,8 @@ class Zygote:
         self._note_use()
         await self._window.enter()
         try:
-            berth = await self._heirs.take() or await self._cells.take()
+            heir = await self._heirs.take()
+            berth = heir or await self._cells.take()
         except BaseException:
             self._window.leave()
             raise
@@ -293,12 +291,13 @@ class Zygote:
         spares = self._launcher.spares
         spares.held += berth.files
         instance: LendableInstance = LendableInstance(
-            berth.wire(self._recipe.identity, way_in=way_in),
+            berth.wire(self._identity(is_kept=is_kept), way_in=way_in),
             berth.log,
             extension_log=berth.extension_log,
             hold=berth.hold,
             minder=self._launcher.minder,
             memory_mb=self._recipe.limits.memory_mb,
+            follows_reset=heir is not None,
             kill=lambda: self._end_cell(berth.cell, instance),
             terminate=lambda: self._terminate(number),
             on_thaw=self._thaw,
@@ -307,6 +306,11 @@ class Zygote:
         self._instances[number] = instance
         self._unreported.add(number)
         return instance
+
+    def _identity(self, *, is_kept: bool) -> Identity:
+        if not is_kept:
+            return self._recipe.identity
+        return replace(self._recipe.identity, initialization="provisioned-concurrency")
 
     def _way_in(self, number: int, berth: Berth) -> WayIn | None:
         """For a courier, which only a program can be in want of."""
