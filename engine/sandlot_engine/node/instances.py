@@ -144,7 +144,9 @@ class HostedInstance:
             is_frozen=is_frozen, peak_memory_kb=peak_memory_kb, printed=printed
         )
 
-    async def kill(self) -> str:
+    async def kill(self, *, leaves_tmp: bool) -> str:
+        if not leaves_tmp:
+            self._lendable.leave_nothing()
         try:
             await self._instance.destroy()
         except TimeoutError:
