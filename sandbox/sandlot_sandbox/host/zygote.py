@@ -268,7 +268,8 @@ class Zygote:
         self._note_use()
         await self._window.enter()
         try:
-            heir = await self._heirs.take()
+            is_standby = is_ahead and not is_kept
+            heir = await self._heirs.take() if self._may_inherit(is_standby) else None
             berth = heir or await self._cells.take()
         except BaseException:
             self._window.leave()
@@ -306,6 +307,11 @@ class Zygote:
         self._instances[number] = instance
         self._unreported.add(number)
         return instance
+
+    def _may_inherit(self, is_standby: bool) -> bool:
+        """Of clones, heirs are for invocations, which come before standbys there: a
+        standby that is started a moment later must not take what they wait for."""
+        return not (is_standby and self._recipe.settings.get("import_in_zygote"))
 
     def _identity(self, *, is_kept: bool) -> Identity:
         if not is_kept:
