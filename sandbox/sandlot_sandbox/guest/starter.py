@@ -72,6 +72,8 @@ def run(
         _tell(channel, trouble.error_type, trouble.message)
     except OSError as error:
         _tell(channel, "Runtime.InvalidEntrypoint", _why(program, error))
+    except BaseException as error:  # noqa: BLE001 - nobody else would tell of it
+        _tell(channel, "Sandbox.Failure", f"{type(error).__name__}: {error}")
     finally:
         os._exit(status)
 

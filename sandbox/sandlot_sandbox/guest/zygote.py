@@ -285,7 +285,7 @@ class _Zygote:
                 self._not_unique,
                 is_ahead=is_ahead,
             )
-        except OSError as error:
+        except BaseException as error:  # noqa: BLE001 - nobody else would tell of it
             os.write(2, f"sandlot: the cell could not be entered: {error}\n".encode())
         finally:
             # Whatever happens, there is one zygote.
