@@ -9,6 +9,7 @@ from sandlot_engine.errors import Unavailable
 from sandlot_engine.model.function import Function, Revision
 from sandlot_engine.model.invocation import Ended, Invocation, Run
 from sandlot_engine.scheduler import scheduler as module
+from sandlot_engine.scheduler.provisions import PROVISION_AGAIN_S
 from sandlot_engine.scheduler.scaling import SCALING
 from sandlot_engine.scheduler.scheduler import Scheduler
 from tests.fakes.runner import FakeClock
@@ -228,7 +229,7 @@ async def new_world(
     *,
     place_s: float = module.PLACE_S,
     max_kept: int | None = 2,
-    again_s: float = module.PROVISION_AGAIN_S,
+    again_s: float = PROVISION_AGAIN_S,
     max_instances: int = 2,
     max_standbys: int = 0,
     scaling: int = SCALING,
