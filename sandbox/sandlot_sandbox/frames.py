@@ -117,13 +117,14 @@ BUILDER_NOTES = frozenset((BUILT, REFUSED))
 CONFIGURE = b"C"
 FORK = b"F"
 TERMINATE = b"T"
+COURIER = b"D"
 
 # Deadline in ms, payload length, lengths of the header's texts.
 _EVENT = struct.Struct("!QIHHHHH")
 _ANSWER = struct.Struct("!BxHIQ")  # kind, type length, payload length, peak memory kB
 _NOTE = struct.Struct("!BxxxIi")  # kind, instance, status
 _FORK = struct.Struct("!c??HI")
-# b"F" or b"T", if ahead of need, if provisioned, port, instance
+# b"F", b"T" or b"D", if ahead of need, if provisioned, port, instance
 _ORDER = struct.Struct("!cxHI")  # kind, lengths of destination and body
 
 
@@ -386,13 +387,20 @@ def encode_terminate(instance: int) -> bytes:
     return _FORK.pack(TERMINATE, False, False, 0, instance)
 
 
+def encode_courier(instance: int) -> bytes:
+    """Asks the zygote to fork once more into an instance's cell: what obeys `DELIVER`
+    on the channel that goes with it, and nothing else. With it go the descriptors of a
+    fork."""
+    return _FORK.pack(COURIER, False, False, 0, instance)
+
+
 def decode_task(note: bytes) -> tuple[bytes, int, bool, bool, int]:
-    """`FORK` or `TERMINATE`; the instance's number, whether nobody waits for it,
-    whether it is provisioned, and the port."""
+    """`FORK`, `TERMINATE` or `COURIER`; the instance's number, whether nobody waits
+    for it, whether it is provisioned, and the port."""
     if len(note) != _FORK.size:
         raise Violation(f"a fork note of {len(note)} bytes")
     kind, is_ahead, is_kept, port, instance = _FORK.unpack(note)
-    if kind not in (FORK, TERMINATE):
+    if kind not in (FORK, TERMINATE, COURIER):
         raise Violation(f"a note of unknown kind {kind!r}")
     return kind, int(instance), bool(is_ahead), bool(is_kept), int(port)
 

@@ -38,6 +38,10 @@ class Ending:
     init_s: float | None = None
     """Of the instance, where this was its first invocation."""
 
+    init_is_within: bool = False
+    """Whether it was a part of the invocation, for which it was done again: what AWS
+    Lambda calls a suppressed init."""
+
     duration_s: float
     peak_memory_kb: int
     """At most the function's size."""

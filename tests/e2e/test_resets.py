@@ -67,9 +67,12 @@ def test_after_a_timeout_or_a_crash_tmp_is_there_and_globals_are_not(
     with pytest.raises(error):
         function.invoke({"end": end})
 
-    found = function.invoke({}).value
+    reply = function.invoke({}, tail_log=True)
+    found = reply.value
 
     assert (found["count"], found["lines"]) == (1, 2)
+    # As on AWS, where the environment is the old one.
+    assert b"\tInit Duration" not in reply.log_tail
 
 
 def test_an_environment_that_was_reset_comes_before_one_that_stands_by(

@@ -270,6 +270,47 @@ def test_what_fails_on_a_lent_instance_is_told_as_it_is(
         assert run.error_type in ("MemoryError", "Runtime.ExitError")
 
 
+RESETS = """
+import os
+
+count = 0
+
+def handler(event, context):
+    global count
+    count += 1
+    with open("/tmp/lines", "a") as file:
+        file.write("x")
+    if event.get("do") == "exit":
+        os._exit(3)
+    while event.get("do") == "hang":
+        pass
+    return {"count": count, "lines": os.path.getsize("/tmp/lines")}
+"""
+
+
+@pytest.mark.parametrize("do", ["exit", "hang"])
+def test_after_a_reset_of_a_lent_instance_its_tmp_is_there(
+    tenant: Tenant, do: str
+) -> None:
+    code = zip_of({"app.py": RESETS})
+    function = tenant.client.deploy(
+        code, name="resets", handler="app.handler", timeout=1
+    )
+    nothing = "nothing is lent of other tests' functions"
+    wait_until(lambda: metric(tenant.engine, "instances_lent") == 0, nothing)
+    with tenant.connections(1) as (caller,):
+        tenant_warm(tenant, function, caller)
+        # One caller after the other has one instance, and that is lent now.
+        before = caller.invoke(function.name).value
+        assert metric(tenant.engine, "instances_lent") >= 1
+        failed = caller.invoke(function.name, {"do": do})
+        after = caller.invoke(function.name).value
+
+    assert failed.headers["x-amz-function-error"] == "Unhandled"
+    assert before["count"] == before["lines"] > 1
+    assert after == {"count": 1, "lines": before["lines"] + 2}
+
+
 def tenant_warm(tenant: Tenant, function: FunctionHandle, caller: Connection) -> None:
     def is_warm() -> bool:
         caller.invoke(function.name)

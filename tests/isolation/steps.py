@@ -4,11 +4,12 @@ All are found in the code (`faults.py`). What is in none of the lists has to be 
 `EXPLAINED`, with its reason: so that a new step is either tried or explained.
 """
 
+from dataclasses import replace
 from pathlib import Path
 
 import sandlot_sandbox
 from sandlot_sandbox.launcher import cgroups
-from tests.isolation.faults import Step, find_steps
+from tests.isolation.faults import NO_ERRNO, Step, find_steps
 
 PACKAGE = Path(sandlot_sandbox.__file__).parent
 
@@ -71,6 +72,20 @@ INSIDE = [
     ),
 ]
 """What a zygote and its clone do before that is an instance."""
+
+IN_CHILD = [
+    replace(step, error=NO_ERRNO)
+    for step in _of("guest/zygote.py", "_Zygote._fork")
+    if step.text.startswith("_signal.")
+]
+"""What a clone does first, failing as nobody expects it."""
+
+IN_STARTER = [
+    replace(step, error=NO_ERRNO)
+    for step in _of("guest/starter.py", "run")
+    if step.text == "linux.heed_signals()"
+]
+"""The same of a starter, before it becomes its program."""
 
 STARTING = [
     *_of("launcher/__main__.py", "main"),
@@ -224,7 +239,9 @@ EXPLAINED = {
     "guest/starter.py:_is_program": _IN_THE_CELL,
     "guest/starter.py:_Parent.run": _IN_THE_CELL,
     "guest/starter.py:_Parent._obey": _IN_THE_CELL,
-    "guest/starter.py:_Parent._deliver": _IN_THE_CELL,
+    "guest/delivery.py:run": _IN_THE_CELL,
+    "guest/delivery.py:Couriers.send": _IN_THE_CELL,
+    "guest/delivery.py:wake_at_deaths": _IN_THE_CELL,
     "guest/delivery.py:deliver": _IN_THE_CELL,
     "guest/starter.py:_Parent._start_runtime": _IN_THE_CELL,
     "guest/starter.py:_Parent._start_extension": _IN_THE_CELL,

@@ -12,7 +12,17 @@ from sandlot_sandbox.host.extensions_api import Identity
 from sandlot_sandbox.host.instance import Instance, State
 from sandlot_sandbox.host.program_api import EXTERNAL_S
 from sandlot_sandbox.outcome import Ended, Ending
-from tests.isolation.machine import GUESTS, WAIT_S, Guest, Sandbox, ask, send
+from tests.isolation.machine import (
+    GUESTS,
+    WAIT_S,
+    Guest,
+    Sandbox,
+    ask,
+    descendants,
+    kernel_facts,
+    send,
+    wait_gone,
+)
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -225,9 +235,13 @@ E = "/2020-01-01/extension/"
 told = call(E + "register", b'{"events": []}', Lambda_Extension_Name="internal")
 id = told.headers["Lambda-Extension-Identifier"]
 import threading
+# Who is thawed may have the signal in any thread that takes it, and only the main one
+# would be woken from what it waits for.
+signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
 threading.Thread(
     target=lambda: call(E + "event/next", Lambda_Extension_Identifier=id), daemon=True
 ).start()
+signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGTERM])
 R = "/2018-06-01/runtime/invocation/"
 while True:
     event = call(R + "next")
@@ -330,3 +344,95 @@ async def test_telemetry_reaches_who_subscribed(sandbox: Sandbox, name: str) -> 
     assert functions[0] == "call 1"
     # What it prints itself is no line of the function.
     assert not any(line.startswith("heard") for line in functions)
+
+
+async def test_after_a_reset_the_init_is_within_the_invocation(
+    sandbox: Sandbox,
+) -> None:
+    opt = sandbox.store.add_opt(
+        "listener http", {"extensions/http": LISTENER}, runtime=PROVIDED
+    )
+    async with sandbox.running_program(
+        PROVIDED, SHELL, opt=opt, identity=IDENTITY
+    ) as guest:
+        instance = await guest.fork()
+        assert (await send(instance, "exit")).ended is Ended.EXITED
+        await guest.wait_death(instance)
+        instance = await guest.fork()
+        ending = await send(instance, "greet")
+        assert ending.init_is_within
+        said = [*_said(ending), *(await _settled(instance))]
+        again = await send(instance, "again")
+        assert not again.init_is_within
+        said += [*_said(again), *(await _settled(instance))]
+        await instance.destroy()
+
+    heard = [json.loads(line[6:]) for line in said if line.startswith("heard ")]
+    records = {event["type"]: event["record"] for event in reversed(heard)}
+    first, second, *_ = (event["type"] for event in heard)
+    assert (first, second) == ("platform.start", "platform.initStart")
+    assert records["platform.initStart"]["phase"] == "invoke"
+    assert "initDurationMs" not in records["platform.report"]["metrics"]
+
+
+INNER_LISTENER = (PROGRAMS / "inner_listener.py").read_bytes()
+
+
+async def test_telemetry_reaches_an_internal_extension_alone(sandbox: Sandbox) -> None:
+    async with sandbox.running_program(
+        PROVIDED, {"bootstrap": INNER_LISTENER}, identity=IDENTITY
+    ) as guest:
+        instance = await guest.fork()
+        ending = await send(instance, "greet")
+        said = _said(ending)
+        assert ending.ended is Ended.ANSWERED, said
+        assert "subscribed 200 OK" in said
+        said += await _settled(instance)
+        again = await send(instance, "again")
+        said += [*_said(again), *(await _settled(instance))]
+        await instance.destroy()
+
+    types = [
+        json.loads(line.removeprefix("heard "))["type"]
+        for line in said
+        if line.startswith("heard ")
+    ]
+    assert types[:9] == [
+        "platform.initStart",
+        "platform.telemetrySubscription",
+        "platform.extension",
+        "platform.initRuntimeDone",
+        "platform.initReport",
+        "platform.start",
+        "platform.runtimeDone",
+        "platform.report",
+        "platform.start",
+    ]
+
+
+async def test_a_courier_lives_and_dies_as_its_program_does(sandbox: Sandbox) -> None:
+    async with sandbox.running_program(
+        PROVIDED, {"bootstrap": INNER_LISTENER}, identity=IDENTITY
+    ) as guest:
+        before = set(descendants(sandbox.process.pid))
+        instance = await guest.fork()
+        ending = await send(instance, "greet")
+        assert ending.ended is Ended.ANSWERED, _said(ending)
+        await _idle_and_frozen(instance)
+        # Reapers of cells are first in theirs.
+        inside = {
+            pid: facts
+            for pid in set(descendants(sandbox.process.pid)) - before
+            if (facts := kernel_facts(pid))["NSpid"].split()[-1] != "1"
+        }
+        assert len(inside) >= 2  # the program, the courier, what it may have under way
+        confined = {tuple(facts[name] for name in _FACTS) for facts in inside.values()}
+        assert len(confined) == 1
+        *_, no_new_privileges, seccomp, capabilities = confined.pop()
+        assert (no_new_privileges, seccomp) == ("1", "2")
+        assert int(capabilities, 16) == 0
+        await instance.destroy()
+        await wait_gone(list(inside))
+
+
+_FACTS = ("Uid", "Gid", "Groups", "CapBnd", "NoNewPrivs", "Seccomp", "CapEff")

@@ -82,6 +82,7 @@ class Machine:
 
 
 _ORDER = 256
+PROVIDED = "provided.al2023"
 BLAMED = "The tenant's code is said to have begun."
 
 
@@ -234,6 +235,38 @@ async def test_no_instance_starts_in_a_cell_that_was_not_entered_in_full(
     told = await _try_to_start(machine, environment={"FAULT": step.order})
 
     assert INJECTED in told
+    await _expect_as_before(machine, before)
+
+
+@_each(steps.IN_CHILD)
+async def test_whatever_fails_in_a_clone_is_told(machine: Machine, step: Step) -> None:
+    before = await _quiet(machine)
+
+    told = await _try_to_start(machine, environment={"FAULT": step.order})
+
+    assert INJECTED in told
+    await _expect_as_before(machine, before)
+
+
+@_each(steps.IN_STARTER)
+async def test_whatever_fails_before_a_program_is_told(
+    machine: Machine, step: Step
+) -> None:
+    files = {"bootstrap": b"#!/bin/sh\n"}
+    machine.sandbox.store.add_program(PROVIDED, files)
+    before = await _quiet(machine)
+
+    async with machine.sandbox.running_program(
+        PROVIDED,
+        files,
+        environment={"FAULT": step.order},
+    ) as guest:
+        instance = await guest.fork()
+        ending = await send(instance, "nothing")
+        await guest.wait_death(instance)
+
+    assert (ending.ended, ending.error_type) == (Ended.INIT_FAILED, "Sandbox.Failure")
+    assert INJECTED.encode() in ending.payload
     await _expect_as_before(machine, before)
 
 

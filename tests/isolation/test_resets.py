@@ -52,6 +52,26 @@ async def test_the_next_instance_finds_the_files_and_no_globals(
         assert after["lines"] == 1, "what ended idle leaves nothing"
 
 
+@pytest.mark.parametrize(
+    ("imports", "is_kept", "inherits"),
+    [(True, False, False), (True, True, True), (False, False, True)],
+    ids=["a clone", "a provisioned clone", "what imports for itself"],
+)
+async def test_a_standby_of_clones_leaves_the_files_to_an_invocation(
+    sandbox: Sandbox, imports: bool, is_kept: bool, inherits: bool
+) -> None:
+    async with sandbox.running("resets", import_in_zygote=imports) as guest:
+        await _end(guest, "exit")
+
+        ahead = await guest.fork(is_ahead=True, is_kept=is_kept)
+        assert await ahead.wait_ready(WAIT_S)
+        lines = [(await ask(ahead, "note"))["lines"]]
+        lines.append((await guest.ask("note"))["lines"])
+        await ahead.destroy()
+
+        assert lines == ([2, 1] if inherits else [1, 2])
+
+
 async def test_a_tmp_that_was_kept_is_mounted_as_a_new_one(sandbox: Sandbox) -> None:
     async with sandbox.running("resets", tmp_mb=16) as guest:
         new = await guest.ask("note")

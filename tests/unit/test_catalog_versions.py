@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from sandlot_engine.catalog import preparing
 from sandlot_engine.catalog.functions import Quota
 from sandlot_engine.catalog.kept import Kept
 from sandlot_engine.errors import (
@@ -73,6 +74,26 @@ async def test_a_version_is_made_ready_for_itself_and_then_is_active(
     assert bench.node.prepared == [latest.current.id, pending.current.id]
     assert await bench.store.get_function(TENANT, "resize", "1") == active
     assert await bench.functions.get(TENANT, "resize") == latest
+
+
+@pytest.mark.parametrize(
+    ("timeout_s", "state"), [(3, FunctionState.FAILED), (900, FunctionState.ACTIVE)]
+)
+async def test_a_snapshots_import_has_the_functions_timeout_where_that_is_more(
+    bench: Bench,
+    monkeypatch: pytest.MonkeyPatch,
+    timeout_s: int,
+    state: FunctionState,
+) -> None:
+    changes = {"snap_start": True, "timeout_s": timeout_s}
+    await bench.functions.update_configuration(TENANT, "resize", changes)
+    await bench.settled()
+    # Of AWS's least nothing is left.
+    monkeypatch.setattr(preparing, "PREPARE_TIMEOUT_S", -130.0)
+
+    version = await bench.publish()
+
+    assert version.state is state
 
 
 async def test_a_version_stays_as_it_is(bench: Bench) -> None:

@@ -35,6 +35,7 @@ class Listener:
         self.failures: list[tuple[str, str]] = []
         self.started = 0
         self.settled_times = 0
+        self.delivers = True
 
     def answered(self, answer: frames.Answer) -> None:
         self.kinds.append(answer.kind)
@@ -44,6 +45,9 @@ class Listener:
 
     def settled(self) -> None:
         self.settled_times += 1
+
+    def can_deliver(self) -> bool:
+        return self.delivers
 
     def has_telemetry(self) -> None: ...
 

@@ -74,6 +74,40 @@ def test_with_debug_there_is_more() -> None:
     assert events["platform.report"]["record"]["metrics"]["initDurationMs"] == 100.0
 
 
+def test_an_init_within_the_invocation_comes_after_its_start() -> None:
+    run = structs.replace(RAN, init_s=0.1, init_is_within=True)
+    events = platform(run, system_level="DEBUG")
+
+    assert list(events) == [
+        "platform.start",
+        "platform.initStart",
+        "platform.initRuntimeDone",
+        "platform.initReport",
+        "platform.runtimeDone",
+        "platform.report",
+    ]
+    assert events["platform.initReport"]["record"] == {
+        "initializationType": "on-demand",
+        "phase": "invoke",
+        "status": "success",
+        "metrics": {"durationMs": 100.0},
+    }
+    metrics = events["platform.report"]["record"]["metrics"]
+    assert (metrics["durationMs"], metrics["billedDurationMs"]) == (103.01, 104)
+    assert "initDurationMs" not in metrics
+
+
+def test_an_init_that_took_too_long_before_is_a_warning() -> None:
+    run = structs.replace(RAN, late_init_s=10.0, init_s=0.1, init_is_within=True)
+    found = [json.loads(line.text) for line in log(run, system_level="WARN")]
+
+    assert [(event["type"], event["record"]["phase"]) for event in found] == [
+        ("platform.initRuntimeDone", "init"),
+        ("platform.initReport", "init"),
+    ]
+    assert {event["record"]["status"] for event in found} == {"timeout"}
+
+
 @pytest.mark.parametrize(
     ("run", "status", "in_report", "error_type"),
     [

@@ -175,6 +175,38 @@ async def test_a_borrower_is_told_of_an_exit_and_says_what_came_of_it(
     assert borrowed.give_back() is None
 
 
+async def test_a_lent_one_leaves_its_tmp_as_one_at_work_does(lending: Lending) -> None:
+    borrowed = lending.borrow()
+    running = asyncio.ensure_future(
+        borrowed.invoke(frames.EventHeader("r", 0, "arn"), b"{}", timeout_s=WAIT_S)
+    )
+    await asyncio.sleep(0)
+    borrowed.note_exit(signal.SIGKILL)
+    await running
+
+    await lending.lent.destroy()
+
+    assert (borrowed.leaves_tmp, lending.lent.leaves_tmp) == (True, True)
+
+
+async def test_a_lent_one_that_broke_the_protocol_leaves_nothing(
+    lending: Lending,
+) -> None:
+    borrowed = lending.borrow()
+    running = asyncio.ensure_future(
+        borrowed.invoke(frames.EventHeader("r", 0, "arn"), b"{}", timeout_s=WAIT_S)
+    )
+    await asyncio.sleep(0)
+    lending.say(frames.READY)  # a second time
+    assert (await running).ended is Ended.VIOLATION
+    assert not borrowed.leaves_tmp
+
+    lending.lent.leave_nothing()
+    await lending.lent.destroy()
+
+    assert not lending.lent.leaves_tmp
+
+
 async def test_one_that_nobody_has_used_is_not_lent() -> None:
     made = Lending()
     made.say(frames.READY)

@@ -22,7 +22,6 @@ from sandlot_engine.node import snapshots
 from sandlot_engine.node.hosted import Hosted
 from sandlot_engine.node.launchers import Launchers
 from sandlot_engine.node.node import Node
-from sandlot_engine.node.snapshots import SNAPSHOT_S
 from sandlot_sandbox.errors import StartFailed, ZygoteLost
 from sandlot_sandbox.host.zygote import Obstacle
 from tests.fakes import things
@@ -531,24 +530,26 @@ async def test_a_python_with_a_wrapper_script_is_a_program(world: World) -> None
 # SnapStart: the import is what a version is made of.
 
 
-def _snapshot(world: World, *, prepared: bool = False) -> Hosted:
+def _snapshot(world: World, *, prepared: bool = False, timeout_s: int = 3) -> Hosted:
     revision = things.revision("rev-snap")
-    revision = replace(revision, config=replace(revision.config, snap_start=True))
+    config = replace(revision.config, snap_start=True, timeout_s=timeout_s)
+    revision = replace(revision, config=config)
     serving, pending = (revision, None) if prepared else (None, revision)
     function = things.function("snap", serving=serving, pending=pending, version="1")
     return world.node.host(function, revision)
 
 
+@pytest.mark.parametrize(("timeout_s", "import_s"), [(3, 130.0), (900, 900.0)])
 async def test_a_snapshots_import_has_its_time_and_says_what_it_is(
-    world: World,
+    world: World, timeout_s: int, import_s: float
 ) -> None:
-    preparing = _task(_snapshot(world).prepare())
+    preparing = _task(_snapshot(world, timeout_s=timeout_s).prepare())
 
     zygote = await world.made()
     zygote.be_ready()
 
     assert await preparing == ""
-    assert zygote.recipe.import_s == SNAPSHOT_S
+    assert zygote.recipe.import_s == import_s
     environment: Any = zygote.recipe.settings["environment"]
     assert environment["AWS_LAMBDA_INITIALIZATION_TYPE"] == "snap-start"
 

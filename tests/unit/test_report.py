@@ -16,8 +16,8 @@ from sandlot_engine.invocation.report import (
     log_tail,
     outcome_of,
     record_of,
-    signal_text,
 )
+from sandlot_engine.invocation.verdict import signal_text
 from sandlot_engine.model.function import Revision
 from sandlot_engine.model.invocation import (
     MAX_LOG_TAIL,
@@ -197,6 +197,76 @@ def test_an_init_within_the_timeout_is_not_billed_twice(
     run = ended(Ended.TIMED_OUT, init_s=init_s, duration_s=duration_s)
 
     assert outcome(run, timeout_s=3).report.billed_ms == 3_000
+
+
+def _said(run: Run, **config: int) -> list[str]:
+    return [line.text.decode() for line in outcome(run, **config).log]
+
+
+_START, _END = f"START RequestId: {ID} Version: $LATEST", f"END RequestId: {ID}"
+_SIZES = "Memory Size: 128 MB\tMax Memory Used: 36 MB\t"
+
+
+def test_an_init_within_the_invocation_is_in_its_duration() -> None:
+    run = replace(RAN, init_s=0.0101, init_is_within=True)
+
+    assert _said(run) == [
+        _START,
+        _END,
+        (
+            f"REPORT RequestId: {ID}\tDuration: 13.11 ms\tBilled Duration: 14 ms\t"
+            f"{_SIZES}"
+        ),
+    ]
+    # Ours tells what came to be.
+    report = outcome(run).report
+    assert (report.duration_ms, report.init_ms, report.billed_ms) == (3.01, 10.1, 14)
+
+
+def test_an_init_that_took_too_long_is_told_and_the_second_try_in_the_duration() -> (
+    None
+):
+    run = replace(
+        RAN, late_init_s=10.0086, init_s=2.0, duration_s=0.5, init_is_within=True
+    )
+
+    assert _said(run) == [
+        "INIT_REPORT Init Duration: 10008.60 ms\tPhase: init\tStatus: timeout",
+        _START,
+        _END,
+        (
+            f"REPORT RequestId: {ID}\tDuration: 2500.00 ms\tBilled Duration: 2500 ms\t"
+            f"{_SIZES}"
+        ),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("how", "error_type", "init", "status"),
+    [
+        (Ended.TIMED_OUT, "", "3000.00", "timeout"),
+        (Ended.INIT_FAILED, "Broken", "3020.00", "error\tError Type: Broken"),
+        (
+            Ended.EXITED,
+            "",
+            "3020.00",
+            "error\tError Type: Runtime.ExitError",
+        ),
+    ],
+)
+def test_an_init_within_the_invocation_that_fails_has_a_line_after_start(
+    how: Ended, error_type: str, init: str, status: str
+) -> None:
+    run = ended(
+        how, error_type=error_type, init_s=3.02, duration_s=0.0, init_is_within=True
+    )
+
+    start, report, *_ = _said(run, timeout_s=3)
+
+    assert start == _START
+    assert report == (
+        f"INIT_REPORT Init Duration: {init} ms\tPhase: invoke\tStatus: {status}"
+    )
 
 
 def test_a_crashs_report_says_so() -> None:

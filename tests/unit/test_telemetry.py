@@ -253,8 +253,15 @@ def test_extensions_subscribe_during_the_init() -> None:
     assert json.loads(late.body)["errorType"] == "Telemetry.SubscriptionClosed"
 
 
-def test_without_a_starter_nothing_could_be_delivered() -> None:
+def test_an_internal_extension_subscribes_as_well() -> None:
     talk = Talk()
+    inside = talk.registered("in")
+    assert (_put(talk, inside).status, _put(talk, inside, LOGS).status) == (200, 200)
+
+
+def test_where_nothing_could_be_delivered_nobody_subscribes() -> None:
+    talk = Talk()
+    talk.heard.delivers = False
     inside = talk.registered("in")
     reply = _put(talk, inside)
     assert reply.status == 202

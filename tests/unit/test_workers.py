@@ -230,7 +230,7 @@ async def test_a_worker_that_cannot_tell_is_told_so(ledger: Ledger) -> None:
         messages.AskKey(1, "AKIA"),
         messages.AskTenant(1, TENANT),
         messages.Want(HERE),
-        messages.Kill(3),
+        messages.Kill(3, leaves_tmp=True),
         messages.GaveBack(3, is_frozen=True, peak_memory_kb=9, printed=((1.5, b"x"),)),
         messages.Forgot(3),
     ],

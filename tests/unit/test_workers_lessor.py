@@ -10,7 +10,7 @@ import pytest
 
 from sandlot_engine.errors import Throttled
 from sandlot_engine.invocation.admission import Admission
-from sandlot_engine.invocation.report import CANCELLED
+from sandlot_engine.invocation.verdict import CANCELLED
 from sandlot_engine.model.function import Function, Revision
 from sandlot_engine.model.invocation import Ended, Invocation, LogLine, Record, Run
 from sandlot_engine.scheduler.ports import Borrower, Loan
@@ -36,6 +36,7 @@ class FakeInstance:
         self.idle_since = 0.0
         self.memory_mb = 1.0
         self.is_stopped = False
+        self.leaves_tmp = False
         self.borrower: Borrower | None = None
 
     async def run(self, *_: object, **__: object) -> Run:
@@ -63,7 +64,8 @@ class FakeInstance:
     def take_back(self, **_: object) -> None:
         self.is_usable = not self.is_stopped
 
-    async def kill(self) -> str:
+    async def kill(self, *, leaves_tmp: bool) -> str:
+        self.leaves_tmp = leaves_tmp
         self.stop()
         return "memory"
 
@@ -276,13 +278,14 @@ async def test_a_worker_is_told_what_an_instance_was_killed_for(
     lend = lending.want()
     assert lend is not None
 
-    await lending.lessor.kill(messages.Kill(lend.lease))
-    await lending.lessor.kill(messages.Kill(999))
+    await lending.lessor.kill(messages.Kill(lend.lease, leaves_tmp=True))
+    await lending.lessor.kill(messages.Kill(999, leaves_tmp=True))
 
     assert lending.told[-2:] == [
         messages.Killed(lend.lease, "memory"),
         messages.Killed(999, ""),
     ]
+    assert lending.machine.instances[0].leaves_tmp
 
 
 async def test_what_a_dead_worker_ran_is_billed_once(lending: Lending) -> None:

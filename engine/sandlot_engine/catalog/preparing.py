@@ -23,11 +23,9 @@ MAX_SNAPSHOTS = 4
 """Versions with SnapStart at once, one of each tenant: their imports may take minutes,
 and others do not wait for them."""
 
-SNAPSHOT_EXTRA_S = 120.0
-"""What a version with SnapStart has besides: its import may take as much longer."""
-
 PREPARE_TIMEOUT_S = 120.0
-"""For unpacking and starting a zygote, once it is a revision's turn."""
+"""For unpacking and starting a zygote, once it is a revision's turn. A version with
+SnapStart has its import's time besides."""
 
 Prepare = Callable[[Function, Revision, Path], Awaitable[Prepared]]
 """Start the zygote of a revision, its code at a path. Raises `Refusal` or `Fault`
@@ -106,7 +104,7 @@ class Preparing:
         shares, room, limit_s = self._shares, self._room, PREPARE_TIMEOUT_S
         if function.has_snapshot:
             shares, room = self._snapshot_shares, self._snapshot_room
-            limit_s += SNAPSHOT_EXTRA_S
+            limit_s += revision.config.init_ahead_s
         # The tenant's own share first: who waits for that holds nothing of others.
         async with shares[function.tenant_id], room:
             try:

@@ -59,6 +59,12 @@ class Facts:
 
     init_us: int | None
     init_failed: bool
+    init_is_within: bool = False
+    """Whether the init is a part of the duration."""
+
+    late_init_us: int | None = None
+    """What an init before that took, which took too long."""
+
     is_restore: bool = False
     """Whether the init was a restore from a snapshot."""
 
@@ -71,49 +77,19 @@ def lines_of(
     facts: Facts, run: Run, logging: Logging, *, ended: datetime
 ) -> Iterator[LogLine]:
     """In the order of the text format."""
+    told = _Platform(facts.request_id, Level[logging.system_level or DEFAULT])
     began = ended - timedelta(microseconds=facts.duration_us)
-    answered = began + timedelta(microseconds=facts.runtime_us)
-    least = Level[logging.system_level or DEFAULT]
-
-    def told(level: Level, time: datetime, kind: str, record: Any) -> Iterator[LogLine]:
-        if level >= least:
-            yield LogLine(
-                time=time,
-                request_id=facts.request_id,
-                source=LogSource.PLATFORM,
-                text=_compact(
-                    {"time": _stamp(time), "type": f"platform.{kind}", "record": record}
-                ),
-            )
-
-    phase = "restore" if facts.is_restore else "init"
-    if facts.init_us is not None:
-        started = began - timedelta(microseconds=facts.init_us)
-        yield from told(Level.DEBUG, started, f"{phase}Start", _init_start(facts))
-    yield from (
-        line for line in run.log if not line.request_id and _is_kept(line, logging)
-    )
-    if facts.init_us is not None:
-        if facts.is_restore and facts.init_failed:
-            yield from (line for line in run.log if _is_of_run(line, logging))
-        level = Level.WARN if facts.init_failed else Level.DEBUG
-        status = facts.status if facts.init_failed else "success"
-        record = {**_start_of(facts), "status": status}
-        if facts.init_failed and facts.error_type:
-            record["errorType"] = facts.error_type
-        yield from told(level, began, f"{phase}RuntimeDone", record)
-        metrics = {"durationMs": _ms(facts.init_us)}
-        if facts.is_restore:
-            # Not of a start on demand.
-            level = max(level, Level.INFO)
-        yield from told(level, began, f"{phase}Report", {**record, "metrics": metrics})
-        if facts.is_restore and facts.init_failed:
-            return
-    yield from told(
-        *(Level.INFO, began, "start"),
-        {"requestId": facts.request_id, "version": facts.version},
-    )
-    yield from (line for line in run.log if _is_of_run(line, logging))
+    start = {"requestId": facts.request_id, "version": facts.version}
+    if facts.late_init_us is not None:
+        yield from _late_init(told, facts, facts.late_init_us, began)
+    if facts.init_is_within:
+        yield from told(Level.INFO, began, "start", start)
+    yield from _init(told, facts, run, logging, began)
+    if facts.is_restore and facts.init_failed:
+        return  # nothing was invoked
+    if not facts.init_is_within:
+        yield from told(Level.INFO, began, "start", start)
+    yield from _of_handler(run, logging)
     if run.log_bytes_dropped:
         dropped = {
             "reason": _DROPPED,
@@ -121,36 +97,102 @@ def lines_of(
             "droppedBytes": run.log_bytes_dropped,
         }
         yield from told(Level.WARN, ended, "logsDropped", dropped)
-    failed = facts.status != "success"
+    has_failed = facts.status != "success"
+    level = Level.WARN if has_failed else Level.DEBUG
+    answered = began + timedelta(microseconds=facts.runtime_us)
     yield from told(
-        Level.WARN if failed else Level.DEBUG,
-        answered,
-        "runtimeDone",
-        _runtime_done(facts, len(run.payload)),
+        level, answered, "runtimeDone", _runtime_done(facts, len(run.payload))
     )
-    yield from told(
-        Level.WARN if failed else Level.INFO, ended, "report", _report(facts)
-    )
+    level = Level.WARN if has_failed else Level.INFO
+    yield from told(level, ended, "report", _report(facts))
 
 
-def _init_start(facts: Facts) -> dict[str, Any]:
+class _Platform:
+    """Writes what the platform says, from a level on."""
+
+    def __init__(self, request_id: str, least: Level) -> None:
+        self._request_id = request_id
+        self._least = least
+
+    def __call__(
+        self, level: Level, time: datetime, kind: str, record: Any
+    ) -> Iterator[LogLine]:
+        if level >= self._least:
+            event = {"time": _stamp(time), "type": f"platform.{kind}", "record": record}
+            yield LogLine(
+                time=time,
+                request_id=self._request_id,
+                source=LogSource.PLATFORM,
+                text=_compact(event),
+            )
+
+
+def _late_init(
+    told: _Platform, facts: Facts, late_us: int, began: datetime
+) -> Iterator[LogLine]:
+    """That of an instance that was given up before."""
+    started = began - timedelta(microseconds=late_us)
+    yield from told(Level.DEBUG, started, "initStart", _init_start(facts, "init"))
+    record = {**_type_of("init"), "status": "timeout"}
+    yield from told(Level.WARN, began, "initRuntimeDone", record)
+    report = {**record, "metrics": {"durationMs": _ms(late_us)}}
+    yield from told(Level.WARN, began, "initReport", report)
+
+
+def _init(
+    told: _Platform, facts: Facts, run: Run, logging: Logging, began: datetime
+) -> Iterator[LogLine]:
+    """Of the instance that was invoked, with what its import printed."""
+    init_us = facts.init_us
+    imported = (
+        line for line in run.log if not line.request_id and _is_kept(line, logging)
+    )
+    if init_us is None:
+        yield from imported
+        return
+    kind, phase = "restore" if facts.is_restore else "init", "init"
+    done = began
+    if facts.init_is_within:
+        phase, done = "invoke", began + timedelta(microseconds=init_us)
+    started = done - timedelta(microseconds=init_us)
+    yield from told(Level.DEBUG, started, f"{kind}Start", _init_start(facts, phase))
+    yield from imported
+    if facts.is_restore and facts.init_failed:
+        yield from _of_handler(run, logging)
+    level = Level.WARN if facts.init_failed else Level.DEBUG
+    status = facts.status if facts.init_failed else "success"
+    record = {**_start_of(facts, phase), "status": status}
+    if facts.init_failed and facts.error_type:
+        record["errorType"] = facts.error_type
+    yield from told(level, done, f"{kind}RuntimeDone", record)
+    if facts.is_restore:
+        # Not of a start on demand.
+        level = max(level, Level.INFO)
+    report = {**record, "metrics": {"durationMs": _ms(init_us)}}
+    yield from told(level, done, f"{kind}Report", report)
+
+
+def _init_start(facts: Facts, phase: str) -> dict[str, Any]:
     return {
-        **_start_of(facts),
+        **_start_of(facts, phase),
         "functionVersion": facts.version,
         "instanceMaxMemory": (facts.memory_mb << 20),
     }
 
 
-def _start_of(facts: Facts) -> dict[str, str]:
-    return {} if facts.is_restore else dict(_INIT)
+def _start_of(facts: Facts, phase: str) -> dict[str, str]:
+    return {} if facts.is_restore else _type_of(phase)
 
 
-def _is_of_run(line: LogLine, logging: Logging) -> bool:
-    return bool(line.request_id) and _is_kept(line, logging)
+def _type_of(phase: str) -> dict[str, Any]:
+    return {"initializationType": "on-demand", "phase": phase}
+
+
+def _of_handler(run: Run, logging: Logging) -> Iterator[LogLine]:
+    return (line for line in run.log if line.request_id and _is_kept(line, logging))
 
 
 _DROPPED: Final = "The function printed more than is kept of one invocation."
-_INIT: Final = {"initializationType": "on-demand", "phase": "init"}
 
 
 def _runtime_done(facts: Facts, produced: int) -> dict[str, Any]:
@@ -171,7 +213,7 @@ def _report(facts: Facts) -> dict[str, Any]:
     if facts.is_restore:
         metrics["restoreDurationMs"] = _ms(facts.init_us or 0)
         metrics["billedRestoreDurationMs"] = -(-(facts.init_us or 0) // 1_000)
-    elif facts.init_us is not None:
+    elif facts.init_us is not None and not facts.init_is_within:
         metrics["initDurationMs"] = _ms(facts.init_us)
     # There a crash is an error like any other.
     status = "error" if facts.status == "failure" else facts.status

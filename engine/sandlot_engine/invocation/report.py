@@ -6,8 +6,6 @@ whole microseconds first, and sums and roundings are those of integers: 3.0 ms a
 billed as 3 and never, by a float's last bit, as 4.
 """
 
-import json
-import re
 from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 from typing import Final
@@ -15,10 +13,16 @@ from typing import Final
 from msgspec import Struct
 
 from sandlot_engine.invocation import json_log, restore
+from sandlot_engine.invocation.verdict import (
+    CANCELLED,
+    TIMED_OUT,
+    Verdict,
+    plain,
+    verdict_of,
+)
 from sandlot_engine.model.function import LATEST, Revision
 from sandlot_engine.model.invocation import (
     MAX_LOG_TAIL,
-    MAX_RESPONSE,
     Ended,
     Invocation,
     LogLine,
@@ -29,9 +33,6 @@ from sandlot_engine.model.invocation import (
     Run,
     Status,
 )
-
-CANCELLED: Final = "Sandbox.Cancelled"
-"""Error type of an invocation whose caller went away: only records show it."""
 
 
 def outcome_of(
@@ -44,7 +45,7 @@ def outcome_of(
 ) -> Outcome:
     """The value that travels back to the caller. `ended` is UTC, `version` what the
     revision is one of."""
-    verdict = _verdict(invocation, revision, run)
+    verdict = verdict_of(invocation, revision, run)
     report, times = _report(revision, run)
     logging = revision.config.logging
     if logging.format == "JSON":
@@ -115,145 +116,16 @@ def log_tail(log: tuple[LogLine, ...]) -> bytes:
     return b"".join(reversed(lines))[-MAX_LOG_TAIL:]
 
 
-# --- how it ended ---------------------------------------------------------------
-
-
-class _Verdict(Struct, frozen=True):
-    status: Status
-    payload: bytes
-    error_type: str = ""
-    report_tail: str = ""
-    """The end of the REPORT line, for failures that the platform noticed."""
-
-    log_line: str = ""
-    """Why it crashed, for its log: nothing else would say it there."""
-
-
-def _verdict(invocation: Invocation, revision: Revision, run: Run) -> _Verdict:
-    request_id = invocation.request_id
-    match run.ended:
-        case Ended.ANSWERED:
-            return _Verdict(Status.OK, run.payload, report_tail=_lost(run))
-        case Ended.FAILED:
-            error_type = _plain(run.error_type)
-            payload = run.payload or _error(error_type, request_id, "Unknown error")
-            return _Verdict(Status.ERROR, payload, error_type, _lost(run))
-        case Ended.INIT_FAILED:
-            error_type = _plain(run.error_type)
-            payload = run.payload or _error(error_type, request_id, "Unknown error")
-            return _failed(Status.INIT_FAILED, payload, error_type)
-        case Ended.TIMED_OUT | Ended.INIT_TIMED_OUT:
-            timeout = f"Task timed out after {revision.config.timeout_s:.2f} seconds"
-            error_type = _TIMED_OUT
-            payload = _error(error_type, request_id, timeout)
-            return _Verdict(Status.TIMEOUT, payload, error_type, "Status: timeout\t")
-        case Ended.TOO_LARGE:
-            return _failed(Status.ERROR, _RESPONSE_TOO_LARGE, _TOO_LARGE)
-        case Ended.EXITED | Ended.SIGNALED | Ended.VIOLATION:
-            error_type = _plain(run.error_type or "Runtime.ExitError")
-            why = _why_it_exited(run)
-            payload = _error(error_type, request_id, why)
-            # It did not crash if it was its caller who ended it.
-            told = "" if error_type == CANCELLED else _message(request_id, why)
-            return _failed(Status.CRASHED, payload, error_type, log_line=told)
-
-
-def _failed(
-    status: Status, payload: bytes, error_type: str, *, log_line: str = ""
-) -> _Verdict:
-    tail = f"Status: error\tError Type: {error_type}\t"
-    return _Verdict(status, payload, error_type, tail, log_line)
-
-
-def _lost(run: Run) -> str:
-    """Of what had its answer, and lost its instance while extensions worked on."""
-    if not run.lost_because:
-        return ""
-    if run.lost_because == _TIMED_OUT:
-        return "Status: timeout\t"
-    return f"Status: error\tError Type: {_plain(run.lost_because)}\t"
-
-
-def _error(error_type: str, request_id: str, why: str) -> bytes:
-    message = _message(request_id, why)
-    return _compact({"errorType": error_type, "errorMessage": message})
-
-
-def _message(request_id: str, why: str) -> str:
-    return f"RequestId: {request_id} Error: {why}"
-
-
-def _compact(value: dict[str, str]) -> bytes:
-    return json.dumps(value, separators=(",", ":")).encode()
-
-
-_TIMED_OUT: Final = "Sandbox.Timedout"
-
-# AWS gives these two keys in the other order than everywhere else.
-_TOO_LARGE = "Function.ResponseSizeTooLarge"
-_RESPONSE_TOO_LARGE = _compact(
-    {
-        "errorMessage": "Response payload size exceeded maximum allowed payload size "
-        f"({MAX_RESPONSE} bytes).",
-        "errorType": _TOO_LARGE,
-    }
-)
-
-
-def _why_it_exited(run: Run) -> str:
-    if run.why:
-        return run.why
-    if run.ended is Ended.SIGNALED and run.signal is not None:
-        return f"Runtime exited with error: signal: {signal_text(run.signal)}"
-    if run.ended is Ended.EXITED and run.exit_code:
-        return f"Runtime exited with error: exit status {run.exit_code}"
-    return "Runtime exited without providing a reason"
-
-
-def signal_text(signal: int) -> str:
-    """A signal as Go, in which AWS's own supervisor is written, prints it."""
-    return _SIGNALS.get(signal, f"signal {signal}")
-
-
-_SIGNALS: Final = {
-    1: "hangup",
-    2: "interrupt",
-    3: "quit",
-    4: "illegal instruction",
-    5: "trace/breakpoint trap",
-    6: "aborted",
-    7: "bus error",
-    8: "floating point exception",
-    9: "killed",
-    10: "user defined signal 1",
-    11: "segmentation fault",
-    12: "user defined signal 2",
-    13: "broken pipe",
-    14: "alarm clock",
-    15: "terminated",
-    24: "CPU time limit exceeded",
-    25: "file size limit exceeded",
-    31: "bad system call",
-}
-
-
-def _plain(error_type: str) -> str:
-    """An error type is the tenant's word inside a line of ours: a tab in it would
-    forge fields of REPORT."""
-    return error_type if _PLAIN.fullmatch(error_type) else "Runtime.Unknown"
-
-
-_PLAIN: Final = re.compile(r"[\w.:$-]{1,128}")
-
-
 # --- what it took ---------------------------------------------------------------
 
 
 class _Times(Struct, frozen=True):
-    """Whole microseconds."""
+    """Whole microseconds; in the end, as they are logged."""
 
     duration_us: int
     init_us: int | None
+    within_us: int | None = None
+    """What the init took that is a part of the duration."""
 
 
 def _report(revision: Revision, run: Run) -> tuple[Report, _Times]:
@@ -266,6 +138,10 @@ def _report(revision: Revision, run: Run) -> tuple[Report, _Times]:
         memory_mb=revision.config.memory_mb,
         max_memory_used_mb=run.max_memory_mb,
     )
+    if run.init_is_within and times.init_us is not None:
+        # AWS tells it as a part of the duration. Ours tells both, here as well.
+        duration_us = times.duration_us + times.init_us
+        times = _Times(duration_us, None, within_us=times.init_us)
     return report, times
 
 
@@ -284,7 +160,7 @@ def _times(revision: Revision, run: Run) -> _Times:
             duration_us = timeout_us - init_us
         else:
             duration_us = timeout_us
-    elif run.lost_because == _TIMED_OUT:
+    elif run.lost_because == TIMED_OUT:
         duration_us = min(duration_us, _microseconds(revision.config.timeout_s))
     return _Times(duration_us, init_us)
 
@@ -310,7 +186,7 @@ def _log(
     revision: Revision,
     version: str,
     run: Run,
-    verdict: _Verdict,
+    verdict: Verdict,
     report: Report,
     times: _Times,
     ended: datetime,
@@ -319,72 +195,52 @@ def _log(
     START, where AWS has it too."""
     request_id = invocation.request_id
     began = ended - timedelta(microseconds=times.duration_us)
+    before: list[tuple[datetime, str]] = []
+    between = [(began, f"START RequestId: {request_id} Version: {version}")]
     if run.is_restore:
-        said = _log_of_restore(
-            invocation, revision, version, run, verdict, report, times, ended
-        )
-        return tuple(said)
-    start = f"START RequestId: {request_id} Version: {version}"
-    before = [(began, start)]
-    if run.ended is Ended.INIT_FAILED:
-        before.insert(0, (began, _init_report_line(times, verdict)))
-    after = [(ended, f"END RequestId: {request_id}")]
-    if verdict.log_line:
-        after.insert(0, (ended, verdict.log_line))
+        before.append((began, restore.start_line(revision.config)))
+        error_type = verdict.error_type
+        restored = restore.report_line(run, times.init_us or 0, error_type)
+        if restore.has_failed(run):
+            # Nothing was invoked.
+            return (
+                *_platform(request_id, before),
+                *_of_import(run),
+                *_of_handler(run),
+                *_platform(request_id, [(began, restored)]),
+            )
+        between.insert(0, (began, restored))
+    elif run.ended is Ended.INIT_FAILED and times.within_us is None:
+        between.insert(0, (began, _init_report_line(times.init_us or 0, verdict)))
+    if run.late_init_s is not None:
+        before.append((began, _late_init_line(run.late_init_s)))
+    after = []
+    if times.within_us is not None and _has_failed_init(run):
+        line = _init_report_line(times.within_us, verdict, phase="invoke")
+        after.append((ended, line))
     if run.log_bytes_dropped:
-        after.insert(0, (ended, f"[… {run.log_bytes_dropped} bytes dropped]"))
-    after.append((ended, _report_line(request_id, report, times, verdict)))
+        after.append((ended, f"[… {run.log_bytes_dropped} bytes dropped]"))
+    if verdict.log_line:
+        after.append((ended, verdict.log_line))
+    after.append((ended, f"END RequestId: {request_id}"))
+    after.append((ended, _report_line(request_id, report, times, verdict, run)))
     if not run.log:
-        return _platform(request_id, [*before, *after])
+        return _platform(request_id, [*before, *between, *after])
     return (
-        *(line for line in run.log if not line.request_id),
         *_platform(request_id, before),
-        *(line for line in run.log if line.request_id),
+        *_of_import(run),
+        *_platform(request_id, between),
+        *_of_handler(run),
         *_platform(request_id, after),
     )
 
 
-def _log_of_restore(
-    invocation: Invocation,
-    revision: Revision,
-    version: str,
-    run: Run,
-    verdict: _Verdict,
-    report: Report,
-    times: _Times,
-    ended: datetime,
-) -> Iterator[LogLine]:
-    """The same of a clone of a snapshot."""
-    request_id = invocation.request_id
-    began = ended - timedelta(microseconds=times.duration_us)
+def _of_import(run: Run) -> Iterator[LogLine]:
+    return (line for line in run.log if not line.request_id)
 
-    def platform(time: datetime, text: str) -> LogLine:
-        return LogLine(
-            time=time,
-            request_id=request_id,
-            source=LogSource.PLATFORM,
-            text=text.encode(),
-        )
 
-    yield platform(began, restore.start_line(revision.config))
-    yield from (line for line in run.log if not line.request_id)
-    if has_failed := restore.has_failed(run):
-        yield from (line for line in run.log if line.request_id)
-    yield platform(
-        began, restore.report_line(run, times.init_us or 0, verdict.error_type)
-    )
-    if has_failed:
-        return
-    yield platform(began, f"START RequestId: {request_id} Version: {version}")
-    yield from (line for line in run.log if line.request_id)
-    if run.log_bytes_dropped:
-        yield platform(ended, f"[… {run.log_bytes_dropped} bytes dropped]")
-    if verdict.log_line:
-        yield platform(ended, verdict.log_line)
-    yield platform(ended, f"END RequestId: {request_id}")
-    yield platform(
-        ended, _report_line(request_id, report, times, verdict, is_restore=True)
-    )
+def _of_handler(run: Run) -> Iterator[LogLine]:
+    return (line for line in run.log if line.request_id)
 
 
 def _platform(
@@ -407,16 +263,20 @@ def _facts(
     request_id: str,
     version: str,
     run: Run,
-    verdict: _Verdict,
+    verdict: Verdict,
     report: Report,
     times: _Times,
 ) -> json_log.Facts:
     status = json_log.STATUSES[verdict.status]
     error_type = verdict.error_type
     if run.lost_because and verdict.status is Status.OK:
-        status = "timeout" if run.lost_because == _TIMED_OUT else "error"
-        error_type = _plain(run.lost_because)
+        status = "timeout" if run.lost_because == TIMED_OUT else "error"
+        error_type = plain(run.lost_because)
     after_us = min(_microseconds(run.extensions_s), times.duration_us)
+    has_failed = run.ended is Ended.INIT_FAILED
+    if times.within_us is not None:
+        has_failed = _has_failed_init(run)
+    late_s = run.late_init_s
     return json_log.Facts(
         request_id=request_id,
         version=version,
@@ -424,8 +284,10 @@ def _facts(
         error_type=error_type,
         duration_us=times.duration_us,
         runtime_us=times.duration_us - after_us,
-        init_us=times.init_us,
-        init_failed=run.ended is Ended.INIT_FAILED or restore.has_failed(run),
+        init_us=times.init_us if times.within_us is None else times.within_us,
+        init_failed=has_failed or restore.has_failed(run),
+        init_is_within=times.within_us is not None,
+        late_init_us=None if late_s is None else _microseconds(late_s),
         is_restore=run.is_restore,
         billed_ms=report.billed_ms,
         memory_mb=report.memory_mb,
@@ -437,13 +299,12 @@ def _report_line(
     request_id: str,
     report: Report,
     times: _Times,
-    verdict: _Verdict,
-    *,
-    is_restore: bool = False,
+    verdict: Verdict,
+    run: Run,
 ) -> str:
     """Tabs between the fields and, as AWS has it, after the last one, too."""
     init = "" if times.init_us is None else f"Init Duration: {_ms(times.init_us)} ms\t"
-    if is_restore:
+    if run.is_restore:
         init = restore.report_fields(times.init_us or 0)
     return (
         f"REPORT RequestId: {request_id}\t"
@@ -455,11 +316,25 @@ def _report_line(
     )
 
 
-def _init_report_line(times: _Times, verdict: _Verdict) -> str:
+def _has_failed_init(run: Run) -> bool:
+    """Whether an init that is a part of the invocation never came to its end: then no
+    time is counted of the event."""
+    return run.ended is Ended.INIT_FAILED or not run.duration_s
+
+
+def _init_report_line(init_us: int, verdict: Verdict, *, phase: str = "init") -> str:
+    status = f"error\tError Type: {verdict.error_type}"
+    if verdict.status is Status.TIMEOUT:
+        status = "timeout"
     return (
-        f"INIT_REPORT Init Duration: {_ms(times.init_us or 0)} ms\tPhase: init\t"
-        f"Status: error\tError Type: {verdict.error_type}"
+        f"INIT_REPORT Init Duration: {_ms(init_us)} ms\tPhase: {phase}\t"
+        f"Status: {status}"
     )
+
+
+def _late_init_line(late_s: float) -> str:
+    init_us = _microseconds(late_s)
+    return f"INIT_REPORT Init Duration: {_ms(init_us)} ms\tPhase: init\tStatus: timeout"
 
 
 def _ms(microseconds: int) -> str:

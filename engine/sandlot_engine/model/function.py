@@ -119,6 +119,10 @@ class Logging:
     """Empty: AWS's default, `/aws/lambda/NAME`."""
 
 
+LEAST_INIT_AHEAD_S = 130.0
+"""AWS Lambda's limit for it, where the function's timeout is not more."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FunctionConfig:
     """The settings of a function. Limits and defaults are AWS Lambda's."""
@@ -186,6 +190,12 @@ class FunctionConfig:
         """Whether an instance is a program that speaks the Runtime API, and no clone of
         a Python that has imported the handler."""
         return not self.runtime.startswith("python")
+
+    @property
+    def init_ahead_s(self) -> float:
+        """What an init may take that nobody waits for: of a snapshot, or of an instance
+        that is started ahead."""
+        return max(LEAST_INIT_AHEAD_S, float(self.timeout_s))
 
     @property
     def layer_hashes(self) -> tuple[str, ...]:

@@ -275,6 +275,13 @@ class Run(Struct, frozen=True, kw_only=True):
     init_s: float | None = None
     """None where a warm instance was used."""
 
+    init_is_within: bool = False
+    """Whether that is a part of the invocation: its environment was reset, or an init
+    had taken too long before. AWS calls it suppressed."""
+
+    late_init_s: float | None = None
+    """What an init before that took, which took too long."""
+
     is_restore: bool = False
     """Whether its start was from a snapshot, as AWS has them: `init_s` is what it took,
     with the after-restore hooks."""

@@ -30,6 +30,11 @@ class Borrowed:
         printed = self._borrowed.give_back()
         return None if printed is None else (is_frozen, peak_kb, printed)
 
+    @property
+    def leaves_tmp(self) -> bool:
+        """Whether its /tmp may be the next one's, now that it is to end."""
+        return self._borrowed.leaves_tmp
+
     def note_exit(self, status: int) -> None:
         self._borrowed.note_exit(status)
 

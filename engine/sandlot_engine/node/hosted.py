@@ -18,7 +18,6 @@ from sandlot_engine.node.environment import settings_of
 from sandlot_engine.node.launchers import Launchers
 from sandlot_engine.node.snapshots import (
     INIT_FAILED,
-    SNAPSHOT_S,
     Snapshot,
     code_of,
 )
@@ -365,7 +364,7 @@ class Hosted:
             allow=self._grant_network(self.function.tenant_id, config.network),
             # Nobody knows whom the next instance will be for.
             keeps_tmp=not config.per_tenant,
-            import_s=SNAPSHOT_S if self._snapshot is not None else IMPORT_S,
+            import_s=IMPORT_S if self._snapshot is None else config.init_ahead_s,
         )
         await self._places.take_place(self.function.tenant_id)
         try:

@@ -99,7 +99,7 @@ class HostedInstance:
             # It is we who chose to start it, and when; nothing was imported in it.
             run = replace(run, init_s=0.0)
         if self._is_clone and function.has_snapshot and run.init_s is not None:
-            run = replace(run, is_restore=True)
+            run = replace(run, is_restore=True, init_is_within=False)
         if not self._instance.is_settling:
             return run
         return replace(run, rest=lambda: self._with_rest(run, invocation.request_id))
@@ -144,7 +144,9 @@ class HostedInstance:
             is_frozen=is_frozen, peak_memory_kb=peak_memory_kb, printed=printed
         )
 
-    async def kill(self) -> str:
+    async def kill(self, *, leaves_tmp: bool) -> str:
+        if not leaves_tmp:
+            self._lendable.leave_nothing()
         try:
             await self._instance.destroy()
         except TimeoutError:
@@ -243,6 +245,7 @@ def _as_run(ending: outcome.Ending, request_id: str, wait_s: float) -> Run:
         signal=ending.signal,
         why=ending.why,
         init_s=ending.init_s,
+        init_is_within=ending.init_is_within,
         duration_s=ending.duration_s,
         wait_s=wait_s,
         max_memory_mb=_mb(ending.peak_memory_kb),

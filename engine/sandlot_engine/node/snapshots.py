@@ -10,10 +10,6 @@ import time
 from sandlot_engine.errors import Refusal
 from sandlot_sandbox.host.zygote import Obstacle
 
-SNAPSHOT_S = 130.0
-"""What an import may take that is made for a snapshot, its hooks included: AWS's least
-limit for an init that nobody waits for."""
-
 AGAIN_S = 60.0
 """How long a snapshot that could not be taken again is not tried once more: until then
 invocations are refused at once."""

@@ -111,8 +111,9 @@ class Lendable(Instance, Protocol):
         """It is idle, and the borrower has let go of it."""
         ...
 
-    async def kill(self) -> str:
-        """Return when all of it is dead; what for, where somebody knows."""
+    async def kill(self, *, leaves_tmp: bool) -> str:
+        """Return when all of it is dead; what for, where somebody knows. The borrower
+        says whether its /tmp may be the next one's."""
         ...
 
 

@@ -1,16 +1,16 @@
 """Lends instances to invocations, as `ClusterState` decides, and runs them."""
 
 import asyncio
-import contextlib
 import itertools
 import logging
 from collections import Counter, deque
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, cast
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from sandlot_engine.clock import Clock
 from sandlot_engine.errors import SandlotError, Throttled, Unavailable
@@ -18,9 +18,10 @@ from sandlot_engine.model.function import Function, Revision
 from sandlot_engine.model.invocation import Ended, Invocation, Run
 from sandlot_engine.scheduler.history import History
 from sandlot_engine.scheduler.ports import Instance, Lendable, Machine
+from sandlot_engine.scheduler.provisions import PROVISION_AGAIN_S, Provisions
 from sandlot_engine.scheduler.scaling import SCALING, Scaling
 from sandlot_engine.scheduler.serving import HOLD_S, Serving
-from sandlot_engine.scheduler.standbys import Known, Standbys
+from sandlot_engine.scheduler.standbys import Standbys, ids_of
 from sandlot_engine.scheduler.state import (
     Assign,
     ClusterState,
@@ -72,15 +73,6 @@ PLACE_S = 10.0
 RETRY_AFTER_S = 5.0
 """What a caller is told who waited for that in vain."""
 
-INIT_AHEAD_S = 130.0
-"""What AWS Lambda gives an init that nobody waits for, at least."""
-
-PROVISION_S = INIT_AHEAD_S + 20.0
-"""How long `provision` waits for what it asked for; it is tried for longer."""
-
-PROVISION_AGAIN_S = 10.0
-"""How long nothing is started ahead of a revision after that has failed."""
-
 _log = logging.getLogger(__name__)
 
 
@@ -89,20 +81,6 @@ class _Live:
     instance: Instance
     revision: str
     version: str
-
-
-@dataclass(eq=False, slots=True)
-class _Kept:
-    """A revision of which some instances are kept."""
-
-    function: Function
-    revision: Revision
-    count: int
-    settled: asyncio.Event = field(default_factory=asyncio.Event)
-    """All of them are initialised, or one could not be."""
-
-    stalled: asyncio.Event = field(default_factory=asyncio.Event)
-    keeper: asyncio.Task[None] | None = None
 
 
 class _Lent(Struct, frozen=True):
@@ -145,7 +123,6 @@ class Scheduler:
         self._clock = clock
         self._state = state
         self._group = group
-        self._again_s = again_s
         self._place_s = place_s
         self._numbers = itertools.count(1)
         self._instances: dict[int, _Live] = {}
@@ -154,12 +131,14 @@ class Scheduler:
         # By revision: invocations that are waiting or running, and who waits for
         # the last of them.
         self._running: Counter[str] = Counter()
-        # By revision: what is kept of them. Nobody has used those that are fresh.
-        self._kept: dict[str, _Kept] = {}
+        # Started ahead, and nobody has used them.
         self._fresh: set[int] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self.standbys = Standbys(
             state, act=self._act, retire=self._retire, keep_s=standby_s
+        )
+        self.provisions = Provisions(
+            state, machine, again_s=again_s, act=self._act, aside=self._aside
         )
         self.upkeep = Upkeep(
             state,
@@ -273,9 +252,11 @@ class Scheduler:
             if run.ended is Ended.INIT_TIMED_OUT and not run.is_restore:
                 # As on Lambda: the init is run again, now within the function's
                 # timeout.
+                late_s = run.init_s
                 run = await self._run(
                     function, revision, invocation, note_cut, init_counts=True
                 )
+                run = replace(run, late_init_s=late_s)
             if run.ended in (Ended.ANSWERED, Ended.FAILED):
                 self._learn(history, revision, invocation, run)
             return run
@@ -346,7 +327,7 @@ class Scheduler:
         For a revision that gets no new invocations. Every one has a timeout, so this
         ends; cancel it to wait no longer.
         """
-        self._keep_no_more(revision)
+        self.provisions.keep_no_more(revision)
         self.standbys.forget(revision)
         self._retire(self._state.initialising_of(revision))
         self._retire(self._idle_of(revision))
@@ -406,67 +387,22 @@ class Scheduler:
         does `drain`: those there are then become instances like any other.
 
         Returns how many are initialised, once that is enough, or it has failed, or
-        after `PROVISION_S`. What has failed is tried again.
+        after that has taken too long. What has failed is tried again.
         """
-        if not count:
-            self._keep_no_more(revision.id)
-            return 0
-        kept = self._kept.get(revision.id)
-        if kept is None:
-            kept = self._kept[revision.id] = _Kept(function, revision, count)
-            kept.keeper = self._aside(self._keep(kept))
-        kept.count = count
-        if self._state.kept_of(revision.id)[0]:
-            self._act(self._state.keep(revision.id, count, tenant=function.tenant_id))
-        self._note_progress(kept)
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(PROVISION_S):
-                await kept.settled.wait()
-        return min(count, self.provisioned(revision.id))
+        return await self.provisions.provision(function, revision, count)
 
     def provisioned(self, revision: str) -> int:
         """How many of those that are kept of a revision are there now, and initialised.
         Never waits."""
-        return min(self._state.kept_of(revision))
-
-    def _keep_no_more(self, revision: str) -> None:
-        kept = self._kept.pop(revision, None)
-        if kept is not None:
-            tenant = kept.function.tenant_id
-            self._act(self._state.keep(revision, 0, tenant=tenant))
-            kept.settled.set()
-            if kept.keeper is not None:
-                kept.keeper.cancel()
+        return self.provisions.provisioned(revision)
 
     def _keep_nothing(self) -> None:
-        for revision in tuple(self._kept):
-            self._keep_no_more(revision)
+        self.provisions.keep_nothing()
         for task in self._tasks:
             task.cancel()
 
-    async def _keep(self, kept: _Kept) -> None:
-        """Have them started, and again after that has failed. Deaths of those that
-        served are made good by the state."""
-        revision, tenant = kept.revision.id, kept.function.tenant_id
-        while True:
-            kept.stalled.clear()
-            try:
-                if not self._machine.is_ready(kept.function, kept.revision):
-                    # First, as for invocations: see `_take`.
-                    await self._machine.make_ready(kept.function, kept.revision)
-            except SandlotError as error:
-                _log.warning(
-                    "nothing is started ahead: %s", error.message, extra=_ids(kept)
-                )
-                kept.settled.set()
-            else:
-                self._act(self._state.keep(revision, kept.count, tenant=tenant))
-                self._note_progress(kept)
-                await kept.stalled.wait()
-            await asyncio.sleep(self._again_s)
-
     async def _start_ahead(self, revision: str) -> None:
-        wanted = self._kept.get(revision) or self.standbys.find(revision)
+        wanted = self.provisions.find(revision) or self.standbys.find(revision)
         if wanted is None:
             # It was given up between the decision and now.
             self._act(self._state.start_ended(revision, None, ahead=True))
@@ -477,11 +413,12 @@ class Scheduler:
                 wanted.function, wanted.revision, revision, ahead=True
             )
         except SandlotError as error:
-            _log.warning("not started ahead: %s", error.message, extra=_ids(wanted))
-        if number is None or not await self._initialise(number):
+            ids = ids_of(wanted.function)
+            _log.warning("not started ahead: %s", error.message, extra=ids)
+        limit_s = wanted.revision.config.init_ahead_s
+        if number is None or not await self._initialise(number, limit_s):
             self.standbys.note_failed(revision)
-        if (kept := self._kept.get(revision)) is not None:
-            self._note_progress(kept)
+        self.provisions.note_progress(revision)
 
     def _refill_later(self) -> None:
         may_refill = not (self._is_over or self.upkeep.is_short)
@@ -500,28 +437,17 @@ class Scheduler:
         if self._refill is not None:
             self._refill.cancel()
 
-    async def _initialise(self, number: int) -> bool:
+    async def _initialise(self, number: int, limit_s: float) -> bool:
         """Until it is initialised nobody is given it; its place to start in is free."""
         live = self._instances.get(number)
         if live is None:
             return False
-        if await live.instance.wait_ready(INIT_AHEAD_S):
+        if await live.instance.wait_ready(limit_s):
             self._act(self._state.instance_freed(number))
             return True
         self._note_death(number)
         live.instance.stop()
         return False
-
-    def _note_progress(self, kept: _Kept) -> None:
-        """To be told whenever one was started, or could not be, or died unused."""
-        wanted, ready = self._state.kept_of(kept.revision.id)
-        if self._state.is_stalled(kept.revision.id):
-            kept.stalled.set()
-            kept.settled.set()
-        elif wanted and ready >= wanted:
-            kept.settled.set()
-        else:
-            kept.settled.clear()
 
     def _aside(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = self._group.create_task(work)
@@ -583,7 +509,7 @@ class Scheduler:
                 await self._machine.make_ready(function, revision)
             # As on Lambda, an environment that was reset comes before unused ones; but
             # for provisioned ones, which are there so that nothing has to be started.
-            is_reset = revision.id not in self._kept and self._machine.has_reset(
+            is_reset = revision.id not in self.provisions and self._machine.has_reset(
                 function, revision
             )
             # Nearly always one is idle, and nobody has to be told of a turn.
@@ -772,8 +698,7 @@ class Scheduler:
         was_used = number not in self._fresh
         self._fresh.discard(number)
         self._act(self._state.instance_died(number, was_used=was_used))
-        if (kept := self._kept.get(live.revision)) is not None:
-            self._note_progress(kept)
+        self.provisions.note_progress(live.revision)
 
     def _act(self, decisions: list[Decision]) -> None:
         if decisions:
@@ -815,10 +740,6 @@ class Scheduler:
         for number in numbers:
             live = self._instances.get(number)
             self._let_go(number, live.instance if live is not None else None)
-
-
-def _ids(wanted: _Kept | Known) -> dict[str, str]:
-    return {"tenant_id": wanted.function.tenant_id, "function": wanted.function.name}
 
 
 def _version(revision: Revision, invocation: Invocation) -> str:

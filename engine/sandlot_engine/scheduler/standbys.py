@@ -24,6 +24,11 @@ MAX_WITH_EGRESS = 32
 has, and a start that finds none fails."""
 
 
+def ids_of(function: Function) -> dict[str, str]:
+    """For the operator's log."""
+    return {"tenant_id": function.tenant_id, "function": function.name}
+
+
 @dataclass(frozen=True, slots=True)
 class Known:
     """A revision that was used."""

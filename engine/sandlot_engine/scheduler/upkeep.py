@@ -10,7 +10,7 @@ from sandlot_engine.clock import Clock
 from sandlot_engine.errors import SandlotError
 from sandlot_engine.scheduler.decisions import Decision
 from sandlot_engine.scheduler.ports import Instance, Machine
-from sandlot_engine.scheduler.standbys import Known, Standbys
+from sandlot_engine.scheduler.standbys import Known, Standbys, ids_of
 from sandlot_engine.scheduler.state import ClusterState
 
 MEMORY_S = 1.0
@@ -131,10 +131,7 @@ class Upkeep:
         try:
             await self._machine.make_ready(known.function, known.revision)
         except SandlotError as error:
-            ids = {
-                "tenant_id": known.function.tenant_id,
-                "function": known.function.name,
-            }
+            ids = ids_of(known.function)
             _log.warning("not back ahead: %s", error.message, extra=ids)
             known.history.note_lost()
         else:

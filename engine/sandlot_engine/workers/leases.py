@@ -198,7 +198,7 @@ class Leases:
             peak_memory_kb=message.peak_memory_kb,
             minder=self._minder,
             region=self._region,
-            kill=lambda: self._kill(number),
+            kill=lambda: self._kill(number, leaves_tmp=borrowed.leaves_tmp),
             on_death=partial(self._note_death, number),
         )
         lease = _Lease(
@@ -235,11 +235,11 @@ class Leases:
             if lease in self._idle.get(lease.revision, ()):
                 self._give_back(lease)
 
-    async def _kill(self, number: int) -> str:
+    async def _kill(self, number: int, *, leaves_tmp: bool) -> str:
         killing = self._killing.get(number)
         if killing is None:
             killing = self._killing[number] = self._loop.create_future()
-            self._tell(messages.Kill(number))
+            self._tell(messages.Kill(number, leaves_tmp=leaves_tmp))
         return await killing
 
     def _note_death(self, number: int) -> None:

@@ -263,7 +263,8 @@ class Lessor:
         lease = self._leases.get(message.lease)
         verdict = ""
         if lease is not None:
-            verdict = await lease.borrowed.instance.kill()
+            instance = lease.borrowed.instance
+            verdict = await instance.kill(leaves_tmp=message.leaves_tmp)
         self._tell(messages.Killed(message.lease, verdict), {})
 
     def note_record(

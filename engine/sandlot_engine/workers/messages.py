@@ -66,6 +66,8 @@ class Kill(_Message, frozen=True):
     """End a lent instance. Answered by `Killed`."""
 
     lease: int
+    leaves_tmp: bool
+    """See `Instance.leaves_tmp`; only the worker knows what it was at."""
 
 
 class GaveBack(_Message, frozen=True):

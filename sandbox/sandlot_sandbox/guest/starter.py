@@ -7,7 +7,6 @@ then this process stays as their parent: it is the tenant's from then on, like t
 
 from __future__ import annotations
 
-import _signal  # type: ignore[import-not-found]
 import contextlib
 import os
 import select
@@ -41,8 +40,7 @@ _NO_PROGRAM, _NOT_STARTED = 1, 127
 _GRACE_S = 0.3
 """Between asking the runtime to end and making it."""
 
-_SIGCHLD, _SIGTERM = int(signal.SIGCHLD), int(signal.SIGTERM)
-_SIGKILL = int(signal.SIGKILL)
+_SIGTERM, _SIGKILL = int(signal.SIGTERM), int(signal.SIGKILL)
 
 
 def run(
@@ -74,6 +72,8 @@ def run(
         _tell(channel, trouble.error_type, trouble.message)
     except OSError as error:
         _tell(channel, "Runtime.InvalidEntrypoint", _why(program, error))
+    except BaseException as error:  # noqa: BLE001 - nobody else would tell of it
+        _tell(channel, "Sandbox.Failure", f"{type(error).__name__}: {error}")
     finally:
         os._exit(status)
 
@@ -141,8 +141,7 @@ class _Parent:
         self._environment = environment
         self._extensions: dict[int, str] = {}
         """Names by pid."""
-        self._couriers: dict[int, str] = {}
-        """What they deliver, by pid."""
+        self._couriers = delivery.Couriers(channel)
         self._runtime = 0
         self._is_ending = False
         self._heirs: list[str] | None = None
@@ -152,9 +151,7 @@ class _Parent:
 
     def run(self, names: list[str]) -> int:
         """What to exit with."""
-        wake, wakes = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
-        _signal.signal(_SIGCHLD, _noted)
-        _signal.set_wakeup_fd(wakes)
+        wake = delivery.wake_at_deaths()
         listed = b"\0".join(os.fsencode(name) for name in names)
         self._channel.sendall(frames.encode_answer(frames.EXTENSIONS, listed))
         for name in names:
@@ -197,30 +194,8 @@ class _Parent:
                 self._signal_runtime(_SIGTERM)
                 self._kill_at = time.monotonic() + _GRACE_S
         elif kind == frames.DELIVER:
-            self._deliver(where, body)
+            self._couriers.send(where, body)
         return True
-
-    def _deliver(self, where: str, body: bytes) -> None:
-        """In a process of its own: who is to take it may be slow."""
-        number, _, destination = where.partition(" ")
-        try:
-            pid = os.fork()
-        except OSError:
-            self._say_delivered(number, is_delivered=False)
-            return
-        if not pid:
-            status = _NO_PROGRAM
-            try:
-                delivery.deliver(destination, body)
-                status = 0
-            finally:
-                os._exit(status)
-        self._couriers[pid] = number
-
-    def _say_delivered(self, number: str, *, is_delivered: bool) -> None:
-        text = ("+" if is_delivered else "-") + number
-        with contextlib.suppress(OSError):
-            self._channel.sendall(frames.encode_answer(frames.DELIVERED, text.encode()))
 
     def _signal_runtime(self, number: int) -> None:
         if self._runtime:
@@ -281,8 +256,7 @@ class _Parent:
                 self._status = _ended_as(status)
                 self._end_with_runtime(status)
                 continue
-            if (number := self._couriers.pop(pid, None)) is not None:
-                self._say_delivered(number, is_delivered=status == 0)
+            if self._couriers.note_ended(pid, status):
                 continue
             name = self._extensions.pop(pid, None)
             if name is not None and not self._is_ending:
@@ -300,10 +274,6 @@ class _Parent:
             self._channel.sendall(
                 frames.encode_answer(frames.RUNTIME_ENDED, str(status).encode())
             )
-
-
-def _noted(*_: object) -> None:
-    """Only wakes."""
 
 
 def _extensions() -> list[str]:

@@ -23,6 +23,7 @@ import time
 
 from sandlot_sandbox import frames, linux
 from sandlot_sandbox.guest import (
+    delivery,
     failures,
     fork_safety,
     handler,
@@ -211,11 +212,19 @@ class _Zygote:
         if kind == frames.TERMINATE:
             self._terminate(number)
             return True
+        is_courier = kind == frames.COURIER
         try:
             self._fork(
-                number, self._chores, is_ahead=is_ahead, is_kept=is_kept, port=port
+                *(number, self._chores),
+                is_courier=is_courier,
+                is_ahead=is_ahead,
+                is_kept=is_kept,
+                port=port,
             )
         except OSError as error:
+            if is_courier:
+                # Its channel is closed with the chores, and that tells.
+                return True
             self._channel.send(
                 frames.encode_note(frames.FORK_FAILED, instance=number, text=str(error))
             )
@@ -233,6 +242,7 @@ class _Zygote:
         number: int,
         descriptors: list[int],
         *,
+        is_courier: bool,
         is_ahead: bool,
         is_kept: bool,
         port: int,
@@ -245,7 +255,8 @@ class _Zygote:
         self._entry.enter_pid_namespace(descriptors[0])
         pid = os.fork()
         if pid:
-            self._instances[pid] = number
+            if not is_courier:
+                self._instances[pid] = number
             return
         try:
             # Not by way of `signal`, whose enumerations cost a clone fifty pages.
@@ -261,6 +272,8 @@ class _Zygote:
             )
             if is_kept:
                 os.environ[_INITIALIZATION_TYPE] = "provisioned-concurrency"
+            if is_courier:
+                delivery.run(self._channel, extension_log)
             if self._runs:
                 starter.run(
                     *(self._runs, port, self._channel, extension_log), self._image
@@ -272,7 +285,7 @@ class _Zygote:
                 self._not_unique,
                 is_ahead=is_ahead,
             )
-        except OSError as error:
+        except BaseException as error:  # noqa: BLE001 - nobody else would tell of it
             os.write(2, f"sandlot: the cell could not be entered: {error}\n".encode())
         finally:
             # Whatever happens, there is one zygote.

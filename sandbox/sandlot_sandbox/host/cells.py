@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
 
 from sandlot_sandbox.errors import SandboxError, ZygoteLost
+from sandlot_sandbox.host.courier import WayIn
 from sandlot_sandbox.host.extensions_api import Identity
 from sandlot_sandbox.host.hold import Hold
 from sandlot_sandbox.host.room import OF_BERTH, OF_INSTANCE, OF_PROGRAM
@@ -58,11 +59,11 @@ class Berth:
         """How many stay open while an instance lives in it."""
         return OF_INSTANCE if self.api is None else OF_PROGRAM
 
-    def wire(self, identity: Identity) -> Wire:
-        """What the instance is spoken to by; it owns both sockets."""
+    def wire(self, identity: Identity, *, way_in: WayIn | None = None) -> Wire:
+        """What the instance is spoken to by; it owns both sockets, and the way in."""
         if self.api is None:
             return FrameWire(self.channel)
-        return RuntimeWire(self.channel, self.api, identity)
+        return RuntimeWire(self.channel, self.api, identity, way_in=way_in)
 
     def close(self) -> None:
         """Let go of everything. Whoever took the berth instead owns its parts."""

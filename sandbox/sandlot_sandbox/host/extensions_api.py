@@ -71,6 +71,11 @@ class Identity:
     version: str = ""
     handler: str = ""
     account: str = ""
+    initialization: str = "on-demand"
+    """Of the instance, as its environment has it."""
+
+
+NOBODY = Identity()
 
 
 @dataclass(eq=False, slots=True)

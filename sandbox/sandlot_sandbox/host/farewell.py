@@ -52,6 +52,8 @@ class Farewell:
             if not self._wire.shut_down(reason, deadline_ms):
                 return
         elif is_gentle:
+            # None of them may ask for the event; but what they listen to comes first.
+            self._wire.shut_down(reason, deadline_ms)
             self._terminate()
         else:
             return

@@ -90,10 +90,12 @@ class Instance:
         "_exit_status",
         "_extension_log",
         "_farewell",
+        "_follows_reset",
         "_hold",
         "_init_counts",
         "_init_is_over",
         "_init_is_told",
+        "_init_is_within",
         "_is_being_destroyed",
         "_is_unused",
         "_kill_cell",
@@ -134,6 +136,7 @@ class Instance:
         hold: Hold,
         minder: Minder,
         memory_mb: int,
+        follows_reset: bool = False,
         kill: Callable[[], Awaitable[str]],
         terminate: Callable[[], None] = lambda: None,
         on_thaw: Callable[[], None],
@@ -183,6 +186,11 @@ class Instance:
         self._event_at = self._answered_at = 0.0
         self._timeout_s = 0.0
         self._init_counts = False
+        self._follows_reset = follows_reset
+        """Whether it has the /tmp of one that ended at work, as its environment was
+        reset."""
+
+        self._init_is_within = False
         self._timer: asyncio.TimerHandle | None = None
         self._due: float | None = None
         """Until when it has to have answered, or to be initialised."""
@@ -196,7 +204,6 @@ class Instance:
         self._events = PlatformEvents(wire, memory_mb=memory_mb)
         self._request_id = ""
         wire.open(self)
-        self._events.init_started()
 
     def __repr__(self) -> str:
         return f"<Instance {self.state.value}>"
@@ -253,8 +260,11 @@ class Instance:
         self._is_unused = False
         is_new = self.state is State.STARTING
         self._request_id = header.request_id
-        if not is_new:
+        self._init_is_within = is_new and (init_counts or self._follows_reset)
+        if not is_new or self._init_is_within:
             self._events.started(header.request_id)
+        if is_new:
+            self._events.init_started(is_within=self._init_is_within)
         self._arm(INIT_S if is_new and not init_counts else timeout_s)
         self._wire.send(header, payload)
         # After the event is there, so that it wakes to it.
@@ -303,6 +313,7 @@ class Instance:
         """Whether it is initialised, once that is known: for one that nobody has sent
         an event yet. Raises `TimeoutError` after `limit_s`, and it is stopped then.
         """
+        self._events.init_started()
         try:
             async with asyncio.timeout(limit_s):
                 if not self._init_is_over:
@@ -462,7 +473,8 @@ class Instance:
             self._become_idle()
         else:
             self.state = State.BUSY
-            self._events.started(self._request_id)
+            if not self._init_is_within:
+                self._events.started(self._request_id)
             if not self._init_counts:
                 self._arm(self._timeout_s)
 
@@ -573,11 +585,17 @@ class Instance:
             init_s = (self._ready_at or now) - self._born
         printed, dropped = self._take_log()
         took_s = now - self._event_at if self._ready_at else 0.0
-        self._events.runtime_done(
-            ended, error_type, took_s=took_s, produced=len(payload)
-        )
-        if self._rest is None:
-            self._events.reported(took_s=took_s, peak_kb=self._peak_memory_kb)
+        if not self._ready_at:
+            self._events.init_failed(now - self._born, ended, error_type)
+        if ended is not Ended.INIT_TIMED_OUT:
+            # Else it is tried again, and nothing was invoked yet.
+            if not (self._ready_at or self._init_is_within):
+                self._events.started(self._request_id)
+            self._events.runtime_done(
+                ended, error_type, took_s=took_s, produced=len(payload)
+            )
+            if self._rest is None:
+                self._events.reported(took_s=took_s, peak_kb=self._peak_memory_kb)
         self._ending.set_result(
             Ending(
                 ended=ended,
@@ -587,6 +605,7 @@ class Instance:
                 exit_code=exit_code,
                 signal=killed_by,
                 init_s=init_s,
+                init_is_within=init_s is not None and self._init_is_within,
                 is_streamed=self._stream is not None and self._sink is not None,
                 duration_s=took_s,
                 peak_memory_kb=self._peak_memory_kb,

@@ -121,6 +121,12 @@ class LendableInstance(Instance):
         else:
             self._become_idle()
 
+    def leave_nothing(self) -> None:
+        """The borrower says that its /tmp may not be the next one's: it ended idle, or
+        nobody knows what it was at. It has to be destroyed then."""
+        if self._borrower is not None and self.state is State.BUSY:
+            self.state = State.STOPPING
+
     def note_exit(self, status: int) -> None:
         if self._borrower is None:
             super().note_exit(status)

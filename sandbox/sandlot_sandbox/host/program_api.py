@@ -45,6 +45,10 @@ class Listens(Protocol):
         """An extension has given up."""
         ...
 
+    def can_deliver(self) -> bool:
+        """Whether telemetry can be taken to extensions; who asks wants that."""
+        ...
+
     def has_telemetry(self) -> None:
         """Something waits to be sent to an extension."""
         ...
@@ -58,8 +62,6 @@ class ProgramApi:
     ) -> None:
         self._listens = listens
         self.telemetry = Telemetry(room or Room())
-        self.can_deliver = False
-        """Whether there is a starter that takes telemetry to extensions."""
         self.runtime = RuntimeApi(self._tell)
         self.extensions = ExtensionsApi(
             identity, moved=self._moved, failed=listens.failed
@@ -99,7 +101,6 @@ class ProgramApi:
         if self._is_runtime_ready:
             raise frames.Violation("extensions after the runtime")
         self.extensions.expect(names)
-        self.can_deliver = True
         self._may_start = False
 
     def send(self, header: frames.EventHeader, payload: bytes) -> None:
@@ -156,15 +157,15 @@ class ProgramApi:
         extension = self.extensions.caller(request)
         if isinstance(extension, Reply):
             return extension
-        if not self.can_deliver:
-            # As AWS's emulator says it: internal extensions alone have no starter.
-            message = f"{what} API is not supported"
-            return refusal(202, f"{what}.NotSupported", message)
         if not self.telemetry.is_open:
             return refusal(403, f"{what}.SubscriptionClosed", "The init is over")
         wants = subscription.parse(request.path, request.body)
         if isinstance(wants, Reply):
             return wants
+        if not self._listens.can_deliver():
+            # As AWS's emulator says it.
+            message = f"{what} API is not supported"
+            return refusal(202, f"{what}.NotSupported", message)
         self.telemetry.subscribe(
             *(extension.id, extension.name, request.path, wants), now=time.monotonic()
         )

@@ -16,8 +16,9 @@ OF_INSTANCE = 5
 """What stays of a berth when its instance has moved in: event socket, log, what freezes
 it, its /tmp, the folder where its memory is counted."""
 
-OF_PROGRAM = 10
-"""The same for one that speaks the Runtime API, over connections of its own."""
+OF_PROGRAM = 11
+"""The same for one that speaks the Runtime API, over connections of its own, with the
+courier's channel."""
 
 RESERVED = 896
 """For the store, builders, starts that are on their way, and whatever we forgot."""

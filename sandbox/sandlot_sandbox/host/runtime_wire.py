@@ -15,7 +15,8 @@ from typing import Any
 import h11
 
 from sandlot_sandbox import frames
-from sandlot_sandbox.host.extensions_api import Identity, Shutdown
+from sandlot_sandbox.host.courier import CourierLink, WayIn
+from sandlot_sandbox.host.extensions_api import NOBODY, Identity, Shutdown
 from sandlot_sandbox.host.program_api import ProgramApi
 from sandlot_sandbox.host.runtime_api import Reply, Request
 from sandlot_sandbox.host.starter_link import StarterLink
@@ -37,7 +38,6 @@ MAX_SWALLOWED = 8 * frames.MAX_PAYLOAD
 _READ = 1 << 16
 
 
-_NOBODY = Identity()
 _ROOM = Room()
 """For the telemetry of all instances."""
 
@@ -50,14 +50,18 @@ class RuntimeWire:
         self,
         channel: socket.socket,
         listener: socket.socket,
-        identity: Identity = _NOBODY,
+        identity: Identity = NOBODY,
+        *,
+        way_in: WayIn | None = None,
     ) -> None:
         listener.setblocking(False)
         self._listener = listener
         self._loop = asyncio.get_running_loop()
-        self.version = identity.version
+        self.identity = identity
         self._api = ProgramApi(identity, self, _ROOM)
         self._starter = StarterLink(channel, self._api, self._note_delivered)
+        self._way_in = way_in
+        self._courier: CourierLink | None = None
         self._sending: asyncio.TimerHandle | None = None
         """Until more telemetry is due."""
         self._connections: set[_Connection] = set()
@@ -138,6 +142,9 @@ class RuntimeWire:
             self._sending.cancel()
         self._api.telemetry.close()
         self._starter.close()
+        self._close_way_in()
+        if self._courier is not None:
+            self._courier.close()
         self._loop.remove_reader(self._listener)
         self._listener.close()
         for connection in list(self._connections):
@@ -160,7 +167,8 @@ class RuntimeWire:
         batches = self._api.telemetry.take_due(now, all_of_them=all_of_them)
         for batch in batches:
             where = f"{batch.number} {batch.destination}"
-            self._starter.order(frames.DELIVER, where, batch.body)
+            takes = self._courier or self._starter
+            takes.order(frames.DELIVER, where, batch.body)
         self.has_telemetry()
 
     def _note_delivered(self, number: int, *, is_delivered: bool) -> None:
@@ -174,6 +182,8 @@ class RuntimeWire:
     def answered(self, answer: frames.Answer) -> None:
         if self._hears is None:
             return
+        if answer.kind == frames.READY:
+            self._close_way_in()
         try:
             self._hears.hear(answer)
         except frames.Violation as violation:
@@ -181,6 +191,20 @@ class RuntimeWire:
 
     def may_start(self) -> None:
         self._starter.order(frames.START_RUNTIME)
+
+    def can_deliver(self) -> bool:
+        if self._starter.is_parent or self._courier is not None:
+            return True
+        channel = None if self._way_in is None else self._way_in.call()
+        if channel is None or self._hears is None:
+            return False
+        self._courier = CourierLink(channel, self._hears, self._note_delivered)
+        return True
+
+    def _close_way_in(self) -> None:
+        if self._way_in is not None:
+            self._way_in.close()
+            self._way_in = None
 
     def settled(self) -> None:
         if self._hears is not None:

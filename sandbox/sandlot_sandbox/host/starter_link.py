@@ -100,16 +100,20 @@ class StarterLink:
             self._hears.note_runtime_ended(status)
 
     def _delivered(self, answer: frames.Answer) -> None:
-        number = answer.payload[1 : 1 + _MAX_STATUS]
-        if number.isdigit():
-            is_delivered = answer.payload.startswith(b"+")
-            self._note_delivered(int(number), is_delivered=is_delivered)
+        read_delivered(answer, self._note_delivered)
 
 
 class NoteDelivered(Protocol):
     """Hears what became of a batch of telemetry."""
 
     def __call__(self, number: int, *, is_delivered: bool) -> None: ...
+
+
+def read_delivered(answer: frames.Answer, note: NoteDelivered) -> None:
+    """What a `DELIVERED` says; nothing where that is no number."""
+    number = answer.payload[1 : 1 + _MAX_STATUS]
+    if number.isdigit():
+        note(int(number), is_delivered=answer.payload.startswith(b"+"))
 
 
 _MAX_STATUS = 5

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any, Protocol
 
 from sandlot_sandbox import frames
-from sandlot_sandbox.host.extensions_api import Shutdown
+from sandlot_sandbox.host.extensions_api import NOBODY, Identity, Shutdown
 
 _NOTHING = memoryview(b"")
 
@@ -63,7 +63,7 @@ class Wire(Protocol):
         ...
 
     @property
-    def version(self) -> str:
+    def identity(self) -> Identity:
         """Of the function, as its extensions know it."""
         ...
 
@@ -139,7 +139,7 @@ class FrameWire:
     )
 
     listens = False
-    version = ""
+    identity = NOBODY
     is_settled = True
     is_waiting = True
     shutdown_s = 0.0

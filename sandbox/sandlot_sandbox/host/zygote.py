@@ -9,14 +9,15 @@ import contextlib
 import itertools
 import os
 import socket
-from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from enum import Enum
 
 from sandlot_sandbox import frames
 from sandlot_sandbox.errors import LauncherLost, StartFailed, ZygoteLost
 from sandlot_sandbox.host.cells import AHEAD, Berth, Cells
-from sandlot_sandbox.host.extensions_api import Identity
+from sandlot_sandbox.host.courier import WayIn
+from sandlot_sandbox.host.extensions_api import NOBODY, Identity
 from sandlot_sandbox.host.heirs import Heirs
 from sandlot_sandbox.host.hold import Hold
 from sandlot_sandbox.host.instance import Instance
@@ -66,9 +67,6 @@ class Obstacle(Enum):
     """They took too long."""
 
 
-_NOBODY = Identity()
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recipe:
     """What a zygote is made from."""
@@ -84,7 +82,7 @@ class Recipe:
     opt: str = ""
     """Names the folder with the layers in the same way; empty where there are none."""
 
-    identity: Identity = _NOBODY
+    identity: Identity = NOBODY
     settings: Mapping[str, object]
     """For the guest: handler, environment, and what the context object tells."""
 
@@ -274,7 +272,9 @@ class Zygote:
         self._note_use()
         await self._window.enter()
         try:
-            berth = await self._heirs.take() or await self._cells.take()
+            is_standby = is_ahead and not is_kept
+            heir = await self._heirs.take() if self._may_inherit(is_standby) else None
+            berth = heir or await self._cells.take()
         except BaseException:
             self._window.leave()
             raise
@@ -286,6 +286,7 @@ class Zygote:
             berth.close()
             raise ZygoteLost("its zygote is to be replaced")
         number = next(self._numbers)
+        way_in = self._way_in(number, berth)
         # First of all, so that it wakes while we build our end.
         fork = frames.encode_fork(
             number, is_ahead=is_ahead, is_kept=is_kept, port=berth.port
@@ -295,12 +296,13 @@ class Zygote:
         spares = self._launcher.spares
         spares.held += berth.files
         instance: LendableInstance = LendableInstance(
-            berth.wire(self._recipe.identity),
+            berth.wire(self._identity(is_kept=is_kept), way_in=way_in),
             berth.log,
             extension_log=berth.extension_log,
             hold=berth.hold,
             minder=self._launcher.minder,
             memory_mb=self._recipe.limits.memory_mb,
+            follows_reset=heir is not None,
             kill=lambda: self._end_cell(berth.cell, instance),
             terminate=lambda: self._terminate(number),
             on_thaw=self._thaw,
@@ -309,6 +311,33 @@ class Zygote:
         self._instances[number] = instance
         self._unreported.add(number)
         return instance
+
+    def _may_inherit(self, is_standby: bool) -> bool:
+        """Of clones, heirs are for invocations, which come before standbys there: a
+        standby that is started a moment later must not take what they wait for."""
+        return not (is_standby and self._recipe.settings.get("import_in_zygote"))
+
+    def _identity(self, *, is_kept: bool) -> Identity:
+        if not is_kept:
+            return self._recipe.identity
+        return replace(self._recipe.identity, initialization="provisioned-concurrency")
+
+    def _way_in(self, number: int, berth: Berth) -> WayIn | None:
+        """For a courier, which only a program can be in want of."""
+        if berth.api is None:
+            return None
+        spares = self._launcher.spares
+
+        def order(descriptors: Sequence[int]) -> None:
+            self._mail.send(frames.encode_courier(number), descriptors)
+            self._thaw()
+
+        def forget(files: int) -> None:
+            spares.held -= files
+
+        way_in = WayIn(berth.theirs, order=order, on_close=forget)
+        spares.held += way_in.files
+        return way_in
 
     def kill(self) -> None:
         """And every instance of it."""

@@ -1,0 +1,1 @@
+"""How the engine's parts are made; `engine.py` puts them together."""

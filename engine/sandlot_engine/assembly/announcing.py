@@ -1,0 +1,66 @@
+"""The Ready line, and where other commands find the engine."""
+
+import json
+import os
+import secrets
+from dataclasses import dataclass
+from pathlib import Path
+
+from sandlot_engine.options import EngineConfig
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What the Ready line says."""
+
+    grpc: str
+    http: str
+    mode: str
+    given_up: list[str]
+    weaker: list[str]
+    """Layers in whose place something weaker is done."""
+
+
+def announce(config: EngineConfig, facts: Facts, took_s: float) -> None:
+    """Write where we are for the other commands, then the line that tools wait for."""
+    data = Path(config.data)
+    credentials = data / "operator.json"
+    pid = config.supervisor_pid
+    write_private(
+        data / "engine.json",
+        {
+            "grpc": facts.grpc,
+            "http": facts.http,
+            "pid": pid,
+            "tls": bool(config.tls_cert),
+        },
+    )
+    if config.as_json:
+        line = json.dumps(
+            {
+                "http": facts.http,
+                "grpc": facts.grpc,
+                "pid": pid,
+                "credentials_file": str(credentials),
+            }
+            | ({"isolation_given_up": facts.given_up} if facts.given_up else {})
+            | ({"isolation_weaker": facts.weaker} if facts.weaker else {})
+        )
+    else:
+        without = f" WITHOUT {', '.join(facts.given_up)}" if facts.given_up else ""
+        less = f" with {', '.join(facts.weaker)} weaker" if facts.weaker else ""
+        line = (
+            f"Ready in {took_s:.1f} s · grpc {facts.grpc} · {facts.http}"
+            f" · {facts.mode}{without}{less} · data {data}"
+        )
+    print(line, flush=True)  # noqa: T201 - the one line on stdout
+
+
+def write_private(path: Path, value: dict[str, object]) -> None:
+    """Whole or not at all, for its owner alone."""
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    with os.fdopen(fd, "w") as file:
+        json.dump(value, file)
+        file.write("\n")
+    temporary.rename(path)

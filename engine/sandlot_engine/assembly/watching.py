@@ -1,0 +1,84 @@
+"""What parts count for themselves."""
+
+from sandlot_engine.events import readings
+from sandlot_engine.invocation.invoker import Invoker
+from sandlot_engine.node.node import Node
+from sandlot_engine.scheduler.scheduler import Scheduler
+from sandlot_engine.store.sqlite import SqliteStore
+from sandlot_engine.workers.link import Link
+
+
+def watch(
+    invoker: Invoker,
+    scheduler: Scheduler,
+    node: Node,
+    store: SqliteStore,
+    link: Link,
+) -> None:
+    """What parts count for themselves, for `/metrics`."""
+    invoker.metrics.watch(
+        gauges={
+            "running": (
+                "Invocations that run now.",
+                lambda: invoker.admission.total - link.unused,
+            ),
+            "instances_lent": (
+                "Instances that workers have.",
+                lambda: link.lent,
+            ),
+            "instances": ("Instances that live.", lambda: scheduler.instances),
+            "standbys": (
+                "Instances that nobody has used yet, ready for a cold start.",
+                lambda: scheduler.standbys.there,
+            ),
+            "zygotes": ("Zygotes that live.", lambda: node.zygotes),
+            "records_behind": (
+                "Records that are not on disk yet.",
+                lambda: store.counters.records_behind,
+            ),
+            **readings.gauges(invoker.events),
+        },
+        counters={
+            **readings.counters(invoker.events),
+            "idempotent_replays": (
+                "Requests that were answered with an earlier one's answer.",
+                lambda: invoker.once.replayed,
+            ),
+            "idempotent_answers_evicted": (
+                "Answers that were forgotten before their time, for want of room.",
+                lambda: invoker.once.evicted,
+            ),
+            "idempotent_answers_not_kept": (
+                "Answers that the store could not take.",
+                lambda: invoker.once.not_kept,
+            ),
+            "worker_restarts": (
+                "Workers that were started in the place of one that died.",
+                lambda: link.restarts,
+            ),
+            "provisioned_concurrency_invocations": (
+                "Invocations on what is provisioned for their version.",
+                lambda: invoker.admission.provisioned,
+            ),
+            "provisioned_concurrency_spillover_invocations": (
+                "Invocations on demand, because all that is provisioned was in use.",
+                lambda: invoker.admission.spilled,
+            ),
+            "held": (
+                "Invocations that waited for a busy instance rather than a start.",
+                lambda: scheduler.held,
+            ),
+            "standby_starts": (
+                "Cold starts that were given a standby.",
+                lambda: scheduler.standbys.taken,
+            ),
+            "log_lines_dropped": (
+                "Lines of logs that writing was too slow for.",
+                lambda: store.counters.log_lines_dropped,
+            ),
+            "log_lines_deleted": (
+                "Lines of logs that made room for newer ones.",
+                lambda: store.counters.log_lines_deleted,
+            ),
+        },
+    )
