@@ -1,9 +1,10 @@
 """A container image on this machine becomes a function."""
 
+import json
 import shutil
-import subprocess
 import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -11,25 +12,14 @@ import pytest
 from sandlot.errors import SandlotError
 from tests.compat.clients import Cloud
 from tests.e2e.engines import Engine, Mode, new_engine
-from tests.fakes.images import Layout, layer
+from tests.fakes.images import Layout, compiled, layer
 
-PROGRAMS = Path(__file__).parent.parent / "guests/programs"
 ROLE = "arn:aws:iam::123456789012:role/any"
 
 
 @pytest.fixture(scope="session")
 def looker(tmp_path_factory: pytest.TempPathFactory) -> bytes:
-    compiler = shutil.which("gcc") or shutil.which("cc")
-    if compiler is None:
-        pytest.skip("there is no C compiler here")
-    made = tmp_path_factory.mktemp("c") / "looker"
-    source = str(PROGRAMS / "image_looker.c")
-    subprocess.run(
-        [compiler, "-D_GNU_SOURCE", "-O1", "-static", "-o", str(made), source],
-        check=True,
-        timeout=60,
-    )
-    return made.read_bytes()
+    return compiled("image_looker", tmp_path_factory.mktemp("c"))
 
 
 @pytest.fixture
@@ -40,7 +30,13 @@ def own_engine(mode: Mode) -> Iterator[Engine]:
 
 @pytest.fixture
 def folder(looker: bytes) -> Iterator[Path]:
-    """With a layout and an archive, each with two images."""
+    with folder_with(looker) as made:
+        yield made
+
+
+@contextmanager
+def folder_with(looker: bytes) -> Iterator[Path]:
+    """A layout and an archive, each with two images."""
     with tempfile.TemporaryDirectory(prefix="sandlot-images-") as name:
         path = Path(name)
         path.chmod(0o755)
@@ -54,6 +50,14 @@ def folder(looker: bytes) -> Iterator[Path]:
         (path / "deep").mkdir()
         (path / "deep/archive.tar").write_bytes(layout.archive())
         yield path
+
+
+@pytest.fixture(scope="module")
+def of_images(mode: Mode, looker: bytes) -> Iterator[Engine]:
+    """An engine for tests that leave nothing in it."""
+    with new_engine(mode) as engine, folder_with(looker) as folder:
+        engine.start("--image-dir", str(folder))
+        yield engine
 
 
 def test_an_image_is_deployed_invoked_and_replaced(
@@ -76,6 +80,51 @@ def test_an_image_is_deployed_invoked_and_replaced(
     again = own_engine.client().function("image")
     assert again.invoke({"do": "/srv"}).value == {"seen": "one"}
     assert own_engine.client().get_function("image").image.endswith("layout:one")
+
+
+def test_the_command_line_deploys_an_image_and_says_what_is_run_of_it(
+    own_engine: Engine, folder: Path
+) -> None:
+    own_engine.start("--image-dir", str(folder))
+    deploy = ("deploy", "--image", "oci:layout:one", "--name", "image")
+    argv = ("invoke", "image", '{"do": "argv"}')
+
+    status, said = own_engine.run(*deploy, "--command", "a 'b c'", "--workdir", "/srv")
+    assert status == 0, said
+    assert "image · 128 MB · Active" in said
+    assert '"/look a b c"' in own_engine.run(*argv)[1]
+    assert '"one"' in own_engine.run("invoke", "image", '{"do": "."}')[1]
+
+    # What is not named stays: the command here, the working directory there.
+    assert own_engine.run(*deploy, "--entrypoint", "/look 1")[0] == 0
+    assert '"/look 1 a b c"' in own_engine.run(*argv)[1]
+    status, said = own_engine.run("fn", "config", "image", "--entrypoint", "", "--json")
+    shown = json.loads(said)
+    assert (shown["entry_point"], shown["command"]) == ([], ["a", "b c"])
+    assert (shown["image"], shown["working_directory"]) == ("oci:layout:one", "/srv")
+    assert '"/look a b c"' in own_engine.run(*argv)[1]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "why"),
+    [
+        (("--image", "oci:nowhere"), "There is no image 'oci:nowhere' in the folders"),
+        (("--image", "oci:layout"), "it has 2 images; say which with :TAG at the end"),
+        (("--image", "oci:layout:three"), "no image in it has tag 'three'"),
+        (("--image", "oci:layout:one", "--workdir", "/" * 1_001), "1000 characters"),
+        (("--image", "oci:layout:one", "--handler", "a.b"), "has no handler"),
+        (("--image", "oci:layout:one", "--snap-start"), "has no snap_start"),
+        (("--image", "docker.io/library/a"), "Nothing is pulled from registries"),
+    ],
+)
+def test_the_command_line_says_why_an_image_is_none(
+    of_images: Engine, arguments: tuple[str, ...], why: str
+) -> None:
+    status, said = of_images.run("deploy", "--name", "image", *arguments)
+
+    assert status != 0
+    assert why in " ".join(said.split())
+    assert "Traceback" not in said
 
 
 def test_what_is_elsewhere_looks_like_what_is_not_there(

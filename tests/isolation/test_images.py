@@ -20,9 +20,8 @@ from sandlot_sandbox.host import builder
 from sandlot_sandbox.host.builder import Refused
 from sandlot_sandbox.outcome import Ended
 from sandlot_sandbox.spec import IMAGE
-from tests.fakes.images import image_of, layer, symlink
+from tests.fakes.images import compiled, image_of, layer, symlink
 from tests.isolation.machine import (
-    GUESTS,
     ORDINARY_UID,
     Guest,
     Sandbox,
@@ -33,35 +32,19 @@ from tests.isolation.machine import (
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 ENGINE_UID = 990_072
-PROGRAMS = GUESTS / "programs"
 AS_IT_SAYS = {"entry_point": [], "command": [], "working_directory": ""}
-
-
-def compiled(source: Path, made: Path) -> bytes:
-    """A static program."""
-    compiler = shutil.which("gcc") or shutil.which("cc")
-    if compiler is None:
-        pytest.skip("there is no C compiler here")
-    subprocess.run(
-        [compiler, "-D_GNU_SOURCE", "-O1", "-static", "-o", str(made), str(source)],
-        check=True,
-        timeout=60,
-    )
-    return made.read_bytes()
 
 
 @pytest.fixture(scope="session")
 def echo(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     """Answers with its event."""
-    made = tmp_path_factory.mktemp("c") / "echo"
-    return compiled(PROGRAMS / "bootstrap.c", made)
+    return compiled("bootstrap", tmp_path_factory.mktemp("c"))
 
 
 @pytest.fixture(scope="session")
 def looker(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     """Looks at what is in the path of its event."""
-    made = tmp_path_factory.mktemp("c") / "looker"
-    return compiled(PROGRAMS / "image_looker.c", made)
+    return compiled("image_looker", tmp_path_factory.mktemp("c"))
 
 
 async def built(sandbox: Sandbox, archive: bytes) -> str:
