@@ -36,7 +36,9 @@ def deploy(
     if image is not None:
         if source != ".":
             raise click.UsageError("give a PATH or --image, not both")
-        if not image.startswith(("oci:", "oci-archive:")):
+        from sandlot.packing import IMAGES
+
+        if not image.startswith(IMAGES):
             raise click.UsageError(
                 "--image names an image on the engine's machine: oci:PATH:TAG or"
                 " oci-archive:FILE:TAG. Nothing is pulled from registries: have the"
