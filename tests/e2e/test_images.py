@@ -9,9 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from sandlot.errors import SandlotError
+from sandlot.errors import PermissionDenied, SandlotError
 from tests.compat.clients import Cloud
+from tests.e2e.conftest import client_of
 from tests.e2e.engines import Engine, Mode, new_engine
+from tests.e2e.test_workers import metric, new_tenant, runs_of
 from tests.fakes.images import Layout, compiled, layer
 
 ROLE = "arn:aws:iam::123456789012:role/any"
@@ -186,3 +188,65 @@ def test_awss_tools_deploy_an_image(own_engine: Engine, folder: Path) -> None:
         "WorkingDirectory": "/srv",
     }
     cloud.close()
+
+
+def test_an_image_is_reached_through_workers_and_so_is_what_replaces_it(
+    own_engine: Engine, folder: Path
+) -> None:
+    """They have none of its instances, as of no program: what reaches them, the core
+    answers."""
+    own_engine.start("--image-dir", str(folder), "--workers", "2")
+    tenant = new_tenant(own_engine)
+
+    function = tenant.client.function("image")
+
+    with tenant.connections() as callers:
+        for tag in ("one", "two"):
+            tenant.client.deploy(f"oci:layout:{tag}", name="image")
+            answers = [caller.invoke("image", {"do": "/srv"}) for caller in callers]
+            assert {answer.status for answer in answers} == {200}
+            assert {answer.value["seen"] for answer in answers} == {tag}
+            assert function.invoke({"do": "argv"}).value == {"seen": "/look"}
+
+    assert metric(own_engine, "instances_lent") == 0
+    assert len(runs_of(tenant, function)) == 2 * len(callers) + 2
+
+
+def test_extensions_in_an_image_hear_of_its_life(
+    own_engine: Engine, looker: bytes, tmp_path: Path
+) -> None:
+    hears = compiled("image_extension", tmp_path)
+    layout = Layout()
+    layers = [layer(("look", looker)), layer(("opt/extensions/hears", hears))]
+    layout.add(layers, config={"Entrypoint": ["/look"]})
+    with tempfile.TemporaryDirectory(prefix="sandlot-images-") as name:
+        Path(name).chmod(0o755)
+        layout.write(Path(name) / "it")
+        own_engine.start("--image-dir", name)
+        function = own_engine.client().deploy("oci:it", name="image")
+        for _ in range(2):
+            assert function.invoke({"do": "/opt"}).value == {"seen": "extensions"}
+        assert own_engine.stop() == 0
+        own_engine.start("--image-dir", name)
+
+        log = [line.text for line in own_engine.client().function("image").logs()]
+
+    heard = [text for text in log if text.startswith("hears: ")]
+    assert heard[:2] == ["hears: INVOKE"] * 2
+    # One for the instance, and for each that stood by.
+    assert set(heard[2:]) == {"hears: SHUTDOWN"}
+
+
+def test_an_image_gets_no_more_network_than_its_tenant_may_have(
+    own_engine: Engine, folder: Path
+) -> None:
+    own_engine.start("--image-dir", str(folder))
+    client = client_of(own_engine, own_engine.client().create_tenant("plain"))
+
+    with pytest.raises(PermissionDenied, match="may have 'none' at most"):
+        client.deploy("oci:layout:one", name="image", network="egress")
+    function = client.deploy("oci:layout:one", name="image")
+    with pytest.raises(PermissionDenied, match="may have 'none' at most"):
+        client.update_function("image", network="host")
+
+    assert function.invoke({"do": "/srv"}).value == {"seen": "one"}
