@@ -148,6 +148,15 @@ class FunctionOptions(TypedDict, total=False):
     snap_start: bool
     """AWS's SnapStart, of versions that are published."""
 
+    entry_point: Sequence[str]
+    """Of an image, in place of its own; empty is its own again."""
+
+    command: Sequence[str]
+    """Of an image: what follows the entry point, in place of its own."""
+
+    working_directory: str
+    """Of an image, in place of its own."""
+
 
 FIELDS = {
     "handler": "handler",
@@ -160,8 +169,14 @@ FIELDS = {
     "init_mode": "init_mode",
     "network": "network",
     "snap_start": "snap_start",
+    "entry_point": "entry_point",
+    "command": "command",
+    "working_directory": "working_directory",
 }
 """What `FunctionOptions` are called in messages and in `Function`."""
+
+LISTS = frozenset(("entry_point", "command"))
+"""Of them, those with several words."""
 
 
 # --- functions ---------------------------------------------------------------
@@ -196,6 +211,8 @@ def update_configuration(
     settings = _settings(options)
     if (variables := settings.get("environment")) is not None:
         settings["environment"] = fn.Environment(variables=variables)
+    for one in LISTS & settings.keys():
+        settings[one] = fn.Words(words=settings[one])
     return Call(
         method="/sandlot.v1.FunctionService/UpdateFunctionConfiguration",
         request=fn.UpdateFunctionConfigurationRequest(
@@ -248,6 +265,10 @@ def _settings(options: FunctionOptions) -> dict[str, Any]:
         settings["init_mode"] = INIT_MODES[_member(InitMode, settings["init_mode"])]
     if "network" in settings:
         settings["network"] = NETWORKS[_member(Network, settings["network"])]
+    for name in LISTS & settings.keys():
+        if isinstance(settings[name], str):
+            # Its characters would be taken for the words.
+            raise UsageError(f"{name} is a list of words: [{settings[name]!r}]")
     return settings
 
 

@@ -33,6 +33,11 @@ LIKELY_HANDLERS = {
 }
 """The handler of a folder that has this file and names no other, first match wins."""
 
+IMAGES = ("oci:", "oci-archive:")
+"""How the address of an image begins that an engine takes."""
+
+_OTHER_IMAGES = ("docker:", "docker-archive:", "docker-daemon:", "containers-storage:")
+
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 """The earliest time that a zip can hold."""
 
@@ -64,8 +69,14 @@ def pack(source: str | os.PathLike[str] | bytes) -> Package:
     """
     if isinstance(source, bytes):
         return _checked(Package(zip=source, files=_count(source)))
-    if (image := os.fspath(source)).startswith(("oci:", "oci-archive:")):
+    if (image := os.fspath(source)).startswith(IMAGES):
         return Package(zip=b"", files=0, image=image)
+    if image.startswith(_OTHER_IMAGES):
+        raise UsageError(
+            f"{image!r}: of images, layouts and their archives on the engine's machine "
+            "are taken, as oci:PATH:TAG or oci-archive:FILE:TAG. Have it made one: "
+            f"skopeo copy {image} oci:DIR/NAME:TAG, below the operator's image folder"
+        )
     path, handler = _split(os.fspath(source))
     if path.is_dir():
         return _checked(_pack_folder(path))

@@ -107,6 +107,9 @@ def function(message: functions_pb2.Function) -> Function:
         init_mode=InitMode.PER_INSTANCE if per_instance else InitMode.AUTO,
         network=_network(config.network),
         snap_start=config.snap_start,
+        entry_point=tuple(config.entry_point),
+        command=tuple(config.command),
+        working_directory=config.working_directory,
         code_size=message.code_size,
         code_sha256=message.code_sha256,
         # A state that this client does not know is not a reason to invoke.

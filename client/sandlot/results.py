@@ -134,6 +134,15 @@ class Function:
     snap_start: bool = False
     """AWS's SnapStart, of versions that are published."""
 
+    entry_point: tuple[str, ...] = ()
+    """What is run of an image; where it is empty, what the image says."""
+
+    command: tuple[str, ...] = ()
+    """What follows the entry point; where it is empty, what the image says."""
+
+    working_directory: str = ""
+    """Where it is run; where it is empty, where the image says."""
+
     @property
     def import_error(self) -> str:
         """Why the handler cannot be imported, and all invocations fail; else empty."""

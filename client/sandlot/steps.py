@@ -15,7 +15,7 @@ unless it has an idempotency key.
 import base64
 import hashlib
 import sys
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeAlias, TypeVar, cast
 
@@ -231,9 +231,16 @@ def _changes(existing: Function, options: FunctionOptions) -> FunctionOptions:
     different = {
         option: value
         for option, value in options.items()
-        if now.get(option) != (dict(value) if isinstance(value, dict) else value)
+        if now.get(option) != _comparable(value)
     }
     return cast(FunctionOptions, different)
+
+
+def _comparable(value: object) -> object:
+    """As functions have it, in whatever kind of list or table it was given."""
+    if isinstance(value, Mapping):
+        return dict(value)
+    return tuple(value) if isinstance(value, list) else value
 
 
 def _options_of(function: Function) -> FunctionOptions:

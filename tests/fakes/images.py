@@ -4,19 +4,53 @@ import gzip
 import hashlib
 import io
 import json
+import shutil
+import subprocess
 import tarfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+import pytest
 
 from sandlot_sandbox.guest.image_layout import machine
 
 MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 CONFIG = "application/vnd.oci.image.config.v1+json"
 LAYER = "application/vnd.oci.image.layer.v1.tar"
+INDEX = "application/vnd.oci.image.index.v1+json"
+DOCKER = "application/vnd.docker."
+DOCKERS_TYPES = {
+    MANIFEST: f"{DOCKER}distribution.manifest.v2+json",
+    CONFIG: f"{DOCKER}container.image.v1+json",
+    LAYER: f"{DOCKER}image.rootfs.diff.tar",
+    f"{LAYER}+gzip": f"{DOCKER}image.rootfs.diff.tar.gzip",
+    INDEX: f"{DOCKER}distribution.manifest.list.v2+json",
+}
+"""What Docker calls them, and some tools put into a layout."""
+
 TAG = "org.opencontainers.image.ref.name"
 
+PROGRAMS = Path(__file__).parent.parent / "guests/programs"
+COMPILE_S = 60
+
 Entry = tarfile.TarInfo | tuple[str, bytes]
+
+
+def compiled(name: str, folder: Path) -> bytes:
+    """A static program of tests/guests/programs, which needs nothing of an image.
+    Skips the test where there is no compiler."""
+    compiler = shutil.which("gcc") or shutil.which("cc")
+    if compiler is None:
+        pytest.skip("there is no C compiler here")
+    made = folder / name
+    source = str(PROGRAMS / f"{name}.c")
+    subprocess.run(
+        [compiler, "-D_GNU_SOURCE", "-O1", "-static", "-o", str(made), source],
+        check=True,
+        timeout=COMPILE_S,
+    )
+    return made.read_bytes()
 
 
 def entry(
@@ -82,16 +116,24 @@ class Layout:
         architecture: str = "",
         is_packed: bool = False,
         pack: Callable[[bytes], bytes] = gzip.compress,
+        types: Mapping[str, str] | None = None,
+        entry: Mapping[str, object] | None = None,
+        more: Mapping[str, object] | None = None,
     ) -> str:
-        """An image with these layers, packed or not; its digest."""
+        """An image with these layers, packed or not; its digest. `types` has other
+        names for what it is made of, `entry` what its entry in the index has besides,
+        and `more` what its configuration has."""
+        named = dict(types or {})
         described = []
         for tar in layers:
             packed = pack(tar) if is_packed else tar
             suffix = "+gzip" if is_packed else ""
-            described.append(self.blob(packed, LAYER + suffix))
+            kind = LAYER + suffix
+            described.append(self.blob(packed, named.get(kind, kind)))
         settings = {
             "architecture": architecture or machine(),
             "os": "linux",
+            **(more or {}),
             "config": dict(config or {}),
             "rootfs": {
                 "type": "layers",
@@ -102,13 +144,25 @@ class Layout:
         }
         manifest = {
             "schemaVersion": 2,
-            "mediaType": MANIFEST,
-            "config": self.document(settings, CONFIG),
+            "mediaType": named.get(MANIFEST, MANIFEST),
+            "config": self.document(settings, named.get(CONFIG, CONFIG)),
             "layers": described,
         }
-        found = self.document(manifest, MANIFEST)
-        self.index["manifests"].append({**found, "annotations": {TAG: tag}})
+        if not manifest["mediaType"]:
+            del manifest["mediaType"]
+        found = self.document(manifest, str(manifest.get("mediaType", MANIFEST)))
+        tagged = {"annotations": {TAG: tag}} if tag else {}
+        self.index["manifests"].append({**found, **tagged, **(entry or {})})
         return str(found["digest"].removeprefix("sha256:"))
+
+    def nest(self, tag: str, *, kind: str = INDEX) -> None:
+        """All that is in the index is in one of its own from now on."""
+        inner = {**self.index, "mediaType": kind}
+        found = self.document(inner, kind)
+        self.index = {
+            "schemaVersion": 2,
+            "manifests": [{**found, "annotations": {TAG: tag}}],
+        }
 
     def files(self) -> Iterable[tuple[str, bytes]]:
         yield "oci-layout", b'{"imageLayoutVersion":"1.0.0"}'

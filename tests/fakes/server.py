@@ -286,6 +286,7 @@ class Functions(fn_grpc.FunctionServiceServicer):
         made = self.engine.add_function(request.name, tenant_id=tenant_id)
         made.config.MergeFrom(request.config)
         self._take(made, request.zip)
+        self._take_image(made, request.image_uri)
         made.state, made.state_reason = self._end(fn.FUNCTION_STATE_ACTIVE)
         pending = fn.Function()
         pending.CopyFrom(made)
@@ -297,6 +298,7 @@ class Functions(fn_grpc.FunctionServiceServicer):
     def UpdateFunctionCode(self, request: Any, context: Any) -> Any:
         where, changed = self._copy(request, context)
         self._take(changed, request.zip)
+        self._take_image(changed, request.image_uri)
         return fn.UpdateFunctionCodeResponse(function=self._update(where, changed))
 
     def UpdateFunctionConfiguration(self, request: Any, context: Any) -> Any:
@@ -305,6 +307,8 @@ class Functions(fn_grpc.FunctionServiceServicer):
             if name.name == "environment":
                 changed.config.environment.clear()
                 changed.config.environment.update(value.variables)
+            elif name.name in {"entry_point", "command"}:
+                getattr(changed.config, name.name)[:] = value.words
             elif name.name not in {"name", "revision_id"}:
                 setattr(changed.config, name.name, value)
         return fn.UpdateFunctionConfigurationResponse(
@@ -353,6 +357,11 @@ class Functions(fn_grpc.FunctionServiceServicer):
         function.code_sha256 = base64.b64encode(digest).decode()
         function.code_size = len(package)
         self.engine.zips[function.name] = package
+
+    def _take_image(self, function: fn.Function, uri: str) -> None:
+        function.image_uri = uri
+        if uri:
+            function.config.handler = function.config.runtime = ""
 
     def _end(self, usual: Any) -> tuple[Any, str]:
         queue = self.engine.next_updates

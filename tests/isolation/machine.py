@@ -29,7 +29,7 @@ from sandlot_sandbox.launcher import runtimes
 from sandlot_sandbox.launcher.runtime import dump_runtimes
 from sandlot_sandbox.limits import Limits
 from sandlot_sandbox.outcome import Ended, Ending
-from sandlot_sandbox.spec import Hello
+from sandlot_sandbox.spec import NONE, Hello
 
 GUESTS = Path(__file__).parent.parent / "guests"
 PROJECT = Path(__file__).parent.parent.parent
@@ -257,6 +257,7 @@ class Sandbox:
         identity: Identity | None = None,
         environment: Mapping[str, str] | None = None,
         image: tuple[str, Mapping[str, object]] | None = None,
+        network: str = NONE,
     ) -> AsyncIterator[Guest]:
         """A zygote that starts a program for each instance; killed at the end. An
         `image` is one that was built, by its hash, and what is to be run of it."""
@@ -274,6 +275,7 @@ class Sandbox:
             code=image[0] if image else self.store.add_program(runtime, files),
             opt=opt,
             identity=identity or Identity(),
+            network=network,
             settings={
                 "handler": handler,
                 "version": "$LATEST",

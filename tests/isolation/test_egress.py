@@ -24,10 +24,12 @@ import pytest_asyncio
 from sandlot_sandbox.host.zygote import Recipe, Zygote
 from sandlot_sandbox.launcher import networks
 from sandlot_sandbox.limits import Limits
-from sandlot_sandbox.spec import EGRESS, NONE
+from sandlot_sandbox.spec import EGRESS, IMAGE, NONE
 from tests.fakes import dns
+from tests.fakes.images import image_of, layer
 from tests.isolation import steps
 from tests.isolation.faults import INJECTED, Step
+from tests.isolation.images import AS_IT_SAYS, built, python
 from tests.isolation.internet import (
     GATEWAY,
     MACHINE,
@@ -41,6 +43,7 @@ from tests.isolation.internet import (
     UNHEARD_S,
 )
 from tests.isolation.machine import (
+    GUESTS,
     ORDINARY_UID,
     RUNTIME,
     Guest,
@@ -578,6 +581,55 @@ async def test_a_function_without_egress_reaches_nothing(on_machine: Sandbox) ->
     async with _function(on_machine, network=NONE) as guest:
         assert await guest.ask("tcp", address=PUBLIC, port=PORT) == "ENETUNREACH"
         assert await guest.ask("udp", address=PUBLIC, port=PORT) == "ENETUNREACH"
+
+
+@pytest.mark.asyncio(loop_scope="session")
+async def test_an_image_with_egress_is_held_as_others_are(
+    on_machine: Sandbox,
+) -> None:
+    """The guest that wants out, on the image's own interpreter and C library."""
+    wants_out = (GUESTS / "outgoing.py").read_bytes()
+    files = ("outgoing.py", wants_out), ("app.py", RUNTIME_LOOP.encode())
+    command = [f"{sys.base_prefix}/bin/python3", "-I", "-S", "/app.py"]
+    archive = image_of(layer(*python(), *files), config={"Cmd": command})
+    image = await built(on_machine, archive), AS_IT_SAYS
+
+    async with on_machine.running_program(
+        IMAGE, {}, image=image, network=EGRESS
+    ) as guest:
+        instance = await guest.fork()
+        assert await ask(instance, "look_up", name="public.test") == [PUBLIC]
+        assert await ask(instance, "look_up", name="rebind.test") == "EAI -5"
+        for what in ("tcp", "udp"):
+            assert await ask(instance, what, address=PUBLIC, port=PORT) == "ok"
+            for address in NOT_FOR_CELLS:
+                found = await ask(instance, what, address=address, port=PORT)
+                assert found == REFUSED, address
+        assert "ok" not in (await ask(instance, "change_network")).values()
+        await instance.destroy()
+    async with on_machine.running_program(IMAGE, {}, image=image) as guest:
+        instance = await guest.fork()
+        found = await ask(instance, "tcp", address=PUBLIC, port=PORT)
+        assert found == "ENETUNREACH"
+        await instance.destroy()
+
+
+RUNTIME_LOOP = """
+import http.client, json, os, sys
+sys.path.append("/")
+import outgoing
+api, base = os.environ["AWS_LAMBDA_RUNTIME_API"], "/2018-06-01/runtime/invocation"
+while True:
+    link = http.client.HTTPConnection(api)
+    link.request("GET", f"{base}/next")
+    reply = link.getresponse()
+    event = json.loads(reply.read())
+    name = reply.headers["Lambda-Runtime-Aws-Request-Id"]
+    answer = json.dumps(outgoing.handler(event, None))
+    link = http.client.HTTPConnection(api)
+    link.request("POST", f"{base}/{name}/response", answer)
+    link.getresponse().read()
+"""
 
 
 @pytest.mark.asyncio(loop_scope="session")

@@ -33,6 +33,7 @@ from tests.isolation import faults, faulty_launcher, steps
 from tests.isolation.aftermath import Host, expect_answers
 from tests.isolation.faults import INJECTED, Step
 from tests.isolation.groups import trees_of
+from tests.isolation.images import AS_IT_SAYS, built
 from tests.isolation.machine import (
     MODES,
     WAIT_S,
@@ -46,7 +47,6 @@ from tests.isolation.machine import (
     wait_gone,
 )
 from tests.isolation.test_builder import build, packed
-from tests.isolation.test_images import AS_IT_SAYS, built
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 

@@ -1,29 +1,21 @@
 """Instances whose root file system is a container image."""
 
 import asyncio
-import functools
-import hashlib
 import json
-import os
-import secrets
 import shutil
-import subprocess
 import sys
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from sandlot_sandbox.host import builder
 from sandlot_sandbox.host.builder import Refused
 from sandlot_sandbox.outcome import Ended
 from sandlot_sandbox.spec import IMAGE
-from tests.fakes.images import image_of, layer, symlink
+from tests.fakes.images import compiled, image_of, layer, symlink
+from tests.isolation.images import AS_IT_SAYS, built, python
 from tests.isolation.machine import (
-    GUESTS,
-    ORDINARY_UID,
     Guest,
     Sandbox,
     ask,
@@ -32,61 +24,17 @@ from tests.isolation.machine import (
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
-ENGINE_UID = 990_072
-PROGRAMS = GUESTS / "programs"
-AS_IT_SAYS = {"entry_point": [], "command": [], "working_directory": ""}
-
-
-def compiled(source: Path, made: Path) -> bytes:
-    """A static program."""
-    compiler = shutil.which("gcc") or shutil.which("cc")
-    if compiler is None:
-        pytest.skip("there is no C compiler here")
-    subprocess.run(
-        [compiler, "-D_GNU_SOURCE", "-O1", "-static", "-o", str(made), str(source)],
-        check=True,
-        timeout=60,
-    )
-    return made.read_bytes()
-
 
 @pytest.fixture(scope="session")
 def echo(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     """Answers with its event."""
-    made = tmp_path_factory.mktemp("c") / "echo"
-    return compiled(PROGRAMS / "bootstrap.c", made)
+    return compiled("bootstrap", tmp_path_factory.mktemp("c"))
 
 
 @pytest.fixture(scope="session")
 def looker(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     """Looks at what is in the path of its event."""
-    made = tmp_path_factory.mktemp("c") / "looker"
-    return compiled(PROGRAMS / "image_looker.c", made)
-
-
-async def built(sandbox: Sandbox, archive: bytes) -> str:
-    """As the catalog does it; the name of what was made."""
-    store = sandbox.store.code
-    digest = hashlib.sha256(archive + secrets.token_bytes(8)).hexdigest()
-    folder = store / f"{digest}-{IMAGE}"
-    folder.mkdir(mode=0o700)
-    if os.geteuid() == 0:
-        uid = ENGINE_UID if sandbox.mode == "root" else ORDINARY_UID
-        os.chown(folder, uid, uid)
-    file = store / f"{digest}.tar"
-    file.write_bytes(archive)
-    into, packed = os.open(folder, os.O_RDONLY), os.open(file, os.O_RDONLY)
-    try:
-        await builder.build_image(sandbox.launcher, packed, "", into)
-        os.fchmod(into, 0o755)
-    except BaseException:
-        shutil.rmtree(folder)
-        raise
-    finally:
-        file.unlink()
-        os.close(into)
-        os.close(packed)
-    return digest
+    return compiled("image_looker", tmp_path_factory.mktemp("c"))
 
 
 @asynccontextmanager
@@ -267,7 +215,7 @@ async def test_an_interpreter_and_its_libraries_are_the_image_s_own(
     """A Python that was put into an image, linked with what is there alone, runs a
     program that asks for modules, makes a process and looks at what it is."""
     archive = image_of(
-        layer(*_python(), ("app.py", PYTHON.encode())),
+        layer(*python(), ("app.py", PYTHON.encode())),
         config={"Cmd": [f"{sys.base_prefix}/bin/python3", "-I", "-S", "/app.py"]},
     )
     async with running(sandbox, archive) as guest:
@@ -304,30 +252,3 @@ while True:
     link.request("POST", f"{base}/{name}/response", json.dumps(seen))
     link.getresponse().read()
 """
-
-
-@functools.cache
-def _python() -> list[tuple[str, bytes]]:
-    """This interpreter, its standard library, and the libraries that they need."""
-    ldd = shutil.which("ldd")
-    if ldd is None:
-        pytest.skip("there is no ldd here")
-    program = Path(sys.executable).resolve()
-    library = Path(os.__file__).parent
-    modules = [
-        path
-        for path in library.rglob("*")
-        if path.suffix in (".py", ".so")
-        and not {"test", "site-packages", "dist-packages"} & set(path.parts)
-    ]
-    needed = {
-        Path(word)
-        for path in (program, *(path for path in modules if path.suffix == ".so"))
-        for word in subprocess.run(
-            [ldd, str(path)], capture_output=True, text=True, timeout=20, check=False
-        ).stdout.split()
-        if word.startswith("/")
-    }
-    files = [(str(path), path.read_bytes()) for path in (*modules, *needed)]
-    home = f"{sys.base_prefix}/bin/python3"
-    return [*files, (home, program.read_bytes())]

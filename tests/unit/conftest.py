@@ -9,9 +9,13 @@ from click.testing import CliRunner, Result
 
 from sandlot import AsyncClient, Client
 from sandlot.cli import main
+from sandlot_sandbox.guest.image import Made, make_root
 from tests.fakes.server import OPERATOR, Engine, Server
 
 Cli = Callable[..., Result]
+
+Make = Callable[..., Made]
+"""`make(archive, tag)`: an OCI archive becomes a root, in `place`."""
 
 
 @pytest.fixture
@@ -76,3 +80,28 @@ def cli(
         return runner.invoke(main, arguments, input=stdin, prog_name="sandlot")
 
     return run
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Path:
+    made = tmp_path / "made"
+    made.mkdir()
+    return made
+
+
+@pytest.fixture
+def make(tmp_path: Path, place: Path) -> Make:
+    """Has an archive made into `place`."""
+
+    def make(archive: bytes, tag: str = "") -> Made:
+        file = tmp_path / "archive.tar"
+        file.write_bytes(archive)
+        opened = os.open(file, os.O_RDONLY)
+        into = os.open(place, os.O_RDONLY)
+        try:
+            return make_root(opened, tag, into)
+        finally:
+            os.close(opened)
+            os.close(into)
+
+    return make

@@ -10,6 +10,7 @@ import pytest
 from sandlot_engine.catalog import preparing
 from sandlot_engine.catalog.code import CodeStore
 from sandlot_engine.catalog.functions import Prepared, Quota
+from sandlot_engine.catalog.life import changed_config
 from sandlot_engine.errors import (
     AlreadyExists,
     Conflict,
@@ -22,8 +23,10 @@ from sandlot_engine.errors import (
     Unavailable,
 )
 from sandlot_engine.model.function import (
+    IMAGE,
     FunctionConfig,
     FunctionState,
+    ImageConfig,
     UpdateStatus,
 )
 from sandlot_engine.model.network import Network
@@ -113,6 +116,17 @@ async def test_tenant_isolation_is_chosen_once(bench: Bench) -> None:
         await bench.functions.update_configuration(
             TENANT, "resize", {"snap_start": True}
         )
+
+
+def test_what_is_run_of_an_image_may_be_changed_in_part() -> None:
+    wanted = ImageConfig(entry_point=("/run",), command=("a",))
+    config = FunctionConfig(handler="", runtime=IMAGE, image_config=wanted)
+
+    in_part = changed_config(config, {"image_config": {"command": ("b",)}})
+    whole = changed_config(config, {"image_config": ImageConfig(command=("b",))})
+
+    assert in_part.image_config == ImageConfig(entry_point=("/run",), command=("b",))
+    assert whole.image_config == ImageConfig(command=("b",))
 
 
 async def test_what_the_import_left_behind_is_kept(bench: Bench) -> None:

@@ -15,7 +15,11 @@ from sandlot_engine.catalog.validation import (
     checked_cidrs,
 )
 from sandlot_engine.errors import InvalidParameter, PermissionDenied
-from sandlot_engine.model.function import FunctionConfig
+from sandlot_engine.model.function import (
+    IMAGE,
+    FunctionConfig,
+    ImageConfig,
+)
 from sandlot_engine.model.network import Network
 from tests.fakes.things import tenant
 
@@ -190,3 +194,50 @@ def test_a_tenant_has_a_bounded_number_of_networks() -> None:
     assert len(checked_cidrs(most)) == MAX_ALLOWED_CIDRS
     with pytest.raises(InvalidParameter, match="65 networks of 64 allowed"):
         checked_cidrs([*most, "192.168.0.0/16"])
+
+
+OF_IMAGE = FunctionConfig(handler="", runtime=IMAGE)
+
+
+@pytest.mark.parametrize(
+    "wanted",
+    [
+        ImageConfig(),
+        ImageConfig(entry_point=("x" * 4_096, ""), command=("x",) * 1_500),
+        ImageConfig(entry_point=("x" * 4_000,) * 4, working_directory="/" * 384),
+        ImageConfig(working_directory="/" * 1_000),
+    ],
+)
+def test_what_is_run_of_an_image_passes_at_its_limits(wanted: ImageConfig) -> None:
+    check_config(replace(OF_IMAGE, image_config=wanted), RUNTIMES)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "because"),
+    [
+        (ImageConfig(command=("x" * 4_097,)), "4096 characters at most, and no NUL"),
+        (ImageConfig(entry_point=("a\0b",)), "no NUL"),
+        (ImageConfig(working_directory="\ud800"), "nothing that could be run"),
+        (ImageConfig(command=("x",) * 1_501), "Command has 1501 words of 1500 allowed"),
+        (ImageConfig(entry_point=("",) * 1_501), "EntryPoint has 1501 words of 1500"),
+        (
+            ImageConfig(entry_point=("x" * 4_000,) * 4, working_directory="/" * 385),
+            "ImageConfig has 16385 bytes of 16384 allowed",
+        ),
+        (ImageConfig(working_directory="/" * 1_001), "more than 1000 characters"),
+    ],
+)
+def test_what_cannot_be_run_of_an_image_is_refused(
+    wanted: ImageConfig, because: str
+) -> None:
+    with pytest.raises(InvalidParameter, match=because) as refusal:
+        check_config(replace(OF_IMAGE, image_config=wanted), RUNTIMES)
+
+    assert refusal.value.field == "image_config"
+
+
+def test_what_is_run_is_said_of_images_alone() -> None:
+    config = replace(GOOD, image_config=ImageConfig(command=("app.handler",)))
+
+    with pytest.raises(InvalidParameter, match="for functions with package type Image"):
+        check_config(config, RUNTIMES)

@@ -145,6 +145,63 @@ def test_config_changes_what_is_given_and_shows_the_rest(
     assert (told["timeout_s"], told["memory_mb"]) == (9, 128)
 
 
+def test_deploy_makes_a_function_of_an_image(cli: Cli, engine: Engine) -> None:
+    run = ("--entrypoint", "/run --fast", "--command", "app.handler 'a b'")
+    done = cli("deploy", "--image", "oci:hello:1", "--name", "it", *run)
+    moved = cli("fn", "config", "it", "--workdir", "/srv", "--command", "", "--json")
+
+    assert done.exit_code == 0, done.output
+    assert "image · 128 MB" in done.stderr
+    created = next(
+        one
+        for one in engine.requests
+        if isinstance(one, functions_pb2.CreateFunctionRequest)
+    )
+    assert created.config.command == ["app.handler", "a b"]
+    told = json.loads(moved.stdout)
+    assert (told["image"], told["entry_point"]) == ("oci:hello:1", ["/run", "--fast"])
+    assert (told["command"], told["working_directory"]) == ([], "/srv")
+
+
+def test_an_image_is_shown_with_what_is_run_of_it(cli: Cli) -> None:
+    run = ("--command", "app.handler --fast")
+    cli("deploy", "--image", "oci:hello:1", "--name", "it", *run)
+
+    shown = cli("fn", "show", "it").stdout
+    listed = cli("fn", "list").stdout.splitlines()[1]
+
+    assert re.search(r"^image +oci:hello:1$", shown, re.MULTILINE)
+    assert re.search(r"^command +app.handler, --fast$", shown, re.MULTILINE)
+    assert re.search(r"^entry_point +-$", shown, re.MULTILINE)
+    assert listed.split()[:2] == ["it", "image"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "why"),
+    [
+        (("--image", "docker://a/b"), "Nothing is pulled from registries"),
+        (("--image", "a/b:1"), "oci:PATH:TAG or oci-archive:FILE:TAG"),
+        (("--image", "oci:a", "src"), "give a PATH or --image, not both"),
+        (("--image", "oci:a"), "an image has no name of its own"),
+        (
+            ("--image", "oci:a", "--name", "b", "--command", "'c"),
+            "No closing quotation",
+        ),
+        (("--command", "app.handler"), "say what is run of an --image"),
+        (("--entrypoint", ""), "say what is run of an --image"),
+        (("--workdir", "/srv"), "say what is run of an --image"),
+    ],
+)
+def test_what_is_no_image_is_refused_before_anything_is_sent(
+    cli: Cli, engine: Engine, arguments: tuple[str, ...], why: str
+) -> None:
+    done = cli("deploy", *arguments)
+
+    assert done.exit_code == 2
+    assert why in " ".join(done.stderr.split())
+    assert not engine.requests
+
+
 def test_what_cannot_be_undone_is_not_done_unasked(cli: Cli, engine: Engine) -> None:
     engine.add_function("hello")
 

@@ -224,3 +224,58 @@ def test_init_mode_travels_both_ways(client: Client, source: Path) -> None:
     client.deploy(source, init_mode="per-instance")
 
     assert client.get_function("hello").init_mode == "per-instance"
+
+
+# --- images ------------------------------------------------------------------
+
+
+def test_an_image_is_created_with_what_is_run_of_it(
+    client: Client, engine: Engine
+) -> None:
+    handle = client.deploy(
+        "oci:hello:1", name="it", entry_point=["/run"], command=("a", "b c")
+    )
+
+    made = handle.deployed
+    assert made is not None
+    assert (made.image, made.runtime, made.handler) == ("oci:hello:1", "", "")
+    assert (made.entry_point, made.command) == (("/run",), ("a", "b c"))
+    assert asked(engine) == ["CreateFunction"]
+
+
+def test_of_an_image_only_what_differs_is_set(client: Client, engine: Engine) -> None:
+    run = {"entry_point": ["/run"], "working_directory": "/srv"}
+    client.deploy("oci:hello:1", name="it", command=["a"], **run)  # type: ignore[arg-type]
+    engine.requests.clear()
+
+    again = client.deploy("oci:hello:2", name="it", command=["b"], **run)  # type: ignore[arg-type]
+
+    assert asked(engine) == ["UpdateFunctionConfiguration", "UpdateFunctionCode"]
+    (change,) = (
+        one
+        for one in engine.requests
+        if isinstance(one, fn.UpdateFunctionConfigurationRequest)
+    )
+    assert [field.name for field, _ in change.ListFields()] == ["name", "command"]
+    assert again.deployed is not None
+    assert (again.deployed.command, again.deployed.entry_point) == (("b",), ("/run",))
+
+
+def test_an_image_s_own_command_can_be_told_from_none_said(client: Client) -> None:
+    client.deploy("oci:hello:1", name="it", command=["a"], working_directory="/srv")
+
+    kept = client.update_function("it", memory=256)
+    own = client.update_function("it", command=[], working_directory="")
+
+    assert (kept.command, kept.working_directory) == (("a",), "/srv")
+    assert (own.command, own.working_directory) == ((), "")
+
+
+@pytest.mark.parametrize("option", ["entry_point", "command"])
+def test_a_text_is_not_taken_for_a_list_of_words(client: Client, option: str) -> None:
+    wrong = {option: "app.handler"}
+
+    with pytest.raises(
+        errors.InvalidParameter, match=r"list of words: \['app.handler'"
+    ):
+        client.deploy("oci:hello:1", name="it", **wrong)  # type: ignore[arg-type]

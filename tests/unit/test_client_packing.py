@@ -142,3 +142,16 @@ def test_files_over_the_limit_are_refused_before_they_are_read(folder: Path) -> 
 def test_a_path_that_is_not_there_is_refused(source: str, tmp_path: Path) -> None:
     with pytest.raises(InvalidParameter, match="no file or folder"):
         packing.pack(f"{tmp_path}/{source}")
+
+
+@pytest.mark.parametrize("source", ["docker://a/b:1", "docker-archive:a.tar"])
+def test_an_image_of_another_kind_is_told_how_to_become_a_layout(source: str) -> None:
+    with pytest.raises(InvalidParameter, match=f"skopeo copy {source} oci:DIR/NAME"):
+        packing.pack(source)
+
+
+@pytest.mark.parametrize("source", ["oci:a:1", "oci-archive:/a.tar"])
+def test_an_image_s_address_is_passed_on(source: str) -> None:
+    package = packing.pack(source)
+
+    assert (package.image, package.zip, package.name) == (source, b"", None)

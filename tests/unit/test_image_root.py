@@ -1,8 +1,11 @@
 """The files of a container image, as a builder makes them."""
 
+import bz2
 import gzip
 import json
+import lzma
 import os
+import re
 import stat
 import tarfile
 from collections.abc import Callable
@@ -11,9 +14,9 @@ from pathlib import Path
 import pytest
 
 from sandlot_sandbox.guest import image, image_tree
-from sandlot_sandbox.guest.image import Made, make_root
 from sandlot_sandbox.guest.image_layout import MAX_LAYERS, BadImage
 from tests.fakes.images import (
+    LAYER,
     Layout,
     entry,
     folder,
@@ -22,33 +25,7 @@ from tests.fakes.images import (
     layer,
     symlink,
 )
-
-Make = Callable[..., Made]
-
-
-@pytest.fixture
-def place(tmp_path: Path) -> Path:
-    made = tmp_path / "made"
-    made.mkdir()
-    return made
-
-
-@pytest.fixture
-def make(tmp_path: Path, place: Path) -> Make:
-    """Has an archive made into `place`."""
-
-    def make(archive: bytes, tag: str = "") -> Made:
-        file = tmp_path / "archive.tar"
-        file.write_bytes(archive)
-        opened = os.open(file, os.O_RDONLY)
-        into = os.open(place, os.O_RDONLY)
-        try:
-            return make_root(opened, tag, into)
-        finally:
-            os.close(opened)
-            os.close(into)
-
-    return make
+from tests.unit.conftest import Make
 
 
 def test_layers_become_a_root_that_everybody_may_read(make: Make, place: Path) -> None:
@@ -281,15 +258,36 @@ def test_what_is_no_oci_archive_says_how_to_make_one(make: Make) -> None:
         make(layer(("manifest.json", b"[]")))
 
 
-def test_layers_that_are_packed_otherwise_are_refused_by_name(make: Make) -> None:
+@pytest.mark.parametrize(
+    ("media_type", "why"),
+    [
+        (f"{LAYER}+zstd", "plain tar and gzip are read. .*--dest-compress-format gzip"),
+        ("application/vnd.docker.image.rootfs.diff.tar.zstd", "-format gzip oci:DIR"),
+        (f"{LAYER}+gzip+encrypted", "which is no file system's"),
+        ("application/vnd.in-toto+json", "which is no file system's"),
+    ],
+)
+def test_layers_that_are_not_read_are_refused_by_name(
+    make: Make, media_type: str, why: str
+) -> None:
     layout = Layout()
-    found = layout.blob(b"", "application/vnd.oci.image.layer.v1.tar+zstd")
-    layout.add([layer()])
-    manifest = json.loads(layout.blobs[list(layout.blobs)[-1]])
-    manifest["layers"] = [found]
-    layout.index["manifests"] = [
-        layout.document(manifest, "application/vnd.oci.image.manifest.v1+json")
-    ]
+    layout.add([layer()], types={LAYER: media_type})
 
-    with pytest.raises(BadImage, match=r"tar\+zstd'; plain tar and gzip are read"):
+    with pytest.raises(BadImage, match=re.escape(media_type) + ".*" + why):
         make(layout.archive())
+
+
+@pytest.mark.parametrize(
+    ("pack", "why"),
+    [
+        (gzip.compress, "packed with gzip: gunzip it"),
+        (bz2.compress, "packed with bzip2: bunzip2 it"),
+        (lzma.compress, "packed with xz: unxz it"),
+        (lambda archive: b"\x28\xb5\x2f\xfd" + archive, "packed with zstd: unzstd it"),
+    ],
+)
+def test_an_archive_that_is_packed_as_a_whole_is_refused(
+    make: Make, pack: Callable[[bytes], bytes], why: str
+) -> None:
+    with pytest.raises(BadImage, match=why):
+        make(pack(image_of(layer())))

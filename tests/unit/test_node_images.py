@@ -56,6 +56,21 @@ def test_what_is_in_a_registry_is_refused_by_name(uri: str) -> None:
         parse(uri)
 
 
+@pytest.mark.parametrize(
+    ("uri", "how"),
+    [
+        ("docker-archive:a.tar", "skopeo copy docker-archive:FILE oci:DIR/NAME:TAG"),
+        ("docker-daemon:a:1", "skopeo copy docker-daemon:IMAGE oci:DIR/NAME:TAG"),
+        ("containers-storage:a", "copy containers-storage:IMAGE oci:DIR/NAME:TAG"),
+        ("dir:/a", "skopeo copy dir:DIR oci:DIR/NAME:TAG"),
+        ("a/b:1", "skopeo copy docker://IMAGE oci:DIR/NAME:TAG"),
+    ],
+)
+def test_what_is_refused_is_told_how_to_become_a_layout(uri: str, how: str) -> None:
+    with pytest.raises(InvalidParameter, match=how):
+        parse(uri)
+
+
 def test_an_address_has_a_path_and_a_tag() -> None:
     assert parse("oci:a/b") == ("oci", "a/b", "")
     assert parse("oci-archive:/a/b.tar:1.0") == ("oci-archive", "/a/b.tar", "1.0")
@@ -116,5 +131,21 @@ def test_a_part_that_is_a_link_is_not_followed(
     part.rename(outside)
     part.symlink_to(outside)
 
-    with pytest.raises(InvalidParameter, match="that could be read"):
+    with pytest.raises(InvalidParameter, match="that the engine could read"):
         packed(images, "oci:it")
+
+
+def test_a_part_that_cannot_be_read_is_as_if_it_were_not_there(
+    images: Images, root: Path
+) -> None:
+    (root / "nothing").mkdir()
+    (root / "link").mkdir()
+    (root / "link/index.json").symlink_to("/etc/passwd")
+
+    said = set()
+    for name in ("nothing", "link"):
+        with pytest.raises(InvalidParameter, match=r"chmod -R a\+rX") as caught:
+            packed(images, f"oci:{name}")
+        said.add(str(caught.value).replace(name, "IT"))
+
+    assert len(said) == 1

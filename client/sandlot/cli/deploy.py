@@ -7,7 +7,7 @@ import click
 
 from sandlot.cli.options import Flags, shared
 from sandlot.cli.output import document, plain
-from sandlot.cli.settings import chosen, function_settings
+from sandlot.cli.settings import OF_IMAGES, chosen, function_settings
 from sandlot.cli.text import one_line, size
 
 if TYPE_CHECKING:
@@ -36,13 +36,19 @@ def deploy(
     if image is not None:
         if source != ".":
             raise click.UsageError("give a PATH or --image, not both")
-        if not image.startswith(("oci:", "oci-archive:")):
+        from sandlot.packing import IMAGES
+
+        if not image.startswith(IMAGES):
             raise click.UsageError(
                 "--image names an image on the engine's machine: oci:PATH:TAG or"
                 " oci-archive:FILE:TAG. Nothing is pulled from registries: have the"
                 " operator copy it below the image folder, with skopeo copy"
             )
         source = image
+    elif any(options[name] is not None for name in OF_IMAGES):
+        raise click.UsageError(
+            "--entrypoint, --command and --workdir say what is run of an --image"
+        )
     with flags.client() as client:
         function = client.deploy(source, name=name, **chosen(options)).deployed
     if function is None:

@@ -25,7 +25,7 @@ def list_(flags: Flags) -> None:
             client.functions(),
             [
                 ("NAME", lambda f: f.name),
-                ("RUNTIME", lambda f: f.runtime),
+                ("RUNTIME", lambda f: f.runtime or "image"),
                 ("MEMORY", lambda f: f"{f.memory_mb} MB"),
                 ("TIMEOUT", lambda f: f"{f.timeout_s} s"),
                 ("NETWORK", lambda f: "-" if f.network == "none" else f.network),

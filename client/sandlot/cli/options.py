@@ -74,6 +74,17 @@ def seconds(text: str) -> float:
     return number
 
 
+def words(text: str) -> list[str]:
+    """The type of an option that is a command, in words as a shell has them. None of
+    them is a list, too: that is not the same as no option."""
+    import shlex  # a millisecond, of which few commands have need
+
+    try:
+        return shlex.split(text)
+    except ValueError as error:
+        raise click.BadParameter(f"{text!r}: {error}") from None
+
+
 MAX_DELAY_S = 3_600.0
 """How long an operator may let an event wait for its next try."""
 

@@ -5,7 +5,7 @@ from typing import Any, cast
 
 import click
 
-from sandlot.cli.options import pair, whole_seconds
+from sandlot.cli.options import pair, whole_seconds, words
 
 NETWORKS = ("none", "egress", "host")
 """From the least to the most."""
@@ -47,6 +47,26 @@ _OPTIONS = (
         default=None,
         help="AWS's SnapStart, of versions that are published.",
     ),
+    click.option(
+        "--entrypoint",
+        "entry_point",
+        type=words,
+        metavar="'WORD …'",
+        help="What is run of an image, in place of its own. As in a shell; '' is the"
+        " image's own again.",
+    ),
+    click.option(
+        "--command",
+        type=words,
+        metavar="'WORD …'",
+        help="The same, of what follows the entry point: the image's CMD.",
+    ),
+    click.option(
+        "--workdir",
+        "working_directory",
+        metavar="DIR",
+        help="Where it is run, in place of the image's WORKDIR.",
+    ),
     click.option("--description", metavar="TEXT", help="At most 256 characters."),
 )
 
@@ -60,8 +80,13 @@ NAMES = (
     "init_mode",
     "network",
     "snap_start",
+    "entry_point",
+    "command",
+    "working_directory",
     "description",
 )
+
+OF_IMAGES = ("entry_point", "command", "working_directory")
 
 
 def function_settings(command: Callable[..., None]) -> Callable[..., None]:

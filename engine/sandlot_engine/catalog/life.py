@@ -166,13 +166,18 @@ def _renewed(revision: Revision | None) -> Revision | None:
 def changed_config(
     config: FunctionConfig, changes: Mapping[str, object]
 ) -> FunctionConfig:
-    """Raises `InvalidParameter` for what is no setting."""
+    """An image's settings may be given whole, or by those that change.
+
+    Raises `InvalidParameter` for what is no setting.
+    """
     if unknown := changes.keys() - {field.name for field in fields(FunctionConfig)}:
         raise InvalidParameter(
             f"A function has no setting {', '.join(sorted(unknown))}.",
             field=min(unknown),
         )
     values: dict[str, Any] = dict(changes)
+    if isinstance(of_image := values.get("image_config"), Mapping):
+        values["image_config"] = replace(config.image_config, **of_image)
     changed = replace(config, **values)
     if changed.is_image != config.is_image:
         raise InvalidParameter(

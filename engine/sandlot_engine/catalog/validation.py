@@ -165,15 +165,23 @@ def _check_image(config: FunctionConfig) -> None:
     for text in texts:
         if not _is_text(text, MAX_IMAGE_TEXT) or "\0" in text:
             raise InvalidParameter(
-                f"{_shown(text)} in ImageConfig is nothing that could be run.",
+                f"{_shown(text)} in ImageConfig is nothing that could be run: a word "
+                f"has {MAX_IMAGE_TEXT} characters at most, and no NUL.",
                 field="image_config",
             )
-    lists = (wanted.entry_point, wanted.command)
+    for name, words in (
+        ("EntryPoint", wanted.entry_point),
+        ("Command", wanted.command),
+    ):
+        if len(words) > MAX_ARGUMENTS:
+            raise InvalidParameter(
+                f"{name} has {len(words)} words of {MAX_ARGUMENTS} allowed.",
+                field="image_config",
+            )
     size = sum(len(text.encode()) for text in texts)
-    if max(map(len, lists)) > MAX_ARGUMENTS or size > MAX_IMAGE_CONFIG:
+    if size > MAX_IMAGE_CONFIG:
         raise InvalidParameter(
-            f"ImageConfig has {size} bytes of {MAX_IMAGE_CONFIG} allowed, or more than "
-            f"{MAX_ARGUMENTS} arguments.",
+            f"ImageConfig has {size} bytes of {MAX_IMAGE_CONFIG} allowed.",
             field="image_config",
         )
     if len(wanted.working_directory) > MAX_DIRECTORY:

@@ -26,6 +26,14 @@ MAX_PACKED = 2_000_000_000
 """Bytes of an image's parts, as they are packed; of an archive."""
 
 LAYOUT, ARCHIVE = "oci", "oci-archive"
+_OTHERS = {
+    "docker-archive": "FILE",
+    "docker-daemon": "IMAGE",
+    "containers-storage": "IMAGE",
+    "dir": "DIR",
+}
+"""Where images may be besides, as skopeo names it, and of what."""
+
 _FOLDER = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 # Not waiting for whoever would write to a pipe.
 _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
@@ -97,10 +105,11 @@ def parse(uri: str) -> tuple[str, str, str]:
     kind, colon, rest = uri.partition(":")
     path, _, tag = rest.partition(":")
     if kind not in (LAYOUT, ARCHIVE) or not colon or not path or "\0" in uri:
+        source = f"{kind}:{_OTHERS[kind]}" if kind in _OTHERS else "docker://IMAGE"
         raise InvalidParameter(
             f"ImageUri {uri[:200]!r} names no image on this machine. Nothing is pulled "
             "from registries: copy it below the operator's image folder, with skopeo "
-            "copy docker://IMAGE oci:DIR/NAME:TAG, and say oci:NAME:TAG or "
+            f"copy {source} oci:DIR/NAME:TAG, and say oci:NAME:TAG or "
             "oci-archive:FILE:TAG.",
             field="image_uri",
         )
@@ -184,7 +193,12 @@ def _part(folder: int, path: str) -> io.BufferedReader:
                 opened.callback(os.close, folder)
             file = os.open(name, _FILE, dir_fd=folder)
     except OSError:
-        raise BadImage(f"it has no {path} that could be read") from None
+        # Not which: that something is there is nobody's business. What umoci makes
+        # is for its owner alone.
+        raise BadImage(
+            f"it has no {path} that the engine could read: chmod -R a+rX the folder, "
+            "if it is there"
+        ) from None
     if not stat.S_ISREG(os.fstat(file).st_mode):
         os.close(file)
         raise BadImage(f"its {path} is no file")

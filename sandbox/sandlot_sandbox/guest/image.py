@@ -38,6 +38,15 @@ MAX_UNPACKED = 2_000_000_000
 MAX_ARCHIVED = 20_000
 """Files in an archive with an image."""
 
+_PACKED = {
+    b"\x1f\x8b": "gzip: gunzip it",
+    b"\x28\xb5\x2f\xfd": "zstd: unzstd it",
+    b"\xfd7zXZ": "xz: unxz it",
+    b"BZh": "bzip2: bunzip2 it",
+}
+"""How an archive begins that is packed as a whole, and what to do: the parts of an
+image are found by their places in it."""
+
 _CHUNK = 1 << 16
 
 
@@ -75,8 +84,10 @@ def make_root(archive: int, tag: str, folder: int) -> Made:
 def _places(archive: int) -> dict[str, tuple[int, int]]:
     """Where the files of the archive are in it, and their sizes. Their content is not
     looked at; the end of the file is not believed to be that of the archive."""
-    if os.pread(archive, 2, 0) == b"\x1f\x8b":
-        raise BadImage("the archive is packed with gzip: gunzip it")
+    beginning = os.pread(archive, 8, 0)
+    for magic, how in _PACKED.items():
+        if beginning.startswith(magic):
+            raise BadImage(f"the archive is packed with {how}")
     source = _Seeking(archive)
     places = {}
     for member in Tar(source.read).members():

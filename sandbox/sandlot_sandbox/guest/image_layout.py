@@ -119,6 +119,8 @@ def find(
             break
         manifest = _chosen(document, "", architecture)
         document = _verified(manifest, read)
+    if manifest.media_type in _INDEXES:
+        raise BadImage(f"it has more than {_DEPTH} indexes in one another")
     config = _blob(document.get("config"))
     layers = _list(document, "layers")
     if len(layers) > MAX_LAYERS:
@@ -180,6 +182,8 @@ def _fits(entry: dict[str, Any], architecture: str) -> bool:
 
 
 def _check_machine(config: dict[str, Any], architecture: str) -> None:
+    if "rootfs" not in config:
+        raise BadImage("its configuration has no rootfs, so it is no container image")
     has = f"{config.get('os')}/{config.get('architecture')}"[:100]
     if has != f"linux/{architecture}":
         raise BadImage(f"it is for {has}; this machine is linux/{architecture}")
@@ -196,11 +200,13 @@ def _layer(entry: object, diff_id: str) -> Layer:
     blob = _blob(entry)
     packing = _LAYERS.get(blob.media_type)
     if packing is None:
-        raise BadImage(
-            f"a layer is of type {blob.media_type[:100]!r}; plain tar and gzip are "
-            "read. Make the image anew with gzip: skopeo copy "
-            "--dest-compress-format gzip"
-        )
+        why = f"a layer is of type {blob.media_type[:100]!r}"
+        if blob.media_type.endswith("zstd"):
+            raise BadImage(
+                f"{why}; plain tar and gzip are read. Pack it anew: skopeo copy "
+                "--dest-compress-format gzip oci:DIR:TAG oci:ANOTHER:TAG"
+            )
+        raise BadImage(f"{why}, which is no file system's")
     return Layer(blob, packing, diff_id)
 
 

@@ -68,7 +68,10 @@ class Tar:
         self._read = read
         self._at = 0
         self._left = 0
-        """Bytes of the current member's content that nobody has read, and padding."""
+        """Bytes of the current member's content that nobody has read."""
+
+        self._padding = 0
+        """Bytes after it, up to the next member."""
 
     def members(self) -> Iterator[Member]:
         """One after another. The content of each can be read until the next is asked
@@ -81,6 +84,8 @@ class Tar:
                 continue
             yield self._member(header, kind, size, said)
             self._skip(self._left)
+            # After the last one it may be missing: umoci writes none.
+            self._at += len(self._read(self._padding))
             said = {}
 
     def content(self, member: Member) -> Iterator[bytes]:
@@ -121,7 +126,8 @@ class Tar:
             raise BadTar(f"{name[:200]!r} has a name of more than {MAX_PATH} bytes")
         # What follows a link or a folder is nobody's, though some give them a size.
         has_content = found == FILE
-        self._left = _padded(size) if has_content else 0
+        self._left = size if has_content else 0
+        self._padding = _padded(self._left) - self._left
         mode = _number(header[100:108])
         return Member(
             *(name, found, size if has_content else 0, target),

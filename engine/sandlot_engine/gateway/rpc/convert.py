@@ -20,6 +20,7 @@ from sandlot_engine.model.function import (
     Function,
     FunctionConfig,
     FunctionState,
+    ImageConfig,
     ImageSource,
     InitMode,
     UpdateStatus,
@@ -134,6 +135,11 @@ def config_of(
         init_mode=_init_mode(wire.init_mode),
         network=network_of(wire.network),
         snap_start=wire.snap_start,
+        image_config=ImageConfig(
+            entry_point=tuple(wire.entry_point),
+            command=tuple(wire.command),
+            working_directory=wire.working_directory,
+        ),
         **{name: value for name, value in given.items() if value},
     )
 
@@ -160,7 +166,23 @@ def changes_of(
         changes["init_mode"] = _init_mode(wire.init_mode)
     if wire.HasField("network"):
         changes["network"] = network_of(wire.network)
+    if of_image := _image_changes(wire):
+        changes["image_config"] = of_image
     return MappingProxyType(changes)
+
+
+def _image_changes(
+    wire: functions.UpdateFunctionConfigurationRequest,
+) -> Mapping[str, object]:
+    """By their names in `ImageConfig`."""
+    changes: dict[str, object] = {
+        name: tuple(getattr(wire, name).words)
+        for name in ("entry_point", "command")
+        if wire.HasField(name)
+    }
+    if wire.HasField("working_directory"):
+        changes["working_directory"] = wire.working_directory
+    return changes
 
 
 def _init_mode(wire: int) -> InitMode:
@@ -204,6 +226,9 @@ def function_out(
             init_mode=_INIT_MODES_OUT[config.init_mode],
             network=_NETWORKS_OUT[config.network],
             snap_start=config.snap_start,
+            entry_point=config.image_config.entry_point,
+            command=config.image_config.command,
+            working_directory=config.image_config.working_directory,
         ),
         code_size=revision.code.size,
         code_sha256=revision.code.sha256_base64,
