@@ -1,7 +1,7 @@
 """To wait for ever with no memory of one's own.
 
 A cell's first process only waits to be killed. As a fork of the warden it would keep
-some 200 pages that it wrote to on the way, and its tables of pages, as long as its
+some 300 pages that it wrote to on the way, and its tables of pages, as long as its
 cell lives; and the kernel would take a millisecond to take it apart. So it ends in a
 page of machine code that all of them share, which unmaps everything but itself, and
 waits. Nothing of ours is left in it, either, that somebody could read.

@@ -51,9 +51,10 @@ from sandlot_engine.model.invocation import MAX_RESPONSE
 DRAIN_S = 30.0
 """How long open calls may go on when the server stops."""
 
-MAX_WAITING = 8_192
-"""Calls that grpc has and the loop has not come to. By itself grpc would end some at
-random, as CANCELLED, as soon as there are 1,000: also those of tenants who have one."""
+MAX_WAITING = 2_048
+"""Calls that a listener has and the loop has not come to: all of one connection's, and
+as much memory as `UNREAD` for each. By itself grpc would end some at random, as
+CANCELLED, as soon as there are 1,000: also those of tenants who have one."""
 
 MAX_STREAMS = 2_000
 """Calls of one connection."""
