@@ -24,15 +24,14 @@ def main(channel: int, guest: str, package: str, profile: str) -> None:
     if channel != _CHANNEL:
         os.close(channel)
     sys.path.insert(0, guest)
-    from sandlot_sandbox import linux
-    from sandlot_sandbox.guest import instance, zygote
+    from sandlot_sandbox.guest import entry, zygote
 
     os.chdir(package)
     zygote._TASK = package  # noqa: SLF001
     # What the machine has in /tmp and /proc, the import has not left behind.
     zygote._left_behind = tuple  # type: ignore[assignment]  # noqa: SLF001
-    linux.Entry.enter_pid_namespace = stay  # type: ignore[assignment,method-assign]
-    instance.enter_cell = take_channels  # type: ignore[assignment]
+    entry.Entry.enter_pid_namespace = stay  # type: ignore[assignment,method-assign]
+    entry.Entry.calls = take_channels  # type: ignore[assignment,method-assign]
     if profile:
         sys.path.insert(0, profile)
         importlib.import_module("guest_profile")
@@ -46,22 +45,19 @@ def stay(*_: Any) -> None:
     """There is no cell to come up in."""
 
 
-def take_channels(
-    _: Any,
-    descriptors: list[int],
-    ours: tuple[int, ...],
-    *,
-    has_ruleset: bool,
-    folder: str,
-) -> None:
-    """What a clone needs of `enter_cell` to serve events at all. Three of the
+def take_channels(_: Any, cell: list[int], ours: tuple[int, ...]) -> Any:
+    """What a clone needs of the way into a cell to serve events at all. Three of the
     descriptors only stand for namespaces."""
-    *_namespaces, channel, log = descriptors
-    os.dup2(log, 1)
-    os.dup2(log, 2)
-    os.dup2(channel, _CHANNEL, False)
-    for fd in (*ours, *descriptors):
-        os.close(fd)
+    from sandlot_sandbox.guest.calls import Calls
+
+    *_namespaces, channel, log = cell
+    calls = Calls()
+    for output in (1, 2):
+        calls.add("dup3", log, output, 0)
+    calls.add("dup3", channel, _CHANNEL, os.O_CLOEXEC)
+    for fd in (*ours, *cell):
+        calls.add("close", fd)
+    return calls
 
 
 if __name__ == "__main__":

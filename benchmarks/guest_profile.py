@@ -18,13 +18,14 @@ import resource
 import socket
 import time
 
-from sandlot_sandbox import frames, linux
+from sandlot_sandbox import frames
 from sandlot_sandbox.guest import (
     context,
     handler,
     hooks,
     instance,
 )
+from sandlot_sandbox.guest.entry import Entry
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -79,30 +80,6 @@ def fork() -> int:
     return pid
 
 
-def prepare_entry(entry: Any, *arguments: Any, **more: Any) -> None:
-    """Have the calls that enter a cell leave marks, one by one."""
-    _prepare_entry(entry, *arguments, **more)
-    wrap(entry, "_capset", "cell: capabilities given up")
-    setns, syscall = entry._setns, entry._syscall  # noqa: SLF001
-    restrict_self = entry._restrict_self  # noqa: SLF001
-
-    def timed_setns(fd: int, kind: int) -> Any:
-        result = setns(fd, kind)
-        if kind == linux.CLONE_NEWNS:
-            mark("cell: mount namespace entered")
-        elif kind == linux.CLONE_NEWNET:
-            mark("cell: network namespace entered")
-        return result
-
-    def timed_syscall(number: int, *rest: int) -> Any:
-        result = syscall(number, *rest)
-        is_landlock = number == restrict_self
-        mark("cell: Landlock domain" if is_landlock else "cell: seccomp filter loaded")
-        return result
-
-    entry._setns, entry._syscall = timed_setns, timed_syscall  # noqa: SLF001
-
-
 def write(fd: int, data: bytes) -> int:
     written = _write(fd, data)
     if fd == _CHANNEL:
@@ -120,7 +97,6 @@ def read_event(channel: socket.socket) -> Any:
     return result
 
 
-_prepare_entry = linux.Entry.__init__
 _fork = os.fork
 _recv_fds = socket.recv_fds
 _read_event = frames.read_event
@@ -129,22 +105,9 @@ socket.recv_fds = receive_fork  # type: ignore[assignment]
 frames.read_event = read_event
 os.write = write  # type: ignore[assignment]
 os.fork = fork
-setattr(linux.Entry, "__init__", prepare_entry)  # noqa: B010 - not a method's type
 
-wrap(
-    linux.Entry,
-    "enter_pid_namespace",
-    "zygote: setns(pid)",
-    before="zygote: note understood",
-)
-wrap(instance, "enter_cell", "cell: descriptors closed", before="fork: signals reset")
-wrap(linux.Entry, "enter", before="cell: control groups joined")
-wrap(
-    resource,
-    "setrlimit",
-    "cell: limit on processes set",
-    before="cell: folder, channel and log put in place",
-)
+wrap(Entry, "enter_pid_namespace", "zygote: setns(pid)", before="zygote: way laid out")
+wrap(instance, "enter_cell", "cell: entered", before="fork: signals reset")
 wrap(hooks, "run_after_restore", "init: after-restore hooks run")
 wrap(context, "make", "event: context made")
 wrap(handler, "invoke", "event: handler called, with its JSON")

@@ -18,20 +18,32 @@ MACHINE = os.uname().machine
 # From the kernel's tables; the two machines that CPython wheels are made for.
 _NUMBERS = {
     "x86_64": {
+        "write": 1,
+        "close": 3,
         "rt_sigaction": 13,
         "clone": 56,
+        "execve": 59,
+        "chdir": 80,
         "umount2": 166,
         "mount": 165,
         "pivot_root": 155,
         "prctl": 157,
         "capset": 126,
         "unshare": 272,
+        "dup3": 292,
+        "prlimit64": 302,
         "setns": 308,
         "seccomp": 317,
     },
     "aarch64": {
+        "dup3": 24,
+        "chdir": 49,
+        "close": 57,
+        "write": 64,
         "rt_sigaction": 134,
         "clone": 220,
+        "execve": 221,
+        "prlimit64": 261,
         "umount2": 39,
         "mount": 40,
         "pivot_root": 41,
@@ -96,9 +108,9 @@ CAP_SYS_PTRACE = 19
 CAP_SYS_ADMIN = 21
 _CAPABILITY_VERSION_3 = 0x20080522
 
-_SECCOMP_SET_MODE_FILTER = 1
+SECCOMP_SET_MODE_FILTER = 1
 
-_IGNORED_BY_PYTHON = (signal.SIGPIPE, signal.SIGXFSZ)
+IGNORED_BY_PYTHON = (signal.SIGPIPE, signal.SIGXFSZ)
 _LAST_SIGNAL = 64
 _KERNEL_SIGACTION = 32
 _SIGNAL_SET = 8
@@ -114,7 +126,8 @@ _libc = ctypes.CDLL(None, use_errno=True)
 _python = ctypes.PyDLL(None, use_errno=True)
 
 
-def _number(name: str) -> int:
+def number_of(name: str) -> int:
+    """A call's number here. Raises `OSError` where nobody knows it."""
     if name in _COMMON:
         return _COMMON[name]
     try:
@@ -125,7 +138,7 @@ def _number(name: str) -> int:
 
 def _call(name: str, *arguments: object) -> int:
     widened = [ctypes.c_long(a) if isinstance(a, int) else a for a in arguments]
-    result = int(_libc.syscall(ctypes.c_long(_number(name)), *widened))
+    result = int(_libc.syscall(ctypes.c_long(number_of(name)), *widened))
     if result < 0:
         raise _error(name)
     return result
@@ -144,7 +157,7 @@ def clone(flags: int) -> int:
     _python.PyOS_BeforeFork()
     pid = int(
         _python.syscall(
-            ctypes.c_long(_number("clone")),
+            ctypes.c_long(number_of("clone")),
             ctypes.c_long(flags | signal.SIGCHLD),
             None,
             None,
@@ -259,10 +272,9 @@ def restore_default_signals() -> None:
     What the interpreter ignores, it goes on to ignore; `heed_signals` ends that. By the
     bare call, because libc keeps the two signals of its own to itself.
     """
-    default = bytes(_KERNEL_SIGACTION)
     for number in range(1, _LAST_SIGNAL + 1):
-        if number not in (signal.SIGKILL, signal.SIGSTOP, *_IGNORED_BY_PYTHON):
-            _call("rt_sigaction", number, default, None, _SIGNAL_SET)
+        if number not in (signal.SIGKILL, signal.SIGSTOP, *IGNORED_BY_PYTHON):
+            _call("rt_sigaction", *default_action(number))
 
 
 def heed_signals() -> None:
@@ -272,8 +284,13 @@ def heed_signals() -> None:
     By the bare call, because `signal` makes an enumeration of it, and that costs a
     clone fifty pages.
     """
-    for number in _IGNORED_BY_PYTHON:
-        _call("rt_sigaction", number, bytes(_KERNEL_SIGACTION), None, _SIGNAL_SET)
+    for number in IGNORED_BY_PYTHON:
+        _call("rt_sigaction", *default_action(number))
+
+
+def default_action(number: int) -> tuple[int, bytes, None, int]:
+    """What rt_sigaction(2) is told by who ignores a signal no more."""
+    return number, bytes(_KERNEL_SIGACTION), None, _SIGNAL_SET
 
 
 def set_dumpable(*, dumpable: bool) -> None:
@@ -316,6 +333,11 @@ def set_capabilities(capabilities: frozenset[int], *, through_exec: bool) -> Non
     if through_exec:
         for capability in capabilities:
             _call("prctl", _PR_CAP_AMBIENT, _PR_CAP_AMBIENT_RAISE, capability, 0, 0)
+
+
+def no_capabilities() -> tuple[bytes, bytes]:
+    """What capset(2) is told by who gives up all of them."""
+    return struct.pack("=Ii", _CAPABILITY_VERSION_3, 0), bytes(24)
 
 
 def _mask(capabilities: frozenset[int]) -> int:
@@ -426,10 +448,11 @@ class _SockFprog(ctypes.Structure):
 
 def load_filter(program: bytes) -> None:
     """Load a seccomp filter: `program` is an array of 8-byte BPF instructions."""
-    _call("seccomp", _SECCOMP_SET_MODE_FILTER, 0, ctypes.byref(_fprog(program)))
+    _call("seccomp", SECCOMP_SET_MODE_FILTER, 0, ctypes.byref(filter_of(program)))
 
 
-def _fprog(program: bytes) -> _SockFprog:
+def filter_of(program: bytes) -> ctypes.Structure:
+    """What the kernel is told of a filter. Refers to `program`, and keeps it."""
     if not program or len(program) % 8:
         raise OSError("seccomp: the program is not an array of instructions")
     return _SockFprog(len(program) // 8, program)
@@ -457,70 +480,3 @@ def raise_loopback() -> None:
         fcntl.ioctl(
             handle, _SIOCSIFFLAGS, struct.pack("16sh14x", b"lo", flags | _IFF_UP)
         )
-
-
-_Setns = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_int, ctypes.c_int, use_errno=True)
-_Capset = ctypes.CFUNCTYPE(
-    ctypes.c_int, ctypes.c_char_p, ctypes.c_char_p, use_errno=True
-)
-_Seccomp = ctypes.CFUNCTYPE(
-    ctypes.c_long,
-    *(ctypes.c_long, ctypes.c_long, ctypes.c_long, ctypes.c_void_p),
-    use_errno=True,
-)
-
-
-class Entry:
-    """The calls by which a clone enters its cell, prepared before the fork.
-
-    A clone shares its zygote's memory until it writes to it, and each page that it
-    is the first to write costs it some microseconds. So whatever can be built
-    beforehand is, and what is left touches little.
-    """
-
-    def __init__(self, program: bytes | None, *, has_network: bool) -> None:
-        """`program` is the filter that instances load; None where that was given up.
-        `has_network` tells whether cells have a network of their own."""
-        self._has_network = has_network
-        self._setns = _Setns(("setns", _libc))
-        self._capset = _Capset(("capset", _libc))
-        self._syscall = _Seccomp(("syscall", _libc))
-        self._seccomp = _number("seccomp")
-        self._restrict_self = _number("landlock_restrict_self")
-        self._capability_header = struct.pack("=Ii", _CAPABILITY_VERSION_3, 0)
-        self._no_capabilities = bytes(24)
-        self._filter: _SockFprog | None = None
-        self._filter_address = 0
-        if program is not None:
-            self._filter = _fprog(program)
-            self._filter_address = ctypes.addressof(self._filter)
-
-    def enter_pid_namespace(self, pid_namespace: int) -> None:
-        """Have the next fork come up in a cell. In the zygote. Raises `OSError`."""
-        if self._setns(pid_namespace, CLONE_NEWPID):
-            raise _error("setns")
-
-    def enter(self, mounts: int, network: int) -> None:
-        """Move into a cell's namespaces. Raises `OSError`."""
-        if self._setns(mounts, CLONE_NEWNS):
-            raise _error("setns")
-        if self._has_network and self._setns(network, CLONE_NEWNET):
-            raise _error("setns")
-
-    def rehearse(self) -> None:
-        """Make the same calls, with arguments that the kernel refuses."""
-        self._setns(-1, CLONE_NEWNS)
-        self._capset(None, None)
-        self._syscall(self._seccomp, -1, -1, 0)
-
-    def give_up_privileges(self, ruleset: int | None) -> None:
-        """Files and signals beyond a Landlock ruleset, capabilities, then the calls
-        that needed them. Raises `OSError`."""
-        if ruleset is not None and self._syscall(self._restrict_self, ruleset, 0, 0):
-            raise _error("landlock_restrict_self")
-        if self._capset(self._capability_header, self._no_capabilities):
-            raise _error("capset")
-        if self._filter is not None and self._syscall(
-            self._seccomp, _SECCOMP_SET_MODE_FILTER, 0, self._filter_address
-        ):
-            raise _error("seccomp")

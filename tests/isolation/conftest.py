@@ -43,6 +43,8 @@ def pytest_collection_modifyitems(
 
 def _is_of_a_step_not_taken(item: pytest.Item) -> bool:
     parameters = item.callspec.params if isinstance(item, WithParameters) else {}
+    if (call := parameters.get("call")) is not None:
+        return not steps.is_made(call, parameters["machine"])
     step = parameters.get("step")
     if not isinstance(step, Step):
         return False

@@ -60,18 +60,26 @@ IN_V2 = _of("launcher/cgroups.py", "Family.let_in")
 """The same, where control groups are v2's."""
 
 INSIDE = [
-    *_of("guest/instance.py", "enter_cell"),
+    *_of("guest/entry.py"),
     *_of(
         "guest/zygote.py",
         "_left_behind _Zygote.__init__ _Zygote.serve _Zygote._fork_next _Zygote._fork"
         " _Zygote._make_unique",
     ),
-    *_of(
-        "linux.py",
-        "Entry.enter_pid_namespace Entry.enter Entry.give_up_privileges",
-    ),
 ]
-"""What a zygote and its clone do before that is an instance."""
+"""What a zygote and its clone do before that is an instance; but for the calls of
+`CALLS`."""
+
+CALLS = (
+    *("write 0", "setns 0", "setns 1", "chdir 0", "dup3 0", "dup3 1", "dup3 2"),
+    *("close 0", "close 1", "prlimit64 0", "landlock_restrict_self 0", "capset 0"),
+    *("seccomp 0", "close 2", "close 3"),
+)
+"""By which a clone enters its cell, and the how manieth of its kind each is: made by
+machine code, out of a table."""
+
+CALLS_OF_A_PROGRAM = (*CALLS, "rt_sigaction 0", "rt_sigaction 1", "close_range 0")
+"""By which a child does that becomes a program at once."""
 
 IN_CHILD = [
     replace(step, error=NO_ERRNO)
@@ -223,6 +231,12 @@ EXPLAINED = {
     "guest/fork_safety.py:_has_children": "the tenant's own process looks at itself",
     "guest/fork_safety.py:_lines": "the tenant's own process looks at itself",
     "guest/handler.py:invoke": "calls the tenant's handler",
+    "guest/calls.py:Calls.add": "a number, of which `number_of` knows",
+    "guest/starter.py:_why": "makes a message",
+    "guest/calls.py:CallFailed.__init__": "makes a message",
+    "guest/calls.py:Prepared._make_each": "for want of machine code; see `CALLS`",
+    "guest/starter.py:Start.spawn": "tells why there is no program",
+    "guest/starter.py:_say_not_started": "tells why there is no program",
     "guest/instance.py:rehearse": "makes nothing that lasts",
     "guest/instance.py:_take_pages": "without it a first event is slower",
     "guest/instance.py:_serve_an_event_of_ours": "makes nothing that lasts",
@@ -300,6 +314,11 @@ def is_of_a_way_out_reached(step: Step, mode: str) -> bool:
     if step.text in _WITHOUT_LINKS and Path("/lib").is_symlink():
         return not step.spared and not step.text.startswith("sources")
     return mode == "root" or step.text not in _NEEDS_ROOT
+
+
+def is_made(call: str, mode: str) -> bool:
+    """Whether a clone in a launcher of that mode has that call on its way."""
+    return mode == "root" or not call.startswith("write")
 
 
 def is_reached(step: Step, mode: str) -> bool:

@@ -25,7 +25,7 @@ from sandlot_sandbox.host.builder import Refused
 from sandlot_sandbox.host.cells import AHEAD
 from sandlot_sandbox.host.launcher import Launcher
 from sandlot_sandbox.launcher.runtime import dump_runtimes
-from sandlot_sandbox.outcome import Ended
+from sandlot_sandbox.outcome import Ended, Ending
 from sandlot_sandbox.spec import IMAGE
 from tests.fakes.images import hard_link, image_of, layer, symlink
 from tests.fakes.zips import zip_of
@@ -83,6 +83,7 @@ class Machine:
 
 _ORDER = 256
 PROVIDED = "provided.al2023"
+_NOTHING = {"bootstrap": b"#!/bin/sh\n"}
 BLAMED = "The tenant's code is said to have begun."
 
 
@@ -117,8 +118,27 @@ def _install_in_guests(package: Path) -> None:
             "from sandlot_sandbox import faults\n"
             "faults.install(lambda: os.environ.get('FAULT', ''))\n"
         )
-    for compiled in package.glob("__pycache__/frames.*"):
-        compiled.unlink()
+    with (package / "guest" / "calls.py").open("a") as calls:
+        calls.write(_FAULTY_CALLS)
+    for compiled in package.glob("**/__pycache__/*"):
+        if compiled.name.startswith(("frames.", "calls.")):
+            compiled.unlink()
+
+
+_FAULTY_CALLS = """
+
+def _faulty(calls, sound=Calls.prepared):
+    # Before the table is made up: the call becomes one that the kernel does not know.
+    name, _, index = os.environ.get("FAULTY_CALL", "").partition(" ")
+    found = [i for i, each in enumerate(calls._names) if each == name]
+    if found[int(index or 0) :]:
+        at = found[int(index or 0)] * _CALL.size
+        calls._table[at : at + _CALL.size] = _CALL.pack(4095, 0, 0, 0, 0, 0)
+    return sound(calls)
+
+
+Calls.prepared = _faulty
+"""
 
 
 @asynccontextmanager
@@ -238,6 +258,37 @@ async def test_no_instance_starts_in_a_cell_that_was_not_entered_in_full(
     await _expect_as_before(machine, before)
 
 
+def _each_call(found: tuple[str, ...]) -> pytest.MarkDecorator:
+    return pytest.mark.parametrize("call", found)
+
+
+@_each_call(steps.CALLS)
+async def test_no_instance_starts_that_lacks_a_call_of_its_way_in(
+    machine: Machine, call: str
+) -> None:
+    before = await _quiet(machine)
+
+    told = await _try_to_start(machine, environment={"FAULTY_CALL": call})
+
+    assert "the cell could not be entered" in told
+    assert f"{call.split()[0]}: Function not implemented" in told
+    await _expect_as_before(machine, before)
+
+
+@_each_call(steps.CALLS_OF_A_PROGRAM)
+async def test_no_program_starts_that_lacks_a_call_of_its_way_in(
+    machine: Machine, call: str
+) -> None:
+    machine.sandbox.store.add_program(PROVIDED, _NOTHING)
+    before = await _quiet(machine)
+
+    ending, printed = await _start_program(machine, environment={"FAULTY_CALL": call})
+
+    assert ending.ended is Ended.EXITED
+    assert f"{call.split()[0]}: Function not implemented" in printed
+    await _expect_as_before(machine, before)
+
+
 @_each(steps.IN_CHILD)
 async def test_whatever_fails_in_a_clone_is_told(machine: Machine, step: Step) -> None:
     before = await _quiet(machine)
@@ -252,18 +303,15 @@ async def test_whatever_fails_in_a_clone_is_told(machine: Machine, step: Step) -
 async def test_whatever_fails_before_a_program_is_told(
     machine: Machine, step: Step
 ) -> None:
-    files = {"bootstrap": b"#!/bin/sh\n"}
-    machine.sandbox.store.add_program(PROVIDED, files)
+    machine.sandbox.store.add_program(PROVIDED, _NOTHING)
+    # Where extensions could be, a clone looks; there is none.
+    folder = {"extensions/docs/README": ""}
+    opt = machine.sandbox.store.add_opt("looks", folder, runtime=PROVIDED)
     before = await _quiet(machine)
 
-    async with machine.sandbox.running_program(
-        PROVIDED,
-        files,
-        environment={"FAULT": step.order},
-    ) as guest:
-        instance = await guest.fork()
-        ending = await send(instance, "nothing")
-        await guest.wait_death(instance)
+    ending, _ = await _start_program(
+        machine, environment={"FAULT": step.order}, opt=opt
+    )
 
     assert (ending.ended, ending.error_type) == (Ended.INIT_FAILED, "Sandbox.Failure")
     assert INJECTED.encode() in ending.payload
@@ -384,6 +432,19 @@ async def _try_to_start(machine: Machine, *, environment: dict[str, str]) -> str
             await guest.lost.wait()
     # Until an instance has its own log, it has its zygote's.
     return f"{told} {guest.zygote.take_printed()}"
+
+
+async def _start_program(
+    machine: Machine, *, environment: dict[str, str], opt: str = ""
+) -> tuple[Ending, str]:
+    """What became of an event that was sent to a program, and what was printed."""
+    async with machine.sandbox.running_program(
+        PROVIDED, _NOTHING, environment=environment, opt=opt
+    ) as guest:
+        instance = await guest.fork()
+        ending = await send(instance, "nothing")
+        await guest.wait_death(instance)
+    return ending, f"{ending.printed}"
 
 
 async def _try_to_get_an_answer(guest: Guest) -> str:

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from sandlot_sandbox.guest import bare
-from sandlot_sandbox.guest.instance import LEFT_TO_FORK
+from sandlot_sandbox.guest.entry import LEFT_TO_FORK
 from sandlot_sandbox.host.hold import Hold
 from sandlot_sandbox.limits import (
     COUNTED_PROCESSES,

@@ -10,15 +10,12 @@ waits. Nothing of ours is left in it, either, that somebody could read.
 from __future__ import annotations
 
 import ctypes
-import mmap
 
-from sandlot_sandbox import linux
+from sandlot_sandbox.guest import machine_code
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-_PAGE = 4096
 
 _X86_64 = bytes.fromhex(
     "4889fb"  # mov rbx, rdi           this page
@@ -44,15 +41,10 @@ _RSEQ_BYTES = 32
 class Bare:
     """The page, and what is called before. Made once; good for all forks."""
 
-    def __init__(self, code: mmap.mmap, libc: ctypes.CDLL) -> None:
-        self._code = code
-        self._address = ctypes.addressof(ctypes.c_char.from_buffer(code))
-        if libc.mprotect(
-            ctypes.c_void_p(self._address), _PAGE, mmap.PROT_READ | mmap.PROT_EXEC
-        ):
-            raise OSError("no page may be executed that was written")
+    def __init__(self, page: machine_code.Page, libc: ctypes.CDLL) -> None:
+        self._page = page
         self._enter: Callable[[int], None] = ctypes.CFUNCTYPE(None, ctypes.c_void_p)(
-            self._address
+            page.address
         )
         self._forget: Callable[[], int] = _forgetting(libc)
 
@@ -63,19 +55,16 @@ class Bare:
 
     def wait(self) -> None:
         """For ever; only after `prepare` said so."""
-        self._enter(self._address)
+        self._enter(self._page.address)
 
 
 def made() -> Bare | None:
-    """None where that is not to be had: on machines that we have no code for, with a
-    libc whose ways we do not know, or where nobody may execute what he wrote."""
-    if linux.MACHINE != "x86_64" or mmap.PAGESIZE != _PAGE:
-        return None
-    code = mmap.mmap(-1, _PAGE, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
-    code.write(_X86_64)
+    """None where that is not to be had: there is no such page, or libc's ways are not
+    those that we know."""
+    page = machine_code.page(_X86_64)
     try:
-        return Bare(code, ctypes.CDLL(None))
-    except (OSError, ValueError, AttributeError):
+        return None if page is None else Bare(page, ctypes.CDLL(None))
+    except (ValueError, AttributeError):
         return None
 
 

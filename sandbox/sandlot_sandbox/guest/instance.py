@@ -30,11 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-    from sandlot_sandbox.linux import Entry
-
-LEFT_TO_FORK = 1024
-"""By so much an instance's limit of all processes of its zygote is below the zygote's
-own: a fork bomb leaves it room to fork."""
+    from sandlot_sandbox.guest.calls import Prepared
 
 _CHANNEL = 3
 _MAX_EXIT = 255
@@ -47,42 +43,10 @@ _PASSES = 2
 """Of a standby, over the way of an event."""
 
 
-def enter_cell(
-    entry: Entry,
-    cell: list[int],
-    ours: tuple[int, ...],
-    *,
-    has_ruleset: bool,
-    folder: str = "/var/task",
-) -> None:
-    """Takes away: the zygote's control group, its /tmp, processes and loopback, its
-    channel, its log, the files and processes beyond the cell, the capabilities that
-    entering took, and the calls that did it. Dies if a step fails.
-
-    `cell` has the descriptors of `frames.FORK_DESCRIPTORS`, `ours` the zygote's own.
-    """
+def enter_cell(way: Prepared) -> None:
+    """All of `Entry.calls`. Dies if one fails."""
     try:
-        _, mounts, network, channel, log, *others = cell
-        ruleset = others.pop(0) if has_ruleset else None
-        # First, so that all memory from here on is the instance's.
-        for join in others:
-            os.write(join, b"0")
-        entry.enter(mounts, network)
-        os.chdir(folder)
-        os.dup2(log, 1)
-        os.dup2(log, 2)
-        # Closes the zygote's channel; the instance's takes its number.
-        os.dup2(channel, _CHANNEL, False)
-        for fd in ours:
-            os.close(fd)
-        processes = resource.getrlimit(resource.RLIMIT_NPROC)[1]
-        # The zygote's own may be less, if whoever started us has less.
-        if processes > 3 * LEFT_TO_FORK:
-            processes -= LEFT_TO_FORK
-        resource.setrlimit(resource.RLIMIT_NPROC, (processes, processes))
-        entry.give_up_privileges(ruleset)
-        for fd in cell:
-            os.close(fd)
+        way.make()
     except BaseException as error:  # noqa: BLE001 - nobody may run on half a jail
         os.write(2, f"sandlot: the cell could not be entered: {error}\n".encode())
         os._exit(1)
@@ -115,13 +79,14 @@ def run(
         os._exit(status)
 
 
-def rehearse(entry: Entry) -> None:
-    """In the zygote: go the way of a clone, so that clones find it trodden."""
+def rehearse(way: Prepared) -> None:
+    """In the zygote: go the way of a clone, so that clones find it trodden. The `way`
+    is one that leads nowhere."""
     ours, theirs = socket.socketpair()
     with ours, theirs:
         for _ in range(_REHEARSALS):
-            entry.rehearse()
-            os.close(os.dup2(ours.fileno(), os.dup(0), False))
+            with contextlib.suppress(OSError):
+                way.make()
             _serve_an_event_of_ours(ours, theirs)
 
 

@@ -1,25 +1,29 @@
 """What an instance does whose program is not ours: becomes it.
 
-Runs in a clone of a zygote that has imported nothing of the tenant's, after the clone
-has entered its cell and given up all that it had. Extensions are started first, and
-then this process stays as their parent: it is the tenant's from then on, like them.
+Out of a zygote that has imported nothing of the tenant's. Mostly all is known that is
+to be done, and a child does it that never was a clone: `Start`. Else a clone enters its
+cell, gives up all that it had, and goes on here: `run`. Extensions are started first,
+and then this process stays as their parent: it is the tenant's from then on, like them.
 """
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import select
 import signal
+import socket
 import stat
 import time
+from dataclasses import dataclass
 
 from sandlot_sandbox import frames, linux
-from sandlot_sandbox.guest import delivery, failures, image_run
+from sandlot_sandbox.guest import calls, delivery, failures, image_run
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    import socket
+    from sandlot_sandbox.guest.calls import Calls
 
 BOOTSTRAP = "bootstrap"
 """Stands for a program that the tenant brings along."""
@@ -40,7 +44,62 @@ _NO_PROGRAM, _NOT_STARTED = 1, 127
 _GRACE_S = 0.3
 """Between asking the runtime to end and making it."""
 
+_FIRST_OF_OURS, _LAST_OF_ALL = 3, 0xFFFFFFFF
+"""Descriptors: below them are stdin, stdout and stderr."""
+
 _SIGTERM, _SIGKILL = int(signal.SIGTERM), int(signal.SIGKILL)
+
+
+@dataclass(frozen=True)
+class Start:
+    """Of a program that is known before there is a process for it."""
+
+    program: list[str]
+    """What the zygote was given."""
+
+    argv: list[str]
+    environment: dict[str, str]
+
+    def spawn(self, way: Calls, *, log: int, channel: int) -> int:
+        """Have a child go that way, and become the program; its pid. Who cannot be
+        started is told of in its log and its channel. Raises `OSError` if there is no
+        child."""
+        for number in linux.IGNORED_BY_PYTHON:
+            way.add("rt_sigaction", *linux.default_action(number))
+        way.add("close_range", _FIRST_OF_OURS, _LAST_OF_ALL, 0)
+        environment = [os.fsencode(f"{k}={v}") for k, v in self.environment.items()]
+        way.add(
+            "execve",
+            os.fsencode(self.argv[0]),
+            way.words([os.fsencode(argument) for argument in self.argv]),
+            way.words(environment),
+        )
+        is_wrapped = _is_wrapped(self.argv, self.environment)
+        pid, failed = way.prepared().spawn(_NOT_STARTED if is_wrapped else _NO_PROGRAM)
+        if failed is None:
+            return pid
+        if failed.name != "execve":
+            text = f"sandlot: the cell could not be entered: {failed.strerror}\n"
+            os.write(log, text.encode())
+        elif is_wrapped:
+            _say_not_started(log, self.argv, failed)
+        else:
+            with socket.socket(fileno=os.dup(channel)) as theirs:
+                why = _why(self.program, self.argv, failed)
+                _tell(theirs, "Runtime.InvalidEntrypoint", why, log=log)
+        return pid
+
+
+def start_of(program: list[str], port: int) -> Start | None:
+    """None where a clone has to look further: extensions come first, or there is
+    nothing that could be started, which it says."""
+    if not calls.CAN_SPAWN or os.path.lexists(_EXTENSIONS):
+        return None
+    environment = _environment(port)
+    try:
+        return Start(program, _wrapped(program, environment), environment)
+    except OSError:
+        return None
 
 
 def run(
@@ -54,16 +113,16 @@ def run(
     it is what that says. `port` is the Runtime API's, on loopback; `channel` hears why
     nothing was started, and, where there are extensions, says when the runtime may
     start. What they print goes to `extension_log`."""
-    status = _NO_PROGRAM
+    status, argv = _NO_PROGRAM, program
     try:
-        environment = {**os.environ, _API: f"127.0.0.1:{port}"}
+        environment = _environment(port)
         argv = _argv(program, environment, image)
         os.set_inheritable(extension_log, False)
         if names := _extensions():
             status = _Parent(channel, argv, environment, extension_log).run(names)
         else:
             linux.heed_signals()
-            if image is None and environment.get(_WRAPPER) == argv[0]:
+            if image is None and _is_wrapped(argv, environment):
                 status = _NOT_STARTED
                 _become_or_say(argv, environment)
             else:
@@ -71,11 +130,19 @@ def run(
     except _Trouble as trouble:
         _tell(channel, trouble.error_type, trouble.message)
     except OSError as error:
-        _tell(channel, "Runtime.InvalidEntrypoint", _why(program, error))
+        _tell(channel, "Runtime.InvalidEntrypoint", _why(program, argv, error))
     except BaseException as error:  # noqa: BLE001 - nobody else would tell of it
         _tell(channel, "Sandbox.Failure", f"{type(error).__name__}: {error}")
     finally:
         os._exit(status)
+
+
+def _environment(port: int) -> dict[str, str]:
+    return {**os.environ, _API: f"127.0.0.1:{port}"}
+
+
+def _is_wrapped(argv: list[str], environment: dict[str, str]) -> bool:
+    return environment.get(_WRAPPER) == argv[0]
 
 
 def _argv(
@@ -112,7 +179,12 @@ def _become_or_say(argv: list[str], environment: dict[str, str]) -> None:
     try:
         _become(argv, environment)
     except OSError as error:
-        os.write(2, f"{argv[0]}: {error.strerror}\n".encode())
+        _say_not_started(2, argv, error)
+
+
+def _say_not_started(log: int, argv: list[str], error: OSError) -> None:
+    why = os.strerror(error.errno or 0)
+    os.write(log, f"{argv[0]}: {why}\n".encode("utf-8", "replace"))
 
 
 class _Trouble(Exception):
@@ -304,10 +376,10 @@ def _ended_as(status: int) -> int:
     return code if code >= 0 else _NO_PROGRAM
 
 
-def _why(program: list[str], error: OSError) -> str:
-    if program == [BOOTSTRAP] and isinstance(error, FileNotFoundError):
+def _why(program: list[str], argv: list[str], error: OSError) -> str:
+    if program == [BOOTSTRAP] and error.errno in (None, errno.ENOENT):
         return f"Couldn't find valid bootstrap(s): [{' '.join(_BOOTSTRAPS)}]"
-    return f"fork/exec {error.filename or program[0]}: {error.strerror}"
+    return f"fork/exec {argv[0]}: {os.strerror(error.errno or errno.ENOENT)}"
 
 
 def _how(status: int) -> str:
@@ -315,8 +387,10 @@ def _how(status: int) -> str:
     return f"exit status {code}" if code >= 0 else f"signal {-code}"
 
 
-def _tell(channel: socket.socket, error_type: str, message: str) -> None:
-    os.write(2, f"{error_type}: {message}\n".encode("utf-8", "replace"))
+def _tell(
+    channel: socket.socket, error_type: str, message: str, *, log: int = 2
+) -> None:
+    os.write(log, f"{error_type}: {message}\n".encode("utf-8", "replace"))
     payload = failures.error_payload(failures.Failure(error_type, message), "")
     answer = frames.encode_answer(frames.INIT_ERROR, payload, error_type=error_type)
     with contextlib.suppress(OSError):

@@ -21,7 +21,7 @@ import socket
 import sys
 import time
 
-from sandlot_sandbox import frames, linux
+from sandlot_sandbox import frames
 from sandlot_sandbox.guest import (
     delivery,
     failures,
@@ -34,6 +34,7 @@ from sandlot_sandbox.guest import (
     starter,
     uniqueness,
 )
+from sandlot_sandbox.guest.entry import Entry
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -45,6 +46,7 @@ _TASK = "/var/task"
 _WARDEN = 1
 _CHORES_MS = 2
 _INITIALIZATION_TYPE = "AWS_LAMBDA_INITIALIZATION_TYPE"
+_KEPT = "provisioned-concurrency"
 _SIGCHLD = int(signal.SIGCHLD)
 _SIGTERM = int(signal.SIGTERM)
 _SIG_DFL = int(signal.SIG_DFL)
@@ -113,24 +115,25 @@ class _Zygote:
     def __init__(
         self, channel: socket.socket, settings: dict[str, Any], layers: list[str]
     ) -> None:
-        program, network, landlock, joins, *runs = layers
-        self._runs = runs
+        program, network, landlock, joins, *self._runs = layers
         self._image: image_run.Run | None = None
-        if runs == [image_run.IMAGE]:
+        if self._runs == [image_run.IMAGE]:
             self._image = image_run.settle(settings["image"])
             os.environ.update({**self._image.environment, **settings["environment"]})
             # Clones go where a stranger's files would be taken for ours.
             image_run.import_nothing_more()
         self._channel = channel
         self._settings = settings
-        self._entry = linux.Entry(
+        has_ruleset = {"landlock": True, "no-landlock": False}[landlock]
+        self._entry = Entry(
             None if program == "no-seccomp" else bytes.fromhex(program),
             has_network={"own-network": True, "shared-network": False}[network],
+            has_ruleset=has_ruleset,
+            folder="/var/task" if self._image is None else "/",
         )
-        self._has_ruleset = {"landlock": True, "no-landlock": False}[landlock]
-        of_programs = int(bool(runs))
+        of_programs = int(bool(self._runs))
         self._descriptors = (
-            frames.FORK_DESCRIPTORS + self._has_ruleset + int(joins) + of_programs
+            frames.FORK_DESCRIPTORS + has_ruleset + int(joins) + of_programs
         )
         self._function: Any = None
         self._chores: list[int] = []
@@ -179,7 +182,7 @@ class _Zygote:
         """Fork on demand until the engine closes the channel."""
         self._make_unique()
         if not self._runs:
-            instance.rehearse(self._entry)
+            instance.rehearse(self._entry.rehearsal())
         gc.collect()
         # A clone's collector does not look at what it inherited, and so does not
         # write to it either.
@@ -252,7 +255,20 @@ class _Zygote:
         # What is in a buffer now would be written by every clone.
         sys.stdout.flush()
         sys.stderr.flush()
-        self._entry.enter_pid_namespace(descriptors[0])
+        cell = descriptors[:-1] if self._runs else descriptors
+        way = self._entry.calls(cell, (self._wake_read, self._wake_write))
+        start = None
+        if self._runs and self._image is None and not is_courier:
+            start = starter.start_of(self._runs, port)
+        self._entry.enter_pid_namespace(cell[0])
+        if start is not None:
+            if is_kept:
+                start.environment[_INITIALIZATION_TYPE] = _KEPT
+            *_, channel, log = cell[: frames.FORK_DESCRIPTORS]
+            pid = start.spawn(way, log=log, channel=channel)
+            self._instances[pid] = number
+            return
+        prepared = way.prepared()
         pid = os.fork()
         if pid:
             if not is_courier:
@@ -262,21 +278,14 @@ class _Zygote:
             # Not by way of `signal`, whose enumerations cost a clone fifty pages.
             _signal.set_wakeup_fd(-1)
             _signal.signal(_SIGCHLD, _SIG_DFL)
-            extension_log = descriptors.pop() if self._runs else -1
-            instance.enter_cell(
-                self._entry,
-                descriptors,
-                (self._wake_read, self._wake_write),
-                has_ruleset=self._has_ruleset,
-                folder="/var/task" if self._image is None else "/",
-            )
+            instance.enter_cell(prepared)
             if is_kept:
-                os.environ[_INITIALIZATION_TYPE] = "provisioned-concurrency"
+                os.environ[_INITIALIZATION_TYPE] = _KEPT
             if is_courier:
-                delivery.run(self._channel, extension_log)
+                delivery.run(self._channel, descriptors[-1])
             if self._runs:
                 starter.run(
-                    *(self._runs, port, self._channel, extension_log), self._image
+                    *(self._runs, port, self._channel, descriptors[-1]), self._image
                 )
             instance.run(
                 self._function,
