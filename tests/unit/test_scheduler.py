@@ -9,7 +9,7 @@ from msgspec import structs
 
 from sandlot_engine.errors import Throttled, Unavailable
 from sandlot_engine.model.invocation import Ended
-from sandlot_engine.scheduler import scheduler as module
+from sandlot_engine.scheduler import bounds
 from tests.fakes.scheduling import (
     World,
     ended_run,
@@ -323,4 +323,4 @@ async def test_a_full_machine_retires_an_idle_instance_of_another(
 
 
 def test_the_limits_of_a_machine_have_names() -> None:
-    assert module.MAX_STARTING_OF_TENANT < module.MAX_STARTING < module.MAX_INSTANCES
+    assert bounds.MAX_STARTING_OF_TENANT < bounds.MAX_STARTING < bounds.MAX_INSTANCES

@@ -8,7 +8,7 @@ import pytest_asyncio
 
 from sandlot_engine.errors import Throttled
 from sandlot_engine.model.invocation import Ended
-from sandlot_engine.scheduler import scheduler as module
+from sandlot_engine.scheduler import ahead
 from sandlot_engine.scheduler.scaling import SCALING_S
 from tests.fakes.scheduling import (
     World,
@@ -20,7 +20,7 @@ from tests.fakes.scheduling import (
 @pytest_asyncio.fixture
 async def ready(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[World]:
     """A world with places enough for standbys, which are there at once."""
-    monkeypatch.setattr(module, "REFILL_S", 0.0)
+    monkeypatch.setattr(ahead, "REFILL_S", 0.0)
     async with new_world(max_instances=16, max_standbys=2) as made:
         yield made
 
@@ -63,7 +63,7 @@ async def test_who_waits_and_is_given_one_that_was_used_has_had_no_new_one() -> 
 async def test_a_standby_is_new_for_the_function_when_it_is_first_used(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(module, "REFILL_S", 0.0)
+    monkeypatch.setattr(ahead, "REFILL_S", 0.0)
     async with new_world(max_instances=16, max_standbys=2, scaling=1) as world:
         await world.invoke()
         await wait_standbys(world, 1)

@@ -7,7 +7,7 @@ import pytest
 import pytest_asyncio
 
 from sandlot_engine.errors import Unavailable
-from sandlot_engine.scheduler import scheduler as module
+from sandlot_engine.scheduler import ahead
 from sandlot_engine.scheduler.upkeep import LEAST_MB
 from tests.fakes.scheduling import (
     World,
@@ -26,7 +26,7 @@ async def world() -> AsyncIterator[World]:
 @pytest_asyncio.fixture
 async def ready(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[World]:
     """A world with places enough for standbys, which are there at once."""
-    monkeypatch.setattr(module, "REFILL_S", 0.0)
+    monkeypatch.setattr(ahead, "REFILL_S", 0.0)
     async with new_world(max_instances=16, max_standbys=2) as made:
         yield made
 
@@ -55,7 +55,7 @@ async def test_where_memory_is_short_nothing_stands_by_until_it_is_not(
     ready.scheduler.upkeep.relieve()
     await ready.invoke()
 
-    assert ready.scheduler._refill is None  # noqa: SLF001 - nobody will look
+    assert ready.scheduler._ahead._refill is None  # noqa: SLF001 - nobody will look
     ready.machine.missing_mb = 0.0
     ready.scheduler.upkeep.relieve()
     await ready.invoke()

@@ -9,7 +9,7 @@ import pytest_asyncio
 
 from sandlot_engine.errors import Throttled, Unavailable
 from sandlot_engine.model.invocation import Ended
-from sandlot_engine.scheduler import scheduler as module
+from sandlot_engine.scheduler import bounds
 from tests.fakes.scheduling import (
     World,
     named,
@@ -117,7 +117,7 @@ async def test_a_slow_init_ahead_does_not_keep_others_from_starting(
 async def test_what_is_provisioned_does_not_grow_stale(world: World) -> None:
     await world.provision(1)
     await world.invoke()
-    world.clock.advance(module.IDLE_S)
+    world.clock.advance(bounds.IDLE_S)
     now = world.clock.monotonic()
 
     assert world.scheduler.retire_idle(since=now) == 0

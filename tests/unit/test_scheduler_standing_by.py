@@ -8,7 +8,7 @@ import pytest
 import pytest_asyncio
 
 from sandlot_engine.model.invocation import Ended
-from sandlot_engine.scheduler import scheduler as module
+from sandlot_engine.scheduler import ahead, bounds
 from tests.fakes.scheduling import (
     World,
     ended_run,
@@ -22,7 +22,7 @@ from tests.fakes.waiting import eventually
 @pytest_asyncio.fixture
 async def ready(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[World]:
     """A world with places enough for standbys, which are there at once."""
-    monkeypatch.setattr(module, "REFILL_S", 0.0)
+    monkeypatch.setattr(ahead, "REFILL_S", 0.0)
     async with new_world(max_instances=16, max_standbys=2) as made:
         yield made
 
@@ -95,7 +95,7 @@ async def test_a_standby_goes_when_its_function_is_not_used_any_more(
     await ready.invoke()
     await wait_standbys(ready, 1)
 
-    ready.clock.advance(module.IDLE_S)
+    ready.clock.advance(bounds.IDLE_S)
     ready.scheduler.standbys.sweep(ready.clock.monotonic())
 
     assert ready.machine.instances[1].is_stopped
