@@ -1,32 +1,22 @@
 """`AsyncClient`: the SDK for code under asyncio. Its twin is `client.Client`.
 
-Both only carry out what `calls` and `steps` describe. A client belongs to one event
-loop; it opens one connection, at the first call.
+What can be asked of an engine, by subject. What each is asked with `calls`, `steps` and
+`triggers` describe; the connection carries it out.
 """
 
 import asyncio
 import os
 import time
-from collections.abc import (
-    AsyncGenerator,
-    AsyncIterable,
-    AsyncIterator,
-    Callable,
-    Iterable,
-    Sequence,
-)
-from contextlib import aclosing
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Sequence
 from datetime import UTC, datetime
 from types import TracebackType
-from typing import Any, Self, TypeVar, Unpack, cast
+from typing import Self, Unpack
 
-import grpc
-
-from sandlot import calls, config, failures, packing, steps, transport, triggers
-from sandlot.calls import Call, FunctionOptions
+from sandlot import calls, config, packing, steps, triggers
+from sandlot.aio.connection import AsyncConnection
+from sandlot.aio.handles import AsyncFunctionHandle, AsyncTicket
+from sandlot.calls import FunctionOptions
 from sandlot.config import Where
-from sandlot.errors import Internal, SandlotError
-from sandlot.parsing import Page
 from sandlot.results import (
     JSON,
     Bill,
@@ -47,20 +37,16 @@ from sandlot.results import (
     Url,
     UrlAuth,
 )
-from sandlot.steps import Pause, Steps
 from sandlot.times import When, point_in_time
 from sandlot.transport import (
     CALL_DEADLINE_S,
     DEPLOY_DEADLINE_S,
     INVOKE_DEADLINE_S,
     STREAM_DEADLINE_S,
-    Deadline,
 )
 from sandlot.triggers import NewTrigger, Source, Trigger
 from sandlot.v1 import invocations_pb2 as pb
 from sandlot.window import Window
-
-T = TypeVar("T")
 
 
 class AsyncClient:
@@ -68,6 +54,8 @@ class AsyncClient:
 
     What is not given is looked up: see `sandlot.config`. `deadline` is in seconds and
     for every call that does not bring its own. Raises only `sandlot.errors`.
+
+    It belongs to one event loop, and opens one connection, at the first call.
     """
 
     def __init__(
@@ -77,13 +65,9 @@ class AsyncClient:
         deadline: float | None = None,
         **where: Unpack[Where],
     ) -> None:
-        settings = config.resolve(endpoint, **where)
-        self._endpoint = settings.address.endpoint
-        self._deadline_s = deadline
-        self._metadata = transport.metadata_of(settings)
-        self._address = settings.address
-        self._opened: grpc.aio.Channel | None = None
-        self._methods: dict[str, grpc.aio.UnaryUnaryMultiCallable[Any, Any]] = {}
+        self._connection = AsyncConnection(
+            config.resolve(endpoint, **where), deadline_s=deadline
+        )
 
     # --- functions -----------------------------------------------------------
 
@@ -94,26 +78,26 @@ class AsyncClient:
         name: str | None = None,
         deadline: float | None = None,
         **options: Unpack[FunctionOptions],
-    ) -> "AsyncFunctionHandle":
+    ) -> AsyncFunctionHandle:
         """Create or update a function from a folder, a file, `FILE.py:handler`, a zip,
         or a container image on the engine's machine, `oci:PATH:TAG`; wait until it
         serves. Raises `DeployFailed`, which says why not.
         """
         package = await asyncio.to_thread(packing.pack, source)
         errand = steps.deploy(package, name=name, options=options)
-        function = await self._drive(errand, deadline, DEPLOY_DEADLINE_S)
+        function = await self._connection.drive(errand, deadline, DEPLOY_DEADLINE_S)
         return AsyncFunctionHandle(self, function.name, deployed=function)
 
-    def function(self, name: str) -> "AsyncFunctionHandle":
+    def function(self, name: str) -> AsyncFunctionHandle:
         """A handle; nothing is asked of the engine yet."""
         return AsyncFunctionHandle(self, name)
 
     def functions(self) -> AsyncIterator[Function]:
         """All functions by name."""
-        return self._pages(calls.list_functions)
+        return self._connection.pages(calls.list_functions)
 
     async def get_function(self, name: str) -> Function:
-        return await self._ask(calls.get_function(name))
+        return await self._connection.ask(calls.get_function(name))
 
     async def update_function(
         self,
@@ -124,11 +108,11 @@ class AsyncClient:
     ) -> Function:
         """Change the given settings, and only those; wait until they serve."""
         errand = steps.configure(name, options)
-        return await self._drive(errand, deadline, DEPLOY_DEADLINE_S)
+        return await self._connection.drive(errand, deadline, DEPLOY_DEADLINE_S)
 
     async def delete_function(self, name: str) -> None:
         """Delete it and its code. Its records and bills stay."""
-        await self._ask(calls.delete_function(name))
+        await self._connection.ask(calls.delete_function(name))
 
     # --- function URLs -------------------------------------------------------
 
@@ -142,17 +126,17 @@ class AsyncClient:
         stream: bool = False,
     ) -> Url:
         """Give a function, or an alias of it, an address for HTTP; or change it."""
-        return await self._ask(
+        return await self._connection.ask(
             calls.put_url(name, auth=auth, alias=alias, cors=cors, stream=stream)
         )
 
     def list_urls(self, name: str) -> AsyncIterator[Url]:
         """Its addresses, by alias."""
-        return self._pages(lambda token: calls.list_urls(name, token))
+        return self._connection.pages(lambda token: calls.list_urls(name, token))
 
     async def delete_url(self, name: str, *, alias: str = "") -> None:
         """Take an address away, for good."""
-        await self._ask(calls.delete_url(name, alias=alias))
+        await self._connection.ask(calls.delete_url(name, alias=alias))
 
     # --- invocations ---------------------------------------------------------
 
@@ -185,7 +169,7 @@ class AsyncClient:
             idempotency_key=idempotency_key,
         )
         errand = steps.invoke(calls.invoke(request), check=check)
-        return await self._drive(errand, deadline, INVOKE_DEADLINE_S)
+        return await self._connection.drive(errand, deadline, INVOKE_DEADLINE_S)
 
     def stream(
         self,
@@ -215,8 +199,8 @@ class AsyncClient:
             qualifier=qualifier,
             client_context=client_context,
         )
-        limit = self._limit(deadline, INVOKE_DEADLINE_S)
-        return self._pieces(calls.invoke_stream(request), limit, ended)
+        limit = self._connection.limit(deadline, INVOKE_DEADLINE_S)
+        return self._connection.pieces(calls.invoke_stream(request), limit, ended)
 
     async def enqueue(
         self,
@@ -227,7 +211,7 @@ class AsyncClient:
         deadline: float | None = None,
         qualifier: str = "",
         idempotency_key: str = "",
-    ) -> "AsyncTicket":
+    ) -> AsyncTicket:
         """Queue an event; it is on disk when this returns. The ticket tells what
         becomes of it."""
         request = calls.invoke_request(
@@ -238,47 +222,49 @@ class AsyncClient:
             invocation_type=pb.INVOCATION_TYPE_EVENT,
             idempotency_key=idempotency_key,
         )
-        reply = await self._ask(calls.invoke(request), deadline)
+        reply = await self._connection.ask(calls.invoke(request), deadline)
         return AsyncTicket(self, reply.request_id)
 
     async def event(self, request_id: str) -> Event:
         """What has become of an event. Raises `NotFound`, also where it was over too
         long ago."""
-        return await self._ask(calls.get_event(request_id))
+        return await self._connection.ask(calls.get_event(request_id))
 
     async def event_payload(self, request_id: str) -> bytes:
         """Its payload; empty where it is kept no more."""
-        return await self._ask(calls.get_event_payload(request_id))
+        return await self._connection.ask(calls.get_event_payload(request_id))
 
     async def wait_event(
         self, request_id: str, *, deadline: float | None = None
     ) -> Event:
         """The event when it is over. Raises `NotFound`, `DeadlineExceeded`."""
         errand = steps.wait_event(request_id)
-        return await self._drive(errand, deadline, STREAM_DEADLINE_S)
+        return await self._connection.drive(errand, deadline, STREAM_DEADLINE_S)
 
     def events(
         self, name: str = "", *, states: Sequence[EventState | str] = ()
     ) -> AsyncIterator[Event]:
         """Events, newest first; of all functions if no name is given."""
-        return self._pages(lambda token: calls.list_events(name, states, token))
+        return self._connection.pages(
+            lambda token: calls.list_events(name, states, token)
+        )
 
     async def redrive_events(self, name: str = "", *, request_id: str = "") -> int:
         """Run dead events again: one, a function's, or all; how many."""
         errand = steps.redrive_events(function=name, request_id=request_id)
-        return await self._drive(errand, None, DEPLOY_DEADLINE_S)
+        return await self._connection.drive(errand, None, DEPLOY_DEADLINE_S)
 
     async def purge_events(self, name: str = "", *, request_id: str = "") -> int:
         """Delete dead events: one, a function's, or all; how many."""
         errand = steps.purge_events(function=name, request_id=request_id)
-        return await self._drive(errand, None, DEPLOY_DEADLINE_S)
+        return await self._connection.drive(errand, None, DEPLOY_DEADLINE_S)
 
     async def dry_run(self, name: str, *, qualifier: str = "") -> None:
         """Return if the function could be invoked, raise what stands in the way."""
         request = calls.invoke_request(
             name, qualifier=qualifier, invocation_type=pb.INVOCATION_TYPE_DRY_RUN
         )
-        await self._ask(calls.invoke(request))
+        await self._connection.ask(calls.invoke(request))
 
     def map(
         self,
@@ -303,12 +289,12 @@ class AsyncClient:
             qualifier=qualifier,
             clock=time.monotonic,
         )
-        limit = self._limit(deadline, STREAM_DEADLINE_S)
-        return self._map(window, _each(values), limit)
+        limit = self._connection.limit(deadline, STREAM_DEADLINE_S)
+        return self._connection.map(window, _each(values), limit)
 
     def runs(self, name: str = "") -> AsyncIterator[Run]:
         """Past invocations, newest first; of all functions if no name is given."""
-        return self._pages(lambda token: calls.list_invocations(name, token))
+        return self._connection.pages(lambda token: calls.list_invocations(name, token))
 
     def logs(
         self,
@@ -322,7 +308,7 @@ class AsyncClient:
         start = point_in_time(since, now=datetime.now(UTC))
         call = calls.tail_logs(name, since=start, follow=follow)
         usual_s = STREAM_DEADLINE_S if follow else CALL_DEADLINE_S
-        return self._lines(call, self._limit(deadline, usual_s))
+        return self._connection.lines(call, self._connection.limit(deadline, usual_s))
 
     # --- triggers --------------------------------------------------------------
 
@@ -343,7 +329,7 @@ class AsyncClient:
         A webhook's secret is made unless `secret` is the sender's own. Groups are for
         schedules.
         """
-        return await self._ask(
+        return await self._connection.ask(
             triggers.create(
                 name,
                 function,
@@ -360,10 +346,12 @@ class AsyncClient:
         self, function: str = "", *, kind: str = ""
     ) -> AsyncIterator[Trigger]:
         """By group and name; of one function or one kind, if these are given."""
-        return self._pages(lambda token: triggers.list_(function, kind, token))
+        return self._connection.pages(
+            lambda token: triggers.list_(function, kind, token)
+        )
 
     async def get_trigger(self, name: str, *, group: str = "") -> Trigger:
-        return await self._ask(triggers.get(name, group))
+        return await self._connection.ask(triggers.get(name, group))
 
     async def update_trigger(
         self,
@@ -378,7 +366,7 @@ class AsyncClient:
     ) -> Trigger:
         """Change what is given, and only that; `source` as a whole, but for a
         directory's path. `enabled` pauses and resumes."""
-        return await self._ask(
+        return await self._connection.ask(
             triggers.update(
                 name,
                 group,
@@ -392,14 +380,14 @@ class AsyncClient:
 
     async def rotate_trigger_secret(self, name: str, secret: str = "") -> str:
         """Another secret of a webhook, or token of a bucket, from now on."""
-        return await self._ask(triggers.rotate_secret(name, secret))
+        return await self._connection.ask(triggers.rotate_secret(name, secret))
 
     async def test_trigger(self, name: str, *, group: str = "") -> str:
         """Send an event as the trigger would, now; its request id."""
-        return await self._ask(triggers.test(name, group))
+        return await self._connection.ask(triggers.test(name, group))
 
     async def delete_trigger(self, name: str, *, group: str = "") -> None:
-        await self._ask(triggers.delete(name, group))
+        await self._connection.ask(triggers.delete(name, group))
 
     # --- tenants, bills, the engine ------------------------------------------
 
@@ -417,7 +405,7 @@ class AsyncClient:
         `network` is the most that its functions may have, `network_allow` the CIDRs
         that those with egress may reach although they are not public.
         """
-        return await self._ask(
+        return await self._connection.ask(
             calls.create_tenant(
                 name,
                 id=id,
@@ -428,7 +416,7 @@ class AsyncClient:
         )
 
     def list_tenants(self) -> AsyncIterator[Tenant]:
-        return self._pages(calls.list_tenants)
+        return self._connection.pages(calls.list_tenants)
 
     async def update_tenant(
         self,
@@ -443,7 +431,7 @@ class AsyncClient:
 
         Functions above a lower `network` are refused from then on.
         """
-        return await self._ask(
+        return await self._connection.ask(
             calls.update_tenant(
                 tenant_id,
                 name=name,
@@ -455,26 +443,26 @@ class AsyncClient:
 
     async def delete_tenant(self, tenant_id: str) -> None:
         """Delete a tenant that has no functions, and its keys. Its bill stays."""
-        await self._ask(calls.delete_tenant(tenant_id))
+        await self._connection.ask(calls.delete_tenant(tenant_id))
 
     async def create_key(self, tenant_id: str = "") -> NewKey:
         """Another key, for the caller's own tenant if none is given."""
-        return await self._ask(calls.create_key(tenant_id))
+        return await self._connection.ask(calls.create_key(tenant_id))
 
     async def import_key(
         self, access_key_id: str, secret_access_key: str, *, tenant_id: str = ""
     ) -> Key:
         """Take over an existing key pair, for scripts with fixed credentials."""
-        return await self._ask(
+        return await self._connection.ask(
             calls.import_key(access_key_id, secret_access_key, tenant_id=tenant_id)
         )
 
     def list_keys(self, tenant_id: str = "") -> AsyncIterator[Key]:
-        return self._pages(lambda token: calls.list_keys(tenant_id, token))
+        return self._connection.pages(lambda token: calls.list_keys(tenant_id, token))
 
     async def revoke_key(self, access_key_id: str) -> None:
         """Take a key back, at once."""
-        await self._ask(calls.revoke_key(access_key_id))
+        await self._connection.ask(calls.revoke_key(access_key_id))
 
     async def bill(
         self,
@@ -485,7 +473,7 @@ class AsyncClient:
     ) -> Bill:
         """What is owed from `since` (this month's beginning) until `until` (now)."""
         now = datetime.now(UTC)
-        return await self._ask(
+        return await self._connection.ask(
             calls.get_bill(
                 tenant_id,
                 since=point_in_time(since, now=now),
@@ -495,19 +483,18 @@ class AsyncClient:
 
     async def status(self) -> EngineStatus:
         """Version, isolation layers, runtimes, running processes."""
-        return await self._ask(calls.get_status())
+        return await self._connection.ask(calls.get_status())
 
     async def list_runtimes(self) -> tuple[Runtime, ...]:
         """What functions can be written for, by name; for operators also what is
         registered and cannot be used."""
-        return await self._ask(calls.list_runtimes())
+        return await self._connection.ask(calls.list_runtimes())
 
     # --- life ----------------------------------------------------------------
 
     async def close(self) -> None:
         """Close the connection. Calls under way are cancelled."""
-        if self._opened is not None:
-            await self._opened.close()
+        await self._connection.close()
 
     async def __aenter__(self) -> Self:
         return self
@@ -521,285 +508,7 @@ class AsyncClient:
         await self.close()
 
     def __repr__(self) -> str:
-        return f"<{type(self).__name__} {self._endpoint}>"
-
-    # --- carrying out ----------------------------------------------------------
-
-    def _limit(self, deadline: float | None, usual_s: float) -> Deadline:
-        """The call's own deadline, else the client's, else the usual one."""
-        given = deadline if deadline is not None else self._deadline_s
-        return Deadline(usual_s if given is None else given)
-
-    async def _ask(self, call: Call[T], deadline: float | None = None) -> T:
-        return await self._drive(steps.ask(call), deadline, CALL_DEADLINE_S)
-
-    async def _drive(
-        self, errand: Steps[T], deadline: float | None, usual_s: float
-    ) -> T:
-        """Carry out step after step; an error goes in where the step was asked for."""
-        limit = self._limit(deadline, usual_s)
-        try:
-            step = next(errand)
-            while True:
-                try:
-                    came_of_it = await self._take(step, limit)
-                except SandlotError as error:
-                    step = errand.throw(error)
-                else:
-                    step = errand.send(came_of_it)
-        except StopIteration as stop:
-            return cast(T, stop.value)
-
-    async def _take(self, step: Call[T] | Pause, limit: Deadline) -> T | None:
-        match step:
-            case Pause(seconds=seconds):
-                await asyncio.sleep(min(seconds, limit.left_s()))
-                return None
-            case Call():
-                return await self._call(step, limit)
-
-    async def _call(self, call: Call[T], limit: Deadline) -> T:
-        method = self._methods.get(call.method)
-        if method is None:
-            method = self._methods[call.method] = self._channel.unary_unary(
-                call.method,
-                request_serializer=type(call.request).SerializeToString,
-                response_deserializer=call.response.FromString,
-            )
-        try:
-            answer = await method(
-                call.request, timeout=limit.left_s(), metadata=self._metadata
-            )
-        except grpc.RpcError as error:
-            raise failures.from_call(error, endpoint=self._endpoint) from error
-        return call.parse(answer)
-
-    @property
-    def _channel(self) -> grpc.aio.Channel:
-        # Not in __init__: a channel belongs to the loop that runs when it is opened.
-        if self._opened is None:
-            self._opened = _open(self._address)
-        return self._opened
-
-    async def _pages(self, ask: Callable[[str], Call[Page[T]]]) -> AsyncIterator[T]:
-        token = ""
-        while True:
-            page = await self._ask(ask(token))
-            for item in page.items:
-                yield item
-            if not (token := page.next_token):
-                return
-
-    async def _stream(self, call: Call[T], limit: Deadline) -> AsyncGenerator[T, None]:
-        stream = self._channel.unary_stream(
-            call.method,
-            request_serializer=type(call.request).SerializeToString,
-            response_deserializer=call.response.FromString,
-        )(call.request, timeout=limit.left_s(), metadata=self._metadata)
-        try:
-            async for answer in stream:
-                yield call.parse(answer)
-        except grpc.RpcError as error:
-            raise failures.from_call(error, endpoint=self._endpoint) from error
-        finally:
-            stream.cancel()
-
-    async def _pieces(
-        self,
-        call: Call[bytes | Reply],
-        limit: Deadline,
-        ended: Callable[[Reply], object],
-    ) -> AsyncIterator[bytes]:
-        async with aclosing(self._stream(call, limit)) as parts:
-            async for part in parts:
-                if isinstance(part, Reply):
-                    failures.raise_if_failed(part)
-                    ended(part)
-                elif part:
-                    yield part
-
-    async def _map(
-        self, window: Window, values: AsyncIterator[JSON], limit: Deadline
-    ) -> AsyncIterator[MapResult]:
-        # gRPC reads requests in a task of its own; None ends it.
-        requests: asyncio.Queue[pb.InvokeManyRequest | None] = asyncio.Queue()
-        stream = self._channel.stream_stream(
-            calls.INVOKE_MANY,
-            request_serializer=pb.InvokeManyRequest.SerializeToString,
-            response_deserializer=pb.InvokeManyResponse.FromString,
-        )(_until_none(requests), timeout=limit.left_s(), metadata=self._metadata)
-        answers = aiter(stream)
-        try:
-            while True:
-                while (
-                    window.has_room and (value := await anext(values, _END)) is not _END
-                ):
-                    requests.put_nowait(window.sent(value))
-                if window.is_empty:
-                    break
-                for result in window.answered(await _next_of(answers)):
-                    yield result
-            requests.put_nowait(None)
-            await anext(answers, None)  # lets the engine end the stream by itself
-        except grpc.RpcError as error:
-            raise failures.from_call(error, endpoint=self._endpoint) from error
-        finally:
-            stream.cancel()
-
-    async def _lines(
-        self, call: Call[tuple[LogLine, ...]], limit: Deadline
-    ) -> AsyncIterator[LogLine]:
-        async for lines in self._stream(call, limit):
-            for line in lines:
-                yield line
-
-
-class AsyncTicket:
-    """An event that was queued, and a way to ask for it."""
-
-    def __init__(self, client: AsyncClient, request_id: str) -> None:
-        self.request_id = request_id
-        self._client = client
-
-    async def status(self) -> Event:
-        """See `AsyncClient.event`."""
-        return await self._client.event(self.request_id)
-
-    async def wait(self, *, deadline: float | None = None) -> Event:
-        """See `AsyncClient.wait_event`."""
-        return await self._client.wait_event(self.request_id, deadline=deadline)
-
-    def __repr__(self) -> str:
-        return f"<AsyncTicket {self.request_id}>"
-
-
-class AsyncFunctionHandle:
-    """A function of a client: its methods without the name."""
-
-    def __init__(
-        self, client: AsyncClient, name: str, *, deployed: Function | None = None
-    ) -> None:
-        self.name = name
-        self.deployed = deployed
-        """What `deploy` saw at its end; None for a handle made otherwise."""
-        self._client = client
-
-    async def invoke(
-        self,
-        value: JSON = None,
-        *,
-        payload: bytes | None = None,
-        deadline: float | None = None,
-        tail_log: bool = False,
-        qualifier: str = "",
-        client_context: JSON = None,
-        idempotency_key: str = "",
-        check: bool = True,
-    ) -> Reply:
-        """See `AsyncClient.invoke`."""
-        return await self._client.invoke(
-            self.name,
-            value,
-            payload=payload,
-            deadline=deadline,
-            tail_log=tail_log,
-            qualifier=qualifier,
-            client_context=client_context,
-            idempotency_key=idempotency_key,
-            check=check,
-        )
-
-    def stream(
-        self,
-        value: JSON = None,
-        *,
-        payload: bytes | None = None,
-        deadline: float | None = None,
-        qualifier: str = "",
-        ended: Callable[[Reply], object] = lambda _: None,
-    ) -> AsyncIterator[bytes]:
-        """See `AsyncClient.stream`."""
-        return self._client.stream(
-            self.name,
-            value,
-            payload=payload,
-            deadline=deadline,
-            qualifier=qualifier,
-            ended=ended,
-        )
-
-    async def enqueue(
-        self,
-        value: JSON = None,
-        *,
-        payload: bytes | None = None,
-        idempotency_key: str = "",
-    ) -> "AsyncTicket":
-        """See `AsyncClient.enqueue`."""
-        return await self._client.enqueue(
-            self.name, value, payload=payload, idempotency_key=idempotency_key
-        )
-
-    async def put_url(
-        self,
-        *,
-        auth: UrlAuth | str = UrlAuth.IAM,
-        alias: str = "",
-        cors: Cors | None = None,
-        stream: bool = False,
-    ) -> Url:
-        """See `AsyncClient.put_url`."""
-        return await self._client.put_url(
-            self.name, auth=auth, alias=alias, cors=cors, stream=stream
-        )
-
-    def map(
-        self,
-        values: Iterable[JSON] | AsyncIterable[JSON],
-        *,
-        concurrency: int = 16,
-        ordered: bool = False,
-    ) -> AsyncIterator[MapResult]:
-        """See `AsyncClient.map`."""
-        return self._client.map(
-            self.name, values, concurrency=concurrency, ordered=ordered
-        )
-
-    def logs(
-        self, *, since: When | None = "10m", follow: bool = False
-    ) -> AsyncIterator[LogLine]:
-        """See `AsyncClient.logs`."""
-        return self._client.logs(self.name, since=since, follow=follow)
-
-    def runs(self) -> AsyncIterator[Run]:
-        """See `AsyncClient.runs`."""
-        return self._client.runs(self.name)
-
-    async def config(self) -> Function:
-        """The function as it is now."""
-        return await self._client.get_function(self.name)
-
-    async def update(self, **options: Unpack[FunctionOptions]) -> Function:
-        """See `AsyncClient.update_function`."""
-        return await self._client.update_function(self.name, **options)
-
-    async def delete(self) -> None:
-        """See `AsyncClient.delete_function`."""
-        await self._client.delete_function(self.name)
-
-    def __repr__(self) -> str:
-        return f"<AsyncFunctionHandle {self.name}>"
-
-
-_END = object()
-"""What no iterator of values yields."""
-
-
-def _open(address: config.Address) -> grpc.aio.Channel:
-    tls = transport.tls_of(address)
-    if tls is None:
-        return grpc.aio.insecure_channel(address.endpoint, options=transport.OPTIONS)
-    return grpc.aio.secure_channel(address.endpoint, tls, options=transport.OPTIONS)
+        return f"<{type(self).__name__} {self._connection.endpoint}>"
 
 
 async def _each(values: Iterable[JSON] | AsyncIterable[JSON]) -> AsyncIterator[JSON]:
@@ -809,19 +518,3 @@ async def _each(values: Iterable[JSON] | AsyncIterable[JSON]) -> AsyncIterator[J
     else:
         for value in values:
             yield value
-
-
-async def _until_none(
-    requests: asyncio.Queue[pb.InvokeManyRequest | None],
-) -> AsyncIterator[pb.InvokeManyRequest]:
-    while (request := await requests.get()) is not None:
-        yield request
-
-
-async def _next_of(
-    answers: AsyncIterator[pb.InvokeManyResponse],
-) -> pb.InvokeManyResponse:
-    answer = await anext(answers, None)
-    if answer is None:
-        raise Internal("the engine ended the stream with answers still owed")
-    return answer

@@ -1,28 +1,21 @@
 """`Client`: the SDK for code that waits. Its twin is `aio.AsyncClient`.
 
-Both only carry out what `calls` and `steps` describe. A client is safe to share
-between threads; it opens one connection, at the first call.
+What can be asked of an engine, by subject. What each is asked with `calls`, `steps` and
+`triggers` describe; the connection carries it out.
 """
 
-import asyncio
-import inspect
 import os
 import time
-import warnings
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from contextlib import closing
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import UTC, datetime
-from queue import SimpleQueue
 from types import TracebackType
-from typing import Any, Self, TypeVar, Unpack, cast
+from typing import Self, Unpack
 
-import grpc
-
-from sandlot import calls, config, failures, packing, steps, transport, triggers
-from sandlot.calls import Call, FunctionOptions
+from sandlot import calls, config, packing, steps, triggers
+from sandlot.calls import FunctionOptions
+from sandlot.client.connection import Connection
+from sandlot.client.handles import FunctionHandle, Ticket
 from sandlot.config import Where
-from sandlot.errors import Internal, SandlotError
-from sandlot.parsing import Page
 from sandlot.results import (
     JSON,
     Bill,
@@ -43,20 +36,16 @@ from sandlot.results import (
     Url,
     UrlAuth,
 )
-from sandlot.steps import Pause, Steps
 from sandlot.times import When, point_in_time
 from sandlot.transport import (
     CALL_DEADLINE_S,
     DEPLOY_DEADLINE_S,
     INVOKE_DEADLINE_S,
     STREAM_DEADLINE_S,
-    Deadline,
 )
 from sandlot.triggers import NewTrigger, Source, Trigger
 from sandlot.v1 import invocations_pb2 as pb
 from sandlot.window import Window
-
-T = TypeVar("T")
 
 
 class Client:
@@ -64,6 +53,8 @@ class Client:
 
     What is not given is looked up: see `sandlot.config`. `deadline` is in seconds and
     for every call that does not bring its own. Raises only `sandlot.errors`.
+
+    It is safe to share between threads, and opens one connection, at the first call.
     """
 
     def __init__(
@@ -73,13 +64,9 @@ class Client:
         deadline: float | None = None,
         **where: Unpack[Where],
     ) -> None:
-        settings = config.resolve(endpoint, **where)
-        self._endpoint = settings.address.endpoint
-        self._deadline_s = deadline
-        self._metadata = transport.metadata_of(settings)
-        self._channel = _open(settings.address)
-        self._methods: dict[str, grpc.UnaryUnaryMultiCallable[Any, Any]] = {}
-        self._has_warned = False
+        self._connection = Connection(
+            config.resolve(endpoint, **where), deadline_s=deadline
+        )
 
     # --- functions -----------------------------------------------------------
 
@@ -90,26 +77,26 @@ class Client:
         name: str | None = None,
         deadline: float | None = None,
         **options: Unpack[FunctionOptions],
-    ) -> "FunctionHandle":
+    ) -> FunctionHandle:
         """Create or update a function from a folder, a file, `FILE.py:handler`, a zip,
         or a container image on the engine's machine, `oci:PATH:TAG`; wait until it
         serves. Raises `DeployFailed`, which says why not.
         """
         package = packing.pack(source)
         errand = steps.deploy(package, name=name, options=options)
-        function = self._drive(errand, deadline, DEPLOY_DEADLINE_S)
+        function = self._connection.drive(errand, deadline, DEPLOY_DEADLINE_S)
         return FunctionHandle(self, function.name, deployed=function)
 
-    def function(self, name: str) -> "FunctionHandle":
+    def function(self, name: str) -> FunctionHandle:
         """A handle; nothing is asked of the engine yet."""
         return FunctionHandle(self, name)
 
     def functions(self) -> Iterator[Function]:
         """All functions by name."""
-        return self._pages(calls.list_functions)
+        return self._connection.pages(calls.list_functions)
 
     def get_function(self, name: str) -> Function:
-        return self._ask(calls.get_function(name))
+        return self._connection.ask(calls.get_function(name))
 
     def update_function(
         self,
@@ -120,11 +107,11 @@ class Client:
     ) -> Function:
         """Change the given settings, and only those; wait until they serve."""
         errand = steps.configure(name, options)
-        return self._drive(errand, deadline, DEPLOY_DEADLINE_S)
+        return self._connection.drive(errand, deadline, DEPLOY_DEADLINE_S)
 
     def delete_function(self, name: str) -> None:
         """Delete it and its code. Its records and bills stay."""
-        self._ask(calls.delete_function(name))
+        self._connection.ask(calls.delete_function(name))
 
     # --- function URLs -------------------------------------------------------
 
@@ -138,17 +125,17 @@ class Client:
         stream: bool = False,
     ) -> Url:
         """Give a function, or an alias of it, an address for HTTP; or change it."""
-        return self._ask(
+        return self._connection.ask(
             calls.put_url(name, auth=auth, alias=alias, cors=cors, stream=stream)
         )
 
     def list_urls(self, name: str) -> Iterator[Url]:
         """Its addresses, by alias."""
-        return self._pages(lambda token: calls.list_urls(name, token))
+        return self._connection.pages(lambda token: calls.list_urls(name, token))
 
     def delete_url(self, name: str, *, alias: str = "") -> None:
         """Take an address away, for good."""
-        self._ask(calls.delete_url(name, alias=alias))
+        self._connection.ask(calls.delete_url(name, alias=alias))
 
     # --- invocations ---------------------------------------------------------
 
@@ -181,7 +168,7 @@ class Client:
             idempotency_key=idempotency_key,
         )
         errand = steps.invoke(calls.invoke(request), check=check)
-        return self._drive(errand, deadline, INVOKE_DEADLINE_S)
+        return self._connection.drive(errand, deadline, INVOKE_DEADLINE_S)
 
     def stream(
         self,
@@ -211,8 +198,8 @@ class Client:
             qualifier=qualifier,
             client_context=client_context,
         )
-        limit = self._limit(deadline, INVOKE_DEADLINE_S)
-        return self._pieces(calls.invoke_stream(request), limit, ended)
+        limit = self._connection.limit(deadline, INVOKE_DEADLINE_S)
+        return self._connection.pieces(calls.invoke_stream(request), limit, ended)
 
     def enqueue(
         self,
@@ -223,7 +210,7 @@ class Client:
         deadline: float | None = None,
         qualifier: str = "",
         idempotency_key: str = "",
-    ) -> "Ticket":
+    ) -> Ticket:
         """Queue an event; it is on disk when this returns. The ticket tells what
         becomes of it."""
         request = calls.invoke_request(
@@ -234,45 +221,47 @@ class Client:
             invocation_type=pb.INVOCATION_TYPE_EVENT,
             idempotency_key=idempotency_key,
         )
-        reply = self._ask(calls.invoke(request), deadline)
+        reply = self._connection.ask(calls.invoke(request), deadline)
         return Ticket(self, reply.request_id)
 
     def event(self, request_id: str) -> Event:
         """What has become of an event. Raises `NotFound`, also where it was over too
         long ago."""
-        return self._ask(calls.get_event(request_id))
+        return self._connection.ask(calls.get_event(request_id))
 
     def event_payload(self, request_id: str) -> bytes:
         """Its payload; empty where it is kept no more."""
-        return self._ask(calls.get_event_payload(request_id))
+        return self._connection.ask(calls.get_event_payload(request_id))
 
     def wait_event(self, request_id: str, *, deadline: float | None = None) -> Event:
         """The event when it is over. Raises `NotFound`, `DeadlineExceeded`."""
         errand = steps.wait_event(request_id)
-        return self._drive(errand, deadline, STREAM_DEADLINE_S)
+        return self._connection.drive(errand, deadline, STREAM_DEADLINE_S)
 
     def events(
         self, name: str = "", *, states: Sequence[EventState | str] = ()
     ) -> Iterator[Event]:
         """Events, newest first; of all functions if no name is given."""
-        return self._pages(lambda token: calls.list_events(name, states, token))
+        return self._connection.pages(
+            lambda token: calls.list_events(name, states, token)
+        )
 
     def redrive_events(self, name: str = "", *, request_id: str = "") -> int:
         """Run dead events again: one, a function's, or all; how many."""
         errand = steps.redrive_events(function=name, request_id=request_id)
-        return self._drive(errand, None, DEPLOY_DEADLINE_S)
+        return self._connection.drive(errand, None, DEPLOY_DEADLINE_S)
 
     def purge_events(self, name: str = "", *, request_id: str = "") -> int:
         """Delete dead events: one, a function's, or all; how many."""
         errand = steps.purge_events(function=name, request_id=request_id)
-        return self._drive(errand, None, DEPLOY_DEADLINE_S)
+        return self._connection.drive(errand, None, DEPLOY_DEADLINE_S)
 
     def dry_run(self, name: str, *, qualifier: str = "") -> None:
         """Return if the function could be invoked, raise what stands in the way."""
         request = calls.invoke_request(
             name, qualifier=qualifier, invocation_type=pb.INVOCATION_TYPE_DRY_RUN
         )
-        self._ask(calls.invoke(request))
+        self._connection.ask(calls.invoke(request))
 
     def map(
         self,
@@ -297,12 +286,12 @@ class Client:
             qualifier=qualifier,
             clock=time.monotonic,
         )
-        limit = self._limit(deadline, STREAM_DEADLINE_S)
-        return self._map(window, iter(values), limit)
+        limit = self._connection.limit(deadline, STREAM_DEADLINE_S)
+        return self._connection.map(window, iter(values), limit)
 
     def runs(self, name: str = "") -> Iterator[Run]:
         """Past invocations, newest first; of all functions if no name is given."""
-        return self._pages(lambda token: calls.list_invocations(name, token))
+        return self._connection.pages(lambda token: calls.list_invocations(name, token))
 
     def logs(
         self,
@@ -316,8 +305,10 @@ class Client:
         start = point_in_time(since, now=datetime.now(UTC))
         call = calls.tail_logs(name, since=start, follow=follow)
         usual_s = STREAM_DEADLINE_S if follow else CALL_DEADLINE_S
-        limit = self._limit(deadline, usual_s)
-        return (line for lines in self._stream(call, limit) for line in lines)
+        limit = self._connection.limit(deadline, usual_s)
+        return (
+            line for lines in self._connection.stream(call, limit) for line in lines
+        )
 
     # --- triggers --------------------------------------------------------------
 
@@ -338,7 +329,7 @@ class Client:
         A webhook's secret is made unless `secret` is the sender's own. Groups are for
         schedules.
         """
-        return self._ask(
+        return self._connection.ask(
             triggers.create(
                 name,
                 function,
@@ -353,10 +344,12 @@ class Client:
 
     def list_triggers(self, function: str = "", *, kind: str = "") -> Iterator[Trigger]:
         """By group and name; of one function or one kind, if these are given."""
-        return self._pages(lambda token: triggers.list_(function, kind, token))
+        return self._connection.pages(
+            lambda token: triggers.list_(function, kind, token)
+        )
 
     def get_trigger(self, name: str, *, group: str = "") -> Trigger:
-        return self._ask(triggers.get(name, group))
+        return self._connection.ask(triggers.get(name, group))
 
     def update_trigger(
         self,
@@ -371,7 +364,7 @@ class Client:
     ) -> Trigger:
         """Change what is given, and only that; `source` as a whole, but for a
         directory's path. `enabled` pauses and resumes."""
-        return self._ask(
+        return self._connection.ask(
             triggers.update(
                 name,
                 group,
@@ -385,14 +378,14 @@ class Client:
 
     def rotate_trigger_secret(self, name: str, secret: str = "") -> str:
         """Another secret of a webhook, or token of a bucket, from now on."""
-        return self._ask(triggers.rotate_secret(name, secret))
+        return self._connection.ask(triggers.rotate_secret(name, secret))
 
     def test_trigger(self, name: str, *, group: str = "") -> str:
         """Send an event as the trigger would, now; its request id."""
-        return self._ask(triggers.test(name, group))
+        return self._connection.ask(triggers.test(name, group))
 
     def delete_trigger(self, name: str, *, group: str = "") -> None:
-        self._ask(triggers.delete(name, group))
+        self._connection.ask(triggers.delete(name, group))
 
     # --- tenants, bills, the engine ------------------------------------------
 
@@ -410,7 +403,7 @@ class Client:
         `network` is the most that its functions may have, `network_allow` the CIDRs
         that those with egress may reach although they are not public.
         """
-        return self._ask(
+        return self._connection.ask(
             calls.create_tenant(
                 name,
                 id=id,
@@ -421,7 +414,7 @@ class Client:
         )
 
     def list_tenants(self) -> Iterator[Tenant]:
-        return self._pages(calls.list_tenants)
+        return self._connection.pages(calls.list_tenants)
 
     def update_tenant(
         self,
@@ -436,7 +429,7 @@ class Client:
 
         Functions above a lower `network` are refused from then on.
         """
-        return self._ask(
+        return self._connection.ask(
             calls.update_tenant(
                 tenant_id,
                 name=name,
@@ -448,26 +441,26 @@ class Client:
 
     def delete_tenant(self, tenant_id: str) -> None:
         """Delete a tenant that has no functions, and its keys. Its bill stays."""
-        self._ask(calls.delete_tenant(tenant_id))
+        self._connection.ask(calls.delete_tenant(tenant_id))
 
     def create_key(self, tenant_id: str = "") -> NewKey:
         """Another key, for the caller's own tenant if none is given."""
-        return self._ask(calls.create_key(tenant_id))
+        return self._connection.ask(calls.create_key(tenant_id))
 
     def import_key(
         self, access_key_id: str, secret_access_key: str, *, tenant_id: str = ""
     ) -> Key:
         """Take over an existing key pair, for scripts with fixed credentials."""
-        return self._ask(
+        return self._connection.ask(
             calls.import_key(access_key_id, secret_access_key, tenant_id=tenant_id)
         )
 
     def list_keys(self, tenant_id: str = "") -> Iterator[Key]:
-        return self._pages(lambda token: calls.list_keys(tenant_id, token))
+        return self._connection.pages(lambda token: calls.list_keys(tenant_id, token))
 
     def revoke_key(self, access_key_id: str) -> None:
         """Take a key back, at once."""
-        self._ask(calls.revoke_key(access_key_id))
+        self._connection.ask(calls.revoke_key(access_key_id))
 
     def bill(
         self,
@@ -478,7 +471,7 @@ class Client:
     ) -> Bill:
         """What is owed from `since` (this month's beginning) until `until` (now)."""
         now = datetime.now(UTC)
-        return self._ask(
+        return self._connection.ask(
             calls.get_bill(
                 tenant_id,
                 since=point_in_time(since, now=now),
@@ -488,18 +481,18 @@ class Client:
 
     def status(self) -> EngineStatus:
         """Version, isolation layers, runtimes, running processes."""
-        return self._ask(calls.get_status())
+        return self._connection.ask(calls.get_status())
 
     def list_runtimes(self) -> tuple[Runtime, ...]:
         """What functions can be written for, by name; for operators also what is
         registered and cannot be used."""
-        return self._ask(calls.list_runtimes())
+        return self._connection.ask(calls.list_runtimes())
 
     # --- life ----------------------------------------------------------------
 
     def close(self) -> None:
         """Close the connection. Calls under way fail."""
-        self._channel.close()
+        self._connection.close()
 
     def __enter__(self) -> Self:
         return self
@@ -513,291 +506,4 @@ class Client:
         self.close()
 
     def __repr__(self) -> str:
-        return f"<{type(self).__name__} {self._endpoint}>"
-
-    # --- carrying out ----------------------------------------------------------
-
-    def _limit(self, deadline: float | None, usual_s: float) -> Deadline:
-        """The call's own deadline, else the client's, else the usual one."""
-        given = deadline if deadline is not None else self._deadline_s
-        return Deadline(usual_s if given is None else given)
-
-    def _ask(self, call: Call[T], deadline: float | None = None) -> T:
-        return self._drive(steps.ask(call), deadline, CALL_DEADLINE_S)
-
-    def _drive(self, errand: Steps[T], deadline: float | None, usual_s: float) -> T:
-        """Carry out step after step; an error goes in where the step was asked for."""
-        self._warn_in_event_loop()
-        limit = self._limit(deadline, usual_s)
-        try:
-            step = next(errand)
-            while True:
-                try:
-                    came_of_it = self._take(step, limit)
-                except SandlotError as error:
-                    step = errand.throw(error)
-                else:
-                    step = errand.send(came_of_it)
-        except StopIteration as stop:
-            return cast(T, stop.value)
-
-    def _take(self, step: Call[T] | Pause, limit: Deadline) -> T | None:
-        match step:
-            case Pause(seconds=seconds):
-                time.sleep(min(seconds, limit.left_s()))
-                return None
-            case Call():
-                return self._call(step, limit)
-
-    def _call(self, call: Call[T], limit: Deadline) -> T:
-        method = self._methods.get(call.method)
-        if method is None:
-            method = self._methods[call.method] = self._channel.unary_unary(
-                call.method,
-                request_serializer=type(call.request).SerializeToString,
-                response_deserializer=call.response.FromString,
-            )
-        try:
-            answer = method(
-                call.request, timeout=limit.left_s(), metadata=self._metadata
-            )
-        except grpc.RpcError as error:
-            raise failures.from_call(error, endpoint=self._endpoint) from error
-        return call.parse(answer)
-
-    def _pages(self, ask: Callable[[str], Call[Page[T]]]) -> Iterator[T]:
-        token = ""
-        while True:
-            page = self._ask(ask(token))
-            yield from page.items
-            if not (token := page.next_token):
-                return
-
-    def _stream(self, call: Call[T], limit: Deadline) -> Generator[T, None, None]:
-        self._warn_in_event_loop()
-        stream = self._channel.unary_stream(
-            call.method,
-            request_serializer=type(call.request).SerializeToString,
-            response_deserializer=call.response.FromString,
-        )(call.request, timeout=limit.left_s(), metadata=self._metadata)
-        try:
-            for answer in stream:
-                yield call.parse(answer)
-        except grpc.RpcError as error:
-            raise failures.from_call(error, endpoint=self._endpoint) from error
-        finally:
-            stream.cancel()
-
-    def _pieces(
-        self,
-        call: Call[bytes | Reply],
-        limit: Deadline,
-        ended: Callable[[Reply], object],
-    ) -> Iterator[bytes]:
-        with closing(self._stream(call, limit)) as parts:
-            for part in parts:
-                if isinstance(part, Reply):
-                    failures.raise_if_failed(part)
-                    ended(part)
-                elif part:
-                    yield part
-
-    def _map(
-        self, window: Window, values: Iterator[JSON], limit: Deadline
-    ) -> Iterator[MapResult]:
-        self._warn_in_event_loop()
-        # gRPC reads requests in a thread of its own; None ends it.
-        requests: SimpleQueue[pb.InvokeManyRequest | None] = SimpleQueue()
-        stream = self._channel.stream_stream(
-            calls.INVOKE_MANY,
-            request_serializer=pb.InvokeManyRequest.SerializeToString,
-            response_deserializer=pb.InvokeManyResponse.FromString,
-        )(iter(requests.get, None), timeout=limit.left_s(), metadata=self._metadata)
-        try:
-            while True:
-                while window.has_room and (value := next(values, _END)) is not _END:
-                    requests.put(window.sent(value))
-                if window.is_empty:
-                    break
-                yield from window.answered(_next_of(stream))
-            requests.put(None)
-            next(stream, None)  # lets the engine end the stream, instead of breaking it
-        except grpc.RpcError as error:
-            raise failures.from_call(error, endpoint=self._endpoint) from error
-        finally:
-            requests.put(None)
-            stream.cancel()
-
-    def _warn_in_event_loop(self) -> None:
-        if self._has_warned:
-            return
-        try:
-            asyncio.get_running_loop()
-        except RuntimeError:
-            return
-        self._has_warned = True
-        warnings.warn(
-            "sandlot.Client blocks, and here it stops a running event loop: use "
-            "sandlot.AsyncClient",
-            RuntimeWarning,
-            stacklevel=_frames_to_caller(),
-        )
-
-
-class Ticket:
-    """An event that was queued, and a way to ask for it."""
-
-    def __init__(self, client: Client, request_id: str) -> None:
-        self.request_id = request_id
-        self._client = client
-
-    def status(self) -> Event:
-        """See `Client.event`."""
-        return self._client.event(self.request_id)
-
-    def wait(self, *, deadline: float | None = None) -> Event:
-        """See `Client.wait_event`."""
-        return self._client.wait_event(self.request_id, deadline=deadline)
-
-    def __repr__(self) -> str:
-        return f"<Ticket {self.request_id}>"
-
-
-class FunctionHandle:
-    """A function of a client: its methods without the name."""
-
-    def __init__(
-        self, client: Client, name: str, *, deployed: Function | None = None
-    ) -> None:
-        self.name = name
-        self.deployed = deployed
-        """What `deploy` saw at its end; None for a handle made otherwise."""
-        self._client = client
-
-    def invoke(
-        self,
-        value: JSON = None,
-        *,
-        payload: bytes | None = None,
-        deadline: float | None = None,
-        tail_log: bool = False,
-        qualifier: str = "",
-        client_context: JSON = None,
-        idempotency_key: str = "",
-        check: bool = True,
-    ) -> Reply:
-        """See `Client.invoke`."""
-        return self._client.invoke(
-            self.name,
-            value,
-            payload=payload,
-            deadline=deadline,
-            tail_log=tail_log,
-            qualifier=qualifier,
-            client_context=client_context,
-            idempotency_key=idempotency_key,
-            check=check,
-        )
-
-    def stream(
-        self,
-        value: JSON = None,
-        *,
-        payload: bytes | None = None,
-        deadline: float | None = None,
-        qualifier: str = "",
-        ended: Callable[[Reply], object] = lambda _: None,
-    ) -> Iterator[bytes]:
-        """See `Client.stream`."""
-        return self._client.stream(
-            self.name,
-            value,
-            payload=payload,
-            deadline=deadline,
-            qualifier=qualifier,
-            ended=ended,
-        )
-
-    def enqueue(
-        self,
-        value: JSON = None,
-        *,
-        payload: bytes | None = None,
-        idempotency_key: str = "",
-    ) -> "Ticket":
-        """See `Client.enqueue`."""
-        return self._client.enqueue(
-            self.name, value, payload=payload, idempotency_key=idempotency_key
-        )
-
-    def put_url(
-        self,
-        *,
-        auth: UrlAuth | str = UrlAuth.IAM,
-        alias: str = "",
-        cors: Cors | None = None,
-        stream: bool = False,
-    ) -> Url:
-        """See `Client.put_url`."""
-        return self._client.put_url(
-            self.name, auth=auth, alias=alias, cors=cors, stream=stream
-        )
-
-    def map(
-        self, values: Iterable[JSON], *, concurrency: int = 16, ordered: bool = False
-    ) -> Iterator[MapResult]:
-        """See `Client.map`."""
-        return self._client.map(
-            self.name, values, concurrency=concurrency, ordered=ordered
-        )
-
-    def logs(
-        self, *, since: When | None = "10m", follow: bool = False
-    ) -> Iterator[LogLine]:
-        """See `Client.logs`."""
-        return self._client.logs(self.name, since=since, follow=follow)
-
-    def runs(self) -> Iterator[Run]:
-        """See `Client.runs`."""
-        return self._client.runs(self.name)
-
-    def config(self) -> Function:
-        """The function as it is now."""
-        return self._client.get_function(self.name)
-
-    def update(self, **options: Unpack[FunctionOptions]) -> Function:
-        """See `Client.update_function`."""
-        return self._client.update_function(self.name, **options)
-
-    def delete(self) -> None:
-        """See `Client.delete_function`."""
-        self._client.delete_function(self.name)
-
-    def __repr__(self) -> str:
-        return f"<FunctionHandle {self.name}>"
-
-
-_END = object()
-"""What no iterator of values yields."""
-
-
-def _open(address: config.Address) -> grpc.Channel:
-    tls = transport.tls_of(address)
-    if tls is None:
-        return grpc.insecure_channel(address.endpoint, options=transport.OPTIONS)
-    return grpc.secure_channel(address.endpoint, tls, options=transport.OPTIONS)
-
-
-def _next_of(stream: Iterator[pb.InvokeManyResponse]) -> pb.InvokeManyResponse:
-    answer = next(stream, None)
-    if answer is None:
-        raise Internal("the engine ended the stream with answers still owed")
-    return answer
-
-
-def _frames_to_caller() -> int:
-    """How far up, for `warnings`, the code outside this module is."""
-    level, frame = 0, inspect.currentframe()
-    while frame and frame.f_globals.get("__name__") == __name__:
-        level, frame = level + 1, frame.f_back
-    return level
+        return f"<{type(self).__name__} {self._connection.endpoint}>"
