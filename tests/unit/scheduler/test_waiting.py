@@ -7,18 +7,7 @@ import pytest_asyncio
 from msgspec import structs
 
 from sandlot_engine.model.invocation import Ended, Run
-from tests.fakes.scheduling import (
-    WAIT_S,
-    World,
-    ended_run,
-    new_world,
-)
-
-
-@pytest_asyncio.fixture
-async def world() -> AsyncIterator[World]:
-    async with new_world() as made:
-        yield made
+from tests.fakes.scheduling import WAIT_S, World, ended_run, new_world
 
 
 @pytest_asyncio.fixture

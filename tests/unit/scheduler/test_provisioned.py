@@ -1,34 +1,15 @@
 """What a function has asked for is started ahead, kept, and replaced."""
 
 import asyncio
-from collections.abc import AsyncIterator
 from dataclasses import replace
 
 import pytest
-import pytest_asyncio
 
 from sandlot_engine.errors import Throttled, Unavailable
 from sandlot_engine.model.invocation import Ended
 from sandlot_engine.scheduler import bounds
-from tests.fakes.scheduling import (
-    World,
-    named,
-    new_world,
-)
+from tests.fakes.scheduling import World, named, new_world
 from tests.fakes.waiting import eventually
-
-
-@pytest_asyncio.fixture
-async def world() -> AsyncIterator[World]:
-    async with new_world() as made:
-        yield made
-
-
-@pytest_asyncio.fixture
-async def impatient() -> AsyncIterator[World]:
-    """The same, but nobody waits for a place."""
-    async with new_world(place_s=0.01) as made:
-        yield made
 
 
 async def test_what_is_provisioned_is_started_before_anybody_calls(

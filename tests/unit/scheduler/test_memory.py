@@ -1,34 +1,11 @@
 """What goes where memory is short, and what is made ready for what is expected."""
 
 import asyncio
-from collections.abc import AsyncIterator
-
-import pytest
-import pytest_asyncio
 
 from sandlot_engine.errors import Unavailable
-from sandlot_engine.scheduler import ahead
 from sandlot_engine.scheduler.upkeep import LEAST_MB
-from tests.fakes.scheduling import (
-    World,
-    new_world,
-    wait_standbys,
-)
+from tests.fakes.scheduling import World, wait_standbys
 from tests.fakes.waiting import eventually
-
-
-@pytest_asyncio.fixture
-async def world() -> AsyncIterator[World]:
-    async with new_world() as made:
-        yield made
-
-
-@pytest_asyncio.fixture
-async def ready(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[World]:
-    """A world with places enough for standbys, which are there at once."""
-    monkeypatch.setattr(ahead, "REFILL_S", 0.0)
-    async with new_world(max_instances=16, max_standbys=2) as made:
-        yield made
 
 
 async def test_where_memory_is_short_standbys_go_first_and_then_the_idle(

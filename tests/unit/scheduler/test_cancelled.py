@@ -1,22 +1,11 @@
 """A caller who leaves, in any moment, takes nothing along."""
 
 import asyncio
-from collections.abc import AsyncIterator
 
 import pytest
-import pytest_asyncio
 
 from sandlot_engine.model.invocation import Ended
-from tests.fakes.scheduling import (
-    World,
-    new_world,
-)
-
-
-@pytest_asyncio.fixture
-async def world() -> AsyncIterator[World]:
-    async with new_world() as made:
-        yield made
+from tests.fakes.scheduling import World
 
 
 async def test_cancelled_while_its_instance_starts(world: World) -> None:

@@ -1,30 +1,12 @@
 """What stands by for the next cold start, and for how long."""
 
 import asyncio
-from collections.abc import AsyncIterator
 from dataclasses import replace
 
-import pytest
-import pytest_asyncio
-
 from sandlot_engine.model.invocation import Ended
-from sandlot_engine.scheduler import ahead, bounds
-from tests.fakes.scheduling import (
-    World,
-    ended_run,
-    named,
-    new_world,
-    wait_standbys,
-)
+from sandlot_engine.scheduler import bounds
+from tests.fakes.scheduling import World, ended_run, named, wait_standbys
 from tests.fakes.waiting import eventually
-
-
-@pytest_asyncio.fixture
-async def ready(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[World]:
-    """A world with places enough for standbys, which are there at once."""
-    monkeypatch.setattr(ahead, "REFILL_S", 0.0)
-    async with new_world(max_instances=16, max_standbys=2) as made:
-        yield made
 
 
 async def test_what_has_answered_has_a_standby_for_the_next_cold_start(

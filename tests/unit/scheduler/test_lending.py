@@ -1,33 +1,14 @@
 """Lending instances: whatever happens to an invocation, what it took comes back."""
 
 import asyncio
-from collections.abc import AsyncIterator
 
 import pytest
-import pytest_asyncio
 from msgspec import structs
 
 from sandlot_engine.errors import Throttled, Unavailable
 from sandlot_engine.model.invocation import Ended
 from sandlot_engine.scheduler import bounds
-from tests.fakes.scheduling import (
-    World,
-    ended_run,
-    new_world,
-)
-
-
-@pytest_asyncio.fixture
-async def world() -> AsyncIterator[World]:
-    async with new_world() as made:
-        yield made
-
-
-@pytest_asyncio.fixture
-async def impatient() -> AsyncIterator[World]:
-    """The same, but nobody waits for a place."""
-    async with new_world(place_s=0.01) as made:
-        yield made
+from tests.fakes.scheduling import World, ended_run
 
 
 async def test_an_instance_is_used_again(world: World) -> None:

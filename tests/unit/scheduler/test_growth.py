@@ -1,28 +1,14 @@
 """How fast a function may have new instances."""
 
 import asyncio
-from collections.abc import AsyncIterator
 
 import pytest
-import pytest_asyncio
 
 from sandlot_engine.errors import Throttled
 from sandlot_engine.model.invocation import Ended
 from sandlot_engine.scheduler import ahead
 from sandlot_engine.scheduler.scaling import SCALING_S
-from tests.fakes.scheduling import (
-    World,
-    new_world,
-    wait_standbys,
-)
-
-
-@pytest_asyncio.fixture
-async def ready(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[World]:
-    """A world with places enough for standbys, which are there at once."""
-    monkeypatch.setattr(ahead, "REFILL_S", 0.0)
-    async with new_world(max_instances=16, max_standbys=2) as made:
-        yield made
+from tests.fakes.scheduling import new_world, wait_standbys
 
 
 async def test_a_function_has_only_so_many_new_instances_within_a_time() -> None:
