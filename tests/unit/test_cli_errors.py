@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.fakes.server import OPERATOR, Engine, Server
+from tests.fakes.engine import OPERATOR, Engine
+from tests.fakes.server import Server
 from tests.unit.conftest import Cli
 
 

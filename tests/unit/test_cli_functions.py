@@ -8,7 +8,7 @@ import grpc
 import pytest
 
 from sandlot.v1 import functions_pb2
-from tests.fakes.server import Engine, Refusal
+from tests.fakes.engine import Engine, Refusal
 from tests.unit.conftest import Cli
 
 

@@ -2,7 +2,7 @@
 
 import json
 
-from tests.fakes.server import Engine
+from tests.fakes.engine import Engine
 from tests.unit.conftest import Cli
 
 

@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from tests.fakes.server import OPERATOR, Engine
+from tests.fakes.engine import OPERATOR, Engine
 from tests.unit.conftest import Cli
 
 
