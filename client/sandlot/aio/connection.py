@@ -174,6 +174,13 @@ class AsyncConnection:
                 yield line
 
 
+class AsyncService:
+    """One of the engine's services, asked over a connection."""
+
+    def __init__(self, connection: AsyncConnection) -> None:
+        self._connection = connection
+
+
 _END = object()
 """What no iterator of values yields."""
 

@@ -20,12 +20,13 @@ from sandlot.times import When
 
 if TYPE_CHECKING:
     from sandlot.aio.client import AsyncClient
+    from sandlot.aio.events import AsyncEvents
 
 
 class AsyncTicket:
     """An event that was queued, and a way to ask for it."""
 
-    def __init__(self, client: "AsyncClient", request_id: str) -> None:
+    def __init__(self, client: "AsyncEvents", request_id: str) -> None:
         self.request_id = request_id
         self._client = client
 

@@ -20,12 +20,13 @@ from sandlot.times import When
 
 if TYPE_CHECKING:
     from sandlot.client.client import Client
+    from sandlot.client.events import Events
 
 
 class Ticket:
     """An event that was queued, and a way to ask for it."""
 
-    def __init__(self, client: "Client", request_id: str) -> None:
+    def __init__(self, client: "Events", request_id: str) -> None:
         self.request_id = request_id
         self._client = client
 
