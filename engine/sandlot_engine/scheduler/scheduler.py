@@ -4,8 +4,7 @@ import asyncio
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -15,6 +14,7 @@ from sandlot_engine.errors import Unavailable
 from sandlot_engine.model.function import Function, Revision
 from sandlot_engine.model.invocation import Ended, Invocation, Run
 from sandlot_engine.scheduler.ahead import Ahead
+from sandlot_engine.scheduler.borrowing import Borrowing
 from sandlot_engine.scheduler.bounds import (
     IDLE_S,
     KEPT_SHARE,
@@ -28,7 +28,7 @@ from sandlot_engine.scheduler.bounds import (
 )
 from sandlot_engine.scheduler.history import History
 from sandlot_engine.scheduler.live import LiveInstances
-from sandlot_engine.scheduler.ports import Instance, Lendable, Machine
+from sandlot_engine.scheduler.ports import Instance, Machine
 from sandlot_engine.scheduler.provisions import PROVISION_AGAIN_S, Provisions
 from sandlot_engine.scheduler.scaling import SCALING, Scaling
 from sandlot_engine.scheduler.serving import HOLD_S, Serving
@@ -51,15 +51,6 @@ class _Lent(Struct, frozen=True):
     instance: Instance
     is_new: bool
     is_standby: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Borrowed:
-    """An instance that somebody else runs invocations on; see `Scheduler.borrow`."""
-
-    number: int
-    instance: Lendable
-    revision: str
 
 
 class Scheduler:
@@ -118,6 +109,14 @@ class Scheduler:
             provisions=self.provisions,
             standbys=self.standbys,
             is_short=lambda: self.upkeep.is_short,
+            act=self._act,
+        )
+        self.borrowing = Borrowing(
+            state,
+            self._live,
+            standbys=self.standbys,
+            using=self._using,
+            clock=clock,
             act=self._act,
         )
         self._turns = Turns(
@@ -205,6 +204,10 @@ class Scheduler:
         else:
             live = self._state.live_of(revision.id)
         return live, self._state.standbys_of(revision.id)[1]
+
+    def has_idle(self, version: str) -> bool:
+        """Whether an invocation would be given an idle instance at once."""
+        return bool(self._state.idle_of(version))
 
     async def run(
         self,
@@ -309,47 +312,6 @@ class Scheduler:
             await self._using.wait_unused(revision)
             self.standbys.forget(revision)
             self._live.retire(self._live.idle_of(revision))
-
-    # --- borrowed -----------------------------------------------------------------
-
-    def has_idle(self, version: str) -> bool:
-        """Whether an invocation would be given an idle instance at once."""
-        return bool(self._state.idle_of(version))
-
-    def borrow(self, revision: str) -> Borrowed | None:
-        """An idle instance of a revision, for whoever gives it `give_back`; None where
-        there is none. Until then it counts as busy, and `drain` waits for it."""
-        number = self._state.instance_borrowed(revision)
-        if number is None:
-            return None
-        instance = self._live.find(number)
-        self._live.note_used(number)
-        if instance is None or not instance.is_usable:
-            self._live.let_go(number, instance)
-            return None
-        self._using.begin(revision)
-        # All that a machine starts can be lent; only tests have others.
-        return Borrowed(number, cast("Lendable", instance), revision)
-
-    def note_elsewhere(
-        self, function: Function, *, run_s: float, memory_mb: float
-    ) -> None:
-        """An invocation ran on what was borrowed. Told of some of them is enough: of
-        many within a moment, nothing is learned that one does not say."""
-        revision = function.serving
-        if revision is not None:
-            now = self._clock.monotonic()
-            history = self.standbys.note_arrival(function, revision, now)
-            history.note_run(now, run_s=run_s, init_s=None, memory_mb=memory_mb)
-            history.note_end(now)
-
-    def give_back(self, borrowed: Borrowed) -> None:
-        """What was borrowed; if it is not usable any more, it is destroyed."""
-        if borrowed.instance.is_usable:
-            self._act(self._state.instance_freed(borrowed.number))
-        else:
-            self._live.let_go(borrowed.number, borrowed.instance)
-        self._using.end(borrowed.revision)
 
     # --- started ahead ------------------------------------------------------------
 
