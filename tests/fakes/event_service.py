@@ -10,7 +10,7 @@ from sandlot.v1 import events_pb2_grpc as evt_grpc
 
 
 class Door(Protocol):
-    """Of `server.Engine`: checks the key, and keeps the request."""
+    """Of `engine.Engine`: checks the key, and keeps the request."""
 
     def enter(self, request: Any, context: grpc.ServicerContext) -> str: ...
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 from sandlot_engine.errors import Unavailable
 from sandlot_engine.model.function import Function, Revision
 from sandlot_engine.model.invocation import Ended, Invocation, Run
-from sandlot_engine.scheduler import scheduler as module
+from sandlot_engine.scheduler import bounds
 from sandlot_engine.scheduler.provisions import PROVISION_AGAIN_S
 from sandlot_engine.scheduler.scaling import SCALING
 from sandlot_engine.scheduler.scheduler import Scheduler
@@ -203,7 +203,8 @@ class World:
 
     async def wait_assigned(self) -> None:
         """Until the one that waits has been given an instance, and before it knows."""
-        ((_, turn),) = self.scheduler._turns.items()  # noqa: SLF001 - only seen there
+        turns = self.scheduler._turns._turns  # noqa: SLF001 - only seen there
+        (turn,) = turns.values()
         async with asyncio.timeout(WAIT_S):
             while not turn.done():  # noqa: ASYNC110 - an event would come a turn late
                 await asyncio.sleep(0)
@@ -215,7 +216,7 @@ class World:
         assert state.waiting == 0
         assert "0 busy, 0 starting, 0 waiting" in repr(state)
         assert not self.scheduler._turns  # noqa: SLF001
-        assert not self.scheduler._running  # noqa: SLF001
+        assert not self.scheduler._using  # noqa: SLF001
 
 
 def named(name: str) -> Function:
@@ -227,7 +228,7 @@ def named(name: str) -> Function:
 @asynccontextmanager
 async def new_world(
     *,
-    place_s: float = module.PLACE_S,
+    place_s: float = bounds.PLACE_S,
     max_kept: int | None = 2,
     again_s: float = PROVISION_AGAIN_S,
     max_instances: int = 2,

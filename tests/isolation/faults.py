@@ -29,6 +29,7 @@ _MODULES = frozenset(
 _METHODS = frozenset(
     (
         *("_call", "_write", "_open", "_lower", "_clone", "clone", "open", "mkdir"),
+        *("open_file", "write_file"),
         *("write_text", "send", "recv", "_setns", "_capset", "_syscall"),
     )
 )

@@ -40,11 +40,15 @@ OUTSIDE = [
     *_of("launcher/server.py", "Server._folder Server._made"),
     *_of("launcher/users.py", "UserIds.take write_maps acting_as _any_of"),
     *_of(
-        "launcher/cgroups.py",
-        "Group.make Group.open_joins Group.open_joins_of Group.open_files"
-        " Family.__init__ Family.add Tree.limit _make_folder _open"
-        " _write",
-        again="_make_folder",
+        "launcher/cgroups/group.py",
+        "Group.make Group.open_joins Group.open_joins_of Group.open_files",
+    ),
+    *_of("launcher/cgroups/families.py", "Family.__init__ Family.add"),
+    *_of("launcher/cgroups/interface.py", "Interface.limit"),
+    *_of(
+        "launcher/cgroups/files.py",
+        "make_folder open_file write_file",
+        again="make_folder",
     ),
     *_of("limits.py"),
     *_of("linux.py", "clone clone_mount set_capabilities"),
@@ -56,7 +60,7 @@ zygote before it has its settings."""
 HEIRS = _of("guest/cell.py", "_take_over")
 """What a cell does beside that has the /tmp of one that is dead."""
 
-IN_V2 = _of("launcher/cgroups.py", "Family.let_in")
+IN_V2 = _of("launcher/cgroups/families.py", "Family.let_in")
 """The same, where control groups are v2's."""
 
 INSIDE = [
@@ -99,7 +103,8 @@ STARTING = [
     *_of("launcher/__main__.py", "main"),
     *_of("linux.py", "landlock_version"),
     *_of("launcher/users.py", "become_root_of_own_namespace"),
-    *_of("launcher/cgroups.py", "Tree.plant Janitor._start"),
+    *_of("launcher/cgroups/tree.py", "Tree.plant"),
+    *_of("launcher/cgroups/janitor.py", "Janitor._start"),
 ]
 """What a launcher does once, after it has said what this machine can enforce."""
 
@@ -154,6 +159,7 @@ TRIED = [
 _WAITING = "what is done once all is made, and waits for what comes then"
 _ASKS = "a question, whose answer decides and cannot be wrong by failing"
 _IN_THE_CELL = "after the last step into the cell: whatever is run, is run in there"
+_ENDS = "ends something; tried again until it is gone"
 _EARLY = "before the probe, which takes the same steps: nothing has been said yet"
 
 EXPLAINED_TEXTS = {
@@ -174,15 +180,15 @@ EXPLAINED_TEXTS = {
 EXPLAINED = {
     "launcher/__main__.py:_landlock": _ASKS + "; `landlock_version` is tried",
     "launcher/__main__.py:_take_descriptors": _EARLY,
-    "launcher/cgroups.py:Estate.__init__": "a name; for an owner's first zygote alone",
-    "launcher/cgroups.py:find": _EARLY,
-    "launcher/cgroups.py:_v2_folder": _EARLY,
-    "launcher/cgroups.py:_is_ours_alone": _EARLY,
-    "launcher/cgroups.py:_make_room_in_v2": "the probe has made room already",
-    "launcher/cgroups.py:_enable": "v2 has no controllers beside v1's, as on CI",
-    "launcher/cgroups.py:Group.thaw": "ends something; tried again until it is gone",
-    "launcher/cgroups.py:_thaw_all": "ends something; tried again until it is gone",
-    "launcher/cgroups.py:_wait_and_clean": "the janitor, which holds nobody back",
+    "launcher/cgroups/families.py:Estate.__init__": "a name; not for each zygote",
+    "launcher/cgroups/layout.py:find": _EARLY,
+    "launcher/cgroups/layout.py:_v2_folder": _EARLY,
+    "launcher/cgroups/layout.py:_is_ours_alone": _EARLY,
+    "launcher/cgroups/layout.py:make_room_in_v2": "the probe has made room already",
+    "launcher/cgroups/layout.py:enable": "v2 has no controllers beside v1's, as on CI",
+    "launcher/cgroups/group.py:Group.thaw": _ENDS,
+    "launcher/cgroups/sweeping.py:_thaw_all": _ENDS,
+    "launcher/cgroups/janitor.py:_wait_and_clean": "it holds nobody back",
     "launcher/child.py:run": _EARLY,
     "launcher/child.py:_work": _EARLY,
     "launcher/child.py:_read_all": _EARLY,
@@ -213,7 +219,7 @@ EXPLAINED = {
     "launcher/server.py:Server._tell": "the engine is gone then, and the launcher ends",
     "launcher/server.py:_last_words": "reads what went wrong",
     "launcher/users.py:is_root_of_many": _ASKS,
-    "launcher/cgroups.py:_processors": _ASKS,
+    "launcher/cgroups/families.py:_processors": _ASKS,
     "guest/bytecode.py:compile_apart": "bytecode is a nicety; its child is apart",
     "guest/bytecode.py:_keep": "bytecode is a nicety",
     "guest/bytecode.py:_room_for": "bytecode is a nicety",
@@ -265,17 +271,17 @@ EXPLAINED = {
     "guest/uniqueness.py:_forget_uuid_state": "a clone that is not unique says so",
     "guest/network_memory.py:NetworkMemory._queues": _WAITING,
     "guest/network_memory.py:_table": _WAITING,
-    "guest/network_memory.py:threads_of": _WAITING,
+    "guest/proc.py:threads_of": _WAITING,
     "guest/warden.py:_Warden.serve": _WAITING,
     "guest/warden.py:_Warden._pull": _WAITING,
     "guest/warden.py:_Warden._reap": _WAITING,
     "guest/watch.py:Watch.add": _WAITING,
     "guest/watch.py:Watch._signal_at_home": _WAITING,
-    "guest/watch.py:_all_pids": _WAITING,
-    "guest/watch.py:_namespace": _WAITING,
-    "guest/watch.py:_ticks_of": _WAITING,
-    "guest/watch.py:_shared_without_a_file": _WAITING,
-    "guest/watch.py:_fields": _WAITING,
+    "guest/proc.py:all_pids": _WAITING,
+    "guest/proc.py:namespace_of": _WAITING,
+    "guest/proc.py:ticks_of": _WAITING,
+    "guest/proc.py:_shared_without_a_file": _WAITING,
+    "guest/proc.py:_fields": _WAITING,
     "guest/zygote.py:_Zygote._say_unsafe": "a zygote that says nothing is killed",
     "guest/zygote.py:_Zygote._say_failed": "a zygote that says nothing is killed",
     "guest/zygote.py:_Zygote._reap": _WAITING,
@@ -304,7 +310,7 @@ _WITHOUT_LINKS = (
 
 def all_of(*folders: str) -> list[Step]:
     """Every step of the files in these folders of the package."""
-    paths = [path for folder in folders for path in (PACKAGE / folder).glob("*.py")]
+    paths = [path for folder in folders for path in (PACKAGE / folder).rglob("*.py")]
     files = sorted(str(path.relative_to(PACKAGE)) for path in paths)
     return [step for file in files for step in find_steps(PACKAGE, file)]
 
@@ -326,7 +332,7 @@ def is_reached(step: Step, mode: str) -> bool:
     has_groups = is_root = mode == "root"
     if step.text in EXPLAINED_TEXTS:
         return False
-    if step.file == "launcher/cgroups.py":
+    if step.file.startswith("launcher/cgroups/"):
         return has_groups and step.spared < HIERARCHIES
     if step.file in ("guest/watch.py", "guest/network_memory.py"):
         return not has_groups

@@ -4,12 +4,7 @@ A fact that the table does not have fails the test as much as one that differs: 
 was forgotten here would be what is wrong there.
 """
 
-import asyncio
-import contextlib
 import os
-import re
-import socket
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -17,35 +12,38 @@ import pytest
 
 from sandlot_sandbox.guest import bare
 from sandlot_sandbox.guest.entry import LEFT_TO_FORK
-from sandlot_sandbox.host.hold import Hold
-from sandlot_sandbox.limits import (
-    COUNTED_PROCESSES,
-    OPEN_FILES,
-    ZYGOTE_PROCESSES,
-    Limits,
-)
-from tests.isolation.groups import control, group_folder, group_paths
+from sandlot_sandbox.limits import COUNTED_PROCESSES, OPEN_FILES, ZYGOTE_PROCESSES
+from tests.isolation.alone import MEMORY_MB, TMP_MB, Alone, instance_of, unconfigured
+from tests.isolation.groups import control, group_paths
 from tests.isolation.machine import (
     ORDINARY_UID,
-    RUNTIME,
-    WAIT_S,
-    Guest,
     Sandbox,
     ask,
     descendants,
     kernel_facts,
     needs_groups,
 )
+from tests.isolation.posture import (
+    NAMESPACES,
+    cells_of,
+    descriptors_of,
+    environment_of,
+    is_cell,
+    limits_of,
+    members_of,
+    namespace_of,
+    owner_of,
+    parent_of,
+    posture,
+    sockets_of,
+)
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
-NAMESPACES = frozenset(("user", "mnt", "pid", "net", "ipc", "uts", "cgroup"))
 KEPT = "0000000000240000"
 """CAP_SYS_ADMIN and CAP_SYS_CHROOT, over the jail's own user namespace."""
 
 NONE = "0000000000000000"
-TMP_MB = 16
-MEMORY_MB = 128
 MIB = 1 << 20
 
 MOUNTS = {
@@ -80,75 +78,9 @@ NOT_EVERYWHERE = frozenset(
 )
 """What not every distribution has as a folder of its own."""
 
-
-CHECKED = frozenset(
-    (
-        *("Uid", "Gid", "Groups", "CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"),
-        *("NoNewPrivs", "Seccomp", "Seccomp_filters", "Threads", "Umask", "TracerPid"),
-        *("SigBlk", "SigIgn", "NSpid"),
-    )
-)
-"""Of /proc/PID/status, what the table has, or the tests below."""
-
-OF_NO_MATTER = frozenset(
-    (
-        # Names and numbers, which say nothing of what it may do.
-        *("Name", "Tgid", "Ngid", "Pid", "PPid", "NStgid", "NSpgid", "NSsid"),
-        # What it does and has used at the moment.
-        *("State", "FDSize", "SigQ", "SigPnd", "ShdPnd", "SigCgt"),
-        *("voluntary_ctxt_switches", "nonvoluntary_ctxt_switches"),
-        *("VmPeak", "VmSize", "VmLck", "VmPin", "VmHWM", "VmRSS", "RssAnon", "RssFile"),
-        *("RssShmem", "VmData", "VmStk", "VmExe", "VmLib", "VmPTE", "VmPMD", "VmSwap"),
-        *("HugetlbPages", "CoreDumping", "THP_enabled", "untag_mask", "Kthread"),
-        # The machine's, and the same for all.
-        *("Cpus_allowed", "Cpus_allowed_list", "Mems_allowed", "Mems_allowed_list"),
-        *("Speculation_Store_Bypass", "SpeculationIndirectBranch"),
-        *("x86_Thread_features", "x86_Thread_features_locked"),
-    )
-)
-"""What else there is, on any kernel that we know of."""
-
 MIB_OF_ZYGOTE, MIB_OF_INSTANCE = MEMORY_MB + TMP_MB + 64, MEMORY_MB + TMP_MB
 SHARES_OF_ZYGOTE, SHARES_OF_INSTANCE = 512, 74
 """Of a processor's 1024: half of it for an import; 128/1769 for 128 MB."""
-
-
-def posture(pid: int, launcher: int) -> dict[str, Any]:
-    facts = kernel_facts(pid)
-    process = Path("/proc") / str(pid)
-    return {
-        "uid": set(facts["Uid"].split()),
-        "gid": set(facts["Gid"].split()),
-        # A process that may not be dumped is not its own user's, says /proc.
-        "owner": {str(_owner(pid))},
-        # What the kernel tells of a process and this table does not know of.
-        "unknown": facts.keys() - CHECKED - OF_NO_MATTER,
-        "groups": facts["Groups"].split(),
-        **{name: facts[name] for name in ("CapInh", "CapPrm", "CapEff")},
-        **{name: facts[name] for name in ("CapBnd", "CapAmb")},
-        "no_new_privileges": facts["NoNewPrivs"],
-        "seccomp": (facts["Seccomp"], facts["Seccomp_filters"]),
-        "threads": [facts["Threads"], *_kinds_of_threads(process)],
-        "umask": facts["Umask"],
-        "traced": facts["TracerPid"],
-        "blocks": facts["SigBlk"],
-        "ignores": facts["SigIgn"],
-        "personality": (process / "personality").read_text().strip(),
-        "timer_slack": (process / "timerslack_ns").read_text().strip(),
-        "scheduled": (os.sched_getscheduler(pid), os.getpriority(0, pid)),
-        "cgroups": _groups(pid, launcher),
-        "cgroup_limits": _group_limits(pid, launcher),
-        "descriptors": _descriptors(process),
-        "limits": _limits(process),
-        "cwd": str((process / "cwd").readlink()),
-        "root": str((process / "root").readlink()),
-        "environment": _environment(process),
-        "mounts": _mounts(process),
-        "victim": int((process / "oom_score_adj").read_text()),
-        "foreign_namespaces": {
-            kind for kind in _namespaces("self") if _ns(pid, kind) != _ns("self", kind)
-        },
-    }
 
 
 def _processes(sandbox: Sandbox) -> int:
@@ -219,7 +151,7 @@ def expected_of_ours(sandbox: Sandbox, *, is_warden: bool) -> dict[str, Any]:
         **table["limits"],
         "Max processes": _processes(sandbox),
         # The launcher's own, so that nobody's in flight are in their way.
-        "Max open files": _limits(Path(f"/proc/{launcher}"))["Max open files"],
+        "Max open files": limits_of(Path(f"/proc/{launcher}"))["Max open files"],
     }
     return {
         **table,
@@ -246,7 +178,7 @@ def expected_of_ours(sandbox: Sandbox, *, is_warden: bool) -> dict[str, Any]:
         # In memory that is the launcher's, and that nobody may look at; or in none.
         "environment": set()
         if _is_bare(sandbox, is_warden=is_warden)
-        else _environment(Path(f"/proc/{launcher}")),
+        else environment_of(Path(f"/proc/{launcher}")),
         "foreign_namespaces": NAMESPACES - {"cgroup"},
     }
 
@@ -278,10 +210,10 @@ needs_root_to_look = pytest.mark.skipif(
 async def test_a_warden_and_a_cell_s_first_process_are_as_the_table_says(
     sandbox: Sandbox,
 ) -> None:
-    async with _alone(sandbox) as (guest, zygote):
+    async with Alone(sandbox) as (guest, zygote):
         await guest.settle()
-        warden = _parent(zygote)
-        cells = [pid for pid in descendants(warden) if _is_cell(pid)]
+        warden = parent_of(zygote)
+        cells = [pid for pid in descendants(warden) if is_cell(pid)]
         seen = posture(warden, sandbox.process.pid)
         of_cells = [posture(pid, sandbox.process.pid) for pid in cells]
 
@@ -300,7 +232,7 @@ async def test_a_warden_and_a_cell_s_first_process_are_as_the_table_says(
 async def test_a_zygote_before_the_import_is_as_the_table_says(
     sandbox: Sandbox,
 ) -> None:
-    async with _unconfigured(sandbox) as pid:
+    async with unconfigured(sandbox) as pid:
         seen = posture(pid, sandbox.process.pid)
 
     wanted = expected(sandbox, is_instance=False)
@@ -312,14 +244,14 @@ async def test_a_zygote_before_the_import_is_as_the_table_says(
 async def test_a_zygote_that_does_not_import_is_as_the_table_says(
     sandbox: Sandbox,
 ) -> None:
-    async with _alone(sandbox, import_in_zygote=False) as (_, pid):
+    async with Alone(sandbox, import_in_zygote=False) as (_, pid):
         seen = posture(pid, sandbox.process.pid)
 
     _compare(seen, expected(sandbox, is_instance=False))
 
 
 async def test_a_zygote_after_the_import_is_as_the_table_says(sandbox: Sandbox) -> None:
-    async with _alone(sandbox) as (_, pid):
+    async with Alone(sandbox) as (_, pid):
         seen = posture(pid, sandbox.process.pid)
 
     _compare(seen, expected(sandbox, is_instance=False))
@@ -329,8 +261,8 @@ async def test_a_zygote_after_the_import_is_as_the_table_says(sandbox: Sandbox) 
 async def test_an_instance_is_as_the_table_says(
     sandbox: Sandbox, import_in_zygote: bool
 ) -> None:
-    async with _alone(sandbox, import_in_zygote=import_in_zygote) as (guest, zygote):
-        pid = await _instance_of(guest, zygote)
+    async with Alone(sandbox, import_in_zygote=import_in_zygote) as (guest, zygote):
+        pid = await instance_of(guest, zygote)
         seen = posture(pid, sandbox.process.pid)
 
     _compare(seen, expected(sandbox, is_instance=True))
@@ -338,9 +270,9 @@ async def test_an_instance_is_as_the_table_says(
 
 async def test_layers_are_one_mount_more(sandbox: Sandbox) -> None:
     opt = sandbox.store.add_opt("posture", {"python/m.py": ""})
-    async with _alone(sandbox, opt=opt) as (guest, zygote):
+    async with Alone(sandbox, opt=opt) as (guest, zygote):
         seen_zygote = posture(zygote, sandbox.process.pid)
-        seen = posture(await _instance_of(guest, zygote), sandbox.process.pid)
+        seen = posture(await instance_of(guest, zygote), sandbox.process.pid)
 
     mounts = {**MOUNTS, "/opt": "host ro,nosuid,nodev"}
     wanted = {**expected(sandbox, is_instance=True), "mounts": mounts}
@@ -352,7 +284,7 @@ async def test_layers_are_one_mount_more(sandbox: Sandbox) -> None:
 async def test_what_an_instance_starts_is_held_as_it_is_itself(
     sandbox: Sandbox,
 ) -> None:
-    async with _alone(sandbox, "family_of_threads") as (guest, zygote):
+    async with Alone(sandbox, "family_of_threads") as (guest, zygote):
         instance = await guest.fork()
         await ask(instance, "start", threads=3)
         pid, child = descendants(zygote)
@@ -365,8 +297,12 @@ async def test_what_an_instance_starts_is_held_as_it_is_itself(
 
 
 async def test_two_zygotes_share_no_namespace(sandbox: Sandbox) -> None:
-    async with _alone(sandbox) as (_, one), _alone(sandbox) as (_, other):
-        shared = {kind for kind in NAMESPACES if _ns(one, kind) == _ns(other, kind)}
+    async with Alone(sandbox) as (_, one), Alone(sandbox) as (_, other):
+        shared = {
+            kind
+            for kind in NAMESPACES
+            if namespace_of(one, kind) == namespace_of(other, kind)
+        }
         ids = {kernel_facts(pid)["Uid"] for pid in (one, other)}
 
     assert shared == set()
@@ -376,12 +312,18 @@ async def test_two_zygotes_share_no_namespace(sandbox: Sandbox) -> None:
 async def test_an_instance_has_processes_mounts_and_network_of_its_own(
     sandbox: Sandbox,
 ) -> None:
-    async with _alone(sandbox) as (guest, zygote):
-        one = await _instance_of(guest, zygote)
-        other = await _instance_of(guest, zygote)
-        shared = {kind for kind in NAMESPACES if _ns(one, kind) == _ns(other, kind)}
+    async with Alone(sandbox) as (guest, zygote):
+        one = await instance_of(guest, zygote)
+        other = await instance_of(guest, zygote)
+        shared = {
+            kind
+            for kind in NAMESPACES
+            if namespace_of(one, kind) == namespace_of(other, kind)
+        }
         with_zygote = {
-            kind for kind in NAMESPACES if _ns(one, kind) == _ns(zygote, kind)
+            kind
+            for kind in NAMESPACES
+            if namespace_of(one, kind) == namespace_of(zygote, kind)
         }
 
     assert shared == with_zygote == {"user", "ipc", "uts", "cgroup"}
@@ -391,14 +333,14 @@ async def test_an_instance_has_processes_mounts_and_network_of_its_own(
 async def test_wardens_and_cells_hold_nothing_of_the_launchers(
     sandbox: Sandbox,
 ) -> None:
-    async with _alone(sandbox) as (guest, zygote):
+    async with Alone(sandbox) as (guest, zygote):
         instance = await guest.fork()
         await guest.settle()
         below = descendants(sandbox.process.pid)
-        links = _sockets(sandbox.process.pid)
-        held = {pid: _sockets(pid) & links for pid in below}
-        cells = [pid for pid in below if _is_cell(pid)]
-        cell_descriptors = [_descriptors(Path(f"/proc/{pid}")) for pid in cells]
+        links = sockets_of(sandbox.process.pid)
+        held = {pid: sockets_of(pid) & links for pid in below}
+        cells = [pid for pid in below if is_cell(pid)]
+        cell_descriptors = [descriptors_of(Path(f"/proc/{pid}")) for pid in cells]
         await instance.destroy()
 
     assert {pid: fds for pid, fds in held.items() if fds} == {}
@@ -410,10 +352,10 @@ async def test_wardens_and_cells_hold_nothing_of_the_launchers(
 async def test_a_cell_s_first_process_has_no_capability_and_can_only_wait(
     sandbox: Sandbox,
 ) -> None:
-    async with _alone(sandbox) as (guest, _):
+    async with Alone(sandbox) as (guest, _):
         instance = await guest.fork()
         await guest.settle()
-        cells = [pid for pid in descendants(sandbox.process.pid) if _is_cell(pid)]
+        cells = [pid for pid in descendants(sandbox.process.pid) if is_cell(pid)]
         facts = [kernel_facts(pid) for pid in cells]
         await instance.destroy()
 
@@ -426,11 +368,11 @@ async def test_a_cell_s_first_process_has_no_capability_and_can_only_wait(
 async def test_what_is_ours_in_a_jail_lets_nobody_look_into_it(
     sandbox: Sandbox,
 ) -> None:
-    async with _alone(sandbox) as (guest, zygote):
+    async with Alone(sandbox) as (guest, zygote):
         instance = await guest.fork()
-        warden = _parent(zygote)
-        ours = [warden, *_cells(sandbox)]
-        owners = {pid: _owner(pid) for pid in ours}
+        warden = parent_of(zygote)
+        ours = [warden, *cells_of(sandbox)]
+        owners = {pid: owner_of(pid) for pid in ours}
         users = {kernel_facts(pid)["Uid"] for pid in ours}
         await instance.destroy()
 
@@ -444,116 +386,16 @@ async def test_what_is_ours_in_a_jail_lets_nobody_look_into_it(
 async def test_a_group_has_one_zygote_or_one_cell_and_nobody_else(
     sandbox: Sandbox,
 ) -> None:
-    async with _alone(sandbox) as (guest, zygote):
-        one = await _instance_of(guest, zygote)
-        other = await _instance_of(guest, zygote)
-        members = {pid: _members(pid, sandbox) for pid in (zygote, one, other)}
+    async with Alone(sandbox) as (guest, zygote):
+        one = await instance_of(guest, zygote)
+        other = await instance_of(guest, zygote)
+        members = {pid: members_of(pid, sandbox) for pid in (zygote, one, other)}
 
     # Without the warden, who has to work while the zygote is frozen.
     assert members[zygote] == {zygote}
     for pid in (one, other):
         (first,) = members[pid] - {pid}
         assert first not in (zygote, one, other)
-
-
-@contextlib.asynccontextmanager
-async def _unconfigured(sandbox: Sandbox) -> AsyncIterator[int]:
-    """A zygote's process that waits for its settings: nothing of its function's has
-    been read, nor can it be."""
-    before = set(descendants(sandbox.process.pid))
-    channel, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    log, write = os.pipe2(os.O_CLOEXEC)
-    loop = asyncio.get_running_loop()
-    made: asyncio.Future[Hold] = loop.create_future()
-    died = asyncio.Event()
-    number = sandbox.launcher.start_zygote(
-        RUNTIME,
-        Limits(memory_mb=MEMORY_MB, tmp_mb=TMP_MB),
-        code=sandbox.store.add("curious"),
-        opt="",
-        network="none",
-        allow=(),
-        channel=theirs.detach(),
-        log=write,
-        on_made=made.set_result,
-        on_death=lambda _: died.set(),
-    )
-    try:
-        async with asyncio.timeout(WAIT_S):
-            await made
-            new = set(descendants(sandbox.process.pid)) - before
-            (pid,) = [pid for pid in new if _is_zygote(pid)]
-            while not _reads(pid, descriptor=3):  # noqa: ASYNC110 - nothing tells
-                await asyncio.sleep(0.001)
-        yield pid
-    finally:
-        sandbox.launcher.kill_zygote(number)
-        async with asyncio.timeout(WAIT_S):
-            await died.wait()
-        if made.done():
-            made.result().close()  # not before: who lets go of a leash ends the jail
-        channel.close()
-        os.close(log)
-
-
-def _reads(pid: int, *, descriptor: int) -> bool:
-    """Whether it waits in a system call about that descriptor."""
-    call = Path(f"/proc/{pid}/syscall").read_text().split()
-    return len(call) > 1 and call[1] == hex(descriptor)
-
-
-class _alone:  # noqa: N801 - reads as the context manager that it is
-    """A guest, and its zygote's process."""
-
-    def __init__(
-        self, sandbox: Sandbox, guest: str = "curious", **settings: Any
-    ) -> None:
-        self._sandbox = sandbox
-        self._running = sandbox.running(
-            guest, tmp_mb=TMP_MB, memory_mb=MEMORY_MB, **settings
-        )
-
-    async def __aenter__(self) -> tuple[Guest, int]:
-        before = set(descendants(self._sandbox.process.pid))
-        guest = await self._running.__aenter__()
-        new = set(descendants(self._sandbox.process.pid)) - before
-        zygotes = [pid for pid in new if _is_zygote(pid)]
-        assert len(zygotes) == 1
-        return guest, zygotes[0]
-
-    async def __aexit__(self, *raised: Any) -> None:
-        await self._running.__aexit__(*raised)
-
-
-async def _instance_of(guest: Guest, zygote: int) -> int:
-    """A new instance that has initialised; its process."""
-    before = set(descendants(zygote))
-    instance = await guest.fork()
-    await ask(instance, "tmp")
-    (pid,) = set(descendants(zygote)) - before
-    return pid
-
-
-def _is_zygote(pid: int) -> bool:
-    return "bootstrap.py" in Path(f"/proc/{pid}/cmdline").read_text()
-
-
-def _cells(sandbox: Sandbox) -> set[int]:
-    return {pid for pid in descendants(sandbox.process.pid) if _is_cell(pid)}
-
-
-def _owner(pid: int) -> int:
-    return Path(f"/proc/{pid}/status").stat().st_uid
-
-
-def _parent(pid: int) -> int:
-    return int(kernel_facts(pid)["PPid"])
-
-
-def _is_cell(pid: int) -> bool:
-    """The first process of a nested pid namespace, and not of the jail's own."""
-    numbers = kernel_facts(pid)["NSpid"].split()
-    return numbers[-1] == "1" and len(numbers) == 3
 
 
 def _uid(sandbox: Sandbox) -> str:
@@ -563,42 +405,6 @@ def _uid(sandbox: Sandbox) -> str:
     return f"{first}..{first + 1023}"
 
 
-def _kinds_of_threads(process: Path) -> list[int]:
-    """How many kinds of threads there are, by what could set one of them free."""
-    names = (
-        *("Uid", "Gid", "Groups", "CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"),
-        *("NoNewPrivs", "Seccomp", "Seccomp_filters", "SigBlk", "NSpid"),
-    )
-    kinds = set()
-    for task in (process / "task").iterdir():
-        facts = kernel_facts(f"{process.name}/task/{task.name}")
-        # A thread has a number of its own in every namespace.
-        facts["NSpid"] = str(len(facts["NSpid"].split()))
-        links = [(task / "ns" / kind).readlink() for kind in sorted(NAMESPACES)]
-        groups = (task / "cgroup").read_text()
-        kinds.add((*(facts[name] for name in names), *links, groups))
-    return [len(kinds)]
-
-
-def _groups(pid: int, launcher: int) -> dict[str, str]:
-    """Whose group it is in, in each hierarchy: all of its own have one name, below its
-    owner's where there are processors to be dealt out."""
-    theirs = group_paths(launcher)
-    name = "[0-9a-f]{16}"
-    found, names = {}, set()
-    for hierarchy, path in group_paths(pid).items():
-        owner = f"{name}/" if {"", "cpu"} & set(hierarchy.split(",")) else ""
-        tree = re.compile(rf".*/sandlot-{launcher}/{owner}({name}/{name})")
-        if match := tree.fullmatch(path):
-            names.add(match[1])
-            found[hierarchy] = "its own"
-        else:
-            is_same = path == theirs[hierarchy]
-            found[hierarchy] = "the launcher's" if is_same else path
-    assert len(names) <= 1, names
-    return found
-
-
 def _wanted_groups(sandbox: Sandbox) -> dict[str, str]:
     version, controls = control(sandbox)
     used = {"v1": controls, "v2": {""}, "": set()}[version]
@@ -606,26 +412,6 @@ def _wanted_groups(sandbox: Sandbox) -> dict[str, str]:
         names: "its own" if used & set(names.split(",")) else "the launcher's"
         for names in group_paths(sandbox.process.pid)
     }
-
-
-def _group_limits(pid: int, launcher: int) -> dict[str, str]:
-    """What the files of its groups say; of those that are the launcher's, nothing."""
-    found = {}
-    for hierarchy, kind in _groups(pid, launcher).items():
-        if kind != "the launcher's":
-            folder = group_folder(hierarchy, group_paths(pid)[hierarchy])
-            for name in LIMIT_FILES:
-                if (folder / name).exists():
-                    found[name] = (folder / name).read_text().strip()
-    return found
-
-
-LIMIT_FILES = (
-    *("memory.limit_in_bytes", "memory.kmem.tcp.limit_in_bytes"),
-    *("cpu.shares", "cpu.cfs_quota_us", "cpu.cfs_period_us"),
-    *("memory.max", "memory.swap.max", "memory.oom.group", "cpu.weight", "cpu.max"),
-    "pids.max",
-)
 
 
 def _wanted_limits(sandbox: Sandbox, *, is_instance: bool) -> dict[str, str]:
@@ -664,18 +450,6 @@ def _wanted_limits(sandbox: Sandbox, *, is_instance: bool) -> dict[str, str]:
     return {file: str(value) for files in wanted for file, value in files.items()}
 
 
-def _members(pid: int, sandbox: Sandbox) -> set[int]:
-    """Who is in all of its groups together with it."""
-    lists = [
-        (group_folder(hierarchy, group_paths(pid)[hierarchy]) / "cgroup.procs")
-        for hierarchy, kind in _groups(pid, sandbox.process.pid).items()
-        if kind != "the launcher's"
-    ]
-    each = [{int(number) for number in file.read_text().split()} for file in lists]
-    assert all(members == each[0] for members in each)
-    return each[0]
-
-
 def _compare(seen: dict[str, Any], wanted: dict[str, Any]) -> None:
     for name in ("uid", "gid", "owner"):
         (allowed,), (one,) = wanted.pop(name), seen.pop(name)
@@ -685,55 +459,3 @@ def _compare(seen: dict[str, Any], wanted: dict[str, Any]) -> None:
     assert missing <= NOT_EVERYWHERE
     wanted["mounts"] = {k: v for k, v in wanted["mounts"].items() if k not in missing}
     assert seen == wanted
-
-
-def _descriptors(process: Path) -> dict[int, str]:
-    return {
-        int(fd.name): str(fd.readlink()).split(":")[0]
-        for fd in (process / "fd").iterdir()
-    }
-
-
-def _sockets(pid: int) -> set[str]:
-    """By number, to be compared between processes; an epoll handle by its kind."""
-    links = {str(fd.readlink()) for fd in Path(f"/proc/{pid}/fd").iterdir()}
-    return {link for link in links if link.startswith("socket:") or "eventpoll" in link}
-
-
-def _limits(process: Path) -> dict[str, int]:
-    """What is limited, and cannot be raised again."""
-    found = {}
-    for line in (process / "limits").read_text().splitlines()[1:]:
-        name, soft, hard = line[:26].strip(), *line[26:].split()[:2]
-        if soft == hard != "unlimited" and name != "Max stack size":
-            found[name] = int(soft)
-    return found
-
-
-def _environment(process: Path) -> set[str]:
-    items = (process / "environ").read_text().split("\0")
-    return {item.partition("=")[0] for item in items if item}
-
-
-def _mounts(process: Path) -> dict[str, str]:
-    """The topmost mount at each place."""
-    found = {}
-    for line in (process / "mountinfo").read_text().splitlines():
-        fields = line.split()
-        kind = fields[fields.index("-") + 1]
-        options = [o for o in fields[5].split(",") if not o.endswith("atime")]
-        shown = kind if kind in ("tmpfs", "proc") else "host"
-        found[fields[4]] = f"{shown} {','.join(options)}"
-    return found
-
-
-def _namespaces(pid: int | str) -> list[str]:
-    return [
-        entry.name
-        for entry in Path(f"/proc/{pid}/ns").iterdir()
-        if not entry.name.endswith("_for_children")
-    ]
-
-
-def _ns(pid: int | str, kind: str) -> str:
-    return str(Path(f"/proc/{pid}/ns/{kind}").readlink())

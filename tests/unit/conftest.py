@@ -10,7 +10,8 @@ from click.testing import CliRunner, Result
 from sandlot import AsyncClient, Client
 from sandlot.cli import main
 from sandlot_sandbox.guest.image import Made, make_root
-from tests.fakes.server import OPERATOR, Engine, Server
+from tests.fakes.engine import OPERATOR, Engine
+from tests.fakes.server import Server
 
 Cli = Callable[..., Result]
 

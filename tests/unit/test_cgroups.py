@@ -12,16 +12,18 @@ from pathlib import Path
 import pytest
 
 from sandlot_sandbox.host.hold import Hold
-from sandlot_sandbox.launcher import cgroups
 from sandlot_sandbox.launcher.cgroups import (
     CgroupsUnavailable,
     Family,
     Group,
+    Interface,
     Janitor,
     Layout,
     Tree,
     find,
 )
+from sandlot_sandbox.launcher.cgroups.files import remove_all
+from sandlot_sandbox.launcher.cgroups.sweeping import sweep
 from sandlot_sandbox.limits import CLONES_AT_ONCE, Limits, Share
 from sandlot_sandbox.memory_group import MEMORY_V1, MEMORY_V2
 
@@ -201,7 +203,7 @@ def test_where_there_is_nothing_there_are_no_groups(machine: Machine) -> None:
 
 def _written(layout: Layout, share: Share) -> dict[str, dict[str, bytes]]:
     parts: dict[str, dict[str, bytes]] = {}
-    for part, file, value in Tree(layout, "tree").limits_of(share):
+    for part, file, value in Interface(layout).limits_of(share):
         parts.setdefault(part, {})[file] = value
     return parts
 
@@ -310,7 +312,7 @@ def test_a_group_is_in_every_hierarchy_with_its_limits(tree: Tree) -> None:
     group = tree.make().add(SHARE)
 
     assert all(folder.is_dir() for folder in _folders(group))
-    for part, file, value in tree.limits_of(SHARE):
+    for part, file, value in tree.interface.limits_of(SHARE):
         folder = group._folders[part]  # noqa: SLF001
         assert (folder / file).read_bytes().strip() == value
     assert group.remove()
@@ -435,14 +437,14 @@ def test_only_groups_of_launchers_that_are_gone_are_swept(tree: Tree) -> None:
         for name in (gone, alive, others):
             (parent / name / "1.2").mkdir(parents=True)
     try:
-        cgroups._sweep(parents)  # noqa: SLF001 - what `plant` does, without another tree
+        sweep(parents)  # what `plant` does, without another tree
 
         left = {n: (p / n).exists() for p in parents for n in (gone, alive, others)}
         assert left == {gone: False, alive: True, others: True}
     finally:
         for parent in parents:
             for name in (gone, alive, others):
-                cgroups._remove_all(parent / name)  # noqa: SLF001 - ours
+                remove_all(parent / name)
 
 
 @needs_root
@@ -585,10 +587,10 @@ sys.stdin.read()
 
 def test_a_group_without_what_freezes_it_is_none(machine: Machine) -> None:
     ours = machine.v2("/ours", controllers="memory", inside=f"{os.getpid()}\n")
-    tree = Tree(Layout({}, ours, frozenset(("memory",))), "ours")
+    layout = Layout({}, ours, frozenset(("memory",)))
     for name in ("memory.current", "memory.events", "memory.stat"):
         (ours / name).write_text("")
-    group = Group(tree, {"v2": ours})
+    group = Group(Interface(layout), {"v2": ours})
     before = len(list(Path("/proc/self/fd").iterdir()))
 
     with pytest.raises(FileNotFoundError):

@@ -10,7 +10,8 @@ import pytest
 
 from sandlot.calls import MAX_EVENT
 from sandlot.v1 import invocations_pb2 as inv
-from tests.fakes.server import Engine, Failure, Refusal, Server, Verbatim
+from tests.fakes.engine import Engine, Failure, Refusal, Verbatim
+from tests.fakes.server import Server
 from tests.unit.conftest import Cli
 
 

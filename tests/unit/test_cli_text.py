@@ -5,7 +5,7 @@ import json
 import pytest
 
 from sandlot.cli import output, text
-from tests.fakes.server import Engine, Failure
+from tests.fakes.engine import Engine, Failure
 from tests.unit.conftest import Cli
 
 ESCAPES = {

@@ -3,7 +3,7 @@
 import json
 
 from sandlot.v1 import urls_pb2 as urls
-from tests.fakes.server import Engine
+from tests.fakes.engine import Engine
 from tests.unit.conftest import Cli
 
 ADDRESS = "http://engine.test/url/hello/"

@@ -17,7 +17,8 @@ from sandlot import (
 )
 from sandlot.results import EventState
 from sandlot.v1 import events_pb2 as evt
-from tests.fakes.server import Engine, Failure, Server
+from tests.fakes.engine import Engine, Failure
+from tests.fakes.server import Server
 
 
 @pytest.mark.parametrize(

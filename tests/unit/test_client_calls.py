@@ -17,7 +17,8 @@ from sandlot.results import EventState, Network, Status, Tenant
 from sandlot.v1 import events_pb2 as evt
 from sandlot.v1 import functions_pb2
 from sandlot.v1 import invocations_pb2 as inv
-from tests.fakes.server import OPERATOR, Engine, Failure, Refusal, Server
+from tests.fakes.engine import OPERATOR, Engine, Failure, Refusal
+from tests.fakes.server import Server
 
 
 def test_an_invocation_sends_json_and_decodes_the_answer(

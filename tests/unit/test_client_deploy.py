@@ -10,7 +10,7 @@ from sandlot.results import Network
 from sandlot.v1 import functions_pb2 as fn
 from sandlot_engine.node import hosted
 from sandlot_sandbox.guest import zygote
-from tests.fakes.server import Engine
+from tests.fakes.engine import Engine
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ import grpc
 import pytest
 
 from sandlot import Client, errors
-from tests.fakes.server import Engine, Failure, Refusal
+from tests.fakes.engine import Engine, Failure, Refusal
 
 
 def test_every_value_gets_its_answer(client: Client, engine: Engine) -> None:

@@ -10,7 +10,8 @@ import grpc
 import pytest
 
 from sandlot import AsyncClient, Client, calls, errors, steps
-from tests.fakes.server import OPERATOR, Engine, Refusal, Server
+from tests.fakes.engine import OPERATOR, Engine, Refusal
+from tests.fakes.server import Server
 
 
 def unavailable(times: int) -> list[Refusal]:

@@ -13,7 +13,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from sandlot import AsyncClient, Client, errors
-from tests.fakes.server import OPERATOR, Server
+from tests.fakes.engine import OPERATOR
+from tests.fakes.server import Server
 
 
 @pytest.fixture

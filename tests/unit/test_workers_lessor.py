@@ -126,7 +126,7 @@ class Lending:
             os.close(page)
         self.lessor = Lessor(
             self,
-            scheduler=self.scheduler,
+            borrowing=self.scheduler.borrowing,
             epochs=self.epochs,
             marks=self.marks,
             tell=lambda message, _: self.told.append(message),

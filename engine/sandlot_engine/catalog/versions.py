@@ -1,7 +1,9 @@
-"""All versions of all functions, in memory: found, named, put in order."""
+"""All versions of all functions, in memory: found, counted, named, put in order."""
 
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Mapping
 
+from sandlot_engine.catalog.pages import page_of
 from sandlot_engine.errors import Conflict, NotFound
 from sandlot_engine.model.function import (
     LATEST,
@@ -10,6 +12,7 @@ from sandlot_engine.model.function import (
     UpdateStatus,
     function_arn,
 )
+from sandlot_engine.model.network import Network
 
 NOT_NOW = "The operation cannot be performed at this time. "
 
@@ -64,6 +67,31 @@ class Versions:
         """How many functions a tenant has."""
         return len(self._by_tenant.get(tenant_id, {}))
 
+    def count_by_network(self, network: Network) -> Mapping[str, int]:
+        """See `Functions.count_by_network`."""
+        counts = {
+            tenant_id: len(
+                {
+                    function.name
+                    for function in self.all(tenant_id)
+                    if function.current.config.network is network
+                }
+            )
+            for tenant_id in self.tenants()
+        }
+        return {tenant_id: count for tenant_id, count in counts.items() if count}
+
+    def count_by_runtime(self) -> Mapping[str, int]:
+        """See `Functions.count_by_runtime`."""
+        return Counter(
+            runtime
+            for tenant_id in self.tenants()
+            for _, runtime in {
+                (function.name, function.current.config.runtime)
+                for function in self.all(tenant_id)
+            }
+        )
+
     def keep(self, function: Function) -> None:
         """Add a version, or replace it."""
         functions = self._by_tenant.setdefault(function.tenant_id, {})
@@ -106,6 +134,21 @@ class Versions:
 def number_of(function: Function) -> int:
     """Of a published version; 0 is `$LATEST`."""
     return 0 if function.version == LATEST else int(function.version)
+
+
+def page_of_versions(
+    functions: list[Function], page_size: int, page_token: str
+) -> tuple[list[Function], str]:
+    """Of versions in order. The token says the last one shown, by name and number, so
+    that tokens are in the same order."""
+    by_token = {_token(function): function for function in functions}
+    page, token = page_of(list(by_token), page_size, page_token)
+    return [by_token[each] for each in page], token
+
+
+def _token(function: Function) -> str:
+    # A name has no character that is less than a hyphen, as a space is.
+    return f"{function.name} {number_of(function):012}"
 
 
 def check_revision_id(

@@ -1,27 +1,38 @@
 """Lends instances to invocations, as `ClusterState` decides, and runs them."""
 
 import asyncio
-import itertools
-import logging
-from collections import Counter, deque
+from collections import deque
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 
 from msgspec import Struct
 from msgspec.structs import replace
 
 from sandlot_engine.clock import Clock
-from sandlot_engine.errors import SandlotError, Throttled, Unavailable
+from sandlot_engine.errors import Unavailable
 from sandlot_engine.model.function import Function, Revision
 from sandlot_engine.model.invocation import Ended, Invocation, Run
+from sandlot_engine.scheduler.ahead import Ahead
+from sandlot_engine.scheduler.borrowing import Borrowing
+from sandlot_engine.scheduler.bounds import (
+    IDLE_S,
+    KEPT_SHARE,
+    MAX_FAILED_STARTS,
+    MAX_INSTANCES,
+    MAX_STARTING,
+    MAX_STARTING_OF_TENANT,
+    OTHERS_SHARE,
+    PLACE_S,
+    STANDBYS_SHARE,
+)
 from sandlot_engine.scheduler.history import History
-from sandlot_engine.scheduler.ports import Instance, Lendable, Machine
+from sandlot_engine.scheduler.live import LiveInstances
+from sandlot_engine.scheduler.ports import Instance, Machine
 from sandlot_engine.scheduler.provisions import PROVISION_AGAIN_S, Provisions
 from sandlot_engine.scheduler.scaling import SCALING, Scaling
 from sandlot_engine.scheduler.serving import HOLD_S, Serving
-from sandlot_engine.scheduler.standbys import Standbys, ids_of
+from sandlot_engine.scheduler.standbys import Standbys
 from sandlot_engine.scheduler.state import (
     Assign,
     ClusterState,
@@ -30,57 +41,9 @@ from sandlot_engine.scheduler.state import (
     Start,
     StartAhead,
 )
+from sandlot_engine.scheduler.turns import Turns
 from sandlot_engine.scheduler.upkeep import Upkeep
-
-MAX_INSTANCES = 3_200
-"""Live on one machine."""
-
-OTHERS_SHARE = 16
-"""Of those, the part divided by this is left to others by every tenant: whoever has all
-the rest, with invocations that take a quarter of an hour, keeps nobody waiting for it.
-Beyond that a tenant that has less gets the next place of one that has more."""
-
-MAX_STARTING = 16
-"""Being started at once."""
-
-MAX_STARTING_OF_TENANT = MAX_STARTING // 2
-"""Of those, one tenant's: its starts may hang, and others must go on."""
-
-KEPT_SHARE = 2
-"""Of those that may live, the part divided by this may be kept ahead: others must find
-room."""
-
-STANDBYS_SHARE = 8
-"""Of those that may live, the part divided by this may stand by; they are the first to
-go where there is no room."""
-
-MAX_STANDBYS = 256
-"""In all: each takes a megabyte at least."""
-
-REFILL_S = 0.02
-"""A standby that was used is replaced this much later, and no two at once, so that
-starting it does not compete with the invocation that it was used for."""
-
-MAX_FAILED_STARTS = 2
-"""For one invocation: what was lost under us deserves a second try."""
-
-IDLE_S = 300.0
-"""How long an instance stays without an invocation."""
-
-PLACE_S = 10.0
-"""How long an invocation waits for an instance, or for a place to start one."""
-
-RETRY_AFTER_S = 5.0
-"""What a caller is told who waited for that in vain."""
-
-_log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class _Live:
-    instance: Instance
-    revision: str
-    version: str
+from sandlot_engine.scheduler.using import Using
 
 
 class _Lent(Struct, frozen=True):
@@ -88,15 +51,6 @@ class _Lent(Struct, frozen=True):
     instance: Instance
     is_new: bool
     is_standby: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Borrowed:
-    """An instance that somebody else runs invocations on; see `Scheduler.borrow`."""
-
-    number: int
-    instance: Lendable
-    revision: str
 
 
 class Scheduler:
@@ -123,19 +77,17 @@ class Scheduler:
         self._clock = clock
         self._state = state
         self._group = group
-        self._place_s = place_s
-        self._numbers = itertools.count(1)
-        self._instances: dict[int, _Live] = {}
-        # What a waiting invocation is told: an instance, or to start one itself.
-        self._turns: dict[str, asyncio.Future[Assign | None]] = {}
-        # By revision: invocations that are waiting or running, and who waits for
-        # the last of them.
-        self._running: Counter[str] = Counter()
-        # Started ahead, and nobody has used them.
-        self._fresh: set[int] = set()
         self._tasks: set[asyncio.Task[None]] = set()
+        self._using = Using()
+        self._serving = Serving()
+        self._live = LiveInstances(
+            state,
+            machine,
+            act=self._act,
+            note_gone=lambda revision: self.provisions.note_progress(revision),
+        )
         self.standbys = Standbys(
-            state, act=self._act, retire=self._retire, keep_s=standby_s
+            state, act=self._act, retire=self._live.retire, keep_s=standby_s
         )
         self.provisions = Provisions(
             state, machine, again_s=again_s, act=self._act, aside=self._aside
@@ -146,18 +98,36 @@ class Scheduler:
             self.standbys,
             clock=clock,
             idle_s=idle_s,
-            find=self._find,
+            find=self._live.find,
             act=self._act,
-            retire=self._retire,
+            retire=self._live.retire,
             aside=self._aside,
         )
-        self._refill: asyncio.TimerHandle | None = None
-        self._is_over = False
-        self._serving = Serving()
-        self.held = 0
-        """Invocations for which an instance that served was waited for, so far."""
-        self._scaling = Scaling(scaling)
-        self._drained: dict[str, asyncio.Event] = {}
+        self._ahead = Ahead(
+            state,
+            self._live,
+            provisions=self.provisions,
+            standbys=self.standbys,
+            is_short=lambda: self.upkeep.is_short,
+            act=self._act,
+        )
+        self.borrowing = Borrowing(
+            state,
+            self._live,
+            standbys=self.standbys,
+            using=self._using,
+            clock=clock,
+            act=self._act,
+        )
+        self._turns = Turns(
+            state,
+            self.standbys,
+            clock=clock,
+            place_s=place_s,
+            scaling=Scaling(scaling),
+            serving=self._serving,
+            act=self._act,
+        )
 
     @classmethod
     @asynccontextmanager
@@ -211,11 +181,16 @@ class Scheduler:
                 for task in watching:
                     task.cancel()
                 scheduler._keep_nothing()
-                scheduler._refill_no_more()
+                scheduler._ahead.refill_no_more()
 
     @property
     def instances(self) -> int:
-        return len(self._instances)
+        return len(self._live)
+
+    @property
+    def held(self) -> int:
+        """Invocations for which an instance that served was waited for, so far."""
+        return self._turns.held
 
     def instances_of(self, function: Function) -> tuple[int, int]:
         """How many live of its serving revision, whomever they are for, and how many of
@@ -225,12 +200,14 @@ class Scheduler:
         revision = function.serving
         if revision.config.per_tenant:
             # They are versions of their own, and of those nobody keeps a list.
-            live = sum(
-                each.revision == revision.id for each in self._instances.values()
-            )
+            live = self._live.count_of(revision.id)
         else:
             live = self._state.live_of(revision.id)
         return live, self._state.standbys_of(revision.id)[1]
+
+    def has_idle(self, version: str) -> bool:
+        """Whether an invocation would be given an idle instance at once."""
+        return bool(self._state.idle_of(version))
 
     async def run(
         self,
@@ -243,7 +220,7 @@ class Scheduler:
         revision = function.serving
         assert revision is not None, "the invoker resolved it"  # noqa: S101
         # Once for the whole of it: a version that is drained must not be used again.
-        self._running[revision.id] += 1
+        self._using.begin(revision.id)
         history = self.standbys.note_arrival(
             function, revision, self._clock.monotonic()
         )
@@ -262,7 +239,7 @@ class Scheduler:
             return run
         finally:
             history.note_end(self._clock.monotonic())
-            self._note_end(revision.id)
+            self._using.end(revision.id)
 
     def _learn(
         self, history: History, revision: Revision, invocation: Invocation, run: Run
@@ -329,53 +306,12 @@ class Scheduler:
         """
         self.provisions.keep_no_more(revision)
         self.standbys.forget(revision)
-        self._retire(self._state.initialising_of(revision))
-        self._retire(self._idle_of(revision))
-        if self._running[revision]:
-            await self._drained.setdefault(revision, asyncio.Event()).wait()
+        self._live.retire(self._state.initialising_of(revision))
+        self._live.retire(self._live.idle_of(revision))
+        if self._using.is_used(revision):
+            await self._using.wait_unused(revision)
             self.standbys.forget(revision)
-            self._retire(self._idle_of(revision))
-
-    # --- borrowed -----------------------------------------------------------------
-
-    def has_idle(self, version: str) -> bool:
-        """Whether an invocation would be given an idle instance at once."""
-        return bool(self._state.idle_of(version))
-
-    def borrow(self, revision: str) -> Borrowed | None:
-        """An idle instance of a revision, for whoever gives it `give_back`; None where
-        there is none. Until then it counts as busy, and `drain` waits for it."""
-        number = self._state.instance_borrowed(revision)
-        if number is None:
-            return None
-        live = self._instances.get(number)
-        self._fresh.discard(number)
-        if live is None or not live.instance.is_usable:
-            self._let_go(number, live.instance if live is not None else None)
-            return None
-        self._running[revision] += 1
-        # All that a machine starts can be lent; only tests have others.
-        return Borrowed(number, cast("Lendable", live.instance), revision)
-
-    def note_elsewhere(
-        self, function: Function, *, run_s: float, memory_mb: float
-    ) -> None:
-        """An invocation ran on what was borrowed. Told of some of them is enough: of
-        many within a moment, nothing is learned that one does not say."""
-        revision = function.serving
-        if revision is not None:
-            now = self._clock.monotonic()
-            history = self.standbys.note_arrival(function, revision, now)
-            history.note_run(now, run_s=run_s, init_s=None, memory_mb=memory_mb)
-            history.note_end(now)
-
-    def give_back(self, borrowed: Borrowed) -> None:
-        """What was borrowed; if it is not usable any more, it is destroyed."""
-        if borrowed.instance.is_usable:
-            self._act(self._state.instance_freed(borrowed.number))
-        else:
-            self._let_go(borrowed.number, borrowed.instance)
-        self._note_end(borrowed.revision)
+            self._live.retire(self._live.idle_of(revision))
 
     # --- started ahead ------------------------------------------------------------
 
@@ -401,54 +337,6 @@ class Scheduler:
         for task in self._tasks:
             task.cancel()
 
-    async def _start_ahead(self, revision: str) -> None:
-        wanted = self.provisions.find(revision) or self.standbys.find(revision)
-        if wanted is None:
-            # It was given up between the decision and now.
-            self._act(self._state.start_ended(revision, None, ahead=True))
-            return
-        number = None
-        try:
-            number = await self._start(
-                wanted.function, wanted.revision, revision, ahead=True
-            )
-        except SandlotError as error:
-            ids = ids_of(wanted.function)
-            _log.warning("not started ahead: %s", error.message, extra=ids)
-        limit_s = wanted.revision.config.init_ahead_s
-        if number is None or not await self._initialise(number, limit_s):
-            self.standbys.note_failed(revision)
-        self.provisions.note_progress(revision)
-
-    def _refill_later(self) -> None:
-        may_refill = not (self._is_over or self.upkeep.is_short)
-        if self._state.due and self._refill is None and may_refill:
-            self._refill = asyncio.get_running_loop().call_later(
-                REFILL_S, self._refill_now
-            )
-
-    def _refill_now(self) -> None:
-        self._refill = None
-        if not self.upkeep.is_short:
-            self._act(self._state.refill())
-
-    def _refill_no_more(self) -> None:
-        self._is_over = True
-        if self._refill is not None:
-            self._refill.cancel()
-
-    async def _initialise(self, number: int, limit_s: float) -> bool:
-        """Until it is initialised nobody is given it; its place to start in is free."""
-        live = self._instances.get(number)
-        if live is None:
-            return False
-        if await live.instance.wait_ready(limit_s):
-            self._act(self._state.instance_freed(number))
-            return True
-        self._note_death(number)
-        live.instance.stop()
-        return False
-
     def _aside(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = self._group.create_task(work)
         self._tasks.add(task)
@@ -456,19 +344,6 @@ class Scheduler:
         return task
 
     # --- lent ---------------------------------------------------------------------
-
-    def _idle_of(self, revision: str) -> list[int]:
-        """Whomever they are for."""
-        live = self._instances.values()
-        versions = {each.version for each in live if each.revision == revision}
-        return [number for each in versions for number in self._state.idle_of(each)]
-
-    def _note_end(self, revision: str) -> None:
-        self._running[revision] -= 1
-        if not self._running[revision]:
-            del self._running[revision]
-            if (drained := self._drained.pop(revision, None)) is not None:
-                drained.set()
 
     def _have_back(self, lent: _Lent, revision: str) -> None:
         """After an invocation, however it ended. What `_take` gave has to go this way.
@@ -481,10 +356,10 @@ class Scheduler:
         if lent.instance.is_usable:
             self._act(self._state.instance_freed(lent.number))
         elif lent.instance.is_settling:
-            self._running[revision] += 1
+            self._using.begin(revision)
             self._aside(self._settle(lent.number, lent.instance, revision))
         else:
-            self._let_go(lent.number, lent.instance)
+            self._live.let_go(lent.number, lent.instance)
 
     async def _settle(self, number: int, instance: Instance, revision: str) -> None:
         """It is busy until its extensions have done, and so is its revision."""
@@ -492,9 +367,9 @@ class Scheduler:
             if await instance.wait_settled():
                 self._act(self._state.instance_freed(number))
             else:
-                self._let_go(number, instance)
+                self._live.let_go(number, instance)
         finally:
-            self._note_end(revision)
+            self._using.end(revision)
 
     async def _take(
         self, function: Function, revision: Revision, invocation: Invocation
@@ -515,16 +390,15 @@ class Scheduler:
             # Nearly always one is idle, and nobody has to be told of a turn.
             idle = None if is_reset else self._state.instance_borrowed(version)
             assigned = (
-                await self._wait_turn(revision, invocation, version, is_reset=is_reset)
+                await self._turns.wait(revision, invocation, version, is_reset=is_reset)
                 if idle is None
                 else Assign(invocation.request_id, idle)
             )
             if assigned is None:
                 self.standbys.note_missing(version, self._clock.monotonic())
-                number = await self._start(function, revision, version)
+                number = await self._live.start(function, revision, version)
                 if number is not None:
-                    instance = self._instances[number].instance
-                    return _Lent(number, instance, is_new=True)
+                    return _Lent(number, self._live[number], is_new=True)
                 failed_starts += 1
                 if failed_starts == MAX_FAILED_STARTS:
                     raise Unavailable(
@@ -533,213 +407,40 @@ class Scheduler:
                     )
                 continue
             number, is_standby = assigned.instance, assigned.is_standby
-            live = self._instances.get(number)
-            self._fresh.discard(number)
-            if live is not None and live.instance.is_usable:
+            instance = self._live.find(number)
+            self._live.note_used(number)
+            if instance is not None and instance.is_usable:
                 if is_standby:
                     self.standbys.note_taken(version, self._clock.monotonic())
-                return _Lent(number, live.instance, False, is_standby)
+                return _Lent(number, instance, False, is_standby)
             # An idle instance can end by itself at any time, and between an
             # assignment and its invocation's turn: then we ask for another.
-            self._let_go(number, live.instance if live is not None else None)
-
-    def _let_go(self, number: int, instance: Instance | None) -> None:
-        self._fresh.discard(number)
-        self._act(self._state.instance_died(number))
-        self._instances.pop(number, None)
-        if instance is not None:
-            instance.stop()
-
-    async def _wait_turn(
-        self,
-        revision: Revision,
-        invocation: Invocation,
-        version: str,
-        *,
-        is_reset: bool,
-    ) -> Assign | None:
-        """An instance, or None: start one, a place is kept for it.
-
-        Raises `Throttled` where neither is to be had within `place_s`, and where its
-        function has had as many new ones lately as it may.
-        """
-        function = (invocation.tenant_id, invocation.function)
-        is_counted = not self._state.has_warm(version)
-        if is_counted:
-            self._scaling.take(*function, self._clock.monotonic())
-        is_new = False
-        try:
-            assigned = await self._take_turn(
-                invocation,
-                version,
-                self._hold_s(revision, version),
-                is_reset=is_reset,
-            )
-            is_new = assigned is None or assigned.is_standby
-        finally:
-            if is_counted and not is_new:
-                self._scaling.give_back(*function)
-        return assigned
-
-    def _hold_s(self, revision: Revision, version: str) -> float:
-        """How long to wait for an instance that serves now, rather than start one."""
-        known = self.standbys.find(revision.id)
-        if known is None:
-            return 0.0
-        return self._serving.hold_s(
-            known.history,
-            version,
-            self._clock.monotonic(),
-            ahead=self._state.waiting_of(version),
-        )
-
-    def _hold_no_more(self, request_id: str) -> None:
-        self._act(self._state.hold_no_more(request_id))
-
-    async def _take_turn(
-        self,
-        invocation: Invocation,
-        version: str,
-        hold_s: float,
-        *,
-        is_reset: bool,
-    ) -> Assign | None:
-        request_id = invocation.request_id
-        turn: asyncio.Future[Assign | None] = asyncio.get_running_loop().create_future()
-        self._turns[request_id] = turn
-        self._act(
-            self._state.invocation_arrived(
-                request_id,
-                version,
-                tenant=invocation.tenant_id,
-                holds=hold_s > 0,
-                spares_fresh=is_reset,
-            )
-        )
-        hold = None
-        if hold_s and not turn.done():
-            self.held += 1
-            loop = asyncio.get_running_loop()
-            hold = loop.call_later(hold_s, self._hold_no_more, request_id)
-        try:
-            if not turn.done():
-                async with asyncio.timeout(self._place_s):
-                    await turn
-            return turn.result()
-        except TimeoutError:
-            self._give_up(request_id, version, turn)
-            raise self._full(invocation.function) from None
-        except asyncio.CancelledError:
-            self._give_up(request_id, version, turn)
-            raise
-        finally:
-            if hold is not None:
-                hold.cancel()
-            self._turns.pop(request_id, None)
-
-    def _full(self, function: str) -> Throttled:
-        limit = self._state.max_instances
-        return Throttled(
-            f"no instance of {function!r} became free within {self._place_s:g} s, nor a"
-            f" place to start one in: the machine has {limit} instances at most, and"
-            f" starts {self._state.max_starting} at once,"
-            f" {self._state.max_starting_of_tenant} of them for one tenant. Nothing"
-            " ran; send it again later, or have fewer at once",
-            reason="ConcurrentInvocationLimitExceeded",
-            limit=limit,
-            retry_after_s=RETRY_AFTER_S,
-        )
-
-    def _give_up(
-        self, invocation: str, version: str, turn: asyncio.Future[Assign | None]
-    ) -> None:
-        """Give back what a cancelled invocation was just given, if anything."""
-        if not turn.done() or turn.cancelled():
-            self._state.invocation_left(invocation)
-        elif (assigned := turn.result()) is None:
-            self._act(self._state.start_ended(version, None))
-        else:
-            self._act(self._state.instance_freed(assigned.instance))
-
-    async def _start(
-        self,
-        function: Function,
-        revision: Revision,
-        version: str,
-        *,
-        ahead: bool = False,
-    ) -> int | None:
-        number = next(self._numbers)
-        wanted, there = self._state.kept_of(version)
-        try:
-            instance = await self._machine.start(
-                function,
-                revision,
-                on_death=lambda: self._note_death(number),
-                is_ahead=ahead,
-                is_kept=ahead and there < wanted,
-            )
-        except BaseException:
-            self._act(self._state.start_ended(version, None, ahead=ahead))
-            raise
-        if instance is None:
-            self._act(self._state.start_ended(version, None, ahead=ahead))
-            return None
-        self._instances[number] = _Live(instance, revision.id, version)
-        if ahead:
-            self._fresh.add(number)
-        self._act(self._state.start_ended(version, number, ahead=ahead))
-        return number
-
-    def _note_death(self, number: int) -> None:
-        live = self._instances.pop(number, None)
-        if live is None:
-            return
-        was_used = number not in self._fresh
-        self._fresh.discard(number)
-        self._act(self._state.instance_died(number, was_used=was_used))
-        self.provisions.note_progress(live.revision)
+            self._live.let_go(number, instance)
 
     def _act(self, decisions: list[Decision]) -> None:
         if decisions:
             self._do(decisions)
-        self._refill_later()
+        self._ahead.refill_later()
 
     def _do(self, decisions: list[Decision]) -> None:
         todo = deque(decisions)
         while todo:
             match todo.popleft():
-                # A turn may have been cancelled a moment ago, and its task not have
-                # run since: what it is given goes back at once.
+                # What nobody waits for any more goes back at once.
                 case Assign(invocation=invocation) as assigned:
-                    if self._turns[invocation].done():
+                    if not self._turns.tell(invocation, assigned):
                         todo += self._state.instance_freed(assigned.instance)
-                    else:
-                        self._turns[invocation].set_result(assigned)
                 case Start(invocation=invocation, version=version):
-                    if self._turns[invocation].done():
+                    if not self._turns.tell(invocation, None):
                         todo += self._state.start_ended(version, None)
-                    else:
-                        self._turns[invocation].set_result(None)
                 case StartAhead(version=version):
-                    self._aside(self._start_ahead(version))
+                    self._aside(self._ahead.start(version))
                 case Retire(instance=number):
-                    self._fresh.discard(number)
-                    if (live := self._instances.pop(number, None)) is not None:
-                        live.instance.stop()
+                    self._live.drop(number)
 
     def retire_idle(self, *, since: float) -> int:
         """See `Upkeep`."""
         return self.upkeep.retire_idle(since=since)
-
-    def _find(self, number: int) -> Instance | None:
-        live = self._instances.get(number)
-        return live.instance if live is not None else None
-
-    def _retire(self, numbers: list[int]) -> None:
-        for number in numbers:
-            live = self._instances.get(number)
-            self._let_go(number, live.instance if live is not None else None)
 
 
 def _version(revision: Revision, invocation: Invocation) -> str:

@@ -18,7 +18,7 @@ from sandlot_engine.errors import SandlotError
 from sandlot_engine.invocation.report import cancelled_outcome_of, record_of
 from sandlot_engine.model.function import Function
 from sandlot_engine.model.invocation import Invocation, LogLine, Record
-from sandlot_engine.scheduler.scheduler import Borrowed, Scheduler
+from sandlot_engine.scheduler.borrowing import Borrowed, Borrowing
 from sandlot_engine.workers import messages
 from sandlot_engine.workers.boards import MAX_LEASES, Epochs, Mark, Marks
 from sandlot_engine.workers.messages import Address
@@ -110,7 +110,7 @@ class Lessor:
         self,
         catalog: Catalog,
         *,
-        scheduler: Scheduler,
+        borrowing: Borrowing,
         epochs: Epochs,
         marks: Marks,
         tell: Tell,
@@ -119,7 +119,7 @@ class Lessor:
         fail: Callable[[str], None],
     ) -> None:
         self._catalog = catalog
-        self._scheduler = scheduler
+        self._borrowing = borrowing
         self._epochs = epochs
         self._marks = marks
         self._tell = tell
@@ -189,7 +189,7 @@ class Lessor:
         if not self._free:
             return
         place = self._catalog.take_place(function)
-        borrowed = self._scheduler.borrow(function.current.id)
+        borrowed = self._borrowing.borrow(function.current.id)
         if borrowed is None:
             place.give_back(place.uses)
             return
@@ -198,7 +198,7 @@ class Lessor:
         lent = borrowed.instance.lend(_Borrower(lease, self._tell))
         if lent is None:
             place.give_back(place.uses)
-            self._scheduler.give_back(borrowed)
+            self._borrowing.give_back(borrowed)
             return
         self._free.pop()
         self._marks.end(lease.slot)
@@ -283,7 +283,7 @@ class Lessor:
         now = time.monotonic()
         if now - lease.noted_at > NOTED_S:
             lease.noted_at = now
-            self._scheduler.note_elsewhere(
+            self._borrowing.note_elsewhere(
                 lease.function,
                 run_s=record.report.duration_ms / 1_000,
                 memory_mb=float(record.report.max_memory_used_mb),
@@ -324,7 +324,7 @@ class Lessor:
         self._marks.end(lease.slot)
         self._free.append(lease.slot)
         lease.place.give_back(max(0, lease.place.uses - lease.told))
-        self._scheduler.give_back(lease.borrowed)
+        self._borrowing.give_back(lease.borrowed)
         lease.ended.set()
 
 

@@ -287,7 +287,7 @@ class _Seat:
         )
         self.lessor = Lessor(
             core.catalog,
-            scheduler=core.scheduler,
+            borrowing=core.scheduler.borrowing,
             epochs=pool.epochs,
             marks=self._marks,
             tell=self._tell,

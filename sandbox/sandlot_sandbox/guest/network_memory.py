@@ -10,9 +10,10 @@ looks too late.
 
 from __future__ import annotations
 
-import os
 import socket
 import struct
+
+from sandlot_sandbox.guest.proc import threads_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -114,17 +115,6 @@ def _table(pids: list[int], name: bytes) -> list[bytes]:
             except OSError:
                 continue  # it has just ended
     return []
-
-
-def threads_of(pid: int) -> Iterator[str]:
-    """Where proc tells of a process: of its first thread, then of all."""
-    yield f"/proc/{pid}"
-    try:
-        threads = os.listdir(f"/proc/{pid}/task")
-    except OSError:
-        return  # it has just ended
-    for thread in threads:
-        yield f"/proc/{pid}/task/{thread}"
 
 
 def _room_of(one: socket.socket) -> int:

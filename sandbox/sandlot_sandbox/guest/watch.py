@@ -18,7 +18,15 @@ import time
 from dataclasses import dataclass
 
 from sandlot_sandbox.guest.cell import Turns
-from sandlot_sandbox.guest.network_memory import NetworkMemory, threads_of
+from sandlot_sandbox.guest.network_memory import NetworkMemory
+from sandlot_sandbox.guest.proc import (
+    all_pids,
+    held,
+    in_descriptors,
+    namespace_of,
+    reserved,
+    ticks_of,
+)
 from sandlot_sandbox.limits import PROCESSES, Limits
 
 TYPE_CHECKING = False
@@ -46,15 +54,6 @@ _ROUNDS = 20
 """Of stopping who was started while others were stopped; then somebody forks away."""
 
 _TICKS_PER_S = os.sysconf("SC_CLK_TCK")
-_DESCRIPTOR_BYTES = 4096
-"""What one may be worth: half of a pipe, which has two pages for those who have many;
-or a structure of the kernel's."""
-
-_FREE_DESCRIPTORS = 1024
-"""Of all processes of a cell; each has room for 64."""
-
-_KB = 1024
-_FILELESS = (b"/dev/zero", b"/memfd:", b"/SYSV", b"[anon_shmem")
 
 
 @dataclass
@@ -77,7 +76,7 @@ class Watch:
         self._limit = limits.memory_mb << 20
         self._counts_memory = counts_memory
         self._zygote = zygote
-        self._home = _namespace(os.getpid())
+        self._home = namespace_of(os.getpid())
         self._cells: dict[str, int] = {self._home: zygote}
         """By what a link to its pid namespace says. The first processes themselves do
         not let us look: they have the launcher's memory."""
@@ -135,14 +134,14 @@ class Watch:
 
     def _at_home(self) -> list[int]:
         """Who is in the jail's own pid namespace, but for us."""
-        return [pid for pid in _all_pids() if _namespace(pid) == self._home]
+        return [pid for pid in all_pids() if namespace_of(pid) == self._home]
 
     def _signal_at_home(self, pid: int, number: int) -> None:
         with contextlib.suppress(OSError):  # it has just ended
             pidfd = os.pidfd_open(pid)
             try:
                 # Once more: another may have its number by now, a cell's first process.
-                if _namespace(pid) == self._home:
+                if namespace_of(pid) == self._home:
                     signal.pidfd_send_signal(pidfd, number)
             finally:
                 os.close(pidfd)
@@ -172,11 +171,11 @@ class Watch:
                 yield cell, MEMORY
 
     def _holds_too_much(self, cell: int, pids: list[int]) -> bool:
-        left = self._limit - _in_descriptors(pids)
+        left = self._limit - in_descriptors(pids)
         if (network := self._networks.get(cell)) is not None:
             left -= network.held(pids)
         # A quick look first: it is the more that is worth the time of a long one.
-        return _reserved(pids) > left and _held(pids) > left
+        return reserved(pids) > left and held(pids) > left
 
     def _restless(
         self, inside: dict[int, list[int]], turns: dict[int, int]
@@ -184,7 +183,7 @@ class Watch:
         """Who used a processor while frozen, or came to be."""
         for cell, turn in turns.items():
             is_frozen = turn % 2 == 1
-            ticks = {pid: _ticks_of(pid) for pid in inside.get(cell, []) if is_frozen}
+            ticks = {pid: ticks_of(pid) for pid in inside.get(cell, []) if is_frozen}
             rest = self._rests.get(cell)
             if not is_frozen or rest is None or rest.turn != turn:
                 self._rests[cell] = _Rest(turn, ticks, dict(ticks))
@@ -199,100 +198,8 @@ class Watch:
     def _processes(self) -> dict[int, list[int]]:
         """The pids in each cell beside its first, as we number them."""
         found: dict[int, list[int]] = {}
-        for pid in _all_pids():
-            cell = self._cells.get(_namespace(pid))
+        for pid in all_pids():
+            cell = self._cells.get(namespace_of(pid))
             if cell is not None:
                 found.setdefault(cell, []).append(pid)
         return found
-
-
-def _all_pids() -> Iterator[int]:
-    """In the jail, but for us."""
-    for name in os.listdir("/proc"):
-        if name.isdigit() and int(name) != os.getpid():
-            yield int(name)
-
-
-def _namespace(pid: int) -> str:
-    try:
-        return os.readlink(f"/proc/{pid}/ns/pid")
-    except OSError:
-        return ""  # it has just ended
-
-
-def _reserved(pids: list[int]) -> int:
-    """At least what they hold, and all that they share counted for each."""
-    sizes = (b"VmSize:", b"RssShmem:", b"VmPTE:")
-    return sum(_sum_of(pid, "status", sizes) for pid in pids)
-
-
-def _held(pids: list[int]) -> int:
-    """Private pages once, shared ones in parts; the tables of pages, which a process
-    can make large by reading where nothing is; and memory that is shared without a
-    file whole, because its pages stay when a process says that it needs them no more.
-    Pages of files do not count: the kernel can drop them."""
-    private = sum(
-        _sum_of(pid, "smaps_rollup", (b"Pss_Anon:",))
-        + _sum_of(pid, "status", (b"VmPTE:",))
-        for pid in pids
-    )
-    shared: dict[bytes, int] = {}
-    for pid in pids:
-        for file, size in _shared_without_a_file(pid).items():
-            shared[file] = max(size, shared.get(file, 0))
-    return private + sum(shared.values())
-
-
-def _in_descriptors(pids: list[int]) -> int:
-    """What may be behind those that all of them could have open, but for the first."""
-    room = sum(_sum_of(pid, "status", (b"FDSize:",)) // _KB for pid in pids)
-    return max(0, room - _FREE_DESCRIPTORS) * _DESCRIPTOR_BYTES
-
-
-def _shared_without_a_file(pid: int) -> dict[bytes, int]:
-    """Bytes of each mapping that others can have, too, by what identifies it."""
-    found: dict[bytes, int] = {}
-    for path in threads_of(pid):
-        # As bytes, like all that is read here: names in there are the tenant's.
-        with contextlib.suppress(OSError), open(f"{path}/maps", "rb") as file:
-            for line in file:
-                span, rights, _, device, inode, *name = line.split(None, 5)
-                if rights.endswith(b"s") and name and name[0].startswith(_FILELESS):
-                    start, end = (int(bound, 16) for bound in span.split(b"-"))
-                    key = device + b" " + inode
-                    found[key] = found.get(key, 0) + end - start
-        if found:
-            break
-    return found
-
-
-def _sum_of(pid: int, file: str, names: tuple[bytes, ...]) -> int:
-    """The sum of these lines, in bytes: of the process, or where its first thread has
-    ended and tells nothing any more, of the first that does."""
-    for path in threads_of(pid):
-        if found := _fields(f"{path}/{file}", names):
-            return _KB * sum(found)
-    return 0
-
-
-def _fields(path: str, names: tuple[bytes, ...]) -> list[int]:
-    try:
-        with open(path, "rb") as lines:
-            return [int(line.split()[1]) for line in lines if line.startswith(names)]
-    except OSError:
-        return []  # it has just ended
-
-
-def _ticks_of(pid: int) -> int:
-    """Of processor time that it used, with all its threads and whom it has reaped."""
-    try:
-        with open(f"/proc/{pid}/stat", "rb") as file:
-            # Its name may have brackets and blanks in it.
-            fields = file.read().rpartition(b")")[2].split()
-    except OSError:
-        return 0  # it has just ended
-    return sum(int(field) for field in fields[_UTIME : _UTIME + 4])
-
-
-_UTIME = 11
-"""Of proc(5)'s fields, counted behind the name; then come stime, cutime and cstime."""

@@ -1,0 +1,90 @@
+"""`AsyncClient`: the SDK for code under asyncio. Its twin is `client.Client`.
+
+What can be asked of an engine is in files by subject, as the engine has services for.
+What each asks with `calls`, `steps` and `triggers` describe; the connection carries it
+out.
+"""
+
+import asyncio
+import os
+from types import TracebackType
+from typing import Self, Unpack
+
+from sandlot import config, packing, steps
+from sandlot.aio.connection import AsyncConnection
+from sandlot.aio.events import AsyncEvents
+from sandlot.aio.functions import AsyncFunctions
+from sandlot.aio.handles import AsyncFunctionHandle
+from sandlot.aio.invocations import AsyncInvocations
+from sandlot.aio.tenants import AsyncTenants
+from sandlot.aio.triggers import AsyncTriggers
+from sandlot.aio.urls import AsyncUrls
+from sandlot.calls import FunctionOptions
+from sandlot.config import Where
+from sandlot.transport import DEPLOY_DEADLINE_S
+
+
+class AsyncClient(
+    AsyncFunctions,
+    AsyncUrls,
+    AsyncInvocations,
+    AsyncEvents,
+    AsyncTriggers,
+    AsyncTenants,
+):
+    """A connection to an engine, as one tenant or as its operator.
+
+    What is not given is looked up: see `sandlot.config`. `deadline` is in seconds and
+    for every call that does not bring its own. Raises only `sandlot.errors`.
+
+    It belongs to one event loop, and opens one connection, at the first call.
+    """
+
+    def __init__(
+        self,
+        endpoint: str | None = None,
+        *,
+        deadline: float | None = None,
+        **where: Unpack[Where],
+    ) -> None:
+        settings = config.resolve(endpoint, **where)
+        super().__init__(AsyncConnection(settings, deadline_s=deadline))
+
+    async def deploy(
+        self,
+        source: str | os.PathLike[str] | bytes,
+        *,
+        name: str | None = None,
+        deadline: float | None = None,
+        **options: Unpack[FunctionOptions],
+    ) -> AsyncFunctionHandle:
+        """Create or update a function from a folder, a file, `FILE.py:handler`, a zip,
+        or a container image on the engine's machine, `oci:PATH:TAG`; wait until it
+        serves. Raises `DeployFailed`, which says why not.
+        """
+        package = await asyncio.to_thread(packing.pack, source)
+        errand = steps.deploy(package, name=name, options=options)
+        function = await self._connection.drive(errand, deadline, DEPLOY_DEADLINE_S)
+        return AsyncFunctionHandle(self, function.name, deployed=function)
+
+    def function(self, name: str) -> AsyncFunctionHandle:
+        """A handle; nothing is asked of the engine yet."""
+        return AsyncFunctionHandle(self, name)
+
+    async def close(self) -> None:
+        """Close the connection. Calls under way are cancelled."""
+        await self._connection.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self.close()
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self._connection.endpoint}>"

@@ -1,0 +1,36 @@
+"""Functions: looked at, changed and deleted. `AsyncClient.deploy` makes them."""
+
+from collections.abc import AsyncIterator
+from typing import Unpack
+
+from sandlot import calls, steps
+from sandlot.aio.connection import AsyncService
+from sandlot.calls import FunctionOptions
+from sandlot.results import Function
+from sandlot.transport import DEPLOY_DEADLINE_S
+
+
+class AsyncFunctions(AsyncService):
+    """See `AsyncClient`."""
+
+    def functions(self) -> AsyncIterator[Function]:
+        """All functions by name."""
+        return self._connection.pages(calls.list_functions)
+
+    async def get_function(self, name: str) -> Function:
+        return await self._connection.ask(calls.get_function(name))
+
+    async def update_function(
+        self,
+        name: str,
+        *,
+        deadline: float | None = None,
+        **options: Unpack[FunctionOptions],
+    ) -> Function:
+        """Change the given settings, and only those; wait until they serve."""
+        errand = steps.configure(name, options)
+        return await self._connection.drive(errand, deadline, DEPLOY_DEADLINE_S)
+
+    async def delete_function(self, name: str) -> None:
+        """Delete it and its code. Its records and bills stay."""
+        await self._connection.ask(calls.delete_function(name))

@@ -1,0 +1,94 @@
+"""Every call that the engine knows, as data: what to send and how to read the answer.
+
+Pure. The two clients carry calls out, one blocking and one not, and so share all
+that is in here, by subject; `steps` puts calls together into longer errands. Those
+about triggers are in `sandlot.triggers`.
+"""
+
+from sandlot.calls.call import PAGE_SIZE, READS, Call
+from sandlot.calls.events import (
+    get_event,
+    get_event_payload,
+    list_events,
+    purge_events,
+    redrive_events,
+)
+from sandlot.calls.functions import (
+    FIELDS,
+    FunctionOptions,
+    create_function,
+    delete_function,
+    get_function,
+    list_functions,
+    update_code,
+    update_configuration,
+)
+from sandlot.calls.invocations import (
+    INVOKE_MANY,
+    MAX_EVENT,
+    MAX_QUEUED_EVENT,
+    check_event_size,
+    encode,
+    invoke,
+    invoke_request,
+    invoke_stream,
+    list_invocations,
+    tail_logs,
+)
+from sandlot.calls.tenants import (
+    create_key,
+    create_tenant,
+    delete_tenant,
+    get_bill,
+    get_status,
+    import_key,
+    list_keys,
+    list_runtimes,
+    list_tenants,
+    revoke_key,
+    update_tenant,
+)
+from sandlot.calls.urls import delete_url, list_urls, put_url
+
+__all__ = [
+    "FIELDS",
+    "INVOKE_MANY",
+    "MAX_EVENT",
+    "MAX_QUEUED_EVENT",
+    "PAGE_SIZE",
+    "READS",
+    "Call",
+    "FunctionOptions",
+    "check_event_size",
+    "create_function",
+    "create_key",
+    "create_tenant",
+    "delete_function",
+    "delete_tenant",
+    "delete_url",
+    "encode",
+    "get_bill",
+    "get_event",
+    "get_event_payload",
+    "get_function",
+    "get_status",
+    "import_key",
+    "invoke",
+    "invoke_request",
+    "invoke_stream",
+    "list_events",
+    "list_functions",
+    "list_invocations",
+    "list_keys",
+    "list_runtimes",
+    "list_tenants",
+    "list_urls",
+    "purge_events",
+    "put_url",
+    "redrive_events",
+    "revoke_key",
+    "tail_logs",
+    "update_code",
+    "update_configuration",
+    "update_tenant",
+]

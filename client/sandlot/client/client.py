@@ -1,0 +1,82 @@
+"""`Client`: the SDK for code that waits. Its twin is `aio.AsyncClient`.
+
+What can be asked of an engine is in files by subject, as the engine has services for.
+What each asks with `calls`, `steps` and `triggers` describe; the connection carries it
+out.
+"""
+
+import os
+from types import TracebackType
+from typing import Self, Unpack
+
+from sandlot import config, packing, steps
+from sandlot.calls import FunctionOptions
+from sandlot.client.connection import Connection
+from sandlot.client.events import Events
+from sandlot.client.functions import Functions
+from sandlot.client.handles import FunctionHandle
+from sandlot.client.invocations import Invocations
+from sandlot.client.tenants import Tenants
+from sandlot.client.triggers import Triggers
+from sandlot.client.urls import Urls
+from sandlot.config import Where
+from sandlot.transport import DEPLOY_DEADLINE_S
+
+
+class Client(Functions, Urls, Invocations, Events, Triggers, Tenants):
+    """A connection to an engine, as one tenant or as its operator.
+
+    What is not given is looked up: see `sandlot.config`. `deadline` is in seconds and
+    for every call that does not bring its own. Raises only `sandlot.errors`.
+
+    It is safe to share between threads, and opens one connection, at the first call.
+    """
+
+    def __init__(
+        self,
+        endpoint: str | None = None,
+        *,
+        deadline: float | None = None,
+        **where: Unpack[Where],
+    ) -> None:
+        settings = config.resolve(endpoint, **where)
+        super().__init__(Connection(settings, deadline_s=deadline))
+
+    def deploy(
+        self,
+        source: str | os.PathLike[str] | bytes,
+        *,
+        name: str | None = None,
+        deadline: float | None = None,
+        **options: Unpack[FunctionOptions],
+    ) -> FunctionHandle:
+        """Create or update a function from a folder, a file, `FILE.py:handler`, a zip,
+        or a container image on the engine's machine, `oci:PATH:TAG`; wait until it
+        serves. Raises `DeployFailed`, which says why not.
+        """
+        package = packing.pack(source)
+        errand = steps.deploy(package, name=name, options=options)
+        function = self._connection.drive(errand, deadline, DEPLOY_DEADLINE_S)
+        return FunctionHandle(self, function.name, deployed=function)
+
+    def function(self, name: str) -> FunctionHandle:
+        """A handle; nothing is asked of the engine yet."""
+        return FunctionHandle(self, name)
+
+    def close(self) -> None:
+        """Close the connection. Calls under way fail."""
+        self._connection.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self._connection.endpoint}>"

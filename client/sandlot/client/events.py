@@ -1,0 +1,69 @@
+"""Events: queued, looked at, and run again or deleted where they are dead."""
+
+from collections.abc import Iterator, Sequence
+
+from sandlot import calls, steps
+from sandlot.client.connection import Service
+from sandlot.client.handles import Ticket
+from sandlot.results import JSON, Event, EventState
+from sandlot.transport import DEPLOY_DEADLINE_S, STREAM_DEADLINE_S
+from sandlot.v1 import invocations_pb2 as pb
+
+
+class Events(Service):
+    """See `Client`."""
+
+    def enqueue(
+        self,
+        name: str,
+        value: JSON = None,
+        *,
+        payload: bytes | None = None,
+        deadline: float | None = None,
+        qualifier: str = "",
+        idempotency_key: str = "",
+    ) -> Ticket:
+        """Queue an event; it is on disk when this returns. The ticket tells what
+        becomes of it."""
+        request = calls.invoke_request(
+            name,
+            value,
+            payload=payload,
+            qualifier=qualifier,
+            invocation_type=pb.INVOCATION_TYPE_EVENT,
+            idempotency_key=idempotency_key,
+        )
+        reply = self._connection.ask(calls.invoke(request), deadline)
+        return Ticket(self, reply.request_id)
+
+    def event(self, request_id: str) -> Event:
+        """What has become of an event. Raises `NotFound`, also where it was over too
+        long ago."""
+        return self._connection.ask(calls.get_event(request_id))
+
+    def event_payload(self, request_id: str) -> bytes:
+        """Its payload; empty where it is kept no more."""
+        return self._connection.ask(calls.get_event_payload(request_id))
+
+    def wait_event(self, request_id: str, *, deadline: float | None = None) -> Event:
+        """The event when it is over. Raises `NotFound`, `DeadlineExceeded`."""
+        errand = steps.wait_event(request_id)
+        return self._connection.drive(errand, deadline, STREAM_DEADLINE_S)
+
+    def events(
+        self, name: str = "", *, states: Sequence[EventState | str] = ()
+    ) -> Iterator[Event]:
+        """Events, newest first; of all functions if no name is given."""
+        return self._connection.pages(
+            lambda token: calls.list_events(name, states, token)
+        )
+
+    def redrive_events(self, name: str = "", *, request_id: str = "") -> int:
+        """Run dead events again: one, a function's, or all; how many."""
+        errand = steps.redrive_events(function=name, request_id=request_id)
+        return self._connection.drive(errand, None, DEPLOY_DEADLINE_S)
+
+    def purge_events(self, name: str = "", *, request_id: str = "") -> int:
+        """Delete dead events: one, a function's, or all; how many."""
+        errand = steps.purge_events(function=name, request_id=request_id)
+        return self._connection.drive(errand, None, DEPLOY_DEADLINE_S)

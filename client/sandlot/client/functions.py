@@ -1,0 +1,36 @@
+"""Functions: looked at, changed and deleted. `Client.deploy` makes them."""
+
+from collections.abc import Iterator
+from typing import Unpack
+
+from sandlot import calls, steps
+from sandlot.calls import FunctionOptions
+from sandlot.client.connection import Service
+from sandlot.results import Function
+from sandlot.transport import DEPLOY_DEADLINE_S
+
+
+class Functions(Service):
+    """See `Client`."""
+
+    def functions(self) -> Iterator[Function]:
+        """All functions by name."""
+        return self._connection.pages(calls.list_functions)
+
+    def get_function(self, name: str) -> Function:
+        return self._connection.ask(calls.get_function(name))
+
+    def update_function(
+        self,
+        name: str,
+        *,
+        deadline: float | None = None,
+        **options: Unpack[FunctionOptions],
+    ) -> Function:
+        """Change the given settings, and only those; wait until they serve."""
+        errand = steps.configure(name, options)
+        return self._connection.drive(errand, deadline, DEPLOY_DEADLINE_S)
+
+    def delete_function(self, name: str) -> None:
+        """Delete it and its code. Its records and bills stay."""
+        self._connection.ask(calls.delete_function(name))

@@ -1,0 +1,156 @@
+"""What `Client` gives out: a function's methods without its name, and tickets."""
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import TYPE_CHECKING, Unpack
+
+from sandlot.calls import FunctionOptions
+from sandlot.results import (
+    JSON,
+    Cors,
+    Event,
+    Function,
+    LogLine,
+    MapResult,
+    Reply,
+    Run,
+    Url,
+    UrlAuth,
+)
+from sandlot.times import When
+
+if TYPE_CHECKING:
+    from sandlot.client.client import Client
+    from sandlot.client.events import Events
+
+
+class Ticket:
+    """An event that was queued, and a way to ask for it."""
+
+    def __init__(self, client: "Events", request_id: str) -> None:
+        self.request_id = request_id
+        self._client = client
+
+    def status(self) -> Event:
+        """See `Client.event`."""
+        return self._client.event(self.request_id)
+
+    def wait(self, *, deadline: float | None = None) -> Event:
+        """See `Client.wait_event`."""
+        return self._client.wait_event(self.request_id, deadline=deadline)
+
+    def __repr__(self) -> str:
+        return f"<Ticket {self.request_id}>"
+
+
+class FunctionHandle:
+    """A function of a client: its methods without the name."""
+
+    def __init__(
+        self, client: "Client", name: str, *, deployed: Function | None = None
+    ) -> None:
+        self.name = name
+        self.deployed = deployed
+        """What `deploy` saw at its end; None for a handle made otherwise."""
+        self._client = client
+
+    def invoke(
+        self,
+        value: JSON = None,
+        *,
+        payload: bytes | None = None,
+        deadline: float | None = None,
+        tail_log: bool = False,
+        qualifier: str = "",
+        client_context: JSON = None,
+        idempotency_key: str = "",
+        check: bool = True,
+    ) -> Reply:
+        """See `Client.invoke`."""
+        return self._client.invoke(
+            self.name,
+            value,
+            payload=payload,
+            deadline=deadline,
+            tail_log=tail_log,
+            qualifier=qualifier,
+            client_context=client_context,
+            idempotency_key=idempotency_key,
+            check=check,
+        )
+
+    def stream(
+        self,
+        value: JSON = None,
+        *,
+        payload: bytes | None = None,
+        deadline: float | None = None,
+        qualifier: str = "",
+        ended: Callable[[Reply], object] = lambda _: None,
+    ) -> Iterator[bytes]:
+        """See `Client.stream`."""
+        return self._client.stream(
+            self.name,
+            value,
+            payload=payload,
+            deadline=deadline,
+            qualifier=qualifier,
+            ended=ended,
+        )
+
+    def enqueue(
+        self,
+        value: JSON = None,
+        *,
+        payload: bytes | None = None,
+        idempotency_key: str = "",
+    ) -> Ticket:
+        """See `Client.enqueue`."""
+        return self._client.enqueue(
+            self.name, value, payload=payload, idempotency_key=idempotency_key
+        )
+
+    def put_url(
+        self,
+        *,
+        auth: UrlAuth | str = UrlAuth.IAM,
+        alias: str = "",
+        cors: Cors | None = None,
+        stream: bool = False,
+    ) -> Url:
+        """See `Client.put_url`."""
+        return self._client.put_url(
+            self.name, auth=auth, alias=alias, cors=cors, stream=stream
+        )
+
+    def map(
+        self, values: Iterable[JSON], *, concurrency: int = 16, ordered: bool = False
+    ) -> Iterator[MapResult]:
+        """See `Client.map`."""
+        return self._client.map(
+            self.name, values, concurrency=concurrency, ordered=ordered
+        )
+
+    def logs(
+        self, *, since: When | None = "10m", follow: bool = False
+    ) -> Iterator[LogLine]:
+        """See `Client.logs`."""
+        return self._client.logs(self.name, since=since, follow=follow)
+
+    def runs(self) -> Iterator[Run]:
+        """See `Client.runs`."""
+        return self._client.runs(self.name)
+
+    def config(self) -> Function:
+        """The function as it is now."""
+        return self._client.get_function(self.name)
+
+    def update(self, **options: Unpack[FunctionOptions]) -> Function:
+        """See `Client.update_function`."""
+        return self._client.update_function(self.name, **options)
+
+    def delete(self) -> None:
+        """See `Client.delete_function`."""
+        self._client.delete_function(self.name)
+
+    def __repr__(self) -> str:
+        return f"<FunctionHandle {self.name}>"

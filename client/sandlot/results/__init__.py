@@ -1,0 +1,66 @@
+"""What calls return: frozen values that know nothing of the wire.
+
+Durations end in `_ms`, sizes in `_mb`; times are aware datetimes, UTC.
+"""
+
+from sandlot.results.events import Event, EventAttempt, EventState
+from sandlot.results.functions import (
+    NO_IMPORT,
+    Function,
+    FunctionState,
+    InitMode,
+    Network,
+    UpdateStatus,
+)
+from sandlot.results.invocations import (
+    JSON,
+    LogLine,
+    LogSource,
+    MapResult,
+    Reply,
+    Report,
+    Run,
+    Status,
+)
+from sandlot.results.tenants import (
+    Bill,
+    BillLine,
+    EngineStatus,
+    IsolationLayer,
+    Key,
+    NewKey,
+    Runtime,
+    Tenant,
+)
+from sandlot.results.urls import Cors, Url, UrlAuth
+
+__all__ = [
+    "JSON",
+    "NO_IMPORT",
+    "Bill",
+    "BillLine",
+    "Cors",
+    "EngineStatus",
+    "Event",
+    "EventAttempt",
+    "EventState",
+    "Function",
+    "FunctionState",
+    "InitMode",
+    "IsolationLayer",
+    "Key",
+    "LogLine",
+    "LogSource",
+    "MapResult",
+    "Network",
+    "NewKey",
+    "Reply",
+    "Report",
+    "Run",
+    "Runtime",
+    "Status",
+    "Tenant",
+    "UpdateStatus",
+    "Url",
+    "UrlAuth",
+]

@@ -1,0 +1,51 @@
+"""Retiring revisions: all that runs of them is stopped, and then their files go."""
+
+import logging
+from collections.abc import Awaitable, Callable, Iterable
+
+from sandlot_engine.catalog.preparing import Preparing
+from sandlot_engine.catalog.uploads import Uploads
+from sandlot_engine.errors import SandlotError
+from sandlot_engine.model.function import Function, Revision
+
+Retire = Callable[[str, str, str], Awaitable[None]]
+"""Stop all that runs of a revision: tenant id, function, revision id. Returns when
+nothing runs of it any more, because its files go next. It need not have been
+prepared."""
+
+_log = logging.getLogger(__name__)
+
+
+class Retiring:
+    """What it does may take as long as invocations do; run it beside the caller."""
+
+    def __init__(
+        self, uploads: Uploads, preparing: Preparing, *, retire: Retire
+    ) -> None:
+        self._uploads = uploads
+        self._preparing = preparing
+        self._retire = retire
+
+    async def all_of(
+        self, functions: Iterable[Function], *, but: Function | None = None
+    ) -> None:
+        """Retire all revisions of versions that were deleted, or became `but`."""
+        kept = but.revisions if but is not None else ()
+        for function in functions:
+            for revision in function.revisions:
+                if revision not in kept:
+                    await self._preparing.stop(revision)
+                    await self.one(function, revision)
+
+    async def one(self, function: Function, revision: Revision) -> None:
+        """A revision that is not being made ready any more."""
+        try:
+            # Until it has gone its files are mounted, also if its function has gone.
+            with self._uploads.holding(revision.hashes):
+                await self._retire(function.tenant_id, function.name, revision.id)
+            await self._uploads.discard_unused(revision.hashes)
+        except SandlotError as error:
+            # The function is gone or changed all the same. Its files stay, since
+            # something may still have them mounted; the next start removes them.
+            ids = {"tenant_id": function.tenant_id, "function": function.name}
+            _log.error("not retired: %s", error.message, extra=ids)

@@ -1,0 +1,114 @@
+"""All groups of one launcher: planted, pruned and removed."""
+
+import os
+from pathlib import Path
+
+from sandlot_sandbox.launcher.cgroups.families import Estate, Family
+from sandlot_sandbox.launcher.cgroups.files import make_folder, remove_all, write_file
+from sandlot_sandbox.launcher.cgroups.interface import Interface
+from sandlot_sandbox.launcher.cgroups.layout import Layout, enable, make_room_in_v2
+from sandlot_sandbox.launcher.cgroups.sweeping import PREFIX, sweep
+
+
+class CgroupsUnavailable(Exception):
+    """No group can be made here; the message says why."""
+
+
+class Tree:
+    """All groups of one launcher."""
+
+    def __init__(self, layout: Layout, name: str) -> None:
+        self.name = name
+        self._layout = layout
+        self._doomed: list[Family] = []
+        self._estates: dict[int, Estate] = {}
+        self.interface = Interface(layout)
+        if layout.v2 is not None:
+            self.parts = {"v2": layout.v2 / name}
+        else:
+            self.parts = {part: folder / name for part, folder in layout.v1.items()}
+
+    @property
+    def controls(self) -> frozenset[str]:
+        return self._layout.controls
+
+    @property
+    def is_v2(self) -> bool:
+        return self.interface.is_v2
+
+    @property
+    def description(self) -> str:
+        """For the operator: `cgroup v1: cpu, freezer, memory, pids`."""
+        return f"{self._layout.name}: {', '.join(sorted(self.controls))}"
+
+    @classmethod
+    def plant(cls, layout: Layout) -> "Tree":
+        """Make the tree, and remove those whose launchers are gone.
+
+        Raises `CgroupsUnavailable`.
+        """
+        tree = cls(layout, f"{PREFIX}{os.getpid()}")
+        if not tree.parts:
+            raise CgroupsUnavailable("no cgroup that we may write to")
+        sweep([folder.parent for folder in tree.parts.values()])
+        try:
+            if layout.v2 is not None:
+                make_room_in_v2(layout.v2, layout.v2_controllers)
+            for folder in tree.parts.values():
+                make_folder(folder)
+            if layout.v2 is not None:
+                enable(tree.parts["v2"], layout.v2_controllers)
+            if "pids" in layout.controls:
+                # Whatever jails do, the machine can still start processes.
+                part = "v2" if tree.is_v2 else "pids"
+                write_file(tree.parts[part] / "pids.max", b"%d" % _all_processes())
+        except OSError as error:
+            tree.remove()
+            raise CgroupsUnavailable(f"{error}") from error
+        return tree
+
+    def make(self, owner: int = 0) -> Family:
+        """Groups for a zygote of that owner's; raises `OSError`."""
+        estate = self._estates.get(owner)
+        if estate is None:
+            estate = Estate(self.interface, self.parts)
+            estate.make()
+            self._estates[owner] = estate
+        estate.families += 1
+        family = Family(self.interface, estate.folders, owner)
+        try:
+            family.make()
+        except BaseException:
+            self._leave(owner)
+            raise
+        return family
+
+    def give_up(self, family: Family) -> None:
+        """Remove it as soon as it can be."""
+        self._doomed.append(family)
+        self.prune()
+
+    def prune(self) -> None:
+        """Try again what could not be removed yet."""
+        doomed, self._doomed = self._doomed, []
+        for family in doomed:
+            if family.remove():
+                self._leave(family.owner)
+            else:
+                self._doomed.append(family)
+
+    def _leave(self, owner: int) -> None:
+        estate = self._estates[owner]
+        estate.families -= 1
+        if not estate.families:
+            del self._estates[owner]
+            estate.remove()
+
+    def remove(self) -> None:
+        """Everything, once the processes in there are dead."""
+        for folder in self.parts.values():
+            remove_all(folder)
+
+
+def _all_processes() -> int:
+    return int(Path("/proc/sys/kernel/pid_max").read_text()) * 3 // 4

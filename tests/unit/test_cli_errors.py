@@ -1,0 +1,100 @@
+"""What a command that fails says, and how it exits."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from tests.fakes.engine import OPERATOR, Engine
+from tests.fakes.server import Server
+from tests.unit.conftest import Cli
+
+
+def test_what_is_not_there_exits_3_and_says_what_to_do(cli: Cli) -> None:
+    done = cli("fn", "show", "nowhere")
+
+    assert done.exit_code == 3
+    assert "NotFound: there is no function 'nowhere': see `sandlot fn list`" in (
+        done.stderr
+    )
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("deploy", "nowhere.py"),
+        ("deploy", "."),
+        ("fn", "list", "--profile", "nobody"),
+        ("fn", "list", "--endpoint", "no-port"),
+        ("fn", "list", "--endpoint", "example.org:1"),
+    ],
+)
+def test_a_mistake_on_this_side_exits_2_and_asks_nothing_of_the_engine(
+    cli: Cli,
+    engine: Engine,
+    arguments: tuple[str, ...],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+
+    done = cli(*arguments)
+
+    assert done.exit_code == 2
+    assert done.stderr.startswith("UsageError: ")
+    assert engine.requests == []
+
+
+@pytest.mark.parametrize("value", ["nan", "inf", "-inf", "0", "-1", "1e300", "soon"])
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("fn", "list", "--deadline"),
+        ("up", "--idle"),
+        ("fn", "config", "x", "--timeout"),
+    ],
+    ids=["deadline", "idle", "timeout"],
+)
+def test_a_time_span_that_is_none_is_refused_in_clear_words(
+    cli: Cli, command: tuple[str, ...], value: str
+) -> None:
+    done = cli(*command, value)
+
+    assert done.exit_code == 2
+    assert re.search(
+        rf"'{command[-1]}'.*: '{value}' is no (whole )?number of seconds", done.stderr
+    )
+
+
+def test_no_engine_exits_4_and_says_how_to_start_one(cli: Cli) -> None:
+    done = cli("fn", "list", "--endpoint", "127.0.0.1:1")
+
+    assert done.exit_code == 4
+    assert "sandlot up" in done.stderr
+
+
+def test_a_data_directory_names_the_engine_and_outranks_the_environment(
+    cli: Cli, server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SANDLOT_ENDPOINT", "127.0.0.1:1")
+    (tmp_path / "engine.json").write_text(json.dumps({"grpc": server.address}))
+    (tmp_path / "operator.json").write_text(
+        json.dumps({"access_key_id": OPERATOR[0], "secret_access_key": OPERATOR[1]})
+    )
+
+    assert cli("fn", "list", "--data", str(tmp_path)).exit_code == 0
+
+
+def test_an_interrupt_exits_130(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupt(self: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("sandlot.Client.functions", interrupt)
+
+    assert cli("fn", "list").exit_code == 130
+
+
+def test_verbose_shows_where_an_error_comes_from(cli: Cli) -> None:
+    assert "Traceback" in cli("fn", "show", "nowhere", "-v").stderr
+    assert "Traceback" not in cli("fn", "show", "nowhere").stderr

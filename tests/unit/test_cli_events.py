@@ -1,0 +1,118 @@
+"""Commands about events, and what `up` does for them."""
+
+import json
+from typing import Any
+
+import pytest
+
+from sandlot.v1 import events_pb2 as evt
+from tests.fakes.app import FakeApp
+from tests.fakes.server import Server
+from tests.unit.conftest import Cli
+
+
+def add_event(server: Server, **fields: Any) -> evt.Event:
+    event = evt.Event(request_id="e-1", function="hello", **fields)
+    event.accepted.FromSeconds(0)
+    server.events.all.append(event)
+    return event
+
+
+def test_an_event_is_shown_with_its_attempts(cli: Cli, server: Server) -> None:
+    event = add_event(server, state=evt.EVENT_STATE_DEAD, reason="E: \x1b[31mboom")
+    event.attempts.add(status="error", error_type="E", error="boom")
+
+    done = cli("event", "show", "e-1")
+    told = json.loads(cli("event", "show", "e-1", "--wait", "--json").stdout)
+
+    assert "dead" in done.stdout
+    assert "attempt 1" in done.stdout
+    assert "\x1b[31m" not in done.stdout
+    assert (told["state"], told["attempts"][0]["error"]) == ("dead", "boom")
+
+
+def test_an_events_payload_is_printed_as_it_is(cli: Cli, server: Server) -> None:
+    add_event(server)
+
+    assert cli("event", "show", "e-1", "--payload").stdout == '{"n":1}'
+
+
+def test_an_event_that_is_not_there_is_refused(cli: Cli) -> None:
+    assert cli("event", "show", "nothing").exit_code == 3
+
+
+def test_events_are_listed(cli: Cli, server: Server) -> None:
+    add_event(server, state=evt.EVENT_STATE_DEAD, reason="boom")
+    add_event(server, state=evt.EVENT_STATE_QUEUED)
+
+    everything = json.loads(cli("event", "list", "--json").stdout)
+    dead = cli("dead-letter", "list", "hello").stdout.splitlines()
+    shown = json.loads(cli("dead-letter", "show", "e-1", "--json").stdout)
+
+    assert len(everything) == 2
+    assert len(dead) == 2
+    assert dead[1].endswith("boom")
+    assert shown["state"] == "dead"
+
+
+def test_dead_letters_are_run_again_and_deleted(cli: Cli, server: Server) -> None:
+    server.events.batches = [(1, False), (2, False), (3, False)]
+
+    one = cli("dead-letter", "redrive", "e-1")
+    some = json.loads(
+        cli("dead-letter", "purge", "--function", "hello", "--yes", "--json").stdout
+    )
+    every = cli("dead-letter", "purge", "--all", "--yes")
+
+    assert one.stdout == "1 run again\n"
+    assert some == {"count": 2}
+    assert every.stdout == "3 deleted\n"
+    assert server.engine.requests[-1].function == ""
+
+
+@pytest.mark.parametrize("which", [(), ("e-1", "--all"), ("--function", "f", "--all")])
+@pytest.mark.parametrize("command", ["redrive", "purge"])
+def test_which_dead_letters_has_to_be_said(
+    cli: Cli, command: str, which: tuple[str, ...]
+) -> None:
+    done = cli("dead-letter", command, *which, "--yes")
+
+    assert done.exit_code == 2
+    assert "give one of" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        (("--event-retry-delays", "60,x"), "no list of seconds"),
+        (("--event-retry-delays", "-1"), "no list of seconds"),
+        (("--event-retry-delays", "3601"), "no list of seconds"),
+        (("--destination", "ftp=http://127.0.0.1"), "there are sqs, sns, events"),
+        (("--destination", "sqs=127.0.0.1:9324"), "is no URL"),
+    ],
+)
+def test_what_up_cannot_do_for_events_is_refused(
+    cli: Cli, monkeypatch: pytest.MonkeyPatch, options: tuple[str, ...], says: str
+) -> None:
+    FakeApp().install(monkeypatch)
+
+    done = cli("up", *options)
+
+    assert done.exit_code == 2
+    assert says in done.stderr
+
+
+def test_up_takes_delays_and_destinations(
+    cli: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app = FakeApp()
+    app.install(monkeypatch)
+
+    cli(
+        *("up", "--event-retry-delays", "0.5,0", "--destination"),
+        "sqs=http://127.0.0.1:9324",
+    )
+
+    [options] = app.calls
+    assert options["event_retry_delays_s"] == (0.5, 0.0)
+    assert options["destinations"] == {"sqs": "http://127.0.0.1:9324"}

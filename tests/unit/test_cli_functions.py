@@ -1,0 +1,206 @@
+"""Commands about functions, run as a user runs them against an engine in memory."""
+
+import json
+import re
+from pathlib import Path
+
+import grpc
+import pytest
+
+from sandlot.v1 import functions_pb2
+from tests.fakes.engine import Engine, Refusal
+from tests.unit.conftest import Cli
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    file = tmp_path / "hello.py"
+    file.write_text("def main(event, context): return event\n")
+    return file
+
+
+def test_deploy_makes_a_function_of_a_file_and_a_handler(
+    cli: Cli, engine: Engine, source: Path
+) -> None:
+    done = cli("deploy", f"{source}:main", "--memory", "256", "--env", "A=1=2")
+
+    function = engine.functions["000000000001", "hello"]
+    assert done.exit_code == 0
+    assert done.stdout.strip() == function.arn
+    assert function.config.handler == "hello.main"
+    assert (function.config.memory_mb, function.config.environment["A"]) == (256, "1=2")
+
+
+def test_deploy_as_json_is_the_function(cli: Cli, source: Path) -> None:
+    told = json.loads(cli("deploy", str(source), "--name", "x", "--json").stdout)
+
+    assert (told["name"], told["state"]) == ("x", "Active")
+
+
+def test_deploy_says_why_instances_are_not_forked(
+    cli: Cli, engine: Engine, source: Path
+) -> None:
+    cli("deploy", str(source))
+    function = engine.functions["000000000001", "hello"]
+    function.fork_safe, function.fork_safety_reason = False, "an open socket"
+
+    assert "an open socket" in cli("deploy", str(source)).stderr
+
+
+def test_deploy_shows_a_network_where_there_is_one(
+    cli: Cli, engine: Engine, source: Path
+) -> None:
+    without = cli("deploy", str(source)).stderr
+    egress = cli("deploy", str(source), "--network", "egress").stderr
+    host = cli("deploy", str(source), "--network", "host").stderr
+
+    assert "network" not in without
+    assert "network egress · Active" in egress
+    assert "shares the machine's network" not in egress
+    assert "network host · Active" in host
+    assert "shares the machine's network" in host
+
+
+def test_a_network_is_shown_in_lists_and_in_json(cli: Cli, engine: Engine) -> None:
+    engine.add_function("plain")
+    engine.add_function("shared").config.network = functions_pb2.NETWORK_HOST
+
+    first, *rows = cli("fn", "list").stdout.splitlines()
+    told = json.loads(cli("fn", "list", "--json").stdout)
+
+    column = first.split().index("NETWORK")
+    # `128 MB` and `3 s`, before it, are two words each.
+    assert [row.split()[column + 2] for row in rows] == ["-", "host"]
+    assert [one["network"] for one in told] == ["none", "host"]
+
+
+def test_a_network_that_is_refused_is_explained_by_the_engine_alone(
+    cli: Cli, engine: Engine
+) -> None:
+    why = "may have 'none' at most. Deploy it with network 'none', or have the operator"
+    denied = grpc.StatusCode.PERMISSION_DENIED
+    engine.refuse_next.append(Refusal(denied, "NetworkNotAllowed", why))
+
+    done = cli("fn", "config", "hello", "--network", "host")
+
+    assert done.exit_code == 3
+    assert done.stderr == f"PermissionDenied: {why}\n"
+
+
+def test_a_function_that_cannot_be_imported_is_not_offered_for_invocation(
+    cli: Cli, engine: Engine, source: Path
+) -> None:
+    cli("deploy", str(source))
+    function = engine.functions["000000000001", "hello"]
+    function.fork_safe = False
+    function.fork_safety_reason = (
+        "the import failed: Runtime.ImportModuleError: No module named 'nmupy'"
+    )
+
+    said = cli("deploy", str(source)).stderr
+
+    assert "cannot be imported: Runtime.ImportModuleError: No module named" in said
+    assert "mend it and deploy again" in said
+    assert "invoke it" not in said
+    assert "imports by itself" not in said
+
+
+def test_functions_are_listed_as_plain_columns_in_a_pipe(
+    cli: Cli, engine: Engine
+) -> None:
+    engine.add_function("a")
+    engine.add_function("much-longer")
+
+    first, *rows = cli("fn", "list").stdout.splitlines()
+
+    assert first.split()[:2] == ["NAME", "RUNTIME"]
+    assert [row.split()[0] for row in rows] == ["a", "much-longer"]
+    assert {row.index("python3.11") for row in rows} == {first.index("RUNTIME")}
+
+
+def test_a_list_as_json_is_one_document(cli: Cli, engine: Engine) -> None:
+    for name in "abc":
+        engine.add_function(name)
+
+    assert [one["name"] for one in json.loads(cli("fn", "list", "--json").stdout)] == [
+        *"abc"
+    ]
+
+
+def test_config_changes_what_is_given_and_shows_the_rest(
+    cli: Cli, engine: Engine
+) -> None:
+    engine.add_function("hello")
+
+    told = json.loads(cli("fn", "config", "hello", "--timeout", "9", "--json").stdout)
+
+    assert (told["timeout_s"], told["memory_mb"]) == (9, 128)
+
+
+def test_deploy_makes_a_function_of_an_image(cli: Cli, engine: Engine) -> None:
+    run = ("--entrypoint", "/run --fast", "--command", "app.handler 'a b'")
+    done = cli("deploy", "--image", "oci:hello:1", "--name", "it", *run)
+    moved = cli("fn", "config", "it", "--workdir", "/srv", "--command", "", "--json")
+
+    assert done.exit_code == 0, done.output
+    assert "image · 128 MB" in done.stderr
+    created = next(
+        one
+        for one in engine.requests
+        if isinstance(one, functions_pb2.CreateFunctionRequest)
+    )
+    assert created.config.command == ["app.handler", "a b"]
+    told = json.loads(moved.stdout)
+    assert (told["image"], told["entry_point"]) == ("oci:hello:1", ["/run", "--fast"])
+    assert (told["command"], told["working_directory"]) == ([], "/srv")
+
+
+def test_an_image_is_shown_with_what_is_run_of_it(cli: Cli) -> None:
+    run = ("--command", "app.handler --fast")
+    cli("deploy", "--image", "oci:hello:1", "--name", "it", *run)
+
+    shown = cli("fn", "show", "it").stdout
+    listed = cli("fn", "list").stdout.splitlines()[1]
+
+    assert re.search(r"^image +oci:hello:1$", shown, re.MULTILINE)
+    assert re.search(r"^command +app.handler, --fast$", shown, re.MULTILINE)
+    assert re.search(r"^entry_point +-$", shown, re.MULTILINE)
+    assert listed.split()[:2] == ["it", "image"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "why"),
+    [
+        (("--image", "docker://a/b"), "Nothing is pulled from registries"),
+        (("--image", "a/b:1"), "oci:PATH:TAG or oci-archive:FILE:TAG"),
+        (("--image", "oci:a", "src"), "give a PATH or --image, not both"),
+        (("--image", "oci:a"), "an image has no name of its own"),
+        (
+            ("--image", "oci:a", "--name", "b", "--command", "'c"),
+            "No closing quotation",
+        ),
+        (("--command", "app.handler"), "say what is run of an --image"),
+        (("--entrypoint", ""), "say what is run of an --image"),
+        (("--workdir", "/srv"), "say what is run of an --image"),
+    ],
+)
+def test_what_is_no_image_is_refused_before_anything_is_sent(
+    cli: Cli, engine: Engine, arguments: tuple[str, ...], why: str
+) -> None:
+    done = cli("deploy", *arguments)
+
+    assert done.exit_code == 2
+    assert why in " ".join(done.stderr.split())
+    assert not engine.requests
+
+
+def test_what_cannot_be_undone_is_not_done_unasked(cli: Cli, engine: Engine) -> None:
+    engine.add_function("hello")
+
+    refused = cli("fn", "delete", "hello")
+    still_there = ("000000000001", "hello") in engine.functions
+    done = cli("fn", "delete", "hello", "--yes")
+
+    assert (refused.exit_code, still_there) == (2, True)
+    assert "--yes" in refused.stderr
+    assert (done.exit_code, engine.functions) == (0, {})
