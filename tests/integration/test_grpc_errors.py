@@ -19,7 +19,7 @@ from sandlot_engine.errors import (
     Throttled,
     Unavailable,
 )
-from sandlot_engine.gateway.rpc import interceptors
+from sandlot_engine.gateway.rpc import interceptors, pacing
 from tests.fakes.backend import FakeEngine, as_tenant, fake_engine
 
 KEY = as_tenant("acme")
@@ -273,3 +273,26 @@ async def test_a_page_that_cannot_be_is_refused(
     )
 
     assert error.code() is grpc.StatusCode.INVALID_ARGUMENT
+
+
+async def test_who_is_refused_too_often_waits_and_nobody_else(
+    engine: FakeEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in {"AT_ONCE": 1, "PER_S": 1e-6, "MAX_WAIT_S": 1e9}.items():
+        monkeypatch.setattr(pacing, name, value)
+    engine.runner.answers["echo"] = Throttled("t", reason="r", limit=1, retry_after_s=1)
+    request = invocations_pb2.InvokeRequest(function="echo")
+
+    async def refusal_of(tenant: str) -> Any:
+        invoked = engine.invocation_service.Invoke(
+            request, metadata=as_tenant(tenant), timeout=5
+        )
+        return (await failure(invoked))[1]["ErrorInfo"].reason
+
+    first = await refusal_of("acme")
+    kept = engine.invocation_service.Invoke(request, metadata=KEY)
+    other = await refusal_of("globex")
+
+    assert (first, other) == ("r", "r")
+    assert not kept.done()
+    kept.cancel()
