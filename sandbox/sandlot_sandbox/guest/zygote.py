@@ -29,6 +29,7 @@ from sandlot_sandbox.guest import (
     handler,
     hooks,
     image_run,
+    immortal,
     instance,
     logging_setup,
     starter,
@@ -184,6 +185,8 @@ class _Zygote:
         if not self._runs:
             instance.rehearse(self._entry.rehearsal())
         gc.collect()
+        if not self._runs:
+            immortal.make()
         # A clone's collector does not look at what it inherited, and so does not
         # write to it either.
         gc.freeze()
