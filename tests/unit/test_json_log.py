@@ -97,6 +97,15 @@ def test_an_init_within_the_invocation_comes_after_its_start() -> None:
     assert "initDurationMs" not in metrics
 
 
+def test_the_init_of_a_provisioned_instance_is_called_so() -> None:
+    run = structs.replace(RAN, init_s=0.1, is_provisioned=True)
+    events = platform(run, system_level="DEBUG")
+
+    for name in ("initStart", "initRuntimeDone", "initReport"):
+        record = events[f"platform.{name}"]["record"]
+        assert record["initializationType"] == "provisioned-concurrency"
+
+
 def test_an_init_that_took_too_long_before_is_a_warning() -> None:
     run = structs.replace(RAN, late_init_s=10.0, init_s=0.1, init_is_within=True)
     found = [json.loads(line.text) for line in log(run, system_level="WARN")]

@@ -68,6 +68,9 @@ class Facts:
     is_restore: bool = False
     """Whether the init was a restore from a snapshot."""
 
+    is_provisioned: bool = False
+    """Whether the instance was started for what its tenant has provisioned."""
+
     billed_ms: int
     memory_mb: int
     max_memory_used_mb: int
@@ -133,7 +136,7 @@ def _late_init(
     """That of an instance that was given up before."""
     started = began - timedelta(microseconds=late_us)
     yield from told(Level.DEBUG, started, "initStart", _init_start(facts, "init"))
-    record = {**_type_of("init"), "status": "timeout"}
+    record = {**_start_of(facts, "init"), "status": "timeout"}
     yield from told(Level.WARN, began, "initRuntimeDone", record)
     report = {**record, "metrics": {"durationMs": _ms(late_us)}}
     yield from told(Level.WARN, began, "initReport", report)
@@ -181,11 +184,10 @@ def _init_start(facts: Facts, phase: str) -> dict[str, Any]:
 
 
 def _start_of(facts: Facts, phase: str) -> dict[str, str]:
-    return {} if facts.is_restore else _type_of(phase)
-
-
-def _type_of(phase: str) -> dict[str, Any]:
-    return {"initializationType": "on-demand", "phase": phase}
+    if facts.is_restore:
+        return {}
+    kind = "provisioned-concurrency" if facts.is_provisioned else "on-demand"
+    return {"initializationType": kind, "phase": phase}
 
 
 def _of_handler(run: Run, logging: Logging) -> Iterator[LogLine]:

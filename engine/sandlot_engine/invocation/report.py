@@ -289,6 +289,7 @@ def _facts(
         init_is_within=times.within_us is not None,
         late_init_us=None if late_s is None else _microseconds(late_s),
         is_restore=run.is_restore,
+        is_provisioned=run.is_provisioned,
         billed_ms=report.billed_ms,
         memory_mb=report.memory_mb,
         max_memory_used_mb=report.max_memory_used_mb,

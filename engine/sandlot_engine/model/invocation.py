@@ -286,6 +286,9 @@ class Run(Struct, frozen=True, kw_only=True):
     """Whether its start was from a snapshot, as AWS has them: `init_s` is what it took,
     with the after-restore hooks."""
 
+    is_provisioned: bool = False
+    """Whether its instance was started for what its tenant has provisioned."""
+
     duration_s: float
     wait_s: float
     max_memory_mb: int

@@ -25,7 +25,14 @@ _COULD_NOT_FORK = b"sandlot: the zygote could not fork: "
 class HostedInstance:
     """Satisfies `scheduler.ports.Instance`."""
 
-    __slots__ = ("_instance", "_is_clone", "_note_late_init", "_printed", "_region")
+    __slots__ = (
+        "_instance",
+        "_is_clone",
+        "_is_kept",
+        "_note_late_init",
+        "_printed",
+        "_region",
+    )
 
     def __init__(
         self,
@@ -33,12 +40,14 @@ class HostedInstance:
         *,
         region: str,
         is_clone: bool,
+        is_kept: bool = False,
         note_late_init: Callable[[], None],
         printed: Callable[[tuple[Line, ...]], None],
     ) -> None:
         self._instance = instance
         self._region = region
         self._is_clone = is_clone
+        self._is_kept = is_kept
         self._note_late_init = note_late_init
         self._printed = printed
 
@@ -100,6 +109,8 @@ class HostedInstance:
             run = replace(run, init_s=0.0)
         if self._is_clone and function.has_snapshot and run.init_s is not None:
             run = replace(run, is_restore=True, init_is_within=False)
+        if self._is_kept:
+            run = replace(run, is_provisioned=True)
         if not self._instance.is_settling:
             return run
         return replace(run, rest=lambda: self._with_rest(run, invocation.request_id))
@@ -209,6 +220,7 @@ class NodeMachine:
             instance,
             region=self._node.region,
             is_clone=not hosted.reason,
+            is_kept=is_kept,
             note_late_init=lambda: hosted.note_late_init(zygote),
             printed=hosted.note_printed,
         )
