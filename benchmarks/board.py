@@ -1,4 +1,4 @@
-"""What launcher, wardens and cells write down about themselves: memory that all share.
+"""What launcher and wardens write down about themselves: memory that all share.
 
 A mark is a step's name, the monotonic clock, and the page faults of its process since
 its last mark. Every role has a part of the board of its own, so that processes that run
@@ -18,11 +18,8 @@ MEANWHILE = "launcher, meanwhile"
 
 WARDEN = "warden"
 ZYGOTE = "zygote"
-CELL = "cell"
-AFTERWARDS = "cell, afterwards"
-"""A cell that has been handed on: nobody waits for what it does."""
 
-ROLES = (LAUNCHER, MEANWHILE, WARDEN, ZYGOTE, CELL, AFTERWARDS)
+ROLES = (LAUNCHER, MEANWHILE, WARDEN, ZYGOTE)
 
 FIRST = "(the first mark)"
 EMPTY = "(a mark)"

@@ -15,8 +15,6 @@ import time
 from typing import Any
 
 from benchmarks.board import (
-    AFTERWARDS,
-    CELL,
     EMPTY,
     FIRST,
     LAUNCHER,
@@ -26,7 +24,7 @@ from benchmarks.board import (
     Board,
 )
 from sandlot_sandbox import limits, linux, policy
-from sandlot_sandbox.guest import cell, enter, warden
+from sandlot_sandbox.guest import calls, cell, enter, warden
 from sandlot_sandbox.launcher import __main__ as launcher
 from sandlot_sandbox.launcher import cgroups, filters, server, zygotes
 
@@ -65,8 +63,6 @@ class _Scribe:
         self._next += 1
 
     def _faults_so_far(self) -> int:
-        if self.role == AFTERWARDS:
-            return 0  # its filter does not let it ask
         return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
 
 
@@ -112,8 +108,7 @@ def clone(flags: int) -> Any:
         _scribe.mark("not hidden, to write its maps")
     pid = _clone(flags)
     if pid == 0:
-        child = WARDEN if parent == LAUNCHER else CELL
-        _scribe.begin(child, "clone, first step of the child", is_new=True)
+        _scribe.begin(WARDEN, "clone, first step of the child", is_new=True)
     elif parent == LAUNCHER:
         _scribe.begin(MEANWHILE, "clone returned")
     return pid
@@ -144,17 +139,12 @@ def make_cell(*arguments: Any) -> Any:
 def send_fds(*arguments: Any) -> Any:
     # Not afterwards, when the receiver is at work already.
     _scribe.mark("ready to send")
-    result = _send_fds(*arguments)
-    if _scribe.role == CELL:
-        _scribe.begin(AFTERWARDS, "handed on")
-    return result
+    return _send_fds(*arguments)
 
 
 def mount(
     source: str, target: str, kind: str | None, flags: int, options: str = ""
 ) -> None:
-    if _scribe.role == CELL and source == "tmp":
-        _scribe.mark("control groups joined")
     _mount(source, target, kind, flags, options)
     if source in ("tmp", "proc"):
         _scribe.mark(f"/{source} mounted")
@@ -199,8 +189,8 @@ wrap(warden, "_let_go_of_the_launchers", "launcher's descriptors closed")
 wrap(
     socket.socket,
     "recv",
-    "waited for the id maps",
-    before="control groups joined",
+    "heard (a jail: its id maps are written; a cell: it is sealed)",
+    before="ready to hear",
     role=WARDEN,
 )
 wrap(enter, "become_inner_user", "user changed")
@@ -227,15 +217,8 @@ wrap(linux, "restrict_self", "Landlock domain", role=ZYGOTE)
 wrap(linux, "load_filter", "seccomp filter loaded", role=ZYGOTE)
 
 # Cells.
-wrap(
-    enter,
-    "make_instance_ruleset",
-    "Landlock ruleset made",
-    before="namespaces opened",
-    role=CELL,
-)
-wrap(linux, "set_capabilities", "capabilities given up", role=AFTERWARDS)
-wrap(linux, "load_filter", "seccomp filter loaded", role=AFTERWARDS)
+# Their first processes only make calls, out of a table, and cannot look.
+wrap(calls, "clone", "cloned", before="calls laid out", role=WARDEN)
 wrap(warden, "decode_cell", before="cell heard of", role=LAUNCHER)
 wrap(cgroups.Group, "open_files", "control group's files opened", role=LAUNCHER)
 

@@ -22,6 +22,11 @@ _NUMBERS = {
         "close": 3,
         "rt_sigaction": 13,
         "clone": 56,
+        "ioctl": 16,
+        "socket": 41,
+        "sendmsg": 46,
+        "bind": 49,
+        "listen": 50,
         "execve": 59,
         "chdir": 80,
         "umount2": 166,
@@ -29,6 +34,7 @@ _NUMBERS = {
         "pivot_root": 155,
         "prctl": 157,
         "capset": 126,
+        "openat": 257,
         "unshare": 272,
         "dup3": 292,
         "prlimit64": 302,
@@ -37,11 +43,17 @@ _NUMBERS = {
     },
     "aarch64": {
         "dup3": 24,
+        "ioctl": 29,
         "chdir": 49,
+        "openat": 56,
         "close": 57,
         "write": 64,
         "rt_sigaction": 134,
         "clone": 220,
+        "socket": 198,
+        "bind": 200,
+        "listen": 201,
+        "sendmsg": 211,
         "execve": 221,
         "prlimit64": 261,
         "umount2": 39,
@@ -83,7 +95,7 @@ MS_REC = 0x4000
 MS_PRIVATE = 0x40000
 MNT_DETACH = 0x2
 
-_AT_FDCWD = -100
+AT_FDCWD = -100
 _AT_EMPTY_PATH = 0x1000
 _AT_RECURSIVE = 0x8000
 _OPEN_TREE_CLONE = 0x1
@@ -93,13 +105,13 @@ _MOUNT_ATTR_RDONLY = 0x1
 _MOUNT_ATTR_NOSUID = 0x2
 _MOUNT_ATTR_NODEV = 0x4
 
-_PR_SET_PDEATHSIG = 1
+PR_SET_PDEATHSIG = 1
 _PR_SET_DUMPABLE = 4
 _PR_SET_NO_NEW_PRIVS = 38
 _PR_CAPBSET_DROP = 24
-_PR_CAP_AMBIENT = 47
-_PR_CAP_AMBIENT_RAISE = 2
-_PR_CAP_AMBIENT_CLEAR_ALL = 4
+PR_CAP_AMBIENT = 47
+PR_CAP_AMBIENT_RAISE = 2
+PR_CAP_AMBIENT_CLEAR_ALL = 4
 _PR_SET_CHILD_SUBREAPER = 36
 
 CAP_NET_ADMIN = 12
@@ -113,11 +125,11 @@ SECCOMP_SET_MODE_FILTER = 1
 IGNORED_BY_PYTHON = (signal.SIGPIPE, signal.SIGXFSZ)
 _LAST_SIGNAL = 64
 _KERNEL_SIGACTION = 32
-_SIGNAL_SET = 8
+SIGNAL_SET = 8
 """Sizes in bytes, as the kernel has them."""
 
 _SIOCGIFFLAGS = 0x8913
-_SIOCSIFFLAGS = 0x8914
+SIOCSIFFLAGS = 0x8914
 _IFF_UP = 0x1
 
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -189,8 +201,14 @@ def mount(
     source: str, target: str, kind: str | None, flags: int, options: str = ""
 ) -> None:
     """mount(2)."""
-    _call(
-        "mount",
+    _call("mount", *mounting(source, target, kind, flags, options))
+
+
+def mounting(
+    source: str, target: str, kind: str | None, flags: int, options: str = ""
+) -> tuple[bytes, bytes, bytes | None, int, bytes | None]:
+    """What mount(2) is told."""
+    return (
         source.encode(),
         target.encode(),
         kind.encode() if kind else None,
@@ -249,13 +267,22 @@ def clone_mount(source: int, *, read_only: bool, nodev: bool) -> int:
 def copy_of_mount(path: str) -> int:
     """A detached copy of the mount at `path`, which shows the same files and goes on
     when that is gone. A descriptor; what it may not do, the copy may not either."""
-    flags = _OPEN_TREE_CLONE | _OPEN_TREE_CLOEXEC
-    return _call("open_tree", _AT_FDCWD, path.encode(), flags)
+    return _call("open_tree", *copying(path))
+
+
+def copying(path: str) -> tuple[int, bytes, int]:
+    """What open_tree(2) is told for that."""
+    return AT_FDCWD, path.encode(), _OPEN_TREE_CLONE | _OPEN_TREE_CLOEXEC
 
 
 def move_mount(fd: int, target: str) -> None:
     """Attach a detached mount at `target`."""
-    _call("move_mount", fd, b"", _AT_FDCWD, target.encode(), _MOVE_MOUNT_F_EMPTY_PATH)
+    _call("move_mount", *moving(fd, target))
+
+
+def moving(fd: int, target: str) -> tuple[int, bytes, int, bytes, int]:
+    """What move_mount(2) is told for that."""
+    return fd, b"", AT_FDCWD, target.encode(), _MOVE_MOUNT_F_EMPTY_PATH
 
 
 def set_death_signal(number: int) -> None:
@@ -263,7 +290,7 @@ def set_death_signal(number: int) -> None:
 
     Forgotten at every change of ids, so this comes after the last of them.
     """
-    _call("prctl", _PR_SET_PDEATHSIG, number, 0, 0, 0)
+    _call("prctl", PR_SET_PDEATHSIG, number, 0, 0, 0)
 
 
 def restore_default_signals() -> None:
@@ -290,7 +317,7 @@ def heed_signals() -> None:
 
 def default_action(number: int) -> tuple[int, bytes, None, int]:
     """What rt_sigaction(2) is told by who ignores a signal no more."""
-    return number, bytes(_KERNEL_SIGACTION), None, _SIGNAL_SET
+    return number, bytes(_KERNEL_SIGACTION), None, SIGNAL_SET
 
 
 def set_dumpable(*, dumpable: bool) -> None:
@@ -329,10 +356,10 @@ def set_capabilities(capabilities: frozenset[int], *, through_exec: bool) -> Non
     """Hold exactly these, permitted and effective; kept by an exec if asked to be."""
     mask = _mask(capabilities)
     _capset(mask, mask if through_exec else 0)
-    _call("prctl", _PR_CAP_AMBIENT, _PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0)
+    _call("prctl", PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0)
     if through_exec:
         for capability in capabilities:
-            _call("prctl", _PR_CAP_AMBIENT, _PR_CAP_AMBIENT_RAISE, capability, 0, 0)
+            _call("prctl", PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, capability, 0, 0)
 
 
 def no_capabilities() -> tuple[bytes, bytes]:
@@ -370,19 +397,6 @@ _LANDLOCK_FIRST_WITH = ((1, 13), (2, 14), (3, 15), (5, 16))
 _LANDLOCK_FIRST_WITH_SCOPES = 6
 
 
-class _RulesetAttr(ctypes.Structure):
-    _fields_ = (
-        ("handled_access_fs", ctypes.c_uint64),
-        ("handled_access_net", ctypes.c_uint64),
-        ("scoped", ctypes.c_uint64),
-    )
-
-
-class _PathBeneathAttr(ctypes.Structure):
-    _pack_ = 1
-    _fields_ = (("allowed_access", ctypes.c_uint64), ("parent_fd", ctypes.c_int32))
-
-
 def landlock_version() -> int:
     """The version of Landlock's interface; 0 where the kernel has none of it."""
     try:
@@ -411,30 +425,29 @@ def landlock_scopes(version: int) -> int:
 
 def make_ruleset(files: int, scopes: int) -> int:
     """A Landlock ruleset that takes away these rights; a descriptor."""
-    attributes = _RulesetAttr(handled_access_fs=files, scoped=scopes)
+    return _call("landlock_create_ruleset", *making_ruleset(files, scopes))
+
+
+def making_ruleset(files: int, scopes: int) -> tuple[bytes, int, int]:
+    """What landlock_create_ruleset(2) is told for that."""
     # An older kernel takes the longer structure as long as what it does not know is 0.
-    return _call(
-        "landlock_create_ruleset",
-        ctypes.byref(attributes),
-        ctypes.sizeof(attributes),
-        0,
-    )
+    attributes = struct.pack("=QQQ", files, 0, scopes)
+    return attributes, len(attributes), 0
 
 
 def allow_beneath(ruleset: int, path: str, rights: int) -> None:
     """Give back some rights below `path`, which may be a file."""
     parent = os.open(path, os.O_PATH | os.O_CLOEXEC)
     try:
-        rule = _PathBeneathAttr(allowed_access=rights, parent_fd=parent)
-        _call(
-            "landlock_add_rule",
-            ruleset,
-            _LANDLOCK_RULE_PATH_BENEATH,
-            ctypes.byref(rule),
-            0,
-        )
+        _call("landlock_add_rule", *allowing(ruleset, parent, rights))
     finally:
         os.close(parent)
+
+
+def allowing(ruleset: int, parent: int, rights: int) -> tuple[int, int, bytes, int]:
+    """What landlock_add_rule(2) is told for that, `parent` opened."""
+    rule = struct.pack("=Qi", rights, parent)
+    return ruleset, _LANDLOCK_RULE_PATH_BENEATH, rule, 0
 
 
 def restrict_self(ruleset: int) -> None:
@@ -448,11 +461,10 @@ class _SockFprog(ctypes.Structure):
 
 def load_filter(program: bytes) -> None:
     """Load a seccomp filter: `program` is an array of 8-byte BPF instructions."""
-    _call("seccomp", SECCOMP_SET_MODE_FILTER, 0, ctypes.byref(filter_of(program)))
+    _call("seccomp", SECCOMP_SET_MODE_FILTER, 0, ctypes.byref(_fprog(program)))
 
 
-def filter_of(program: bytes) -> ctypes.Structure:
-    """What the kernel is told of a filter. Refers to `program`, and keeps it."""
+def _fprog(program: bytes) -> _SockFprog:
     if not program or len(program) % 8:
         raise OSError("seccomp: the program is not an array of instructions")
     return _SockFprog(len(program) // 8, program)
@@ -478,5 +490,5 @@ def raise_loopback() -> None:
         request = struct.pack("16sh14x", b"lo", 0)
         flags = struct.unpack("16sh14x", fcntl.ioctl(handle, _SIOCGIFFLAGS, request))[1]
         fcntl.ioctl(
-            handle, _SIOCSIFFLAGS, struct.pack("16sh14x", b"lo", flags | _IFF_UP)
+            handle, SIOCSIFFLAGS, struct.pack("16sh14x", b"lo", flags | _IFF_UP)
         )

@@ -18,6 +18,12 @@ from types import FrameType
 from typing import Any
 
 INJECTED = "injected by a test"
+CALL = "call"
+"""Begins an order that one in a table fails, and no statement."""
+
+UNKNOWN = 4_095
+"""No call's number."""
+
 NO_ERRNO = 0
 """Of a step that fails as the kernel fails none, but what is wrong in the code does."""
 
@@ -159,6 +165,15 @@ def _is_of_the_kernel(function: ast.expr) -> bool:
             return False
 
 
+def make_unknown(calls: Any, wanted: str) -> None:
+    """Of calls in a table, the one that is the how manieth of its name, `setns 1`."""
+    name, _, index = wanted.partition(" ")
+    found = [i for i, each in enumerate(calls.names) if each == name]
+    if found[int(index or 0) :]:
+        at = found[int(index or 0)]
+        calls._rows[at] = (UNKNOWN, *calls._rows[at][1:])  # noqa: SLF001
+
+
 def install(read_order: Callable[[], str], *, begun: "FrameType | None" = None) -> None:
     """From here on, have the step fail that is ordered at the moment; none for "". In
     functions that are called from now on, and in one that has `begun`."""
@@ -169,7 +184,7 @@ def install(read_order: Callable[[], str], *, begun: "FrameType | None" = None) 
 
     def trace_lines(frame: FrameType, event: str, _: object) -> Any:
         order = read_order()
-        if event == "line" and order:
+        if event == "line" and order and not order.startswith(CALL):
             file, line, number, spared = order.rsplit(":", 3)
             if frame.f_lineno == int(line) and _file(frame) == file:
                 met[order] = met.get(order, 0) + 1

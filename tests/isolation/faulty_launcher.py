@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
+from sandlot_sandbox.guest.calls import Calls
 from sandlot_sandbox.launcher import __main__ as launcher
 from sandlot_sandbox.launcher import zygotes
 from sandlot_sandbox.launcher.server import Server
@@ -48,6 +49,15 @@ def main() -> int:
         setattr(zygotes, "_ENVIRONMENT", environment)  # noqa: B010 - not ours
         return started(*arguments)
 
+    def laid_out(made: Calls, address: int) -> bytes:
+        # One of a table becomes a call that the kernel does not know.
+        word, _, wanted = read_order().partition(" ")
+        if word == faults.CALL:
+            faults.make_unknown(made, wanted)
+        return lay_out(made, address)
+
+    lay_out = Calls.laid_out
+    setattr(Calls, "laid_out", laid_out)  # noqa: B010 - not ours
     plain, started = getattr(zygotes, "_ENVIRONMENT"), zygotes.start  # noqa: B009
     setattr(zygotes, "start", start)  # noqa: B010
     original = getattr(launcher, _AFTER_THE_PROBE)

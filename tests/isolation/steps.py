@@ -29,6 +29,7 @@ OUTSIDE = [
         without="run _Warden.serve _Warden._look _Warden._pull _Warden._reap",
     ),
     *_of("guest/cell.py", without="_obey _listen _take_over"),
+    *_of("guest/holder.py", "Holder.clone Holder._pass_on_nothing_else"),
     *_of(
         "guest/network_memory.py",
         "open_questions NetworkMemory.__init__ _room_of",
@@ -73,6 +74,19 @@ INSIDE = [
 ]
 """What a zygote and its clone do before that is an instance; but for the calls of
 `CALLS`."""
+
+CALLS_OF_A_CELL = (
+    *("rt_sigaction 0", "prctl 0", "write 0", "mount 0", "mount 1", "socket 0"),
+    *("ioctl 0", "openat 0", "openat 1", "openat 2", "dup3 0", "dup3 1", "dup3 2"),
+    *("open_tree 0", "dup3 3", "landlock_create_ruleset 0", "dup3 4", "openat 3"),
+    *("dup3 5", "landlock_add_rule 0", "openat 4", "dup3 6", "landlock_add_rule 1"),
+    *("socket 1", "bind 0", "listen 0", "sendmsg 0", "close_range 0", "capset 0"),
+    *("prctl 1", "seccomp 0"),
+)
+"""By which its first process makes a cell, where there are control groups."""
+
+CALLS_OF_AN_HEIR = ("move_mount 0",)
+"""What it makes in place of a new /tmp."""
 
 CALLS = (
     *("write 0", "setns 0", "setns 1", "chdir 0", "dup3 0", "dup3 1", "dup3 2"),
@@ -239,6 +253,9 @@ EXPLAINED = {
     "guest/handler.py:invoke": "calls the tenant's handler",
     "guest/calls.py:Calls.add": "a number, of which `number_of` knows",
     "guest/starter.py:_why": "makes a message",
+    "guest/holder.py:Holder._calls": "a table; see `CALLS_OF_A_CELL`",
+    "guest/holder.py:_open": "a table; see `CALLS_OF_A_CELL`",
+    "guest/calls.py:Prepared.spawn": "where there is no child, none was forked",
     "guest/calls.py:CallFailed.__init__": "makes a message",
     "guest/calls.py:Prepared._make_each": "for want of machine code; see `CALLS`",
     "guest/starter.py:Start.spawn": "tells why there is no program",
@@ -327,6 +344,25 @@ def is_made(call: str, mode: str) -> bool:
     return mode == "root" or not call.startswith("write")
 
 
+_OF_A_CELL = frozenset(("_hold", "_take_over", "make_instance_ruleset", "seal_reaper"))
+_OF_A_CELL_TOO = frozenset(("mount_tmp", "mount_proc", "raise_loopback"))
+"""Once in a jail, and then in cells."""
+
+
+def _is_of_a_cell(step: Step) -> bool:
+    """Whether a cell's first process takes it in one of the two ways that there are."""
+    return (
+        step.function in _OF_A_CELL
+        or (step.function in _OF_A_CELL_TOO and bool(step.spared))
+        or step.text.startswith(("pid = linux.clone", "pid = holder.clone"))
+    )
+
+
+def _is_of_a_holder(step: Step) -> bool:
+    """In that which is taken where there are control groups: else it is Python's."""
+    return step.text.startswith("pid = holder.clone")
+
+
 def is_reached(step: Step, mode: str) -> bool:
     """Whether a launcher of that mode, and what it makes, comes by here."""
     has_groups = is_root = mode == "root"
@@ -336,6 +372,10 @@ def is_reached(step: Step, mode: str) -> bool:
         return has_groups and step.spared < HIERARCHIES
     if step.file in ("guest/watch.py", "guest/network_memory.py"):
         return not has_groups
+    if step.file == "guest/holder.py":
+        return has_groups
+    if _is_of_a_holder(step) != has_groups and _is_of_a_cell(step):
+        return False
     if step.text in (_NEEDS_NO_GROUPS if has_groups else _NEEDS_GROUPS):
         return False
     if step.function == "become_root_of_own_namespace":

@@ -63,10 +63,17 @@ class Machine:
         self._known = 0
         self.neighbour: Guest
 
+    def failing(self, step: Step) -> contextlib.AbstractContextManager[None]:
+        return self._ordering(step.order)
+
+    def failing_call(self, call: str) -> contextlib.AbstractContextManager[None]:
+        """Of a cell's first process."""
+        return self._ordering(f"{faults.CALL} {call}")
+
     @contextlib.contextmanager
-    def failing(self, step: Step) -> Iterator[None]:
+    def _ordering(self, order: str) -> Iterator[None]:
         self._known = len(self._errors.read_text())
-        self._write(step.order)
+        self._write(order)
         try:
             yield
         finally:
@@ -127,14 +134,11 @@ def _install_in_guests(package: Path) -> None:
 
 _FAULTY_CALLS = """
 
-def _faulty(calls, sound=Calls.prepared):
-    # Before the table is made up: the call becomes one that the kernel does not know.
-    name, _, index = os.environ.get("FAULTY_CALL", "").partition(" ")
-    found = [i for i, each in enumerate(calls._names) if each == name]
-    if found[int(index or 0) :]:
-        at = found[int(index or 0)] * _CALL.size
-        calls._table[at : at + _CALL.size] = _CALL.pack(4095, 0, 0, 0, 0, 0)
-    return sound(calls)
+def _faulty(made, sound=Calls.prepared):
+    from sandlot_sandbox import faults
+
+    faults.make_unknown(made, os.environ.get("FAULTY_CALL", ""))
+    return sound(made)
 
 
 Calls.prepared = _faulty
@@ -232,11 +236,24 @@ async def test_no_instance_starts_in_a_jail_that_lacks_a_step_of_v2(
 async def test_who_cannot_have_the_tmp_of_one_that_ended_has_a_new_one(
     machine: Machine, step: Step
 ) -> None:
+    await _expect_a_new_tmp(machine, machine.failing(step))
+
+
+@pytest.mark.parametrize("of_cell", steps.CALLS_OF_AN_HEIR)
+async def test_who_cannot_have_that_tmp_for_want_of_a_call_has_a_new_one(
+    machine: Machine, of_cell: str
+) -> None:
+    await _expect_a_new_tmp(machine, machine.failing_call(of_cell))
+
+
+async def _expect_a_new_tmp(
+    machine: Machine, failing: contextlib.AbstractContextManager[None]
+) -> None:
     machine.sandbox.store.add("resets")
     before = await _quiet(machine)
     async with machine.sandbox.running("resets") as guest:
         instance = await guest.fork()
-        with machine.failing(step):
+        with failing:
             await send(instance, "note", end="exit")
             await guest.wait_death(instance)
             found = await guest.ask("note")
@@ -260,6 +277,21 @@ async def test_no_instance_starts_in_a_cell_that_was_not_entered_in_full(
 
 def _each_call(found: tuple[str, ...]) -> pytest.MarkDecorator:
     return pytest.mark.parametrize("call", found)
+
+
+@pytest.mark.parametrize("of_cell", steps.CALLS_OF_A_CELL)
+async def test_no_cell_is_made_that_lacks_a_call(
+    machine: Machine, of_cell: str
+) -> None:
+    machine.sandbox.store.add_program(PROVIDED, _NOTHING)
+    before = await _quiet(machine)
+
+    with machine.failing_call(of_cell), pytest.raises(StartFailed) as failed:
+        await _start_program(machine, environment={})
+
+    # So a warden's filter has it, of calls that it does not know.
+    assert f"{of_cell.split()[0]}: Operation not permitted" in str(failed.value)
+    await _expect_as_before(machine, before)
 
 
 @_each_call(steps.CALLS)

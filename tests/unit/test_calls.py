@@ -1,17 +1,24 @@
 """A table of system calls, made by machine code or, for want of it, one by one."""
 
+import ctypes
 import errno
+import mmap
 import os
 import signal
+import socket
+import struct
 from collections.abc import Iterator
 
 import pytest
 
 from sandlot_sandbox import linux
-from sandlot_sandbox.guest import calls
+from sandlot_sandbox.guest import calls, machine_code
 from sandlot_sandbox.guest.calls import CallFailed, Calls
 
 NOT_OPEN = 999_999
+_EXIT_7 = bytes.fromhex("bf07000000b8e70000000f05")
+"""mov edi, 7; mov eax, 231; syscall"""
+
 AT = 9
 """Of the child's, where its pipe is."""
 
@@ -80,6 +87,60 @@ def test_negative_arguments_stay_negative() -> None:
         table.prepared().make()
 
     assert failed.value.errno == errno.EBADF
+
+
+@pytest.mark.usefixtures("way")
+def test_one_may_have_what_the_one_before_it_returned(pipe: tuple[int, int]) -> None:
+    copy = os.dup(pipe[1])
+    os.close(copy)
+    table = Calls()
+    table.add("dup3", pipe[1], copy, os.O_CLOEXEC, gives=True)
+    table.add("close", NOT_OPEN)
+
+    table.prepared().make()
+
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        os.fstat(copy)
+
+
+@pytest.mark.usefixtures("way")
+def test_what_is_placed_may_point_to_what_is_placed() -> None:
+    ours, theirs = socket.socketpair()
+    table = Calls()
+    text = table.place(b"by way of two")
+    part = table.place(struct.pack("=QQ", 0, 13), {0: text})
+    whole = struct.pack("=QI4xQQQQi4x", 0, 0, 0, 1, 0, 0, 0)
+    message = table.place(whole, {16: part})
+    table.add("sendmsg", theirs.fileno(), message, 0)
+
+    with ours, theirs:
+        table.prepared().make()
+        assert ours.recv(100) == b"by way of two"
+
+
+@needs_code
+def test_a_child_goes_on_where_it_is_told_to() -> None:
+    goes_on = machine_code.page(_EXIT_7)
+    assert goes_on is not None
+    ours, theirs = socket.socketpair()
+    table = Calls()
+    table.add("write", theirs.fileno(), b"made", 4)
+    memory = mmap.mmap(-1, mmap.PAGESIZE)
+    end = mmap.mmap(-1, mmap.PAGESIZE)
+    address, at_end = (
+        ctypes.addressof(ctypes.c_char.from_buffer(each)) for each in (memory, end)
+    )
+    laid_out = table.laid_out(address)
+    memory[: len(laid_out)] = laid_out
+    told = calls.end_of(1, goes_on_at=goes_on.address)
+    end[: len(told)] = told
+
+    pid = calls.clone(address, at_end, int(signal.SIGCHLD))
+
+    with ours, theirs:
+        assert ours.recv(100) == b"made"
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 7
+    assert calls.failed(end, address, table.names) is None
 
 
 def test_a_call_that_nobody_knows_is_refused_at_once() -> None:

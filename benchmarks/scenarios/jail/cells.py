@@ -1,13 +1,13 @@
 """Cells, which are made ahead of time: what one takes, and how many come in a second.
 
 From the engine's order to the cell's arrival there. The steps go through four processes
-one after another; what a cell does after it was handed on is not waited for.
+one after another; the cell's first only makes calls, and cannot look.
 """
 
 import asyncio
 import time
 
-from benchmarks.board import AFTERWARDS, CELL, LAUNCHER, WARDEN, Board
+from benchmarks.board import LAUNCHER, WARDEN, Board
 from benchmarks.jails import Jails, WatchedLauncher
 from benchmarks.scenarios.jail.seals import as_steps
 from benchmarks.scenarios.plan import Plan
@@ -21,13 +21,13 @@ AT_ONCE = 4
 WARM_UP = 5
 
 _SETTLE_S = 0.002
-"""As before other samples; and what a cell does afterwards is done by then."""
+"""As before other samples."""
 
 
 async def measure(
     plan: Plan, workload: Workload, plain: Jails, looking: Jails, board: Board
 ) -> list[Table]:
-    """Three tables: made and ended, the steps, and what comes afterwards."""
+    """Two tables: made and ended, and the steps."""
     whole = _Whole(plain)
     steps = _Steps(looking.launcher, board)
     async with plain.zygote(workload):
@@ -41,7 +41,7 @@ async def measure(
                 await whole.round()
                 await steps.round()
         await whole.hurry(max(1, plan.n // AT_ONCE))
-    return [whole.table(), *steps.tables()]
+    return [whole.table(), steps.table()]
 
 
 class _Whole:
@@ -113,7 +113,7 @@ class _Steps:
         self.forget()
 
     def forget(self) -> None:
-        self._chain, self._afterwards = Chain(), Chain()
+        self._chain = Chain()
 
     async def round(self) -> None:
         await asyncio.sleep(_SETTLE_S)
@@ -121,17 +121,11 @@ class _Steps:
         zygote, began_ns = self._launcher.newest, time.monotonic_ns()
         cell = await self._launcher.make_cell(zygote)
         ended_ns = time.monotonic_ns()
-        steps = as_steps(self._board.read(LAUNCHER, WARDEN, CELL))
+        steps = as_steps(self._board.read(LAUNCHER, WARDEN))
         self._chain.add(began_ns, [*steps, ("engine: cell arrived", ended_ns, 0)])
         cell.close()
         await asyncio.sleep(_SETTLE_S)
-        # Where others have the processors, it may not have come to it yet.
-        if marks := self._board.read(AFTERWARDS):
-            self._afterwards.add(marks[0].at_ns, as_steps(marks[1:]))
         await self._launcher.kill_cell(zygote, cell.number)
 
-    def tables(self) -> list[Table]:
-        return [
-            self._chain.table("cell: the steps"),
-            self._afterwards.table("cell: what its first process does afterwards"),
-        ]
+    def table(self) -> Table:
+        return self._chain.table("cell: the steps")

@@ -43,9 +43,6 @@ class Bare:
 
     def __init__(self, page: machine_code.Page, libc: ctypes.CDLL) -> None:
         self._page = page
-        self._enter: Callable[[int], None] = ctypes.CFUNCTYPE(None, ctypes.c_void_p)(
-            page.address
-        )
         self._forget: Callable[[], int] = _forgetting(libc)
 
     def prepare(self) -> bool:
@@ -53,9 +50,11 @@ class Bare:
         it note in there on which processor we are."""
         return self._forget() == 0
 
-    def wait(self) -> None:
-        """For ever; only after `prepare` said so."""
-        self._enter(self._page.address)
+    @property
+    def address(self) -> int:
+        """To go on at, with this in the first register of arguments; only after
+        `prepare` said so."""
+        return self._page.address
 
 
 def made() -> Bare | None:

@@ -23,7 +23,12 @@ from dataclasses import dataclass
 
 from sandlot_sandbox import linux
 from sandlot_sandbox.guest import enter, network_memory
-from sandlot_sandbox.guest.bare import Bare
+from sandlot_sandbox.guest.holder import (
+    MAX_CALLERS,
+    RUNTIME_API_PORT,
+    SEALED,
+    Holder,
+)
 from sandlot_sandbox.limits import Limits
 
 _NAMESPACES = linux.CLONE_NEWPID | linux.CLONE_NEWNS
@@ -34,10 +39,6 @@ _ALL = -1
 FREEZE = b"1"
 """Down a leash; anything else lets go."""
 
-RUNTIME_API_PORT = 9001
-_MAX_CALLERS = 32
-
-_SEALED = b"sealed"
 _TELL = 1
 _MAX_ERROR = 256
 _MAX_DESCRIPTORS = 8
@@ -107,13 +108,13 @@ def make(
     joins: list[int],
     turns: Turns | None,
     tmp: int | None = None,
-    bare: Bare | None = None,
+    holder: Holder | None = None,
 ) -> tuple[int, list[str], list[int]]:
     """The first process's pid; descriptors, and what each is.
 
     `joins` are written to, so that it is in the cell's control group. Its /tmp is a new
-    one, or `tmp`, a cell's that is dead. Its first process waits `bare`, if it can and
-    has no leash. The descriptors: `pidfd` of the first process; its namespaces `pid`,
+    one, or `tmp`, a cell's that is dead. Its first process is the `holder`'s, if there
+    is one. The descriptors: `pidfd` of the first process; its namespaces `pid`,
     `mnt` and `net`; its `tmp`, a copy of that mount, which lives on without the cell; a
     `ruleset` for instances, where there is Landlock; a listening socket, `api`, where
     instances speak the Runtime API; `questions` about its sockets, where they are
@@ -124,9 +125,12 @@ def make(
     leash = os.pipe2(os.O_CLOEXEC) if blueprint.has_leash else None
     flags = _NAMESPACES | (linux.CLONE_NEWNET if blueprint.has_network else 0)
     try:
-        pid = linux.clone(flags)
-        if pid == 0:
-            _hold(blueprint, joins, leash, theirs, turns, tmp, bare)
+        if holder is not None:
+            pid = holder.clone(flags, theirs.fileno(), joins, tmp)
+        else:
+            pid = linux.clone(flags)
+            if pid == 0:
+                _hold(blueprint, joins, leash, theirs, turns, tmp)
     except BaseException:
         ours.close()
         _close(leash or ())
@@ -143,11 +147,14 @@ def make(
                 ours, _MAX_ERROR, _MAX_DESCRIPTORS
             )
             opened += descriptors
-            if descriptors and (said := ours.recv(_MAX_ERROR)) != _SEALED:
-                raise OSError(said.decode("utf-8", "replace") or "it was not sealed")
+            said = ours.recv(_MAX_ERROR) if descriptors else SEALED
+        trouble = None if holder is None else holder.trouble
+        if said != SEALED:
+            text = said.decode("utf-8", "replace")
+            raise trouble or OSError(text or "it was not sealed")
         names = message.decode("utf-8", "replace").split()
         if len(names) != len(descriptors) or not names:
-            raise OSError(" ".join(names) or "a cell died at once")
+            raise trouble or OSError(" ".join(names) or "a cell died at once")
         opened.append(os.pidfd_open(pid))
     except BaseException:
         _close(opened)
@@ -163,7 +170,6 @@ def _hold(
     warden: socket.socket,
     turns: Turns | None,
     tmp: int | None,
-    bare: Bare | None,
 ) -> None:
     tell = warden.fileno()
     try:
@@ -201,14 +207,11 @@ def _hold(
         os.dup2(leash[0] if leash else tell, 0)
         tell = os.dup2(tell, _TELL)
         linux.close_from(_TELL + 1)
-        waiting = None if leash or bare is None or not bare.prepare() else bare
         enter.seal_reaper(blueprint.seccomp)
-        os.write(_TELL, _SEALED)
+        os.write(_TELL, SEALED)
         os.close(_TELL)
         if not leash:
             os.close(0)
-        if waiting:
-            waiting.wait()
         while True:
             if leash and turns:
                 _obey(os.read(0, 1), turns)
@@ -230,7 +233,7 @@ def _listen(blueprint: Blueprint) -> int:
     """On loopback: the cell's own, at AWS's port; or, at any, on one that is shared."""
     api = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
     api.bind(("127.0.0.1", RUNTIME_API_PORT if blueprint.has_network else 0))
-    api.listen(_MAX_CALLERS)
+    api.listen(MAX_CALLERS)
     return api.detach()
 
 

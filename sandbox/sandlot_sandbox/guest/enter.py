@@ -171,14 +171,23 @@ def _place(root: int, name: str) -> Iterator[str]:
 
 def mount_tmp(target: str, limits: Limits) -> None:
     """A private /tmp of limited size and number of files."""
-    linux.mount(
-        "tmp", target, "tmpfs", linux.MS_NOSUID | linux.MS_NODEV, limits.tmp_options
-    )
+    linux.mount(*of_tmp(target, limits))
+
+
+def of_tmp(target: str, limits: Limits) -> tuple[str, str, str, int, str]:
+    """What `linux.mount` is told for that."""
+    flags = linux.MS_NOSUID | linux.MS_NODEV
+    return "tmp", target, "tmpfs", flags, limits.tmp_options
 
 
 def mount_proc(target: str) -> None:
     """Only the processes of the pid namespace we are in, and nothing of the machine."""
-    linux.mount("proc", target, "proc", _PROC_FLAGS, _PROC_OPTIONS)
+    linux.mount(*of_proc(target))
+
+
+def of_proc(target: str) -> tuple[str, str, str, int, str]:
+    """What `linux.mount` is told for that."""
+    return "proc", target, "proc", _PROC_FLAGS, _PROC_OPTIONS
 
 
 def name_the_host() -> None:
@@ -194,19 +203,30 @@ def make_instance_ruleset(landlock: int, *, has_image: bool = False) -> int:
     traced, or reached by an abstract socket. In an image's root, whose folders are a
     stranger's, what is not ours is one tree.
     """
-    known = linux.landlock_file_rights(landlock)
-    ruleset = linux.make_ruleset(known, linux.landlock_scopes(landlock))
+    ruleset = linux.make_ruleset(*taken_from_instances(landlock))
     try:
-        of_root = _READ | linux.LANDLOCK_EXECUTE if has_image else _READ_NAMES
-        linux.allow_beneath(ruleset, "/", of_root & known)
-        for name in _OF_IMAGES_RULES if has_image else os.listdir("/"):
-            if not os.path.islink(f"/{name}"):
-                rights = _RIGHTS.get(name, _READ | linux.LANDLOCK_EXECUTE)
-                linux.allow_beneath(ruleset, f"/{name}", rights & known)
+        for path, rights in left_to_instances(landlock, has_image=has_image):
+            linux.allow_beneath(ruleset, path, rights)
     except BaseException:
         os.close(ruleset)
         raise
     return ruleset
+
+
+def taken_from_instances(landlock: int) -> tuple[int, int]:
+    """Rights to files, and what is out of reach besides; see `linux.make_ruleset`."""
+    return linux.landlock_file_rights(landlock), linux.landlock_scopes(landlock)
+
+
+def left_to_instances(landlock: int, *, has_image: bool) -> Iterator[tuple[str, int]]:
+    """Rights by the paths below which they are given back."""
+    known = linux.landlock_file_rights(landlock)
+    of_root = _READ | linux.LANDLOCK_EXECUTE if has_image else _READ_NAMES
+    yield "/", of_root & known
+    for name in _OF_IMAGES_RULES if has_image else os.listdir("/"):
+        if not os.path.islink(f"/{name}"):
+            rights = _RIGHTS.get(name, _READ | linux.LANDLOCK_EXECUTE)
+            yield f"/{name}", rights & known
 
 
 def _confine_signals(landlock: int) -> None:

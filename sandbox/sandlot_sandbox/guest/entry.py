@@ -23,6 +23,8 @@ own: a fork bomb leaves it room to fork."""
 
 _CHANNEL = 3
 _OUTPUTS = (1, 2)
+_INSTRUCTION = 8
+"""Bytes of one of a filter's."""
 
 
 class Entry:
@@ -78,20 +80,25 @@ class Entry:
             calls.add("landlock_restrict_self", ruleset, 0)
         calls.add("capset", *linux.no_capabilities())
         if self._filter is not None:
-            calls.add("seccomp", linux.SECCOMP_SET_MODE_FILTER, 0, self._loaded(calls))
+            load(calls, self._filter)
         for fd in cell:
             calls.add("close", fd)
         return calls
-
-    def _loaded(self, calls: Calls) -> int:
-        assert self._filter is not None  # noqa: S101
-        return calls.keep(linux.filter_of(self._filter))
 
     def rehearsal(self) -> Prepared:
         """The same way, to its first call, which the kernel refuses."""
         calls = Calls()
         calls.add("setns", -1, linux.CLONE_NEWNS)
         return calls.prepared()
+
+
+def load(calls: Calls, program: bytes) -> None:
+    """Add to them that a filter is loaded."""
+    if not program or len(program) % _INSTRUCTION:
+        raise OSError("seccomp: the program is not an array of instructions")
+    given = struct.pack("=H6xQ", len(program) // _INSTRUCTION, 0)
+    filter_ = calls.place(given, {8: calls.place(program)})
+    calls.add("seccomp", linux.SECCOMP_SET_MODE_FILTER, 0, filter_)
 
 
 def _processes() -> int:

@@ -19,7 +19,7 @@ import struct
 from dataclasses import dataclass
 
 from sandlot_sandbox import linux
-from sandlot_sandbox.guest import bare, cell, enter, image_run, network_memory, watch
+from sandlot_sandbox.guest import cell, enter, holder, image_run, network_memory, watch
 from sandlot_sandbox.guest.network_memory import NetworkMemory
 from sandlot_sandbox.limits import Limits
 
@@ -303,7 +303,7 @@ class _Warden:
                 zygote,
                 counts_memory=not plan.has_memory_group,
             )
-        self._bare = bare.made()
+        self._holder = holder.made(self._blueprint)
         self._leash = plan.leash
         self._zygote_turns = cell.Turns()
         self._zygote_turns.keep_from_children()
@@ -369,7 +369,7 @@ class _Warden:
         tmp = joins.pop(0) if has_tmp else None
         try:
             pid, names, descriptors = cell.make(
-                self._blueprint, joins, turns, tmp, self._bare
+                self._blueprint, joins, turns, tmp, self._holder
             )
         except TimeoutError:
             # Somebody stops what we make: with him we go, too.
