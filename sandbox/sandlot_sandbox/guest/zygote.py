@@ -259,7 +259,7 @@ class _Zygote:
         sys.stdout.flush()
         sys.stderr.flush()
         cell = descriptors[:-1] if self._runs else descriptors
-        way = self._entry.calls(cell, (self._wake_read, self._wake_write))
+        ours = (self._wake_read, self._wake_write)
         start = None
         if self._runs and self._image is None and not is_courier:
             start = starter.start_of(self._runs, port)
@@ -268,10 +268,11 @@ class _Zygote:
             if is_kept:
                 start.environment[_INITIALIZATION_TYPE] = _KEPT
             *_, channel, log = cell[: frames.FORK_DESCRIPTORS]
+            way = self._entry.calls(cell, ours)
             pid = start.spawn(way, log=log, channel=channel)
             self._instances[pid] = number
             return
-        prepared = way.prepared()
+        prepared = self._entry.prepared(cell, ours)
         pid = os.fork()
         if pid:
             if not is_courier:
