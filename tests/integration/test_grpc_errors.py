@@ -19,7 +19,7 @@ from sandlot_engine.errors import (
     Throttled,
     Unavailable,
 )
-from sandlot_engine.gateway.rpc import interceptors, pacing
+from sandlot_engine.gateway.rpc import interceptors
 from tests.fakes.backend import FakeEngine, as_tenant, fake_engine
 
 KEY = as_tenant("acme")
@@ -273,26 +273,3 @@ async def test_a_page_that_cannot_be_is_refused(
     )
 
     assert error.code() is grpc.StatusCode.INVALID_ARGUMENT
-
-
-async def test_who_is_refused_too_often_waits_and_nobody_else(
-    engine: FakeEngine, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for name, value in {"AT_ONCE": 1, "PER_S": 1e-6, "MAX_WAIT_S": 1e9}.items():
-        monkeypatch.setattr(pacing, name, value)
-    for name in ("echo", "theirs"):
-        engine.runner.answers[name] = Throttled(
-            "t", reason="r", limit=1, retry_after_s=1
-        )
-
-    def invoke(tenant: str, function: str) -> Any:
-        request = invocations_pb2.InvokeRequest(function=function)
-        return engine.invocation_service.Invoke(request, metadata=as_tenant(tenant))
-
-    _, first = await failure(invoke("acme", "echo"))
-    kept = invoke("acme", "echo")
-    _, other = await failure(invoke("globex", "theirs"))
-
-    assert first["ErrorInfo"].reason == other["ErrorInfo"].reason == "r"
-    assert not kept.done()
-    kept.cancel()

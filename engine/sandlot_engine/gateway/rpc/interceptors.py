@@ -35,7 +35,6 @@ from sandlot_engine.errors import (
 from sandlot_engine.gateway.auth import Authenticator, single
 from sandlot_engine.gateway.rpc import Context
 from sandlot_engine.gateway.rpc.faces import abort
-from sandlot_engine.gateway.rpc.pacing import Pace
 from sandlot_engine.gateway.rpc.turns import RETRY_AFTER_S, Held, Turns
 from sandlot_engine.ids import new_request_id
 from sandlot_engine.model.tenant import Caller
@@ -250,11 +249,10 @@ def _refusal(error: Exception, request_id: str) -> Handler:
 class Answers:
     """Turns the time that is left into a point in time, and gives one to calls that
     answer once and came without. Gives exceptions their faces, and logs those that are
-    our fault. Who is throttled hears of it at a pace."""
+    our fault."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self._pace = Pace()
 
     def of(self, method: Behaviour) -> Behaviour:
         """The same method, with that around it."""
@@ -270,10 +268,6 @@ class Answers:
                     return await _by_default(method, request, context)
                 return await method(request, context)
             except Exception as error:  # noqa: BLE001 - the edge: it ends in a face or a log
-                if isinstance(error, Throttled):
-                    wait_s = self._pace.wait_s(_who(call), self._clock.monotonic())
-                    if wait_s:
-                        await asyncio.sleep(wait_s)
                 await abort(context, error, call.request_id)
 
         return answer
