@@ -112,7 +112,6 @@ _PR_CAPBSET_DROP = 24
 PR_CAP_AMBIENT = 47
 PR_CAP_AMBIENT_RAISE = 2
 PR_CAP_AMBIENT_CLEAR_ALL = 4
-_PR_SET_CHILD_SUBREAPER = 36
 
 CAP_NET_ADMIN = 12
 CAP_SYS_CHROOT = 18
@@ -328,11 +327,6 @@ def set_dumpable(*, dumpable: bool) -> None:
 def set_no_new_privileges() -> None:
     """No exec gives this process or its children any privilege, ever again."""
     _call("prctl", _PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
-
-
-def become_subreaper() -> None:
-    """Adopt orphaned descendants, so that they can be waited for."""
-    _call("prctl", _PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
 
 def last_capability() -> int:
