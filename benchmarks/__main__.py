@@ -7,6 +7,7 @@ others are set beside ours, and with `--remove` deletes it.
 import argparse
 import signal
 import sys
+import tempfile
 from pathlib import Path
 
 import uvloop
@@ -25,8 +26,15 @@ EX_INTERRUPTED = 130
 def main() -> int:
     # As with Ctrl-C: whatever was started is ended on the way out.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    options = _parse()
     try:
-        return _main(_parse())
+        # All that is ever written is in there: an interrupt can come between the making
+        # of a folder and its being known.
+        with tempfile.TemporaryDirectory(prefix="sandlot-benchmark-") as folder:
+            # The engine's own user has to get through.
+            Path(folder).chmod(0o755)
+            tempfile.tempdir = folder
+            return _main(options)
     except KeyboardInterrupt:
         return EX_INTERRUPTED
 
@@ -55,10 +63,10 @@ def _run(
         is_quick=options.quick,
         trace=options.trace,
     )
-    before = machine.load()
+    before = machine.look_before()
     results: Results = uvloop.run(scenario.run(plan))
     facts = machine.look(
-        load_before=before,
+        before=before,
         mode=results.mode,
         layers=results.layers,
         python=results.python,

@@ -241,15 +241,20 @@ class ReadyZygote:
             await self._launcher.is_quiet.wait()
         await asyncio.sleep(_SETTLE_S)
 
-    async def fork(self) -> Instance:
-        return await self._zygote.fork(on_death=lambda _: None)
+    async def fork(self, *, is_ahead: bool = False) -> Instance:
+        return await self._zygote.fork(on_death=lambda _: None, is_ahead=is_ahead)
 
-    async def fork_until_ready(self) -> tuple[Instance, float]:
-        """An instance, and the seconds from before the fork note to its being ready."""
+    async def fork_until_ready(
+        self, *, is_ahead: bool = False
+    ) -> tuple[Instance, float]:
+        """An instance, and the seconds from before the fork note to its being ready.
+
+        One that `is_ahead` is a standby: it does what it can before its first event.
+        """
         minder = self._launcher.minder
         minder.heard.clear()
         began = time.monotonic()
-        instance = await self.fork()
+        instance = await self.fork(is_ahead=is_ahead)
         async with asyncio.timeout(TIMEOUT_S):
             await minder.heard.wait()
         return instance, instance.idle_since - began

@@ -1,7 +1,9 @@
 """The machine a number was measured on; without it, a number says nothing."""
 
+import mmap
 import os
 import platform
+import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -9,6 +11,22 @@ from pathlib import Path
 from sandlot_sandbox.spec import Layer
 
 Load = tuple[float, float, float]
+
+_MEMORY = 256 << 20
+_MADV_POPULATE_WRITE = 23
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Before:
+    """What a machine was like before a run."""
+
+    load: Load
+    fresh_page_us: float
+    """To have a page of memory that was free; a virtual machine may have to ask for
+    it. 0 where the kernel (before 5.14) cannot be asked."""
+
+    page_us: float
+    """To have one that was in use just before: nobody has to be asked."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,26 +46,34 @@ class Facts:
     """The isolation that every instance had."""
 
     given_up: list[str]
-    load_before: Load
+    before: Before
     load_after: Load
 
     def rows(self) -> list[tuple[str, str]]:
         """For people."""
         missing = f"; WITHOUT {', '.join(self.given_up)}" if self.given_up else ""
-        before, after = (" ".join(f"{x:.2f}" for x in at) for at in self._loads())
+        before, after = (
+            " ".join(f"{x:.2f}" for x in at)
+            for at in (self.before.load, self.load_after)
+        )
+        fresh, used = self.before.fresh_page_us, self.before.page_us
         return [
             ("time", self.time),
             ("machine", f"{self.cpu}, {self.cores} cores, Linux {self.kernel}"),
             ("python", f"functions {self.python}, engine {self.engine_python}"),
             ("isolation", f"{self.mode}: {', '.join(self.layers)}{missing}"),
             ("load average", f"before {before}, after {after}"),
+            ("memory", f"a fresh page {fresh:.1f} µs, a used one {used:.1f} µs"),
         ]
 
-    def _loads(self) -> tuple[Load, Load]:
-        return self.load_before, self.load_after
+
+def look_before() -> Before:
+    """Takes a second, and 256 MB for that long."""
+    fresh, used = (_page_us() for _ in range(2))
+    return Before(load=os.getloadavg(), fresh_page_us=fresh, page_us=used)
 
 
-def look(*, load_before: Load, mode: str, layers: list[Layer], python: str) -> Facts:
+def look(*, before: Before, mode: str, layers: list[Layer], python: str) -> Facts:
     return Facts(
         time=f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
         cpu=_cpu(),
@@ -58,13 +84,20 @@ def look(*, load_before: Load, mode: str, layers: list[Layer], python: str) -> F
         mode=mode,
         layers=[layer.name for layer in layers if layer.holds],
         given_up=[layer.name for layer in layers if not layer.holds],
-        load_before=load_before,
-        load_after=load(),
+        before=before,
+        load_after=os.getloadavg(),
     )
 
 
-def load() -> Load:
-    return os.getloadavg()
+def _page_us() -> float:
+    with mmap.mmap(-1, _MEMORY, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS) as memory:
+        try:
+            memory.madvise(mmap.MADV_NOHUGEPAGE)
+            began = time.perf_counter()
+            memory.madvise(_MADV_POPULATE_WRITE)
+        except OSError:
+            return 0.0
+        return (time.perf_counter() - began) * 1e6 / (_MEMORY / mmap.PAGESIZE)
 
 
 def _cpu() -> str:

@@ -86,7 +86,7 @@ class _Workload:
     async def _round(self) -> None:
         for series, rest_s in ((self._rested, REST_S), (self._fresh, 0.0)):
             await self._zygote.settle()
-            instance, _ = await self._zygote.fork_until_ready()
+            instance, _ = await self._zygote.fork_until_ready(is_ahead=True)
             await self._zygote.settle()
             await asyncio.sleep(rest_s)
             header, began = self._zygote.header(), time.perf_counter()

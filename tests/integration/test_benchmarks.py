@@ -155,7 +155,14 @@ def test_nothing_is_left_of_a_benchmark_that_was_interrupted(
 def test_a_benchmark_tells_the_machine_and_the_isolation_it_was_run_with() -> None:
     printed = run_benchmark("warm", 2)
 
-    for fact in ("cores", "Linux", "load average", "seccomp", "network"):
+    for fact in (
+        "cores",
+        "Linux",
+        "load average",
+        "a fresh page",
+        "seccomp",
+        "network",
+    ):
         assert fact in printed
 
 

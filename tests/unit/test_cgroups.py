@@ -221,7 +221,6 @@ def test_limits_of_v1() -> None:
         },
         "cpu": {
             "cpu.shares": b"74",
-            "cpu.cfs_period_us": b"100000",
             "cpu.cfs_quota_us": b"100000",
         },
         "pids": {"pids.max": b"1024"},
@@ -303,6 +302,25 @@ def tree(request: pytest.FixtureRequest) -> Iterator[Tree]:
         assert not any(folder.exists() for folder in made.parts.values())
 
 
+def _inner(tree: Tree) -> set[Path]:
+    """All groups in it."""
+    return {
+        inner
+        for folder in tree.parts.values()
+        for inner in folder.iterdir()
+        if inner.is_dir()
+    }
+
+
+@needs_root
+def test_in_v1_something_is_always_frozen(tree: Tree) -> None:
+    states = [inner / "freezer.state" for inner in _inner(tree)]
+
+    assert [state.read_text().strip() for state in states] == (
+        [] if tree.is_v2 else ["FROZEN"]
+    )
+
+
 def _folders(group: Group) -> list[Path]:
     return list(group._folders.values())  # noqa: SLF001 - nobody else has to know
 
@@ -331,14 +349,14 @@ def test_a_group_that_cannot_be_made_leaves_nothing(
             raise OSError(12, "no memory")
         real(path)
 
+    before = _inner(tree)
     family = tree.make()
     monkeypatch.setattr(Path, "mkdir", fail_at_last)
 
     with pytest.raises(OSError, match="no memory"):
         family.add(SHARE)
     tree.give_up(family)
-    for folder in tree.parts.values():
-        assert not any(inner.is_dir() for inner in folder.iterdir())
+    assert _inner(tree) == before
 
 
 @needs_root
@@ -367,12 +385,12 @@ def test_who_is_alone_in_an_estate_and_cannot_be_made_leaves_nothing(
     def fail(_: Family) -> None:
         raise OSError(12, "no memory")
 
+    before = _inner(tree)
     monkeypatch.setattr(Family, "make", fail)
 
     with pytest.raises(OSError, match="no memory"):
         tree.make(7)
-    for folder in tree.parts.values():
-        assert not any(inner.is_dir() for inner in folder.iterdir())
+    assert _inner(tree) == before
 
 
 @needs_root

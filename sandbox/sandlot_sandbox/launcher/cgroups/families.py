@@ -35,6 +35,9 @@ class Family:
         name = os.urandom(_NAME_BYTES).hex()
         self._roof = {part: folder / name for part, folder in below.items()}
         self._shares: dict[Group, Share] = {}
+        self._memory = 0
+        """Of all shares: with thousands of them nobody adds them up for each."""
+
         self._memory_limit = 0
 
     def make(self) -> None:
@@ -52,25 +55,25 @@ class Family:
         """Another group under the roof. Raises `OSError`."""
         name = os.urandom(_NAME_BYTES).hex()
         group = Group(self._interface, {p: f / name for p, f in self._roof.items()})
-        self._shares[group] = share
+        self._note(group, share)
         try:
             self._raise_roof()
             group.make(share)
         except BaseException:
-            del self._shares[group]
+            self._note(group, None)
             raise
         return group
 
     def widen(self, group: Group, share: Share) -> None:
         """It may have more memory than before, if that is more. Raises `OSError`."""
         if share.memory_bytes > self._shares[group].memory_bytes:
-            self._shares[group] = share
+            self._note(group, share)
             self._raise_roof()
             group.widen(share)
 
     def take_away(self, group: Group) -> bool:
         """Its share counts no more. Whether it is gone: see `Group.remove`."""
-        self._shares.pop(group, None)
+        self._note(group, None)
         return group.remove()
 
     def let_in(self, uid: int) -> None:
@@ -99,9 +102,13 @@ class Family:
             remove_all(folder)
         return not any(folder.exists() for folder in self._roof.values())
 
-    @property
-    def _memory(self) -> int:
-        return sum(share.memory_bytes for share in self._shares.values())
+    def _note(self, group: Group, share: Share | None) -> None:
+        """What it may use from now on; None for one that counts no more."""
+        if (before := self._shares.pop(group, None)) is not None:
+            self._memory -= before.memory_bytes
+        if share is not None:
+            self._shares[group] = share
+            self._memory += share.memory_bytes
 
     def _raise_roof(self) -> None:
         """Before there is another group below. Never lowered: that would have us wait

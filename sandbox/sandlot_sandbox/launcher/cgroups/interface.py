@@ -22,6 +22,9 @@ nicety."""
 
 _FOLDER = os.O_PATH | os.O_DIRECTORY
 _PERIOD_US = 100_000
+"""The kernel's own, as a new group has it. In v1 nobody writes it: for each write the
+kernel goes through all groups there are."""
+
 _V1_SHARES = 1024
 _V2_WEIGHT = 100
 _MAX_V2_WEIGHT = 10_000
@@ -37,6 +40,9 @@ class Interface:
         self.join_file = "cgroup.procs" if self.is_v2 else "tasks"
         self.files = _v2_files(layout) if self.is_v2 else _v1_files(layout)
         """For `Group.open_files`: part, file and flags, by kind."""
+
+        self._is_there: dict[str, bool] = {}
+        """Of the files that are not everywhere, as seen in the first group."""
 
     @property
     def controllers(self) -> frozenset[str]:
@@ -64,8 +70,12 @@ class Interface:
         """Write them. Raises `OSError`."""
         for part, file, value in limits:
             path = folders[part] / file
-            if file not in _NOT_EVERYWHERE or path.exists():
-                write_file(path, value)
+            if file in _NOT_EVERYWHERE:
+                if file not in self._is_there:
+                    self._is_there[file] = path.exists()
+                if not self._is_there[file]:
+                    continue
+            write_file(path, value)
 
 
 def widest_first(limits: list[tuple[str, str, bytes]]) -> list[tuple[str, str, bytes]]:
@@ -80,7 +90,6 @@ def _v1_limits(share: Share) -> list[tuple[str, str, int]]:
         ("memory", _WITH_SWAP, share.memory_bytes),
         ("memory", _OF_TCP, share.memory_bytes // 2),
         ("cpu", "cpu.shares", max(2, int(_V1_SHARES * share.cpus))),
-        ("cpu", "cpu.cfs_period_us", _PERIOD_US),
         ("cpu", "cpu.cfs_quota_us", int(_PERIOD_US * share.max_cpus)),
         ("pids", "pids.max", share.processes),
     ]
