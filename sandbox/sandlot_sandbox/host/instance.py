@@ -19,6 +19,7 @@ from enum import Enum
 
 from sandlot_sandbox import frames
 from sandlot_sandbox.errors import LauncherLost, StartFailed
+from sandlot_sandbox.host.deadline import Deadline
 from sandlot_sandbox.host.extensions_api import Shutdown
 from sandlot_sandbox.host.farewell import Farewell
 from sandlot_sandbox.host.hold import Hold
@@ -41,9 +42,6 @@ _EXIT_NOTE_S = 0.25
 
 _KILL_S = 10.0
 """How long a kill may take before it is our failure."""
-
-_EARLY_S = 0.001
-"""The loop's clock may be so much before ours."""
 
 MAX_LOOKS = 50
 """How often a program that does not ask for its next event is spared from freezing: for
@@ -83,7 +81,7 @@ class Instance:
     __slots__ = (
         "_answered_at",
         "_born",
-        "_due",
+        "_deadline",
         "_ending",
         "_event_at",
         "_events",
@@ -111,12 +109,10 @@ class Instance:
         "_ready_at",
         "_request_id",
         "_rest",
-        "_rings_at",
         "_said_farewell",
         "_sink",
         "_stream",
         "_timeout_s",
-        "_timer",
         "_verdict",
         "_was_at_work",
         "_wire",
@@ -191,11 +187,10 @@ class Instance:
         reset."""
 
         self._init_is_within = False
-        self._timer: asyncio.TimerHandle | None = None
-        self._due: float | None = None
-        """Until when it has to have answered, or to be initialised."""
+        self._deadline = Deadline(self._lapsed)
+        """Until when it has to have answered, or to be initialised; or, where it has
+        gone, how long we wait to be told how."""
 
-        self._rings_at = 0.0
         self._ending: asyncio.Future[Ending] | None = None
         self._sink: Sink | None = None
         self._stream: Stream | None = None
@@ -265,7 +260,7 @@ class Instance:
             self._events.started(header.request_id)
         if is_new:
             self._events.init_started(is_within=self._init_is_within)
-        self._arm(INIT_S if is_new and not init_counts else timeout_s)
+        self._deadline.set(INIT_S if is_new and not init_counts else timeout_s)
         self._wire.send(header, payload)
         # After the event is there, so that it wakes to it.
         if not self._thaw():
@@ -278,10 +273,9 @@ class Instance:
             self.stop(Shutdown.FAILURE)
             raise
         finally:
-            if self.state is not State.SETTLING:
-                # Else the function's timeout is for that as well. The timer stays: most
-                # likely there is another event before it rings.
-                self._due = None
+            # One that settles does so within the function's timeout as well.
+            if self.state is State.IDLE:
+                self._deadline.lift()
             self._ending = self._sink = self._stream = None
 
     @property
@@ -421,7 +415,7 @@ class Instance:
 
     def note_settled(self) -> None:
         if self.state is State.SETTLING:
-            self._disarm()
+            self._deadline.lift()
             self._end_rest()
             self._become_idle()
 
@@ -476,7 +470,7 @@ class Instance:
             if not self._init_is_within:
                 self._events.started(self._request_id)
             if not self._init_counts:
-                self._arm(self._timeout_s)
+                self._deadline.set(self._timeout_s)
 
     def _take_piece(self, answer: frames.Answer) -> None:
         stream = self._stream
@@ -614,6 +608,12 @@ class Instance:
             )
         )
 
+    def _lapsed(self) -> None:
+        if self.state is State.STOPPING and not self._is_being_destroyed:
+            self.stop()  # and how it ended, nobody has said
+        else:
+            self._timed_out()
+
     def _timed_out(self) -> None:
         is_init = self._ready_at is None and not self._init_counts
         self._finish(Ended.INIT_TIMED_OUT if is_init else Ended.TIMED_OUT)
@@ -625,8 +625,7 @@ class Instance:
         if self.state in (State.STOPPING, State.DEAD):
             return
         self._leave()
-        self._disarm()
-        self._timer = self._loop.call_later(_EXIT_NOTE_S, self.stop)
+        self._deadline.set(_EXIT_NOTE_S)
 
     def _take_stock(self) -> None:
         """What its control group knows, as long as that is there."""
@@ -664,7 +663,7 @@ class Instance:
 
     async def _destroy_quietly(self, reason: Shutdown) -> None:
         if self._farewell.is_due:
-            self._disarm()
+            self._deadline.lift()
             self._end_rest(_EXITED)
             # It may work now, and is minded while it does.
             self._minder.note_busy(self)
@@ -687,7 +686,7 @@ class Instance:
         self._farewell.cut_short()
         self.state = State.DEAD
         self._end_init()
-        self._disarm()
+        self._deadline.close()
         self._minder.forget(self)
         self._hold.close()
         self._wire.close()
@@ -697,35 +696,6 @@ class Instance:
         if self._extension_log is not None:
             self._extension_log.close()
         self._on_death(self)
-
-    def _arm(self, delay_s: float) -> None:
-        """A timer that rings too early is let ring: with many events, one after the
-        other, there is one for each timeout and not for each event."""
-        self._due = due = time.monotonic() + delay_s
-        if self._timer is None or due < self._rings_at:
-            self._start_timer(due, delay_s)
-
-    def _start_timer(self, due: float, delay_s: float) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-        self._rings_at = due
-        self._timer = self._loop.call_later(delay_s, self._ring)
-
-    def _ring(self) -> None:
-        self._timer = None
-        if self._due is None:
-            return
-        left_s = self._due - time.monotonic()
-        if left_s > _EARLY_S:
-            self._start_timer(self._due, left_s)
-        else:
-            self._timed_out()
-
-    def _disarm(self) -> None:
-        self._due = None
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
 
 
 _stopping: set[asyncio.Task[None]] = set()

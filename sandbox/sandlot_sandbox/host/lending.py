@@ -193,7 +193,7 @@ class BorrowedInstance(Instance):
             return None
         printed = _beginning(self._log.take()[0])
         self.state = State.DEAD
-        self._disarm()
+        self._deadline.close()
         self._minder.forget(self)
         self._hold.close()
         self._wire.close()
