@@ -8,14 +8,13 @@ All are in memory as well; a change goes to the store first. Changes of one tena
 layers take turns. Texts are AWS's.
 """
 
-import json
-import re
 from collections import Counter
 from collections.abc import Callable, Collection, Coroutine, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
 from typing import Any, Protocol, TypeVar
 
+from sandlot_engine.catalog import layer_policy
 from sandlot_engine.catalog.aliases import Changes
 from sandlot_engine.catalog.keeper import Keeper
 from sandlot_engine.catalog.kept import Kept
@@ -23,8 +22,6 @@ from sandlot_engine.catalog.life import new_id
 from sandlot_engine.catalog.pages import page_of
 from sandlot_engine.clock import Clock
 from sandlot_engine.errors import (
-    AlreadyExists,
-    Conflict,
     InvalidParameter,
     NotFound,
     NotSupported,
@@ -34,7 +31,6 @@ from sandlot_engine.errors import (
 )
 from sandlot_engine.model.function import Code, LayerUse
 from sandlot_engine.model.layer import (
-    ANYBODY,
     Layer,
     LayerPermission,
     LayerRef,
@@ -52,14 +48,8 @@ MAX_LAYERS = 5
 MAX_UNZIPPED = 262_144_000
 """Bytes of a function's files and its layers' together (AWS: 250 MB)."""
 
-MAX_POLICY = 20_480
-"""Characters of a policy, as text."""
-
 MAX_VERSIONS = 10_000
 """Of all layers of one tenant. AWS counts their bytes alone."""
-
-ACTION = "lambda:GetLayerVersion"
-"""All that can be allowed."""
 
 
 class Packages(Protocol):
@@ -172,7 +162,7 @@ class Layers:
         if version is None and ref.tenant_id == tenant_id:
             raise _bad_layers(f"Layer version {arn} does not exist.")
         if version is None or not version.allows(tenant_id):
-            raise _denied(tenant_id, ACTION, arn)
+            raise _denied(tenant_id, layer_policy.ACTION, arn)
         return version
 
     # --- read ---------------------------------------------------------------------
@@ -199,7 +189,7 @@ class Layers:
         if version is None and ref.tenant_id == tenant_id:
             raise _not_found()
         if version is None or not version.allows(tenant_id):
-            raise _denied(tenant_id, ACTION, _arn(ref))
+            raise _denied(tenant_id, layer_policy.ACTION, _arn(ref))
         return version
 
     def list_layers(
@@ -317,20 +307,20 @@ class Layers:
         given) any more.
         """
         name = _own(tenant_id, name, "lambda:AddLayerVersionPermission")
-        _check_action(action)
+        layer_policy.check_action(action)
         if organization_id:
             raise NotSupported(
                 f"OrganizationId {organization_id} is not supported: there are no "
                 "organizations here. Name an account, or '*' without it."
             )
         permission = LayerPermission(
-            id=statement_id, principal=_checked_principal(principal)
+            id=statement_id, principal=layer_policy.checked_principal(principal)
         )
         ref = LayerRef(region, tenant_id, name, number)
         changed = await self._in_turn(
             tenant_id, self._add_permission(ref, permission, revision_id)
         )
-        return changed, _text(_statement(permission, _arn(ref)))
+        return changed, layer_policy.statement_text(permission, _arn(ref))
 
     async def remove_permission(
         self,
@@ -361,7 +351,7 @@ class Layers:
         version = self._shared(LayerRef(region, tenant_id, name, number))
         if not version.permissions:
             raise NotFound("No policy is associated with the given resource.")
-        return policy_text(version, region), version.policy_revision_id
+        return layer_policy.text_of(version, region), version.policy_revision_id
 
     # --- in turn ------------------------------------------------------------------
 
@@ -416,33 +406,17 @@ class Layers:
         self, ref: LayerRef, permission: LayerPermission, revision_id: str
     ) -> LayerVersion:
         version = self._shared(ref)
-        _check_policy_revision(version, revision_id)
-        if any(known.id == permission.id for known in version.permissions):
-            raise AlreadyExists(
-                f"The statement id ({permission.id}) provided already exists. Please "
-                "provide a new statement id, or remove the existing statement."
-            )
-        permissions = (*version.permissions, permission)
-        changed = replace(version, permissions=permissions)
-        size = len(policy_text(changed, ref.region))
-        if size > MAX_POLICY:
-            raise QuotaExceeded(
-                f"The final policy size ({size}) is bigger than the limit "
-                f"({MAX_POLICY}).",
-                reason="PolicyLengthExceededException",
-                limit=MAX_POLICY,
-            )
+        layer_policy.check_revision(version, revision_id)
+        changed = layer_policy.with_permission(version, permission, ref.region)
         return await self._put_policy(changed)
 
     async def _remove_permission(
         self, ref: LayerRef, statement_id: str, revision_id: str
     ) -> LayerVersion:
         version = self._shared(ref)
-        _check_policy_revision(version, revision_id)
-        left = tuple(known for known in version.permissions if known.id != statement_id)
-        if left == version.permissions:
-            raise NotFound(f"Statement {statement_id} is not found in resource policy.")
-        return await self._put_policy(replace(version, permissions=left))
+        layer_policy.check_revision(version, revision_id)
+        changed = layer_policy.without_permission(version, statement_id)
+        return await self._put_policy(changed)
 
     async def _put_policy(self, version: LayerVersion) -> LayerVersion:
         changed = replace(version, policy_revision_id=new_id())
@@ -484,7 +458,6 @@ class Layers:
             )
 
 
-_ACCOUNT = re.compile(r"([0-9]{12})|arn:aws[a-zA-Z-]*:iam::([0-9]{12}):root")
 _DIGITS = 18
 _HIGHEST = 10**_DIGITS - 1
 
@@ -501,30 +474,6 @@ def check_unpacked_size(code: Code, layers: Iterable[LayerUse]) -> None:
         )
 
 
-def policy_text(version: LayerVersion, region: str) -> str:
-    """The policy document that AWS would show."""
-    arn = version.arn(region)
-    statements = [_statement(permission, arn) for permission in version.permissions]
-    return _text({"Version": "2012-10-17", "Id": "default", "Statement": statements})
-
-
-def _text(document: dict[str, object]) -> str:
-    return json.dumps(document, separators=(",", ":"))
-
-
-def _statement(permission: LayerPermission, arn: str) -> dict[str, object]:
-    principal: object = permission.principal
-    if principal != ANYBODY:
-        principal = {"AWS": f"arn:aws:iam::{principal}:root"}
-    return {
-        "Sid": permission.id,
-        "Effect": "Allow",
-        "Principal": principal,
-        "Action": ACTION,
-        "Resource": arn,
-    }
-
-
 def _own(tenant_id: str, name: str, action: str) -> str:
     """The name of a layer that only its owner may do this with."""
     owner, own_name = parse_layer_name(name, tenant_id)
@@ -533,43 +482,10 @@ def _own(tenant_id: str, name: str, action: str) -> str:
     return own_name
 
 
-def _checked_principal(principal: str) -> str:
-    """A tenant id, or `ANYBODY`."""
-    if principal == ANYBODY:
-        return principal
-    match = _ACCOUNT.fullmatch(principal)
-    if match is None:
-        raise InvalidParameter(
-            "The provided principal was invalid. Please check the principal and try "
-            "again.",
-            field="principal",
-        )
-    return match[1] or match[2]
-
-
-def _check_action(action: str) -> None:
-    if action != ACTION:
-        raise InvalidParameter(
-            f"1 validation error detected: Value '{action[:200]}' at 'action' failed "
-            "to satisfy constraint: Member must satisfy regular expression pattern: "
-            f"{ACTION}",
-            field="action",
-        )
-
-
 def _check_number(number: int) -> None:
     if number < 1:
         raise InvalidParameter(
             "Layer Version Cannot be less than 1", field="version_number"
-        )
-
-
-def _check_policy_revision(version: LayerVersion, revision_id: str) -> None:
-    if revision_id and revision_id != version.policy_revision_id:
-        raise Conflict(
-            "The Revision Id provided does not match the latest Revision Id. Call the "
-            "GetLayerPolicy API to retrieve the latest Revision Id",
-            reason="PreconditionFailed",
         )
 
 
