@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 
 import uvloop
 
-from sandlot_engine import garbage
+from sandlot_engine import garbage, priority
 from sandlot_engine.assembly.announcing import Facts, announce
 from sandlot_engine.assembly.machine import Refused, first_hello, node_of, room
 from sandlot_engine.errors import SandlotError
@@ -68,6 +68,7 @@ def _give_up_root(config: EngineConfig) -> None:
         # What is made now, others have to walk through.
         os.umask(0o022)
         make_reachable(needed, uid=config.uid)
+        priority.take()
         os.setgroups([])
         os.setresgid(config.gid, config.gid, config.gid)
         os.setresuid(config.uid, config.uid, config.uid)

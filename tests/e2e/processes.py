@@ -248,3 +248,13 @@ def _unix_sockets(pid: int) -> set[str]:
     except OSError:
         return set()
     return {row.split()[6] for row in rows}
+
+
+def nice_of(process: Process) -> tuple[int, int]:
+    """Its own, and its session's where the kernel shares out among those first."""
+    own = os.getpriority(os.PRIO_PROCESS, process.pid)
+    file = _PROC / str(process.pid) / "autogroup"
+    if not file.exists():
+        return own, own
+    text = file.read_text()  # "/autogroup-17 nice -10", or nothing
+    return own, int(text.split()[-1]) if text else own

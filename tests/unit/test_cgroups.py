@@ -23,6 +23,7 @@ from sandlot_sandbox.launcher.cgroups import (
     find,
 )
 from sandlot_sandbox.launcher.cgroups.files import remove_all
+from sandlot_sandbox.launcher.cgroups.layout import make_room_in_v2
 from sandlot_sandbox.launcher.cgroups.sweeping import sweep
 from sandlot_sandbox.limits import CLONES_AT_ONCE, Limits, Share
 from sandlot_sandbox.memory_group import MEMORY_V1, MEMORY_V2
@@ -279,6 +280,20 @@ def test_a_zygote_is_owed_half_a_processor_and_has_memory_for_what_is_ours() -> 
     assert with_clones.memory_bytes - share.memory_bytes == SMALL.of_clones(
         CLONES_AT_ONCE
     )
+
+
+def test_who_serves_weighs_more_than_what_it_runs(tmp_path: Path) -> None:
+    given, ours = tmp_path / "given", tmp_path / "given/sandlot.engine"
+    ours.mkdir(parents=True)
+    for file in ("cgroup.procs", "cgroup.subtree_control"):
+        (given / file).write_text("")
+    weight = ours / "cpu.weight"
+    weight.write_text("100")
+
+    make_room_in_v2(given, frozenset(("memory",)))
+    assert weight.read_text() == "100", "where processors are not shared out"
+    make_room_in_v2(given, frozenset(("cpu",)))
+    assert weight.read_text() == "900"
 
 
 # --- the kernel's own -----------------------------------------------------------

@@ -273,7 +273,8 @@ class _Seat:
                 ],
                 pass_fds=tuple(descriptors.values()),
                 stdin=subprocess.DEVNULL,
-                start_new_session=True,
+                # In our session, whose share of the processors it has.
+                process_group=0,
                 env=_environment(),
             )
         os.close(marks)

@@ -13,6 +13,10 @@ CONTROLLERS = ("memory", "cpu", "pids", "freezer")
 _OURS = "sandlot.engine"
 """Where we go ourselves, in a group that systemd has given us."""
 
+_OUR_WEIGHT = b"900"
+"""Of processors, in v2, beside 100 of the tree that functions are in: who keeps them
+busy must not keep the engine from answering others. See `sandlot_engine.priority`."""
+
 _ROOT = Path("/sys/fs/cgroup")
 _HYBRID = "unified"
 _ROOTS = (_ROOT, _ROOT / _HYBRID)
@@ -110,14 +114,16 @@ def _v2_controllers(folder: Path) -> frozenset[str]:
 def make_room_in_v2(folder: Path, controllers: frozenset[str]) -> None:
     """A group that is to have controlled groups in it may have no processes."""
     inside = (folder / "cgroup.procs").read_text().split()
+    ours = folder / _OURS
     if inside and folder not in _ROOTS:
         # Nobody but us, says `_is_ours_alone`.
-        ours = folder / _OURS
         ours.mkdir(exist_ok=True)
         for pid in inside:
             with contextlib.suppress(ProcessLookupError):
                 write_file(ours / "cgroup.procs", pid.encode())
     enable(folder, controllers)
+    if "cpu" in controllers and ours.exists():
+        write_file(ours / "cpu.weight", _OUR_WEIGHT)
 
 
 def enable(folder: Path, controllers: frozenset[str]) -> None:
