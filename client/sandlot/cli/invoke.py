@@ -11,7 +11,7 @@ from sandlot.cli import load
 from sandlot.cli.options import Flags, shared
 from sandlot.cli.output import document, from_json, no_constant, plain
 from sandlot.cli.root import FUNCTION_FAILED, explain
-from sandlot.cli.text import block, dollars, short
+from sandlot.cli.text import block, dollars, logged_block, short
 
 if TYPE_CHECKING:
     from sandlot.client import Client, Ticket
@@ -149,7 +149,7 @@ def _stream(
 
     def ended(reply: "Reply") -> None:
         if reply.log_tail:
-            tail = block(reply.log_tail.decode("utf-8", "replace"))
+            tail = logged_block(reply.log_tail.decode("utf-8", "replace"))
             click.echo(tail, err=True, nl=False)
         if reply.report is not None:
             flags.say(one_line_about(reply.report))
@@ -172,7 +172,8 @@ def _show(flags: Flags, reply: "Reply", *, name: str, raw: bool) -> None:
     else:
         click.echo(block(reply.payload.decode("utf-8", "replace")))
     if reply.log_tail and not flags.as_json:
-        click.echo(block(reply.log_tail.decode("utf-8", "replace")), err=True, nl=False)
+        tail = logged_block(reply.log_tail.decode("utf-8", "replace"))
+        click.echo(tail, err=True, nl=False)
     if reply.report is not None:
         again = "  the first answer, again" if reply.replayed else ""
         flags.say(one_line_about(reply.report) + again)
