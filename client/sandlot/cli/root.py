@@ -29,6 +29,9 @@ EXIT_CODES: tuple[tuple[type[errors.SandlotError], int], ...] = (
 _FUNCTION = "{function}"
 """Where the function's name belongs in what to do next."""
 
+_COMMAND = ": sandlot "
+"""What follows can be copied and run."""
+
 NEXT: tuple[tuple[type[errors.SandlotError], str], ...] = (
     (
         errors.Unauthenticated,
@@ -115,6 +118,8 @@ def explain(
         click.echo(f"  try again in {error.retry_after:g} s", err=True)
     if advice := _advice(error):
         what = advice.replace(_FUNCTION, one_line(function))
+        if flags is not None and _COMMAND in what:
+            what += one_line(flags.again())
         click.echo(f"  next: {what}", err=True)
     if error.docs_url:
         click.echo(f"  see: {one_line(error.docs_url)}", err=True)
