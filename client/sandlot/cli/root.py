@@ -1,5 +1,7 @@
 """The root of the commands: help in sections, and errors turned into exit codes."""
 
+import os
+import sys
 import traceback
 from typing import Any
 
@@ -16,6 +18,8 @@ REFUSED = 3
 BROKEN = 4
 TOO_LATE = 5
 INTERRUPTED = 130
+NOBODY_READS = 141
+"""As a shell tells of a program that SIGPIPE ended."""
 
 EXIT_CODES: tuple[tuple[type[errors.SandlotError], int], ...] = (
     (errors.UsageError, USAGE),
@@ -97,6 +101,11 @@ class Root(click.Group):
             click.echo(f"{type(error).__name__}: {one_line(str(error))}", err=True)
             click.echo("  next: mend the input; see --help", err=True)
             ctx.exit(USAGE)
+        except BrokenPipeError:
+            # Whoever read us has enough, as `head` has; that is no error of ours. What
+            # is left in the buffer would be one, when Python flushes it at its end.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            ctx.exit(NOBODY_READS)
         except OSError as error:
             click.echo(f"{type(error).__name__}: {one_line(str(error))}", err=True)
             ctx.exit(BROKEN)
