@@ -108,15 +108,23 @@ def resolve(
         layers.append(from_data(Path(data), needs_address=not endpoint))
     if profile is not None:
         layers.append(from_profile(profile, env, must_exist=True))
-    has_address = any(layer.address for layer in layers)
-    layers.append(from_environment(env, needs_address=not has_address))
+    environment = from_environment(
+        env,
+        needs_address=not any(layer.address for layer in layers),
+        needs_key=not any(layer.credentials for layer in layers),
+    )
+    layers.append(environment)
     if profile is None:
         layers.append(_default_profile(env))
     return _checked(layers, where)
 
 
-def from_environment(env: Mapping[str, str], *, needs_address: bool = True) -> Layer:
-    """`SANDLOT_*`: single settings first, then the data directory named there."""
+def from_environment(
+    env: Mapping[str, str], *, needs_address: bool = True, needs_key: bool = True
+) -> Layer:
+    """`SANDLOT_*`: single settings first, then the data directory named there, which
+    is not looked at for what is known already: it may be another user's.
+    """
     endpoint = env.get("SANDLOT_ENDPOINT")
     single = Layer(
         address=address_of(endpoint),
@@ -127,7 +135,8 @@ def from_environment(env: Mapping[str, str], *, needs_address: bool = True) -> L
         ),
         tenant=env.get("SANDLOT_TENANT") or None,
     )
-    if not (directory := env.get("SANDLOT_DATA")):
+    is_found = (endpoint or not needs_address) and (single.credentials or not needs_key)
+    if is_found or not (directory := env.get("SANDLOT_DATA")):
         return single
     data = from_data(Path(directory), needs_address=needs_address and not endpoint)
     return Layer(

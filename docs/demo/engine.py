@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -19,8 +20,12 @@ READY_S = 30.0
 STOP_S = 15.0
 """From SIGTERM to the end of the last process."""
 
+GONE_S = 1.0
+"""From there to the end of the last jail, which the kernel takes down."""
+
 _LOG_LINES = 20
 _MAX_LINE = 65_536
+_LOOK_EVERY_S = 0.02
 
 
 class DemoFailed(Exception):
@@ -103,12 +108,12 @@ class Engine:
             process.wait()
         if process.stdout is not None:
             process.stdout.close()
-        # The kernel needs a moment to take the last jail down.
-        _, alive = psutil.wait_procs(family, timeout=1.0)
-        left = [f"{one.pid} {one.name()}" for one in alive if one.is_running()]
-        for one in alive:
-            one.kill()
-        return process.returncode, left
+        left = wait_ended(family, time.monotonic() + GONE_S)
+        told = [f"{one.pid} {one.name()}" for one in left]
+        for one in left:
+            with suppress(psutil.NoSuchProcess):
+                one.kill()
+        return process.returncode, told
 
     def _tail(self) -> str:
         lines = self._log.read_text("utf-8", "replace").splitlines()[-_LOG_LINES:]
@@ -122,3 +127,21 @@ def _family(pid: int) -> list[psutil.Process]:
         return [root, *root.children(recursive=True)]
     except psutil.NoSuchProcess:
         return []
+
+
+def wait_ended(family: list[psutil.Process], deadline: float) -> list[psutil.Process]:
+    """Those that still run at the deadline. A zombie does not: it has ended."""
+    while left := [one for one in family if _runs(one)]:
+        if time.monotonic() > deadline:
+            break
+        time.sleep(_LOOK_EVERY_S)
+    return left
+
+
+def _runs(process: psutil.Process) -> bool:
+    """Whoever inherits orphans may collect them late, or never, as in a container."""
+    try:
+        # Not `is_running` alone, which is so of a zombie too.
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False

@@ -4,11 +4,13 @@ import base64
 import json
 import subprocess
 import sys
+import time
 from pathlib import Path
 
+import psutil
 import pytest
 
-from docs.demo.engine import DemoFailed, Engine
+from docs.demo.engine import DemoFailed, Engine, wait_ended
 from docs.demo.package import pack_with_requirements
 
 CHART = Path(__file__).parents[2] / "docs" / "demo" / "functions" / "chart"
@@ -65,3 +67,24 @@ def test_an_engine_that_does_not_start_is_told_with_its_own_words(
         Engine(data, tmp_path / "engine.log"),
     ):
         pass
+
+
+def test_what_has_ended_is_not_left_though_nobody_collects_it() -> None:
+    with subprocess.Popen(["/bin/true"]) as ended:
+        found = psutil.Process(ended.pid)
+
+        # Nobody waits for it, as nobody does for orphans in many a container.
+        left = wait_ended([found], time.monotonic() + 10)
+
+        assert left == []
+        assert found.status() == psutil.STATUS_ZOMBIE
+
+
+def test_what_still_runs_is_left() -> None:
+    with subprocess.Popen(["/bin/sleep", "60"]) as running:
+        found = psutil.Process(running.pid)
+
+        left = wait_ended([found], time.monotonic())
+
+        running.kill()
+        assert left == [found]

@@ -41,18 +41,18 @@ def test_a_second_engine_on_the_same_directory_is_refused(fresh_engine: Engine) 
 def test_an_address_that_is_taken_or_none_is_told_in_one_line(mode: Mode) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken, new_engine(mode) as engine:
         port = taken.getsockname()[1]
-        for option in (
-            f"--grpc=127.0.0.1:{port}",
-            f"--http=127.0.0.1:{port}",
-            "--grpc=127.0.0.1:99999",
-            "--grpc=nonsense",
-            "--grpc=0.0.0.0:0",
+        for option, why in (
+            (f"--grpc=127.0.0.1:{port}", f"cannot serve gRPC on 127.0.0.1:{port}: "),
+            (f"--http=127.0.0.1:{port}", f"cannot serve HTTP on 127.0.0.1:{port}: "),
+            ("--grpc=127.0.0.1:99999", ""),
+            ("--grpc=nonsense", ""),
+            ("--grpc=0.0.0.0:0", ""),
         ):
             status, said = engine.start_in_vain(option)
 
             assert status == _REFUSED, option
             assert "Traceback" not in said
-            assert said.splitlines()[-1].startswith("sandlot: ")
+            assert said.splitlines()[-1].startswith(f"sandlot: {why}")
 
 
 def test_sigterm_lets_running_invocations_finish_and_loses_no_record(

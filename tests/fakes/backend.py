@@ -328,6 +328,7 @@ class FakeRecords:
         self.records: list[Record] = []
         self.lines: list[tuple[str, str, LogLine]] = []
         self.reads = 0
+        self.flushes = 0
         self._more = asyncio.Condition()
 
     def append(self, record: Record, log: Sequence[LogLine]) -> None:
@@ -338,6 +339,7 @@ class FakeRecords:
         self.lines += [(tenant_id, function, line) for line in log]
 
     async def flush(self) -> None:
+        self.flushes += 1
         async with self._more:
             self._more.notify_all()
 

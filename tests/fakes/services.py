@@ -150,6 +150,7 @@ class Invocations(inv_grpc.InvocationServiceServicer):
                     return
                 self.engine.most_under_way = max(self.engine.most_under_way, len(held))
                 one = held.pop()
+                self.engine.requests.append(one.request)
             yield self._answer(tenant_id, one)
 
     def _answer(self, tenant_id: str, one: Any) -> Any:

@@ -83,7 +83,7 @@ async def test_a_second_server_does_not_share_the_port() -> None:
 
 
 def test_a_port_that_is_held_is_nobody_elses() -> None:
-    with port_held(ANYWHERE) as address:
+    with port_held(ANYWHERE, serves="gRPC") as address:
         port = int(address.rpartition(":")[2])
         with socket.socket() as other, pytest.raises(OSError, match="in use"):
             other.bind(("127.0.0.1", port))

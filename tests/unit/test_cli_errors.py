@@ -1,7 +1,10 @@
 """What a command that fails says, and how it exits."""
 
 import json
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -18,6 +21,26 @@ def test_what_is_not_there_exits_3_and_says_what_to_do(cli: Cli) -> None:
     assert "NotFound: there is no function 'nowhere': see `sandlot fn list`" in (
         done.stderr
     )
+
+
+def test_a_reader_that_has_enough_is_no_error(
+    cli: Cli, server: Server, engine: Engine
+) -> None:
+    engine.add_function("hello")
+    engine.log("hello", b"a line")
+    reads, writes = os.pipe()
+    os.close(reads)  # as `head` does
+
+    with os.fdopen(writes, "wb") as nobody:
+        done = subprocess.run(
+            [sys.executable, "-m", "sandlot", "logs", "hello"],
+            check=False,
+            stdout=nobody,
+            stderr=subprocess.PIPE,
+            timeout=30,
+        )
+
+    assert (done.returncode, done.stderr) == (141, b"")
 
 
 @pytest.mark.parametrize(

@@ -7,9 +7,12 @@ from pathlib import Path
 import grpc
 import pytest
 
+from sandlot.cli.deploy import why_not_imported
 from sandlot.v1 import functions_pb2
-from tests.fakes.engine import Engine, Refusal
+from tests.fakes.engine import Engine, Failure, Refusal
 from tests.unit.conftest import Cli
+
+CANNOT = "Runtime.ImportModuleError: Unable to import module 'app':"
 
 
 @pytest.fixture
@@ -103,6 +106,44 @@ def test_a_function_that_cannot_be_imported_is_not_offered_for_invocation(
     assert "mend it and deploy again" in said
     assert "invoke it" not in said
     assert "imports by itself" not in said
+
+
+@pytest.mark.parametrize(
+    ("error", "hint"),
+    [
+        (
+            "Runtime.HandlerNotFound: Handler 'handler' missing on module 'app'",
+            "its handler is app.handler: name another with --handler MODULE.FUNCTION",
+        ),
+        (
+            f"{CANNOT} No module named 'app'",
+            "its handler is app.handler: name another with --handler MODULE.FUNCTION",
+        ),
+        (
+            f"{CANNOT} No module named 'yaml.nodes'",
+            "what it imports has to be in its folder: pip install --target FOLDER yaml",
+        ),
+        ("ValueError: No module named 'app'", ""),
+    ],
+)
+def test_what_newcomers_most_often_have_to_mend_is_said(error: str, hint: str) -> None:
+    assert why_not_imported(error, "app.handler") == hint
+
+
+def test_what_to_run_next_is_of_the_same_tenant(
+    cli: Cli, engine: Engine, source: Path
+) -> None:
+    engine.add_tenant("123456789012", "acme", key=("AKIA2", "s"))
+
+    def fail(_: object) -> None:
+        raise Failure("ValueError", "no")
+
+    deployed = cli("deploy", str(source), "--tenant", "123456789012")
+    engine.answers["hello"] = fail
+    failed = cli("invoke", "hello", "--tenant", "123456789012")
+
+    assert "sandlot invoke hello '{}' --tenant 123456789012\n" in deployed.stderr
+    assert "sandlot logs hello --tenant 123456789012\n" in failed.stderr
 
 
 def test_functions_are_listed_as_plain_columns_in_a_pipe(

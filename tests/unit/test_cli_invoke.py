@@ -218,6 +218,33 @@ def test_a_dry_run_runs_nothing(cli: Cli, engine: Engine) -> None:
     assert engine.records == []
 
 
+@pytest.mark.parametrize(
+    "how",
+    [[], ["--type", "event"], ["--type", "dry-run"], ["-n", "2"]],
+    ids=lambda how: " ".join(how) or "request",
+)
+def test_a_version_or_an_alias_follows_the_name(
+    cli: Cli, engine: Engine, how: list[str]
+) -> None:
+    engine.add_function("hello")
+
+    cli("invoke", "hello:live", *how)
+
+    sent = [getattr(one, "request", one) for one in engine.requests]
+    called = {(one.function, one.qualifier) for one in sent if one.function}
+    assert called == {("hello", "live")}
+
+
+def test_an_arn_is_refused_since_the_tenant_in_it_would_not_be_heeded(
+    cli: Cli, engine: Engine
+) -> None:
+    done = cli("invoke", "arn:aws:lambda:us-east-1:123456789012:function:hello")
+
+    assert done.exit_code == 2
+    assert "--tenant" in done.stderr
+    assert engine.requests == []
+
+
 def test_many_invocations_print_an_answer_each(cli: Cli, engine: Engine) -> None:
     engine.add_function("echo")
 

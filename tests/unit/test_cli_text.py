@@ -31,6 +31,25 @@ def test_newlines_stay_in_a_block_and_go_from_a_line() -> None:
     assert text.one_line("a\nb") == "a\\u000ab"
 
 
+def test_a_traceback_in_a_log_is_shown_on_lines_of_its_own_below_its_time(
+    cli: Cli, engine: Engine
+) -> None:
+    engine.add_function("hello")
+    engine.log("hello", b"[ERROR] E: no\rTraceback:\r\xc2\xa0 File", request_id="r1")
+
+    first, *below = cli("logs", "hello").stdout.splitlines()
+
+    assert first.endswith("r1…  [ERROR] E: no")
+    indent = " " * first.index("[ERROR]")
+    assert below == [f"{indent}Traceback:", f"{indent}\xa0 File"]
+
+
+def test_the_end_of_a_log_has_carriage_returns_as_lines_and_nothing_else_silent() -> (
+    None
+):
+    assert text.logged_block("a\r\nb\rc\x1b\n") == "a\nb\nc\\u001b\n"
+
+
 @pytest.mark.parametrize("json_flag", [[], ["--json"]], ids=["text", "json"])
 def test_escape_sequences_in_a_log_are_neutralised(
     cli: Cli, engine: Engine, json_flag: list[str]

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from sandlot import config
-from sandlot.errors import ConnectionFailed, InvalidParameter
+from sandlot.errors import ConnectionFailed, InvalidParameter, UsageError
 
 
 @pytest.fixture
@@ -125,6 +125,29 @@ def test_a_stale_data_directory_in_the_environment_does_not_matter_beside_an_end
     settings = config.resolve("127.0.0.1:1", env=env)
 
     assert settings.address.endpoint == "127.0.0.1:1"
+
+
+def test_a_data_directory_in_the_environment_is_not_read_for_what_is_known(
+    data: Path, tmp_path: Path
+) -> None:
+    unreadable = tmp_path / "unreadable"
+    unreadable.mkdir()
+    (unreadable / "engine.json").write_text("of somebody else")
+    elsewhere = {"SANDLOT_DATA": str(unreadable), "HOME": str(tmp_path)}
+    named = {
+        **elsewhere,
+        "SANDLOT_ENDPOINT": "127.0.0.1:1",
+        "SANDLOT_ACCESS_KEY_ID": "AKIA",
+        "SANDLOT_SECRET_ACCESS_KEY": "s",
+    }
+
+    by_argument = config.resolve(data=data, env=elsewhere)
+    by_environment = config.resolve(env=named)
+
+    assert by_argument == config.resolve(data=data, env={"HOME": str(tmp_path)})
+    assert by_environment.address.endpoint == "127.0.0.1:1"
+    with pytest.raises(UsageError, match="cannot be read"):
+        config.resolve(env=elsewhere)
 
 
 def test_an_engine_that_listens_everywhere_is_reached_by_loopback(data: Path) -> None:

@@ -51,6 +51,15 @@ async def launchers(supervisor: Supervisor) -> AsyncIterator[Launchers]:
         yield made
 
 
+async def test_from_the_end_on_it_is_stopping(supervisor: Supervisor) -> None:
+    launchers = Launchers()
+
+    async with launchers.listening(supervisor.theirs):
+        assert not launchers.is_stopping
+
+    assert launchers.is_stopping
+
+
 async def test_the_first_one_is_waited_for(
     supervisor: Supervisor, launchers: Launchers
 ) -> None:

@@ -104,6 +104,21 @@ async def _until(is_so: Callable[[], bool]) -> None:
             await asyncio.sleep(0)
 
 
+async def test_a_zygote_that_is_lost_is_told_of_but_not_when_all_are(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    _, lost = await world.live("resize")
+    _, stopped = await world.live("other")
+
+    lost.die()
+    world.launchers.is_stopping = True
+    stopped.die()
+
+    (told,) = [each for each in caplog.messages if "lost its zygote" in each]
+    assert "resize" in told
+
+
 # What a start that fails is taken for.
 
 

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from sandlot_engine.errors import AlreadyExists, Internal, Refusal
+from sandlot_engine.gateway.tail import tail
 from sandlot_engine.model.network import Network
 from sandlot_engine.model.tenant import DEFAULT_TENANT_ID
 from sandlot_engine.store.sqlite import LogBounds, SqliteStore
@@ -321,6 +322,32 @@ async def test_records_wait_out_a_disk_that_fails(
         await store.flush()
 
         assert len(await store.list_records("1", "resize", before=0, limit=9)) == 1
+
+
+async def test_a_log_that_is_read_has_what_was_appended_a_moment_ago(
+    tmp_path: Path,
+) -> None:
+    async with SqliteStore.open(tmp_path / "engine.db") as store:
+        store.append(record(), [line(b"just now")])
+
+        pages = [p async for p in tail(store, "1", "resize", since=None, follow=False)]
+
+        assert [one.text for page in pages for one in page] == [b"just now"]
+
+
+async def test_a_log_is_read_though_the_disk_is_full(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with SqliteStore.open(tmp_path / "engine.db") as store:
+        store.append(record(), [line(b"kept")])
+        await store.flush()
+        with monkeypatch.context() as patch:
+            patch.setattr("sandlot_engine.store.sqlite.records._write", _full_disk)
+            store.append(record(), [line(b"behind")])
+            reading = tail(store, "1", "resize", since=None, follow=False)
+            pages = [page async for page in reading]
+
+        assert [one.text for page in pages for one in page] == [b"kept"]
 
 
 def _full_disk(*_: object) -> None:

@@ -40,5 +40,6 @@ def main() -> None:
     """Runs untrusted functions on your own machines, the way AWS Lambda does.
 
     Exit codes: 0 ok, 1 the function failed, 2 usage, 3 refused, 4 engine
-    unreachable or broken, 5 deadline passed, 130 interrupted.
+    unreachable or broken, 5 deadline passed, 130 interrupted,
+    141 nobody reads the output.
     """

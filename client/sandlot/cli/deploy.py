@@ -1,5 +1,6 @@
 """`deploy`: a folder, a file or a zip becomes a function that serves."""
 
+import re
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,10 @@ from sandlot.cli.text import one_line, size
 
 if TYPE_CHECKING:
     from sandlot.results import Function
+
+_MISSING_MODULE = re.compile(
+    r"^Runtime\.ImportModuleError: .*No module named '([\w.]+)'"
+)
 
 
 @click.command()
@@ -72,10 +77,29 @@ def _say(flags: Flags, function: "Function", *, elapsed_s: float) -> None:
     if function.import_error:
         flags.say(f"  cannot be imported: {one_line(function.import_error)}")
         flags.say("  next: mend it and deploy again; until then every invocation fails")
+        if hint := why_not_imported(function.import_error, function.handler):
+            flags.say(f"  {one_line(hint)}")
         return
     if not function.fork_safe:
         flags.say(
             "  every instance imports by itself: "
             f"{one_line(function.fork_safety_reason)}"
         )
-    flags.say(f"  invoke it: sandlot invoke {name} '{{}}'")
+    flags.say(f"  invoke it: sandlot invoke {name} '{{}}'{one_line(flags.again())}")
+
+
+def why_not_imported(error: str, handler: str) -> str:
+    """What newcomers most often have to mend; empty where it is something else."""
+    module = handler.rpartition(".")[0].replace("/", ".")
+    missing = _MISSING_MODULE.search(error)
+    if error.startswith("Runtime.HandlerNotFound") or (
+        missing and missing[1] == module
+    ):
+        return f"its handler is {handler}: name another with --handler MODULE.FUNCTION"
+    if missing:
+        package = missing[1].partition(".")[0]
+        return (
+            "what it imports has to be in its folder:"
+            f" pip install --target FOLDER {package}"
+        )
+    return ""

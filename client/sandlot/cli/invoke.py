@@ -11,7 +11,7 @@ from sandlot.cli import load
 from sandlot.cli.options import Flags, shared
 from sandlot.cli.output import document, from_json, no_constant, plain
 from sandlot.cli.root import FUNCTION_FAILED, explain
-from sandlot.cli.text import block, dollars, short
+from sandlot.cli.text import block, dollars, logged_block, short
 
 if TYPE_CHECKING:
     from sandlot.client import Client, Ticket
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("name")
+@click.argument("name", metavar="NAME[:QUALIFIER]")
 @click.argument("event", required=False)
 @click.option(
     "-e",
@@ -82,7 +82,11 @@ def invoke(
     streams: bool,
     summary: bool,
 ) -> None:
-    """Run a function with EVENT, which is JSON; `-` reads it from stdin."""
+    """Run a function with EVENT, which is JSON; `-` reads it from stdin.
+
+    QUALIFIER is a version or an alias; without one it is $LATEST.
+    """
+    name, qualifier = named(name)
     payload = _event(event, event_file)
     if idempotency_key and (count > 1 or summary or kind == "dry-run"):
         raise click.UsageError("--idempotency-key is for one request or event")
@@ -90,17 +94,22 @@ def invoke(
         raise click.UsageError("--stream is for one request, and prints no JSON")
     with flags.client() as client:
         if streams:
-            _stream(flags, client, name, payload, log=log)
+            _stream(flags, client, (name, qualifier), payload, log=log)
         elif kind == "dry-run":
-            client.dry_run(name)
+            client.dry_run(name, qualifier=qualifier)
             flags.say(f"{name} could be invoked")
         elif kind == "event":
             queued = client.enqueue(
-                name, payload=payload, idempotency_key=idempotency_key
+                name,
+                payload=payload,
+                qualifier=qualifier,
+                idempotency_key=idempotency_key,
             )
             _say_queued(flags, queued)
         elif count > 1 or summary:
-            run = load.Run(name=name, count=count, concurrency=concurrency)
+            run = load.Run(
+                name=name, qualifier=qualifier, count=count, concurrency=concurrency
+            )
             load.refuse_over_limit(payload)
             failed = run.carry_out(
                 flags, client, json.loads(payload), only_summary=summary
@@ -111,10 +120,22 @@ def invoke(
                 name,
                 payload=payload,
                 tail_log=log,
+                qualifier=qualifier,
                 idempotency_key=idempotency_key,
                 check=False,
             )
             _show(flags, reply, name=name, raw=raw)
+
+
+def named(text: str) -> tuple[str, str]:
+    """A function's name and its qualifier, which may be missing: `hello:live`."""
+    if text.startswith("arn:"):
+        # It says whose function it is, too, which the call would not heed.
+        raise click.UsageError(
+            "give the function's name, not its ARN; whose it is, say --tenant ID"
+        )
+    name, _, qualifier = text.partition(":")
+    return name, qualifier
 
 
 def _event(text: str | None, file: Path | None) -> bytes:
@@ -143,19 +164,29 @@ def _say_queued(flags: Flags, ticket: "Ticket") -> None:
 
 
 def _stream(
-    flags: Flags, client: "Client", name: str, payload: bytes, *, log: bool
+    flags: Flags,
+    client: "Client",
+    called: tuple[str, str],
+    payload: bytes,
+    *,
+    log: bool,
 ) -> None:
     from sandlot.errors import FunctionError
 
+    name, qualifier = called
+
     def ended(reply: "Reply") -> None:
         if reply.log_tail:
-            tail = block(reply.log_tail.decode("utf-8", "replace"))
+            tail = logged_block(reply.log_tail.decode("utf-8", "replace"))
             click.echo(tail, err=True, nl=False)
         if reply.report is not None:
             flags.say(one_line_about(reply.report))
 
+    pieces = client.stream(
+        name, payload=payload, tail_log=log, qualifier=qualifier, ended=ended
+    )
     try:
-        for piece in client.stream(name, payload=payload, tail_log=log, ended=ended):
+        for piece in pieces:
             sys.stdout.buffer.write(piece)
             sys.stdout.buffer.flush()
     except FunctionError as error:
@@ -172,7 +203,8 @@ def _show(flags: Flags, reply: "Reply", *, name: str, raw: bool) -> None:
     else:
         click.echo(block(reply.payload.decode("utf-8", "replace")))
     if reply.log_tail and not flags.as_json:
-        click.echo(block(reply.log_tail.decode("utf-8", "replace")), err=True, nl=False)
+        tail = logged_block(reply.log_tail.decode("utf-8", "replace"))
+        click.echo(tail, err=True, nl=False)
     if reply.report is not None:
         again = "  the first answer, again" if reply.replayed else ""
         flags.say(one_line_about(reply.report) + again)

@@ -59,6 +59,7 @@ class Run:
     """So many invocations of one function with the same event."""
 
     name: str
+    qualifier: str
     count: int
     concurrency: int
 
@@ -71,7 +72,10 @@ class Run:
         """
         tally, began = Tally(self.count), time.monotonic()
         results = client.map(
-            self.name, (event for _ in range(self.count)), concurrency=self.concurrency
+            self.name,
+            (event for _ in range(self.count)),
+            concurrency=self.concurrency,
+            qualifier=self.qualifier,
         )
         try:
             for result in _with_progress(results, self.count, flags):

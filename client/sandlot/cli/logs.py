@@ -8,7 +8,7 @@ import click
 
 from sandlot.cli.options import Flags, shared, when
 from sandlot.cli.output import line, plain
-from sandlot.cli.text import one_line, short
+from sandlot.cli.text import logged, short
 
 if TYPE_CHECKING:
     from sandlot.results import LogLine
@@ -47,4 +47,6 @@ def _show(flags: Flags, entry: "LogLine", *, raw: bool) -> None:
     else:
         local = entry.time.astimezone()
         when = f"{local:%H:%M:%S}.{local.microsecond // 1000:03}"
-        click.echo(f"{when} {short(entry.request_id):>9}  {one_line(entry.text)}")
+        head = f"{when} {short(entry.request_id):>9}  "
+        # Indented, so that no function can begin a line as if it were another's.
+        click.echo(head + logged(entry.text, indent=" " * len(head)))

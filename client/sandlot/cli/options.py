@@ -52,6 +52,22 @@ class Flags:
         if not self.quiet:
             click.echo(text, err=True)
 
+    def again(self) -> str:
+        """What was said of which engine and tenant, for a command that is to be
+        copied: without it, that would be another's function of the same name.
+        """
+        given = {
+            "--data": self.data,
+            "--profile": self.profile,
+            "--endpoint": self.endpoint,
+            "--tenant": self.tenant,
+        }
+        if not any(given.values()):
+            return ""
+        import shlex  # a millisecond, of which few commands have need
+
+        return "".join(f" {k} {shlex.quote(v)}" for k, v in given.items() if v)
+
     def confirm(self, question: str) -> None:
         """Ask before what cannot be undone. Raises `Abort` unless the answer is yes."""
         if self.yes:

@@ -1,5 +1,7 @@
 """The root of the commands: help in sections, and errors turned into exit codes."""
 
+import os
+import sys
 import traceback
 from typing import Any
 
@@ -16,6 +18,8 @@ REFUSED = 3
 BROKEN = 4
 TOO_LATE = 5
 INTERRUPTED = 130
+NOBODY_READS = 141
+"""As a shell tells of a program that SIGPIPE ended."""
 
 EXIT_CODES: tuple[tuple[type[errors.SandlotError], int], ...] = (
     (errors.UsageError, USAGE),
@@ -28,6 +32,9 @@ EXIT_CODES: tuple[tuple[type[errors.SandlotError], int], ...] = (
 
 _FUNCTION = "{function}"
 """Where the function's name belongs in what to do next."""
+
+_COMMAND = ": sandlot "
+"""What follows can be copied and run."""
 
 NEXT: tuple[tuple[type[errors.SandlotError], str], ...] = (
     (
@@ -94,6 +101,11 @@ class Root(click.Group):
             click.echo(f"{type(error).__name__}: {one_line(str(error))}", err=True)
             click.echo("  next: mend the input; see --help", err=True)
             ctx.exit(USAGE)
+        except BrokenPipeError:
+            # Whoever read us has enough, as `head` has; that is no error of ours. What
+            # is left in the buffer would be one, when Python flushes it at its end.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            ctx.exit(NOBODY_READS)
         except OSError as error:
             click.echo(f"{type(error).__name__}: {one_line(str(error))}", err=True)
             ctx.exit(BROKEN)
@@ -115,6 +127,8 @@ def explain(
         click.echo(f"  try again in {error.retry_after:g} s", err=True)
     if advice := _advice(error):
         what = advice.replace(_FUNCTION, one_line(function))
+        if flags is not None and _COMMAND in what:
+            what += one_line(flags.again())
         click.echo(f"  next: {what}", err=True)
     if error.docs_url:
         click.echo(f"  see: {one_line(error.docs_url)}", err=True)

@@ -30,6 +30,20 @@ def one_line(text: str) -> str:
     return _SILENT_IN_LINE.sub(_escaped, text)
 
 
+def logged(text: str, *, indent: str = "") -> str:
+    """A line of a log, on as many as it was made of, each below the first indented.
+
+    Python's runtime, as AWS's, joins the lines of a traceback by carriage returns, so
+    that they are one line of the log.
+    """
+    return f"\n{indent}".join(map(one_line, text.rstrip("\r").split("\r")))
+
+
+def logged_block(text: str) -> str:
+    """The same of several lines."""
+    return "\n".join(map(logged, text.split("\n")))
+
+
 def _escaped(match: re.Match[str]) -> str:
     return f"\\u{ord(match[0]):04x}"
 

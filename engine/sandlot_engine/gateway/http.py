@@ -254,14 +254,17 @@ def _host(scope: Scope) -> bytes:
     return b""
 
 
-def listen(address: str, *, is_shared: bool = False) -> socket.socket:
+def listen(
+    address: str, *, serves: str = "HTTP", is_shared: bool = False
+) -> socket.socket:
     """A socket on `HOST:PORT`; with `is_shared`, one of several, each in a process.
+    What it `serves` is for what is said where there can be none.
 
     Raises `InvalidParameter` for what is no address, `Unavailable` where it is taken.
     """
     host, _, port = address.rpartition(":")
     if not host or not port.isdigit():
-        raise InvalidParameter(f"{address!r} is not HOST:PORT", field="http")
+        raise InvalidParameter(f"{address!r} is not HOST:PORT", field=serves.lower())
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
         return socket.create_server(
@@ -271,4 +274,9 @@ def listen(address: str, *, is_shared: bool = False) -> socket.socket:
             reuse_port=is_shared,
         )
     except OSError as error:
-        raise Unavailable(f"cannot serve HTTP on {address}: {error}") from error
+        # Without the address, which Python repeats there.
+        why = str(error.strerror or error).partition(" (while ")[0]
+        raise Unavailable(
+            f"cannot serve {serves} on {address}: {why}. Stop what listens there, or"
+            f" give --{serves.lower()} another HOST:PORT"
+        ) from error

@@ -2,8 +2,10 @@
 
 import asyncio
 from collections.abc import AsyncGenerator
+from contextlib import suppress
 from datetime import datetime
 
+from sandlot_engine.errors import Fault
 from sandlot_engine.model.invocation import LogLine
 from sandlot_engine.store.ports import RecordStore
 
@@ -27,6 +29,7 @@ async def tail(
 
     Reads a page only when the one before was taken.
     """
+    await catch_up(records)
     after = 0
     while True:
         page = await records.list_log(
@@ -41,3 +44,12 @@ async def tail(
             await records.wait_for_log(tenant_id, function, after=after)
             if after == 0:
                 await asyncio.sleep(QUIET_S)
+
+
+async def catch_up(records: RecordStore) -> None:
+    """Have what has happened written, so that whoever reads after an answer finds it.
+
+    A store that cannot write can still be read.
+    """
+    with suppress(Fault):
+        await records.flush()

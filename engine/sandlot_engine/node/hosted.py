@@ -397,8 +397,9 @@ class Hosted:
         self._zygotes.discard(zygote)
         self._places.give_back_place(self.function.tenant_id)
         if zygote is self._current:
-            log.info("%r lost its zygote", self)
             self._current = None
+            if not self._launchers.is_stopping:
+                log.info("%r lost its zygote", self)
 
 
 def _retired() -> Unavailable:

@@ -37,6 +37,8 @@ class Launchers:
     ) -> None:
         """`cell_files`: open files for what is kept ready and all instances."""
         self.hello: Hello | None = None
+        self.is_stopping = False
+        """What is lost from now on was not lost by accident."""
         self._hello_s = hello_s
         self._spares = Spares(MAX_SPARES, files=cell_files)
         self._current: Launcher | None = None
@@ -75,6 +77,7 @@ class Launchers:
                 mail.close()
                 while not arrived.empty():
                     arrived.get_nowait().close()
+                self.is_stopping = True
                 if self._current is not None:
                     self._why = "the engine is stopping"
                     self._current.close()

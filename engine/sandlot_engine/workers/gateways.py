@@ -83,8 +83,8 @@ async def workers_serving(
                 draining=draining,
             )
         )
-        http = stack.enter_context(port_held(config.http))
-        grpc = stack.enter_context(port_held(config.grpc))
+        http = stack.enter_context(port_held(config.http, serves="HTTP"))
+        grpc = stack.enter_context(port_held(config.grpc, serves="gRPC"))
         settings = WorkerSettings(
             http=http,
             grpc=grpc,

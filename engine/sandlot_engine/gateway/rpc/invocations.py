@@ -28,7 +28,7 @@ from sandlot_engine.gateway.rpc.interceptors import (
     current_call,
     current_caller,
 )
-from sandlot_engine.gateway.tail import tail
+from sandlot_engine.gateway.tail import catch_up, tail
 from sandlot_engine.ids import new_request_id
 from sandlot_engine.invocation.invoker import Invoker
 from sandlot_engine.invocation.once import key_of
@@ -232,6 +232,8 @@ class InvocationService:
         self, request: wire.ListInvocationsRequest, _: Context
     ) -> wire.ListInvocationsResponse:
         size = page_size(request.page_size)
+        if not request.page_token:
+            await catch_up(self._records)
         # One more than asked for tells whether there is another page.
         rows = await self._records.list_records(
             current_caller().tenant_id,

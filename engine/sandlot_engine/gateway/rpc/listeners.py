@@ -58,7 +58,7 @@ async def serving(
         count = 1
     with contextlib.ExitStack() as stack:
         if count > 1 and not is_shared:
-            address = stack.enter_context(port_held(address))
+            address = stack.enter_context(port_held(address, serves="gRPC"))
         servers = [
             make(max_connections // count, is_shared or count > 1) for _ in range(count)
         ]
@@ -72,12 +72,12 @@ async def serving(
 
 
 @contextlib.contextmanager
-def port_held(address: str) -> Iterator[str]:
-    """An address whose port is ours alone to share, for gRPC or HTTP.
+def port_held(address: str, *, serves: str) -> Iterator[str]:
+    """An address whose port is ours alone to share; what it `serves` is gRPC or HTTP.
 
     Raises `Unavailable` where another process has it: one that shares it, too.
     """
-    alone = listen(address)
+    alone = listen(address, serves=serves)
     port = alone.getsockname()[1]
     alone.close()
     where = address.rpartition(":")[0]
