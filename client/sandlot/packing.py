@@ -31,7 +31,8 @@ LIKELY_HANDLERS = {
     "handler.py": "handler.handler",
     "main.py": "main.handler",
 }
-"""The handler of a folder that has this file and names no other, first match wins."""
+"""The handler of this file, and of a folder that has it and names no other: the first
+match wins."""
 
 IMAGES = ("oci:", "oci-archive:")
 """How the address of an image begins that an engine takes."""
@@ -92,7 +93,7 @@ def pack(source: str | os.PathLike[str] | bytes) -> Package:
             files=1,
             name=path.stem,
             handler=handler and f"{path.stem}.{handler}",
-            likely_handler=f"{path.stem}.handler",
+            likely_handler=LIKELY_HANDLERS.get(path.name, f"{path.stem}.handler"),
         )
     )
 

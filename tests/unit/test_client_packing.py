@@ -41,6 +41,21 @@ def test_a_folder_gives_its_name_and_its_likely_handler(folder: Path) -> None:
     assert names(package) == ["app.py", "lib/tool.sh"]
 
 
+@pytest.mark.parametrize(
+    ("file", "handler"),
+    [
+        ("resize.py", "resize.handler"),
+        ("lambda_function.py", "lambda_function.lambda_handler"),
+    ],
+)
+def test_a_file_gives_the_handler_that_aws_would_look_for(
+    file: str, handler: str, tmp_path: Path
+) -> None:
+    (tmp_path / file).write_text("")
+
+    assert packing.pack(tmp_path / file).likely_handler == handler
+
+
 def test_executable_bits_are_kept(folder: Path) -> None:
     with zipfile.ZipFile(io.BytesIO(packing.pack(folder).zip)) as archive:
         modes = {
