@@ -309,6 +309,9 @@ class Sandbox:
                 await made.lost.wait()
 
 
+LAUNCHER = "sandlot_sandbox.launcher"
+
+
 @asynccontextmanager
 async def started(
     mode: str,
@@ -318,13 +321,15 @@ async def started(
     cgroups: str = "",
     delegated: Path | None = None,
     prlimit: tuple[str, ...] = (),
+    program: str = LAUNCHER,
 ) -> AsyncIterator[Sandbox]:
     """A launcher in a mode, killed at the end if it has not ended by itself. It starts
-    in the group that was `delegated` to it, if any was."""
+    in the group that was `delegated` to it, if any was. Its `program` may be another
+    module, which takes its arguments."""
     given_up = ",".join(filter(None, {*given_up.split(","), GIVEN_UP[mode]}))
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     argv = [
-        *(sys.executable, "-m", "sandlot_sandbox.launcher"),
+        *(sys.executable, "-m", program),
         *("--channel", str(theirs.fileno()), "--parent", str(os.getpid())),
         *("--code", str(store.code)),
         *("--runtimes", dump_runtimes(store.runtimes)),

@@ -197,6 +197,18 @@ def environment_of(process: Path) -> set[str]:
     return {item.partition("=")[0] for item in items if item}
 
 
+def memory_of(pid: int) -> list[tuple[int, str]]:
+    """What it has mapped: bytes, and how; without the kernel's own, which everybody
+    has."""
+    found = []
+    for line in Path(f"/proc/{pid}/maps").read_text().splitlines():
+        where, how, *_ = line.split()
+        if not line.endswith("[vsyscall]"):
+            first, _, end = where.partition("-")
+            found.append((int(end, 16) - int(first, 16), how))
+    return found
+
+
 def mounts_of(process: Path) -> dict[str, str]:
     """The topmost mount at each place."""
     found = {}

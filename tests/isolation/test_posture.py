@@ -4,6 +4,7 @@ A fact that the table does not have fails the test as much as one that differs: 
 was forgotten here would be what is wrong there.
 """
 
+import mmap
 import os
 from pathlib import Path
 from typing import Any
@@ -13,15 +14,20 @@ import pytest
 from sandlot_sandbox.guest import bare
 from sandlot_sandbox.guest.entry import LEFT_TO_FORK
 from sandlot_sandbox.limits import COUNTED_PROCESSES, OPEN_FILES, ZYGOTE_PROCESSES
+from tests.isolation import python_launcher
 from tests.isolation.alone import MEMORY_MB, TMP_MB, Alone, instance_of, unconfigured
 from tests.isolation.groups import control, group_paths
 from tests.isolation.machine import (
+    LAUNCHER,
+    MODES,
     ORDINARY_UID,
     Sandbox,
+    Store,
     ask,
     descendants,
     kernel_facts,
     needs_groups,
+    started,
 )
 from tests.isolation.posture import (
     NAMESPACES,
@@ -31,6 +37,7 @@ from tests.isolation.posture import (
     is_cell,
     limits_of,
     members_of,
+    memory_of,
     namespace_of,
     owner_of,
     parent_of,
@@ -227,6 +234,39 @@ async def test_a_warden_and_a_cell_s_first_process_are_as_the_table_says(
     assert of_cells
     for one in of_cells:
         _compare(one, expected_of_ours(sandbox, is_warden=False))
+
+
+@needs_root_to_look
+@pytest.mark.skipif(bare.made() is None, reason="not on this machine")
+@pytest.mark.parametrize("mode", [mode for mode in MODES if mode == "root"])
+async def test_a_cell_made_without_machine_code_is_the_same_but_for_its_memory(
+    mode: str, store: Store
+) -> None:
+    memory = {}
+    for program in (LAUNCHER, python_launcher.__name__):
+        async with (
+            started(mode, store, program=program) as sandbox,
+            Alone(sandbox) as (guest, zygote),
+        ):
+            launcher = sandbox.process.pid
+            instance = posture(await instance_of(guest, zygote), launcher)
+            await guest.settle()
+            cells = cells_of(sandbox)
+            seen = [posture(pid, launcher) for pid in cells]
+            memory[program] = {tuple(memory_of(pid)) for pid in cells}
+            wanted = expected_of_ours(sandbox, is_warden=False)
+            if program != LAUNCHER:
+                wanted["environment"] = environment_of(Path(f"/proc/{launcher}"))
+            wanted_of_instance = expected(sandbox, is_instance=True)
+
+        assert len(seen) > 1
+        for one in seen:
+            _compare(one, dict(wanted))
+        _compare(instance, wanted_of_instance)
+
+    one_page, whole = memory.values()
+    assert one_page == {((mmap.PAGESIZE, "r-xp"),)}
+    assert min(map(len, whole)) > 1, "it is a copy of its warden"
 
 
 async def test_a_zygote_before_the_import_is_as_the_table_says(

@@ -43,6 +43,9 @@ _PASSES = 2
 """Of a standby, over the way of an event."""
 
 
+_FUNCTION = type(lambda: None)
+
+
 def enter_cell(way: Prepared) -> None:
     """All of `Entry.calls`. Dies if one fails."""
     try:
@@ -90,9 +93,13 @@ def rehearse(way: Prepared) -> None:
             _serve_an_event_of_ours(ours, theirs)
 
 
-def _take_pages() -> None:
+def _take_pages(function: Any) -> None:
     """In a clone that nobody waits for: go the way of an event, so that the first one
-    finds the pages of that way to be the clone's own."""
+    finds the pages of that way to be the clone's own. And count references to what the
+    handler is made of, as a call of it will."""
+    if type(function) is _FUNCTION:  # else looking at it may run what is the tenant's
+        code = function.__code__
+        _ = [function, code, function.__globals__, *code.co_consts, *code.co_names]
     # It can do without: the import may have used up all descriptors, say.
     with contextlib.suppress(Exception):
         ours, theirs = socket.socketpair()
@@ -141,7 +148,7 @@ def _live(
         channel.sendall(answer)
         return 1
     if is_ahead:
-        _take_pages()
+        _take_pages(function)
     # With its peak: of what crashes or hangs, nothing later may be known.
     ready = frames.encode_answer(frames.READY, b"", peak_memory_kb=_peak_kb())
     os.write(_CHANNEL, ready)
