@@ -30,6 +30,9 @@ from sandlot_sandbox.memory_group import MEMORY_V1, MEMORY_V2
 
 ALL = frozenset(("memory", "cpu", "pids", "freezer"))
 MIB = 1 << 20
+SOMEBODY_ELSE = "4194304\n"
+"""Nobody's number: Linux counts to one less. Process 1 could be our parent."""
+
 SMALL = Limits(memory_mb=128, tmp_mb=512)
 TWO_CPUS = Limits(memory_mb=2 * 1769, tmp_mb=512)
 SHARE = SMALL.instance_share
@@ -141,7 +144,9 @@ def test_v1_can_be_asked_for_where_there_is_none(machine: Machine) -> None:
 
 
 def test_in_v2_root_makes_groups_beside_everybody_else_s(machine: Machine) -> None:
-    machine.v2("/user.slice/session-1", controllers="cpu io memory pids", inside="1\n")
+    machine.v2(
+        "/user.slice/session-1", controllers="cpu io memory pids", inside=SOMEBODY_ELSE
+    )
 
     layout = machine.find()
 
@@ -166,7 +171,7 @@ def test_a_group_that_systemd_made_for_us_is_used(machine: Machine) -> None:
 def test_a_group_in_which_somebody_else_is_was_not_made_for_us(
     machine: Machine,
 ) -> None:
-    machine.v2("/user.slice/session-1", inside=f"{os.getpid()}\n1\n")
+    machine.v2("/user.slice/session-1", inside=f"{os.getpid()}\n{SOMEBODY_ELSE}")
 
     assert machine.find().v2 == machine.root
 
