@@ -4,14 +4,27 @@ its cell's first process."""
 
 import asyncio
 import contextlib
+import os
+import shutil
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 
 import pytest
 
 from sandlot_sandbox.errors import SandboxError
+from sandlot_sandbox.guest import namespaces
+from sandlot_sandbox.limits import COUNTED_PROCESSES, ZYGOTE_PROCESSES
 from sandlot_sandbox.outcome import Ended
 from tests.isolation.aftermath import attacked, instance_of
-from tests.isolation.machine import WAIT_S, Guest, Sandbox, ask, needs_groups, send
+from tests.isolation.machine import (
+    WAIT_S,
+    Guest,
+    Sandbox,
+    ask,
+    descendants,
+    needs_groups,
+    send,
+)
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -98,6 +111,35 @@ async def test_a_zygote_that_keeps_the_files_of_dead_cells_loses_its_jail(
         await instance_of(guest)
 
         await _until_lost(guest, _filled)
+
+
+async def test_a_jail_can_have_only_so_many_namespaces(sandbox: Sandbox) -> None:
+    # As many as that takes some minutes; what the kernel does at a bound is its word.
+    async with sandbox.running("curious"):
+        pid = next(filter(_is_zygote, descendants(sandbox.process.pid)))
+        for kind in ("mnt", "net"):
+            bound = await _read_inside(pid, f"/proc/sys/user/max_{kind}_namespaces")
+            assert bound in {
+                namespaces.most(processes)
+                for processes in (ZYGOTE_PROCESSES, COUNTED_PROCESSES)
+            }
+
+
+def _is_zygote(pid: int) -> bool:
+    return "bootstrap.py" in Path(f"/proc/{pid}/cmdline").read_text()
+
+
+async def _read_inside(pid: int, path: str) -> int:
+    """A file of proc, as a process of its user namespace reads it."""
+    enter = shutil.which("nsenter")
+    if enter is None or os.geteuid() != 0:
+        pytest.skip("nobody here may enter another's user namespace")
+    argv = (enter, "--preserve-credentials", "--user", "--target", str(pid))
+    process = await asyncio.create_subprocess_exec(
+        *argv, "cat", path, stdout=asyncio.subprocess.PIPE
+    )
+    said, _ = await process.communicate()
+    return int(said)
 
 
 async def _holding(guest: Guest) -> None:
