@@ -192,6 +192,7 @@ EXPLAINED_TEXTS = {
 """Statements of functions that are tried else."""
 
 EXPLAINED = {
+    "guest/namespaces.py:bound": "where it may not write there is no bound",
     "launcher/__main__.py:_landlock": _ASKS + "; `landlock_version` is tried",
     "launcher/__main__.py:_take_descriptors": _EARLY,
     "launcher/cgroups/families.py:Estate.__init__": "a name; not for each zygote",

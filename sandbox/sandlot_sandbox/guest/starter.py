@@ -377,7 +377,7 @@ def _ended_as(status: int) -> int:
 
 
 def _why(program: list[str], argv: list[str], error: OSError) -> str:
-    if program == [BOOTSTRAP] and error.errno in (None, errno.ENOENT):
+    if program == [BOOTSTRAP] and error.errno is None:
         return f"Couldn't find valid bootstrap(s): [{' '.join(_BOOTSTRAPS)}]"
     return f"fork/exec {argv[0]}: {os.strerror(error.errno or errno.ENOENT)}"
 

@@ -19,7 +19,15 @@ import struct
 from dataclasses import dataclass
 
 from sandlot_sandbox import linux
-from sandlot_sandbox.guest import cell, enter, holder, image_run, network_memory, watch
+from sandlot_sandbox.guest import (
+    cell,
+    enter,
+    holder,
+    image_run,
+    namespaces,
+    network_memory,
+    watch,
+)
 from sandlot_sandbox.guest.network_memory import NetworkMemory
 from sandlot_sandbox.limits import Limits
 
@@ -171,6 +179,7 @@ def _live(plan: Plan, link: socket.socket) -> int:
     linux.set_dumpable(dumpable=False)
     linux.set_death_signal(signal.SIGKILL)
     enter.name_the_host()
+    namespaces.bound(plan.limits.processes)
     enter.assemble_root(plan.root, plan.limits)
     _let_go_of_the_operators()
     if plan.has_network:
