@@ -17,13 +17,9 @@ _AUTOGROUP = Path("/proc/self/autogroup")
 within a session only, and this is the session's own."""
 
 
-def take() -> bool:
-    """Have it, for this session and all that it starts; whether that is allowed. Root
-    may, an ordinary user may not."""
-    try:
+def take() -> None:
+    """Have it, for this session and all that it starts. Root may; where even root may
+    not, as in some containers, the engine has its share like everybody."""
+    with contextlib.suppress(OSError):
         os.setpriority(os.PRIO_PROCESS, 0, NICE)
-    except OSError:
-        return False
-    with contextlib.suppress(OSError):  # a kernel without it, or one that was asked
-        _AUTOGROUP.write_text(str(NICE), "ascii")
-    return True
+        _AUTOGROUP.write_text(str(NICE), "ascii")  # not every kernel has it

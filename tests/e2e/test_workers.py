@@ -24,7 +24,6 @@ from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 
 from sandlot import Client, FunctionHandle, NewKey, Run, errors
-from sandlot_engine.priority import NICE
 from tests.e2e import processes
 from tests.e2e.conftest import client_of, deploy_guest
 from tests.e2e.engines import Engine, Mode, new_engine
@@ -713,17 +712,3 @@ def test_what_the_core_cuts_is_cut(tenant: Tenant, streams: FunctionHandle) -> N
     with pytest.raises((http.client.IncompleteRead, ConnectionError)):
         response.read()
     http_client.close()
-
-
-def test_only_who_serves_goes_before_others(engine: Engine, tenant: Tenant) -> None:
-    deploy_answers(tenant).invoke({})
-
-    family = processes.family_of(engine.pid)
-
-    serving = [*family.of_role(Role.ENGINE), *family.of_role(Role.WORKER)]
-    assert len(serving) == 1 + WORKERS
-    favoured = NICE if engine.mode is Mode.ROOT else 0
-    assert {processes.nice_of(each) for each in serving} == {(favoured, favoured)}
-    others = [each for each in family.members.values() if each not in serving]
-    assert family.of_role(Role.INSTANCE)
-    assert {processes.nice_of(each) for each in others} == {(0, 0)}

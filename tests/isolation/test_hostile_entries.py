@@ -7,7 +7,6 @@ import contextlib
 import os
 import shutil
 from collections.abc import Awaitable, Callable
-from pathlib import Path
 
 import pytest
 
@@ -25,6 +24,7 @@ from tests.isolation.machine import (
     needs_groups,
     send,
 )
+from tests.isolation.posture import is_zygote
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -116,17 +116,13 @@ async def test_a_zygote_that_keeps_the_files_of_dead_cells_loses_its_jail(
 async def test_a_jail_can_have_only_so_many_namespaces(sandbox: Sandbox) -> None:
     # As many as that takes some minutes; what the kernel does at a bound is its word.
     async with sandbox.running("curious"):
-        pid = next(filter(_is_zygote, descendants(sandbox.process.pid)))
+        pid = next(filter(is_zygote, descendants(sandbox.process.pid)))
         for kind in ("mnt", "net"):
             bound = await _read_inside(pid, f"/proc/sys/user/max_{kind}_namespaces")
             assert bound in {
                 namespaces.most(processes)
                 for processes in (ZYGOTE_PROCESSES, COUNTED_PROCESSES)
             }
-
-
-def _is_zygote(pid: int) -> bool:
-    return "bootstrap.py" in Path(f"/proc/{pid}/cmdline").read_text()
 
 
 async def _read_inside(pid: int, path: str) -> int:

@@ -70,7 +70,7 @@ async def test_all_that_are_idle_have_one_timer_and_then_none() -> None:
         for instance in instances:
             # What was for its last event is left to ring, and not wound up again.
             instance._deadline._ring()  # noqa: SLF001
-            assert not instance._deadline.is_timed  # noqa: SLF001
+            assert instance._deadline._timer is None  # noqa: SLF001
 
 
 async def test_of_many_that_are_busy_some_are_looked_at_each_in_its_turn() -> None:

@@ -42,8 +42,8 @@ otherwise write into the code of every clone."""
 _PASSES = 2
 """Of a standby, over the way of an event."""
 
-
 _FUNCTION = type(lambda: None)
+"""Plain ones. What else may be a handler runs code of its own when it is looked at."""
 
 
 def enter_cell(way: Prepared) -> None:
@@ -97,7 +97,7 @@ def _take_pages(function: Any) -> None:
     """In a clone that nobody waits for: go the way of an event, so that the first one
     finds the pages of that way to be the clone's own. And count references to what the
     handler is made of, as a call of it will."""
-    if type(function) is _FUNCTION:  # else looking at it may run what is the tenant's
+    if type(function) is _FUNCTION:
         code = function.__code__
         _ = [function, code, function.__globals__, *code.co_consts, *code.co_names]
     # It can do without: the import may have used up all descriptors, say.

@@ -20,11 +20,6 @@ class Deadline:
         self._rings_at = 0.0
         self._timer: asyncio.TimerHandle | None = None
 
-    @property
-    def is_timed(self) -> bool:
-        """Whether a timer runs, be it one that is let ring."""
-        return self._timer is not None
-
     def set(self, delay_s: float) -> None:
         """It is in so many seconds; not when it was."""
         self._due = due = time.monotonic() + delay_s
