@@ -16,7 +16,7 @@ from rich.console import Console
 from benchmarks import cache, machine, report
 from benchmarks.scenarios import SCENARIOS, Plan
 from benchmarks.scenarios.plan import Results, Scenario
-from benchmarks.workloads import WORKLOADS
+from benchmarks.workloads import OUR_RUNTIME, WORKLOADS
 
 ALL, PEERS = "all", "peers"
 
@@ -45,7 +45,7 @@ def _main(options: argparse.Namespace) -> int:
         _list()
         return 0
     if options.scenario == PEERS:
-        return _peers(console, is_removal=options.remove)
+        return _peers(console, options.runtime, is_removal=options.remove)
     names = list(SCENARIOS) if options.scenario == ALL else [options.scenario]
     for name in names:
         _run(name, SCENARIOS[name], options, console)
@@ -92,7 +92,7 @@ def _list() -> None:
     print(f"  {PEERS:<{width}}  Install what is set beside ours, in {cache.root()}.")
 
 
-def _peers(console: Console, *, is_removal: bool) -> int:
+def _peers(console: Console, runtime: str, *, is_removal: bool) -> int:
     if is_removal:
         cache.remove()
         console.print(f"removed {cache.root()}")
@@ -100,7 +100,6 @@ def _peers(console: Console, *, is_removal: bool) -> int:
     for peer in cache.PEERS:
         failure = peer.install()
         console.print(f"{peer.name}: {failure or peer.path} ({peer.what})")
-    runtime = f"python3.{sys.version_info.minor}"
     for name in cache.PACKAGES:
         failure = cache.install_packages(name, runtime)
         console.print(f"{name} for {runtime}: {failure or 'installed'}")
@@ -124,7 +123,10 @@ def _parse() -> argparse.Namespace:
         "--workload", action="append", choices=list(WORKLOADS), help="repeatable"
     )
     parser.add_argument(
-        "--runtime", default=f"python3.{sys.version_info.minor}", metavar="python3.N"
+        "--runtime",
+        default=OUR_RUNTIME,
+        metavar="python3.N",
+        help="that functions run on; with `peers`, that packages are for",
     )
     parser.add_argument(
         "--trace",

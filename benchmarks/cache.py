@@ -108,8 +108,13 @@ PEERS = (
     ),
 )
 
-PACKAGES = {"pandas": ("pandas>=2.2",), "awslambdaric": ("awslambdaric==4.2.2",)}
-"""What functions bring along that our own environment does not have."""
+PACKAGES = {
+    "numpy": ("numpy>=2.0",),
+    "pandas": ("pandas>=2.2",),
+    "awslambdaric": ("awslambdaric==4.2.2",),
+}
+"""What functions bring along that our own environment does not have, or not for their
+interpreter."""
 
 NOT_RUN = (
     "OpenFaaS, OpenWhisk, Knative, Fission, Nuclio, LocalStack: need Docker, or more",

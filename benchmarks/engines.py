@@ -98,7 +98,7 @@ class Engine:
 
     async def deploy_workload(self, key: NewKey, workload: Workload) -> None:
         """Under its own name."""
-        with _package_of(workload) as folder:
+        with _package_of(workload, self.runtime) as folder:
             async with self.client(key) as client:
                 await client.deploy(
                     folder,
@@ -215,9 +215,9 @@ def _folder_of(source: str) -> Iterator[str]:
 
 
 @contextmanager
-def _package_of(workload: Workload) -> Iterator[str]:
+def _package_of(workload: Workload, runtime: str) -> Iterator[str]:
     with tempfile.TemporaryDirectory(prefix="sandlot-benchmark-code-") as folder:
-        for source in workload.sources():
+        for source in workload.sources(runtime):
             if source.is_dir():
                 shutil.copytree(source, Path(folder) / source.name)
             else:

@@ -44,7 +44,7 @@ class Hello:
         """Whether it is exec'd, and speaks the Runtime API."""
         return bool(self.runtime.runs)
 
-    def sources(self) -> Iterator[Path]:
+    def sources(self, _runtime: str) -> Iterator[Path]:
         yield from self.folder.iterdir()
 
     def environment(self, task: str = "/var/task") -> dict[str, str]:

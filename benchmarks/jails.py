@@ -5,7 +5,6 @@ is not here is what comes before an assignment: the gateway, quotas, the schedul
 """
 
 import asyncio
-import compileall
 import hashlib
 import os
 import shutil
@@ -36,6 +35,9 @@ from sandlot_sandbox.spec import Layer
 TIMEOUT_S = 10.0
 """Of an invocation, and of each thing that starts or ends here."""
 
+COMPILE_S = 300.0
+"""Of a package."""
+
 LIMITS = Limits(memory_mb=256, tmp_mb=64)
 
 ENVIRONMENT = {
@@ -62,7 +64,7 @@ class Packaged(Protocol):
     @property
     def handler(self) -> str: ...
 
-    def sources(self) -> Iterator[Path]:
+    def sources(self, runtime: str) -> Iterator[Path]:
         """Files and folders that make up its package."""
         ...
 
@@ -142,12 +144,13 @@ class Jails:
         folder = self._code / f"{_hash_of(workload)}-{self.runtime.name}"
         if not folder.exists():
             folder.mkdir(mode=0o755)
-            for source in workload.sources():
+            for source in workload.sources(self.runtime.name):
                 if source.is_dir():
                     shutil.copytree(source, folder / source.name)
                 else:
                     shutil.copy(source, folder)
-            compileall.compile_dir(folder, quiet=2, maxlevels=50)
+            # By the interpreter that will read it.
+            _compile(self.runtime, folder)
         return folder
 
     @asynccontextmanager
@@ -305,6 +308,12 @@ def found_runtimes() -> list[Runtime]:
 def interpreter_of(runtime: Runtime) -> str:
     """Outside of jails."""
     return str(runtime.prefix / "bin" / runtime.name)
+
+
+def _compile(runtime: Runtime, folder: Path) -> None:
+    """What cannot be compiled is left as it is: some packages bring such."""
+    command = [interpreter_of(runtime), "-m", "compileall", "-qq", str(folder)]
+    subprocess.run(command, check=False, timeout=COMPILE_S)
 
 
 def _prepare(

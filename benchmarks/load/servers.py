@@ -21,7 +21,7 @@ from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 
-from benchmarks.workloads import Workload
+from benchmarks.workloads import OUR_RUNTIME, Workload
 from sandlot import Client
 from sandlot.v1 import invocations_pb2 as wire
 
@@ -101,7 +101,7 @@ def engine(workers: int, workload: Workload) -> Iterator[tuple[Server, Server]]:
             key = json.loads(Path(ready["credentials_file"]).read_text())
             package = Path(folder) / "package"
             package.mkdir()
-            for source in workload.sources():
+            for source in workload.sources(OUR_RUNTIME):
                 (package / source.name).write_bytes(source.read_bytes())
             with ThreadPoolExecutor(1) as pool:  # not in a running loop
                 pool.submit(_deploy, data, package, workload).result()

@@ -25,7 +25,7 @@ from benchmarks import cache
 from benchmarks.callers import lambda_request, plain_request
 from benchmarks.engines import TIED
 from benchmarks.jails import TIMEOUT_S
-from benchmarks.workloads import Workload
+from benchmarks.workloads import OUR_RUNTIME, Workload
 from sandlot.results import NewKey
 
 START_S = 30.0
@@ -60,7 +60,7 @@ def functions_framework(workload: Workload) -> Iterator[Service]:
     """The function in Google's server. Raises `RuntimeError` where it is missing."""
     with tempfile.TemporaryDirectory(prefix="sandlot-benchmark-ff-") as where:
         folder = Path(where)
-        for source in workload.sources():
+        for source in workload.sources(OUR_RUNTIME):
             (folder / source.name).symlink_to(source)
         adapter = folder / "main.py"
         adapter.write_text(_ADAPTER.format(module=workload.module), "utf-8")
@@ -97,7 +97,7 @@ def _create(port: int, workload: Workload) -> None:
     )
     package = io.BytesIO()
     with zipfile.ZipFile(package, "w") as archive:
-        for source in workload.sources():
+        for source in workload.sources(OUR_RUNTIME):
             archive.write(source, source.name)
     client.create_function(
         FunctionName=_FUNCTION,

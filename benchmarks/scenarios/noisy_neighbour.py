@@ -139,6 +139,9 @@ def _start_noise(
             *(str(SHARE_PER_S * TIMES), str(seconds)),
         ],
         cwd=_ROOT,
+        # A stranger's caller is in no session of ours, with which the kernel would have
+        # it share our callers' part of the processors.
+        start_new_session=True,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
     )

@@ -38,10 +38,11 @@ class Plan:
     def present(self) -> Iterator[Workload]:
         """The workloads that can be measured here; says so of those that cannot."""
         for workload in self.workloads:
-            if workload.is_missing:
+            if workload.is_missing(self.runtime):
                 self.console.print(
-                    f"{workload.name}: left out, because {workload.needs} is not"
-                    " installed in this environment"
+                    f"{workload.name}: left out, because {workload.needs} for"
+                    f" {self.runtime} is not here; python -m benchmarks peers"
+                    f" --runtime {self.runtime} installs it"
                 )
             else:
                 yield workload

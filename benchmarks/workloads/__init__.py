@@ -4,6 +4,7 @@ import json
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
+from importlib.machinery import ModuleSpec
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -11,8 +12,8 @@ from benchmarks import cache
 from benchmarks.stats import Series
 
 _HERE = Path(__file__).parent
-_OUR_RUNTIME = f"python3.{sys.version_info.minor}"
-"""Packages are those of our own interpreter's version."""
+OUR_RUNTIME = f"python3.{sys.version_info.minor}"
+"""That our own environment's packages are for."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,7 +48,8 @@ class Workload:
     what: str
     event: dict[str, object]
     needs: str = ""
-    """A package out of our own environment, which goes into the function's."""
+    """A package that goes into the function's: from where peers are installed, or out
+    of our own environment."""
 
     cold: Target = NOTHING
     standby: Target = NOTHING
@@ -65,22 +67,21 @@ class Workload:
     def payload(self) -> bytes:
         return json.dumps(self.event).encode()
 
-    @property
-    def is_missing(self) -> bool:
-        """Whether what it needs is not installed here."""
+    def is_missing(self, runtime: str) -> bool:
+        """Whether what it needs is not installed here for that runtime."""
         return (
             bool(self.needs)
-            and find_spec(self.needs) is None
-            and cache.packages(self.needs, _OUR_RUNTIME) is None
+            and self._in_our_environment(runtime) is None
+            and cache.packages(self.needs, runtime) is None
         )
 
-    def sources(self) -> Iterator[Path]:
+    def sources(self, runtime: str) -> Iterator[Path]:
         """Files and folders that make up its package."""
         yield _HERE / f"{self.module}.py"
-        if (installed := cache.packages(self.needs, _OUR_RUNTIME)) is not None:
+        if (installed := cache.packages(self.needs, runtime)) is not None:
             yield from (each for each in installed.iterdir() if each.name != "bin")
             return
-        spec = find_spec(self.needs) if self.needs else None
+        spec = self._in_our_environment(runtime)
         if spec is not None and spec.origin is not None:
             package = Path(spec.origin).parent
             yield package
@@ -88,6 +89,10 @@ class Workload:
             libraries = package.with_name(f"{package.name}.libs")
             if libraries.is_dir():
                 yield libraries
+
+    def _in_our_environment(self, runtime: str) -> ModuleSpec | None:
+        # Compiled parts are for one version of the interpreter.
+        return find_spec(self.needs) if self.needs and runtime == OUR_RUNTIME else None
 
 
 WORKLOADS = {

@@ -262,6 +262,23 @@ def test_what_a_function_does_not_need_is_not_in_its_package(
     runtime = f"python3.{sys.version_info.minor}"
     (tmp_path / "packages" / runtime / "pandas").mkdir(parents=True)
 
-    sources = [source.name for source in WORKLOADS["small"].sources()]
+    sources = [source.name for source in WORKLOADS["small"].sources(runtime)]
 
     assert sources == ["small_function.py"]
+
+
+def test_a_function_on_another_interpreter_has_packages_for_that_one(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """It once had ours, whose compiled parts that one does not find."""
+    monkeypatch.setenv("SANDLOT_BENCHMARK_CACHE", str(tmp_path))
+    other = f"python3.{sys.version_info.minor + 1}"
+
+    assert WORKLOADS["numpy"].is_missing(other)
+    assert not WORKLOADS["small"].is_missing(other)
+
+    (tmp_path / "packages" / other / "numpy" / "numpy").mkdir(parents=True)
+    sources = [source.name for source in WORKLOADS["numpy"].sources(other)]
+
+    assert not WORKLOADS["numpy"].is_missing(other)
+    assert sources == ["numpy_function.py", "numpy"]
