@@ -15,7 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from sandlot_sandbox import linux
-from sandlot_sandbox.guest import cell, enter
+from sandlot_sandbox.guest import cell, enter, namespaces
 from sandlot_sandbox.launcher import cgroups, filters, users
 from sandlot_sandbox.limits import OPEN_FILES, Limits
 from sandlot_sandbox.spec import Layer
@@ -241,7 +241,9 @@ def _limits() -> None:
         )
 
     def step() -> None:
-        Limits(memory_mb=128, tmp_mb=1).apply()
+        limits = Limits(memory_mb=128, tmp_mb=1)
+        namespaces.bound(limits.processes)
+        limits.apply()
         _expect_no_process_beyond_the_limit()
         try:
             size = len(bytearray(1 << 30))
@@ -371,8 +373,9 @@ _ROWS = (
     ),
     _Row(
         "limits",
-        "endless files and processes, and memory, by the process",
+        "endless files, processes and namespaces, and memory, by the process",
         _limits,
-        "Raise the limits of the session that starts the engine (ulimit -H -a)",
+        "Raise the limits of the session that starts the engine (ulimit -H -a);"
+        " /proc/sys has to be writable",
     ),
 )

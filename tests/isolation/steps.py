@@ -35,6 +35,7 @@ OUTSIDE = [
         "open_questions NetworkMemory.__init__ _room_of",
         again="open_questions",
     ),
+    *_of("guest/namespaces.py"),
     *_of("guest/zygote.py", "main"),
     *_of("launcher/zygotes.py"),
     *_of("launcher/rootfs.py"),
@@ -118,6 +119,7 @@ STARTING = [
     *_of("linux.py", "landlock_version"),
     *_of("launcher/users.py", "become_root_of_own_namespace"),
     *_of("launcher/cgroups/tree.py", "Tree.plant"),
+    *_of("launcher/cgroups/sweeping.py", "claim"),
     *_of("launcher/cgroups/janitor.py", "Janitor._start"),
 ]
 """What a launcher does once, after it has said what this machine can enforce."""
@@ -192,7 +194,6 @@ EXPLAINED_TEXTS = {
 """Statements of functions that are tried else."""
 
 EXPLAINED = {
-    "guest/namespaces.py:bound": "where it may not write there is no bound",
     "launcher/__main__.py:_landlock": _ASKS + "; `landlock_version` is tried",
     "launcher/__main__.py:_take_descriptors": _EARLY,
     "launcher/cgroups/families.py:Estate.__init__": "a name; not for each zygote",

@@ -86,6 +86,17 @@ def test_too_few_open_files_are_found_missing() -> None:
     assert "1024 open files are too few" in json.loads(done.stdout)["limits"]
 
 
+def test_where_namespaces_cannot_be_bounded_limits_are_found_missing() -> None:
+    locked = (
+        "mount --bind /proc/sys /proc/sys && mount -o remount,bind,ro /proc/sys"
+        f" && exec {sys.executable} -c '{TRY_ALL}'"
+    )
+
+    done = _run([*IN_A_NAMESPACE, "sh", "-c", locked])
+
+    assert "max_mnt_namespaces" in json.loads(done.stdout)["limits"], done.stderr
+
+
 def test_a_launcher_that_lacks_a_layer_says_so_and_builds_no_jail(
     store: Store,
 ) -> None:

@@ -22,9 +22,9 @@ from sandlot_sandbox.launcher.cgroups import (
     Tree,
     find,
 )
-from sandlot_sandbox.launcher.cgroups.files import remove_all
+from sandlot_sandbox.launcher.cgroups.files import make_folder, remove_all
 from sandlot_sandbox.launcher.cgroups.layout import make_room_in_v2
-from sandlot_sandbox.launcher.cgroups.sweeping import sweep
+from sandlot_sandbox.launcher.cgroups.sweeping import claim, sweep
 from sandlot_sandbox.limits import CLONES_AT_ONCE, Limits, Share
 from sandlot_sandbox.memory_group import MEMORY_V1, MEMORY_V2
 
@@ -486,6 +486,35 @@ def test_only_groups_of_launchers_that_are_gone_are_swept(tree: Tree) -> None:
 
 
 @needs_root
+def test_groups_of_a_launcher_in_another_pid_namespace_are_not_swept(
+    tree: Tree,
+) -> None:
+    """Its pid is nobody's here; only its claim tells that it lives."""
+    parents = [folder.parent for folder in tree.parts.values()]
+    theirs = [parent / "sandlot-999999998" for parent in parents]
+    claims = []
+    try:
+        for folder in theirs:
+            make_folder(folder)
+            claims.append(claim(folder))
+
+        sweep(parents)
+
+        assert all(folder.exists() for folder in theirs)
+
+        while claims:
+            os.close(claims.pop())
+        sweep(parents)
+
+        assert not any(folder.exists() for folder in theirs)
+    finally:
+        for fd in claims:
+            os.close(fd)
+        for folder in theirs:
+            remove_all(folder)
+
+
+@needs_root
 def test_a_janitor_removes_a_tree_with_what_is_in_it(tree: Tree) -> None:
     janitor = Janitor(tree)
     tree.make().add(SHARE)
@@ -500,6 +529,8 @@ def test_a_janitor_removes_a_tree_with_what_is_in_it(tree: Tree) -> None:
 def test_a_tree_that_is_there_already_is_not_shared(tree: Tree) -> None:
     with pytest.raises(CgroupsUnavailable, match="exist"):
         Tree.plant(find(only="v2" if tree.is_v2 else "v1"))
+
+    assert all(folder.exists() for folder in tree.parts.values())
 
 
 class _member:  # noqa: N801 - reads as the context manager that it is

@@ -100,8 +100,12 @@ def test_a_function_that_cannot_be_imported_is_not_offered_for_invocation(
         "the import failed: Runtime.ImportModuleError: No module named 'nmupy'"
     )
 
-    said = cli("deploy", str(source)).stderr
+    done = cli("deploy", str(source))
+    said = done.stderr
 
+    assert done.exit_code == 1
+    assert done.stdout.startswith("arn:")
+    assert cli("deploy", str(source), "--json").exit_code == 1
     assert "cannot be imported: Runtime.ImportModuleError: No module named" in said
     assert "mend it and deploy again" in said
     assert "invoke it" not in said

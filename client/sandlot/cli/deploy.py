@@ -1,6 +1,7 @@
 """`deploy`: a folder, a file or a zip becomes a function that serves."""
 
 import re
+import sys
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -8,6 +9,7 @@ import click
 
 from sandlot.cli.options import Flags, shared
 from sandlot.cli.output import document, plain
+from sandlot.cli.root import FUNCTION_FAILED
 from sandlot.cli.settings import OF_IMAGES, chosen, function_settings
 from sandlot.cli.text import one_line, size
 
@@ -35,7 +37,8 @@ def deploy(
 ) -> None:
     """Create or update a function, and wait until it serves.
 
-    PATH is a folder, a .py file or a .zip. What .sandlotignore lists is left out.
+    PATH is a folder, a .py file or a .zip. What .sandlotignore lists is left out. Exits
+    with 1 where it is deployed, but cannot be imported.
     """
     began = time.monotonic()
     if image is not None:
@@ -60,9 +63,11 @@ def deploy(
         return
     if flags.as_json:
         document(plain(function))
-        return
-    _say(flags, function, elapsed_s=time.monotonic() - began)
-    click.echo(one_line(function.arn))
+    else:
+        _say(flags, function, elapsed_s=time.monotonic() - began)
+        click.echo(one_line(function.arn))
+    if function.import_error:
+        sys.exit(FUNCTION_FAILED)
 
 
 def _say(flags: Flags, function: "Function", *, elapsed_s: float) -> None:

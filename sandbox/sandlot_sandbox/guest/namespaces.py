@@ -7,8 +7,6 @@ control group counts.
 
 from __future__ import annotations
 
-import contextlib
-
 _PROCESSES_OF_A_CELL = 2
 SPARE = 64
 """The jail's own; cells that wait for an instance; and dead ones that the kernel has
@@ -18,13 +16,11 @@ not taken apart yet."""
 def bound(processes: int) -> None:
     """Takes away: to have more of them than a jail of so many `processes` can have
     living cells. Before its root is assembled, as /proc is without this afterwards.
-    Where that is read-only, as in some containers, there is no bound."""
+    Raises `OSError`, where that is read-only."""
     for kind in ("mnt", "net"):
-        with (
-            contextlib.suppress(OSError),
-            open(f"/proc/sys/user/max_{kind}_namespaces", "w", encoding="ascii") as it,
-        ):
-            it.write(str(most(processes)))
+        path = f"/proc/sys/user/max_{kind}_namespaces"
+        with open(path, "w", encoding="ascii") as file:
+            file.write(str(most(processes)))
 
 
 def most(processes: int) -> int:

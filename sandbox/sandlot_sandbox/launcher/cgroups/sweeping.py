@@ -1,6 +1,8 @@
 """Groups of launchers that are gone, removed when all that was in them is dead."""
 
 import contextlib
+import fcntl
+import os
 import time
 from pathlib import Path
 
@@ -33,17 +35,38 @@ def _thaw_all(folder: Path) -> None:
             write_file(state, b"THAWED")
 
 
+def claim(folder: Path) -> int:
+    """A descriptor that says, as long as it is open, that somebody lives in this tree.
+    Its name is a pid, and of launchers in other pid namespaces that tells nothing.
+    Raises `OSError`."""
+    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BaseException:
+        os.close(fd)
+        raise
+    return fd
+
+
 def sweep(parents: list[Path]) -> None:
     """Remove what launchers have left that were killed together with their janitors."""
     left = [
         folder
         for parent in parents
         for folder in parent.glob(f"{PREFIX}*")
-        if _is_of_nobody(folder.name.removeprefix(PREFIX))
+        if _is_of_nobody(folder)
     ]
     # Together: what is frozen by one hierarchy is in the others as well.
     remove_when_empty(left, _SWEEP_S)
 
 
-def _is_of_nobody(pid: str) -> bool:
-    return pid.isdigit() and not Path(f"/proc/{pid}").exists()
+def _is_of_nobody(folder: Path) -> bool:
+    pid = folder.name.removeprefix(PREFIX)
+    # The pid as well: between the making of a folder and its being claimed.
+    if not pid.isdigit() or Path(f"/proc/{pid}").exists():
+        return False
+    try:
+        os.close(claim(folder))
+    except OSError:
+        return False
+    return True

@@ -7,7 +7,7 @@ from sandlot_sandbox.launcher.cgroups.families import Estate, Family
 from sandlot_sandbox.launcher.cgroups.files import make_folder, remove_all, write_file
 from sandlot_sandbox.launcher.cgroups.interface import Interface
 from sandlot_sandbox.launcher.cgroups.layout import Layout, enable, make_room_in_v2
-from sandlot_sandbox.launcher.cgroups.sweeping import PREFIX, sweep
+from sandlot_sandbox.launcher.cgroups.sweeping import PREFIX, claim, sweep
 
 _COLD = "cold"
 """A group of v1's that is frozen and empty. The kernel rewrites its own code for the
@@ -27,6 +27,9 @@ class Tree:
         self.name = name
         self._layout = layout
         self._doomed: list[Family] = []
+        self._claims: dict[Path, int] = {}
+        """Of the folders that we made."""
+
         self._estates: dict[int, Estate] = {}
         self.interface = Interface(layout)
         if layout.v2 is not None:
@@ -62,6 +65,7 @@ class Tree:
                 make_room_in_v2(layout.v2, layout.v2_controllers)
             for folder in tree.parts.values():
                 make_folder(folder)
+                tree._claims[folder] = claim(folder)
             if layout.v2 is not None:
                 enable(tree.parts["v2"], layout.v2_controllers)
             if "pids" in layout.controls:
@@ -114,9 +118,11 @@ class Tree:
             estate.remove()
 
     def remove(self) -> None:
-        """Everything, once the processes in there are dead."""
-        for folder in self.parts.values():
+        """Everything that we made, once the processes in there are dead."""
+        for folder, claimed in self._claims.items():
             remove_all(folder)
+            os.close(claimed)
+        self._claims.clear()
 
 
 def _all_processes() -> int:
