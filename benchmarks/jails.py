@@ -149,8 +149,9 @@ class Jails:
                     shutil.copytree(source, folder / source.name)
                 else:
                     shutil.copy(source, folder)
-            # By the interpreter that will read it.
-            _compile(self.runtime, folder)
+            if not self.runtime.runs:
+                # By the interpreter that will read it.
+                _compile(self.runtime, folder)
         return folder
 
     @asynccontextmanager

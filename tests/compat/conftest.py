@@ -8,7 +8,14 @@ from typing import Any
 
 import pytest
 
-from tests.compat.clients import Account, Cloud, Lambda, new_function, wait_active
+from tests.compat.clients import (
+    Account,
+    Cloud,
+    Lambda,
+    new_function,
+    wait_active,
+    wait_published,
+)
 from tests.compat.commands import CLIENTS, PAYLOAD
 from tests.e2e.conftest import GUESTS
 from tests.e2e.engines import MODES, new_engine
@@ -64,6 +71,9 @@ def create(aws: Lambda) -> Iterator[Create]:
         name: str = made["FunctionName"]
         created.append(name)
         wait_active(aws, name)
+        if settings.get("Publish"):
+            # A version has a state of its own, and AWS refuses to invoke a pending one.
+            wait_published(aws, name, made["Version"])
         return name
 
     yield create

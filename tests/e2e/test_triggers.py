@@ -4,6 +4,7 @@ import hashlib
 import hmac
 import json
 import os
+import tempfile
 import time
 import urllib.error
 import urllib.request
@@ -149,14 +150,14 @@ def test_a_buckets_notification_runs_its_function(
 
 
 @pytest.fixture
-def watched(tmp_path_factory: pytest.TempPathFactory, mode: Mode) -> Path:
+def watched(mode: Mode) -> Iterator[Path]:
     """A folder that the engine may read, whoever it is."""
-    folder = tmp_path_factory.mktemp("watched")
-    for each in (folder, *folder.parents[:2]):
-        each.chmod(0o755)
-    if mode is Mode.ROOTLESS and os.geteuid() == 0:
-        os.chown(folder, USER, USER)
-    return folder
+    with tempfile.TemporaryDirectory(prefix="sandlot-watched-") as name:
+        folder = Path(name)
+        folder.chmod(0o755)
+        if mode is Mode.ROOTLESS and os.geteuid() == 0:
+            os.chown(folder, USER, USER)
+        yield folder
 
 
 @pytest.fixture
@@ -222,3 +223,19 @@ def test_what_is_no_folder_keeps_an_engine_from_starting(
 
     assert status == 2
     assert "nothing" in said
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="an ordinary user may read its own")
+def test_a_folder_that_may_not_be_read_keeps_an_engine_from_starting(
+    own_engine: Engine, watched: Path
+) -> None:
+    os.chown(watched, 0, 0)
+    watched.chmod(0o700)
+
+    status, said = own_engine.start_in_vain("--watch-dir", str(watched))
+
+    # Where engine and operator are one user, the command line looks first.
+    assert status == (78 if own_engine.mode is Mode.ROOT else 2)
+    assert str(watched) in said
+    assert "read" in said
+    assert "Traceback" not in said

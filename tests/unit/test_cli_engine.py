@@ -105,6 +105,7 @@ def findings(*layers: dict[str, Any], ok: bool = True) -> dict[str, Any]:
 def test_doctor_has_a_row_for_each_layer_and_a_line_that_sums_up(
     cli: Cli, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.delenv("COLUMNS", raising=False)
     app = FakeApp(
         found=findings(
             layer("user"),

@@ -66,11 +66,19 @@ class _Watched:
 
 def roots_of(named: Iterable[str]) -> tuple[Path, ...]:
     """The operator's folders, as they really are. Raises `InvalidParameter` for what is
-    none."""
+    none, or nothing that we may read."""
     roots = tuple(Path(os.path.realpath(name)) for name in named)
     for root in roots:
-        if not root.is_dir():
-            raise InvalidParameter(f"{root} is no folder.", field="watch-dir")
+        try:
+            if not root.is_dir():
+                raise InvalidParameter(f"{root} is no folder.", field="watch-dir")
+            os.scandir(root).close()
+        except PermissionError:
+            raise InvalidParameter(
+                f"{root} is not to be read by the engine, which runs as user"
+                f" {os.getuid()}. Let it: chmod o+rx, of this and of what is above.",
+                field="watch-dir",
+            ) from None
     return roots
 
 
