@@ -41,15 +41,19 @@ help:  ## print this list
 demo: $(READY)  ## start an engine, deploy a function, invoke it, show its bill
 	@$(RUN) docs/demo/run.py
 
+# By file, as tests of one share an engine; the longest are in the first.
+AT_ONCE := -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
+
 test: check  ## check, then run the whole test suite
 # The newest Pythons have no build of the pinned generator; its test knows them.
 	@$(MAKE) --silent $(STUBS_READY) || true
 	@.make/tools.sh
 # The tests that need these say so, and why.
 	@$(MAKE) --silent $(COMPAT_READY) || true
-# Apart, because these fork, and gRPC, which the others load, takes that badly.
+# Apart, because these fork, and gRPC, which the others load, takes that badly; and one
+# after another, because they count what is left on the machine.
 	@$(RUN) -m pytest tests/isolation
-	@$(RUN) -m pytest --ignore=tests/isolation
+	@$(RUN) -m pytest --ignore=tests/isolation $(AT_ONCE)
 
 # What control groups hold, and what tells an old kernel from a new one. Another machine
 # and more time: TESTS=tests/isolation has all, WHO=root one half, KERNEL=... another.
