@@ -533,6 +533,22 @@ def test_a_tree_that_is_there_already_is_not_shared(tree: Tree) -> None:
     assert all(folder.exists() for folder in tree.parts.values())
 
 
+@needs_root
+def test_a_tree_that_could_not_be_claimed_is_not_left(
+    tree: Tree, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(_folder: Path) -> int:
+        raise OSError("no locks left")
+
+    tree.remove()
+    monkeypatch.setattr("sandlot_sandbox.launcher.cgroups.tree.claim", fails)
+
+    with pytest.raises(CgroupsUnavailable, match="no locks left"):
+        Tree.plant(find(only="v2" if tree.is_v2 else "v1"))
+
+    assert not any(folder.exists() for folder in tree.parts.values())
+
+
 class _member:  # noqa: N801 - reads as the context manager that it is
     """A process that has joined a group, until it is told to end."""
 

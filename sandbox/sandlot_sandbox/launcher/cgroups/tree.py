@@ -27,9 +27,8 @@ class Tree:
         self.name = name
         self._layout = layout
         self._doomed: list[Family] = []
-        self._claims: dict[Path, int] = {}
-        """Of the folders that we made."""
-
+        self._made: list[Path] = []
+        self._claims: list[int] = []
         self._estates: dict[int, Estate] = {}
         self.interface = Interface(layout)
         if layout.v2 is not None:
@@ -65,7 +64,8 @@ class Tree:
                 make_room_in_v2(layout.v2, layout.v2_controllers)
             for folder in tree.parts.values():
                 make_folder(folder)
-                tree._claims[folder] = claim(folder)
+                tree._made.append(folder)
+                tree._claims.append(claim(folder))
             if layout.v2 is not None:
                 enable(tree.parts["v2"], layout.v2_controllers)
             if "pids" in layout.controls:
@@ -119,10 +119,10 @@ class Tree:
 
     def remove(self) -> None:
         """Everything that we made, once the processes in there are dead."""
-        for folder, claimed in self._claims.items():
-            remove_all(folder)
-            os.close(claimed)
-        self._claims.clear()
+        while self._made:
+            remove_all(self._made.pop())
+        while self._claims:
+            os.close(self._claims.pop())
 
 
 def _all_processes() -> int:
