@@ -14,7 +14,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from sandlot_sandbox.host import smoke
 from sandlot_sandbox.launcher import registering, registry, runtimes
 from sandlot_sandbox.launcher.registry import Registered
 
@@ -32,6 +31,9 @@ def register(
     As JSON can hold it: name, version, path, what its jails see, and how long hello
     world took. Raises `NotRegistered`, and nothing is changed then.
     """
+    # What speaks to a jail is a lot to import, and the supervisor imports us.
+    from sandlot_sandbox.host import smoke
+
     if not registry.is_name(name):
         raise NotRegistered(
             f"{name!r} is no name for a runtime: python3.12 or nodejs22.x, or, beside"

@@ -50,6 +50,41 @@ def test_an_interpreter_beside_ourselves_needs_no_name(tmp_path: Path) -> None:
     assert [runtime.name for runtime in found] == [NAME]
 
 
+@pytest.fixture
+def pyenv(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The only place where one can be found: its shim tells that it was asked."""
+    shims = tmp_path / "pyenv" / "shims"
+    shims.mkdir(parents=True)
+    _script(shims / NAME, f': > {shims}/asked; exec {sys.executable} "$@"')
+    monkeypatch.setenv("PATH", str(shims))
+    monkeypatch.setattr(sys, "base_prefix", str(tmp_path / "nowhere"))
+    return shims.parent
+
+
+@pytest.mark.usefixtures("_no_others")
+def test_behind_a_shim_the_interpreter_itself_is_asked(
+    tmp_path: Path, pyenv: Path
+) -> None:
+    there = pyenv / "versions" / f"{VERSION}.99" / "bin"
+    there.mkdir(parents=True)
+    (there / NAME).symlink_to(sys.executable)
+
+    (found,), _ = runtimes.discover(tmp_path / "store")
+
+    assert found.name == NAME
+    assert not (pyenv / "shims" / "asked").exists()
+
+
+@pytest.mark.usefixtures("_no_others")
+def test_a_script_is_asked_where_there_is_nothing_else(
+    tmp_path: Path, pyenv: Path
+) -> None:
+    (found,), _ = runtimes.discover(tmp_path / "store")
+
+    assert found.name == NAME
+    assert (pyenv / "shims" / "asked").exists()
+
+
 @pytest.mark.usefixtures("_no_others")
 @pytest.mark.parametrize(
     "answer",

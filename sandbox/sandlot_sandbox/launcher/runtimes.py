@@ -93,22 +93,50 @@ def _order(runtime: Runtime) -> tuple[bool, list[tuple[int, str]]]:
 
 
 def _candidates(named: Mapping[str, str]) -> dict[str, list[str]]:
+    """By name, what may be such an interpreter, the likeliest first."""
+    folders = os.get_exec_path()
+    own = os.path.join(sys.base_prefix, "bin")
     found: dict[str, list[str]] = {}
-    pyenv = os.environ.get("PYENV_ROOT") or str(Path.home() / ".pyenv")
     for minor in _MINORS:
         name = f"python3.{minor}"
         if name in named:
             found[name] = [named[name]]
             continue
-        own = os.path.join(sys.base_prefix, "bin", name)
-        paths = [own] if os.access(own, os.X_OK) else []
-        # Not pathlib's, which fails on a folder that it may not look into.
-        paths += sorted(glob.glob(f"{pyenv}/versions/3.{minor}.*/bin/{name}"))[::-1]
-        if on_path := shutil.which(name):
-            paths.append(on_path)
-        if paths:
-            found[name] = paths
+        paths = [os.path.join(own, name)]
+        for root in _pyenvs(folders):
+            # Not pathlib's, which fails on a folder that it may not look into.
+            paths += sorted(glob.glob(f"{root}/versions/3.{minor}.*/bin/{name}"))[::-1]
+        paths += [os.path.join(folder, name) for folder in folders]
+        there: dict[str, str] = {}
+        for path in paths:
+            if os.access(path, os.X_OK):
+                there.setdefault(os.path.realpath(path), path)
+        likely = list(there.values())
+        if likely:
+            # A version manager's shim is a script, which starts dozens of processes to
+            # come to an interpreter that we mostly have found by then.
+            found[name] = [path for path in likely if not _is_script(path)] or likely
     return found
+
+
+def _pyenvs(folders: list[str]) -> list[str]:
+    """Where pyenv keeps interpreters: by its variable or in our home, and beside the
+    shims on PATH."""
+    roots = [os.environ.get("PYENV_ROOT") or str(Path.home() / ".pyenv")]
+    roots += [
+        os.path.dirname(folder)
+        for folder in folders
+        if os.path.basename(folder) == "shims"
+    ]
+    return list(dict.fromkeys(roots))
+
+
+def _is_script(path: str) -> bool:
+    try:
+        with open(path, "rb") as file:
+            return file.read(2) == b"#!"
+    except OSError:
+        return False
 
 
 def first_answer(name: str, questions: Asked, until: float) -> tuple[str, Path] | None:
