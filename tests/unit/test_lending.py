@@ -257,7 +257,7 @@ async def test_a_program_is_never_lent(lending: Lending) -> None:
         on_death=lambda _: None,
     )
     program.state = State.IDLE
-    program._is_unused = False  # noqa: SLF001 - for want of a program
+    program._account.is_unused = False  # noqa: SLF001 - for want of a program
 
     assert program.lend(lending) is None
     assert program.is_usable

@@ -16,16 +16,17 @@ import signal
 import time
 from collections.abc import Awaitable, Callable
 from enum import Enum
+from typing import Unpack
 
 from sandlot_sandbox import frames
 from sandlot_sandbox.errors import LauncherLost, StartFailed
+from sandlot_sandbox.host.account import Account, How
 from sandlot_sandbox.host.deadline import Deadline
 from sandlot_sandbox.host.extensions_api import Shutdown
 from sandlot_sandbox.host.farewell import Farewell
 from sandlot_sandbox.host.hold import Hold
-from sandlot_sandbox.host.log_pipe import Line, LogPipe
+from sandlot_sandbox.host.log_pipe import Line
 from sandlot_sandbox.host.minder import Minder
-from sandlot_sandbox.host.platform_events import PlatformEvents
 from sandlot_sandbox.host.sink import Sink, Stream
 from sandlot_sandbox.host.wire import Wire
 from sandlot_sandbox.outcome import Ended, Ending, Rest
@@ -55,7 +56,6 @@ _EXITED = "Runtime.ExitError"
 _FOR_MEMORY = "memory"
 _NOT_FORKED = "its zygote could not fork; the function's log says why"
 _MIB = 1 << 20
-_KB_PER_MB = 1024
 
 log = logging.getLogger(__name__)
 
@@ -79,35 +79,23 @@ class Instance:
     """
 
     __slots__ = (
-        "_answered_at",
-        "_born",
+        "_account",
         "_deadline",
         "_ending",
-        "_event_at",
-        "_events",
         "_exit_status",
-        "_extension_log",
         "_farewell",
-        "_follows_reset",
         "_hold",
         "_init_counts",
         "_init_is_over",
-        "_init_is_told",
-        "_init_is_within",
         "_is_being_destroyed",
-        "_is_unused",
         "_kill_cell",
-        "_log",
         "_looks",
         "_loop",
         "_memory_mb",
         "_minder",
         "_on_death",
         "_on_thaw",
-        "_peak_memory_kb",
         "_ready",
-        "_ready_at",
-        "_request_id",
         "_rest",
         "_said_farewell",
         "_sink",
@@ -146,8 +134,14 @@ class Instance:
         self._farewell = Farewell(wire, terminate=terminate)
         self._rest: asyncio.Future[Rest] | None = None
         self._loop = asyncio.get_running_loop()
-        self._log = LogPipe(log)
-        self._extension_log = None if extension_log is None else LogPipe(extension_log)
+        self._account = Account(
+            wire,
+            log,
+            extension_log=extension_log,
+            hold=hold,
+            memory_mb=memory_mb,
+            follows_reset=follows_reset,
+        )
         self._is_being_destroyed = False
         self._hold = hold
         self._minder = minder
@@ -171,22 +165,12 @@ class Instance:
         self._was_at_work = False
         self._kill_cell = kill
         self._on_death = on_death
-        self._born = time.monotonic()
-        self._init_is_told = False
-        self._is_unused = True
         self._init_is_over = False
         self._ready: asyncio.Future[None] | None = None
         """Where somebody waits for that."""
 
-        self._ready_at: float | None = None
-        self._event_at = self._answered_at = 0.0
         self._timeout_s = 0.0
         self._init_counts = False
-        self._follows_reset = follows_reset
-        """Whether it has the /tmp of one that ended at work, as its environment was
-        reset."""
-
-        self._init_is_within = False
         self._deadline = Deadline(self._lapsed)
         """Until when it has to have answered, or to be initialised; or, where it has
         gone, how long we wait to be told how."""
@@ -195,9 +179,6 @@ class Instance:
         self._sink: Sink | None = None
         self._stream: Stream | None = None
         self._exit_status: int | None = None
-        self._peak_memory_kb = 0
-        self._events = PlatformEvents(wire, memory_mb=memory_mb)
-        self._request_id = ""
         wire.open(self)
 
     def __repr__(self) -> str:
@@ -206,7 +187,7 @@ class Instance:
     @property
     def was_heard(self) -> bool:
         """Whether it ever said that it is there."""
-        return self._ready_at is not None
+        return self._account.is_ready
 
     @property
     def is_usable(self) -> bool:
@@ -248,18 +229,11 @@ class Instance:
         self._rest = None
         self._sink, self._stream = sink, None
         self._timeout_s = timeout_s
-        self._event_at = time.monotonic()
         self._init_counts = init_counts
-        if tells_init and self._is_unused:
-            self._init_is_told = False
-        self._is_unused = False
+        self._account.invoked(
+            header.request_id, init_counts=init_counts, tells_init=tells_init
+        )
         is_new = self.state is State.STARTING
-        self._request_id = header.request_id
-        self._init_is_within = is_new and (init_counts or self._follows_reset)
-        if not is_new or self._init_is_within:
-            self._events.started(header.request_id)
-        if is_new:
-            self._events.init_started(is_within=self._init_is_within)
         self._deadline.set(INIT_S if is_new and not init_counts else timeout_s)
         self._wire.send(header, payload)
         # After the event is there, so that it wakes to it.
@@ -307,7 +281,7 @@ class Instance:
         """Whether it is initialised, once that is known: for one that nobody has sent
         an event yet. Raises `TimeoutError` after `limit_s`, and it is stopped then.
         """
-        self._events.init_started()
+        self._account.init_began()
         try:
             async with asyncio.timeout(limit_s):
                 if not self._init_is_over:
@@ -376,8 +350,7 @@ class Instance:
         """The zygote says that there is no instance, and why."""
         # What is not forked is not heard; what has come is read before we judge.
         self._wire.read()
-        age = time.monotonic() - self._born
-        if self._ready_at is not None or age > STILLBORN_S:
+        if self._account.is_ready or self._account.age_s > STILLBORN_S:
             # A lie: it ran. "Surely not started" is free, and is sent again.
             self.note_exit(signal.SIGKILL)
             return
@@ -437,8 +410,8 @@ class Instance:
         self.stop(Shutdown.FAILURE)
 
     def hear(self, answer: frames.Answer) -> None:
-        self._note_peak(answer.peak_memory_kb)
-        starting = self.state is State.STARTING and self._ready_at is None
+        self._account.note_peak(answer.peak_memory_kb)
+        starting = self.state is State.STARTING and not self._account.is_ready
         if starting and answer.kind == frames.READY:
             self._became_ready()
         elif starting and answer.kind == frames.INIT_ERROR:
@@ -458,17 +431,14 @@ class Instance:
             )
 
     def _became_ready(self) -> None:
-        self._ready_at = self._event_at = time.monotonic()
+        has_event = self._ending is not None
         self._end_init()
-        self._events.init_done(self._ready_at - self._born)
-        if self._ending is None:
+        self._account.became_ready(has_event=has_event)
+        if not has_event:
             # Ahead of its first event, which has not waited for it.
-            self._init_is_told = True
             self._become_idle()
         else:
             self.state = State.BUSY
-            if not self._init_is_within:
-                self._events.started(self._request_id)
             if not self._init_counts:
                 self._deadline.set(self._timeout_s)
 
@@ -505,7 +475,7 @@ class Instance:
             raise frames.Violation("more than one answer, or one before the event")
         # Once: the kernel adds it up for whoever asks.
         peak_kb = self._hold.peak_kb()
-        if peak_kb >= self._memory_mb * _KB_PER_MB and self._hold.ran_out():
+        if self._account.is_all(peak_kb) and self._hold.ran_out():
             # Some of it was killed. What is left has answered, but is no instance.
             self._end_for_memory()
             return
@@ -516,7 +486,7 @@ class Instance:
         else:
             self.state = State.SETTLING
             self._rest = self._loop.create_future()
-            self._answered_at = time.monotonic()
+            self._account.answered()
         self._finish(ended, answer.payload, answer.error_type, peak_kb=peak_kb)
 
     def _become_idle(self) -> None:
@@ -526,36 +496,11 @@ class Instance:
 
     # Ending.
 
-    def _take_log(self) -> tuple[tuple[Line, ...], int]:
-        """What was printed by now; extensions' lines among the function's, as they
-        came."""
-        printed, dropped = self._log.take()
-        self._events.printed("function", printed, dropped)
-        if self._extension_log is None:
-            return printed, dropped
-        others, lost = self._extension_log.take()
-        self._events.printed("extension", others, lost)
-        if others:
-            printed = tuple(sorted((*printed, *others), key=lambda line: line[0]))
-        return printed, dropped + lost
-
     def _end_rest(self, error_type: str = "") -> None:
         """What goes on after an answer is over."""
         if self._rest is None or self._rest.done():
             return
-        self._note_peak(self._hold.peak_kb())
-        printed, dropped = self._take_log()
-        now = time.monotonic()
-        self._events.reported(took_s=now - self._event_at, peak_kb=self._peak_memory_kb)
-        self._rest.set_result(
-            Rest(
-                duration_s=now - self._answered_at,
-                peak_memory_kb=self._peak_memory_kb,
-                error_type=error_type,
-                printed=printed,
-                dropped=dropped,
-            )
-        )
+        self._rest.set_result(self._account.rest(error_type))
 
     def _finish(
         self,
@@ -563,50 +508,22 @@ class Instance:
         payload: bytes = b"",
         error_type: str = "",
         *,
-        why: str = "",
-        exit_code: int | None = None,
-        killed_by: int | None = None,
         peak_kb: int | None = None,
+        **how: Unpack[How],
     ) -> None:
         """Resolve the invocation, if there is one: the first ending counts."""
         if self._ending is None or self._ending.done():
             return
-        now = time.monotonic()
-        self._note_peak(self._hold.peak_kb() if peak_kb is None else peak_kb)
-        init_s = None
-        if not self._init_is_told:
-            self._init_is_told = True
-            init_s = (self._ready_at or now) - self._born
-        printed, dropped = self._take_log()
-        took_s = now - self._event_at if self._ready_at else 0.0
-        if not self._ready_at:
-            self._events.init_failed(now - self._born, ended, error_type)
-        if ended is not Ended.INIT_TIMED_OUT:
-            # Else it is tried again, and nothing was invoked yet.
-            if not (self._ready_at or self._init_is_within):
-                self._events.started(self._request_id)
-            self._events.runtime_done(
-                ended, error_type, took_s=took_s, produced=len(payload)
-            )
-            if self._rest is None:
-                self._events.reported(took_s=took_s, peak_kb=self._peak_memory_kb)
-        self._ending.set_result(
-            Ending(
-                ended=ended,
-                payload=payload,
-                error_type=error_type,
-                why=why,
-                exit_code=exit_code,
-                signal=killed_by,
-                init_s=init_s,
-                init_is_within=init_s is not None and self._init_is_within,
-                is_streamed=self._stream is not None and self._sink is not None,
-                duration_s=took_s,
-                peak_memory_kb=self._peak_memory_kb,
-                printed=printed,
-                dropped=dropped,
-            )
+        ending = self._account.ending(
+            ended,
+            payload,
+            error_type,
+            peak_kb=peak_kb,
+            goes_on=self._rest is not None,
+            is_streamed=self._stream is not None and self._sink is not None,
+            **how,
         )
+        self._ending.set_result(ending)
 
     def _lapsed(self) -> None:
         if self.state is State.STOPPING and not self._is_being_destroyed:
@@ -615,7 +532,7 @@ class Instance:
             self._timed_out()
 
     def _timed_out(self) -> None:
-        is_init = self._ready_at is None and not self._init_counts
+        is_init = not (self._account.is_ready or self._init_counts)
         self._finish(Ended.INIT_TIMED_OUT if is_init else Ended.TIMED_OUT)
         self._end_rest(TIMED_OUT)
         self.stop(Shutdown.TIMEOUT)
@@ -631,23 +548,17 @@ class Instance:
         """What its control group knows, as long as that is there."""
         if self._hold.ran_out():
             self._verdict = _FOR_MEMORY
-        self._note_peak(self._hold.peak_kb())
-
-    def _note_peak(self, peak_kb: int) -> None:
-        """Of the instance's own word, which has what it shares with its zygote, and the
-        kernel's, which does not: the larger, up to what it may have."""
-        if peak_kb > self._peak_memory_kb:
-            self._peak_memory_kb = min(peak_kb, self._memory_mb * _KB_PER_MB)
+        self._account.note_peak(self._hold.peak_kb())
 
     def _finish_gone(self) -> None:
         status = self._exit_status if self._exit_status is not None else signal.SIGKILL
         if self._verdict == _FOR_MEMORY:
-            self._note_peak(self._memory_mb * _KB_PER_MB)
+            self._account.took_all_memory()
             self._finish(
-                Ended.SIGNALED, error_type=OUT_OF_MEMORY, killed_by=signal.SIGKILL
+                Ended.SIGNALED, error_type=OUT_OF_MEMORY, signal=signal.SIGKILL
             )
         elif os.WIFSIGNALED(status):
-            self._finish(Ended.SIGNALED, killed_by=os.WTERMSIG(status))
+            self._finish(Ended.SIGNALED, signal=os.WTERMSIG(status))
         else:
             self._finish(Ended.EXITED, exit_code=os.WEXITSTATUS(status))
 
@@ -691,10 +602,8 @@ class Instance:
         self._hold.close()
         self._wire.close()
         if self._said_farewell:
-            self.last_words, _ = self._take_log()
-        self._log.close()
-        if self._extension_log is not None:
-            self._extension_log.close()
+            self.last_words, _ = self._account.take_printed()
+        self._account.close()
         self._on_death(self)
 
 

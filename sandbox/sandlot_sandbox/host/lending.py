@@ -78,9 +78,9 @@ class LendableInstance(Instance):
             return None
         if self.state is State.IDLE:
             wire.read()  # what nobody asked for ends it
-        if self.state is not State.IDLE or self._log.has_something:
+        if self.state is not State.IDLE or self._account.log.has_something:
             return None
-        if self._is_unused:
+        if self._account.is_unused:
             return None  # its first event is told what its init took
         channel = wire.lend()
         if channel is None:
@@ -89,7 +89,7 @@ class LendableInstance(Instance):
             memory_mb=self._memory_mb,
             is_frozen=self.is_frozen,
             idle_since=self.idle_since,
-            peak_memory_kb=self._peak_memory_kb,
+            peak_memory_kb=self._account.peak_kb,
         )
         self._borrower = borrower
         self.state = State.BUSY
@@ -97,8 +97,8 @@ class LendableInstance(Instance):
         self.is_frozen = False
         # Its zygote must run: it reaps what ends.
         self._on_thaw()
-        self._log.pause()
-        fds = {CHANNEL: channel, LOG: self._log.fileno()}
+        self._account.log.pause()
+        fds = {CHANNEL: channel, LOG: self._account.log.fileno()}
         return loan, fds | self._hold.parts
 
     def take_back(
@@ -109,10 +109,10 @@ class LendableInstance(Instance):
         if self._borrower is None or self.state is not State.BUSY:
             return
         self._borrower = None
-        self._note_peak(peak_memory_kb)
+        self._account.note_peak(peak_memory_kb)
         self.is_frozen = is_frozen
-        self._log.put_back(printed)
-        self._log.resume()
+        self._account.log.put_back(printed)
+        self._account.log.resume()
         assert isinstance(self._wire, FrameWire)  # noqa: S101 - no other is lent
         self._wire.take_back()
         if is_frozen:
@@ -172,17 +172,14 @@ class BorrowedInstance(Instance):
         self.state = State.IDLE
         self.idle_since = loan.idle_since
         self.is_frozen = loan.is_frozen
-        self._ready_at = self._born
-        self._init_is_told = True
+        self._account.was_ready_before(peak_kb=loan.peak_memory_kb)
         self._end_init()
-        self._is_unused = False
-        self._peak_memory_kb = loan.peak_memory_kb
         if not self.is_frozen:
             self._become_idle()
 
     @property
     def peak_memory_kb(self) -> int:
-        return self._peak_memory_kb
+        return self._account.peak_kb
 
     def give_back(self) -> tuple[Line, ...] | None:
         """Let go of it unharmed: what it has printed since its last answer, up to
@@ -191,13 +188,13 @@ class BorrowedInstance(Instance):
             self._wire.read()
         if self.state is not State.IDLE:
             return None
-        printed = _beginning(self._log.take()[0])
+        printed = _beginning(self._account.log.take()[0])
         self.state = State.DEAD
         self._deadline.close()
         self._minder.forget(self)
         self._hold.close()
         self._wire.close()
-        self._log.close()
+        self._account.close()
         return printed
 
 
