@@ -229,6 +229,7 @@ EXPLAINED = {
     "launcher/registering.py:_others_may_change": "the supervisor, and a command",
     "launcher/registering.py:_trouble_with_program": "the supervisor, and a command",
     "launcher/runtimes.py:_candidates": "the supervisor, before there is a launcher",
+    "launcher/runtimes.py:_is_script": "the supervisor, before there is a launcher",
     "launcher/runtimes.py:prepare": "the supervisor, before there is a launcher",
     "launcher/runtimes.py:_copy": "the supervisor, before there is a launcher",
     "launcher/server.py:Server._open_way_out": "`Network.start` is tried",
