@@ -23,8 +23,9 @@ from sandlot_sandbox.host.cells import AHEAD
 from sandlot_sandbox.host.extensions_api import Identity
 from sandlot_sandbox.host.instance import Instance
 from sandlot_sandbox.host.launcher import Launcher
+from sandlot_sandbox.host.recipe import Recipe
 from sandlot_sandbox.host.sink import Sink
-from sandlot_sandbox.host.zygote import Recipe, Zygote
+from sandlot_sandbox.host.zygote import Zygote
 from sandlot_sandbox.launcher import runtimes
 from sandlot_sandbox.launcher.runtime import dump_runtimes
 from sandlot_sandbox.limits import Limits
