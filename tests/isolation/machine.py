@@ -394,7 +394,9 @@ def descendants(pid: int) -> list[int]:
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():
             with contextlib.suppress(OSError):
-                parent = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
+                # Of any process of the machine, whatever it calls itself.
+                stat = (entry / "stat").read_text("utf-8", "replace")
+                parent = int(stat.rpartition(")")[2].split()[1])
                 children.setdefault(parent, []).append(int(entry.name))
     found, todo = [], [pid]
     while todo:
