@@ -112,6 +112,32 @@ def test_a_function_that_cannot_be_imported_is_not_offered_for_invocation(
     assert "imports by itself" not in said
 
 
+def test_a_handler_that_gives_way_is_told(
+    cli: Cli, engine: Engine, source: Path
+) -> None:
+    cli("deploy", str(source))
+    function = engine.functions["000000000001", "hello"]
+    function.config.handler = "gone.main"
+    function.fork_safety_reason = (
+        "the import failed: Runtime.ImportModuleError: No module named 'gone'"
+    )
+
+    said = cli("deploy", str(source)).stderr
+
+    assert "its handler was gone.main, which is not there: now it is hello.h" in said
+
+
+def test_a_program_is_not_told_that_it_is_not_forked(cli: Cli, engine: Engine) -> None:
+    cli("deploy", "oci:hello:1", "--name", "hello")
+    function = engine.functions["000000000001", "hello"]
+    function.fork_safe, function.fork_safety_reason = False, "it is a program"
+
+    said = cli("deploy", "oci:hello:2", "--name", "hello").stderr
+
+    assert "it is a program" not in said
+    assert "invoke it" in said
+
+
 @pytest.mark.parametrize(
     ("error", "hint"),
     [
