@@ -172,6 +172,8 @@ async def test_a_schedule_is_added_listed_and_shown(world: World, run: Run) -> N
     assert one["schedule"]["input"] == "[1]"
     assert one["schedule"]["progress"]["next_due"] == "2026-05-18T06:00:00Z"
     assert "expression" in shown
+    assert dict(line.split(maxsplit=1) for line in shown.splitlines())["fired"] == "0"
+    assert "progress" not in shown
 
 
 async def test_a_schedule_is_changed_paused_tried_and_deleted(

@@ -275,3 +275,17 @@ def test_what_cannot_be_undone_is_not_done_unasked(cli: Cli, engine: Engine) -> 
     assert (refused.exit_code, still_there) == (2, True)
     assert "--yes" in refused.stderr
     assert (done.exit_code, engine.functions) == (0, {})
+
+
+@pytest.mark.parametrize("word", ["delete", "rm", "remove"])
+def test_a_command_answers_to_other_tools_words_for_it(
+    cli: Cli, engine: Engine, word: str
+) -> None:
+    engine.add_function("hello")
+
+    done = cli("fn", word, "hello", "--yes")
+
+    assert done.exit_code == 0, done.output
+    assert engine.functions == {}
+    assert cli("fn", "ls").exit_code == 0
+    assert "No such command 'purge'" in cli("fn", "purge", "hello").stderr

@@ -1,6 +1,7 @@
 """Commands that show logs, past runs and bills."""
 
 import json
+import re
 
 from tests.fakes.engine import Engine
 from tests.unit.conftest import Cli
@@ -23,6 +24,19 @@ def test_logs_as_json_are_an_object_on_each_line(cli: Cli, engine: Engine) -> No
     lines = cli("logs", "hello", "--json").stdout.splitlines()
 
     assert [json.loads(line)["text"] for line in lines] == ["one", "two"]
+
+
+def test_a_log_without_lines_says_how_far_it_was_looked_back(
+    cli: Cli, engine: Engine
+) -> None:
+    engine.add_function("hello")
+
+    done = cli("logs", "hello")
+
+    assert done.stdout == ""
+    assert re.fullmatch(
+        r"nothing since [\d-]{10} [\d:]{5}: see --since WHEN\n", done.stderr
+    )
 
 
 def test_a_time_that_is_none_is_a_usage_error(cli: Cli) -> None:

@@ -39,6 +39,9 @@ SECTIONS: tuple[tuple[str, tuple[click.Command, ...]], ...] = (
 def main() -> None:
     """Runs untrusted functions on your own machines, the way AWS Lambda does.
 
+    `delete`, `remove` and `rm` are the same, as are `list` and `ls`, and `create` and
+    `add`.
+
     Exit codes: 0 ok, 1 the function failed, 2 usage, 3 refused, 4 engine
     unreachable or broken, 5 deadline passed, 130 interrupted,
     141 nobody reads the output.

@@ -4,13 +4,14 @@ from typing import Any
 
 import click
 
+from sandlot.cli.groups import Group
 from sandlot.cli.options import Flags, shared
 from sandlot.cli.output import show_list, show_one
 from sandlot.cli.settings import chosen, function_settings
 from sandlot.cli.text import one_line, size
 
 
-@click.group()
+@click.group(cls=Group)
 def fn() -> None:
     """List, show, change and delete functions."""
 

@@ -31,9 +31,15 @@ def logs(
     flags: Flags, *, name: str, since: datetime | None, follow: bool, raw: bool
 ) -> None:
     """Print a function's log. With --json, one object on a line."""
+    is_empty = True
     with flags.client() as client:
         for entry in client.logs(name, since=since, follow=follow):
+            is_empty = False
             _show(flags, entry, raw=raw)
+    if is_empty and since is not None:
+        flags.say(
+            f"nothing since {since.astimezone():%Y-%m-%d %H:%M}: see --since WHEN"
+        )
 
 
 def _show(flags: Flags, entry: "LogLine", *, raw: bool) -> None:

@@ -4,12 +4,13 @@ import itertools
 
 import click
 
+from sandlot.cli.groups import Group
 from sandlot.cli.options import Flags, shared
 from sandlot.cli.output import show_list
 from sandlot.cli.text import dollars
 
 
-@click.group()
+@click.group(cls=Group)
 def runs() -> None:
     """Look at past invocations."""
 

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from sandlot.cli.groups import Group
 from sandlot.cli.options import Flags, shared
 from sandlot.cli.output import show_list, show_one
 from sandlot.cli.settings import NETWORKS
@@ -29,7 +30,7 @@ _allow_cidr = click.option(
 )
 
 
-@click.group()
+@click.group(cls=Group)
 def tenant() -> None:
     """Make, list, change and delete tenants."""
 
@@ -144,7 +145,7 @@ def delete_tenant(flags: Flags, *, tenant_id: str) -> None:
     flags.say(f"deleted {one_line(tenant_id)}")
 
 
-@click.group()
+@click.group(cls=Group)
 def key() -> None:
     """Make, import, list and revoke keys (of others with --tenant)."""
 

@@ -30,6 +30,12 @@ def one_line(text: str) -> str:
     return _SILENT_IN_LINE.sub(_escaped, text)
 
 
+def message(text: str) -> str:
+    """What went wrong, with its further lines so far to the right that none of them is
+    taken for one of ours."""
+    return "\n      ".join(map(one_line, text.rstrip().split("\n")))
+
+
 def logged(text: str, *, indent: str = "") -> str:
     """A line of a log, on as many as it was made of, each below the first indented.
 

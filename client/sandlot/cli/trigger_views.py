@@ -46,7 +46,8 @@ def show_trigger(flags: Flags, one: "Trigger") -> None:
         document(flat(one))
         return
     fields = flat(one)
-    show_one(flags, fields | fields.pop(one.kind))
+    fields |= fields.pop(one.kind)
+    show_one(flags, fields | (fields.pop("progress", None) or {}))
 
 
 def flat(one: "Trigger") -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 import click
 
+from sandlot.cli.groups import Group
 from sandlot.cli.options import Flags, shared
 from sandlot.cli.output import show_list, show_one
 from sandlot.cli.text import one_line
@@ -13,7 +14,7 @@ _alias = click.option(
 )
 
 
-@click.group()
+@click.group(cls=Group)
 def url() -> None:
     """Give functions addresses for HTTP, show them, take them away."""
 
