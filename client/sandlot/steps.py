@@ -143,7 +143,7 @@ def _deploy(
         existing = yield from _settled(name)
     except NotFound:
         return (yield from _create(name, package, options))
-    _check_language(existing, package, options)
+    _check_kind(existing, package, options)
     if existing.state is FunctionState.FAILED:
         # It never served, so there is nothing to lose by making it anew, and only so
         # can code and handler change together.
@@ -223,10 +223,14 @@ def _create(name: str, package: Package, options: FunctionOptions) -> Steps[Func
     return (yield from _ready(name))
 
 
-def _check_language(
-    existing: Function, package: Package, options: FunctionOptions
-) -> None:
-    """Refuse a file in the place of one of another language: the wrong name, mostly."""
+def _check_kind(existing: Function, package: Package, options: FunctionOptions) -> None:
+    """Refuse what cannot take the place of what is there: the wrong name, mostly."""
+    if bool(existing.image) != bool(package.image):
+        kinds = "an image, and this is none" if existing.image else "no image"
+        raise UsageError(
+            f"{existing.name} is {kinds}: give another name (--name), or delete it "
+            "first"
+        )
     language, runtime = package.language, existing.runtime
     if not language or not runtime or runtime.startswith(language):
         return

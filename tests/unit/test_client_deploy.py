@@ -327,6 +327,21 @@ def test_init_mode_travels_both_ways(client: Client, source: Path) -> None:
 # --- images ------------------------------------------------------------------
 
 
+def test_neither_an_image_nor_a_package_takes_the_other_s_place(
+    client: Client, engine: Engine, source: Path
+) -> None:
+    client.deploy("oci:hello:1", name="image")
+    client.deploy(source)
+    engine.requests.clear()
+
+    with pytest.raises(errors.UsageError, match="image is an image, and this is none"):
+        client.deploy(source, name="image")
+    with pytest.raises(errors.UsageError, match="hello is no image"):
+        client.deploy("oci:hello:1", name="hello")
+
+    assert asked(engine) == []
+
+
 def test_an_image_is_created_with_what_is_run_of_it(
     client: Client, engine: Engine
 ) -> None:
