@@ -1,6 +1,7 @@
 """The root of the commands: help in sections, and errors turned into exit codes."""
 
 import os
+import re
 import sys
 import traceback
 from typing import Any
@@ -64,6 +65,12 @@ MISSING = {
     "There is no tenant": "`sandlot tenant list` has the ids of those there are",
 }
 """The same for what is not there, by how the engine's message begins."""
+
+NO_NETWORK = re.compile(
+    r"name resolution|[Nn]ame or service not known|Network is unreachable|EAI_AGAIN"
+    r"|ENETUNREACH|Could not connect to the endpoint URL|nodename nor servname"
+)
+"""What is in the error of a function that has no way to what it reached for."""
 
 TOLD_IN_FULL = frozenset({"NetworkNotAllowed"})
 """Reasons whose messages say what to do, though others of their class do not."""
@@ -150,6 +157,11 @@ def _advice(error: errors.SandlotError) -> str:
     if isinstance(error, errors.NotFound):
         said = str(error)
         return next((MISSING[one] for one in MISSING if said.startswith(one)), "")
+    if isinstance(error, errors.Unhandled) and NO_NETWORK.search(str(error)):
+        return (
+            "it may have no network, as is so unless one is asked for: "
+            f"sandlot fn config {_FUNCTION} --network egress"
+        )
     return next((what for kind, what in NEXT if isinstance(error, kind)), "")
 
 
