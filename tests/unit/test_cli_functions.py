@@ -160,6 +160,12 @@ def test_what_newcomers_most_often_have_to_mend_is_said(error: str, hint: str) -
     assert why_not_imported(error, "app.handler") == hint
 
 
+def test_a_module_that_hides_behind_one_of_python_s_is_told() -> None:
+    error = "Runtime.HandlerNotFound: Handler 'handler' missing on module 'json'"
+
+    assert why_not_imported(error, "json.handler").startswith("Python has a module")
+
+
 def test_what_to_run_next_is_of_the_same_tenant(
     cli: Cli, engine: Engine, source: Path
 ) -> None:

@@ -98,7 +98,15 @@ def why_not_imported(error: str, handler: str) -> str:
     """What newcomers most often have to mend; empty where it is something else."""
     from sandlot.steps import lacks_handler, missing_module
 
-    if error.startswith("Runtime.HandlerNotFound") or lacks_handler(error, handler):
+    is_not_found = error.startswith("Runtime.HandlerNotFound")
+    if (
+        is_not_found
+        and (module := handler.partition(".")[0]) in sys.stdlib_module_names
+    ):
+        return (
+            f"Python has a module called {module}, which is found first: rename yours"
+        )
+    if is_not_found or lacks_handler(error, handler):
         return f"its handler is {handler}: name another with --handler MODULE.FUNCTION"
     if missing := missing_module(error).partition(".")[0]:
         return (

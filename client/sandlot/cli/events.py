@@ -9,7 +9,7 @@ import click
 from sandlot.cli.groups import Group
 from sandlot.cli.options import Flags, shared
 from sandlot.cli.output import document, plain, show_list, table
-from sandlot.cli.text import one_line, size
+from sandlot.cli.text import one_line, second, size
 
 if TYPE_CHECKING:
     from sandlot.client import Client
@@ -129,7 +129,7 @@ def _list(flags: Flags, client: "Client", name: str, states: tuple[str, ...]) ->
         ("REQUEST", lambda e: e.request_id),
         ("FUNCTION", lambda e: e.function),
         ("STATE", lambda e: e.state),
-        ("ACCEPTED", lambda e: f"{e.accepted:%Y-%m-%d %H:%M:%S}"),
+        ("ACCEPTED", lambda e: second(e.accepted)),
         ("RUNS", lambda e: e.runs),
         ("SIZE", lambda e: size(e.size)),
         ("WHY", lambda e: e.undelivered or e.reason or e.condition),

@@ -8,7 +8,7 @@ import click
 
 from sandlot.cli.options import Flags, shared, when
 from sandlot.cli.output import line, plain
-from sandlot.cli.text import logged, short
+from sandlot.cli.text import logged, minute, short
 
 if TYPE_CHECKING:
     from sandlot.results import LogLine
@@ -37,9 +37,7 @@ def logs(
             is_empty = False
             _show(flags, entry, raw=raw)
     if is_empty and since is not None:
-        flags.say(
-            f"nothing since {since.astimezone():%Y-%m-%d %H:%M}: see --since WHEN"
-        )
+        flags.say(f"nothing since {minute(since)}: see --since WHEN")
 
 
 def _show(flags: Flags, entry: "LogLine", *, raw: bool) -> None:

@@ -9,7 +9,7 @@ from sandlot.cli.groups import Group
 from sandlot.cli.options import Flags, shared
 from sandlot.cli.output import show_list, show_one
 from sandlot.cli.settings import NETWORKS
-from sandlot.cli.text import one_line
+from sandlot.cli.text import minute, one_line
 
 if TYPE_CHECKING:
     from sandlot.results import NewKey, Tenant
@@ -82,7 +82,7 @@ def list_tenants(flags: Flags) -> None:
                 ("NAME", lambda one: one.name),
                 ("CONCURRENCY", lambda one: one.concurrency),
                 ("NETWORK", _network_of),
-                ("CREATED", lambda one: f"{one.created:%Y-%m-%d %H:%M}"),
+                ("CREATED", lambda one: minute(one.created)),
             ],
         )
 
@@ -191,7 +191,7 @@ def list_keys(flags: Flags) -> None:
                 ("ACCESS KEY ID", lambda one: one.access_key_id),
                 ("TENANT", lambda one: one.tenant_id),
                 ("OPERATOR", lambda one: "yes" if one.is_operator else "no"),
-                ("CREATED", lambda one: f"{one.created:%Y-%m-%d %H:%M}"),
+                ("CREATED", lambda one: minute(one.created)),
             ],
         )
 

@@ -7,6 +7,7 @@ decodes to the same value.
 """
 
 import re
+from datetime import datetime
 from decimal import Decimal
 
 # C0 and C1 controls and DEL; line and paragraph separators; marks that turn the
@@ -67,6 +68,16 @@ def size(count: int) -> str:
             return f"{amount:.0f} {unit}" if unit == "B" else f"{amount:.1f} {unit}"
         amount /= 1000
     return f"{amount:.1f} GB"
+
+
+def minute(when: datetime) -> str:
+    """In local time, as all times for people are: those of logs, and of lists."""
+    return f"{when.astimezone():%Y-%m-%d %H:%M}"
+
+
+def second(when: datetime) -> str:
+    """The same, to the second."""
+    return f"{when.astimezone():%Y-%m-%d %H:%M:%S}"
 
 
 def short(request_id: str) -> str:

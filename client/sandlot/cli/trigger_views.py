@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from sandlot.cli.options import Flags
 from sandlot.cli.output import document, plain, show_one
+from sandlot.cli.text import second
 
 if TYPE_CHECKING:
     from sandlot.triggers import Trigger
@@ -38,7 +39,7 @@ def progress(one: "Trigger", name: str, default: Any = None) -> Any:
 
 
 def moment(when: datetime | None) -> str:
-    return f"{when:%Y-%m-%d %H:%M:%S}" if when else "-"
+    return second(when) if when else "-"
 
 
 def show_trigger(flags: Flags, one: "Trigger") -> None:

@@ -79,8 +79,8 @@ def check_name(name: str) -> None:
     """Raise `InvalidParameter` unless a function can be called that."""
     if len(name) > MAX_NAME or not _NAME.fullmatch(name):
         raise InvalidParameter(
-            f"Function name {_shown(name)} has {len(name)} characters. It must have 1 "
-            f"to {MAX_NAME}, of letters, digits, hyphens and underscores.",
+            f"Function name {_shown(name)} must have 1 to {MAX_NAME} letters, digits, "
+            f"hyphens and underscores alone; it has {len(name)} characters.",
             field="name",
         )
 
