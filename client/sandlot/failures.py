@@ -166,6 +166,9 @@ def _from_transport(code: int, words: str, *, endpoint: str) -> errors.SandlotEr
 
 _WRONG_PORT = {
     "WRONG_VERSION_NUMBER": "What listens there has no TLS: leave grpcs:// out.",
+    "CERTIFICATE_VERIFY_FAILED": "Its certificate is of no authority that is trusted "
+    "here: name that as ca_file in the profile, or the engine's own --data DIR.",
+    "Socket closed": "If that is a port with TLS, write grpcs://HOST:PORT.",
     "http1.x server": "That is a port for HTTP: the engine's for gRPC is another, 9071 "
     "unless it was told otherwise.",
 }
