@@ -93,7 +93,7 @@ async def _serve(config: EngineConfig, started: float) -> int:
             garbage.settle()
             announce(config, facts, time.monotonic() - started)
             await stop.wait()
-            log.info("draining")
+            log.info("draining: calls that run have half a minute to end")
     except asyncio.CancelledError:
         if not stop.was_asked:
             raise

@@ -318,6 +318,8 @@ class Status(ten_grpc.EngineServiceServicer):
                 ten.Runtime(name="python3.9", version="3.9.1"),
                 ten.Runtime(name="python3.10", version="3.10.2"),
                 ten.Runtime(name="python3.12-own", version="3.12.1"),
+                ten.Runtime(name="nodejs20.x", version="20.1.2"),
+                ten.Runtime(name="nodejs22.x", version="22.1.2"),
             ],
             on_host_network=[
                 ten.HostNetwork(tenant_id=tenant_id, functions=count)

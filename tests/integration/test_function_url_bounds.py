@@ -232,13 +232,15 @@ async def test_a_stream_that_breaks_has_no_end() -> None:
 
 
 async def test_a_stream_without_a_head_is_a_bad_gateway() -> None:
-    async with streaming() as (_, source, reader):
+    async with streaming() as (site, source, reader):
         source.pieces.put_nowait(b"no head")
         source.pieces.put_nowait(None)
 
         status, _, body = await answer_from(reader)
 
     assert (status, body) == (502, b"Internal Server Error")
+    *_, (_, _, line) = site.port.engine.records.lines
+    assert line.text.startswith(b"Function URL: 502, ")
 
 
 async def test_a_buffered_url_asks_for_no_stream() -> None:

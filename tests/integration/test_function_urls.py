@@ -13,7 +13,7 @@ from botocore.credentials import Credentials
 from sandlot_engine.catalog.open_urls import MAY_INVOKE
 from sandlot_engine.errors import Internal, Throttled, Unavailable
 from sandlot_engine.model.function import FunctionState
-from sandlot_engine.model.invocation import Ended, Run
+from sandlot_engine.model.invocation import Ended, LogSource, Run
 from sandlot_engine.model.url import UrlAuthType
 from tests.fakes.backend import ACME
 from tests.integration.sites import CORS, ORIGIN, Site, noting_losses, site_of
@@ -237,6 +237,38 @@ async def test_what_is_no_answer_is_a_bad_gateway(site: Site, answer: Any) -> No
 
     assert (status, body) == (502, b"Internal Server Error")
     assert headers["content-type"] == "application/json"
+
+
+PRELUDE = b'{"statusCode": 200}' + bytes(8) + b"body"
+
+
+@pytest.mark.parametrize(
+    ("answer", "why"),
+    [
+        (b'{"statusCode": 1}', b"statusCode is no number from 200 to 599"),
+        (b"no json", b"it is no JSON"),
+        (PRELUDE, b"the URL has to have the invoke mode RESPONSE_STREAM"),
+    ],
+)
+async def test_why_an_answer_is_none_is_in_the_function_s_log_alone(
+    site: Site, answer: bytes, why: bytes
+) -> None:
+    site.runner.answers["echo"] = Run(
+        ended=Ended.ANSWERED,
+        payload=answer,
+        duration_s=0.1,
+        wait_s=0.0,
+        max_memory_mb=9,
+    )
+
+    _, headers, body = await site.get()
+
+    *_, (tenant, function, line) = site.port.engine.records.lines
+    assert (tenant, function, line.source) == (ACME, "echo", LogSource.PLATFORM)
+    assert line.text.startswith(b"Function URL: 502, ")
+    assert line.text.endswith(why)
+    assert line.request_id == headers["x-amzn-requestid"]
+    assert why not in body
 
 
 async def test_a_throttle_says_when_to_come_again_and_no_more(site: Site) -> None:

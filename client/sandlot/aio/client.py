@@ -64,8 +64,10 @@ class AsyncClient(
         """
         package = await asyncio.to_thread(packing.pack, source)
         errand = steps.deploy(package, name=name, options=options)
-        function = await self._connection.drive(errand, deadline, DEPLOY_DEADLINE_S)
-        return AsyncFunctionHandle(self, function.name, deployed=function)
+        done = await self._connection.drive(errand, deadline, DEPLOY_DEADLINE_S)
+        handle = AsyncFunctionHandle(self, done.function.name, deployed=done.function)
+        handle.replaced_handler = done.replaced_handler
+        return handle
 
     def function(self, name: str) -> AsyncFunctionHandle:
         """A handle; nothing is asked of the engine yet."""

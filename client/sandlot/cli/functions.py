@@ -4,13 +4,14 @@ from typing import Any
 
 import click
 
+from sandlot.cli.groups import Group
 from sandlot.cli.options import Flags, shared
 from sandlot.cli.output import show_list, show_one
 from sandlot.cli.settings import chosen, function_settings
-from sandlot.cli.text import one_line, size
+from sandlot.cli.text import minute, one_line, size
 
 
-@click.group()
+@click.group(cls=Group)
 def fn() -> None:
     """List, show, change and delete functions."""
 
@@ -31,7 +32,7 @@ def list_(flags: Flags) -> None:
                 ("NETWORK", lambda f: "-" if f.network == "none" else f.network),
                 ("CODE", lambda f: size(f.code_size)),
                 ("STATE", lambda f: f.state),
-                ("MODIFIED", lambda f: f"{f.last_modified:%Y-%m-%d %H:%M}"),
+                ("MODIFIED", lambda f: minute(f.last_modified)),
             ],
         )
 

@@ -56,8 +56,10 @@ class Client(Functions, Urls, Invocations, Events, Triggers, Tenants):
         """
         package = packing.pack(source)
         errand = steps.deploy(package, name=name, options=options)
-        function = self._connection.drive(errand, deadline, DEPLOY_DEADLINE_S)
-        return FunctionHandle(self, function.name, deployed=function)
+        done = self._connection.drive(errand, deadline, DEPLOY_DEADLINE_S)
+        handle = FunctionHandle(self, done.function.name, deployed=done.function)
+        handle.replaced_handler = done.replaced_handler
+        return handle
 
     def function(self, name: str) -> FunctionHandle:
         """A handle; nothing is asked of the engine yet."""

@@ -51,6 +51,11 @@ class FunctionHandle:
         self.name = name
         self.deployed = deployed
         """What `deploy` saw at its end; None for a handle made otherwise."""
+
+        self.replaced_handler = ""
+        """The handler that the function had before, where `deploy` took another because
+        that one was not in the package; else empty."""
+
         self._client = client
 
     def invoke(

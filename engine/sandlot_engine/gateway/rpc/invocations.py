@@ -10,7 +10,7 @@ import grpc.aio
 
 from sandlot.v1 import invocations_pb2 as wire
 from sandlot_engine.clock import Clock
-from sandlot_engine.errors import InvalidParameter, Throttled, Unavailable
+from sandlot_engine.errors import InvalidParameter, Stopping, Throttled
 from sandlot_engine.gateway.paging import page_size, position
 from sandlot_engine.gateway.ports import Backend
 from sandlot_engine.gateway.rpc import Context
@@ -315,5 +315,5 @@ def _batches(page: list[LogLine]) -> Iterator[list[LogLine]]:
         yield batch
 
 
-def _stopping() -> Unavailable:
-    return Unavailable("the engine is stopping; connect again")
+def _stopping() -> Stopping:
+    return Stopping("the engine is stopping; connect again")

@@ -173,7 +173,7 @@ def check_address(address: str, tls: object | None, *, allow_plaintext: bool) ->
     if tls is None and not allow_plaintext and not is_loopback(address):
         raise InvalidParameter(
             f"{address} can be reached from other machines, and keys would travel in "
-            "the clear; give a certificate and key, or allow plaintext",
+            "the clear: give --tls-cert and --tls-key, or --allow-plaintext",
             field="grpc",
         )
 
