@@ -51,6 +51,20 @@ async def test_a_path_leads_to_the_function(site: Site) -> None:
     assert event["requestContext"]["requestId"] == headers["x-amzn-requestid"]
 
 
+async def test_what_trails_a_body_is_no_header(site: Site) -> None:
+    head = f"POST /url/{site.url.id}/ HTTP/1.1\r\nhost: x\r\n"
+    head += "transfer-encoding: chunked\r\n\r\n"
+    trailers = "x-forged: yes\r\nx-forwarded-for: 10.0.0.1\r\n"
+    async with site.port.connected() as (reader, writer):
+        writer.write(f"{head}2\r\n{{}}\r\n0\r\n{trailers}\r\n".encode())
+        status, _, body = await answer_from(reader)
+
+    event = json.loads(body)
+    assert (status, event["isBase64Encoded"]) == (200, True)
+    assert "x-forged" not in event["headers"]
+    assert event["headers"]["x-forwarded-for"] == "127.0.0.1"
+
+
 async def test_a_host_name_leads_to_the_function(site: Site) -> None:
     host = f"{site.url.id}.lambda-url.eu-west-1.localhost:{site.port.port}"
 
