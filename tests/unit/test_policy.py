@@ -222,7 +222,7 @@ def test_where_nobody_counts_memory_only_what_nobody_sees_is_missing() -> None:
     in_part = {rule.call for rule in more}
 
     assert taken - in_part == {"sendfile", "splice", "tee"}
-    assert {rule.call for rule in less} == {"memfd_create"}
+    assert {rule.call for rule in less} == {"memfd_create", "setsockopt"}
     assert in_part == {"setsockopt", "sendto", "sendmsg", "sendmmsg"}
     assert policy.ZYGOTE_WITHOUT_GROUPS.refused == policy.ZYGOTE.refused
 
@@ -337,6 +337,21 @@ def test_sockets_are_unix_tcp_and_udp(
     got = _zygote(filters, "socket", *arguments)
 
     assert got == (bpf.ALLOW if is_allowed else MISSING)
+
+
+@pytest.mark.parametrize("option", [26, 50, 51, 52])
+@pytest.mark.parametrize("level", [1, 1 | 1 << 32])
+@pytest.mark.parametrize("table", [policy.ZYGOTE, policy.ZYGOTE_WITHOUT_GROUPS])
+def test_no_socket_has_a_program_that_filters(
+    table: policy.Policy,
+    level: int,
+    option: int,
+    program: Callable[[policy.Policy], bytes],
+) -> None:
+    call = _number("setsockopt")
+    got = bpf.decide(program(table), call, (3, level, option), arch=ARCH)
+
+    assert got == MISSING
 
 
 def test_pairs_are_of_unix_sockets(filters: Filters) -> None:
