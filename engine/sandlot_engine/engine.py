@@ -240,6 +240,7 @@ async def _running(config: EngineConfig) -> AsyncIterator[Facts]:
             status=partial(status_of, launchers, node, known),
             clock=clock,
             region=config.region,
+            aliases=functions.aliases,
             urls=catalog.urls,
             policies=catalog.policies,
             addresses=addresses,

@@ -25,7 +25,11 @@ from sandlot.v1 import (
     tenants_pb2_grpc,
     triggers_pb2_grpc,
 )
+from sandlot_engine.catalog.aliases import Aliases
 from sandlot_engine.catalog.event_configs import EventConfigs, kept_event_configs
+from sandlot_engine.catalog.keeper import Keeper
+from sandlot_engine.catalog.kept import Kept
+from sandlot_engine.catalog.locks import KeyedLocks
 from sandlot_engine.catalog.mappings import Mappings, kept_mappings
 from sandlot_engine.catalog.policies import Policies, kept_policies
 from sandlot_engine.catalog.provisioned import (
@@ -40,6 +44,7 @@ from sandlot_engine.catalog.signing import (
 )
 from sandlot_engine.catalog.urls import Urls, kept_urls
 from sandlot_engine.catalog.validation import check_network
+from sandlot_engine.catalog.versions import Versions
 from sandlot_engine.errors import AlreadyExists, NotFound, Unauthenticated
 from sandlot_engine.events.dead_letters import DeadLetters
 from sandlot_engine.events.verdicts import Settings
@@ -58,6 +63,7 @@ from sandlot_engine.gateway.rpc.server import MAX_CONNECTIONS, MAX_SENT, serve
 from sandlot_engine.gateway.urls.addresses import Addresses
 from sandlot_engine.invocation.invoker import Invoker
 from sandlot_engine.model.function import (
+    Alias,
     Code,
     Function,
     FunctionConfig,
@@ -118,8 +124,12 @@ class FakeFunctions:
         self.forgotten: list[str] = []
         """Tenants that were said to be deleted."""
 
+        self.versions = Versions("us-east-1")
+        """The same functions, for what the catalog keeps of them."""
+
     def add(self, function: Function) -> Function:
         self.all[function.tenant_id, function.name] = function
+        self.versions.keep(function)
         return function
 
     def resolve(self, tenant_id: str, name: str, qualifier: str) -> Function:
@@ -183,8 +193,21 @@ class FakeFunctions:
         return self.resolve(tenant_id, name, qualifier)
 
     async def delete(self, tenant_id: str, name: str) -> None:
-        self.resolve(tenant_id, name, "")
+        self.versions.forget(self.resolve(tenant_id, name, ""))
         del self.all[tenant_id, name]
+
+    # Nothing is published here: `tests.fakes.catalog` has the catalog itself.
+
+    async def publish(self, tenant_id: str, name: str, **_: str | None) -> Function:
+        return self.resolve(tenant_id, name, "")
+
+    async def list_versions(
+        self, tenant_id: str, name: str, page_size: int = 0, page_token: str = ""
+    ) -> tuple[list[Function], str]:
+        return [self.resolve(tenant_id, name, "")], ""
+
+    async def delete_version(self, tenant_id: str, name: str, version: str) -> None:
+        self.resolve(tenant_id, name, version)
 
     async def renew(self, tenant_id: str) -> None:
         self.renewed.append(tenant_id)
@@ -414,6 +437,7 @@ class FakeEngine:
     tenants: FakeTenants = field(default_factory=FakeTenants)
     records: FakeRecords = field(default_factory=FakeRecords)
     clock: FakeClock = field(default_factory=FakeClock)
+    aliases: Aliases = field(init=False)
     urls: Urls = field(init=False)
     policies: Policies = field(init=False)
     events: MemoryEvents = field(default_factory=MemoryEvents)
@@ -452,6 +476,12 @@ class FakeEngine:
             event_drain_s=1.0,
         )
         functions = cast("Any", self.functions)
+        self.aliases = Aliases(
+            Kept(self.store, "alias", Alias),
+            self.functions.versions,
+            turns=KeyedLocks(),
+            keeper=Keeper(),
+        )
         self.urls = Urls(kept_urls(self.store), functions, clock=self.clock)
         self.policies = Policies(kept_policies(self.store), functions)
         self.triggers = made_of(
@@ -477,6 +507,7 @@ class FakeEngine:
             status=self._status,
             clock=self.clock,
             region="us-east-1",
+            aliases=self.aliases,
             urls=self.urls,
             policies=self.policies,
             addresses=self.addresses,

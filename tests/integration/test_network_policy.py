@@ -187,6 +187,7 @@ async def opened(folder: Path) -> AsyncIterator[Engine]:
                 status=_no_status,
                 clock=clock,
                 region="us-east-1",
+                aliases=functions.aliases,
                 urls=Urls(kept_urls(store), functions, clock=clock),
                 policies=Policies(kept_policies(store), functions),
                 addresses=Addresses("", region="us-east-1"),

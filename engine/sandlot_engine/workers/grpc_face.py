@@ -17,6 +17,7 @@ from sandlot.v1 import (
     tenants_pb2,
     triggers_pb2,
     urls_pb2,
+    versions_pb2,
 )
 from sandlot.v1 import invocations_pb2 as wire
 from sandlot_engine.gateway.rpc import Context
@@ -32,6 +33,7 @@ FILES = (
     tenants_pb2,
     triggers_pb2,
     urls_pb2,
+    versions_pb2,
     health_pb2,
     reflection_pb2,
 )

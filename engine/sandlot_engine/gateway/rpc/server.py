@@ -31,6 +31,8 @@ from sandlot.v1 import (
     triggers_pb2_grpc,
     urls_pb2,
     urls_pb2_grpc,
+    versions_pb2,
+    versions_pb2_grpc,
 )
 from sandlot_engine.errors import InvalidParameter
 from sandlot_engine.gateway.auth import Authenticator
@@ -46,6 +48,7 @@ from sandlot_engine.gateway.rpc.methods import Methods
 from sandlot_engine.gateway.rpc.tenants import TenantService
 from sandlot_engine.gateway.rpc.triggers import TriggerService
 from sandlot_engine.gateway.rpc.urls import UrlService
+from sandlot_engine.gateway.rpc.versions import VersionService
 from sandlot_engine.model.invocation import MAX_RESPONSE
 
 DRAIN_S = 30.0
@@ -86,7 +89,7 @@ SERVICE_NAMES = tuple(
     service.full_name
     for file in (
         *(events_pb2, functions_pb2, invocations_pb2),
-        *(tenants_pb2, triggers_pb2, urls_pb2),
+        *(tenants_pb2, triggers_pb2, urls_pb2, versions_pb2),
     )
     for service in file.DESCRIPTOR.services_by_name.values()
 )
@@ -234,6 +237,9 @@ def _add_services(methods: Methods, backend: Backend, draining: asyncio.Event) -
         EngineService(backend), methods
     )
     urls_pb2_grpc.add_UrlServiceServicer_to_server(UrlService(backend), methods)
+    versions_pb2_grpc.add_VersionServiceServicer_to_server(
+        VersionService(backend), methods
+    )
     triggers_pb2_grpc.add_TriggerServiceServicer_to_server(
         TriggerService(backend), methods
     )
