@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from sandlot.client import Client, FunctionHandle, Ticket
     from sandlot.results import (
         JSON,
+        Alias,
         Bill,
         BillLine,
         Cors,
@@ -51,6 +52,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "JSON",
+    "Alias",
     "AsyncClient",
     "AsyncFunctionHandle",
     "AsyncTicket",

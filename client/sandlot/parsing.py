@@ -9,6 +9,7 @@ from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from sandlot.results import (
+    Alias,
     Bill,
     BillLine,
     Cors,
@@ -41,6 +42,7 @@ from sandlot.v1 import (
     invocations_pb2,
     tenants_pb2,
     urls_pb2,
+    versions_pb2,
 )
 
 T = TypeVar("T")
@@ -124,6 +126,18 @@ def function(message: functions_pb2.Function) -> Function:
         instances=message.instances,
         standbys=message.standbys,
         image=message.image_uri,
+    )
+
+
+def alias(message: versions_pb2.Alias) -> Alias:
+    return Alias(
+        function=message.function,
+        name=message.name,
+        arn=message.arn,
+        version=message.version,
+        weights=dict(message.weights),
+        description=message.description,
+        revision_id=message.revision_id,
     )
 
 

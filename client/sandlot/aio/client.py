@@ -19,6 +19,7 @@ from sandlot.aio.invocations import AsyncInvocations
 from sandlot.aio.tenants import AsyncTenants
 from sandlot.aio.triggers import AsyncTriggers
 from sandlot.aio.urls import AsyncUrls
+from sandlot.aio.versions import AsyncVersions
 from sandlot.calls import FunctionOptions
 from sandlot.config import Where
 from sandlot.transport import DEPLOY_DEADLINE_S
@@ -26,6 +27,7 @@ from sandlot.transport import DEPLOY_DEADLINE_S
 
 class AsyncClient(
     AsyncFunctions,
+    AsyncVersions,
     AsyncUrls,
     AsyncInvocations,
     AsyncEvents,

@@ -49,6 +49,14 @@ from sandlot.calls.tenants import (
     update_tenant,
 )
 from sandlot.calls.urls import delete_url, list_urls, put_url
+from sandlot.calls.versions import (
+    delete_alias,
+    delete_version,
+    list_aliases,
+    list_versions,
+    publish_version,
+    put_alias,
+)
 
 __all__ = [
     "FIELDS",
@@ -63,9 +71,11 @@ __all__ = [
     "create_function",
     "create_key",
     "create_tenant",
+    "delete_alias",
     "delete_function",
     "delete_tenant",
     "delete_url",
+    "delete_version",
     "encode",
     "get_bill",
     "get_event",
@@ -76,6 +86,7 @@ __all__ = [
     "invoke",
     "invoke_request",
     "invoke_stream",
+    "list_aliases",
     "list_events",
     "list_functions",
     "list_invocations",
@@ -83,7 +94,10 @@ __all__ = [
     "list_runtimes",
     "list_tenants",
     "list_urls",
+    "list_versions",
+    "publish_version",
     "purge_events",
+    "put_alias",
     "put_url",
     "redrive_events",
     "revoke_key",

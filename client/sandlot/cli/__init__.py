@@ -8,6 +8,7 @@ import os
 
 import click
 
+from sandlot.cli.aliases import alias
 from sandlot.cli.bill import bill
 from sandlot.cli.deploy import deploy
 from sandlot.cli.engine import doctor, up, version
@@ -28,7 +29,7 @@ os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
 
 SECTIONS: tuple[tuple[str, tuple[click.Command, ...]], ...] = (
     ("Everyday", (up, deploy, invoke, logs)),
-    ("Functions", (fn, url)),
+    ("Functions", (fn, alias, url)),
     ("Triggers", (schedule, trigger)),
     ("Insight", (runs, bill)),
     ("Events", (event, dead_letter)),

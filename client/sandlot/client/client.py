@@ -19,11 +19,12 @@ from sandlot.client.invocations import Invocations
 from sandlot.client.tenants import Tenants
 from sandlot.client.triggers import Triggers
 from sandlot.client.urls import Urls
+from sandlot.client.versions import Versions
 from sandlot.config import Where
 from sandlot.transport import DEPLOY_DEADLINE_S
 
 
-class Client(Functions, Urls, Invocations, Events, Triggers, Tenants):
+class Client(Functions, Versions, Urls, Invocations, Events, Triggers, Tenants):
     """A connection to an engine, as one tenant or as its operator.
 
     What is not given is looked up: see `sandlot.config`. `deadline` is in seconds and

@@ -33,10 +33,12 @@ from sandlot.results.tenants import (
     Tenant,
 )
 from sandlot.results.urls import Cors, Url, UrlAuth
+from sandlot.results.versions import Alias
 
 __all__ = [
     "JSON",
     "NO_IMPORT",
+    "Alias",
     "Bill",
     "BillLine",
     "Cors",
