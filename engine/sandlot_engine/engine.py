@@ -241,6 +241,8 @@ async def _running(config: EngineConfig) -> AsyncIterator[Facts]:
             clock=clock,
             region=config.region,
             aliases=functions.aliases,
+            settings=functions.settings,
+            provisioned=catalog.provisioned,
             urls=catalog.urls,
             policies=catalog.policies,
             addresses=addresses,

@@ -37,6 +37,7 @@ from sandlot_engine.catalog.provisioned import (
     kept_provisioned,
 )
 from sandlot_engine.catalog.runtimes import Runtimes, kept_runtime_management
+from sandlot_engine.catalog.settings import Settings as FunctionsSettings
 from sandlot_engine.catalog.signing import (
     SigningConfigs,
     kept_signing_configs,
@@ -73,6 +74,7 @@ from sandlot_engine.model.function import (
 )
 from sandlot_engine.model.invocation import BillLine, LogLine, Record
 from sandlot_engine.model.network import Network
+from sandlot_engine.model.settings import FunctionSettings
 from sandlot_engine.model.tenant import AccessKey, Tenant
 from sandlot_engine.store.ports import AnswerStore
 from sandlot_engine.triggers.parts import KeptTriggers, TriggerParts, made_of
@@ -422,7 +424,8 @@ class FakeRecords:
         ]
 
 
-async def _provides_none(_: Function, __: int) -> int:
+async def provides_none(_: Function, __: int) -> int:
+    """A machine without room for what is to be started ahead."""
     return 0
 
 
@@ -438,6 +441,8 @@ class FakeEngine:
     records: FakeRecords = field(default_factory=FakeRecords)
     clock: FakeClock = field(default_factory=FakeClock)
     aliases: Aliases = field(init=False)
+    settings: FunctionsSettings = field(init=False)
+    provisioned: ProvisionedConcurrency = field(init=False)
     urls: Urls = field(init=False)
     policies: Policies = field(init=False)
     events: MemoryEvents = field(default_factory=MemoryEvents)
@@ -476,11 +481,27 @@ class FakeEngine:
             event_drain_s=1.0,
         )
         functions = cast("Any", self.functions)
+        turns, keeper = KeyedLocks(), Keeper()
         self.aliases = Aliases(
             Kept(self.store, "alias", Alias),
             self.functions.versions,
-            turns=KeyedLocks(),
-            keeper=Keeper(),
+            turns=turns,
+            keeper=keeper,
+        )
+        self.settings = FunctionsSettings(
+            Kept(self.store, "settings", FunctionSettings),
+            self.functions.versions,
+            turns=turns,
+            keeper=keeper,
+            concurrency=self.tenants.concurrency,
+        )
+        self.provisioned = ProvisionedConcurrency(
+            kept_provisioned(self.store),
+            functions,
+            clock=self.clock,
+            concurrency=lambda _: 0,
+            provision=provides_none,
+            available=lambda _: 0,
         )
         self.urls = Urls(kept_urls(self.store), functions, clock=self.clock)
         self.policies = Policies(kept_policies(self.store), functions)
@@ -508,6 +529,8 @@ class FakeEngine:
             clock=self.clock,
             region="us-east-1",
             aliases=self.aliases,
+            settings=self.settings,
+            provisioned=self.provisioned,
             urls=self.urls,
             policies=self.policies,
             addresses=self.addresses,
@@ -532,14 +555,7 @@ class FakeEngine:
                     clock=self.clock,
                 ),
                 runtimes=Runtimes(kept_runtime_management(store), functions),
-                provisioned=ProvisionedConcurrency(
-                    kept_provisioned(store),
-                    functions,
-                    clock=self.clock,
-                    concurrency=lambda _: 0,
-                    provision=_provides_none,
-                    available=lambda _: 0,
-                ),
+                provisioned=self.provisioned,
             ),
             region="us-east-1",
             buckets=Buckets(None),

@@ -12,6 +12,7 @@ from google.protobuf import message_factory
 from google.protobuf.descriptor import Descriptor, MethodDescriptor
 
 from sandlot.v1 import (
+    concurrency_pb2,
     events_pb2,
     functions_pb2,
     invocations_pb2,
@@ -31,7 +32,7 @@ from tests.fakes.backend import (
 METHODS = [
     pytest.param(method, id=method.name)
     for file in (
-        *(events_pb2, functions_pb2, invocations_pb2),
+        *(concurrency_pb2, events_pb2, functions_pb2, invocations_pb2),
         *(tenants_pb2, versions_pb2),
     )
     for service in file.DESCRIPTOR.services_by_name.values()

@@ -18,7 +18,7 @@ from sandlot_engine.catalog.kept import Kept
 from sandlot_engine.catalog.pages import page_of
 from sandlot_engine.catalog.settings import MIN_UNRESERVED
 from sandlot_engine.clock import Clock
-from sandlot_engine.errors import Conflict, InvalidParameter, NotFound, Refusal
+from sandlot_engine.errors import Conflict, InvalidParameter, NotFound
 from sandlot_engine.model.function import LATEST, Alias, Function, FunctionState
 from sandlot_engine.model.provisioned import (
     Provisioned,
@@ -119,8 +119,8 @@ class ProvisionedConcurrency:
         return self._claims.get(tenant_id, {})
 
     def get(self, tenant_id: str, function: str, qualifier: str) -> Provisioned:
-        """Raises `NotFound`, `InvalidParameter`, and another `Refusal` where there is
-        none."""
+        """Raises `NotFound`, where there is none with a reason of its own, and
+        `InvalidParameter`."""
         self._require(
             tenant_id,
             function,
@@ -129,8 +129,10 @@ class ProvisionedConcurrency:
         )
         config = self._kept.get(tenant_id, function, qualifier)
         if config is None:
-            raise Refusal(
+            raise NotFound(
                 "No Provisioned Concurrency Config found for this function",
+                kind="provisioned concurrency",
+                name=qualifier,
                 reason="ProvisionedConcurrencyConfigNotFoundException",
             )
         return self._shown(config)
@@ -326,9 +328,9 @@ class ProvisionedConcurrency:
     def _require(
         self, tenant_id: str, function: str, qualifier: str, unpublished: str
     ) -> None:
+        self._functions.find(tenant_id, function)
         if qualifier in ("", LATEST):
             raise InvalidParameter(unpublished, field="qualifier")
-        self._functions.find(tenant_id, function)
         if not qualifier.isdecimal():
             self._functions.aliases.get(tenant_id, function, qualifier)
         self._functions.find(tenant_id, function, qualifier)

@@ -14,6 +14,7 @@ from sandlot_engine.catalog.mappings import Mappings
 from sandlot_engine.catalog.policies import Policies
 from sandlot_engine.catalog.provisioned import ProvisionedConcurrency
 from sandlot_engine.catalog.runtimes import Runtimes
+from sandlot_engine.catalog.settings import Settings
 from sandlot_engine.catalog.signing import SigningConfigs
 from sandlot_engine.catalog.urls import Urls
 from sandlot_engine.clock import Clock
@@ -261,6 +262,8 @@ class Backend:
     """For ARNs only."""
 
     aliases: Aliases
+    settings: Settings
+    provisioned: ProvisionedConcurrency
     urls: Urls
     policies: Policies
     addresses: Addresses

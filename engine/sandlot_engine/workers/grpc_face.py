@@ -11,6 +11,7 @@ from grpc_health.v1 import health_pb2
 from grpc_reflection.v1alpha import reflection_pb2
 
 from sandlot.v1 import (
+    concurrency_pb2,
     events_pb2,
     functions_pb2,
     invocations_pb2,
@@ -27,6 +28,7 @@ from sandlot_engine.workers.messages import Address
 from sandlot_engine.workers.replica import NotHere
 
 FILES = (
+    concurrency_pb2,
     events_pb2,
     functions_pb2,
     invocations_pb2,
