@@ -33,7 +33,15 @@ from sandlot.errors import (
     UsageError,
 )
 from sandlot.packing import Package
-from sandlot.results import Event, Function, FunctionState, Reply, UpdateStatus
+from sandlot.results import (
+    Event,
+    Function,
+    FunctionState,
+    ProvisionedConcurrency,
+    ProvisionStatus,
+    Reply,
+    UpdateStatus,
+)
 
 T = TypeVar("T")
 
@@ -168,6 +176,28 @@ def publish(name: str, call: Call[Function]) -> Steps[Function]:
     """Publish a version, and wait until it can be invoked."""
     version = yield from ask(call)
     return (yield from _ready(name, version.version))
+
+
+def provision(
+    name: str, qualifier: str | int, count: int
+) -> Steps[ProvisionedConcurrency]:
+    """Ask for instances, and look until they are there, or it is clear that not."""
+    put = calls.put_provisioned_concurrency(name, qualifier, count)
+    look = calls.get_provisioned_concurrency(name, qualifier)
+    pause_s = FIRST_POLL_S
+    found = yield from ask(put)
+    while found.status is ProvisionStatus.IN_PROGRESS:
+        try:
+            yield Pause(pause_s)
+            found = yield from ask(look)
+        except DeadlineExceeded as error:
+            raise DeadlineExceeded(
+                f"{found.available} of {count} instances of {name}:{qualifier} are "
+                "there, and the others are still being started: "
+                f"see `sandlot concurrency show {name}`"
+            ) from error
+        pause_s = min(pause_s * 1.5, LAST_POLL_S)
+    return found
 
 
 def wait_event(request_id: str) -> Steps[Event]:

@@ -16,6 +16,7 @@ import grpc
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from sandlot.v1 import concurrency_pb2 as con
 from sandlot.v1 import functions_pb2 as fn
 from sandlot.v1 import invocations_pb2 as inv
 from sandlot.v1 import tenants_pb2 as ten
@@ -75,6 +76,15 @@ class Engine:
 
         self.aliases: dict[tuple[str, str], versions.Alias] = {}
         """By function and name."""
+
+        self.reserved: dict[str, int] = {}
+        """By function."""
+
+        self.provisioned: dict[tuple[str, str], con.ProvisionedConcurrency] = {}
+        """By function and qualifier: what it is, once it is settled."""
+
+        self.room = 1_000
+        """How many instances can be started ahead of one qualifier."""
 
         self.keys: dict[str, ten.Key] = {}
         self.secrets: dict[str, str] = {}

@@ -11,6 +11,7 @@ from types import TracebackType
 from typing import Self, Unpack
 
 from sandlot import config, packing, steps
+from sandlot.aio.concurrency import AsyncShares
 from sandlot.aio.connection import AsyncConnection
 from sandlot.aio.events import AsyncEvents
 from sandlot.aio.functions import AsyncFunctions
@@ -28,6 +29,7 @@ from sandlot.transport import DEPLOY_DEADLINE_S
 class AsyncClient(
     AsyncFunctions,
     AsyncVersions,
+    AsyncShares,
     AsyncUrls,
     AsyncInvocations,
     AsyncEvents,

@@ -6,6 +6,15 @@ about triggers are in `sandlot.triggers`.
 """
 
 from sandlot.calls.call import PAGE_SIZE, READS, Call
+from sandlot.calls.concurrency import (
+    delete_provisioned_concurrency,
+    delete_reserved_concurrency,
+    get_concurrency,
+    get_provisioned_concurrency,
+    list_provisioned_concurrency,
+    put_provisioned_concurrency,
+    put_reserved_concurrency,
+)
 from sandlot.calls.events import (
     get_event,
     get_event_payload,
@@ -73,14 +82,18 @@ __all__ = [
     "create_tenant",
     "delete_alias",
     "delete_function",
+    "delete_provisioned_concurrency",
+    "delete_reserved_concurrency",
     "delete_tenant",
     "delete_url",
     "delete_version",
     "encode",
     "get_bill",
+    "get_concurrency",
     "get_event",
     "get_event_payload",
     "get_function",
+    "get_provisioned_concurrency",
     "get_status",
     "import_key",
     "invoke",
@@ -91,6 +104,7 @@ __all__ = [
     "list_functions",
     "list_invocations",
     "list_keys",
+    "list_provisioned_concurrency",
     "list_runtimes",
     "list_tenants",
     "list_urls",
@@ -98,6 +112,8 @@ __all__ = [
     "publish_version",
     "purge_events",
     "put_alias",
+    "put_provisioned_concurrency",
+    "put_reserved_concurrency",
     "put_url",
     "redrive_events",
     "revoke_key",

@@ -10,6 +10,7 @@ import click
 
 from sandlot.cli.aliases import alias
 from sandlot.cli.bill import bill
+from sandlot.cli.concurrency import concurrency
 from sandlot.cli.deploy import deploy
 from sandlot.cli.engine import doctor, up, version
 from sandlot.cli.events import dead_letter, event
@@ -29,7 +30,7 @@ os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
 
 SECTIONS: tuple[tuple[str, tuple[click.Command, ...]], ...] = (
     ("Everyday", (up, deploy, invoke, logs)),
-    ("Functions", (fn, alias, url)),
+    ("Functions", (fn, alias, concurrency, url)),
     ("Triggers", (schedule, trigger)),
     ("Insight", (runs, bill)),
     ("Events", (event, dead_letter)),

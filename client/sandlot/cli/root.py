@@ -67,8 +67,8 @@ SAID = (
         r"see which versions there are: sandlot fn versions \1",
     ),
     (
-        rf"(Function|Alias) not found: {_ARN}:(?!\$)",
-        r"see which aliases there are: sandlot alias list \2",
+        rf"(?:Function not found|Alias not found|Cannot find alias arn): {_ARN}:(?!\$)",
+        r"see which aliases there are: sandlot alias list \1",
     ),
     (r"Function not found", "see which there are: sandlot fn list"),
     (
@@ -78,6 +78,26 @@ SAID = (
     (
         r"Unable to delete version because",
         "have them lead to another with `sandlot alias set`, or delete them",
+    ),
+    (
+        r"Specified (Reserved)?ConcurrentExecutions for function ",
+        "see what is taken, and what all have: sandlot concurrency show",
+    ),
+    (
+        r"\s*ReservedConcurrentExecutions\s+\d+ should not be lower",
+        f"see what is provisioned: sandlot concurrency show {_FUNCTION}",
+    ),
+    (
+        r"Alias can't be used for Provisioned|Version is pointed by a Provisioned",
+        f"see what is provisioned: sandlot concurrency show {_FUNCTION}",
+    ),
+    (
+        r"Requested Provisioned Concurrency should not be greater",
+        f"reserve more first: sandlot concurrency reserve {_FUNCTION} COUNT",
+    ),
+    (
+        r"Provisioned Concurrency Configs cannot be applied to unpublished",
+        f"publish a version: sandlot fn publish {_FUNCTION}",
     ),
 )
 """The same by how the engine's message begins, where that is AWS's and says what and

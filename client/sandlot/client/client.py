@@ -11,6 +11,7 @@ from typing import Self, Unpack
 
 from sandlot import config, packing, steps
 from sandlot.calls import FunctionOptions
+from sandlot.client.concurrency import Shares
 from sandlot.client.connection import Connection
 from sandlot.client.events import Events
 from sandlot.client.functions import Functions
@@ -24,7 +25,7 @@ from sandlot.config import Where
 from sandlot.transport import DEPLOY_DEADLINE_S
 
 
-class Client(Functions, Versions, Urls, Invocations, Events, Triggers, Tenants):
+class Client(Functions, Versions, Shares, Urls, Invocations, Events, Triggers, Tenants):
     """A connection to an engine, as one tenant or as its operator.
 
     What is not given is looked up: see `sandlot.config`. `deadline` is in seconds and

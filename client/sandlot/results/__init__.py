@@ -3,6 +3,11 @@
 Durations end in `_ms`, sizes in `_mb`; times are aware datetimes, UTC.
 """
 
+from sandlot.results.concurrency import (
+    Concurrency,
+    ProvisionedConcurrency,
+    ProvisionStatus,
+)
 from sandlot.results.events import Event, EventAttempt, EventState
 from sandlot.results.functions import (
     NO_IMPORT,
@@ -41,6 +46,7 @@ __all__ = [
     "Alias",
     "Bill",
     "BillLine",
+    "Concurrency",
     "Cors",
     "EngineStatus",
     "Event",
@@ -56,6 +62,8 @@ __all__ = [
     "MapResult",
     "Network",
     "NewKey",
+    "ProvisionStatus",
+    "ProvisionedConcurrency",
     "Reply",
     "Report",
     "Run",
