@@ -1,6 +1,7 @@
 # ruff: noqa: N802  # methods bear the names that the .proto files give them
 """The fake engine's concurrency: kept, and shared out without much ado."""
 
+from collections import Counter
 from typing import Any
 
 import grpc
@@ -44,11 +45,19 @@ class Concurrency(concurrency_pb2_grpc.ConcurrencyServiceServicer):
     def _of(self, tenant_id: str, function: str) -> wire.Concurrency:
         limit = self.engine.tenants[tenant_id].concurrency
         reserved = self.engine.reserved
+        provisioned: Counter[str] = Counter()
+        for (name, _), each in self.engine.provisioned.items():
+            provisioned[name] += each.requested
         return wire.Concurrency(
             limit=limit,
             unreserved=limit - sum(reserved.values()),
             reserved={
                 name: each for name, each in reserved.items() if function in ("", name)
+            },
+            provisioned={
+                name: count
+                for name, count in provisioned.items()
+                if function in ("", name)
             },
         )
 

@@ -184,6 +184,12 @@ async def test_it_is_listed_page_by_page_and_deleted_once(caller: Caller) -> Non
     )
     await caller.ask("DeleteProvisionedConcurrency", qualifier="live")
     left = await caller.ask("ListProvisionedConcurrency")
+    totals = [
+        dict(
+            (await caller.ask("GetConcurrency", function=name)).concurrency.provisioned
+        )
+        for name in ("", "resize", "other")
+    ]
     gone = [
         await caller.refused(method, qualifier="live")
         for method in ("GetProvisionedConcurrency", "DeleteProvisionedConcurrency")
@@ -192,6 +198,7 @@ async def test_it_is_listed_page_by_page_and_deleted_once(caller: Caller) -> Non
     listed = [each.qualifier for page in (first, last) for each in page.provisioned]
     assert (listed, last.next_page_token) == (["live", "next"], "")
     assert [each.qualifier for each in left.provisioned] == ["next"]
+    assert totals == [{"resize": 2}, {"resize": 2}, {}]
     assert gone == [grpc.StatusCode.NOT_FOUND] * 2
 
 

@@ -39,7 +39,12 @@ def test_reserve_shows_what_is_left_to_others(cli: Cli, engine: Engine) -> None:
     }
     assert done.stderr == ""
     assert "hello is switched off" in off.stderr
-    assert shown == {"limit": "1000", "unreserved": "1000", "reserved": "hello=0"}
+    assert shown == {
+        "limit": "1000",
+        "unreserved": "1000",
+        "reserved": "hello=0",
+        "provisioned": "-",
+    }
 
 
 def test_unreserve_gives_it_back(cli: Cli, engine: Engine) -> None:

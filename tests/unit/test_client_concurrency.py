@@ -15,7 +15,9 @@ def test_what_is_reserved_is_a_value(client: Client, engine: Engine) -> None:
     off = client.put_reserved_concurrency("hello", 0)
     some = client.put_reserved_concurrency("other", 30)
 
-    assert nothing == Concurrency(limit=1_000, unreserved=1_000, reserved={})
+    assert nothing == Concurrency(
+        limit=1_000, unreserved=1_000, reserved={}, provisioned={}
+    )
     assert off.reserved == {"hello": 0}
     assert some == client.get_concurrency("other")
     assert (some.unreserved, some.reserved) == (970, {"other": 30})
@@ -70,6 +72,7 @@ def test_what_is_provisioned_is_listed_to_the_last_page_and_deleted(
 
     client.delete_provisioned_concurrency("hello", 2)
 
+    assert client.get_concurrency().provisioned == {"hello": 2}
     left = [one.qualifier for one in client.list_provisioned_concurrency("hello")]
     assert left == ["1", "3"]
     with pytest.raises(errors.NotFound):

@@ -96,7 +96,10 @@ def delete_provisioned_concurrency(function: str, qualifier: str | int) -> Call[
 def _concurrency(message: Any) -> Concurrency:
     found = message.concurrency
     return Concurrency(
-        limit=found.limit, unreserved=found.unreserved, reserved=dict(found.reserved)
+        limit=found.limit,
+        unreserved=found.unreserved,
+        reserved=dict(found.reserved),
+        provisioned=dict(found.provisioned),
     )
 
 

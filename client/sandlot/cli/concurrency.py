@@ -27,7 +27,7 @@ def concurrency() -> None:
 @click.argument("function", required=False)
 @shared
 def show(flags: Flags, *, function: str | None) -> None:
-    """Show what the tenant has, and what of it is reserved.
+    """Show what the tenant has, and what of it is reserved and provisioned.
 
     With FUNCTION, what is reserved and provisioned for that.
     """

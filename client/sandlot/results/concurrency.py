@@ -18,6 +18,9 @@ class Concurrency:
     reserved: dict[str, int]
     """By function: of the one that was asked for, or of all."""
 
+    provisioned: dict[str, int]
+    """By function as well: instances that were asked for ahead, in all."""
+
 
 class ProvisionStatus(StrEnum):
     """What became of instances that were asked for, in AWS's words."""

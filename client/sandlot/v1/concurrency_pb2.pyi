@@ -19,8 +19,15 @@ PROVISION_STATUS_READY: ProvisionStatus
 PROVISION_STATUS_FAILED: ProvisionStatus
 
 class Concurrency(_message.Message):
-    __slots__ = ("limit", "unreserved", "reserved")
+    __slots__ = ("limit", "unreserved", "reserved", "provisioned")
     class ReservedEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: int
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[int] = ...) -> None: ...
+    class ProvisionedEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
         VALUE_FIELD_NUMBER: _ClassVar[int]
@@ -30,10 +37,12 @@ class Concurrency(_message.Message):
     LIMIT_FIELD_NUMBER: _ClassVar[int]
     UNRESERVED_FIELD_NUMBER: _ClassVar[int]
     RESERVED_FIELD_NUMBER: _ClassVar[int]
+    PROVISIONED_FIELD_NUMBER: _ClassVar[int]
     limit: int
     unreserved: int
     reserved: _containers.ScalarMap[str, int]
-    def __init__(self, limit: _Optional[int] = ..., unreserved: _Optional[int] = ..., reserved: _Optional[_Mapping[str, int]] = ...) -> None: ...
+    provisioned: _containers.ScalarMap[str, int]
+    def __init__(self, limit: _Optional[int] = ..., unreserved: _Optional[int] = ..., reserved: _Optional[_Mapping[str, int]] = ..., provisioned: _Optional[_Mapping[str, int]] = ...) -> None: ...
 
 class ProvisionedConcurrency(_message.Message):
     __slots__ = ("function", "qualifier", "requested", "allocated", "available", "status", "reason", "last_modified")

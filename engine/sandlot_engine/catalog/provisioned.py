@@ -113,6 +113,13 @@ class ProvisionedConcurrency:
         configs = self._kept.of(tenant_id, function).values()
         return sum(config.requested for config in configs)
 
+    def totals(self, tenant_id: str) -> Mapping[str, int]:
+        """The same of all functions that have asked for some."""
+        return {
+            function: self.total(tenant_id, function)
+            for function in self._kept.owners(tenant_id)
+        }
+
     def claims(self, tenant_id: str) -> Mapping[str, Mapping[str, int]]:
         """What a tenant has asked for, by function and by the id of the revision that
         serves it. Never waits."""

@@ -1,5 +1,7 @@
 """`ConcurrencyService`: what is reserved and provisioned for the caller's functions."""
 
+from collections.abc import Mapping
+
 from sandlot.v1 import concurrency_pb2 as wire
 from sandlot_engine.errors import InvalidParameter
 from sandlot_engine.gateway.paging import page_size
@@ -61,15 +63,11 @@ class ConcurrencyService:
         """A tenant has so few functions that all of them fit into one answer."""
         tenant_id = current_caller().tenant_id
         tenant = await self._tenants.get(tenant_id)
-        reserved = self._settings.reserved(tenant_id)
         return wire.Concurrency(
             limit=tenant.concurrency,
             unreserved=self._settings.unreserved(tenant_id),
-            reserved={
-                name: concurrency
-                for name, concurrency in reserved.items()
-                if function in ("", name)
-            },
+            reserved=_only(function, self._settings.reserved(tenant_id)),
+            provisioned=_only(function, self._provisioned.totals(tenant_id)),
         )
 
     # --- provisioned ----------------------------------------------------------------
@@ -113,6 +111,11 @@ class ConcurrencyService:
         self._provisioned.get(*which)  # where AWS's API is silent, `NotFound`
         await self._provisioned.delete(*which)
         return wire.DeleteProvisionedConcurrencyResponse()
+
+
+def _only(function: str, counts: Mapping[str, int]) -> dict[str, int]:
+    """Those of one function, or of all."""
+    return {name: count for name, count in counts.items() if function in ("", name)}
 
 
 def _out(provisioned: Provisioned) -> wire.ProvisionedConcurrency:
