@@ -77,6 +77,7 @@ STATUSES = {
     invocations_pb2.INVOCATION_STATUS_TIMEOUT: Status.TIMEOUT,
     invocations_pb2.INVOCATION_STATUS_CRASHED: Status.CRASHED,
     invocations_pb2.INVOCATION_STATUS_INIT_FAILED: Status.INIT_FAILED,
+    invocations_pb2.INVOCATION_STATUS_CANCELLED: Status.CANCELLED,
 }
 
 

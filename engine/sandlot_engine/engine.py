@@ -170,6 +170,8 @@ async def _running(config: EngineConfig) -> AsyncIterator[Facts]:
     async with contextlib.AsyncExitStack() as stack:
         enter = stack.enter_async_context
         store = await enter(SqliteStore.open(data / "sandlot.db"))
+        # Workers run nothing on what they were lent before.
+        store.on_failing = partial(link.note_change, "")
         tenants = await tenants_of(data, store, link)
         launchers = Launchers(cell_files=room().cell_files)
         await enter(launchers.listening(socket.socket(fileno=config.control)))
@@ -324,6 +326,7 @@ def _core(
             backend.invoker.admission,
             catalog.provisioned.claims,
             backend.clock,
+            backend.records.check_writing,
         ),
         keys=Keys(secret_of=tenants.signing_secret, known=tenants.known),
         scheduler=scheduler,

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from sandlot_engine.errors import Throttled
-from sandlot_engine.gateway import connections
+from sandlot_engine.gateway import connections, untaken
 from sandlot_engine.gateway.urls import app
 from sandlot_engine.gateway.urls.streams import INTEGRATION
 from sandlot_engine.invocation.streamed import Streamed
@@ -89,6 +89,23 @@ async def test_an_answer_that_nobody_takes_is_dropped(
         writer.write(site.request() * 2)
         async with asyncio.timeout(20):
             await lost.wait()
+
+
+async def test_answers_that_nobody_takes_have_a_bound(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    lost = noting_losses(monkeypatch)
+    monkeypatch.setattr(untaken, "MAX_UNTAKEN_OF_TENANT", 1_000_000)
+    async with serving() as port, site_of(port) as site:
+        site.answers("x" * 6_000_000)
+        async with site.port.connected() as (_, writer):
+            writer.transport.pause_reading()  # type: ignore[attr-defined]
+            writer.write(site.request() * 2)
+            async with asyncio.timeout(20):
+                await lost.wait()
+
+        site.answers("x")
+        assert (await site.get())[0] == 200
 
 
 async def test_requests_are_counted_by_how_they_were_answered(site: Site) -> None:

@@ -12,6 +12,8 @@ from typing import Any, NoReturn, cast
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from sandlot_engine.gateway.untaken import ANSWER_DEADLINE_S, Untaken, Waiting
+
 MAX_CONNECTIONS = 20_000
 """Connections at once; the next is answered with 503 and closed."""
 
@@ -25,9 +27,8 @@ BODY_DEADLINE_S = 300.0
 """From the headers to the end of the body, read or thrown away: a package of 50 MB over
 2 Mbit/s."""
 
-ANSWER_DEADLINE_S = 300.0
-"""In which a client has to take what was written to it, once it has fallen behind: the
-largest answer over 200 kbit/s. Until then we hold it."""
+COPIES = 2
+"""What of an answer the kernel has taken is held until it has taken all."""
 
 KEY = "sandlot.connection"
 """Where an ASGI scope has its connection."""
@@ -45,6 +46,12 @@ class Connection(HttpToolsProtocol):
     """A protocol for uvicorn. `serving` is the task to cancel when the caller goes."""
 
     limit = MAX_CONNECTIONS
+    untaken = Untaken()
+    """What all connections of a server together have us hold."""
+
+    owner = ""
+    """The tenant whose share of that it is; empty for strangers."""
+
     serving: "asyncio.Task[Any] | None" = None
     is_lost = False
 
@@ -55,6 +62,7 @@ class Connection(HttpToolsProtocol):
     _piece_bytes = 0
     _deadline: asyncio.TimerHandle | None = None
     _answer_deadline: asyncio.TimerHandle | None = None
+    _waiting: Waiting | None = None
 
     # --- asyncio.Protocol -----------------------------------------------------------
 
@@ -97,6 +105,11 @@ class Connection(HttpToolsProtocol):
             self._answer_deadline = self.loop.call_later(
                 ANSWER_DEADLINE_S, self.transport.abort
             )
+            self._waiting = self.untaken.add(
+                self.owner,
+                COPIES * self.transport.get_write_buffer_size(),
+                self.transport.abort,
+            )
 
     def resume_writing(self) -> None:
         super().resume_writing()
@@ -106,6 +119,9 @@ class Connection(HttpToolsProtocol):
         if self._answer_deadline is not None:
             self._answer_deadline.cancel()
             self._answer_deadline = None
+        if self._waiting is not None:
+            self.untaken.remove(self._waiting)
+            self._waiting = None
 
     async def cut(self) -> NoReturn:
         """End it here and now, in the midst of an answer: the client is to see that
@@ -178,7 +194,8 @@ class Connection(HttpToolsProtocol):
 
 def limited_to(connections: int) -> type[Connection]:
     """The protocol of a server that may have so many: uvicorn makes the instances."""
-    return type("LimitedConnection", (Connection,), {"limit": connections})
+    bounds = {"limit": connections, "untaken": Untaken()}
+    return type("LimitedConnection", (Connection,), bounds)
 
 
 class _HeadTooLarge(Exception):

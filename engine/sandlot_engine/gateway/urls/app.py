@@ -119,6 +119,7 @@ class UrlApp:
             if url is None:
                 await answer.send(refusals.nothing_here())
                 return
+            connection.owner = url.tenant_id
             rules = url.active_cors
             if rules is not None and cors.is_preflight(scope["method"], headers):
                 await answer.send(cors.preflight(rules, headers), is_plain=True)
