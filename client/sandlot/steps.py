@@ -33,7 +33,15 @@ from sandlot.errors import (
     UsageError,
 )
 from sandlot.packing import Package
-from sandlot.results import Event, Function, FunctionState, Reply, UpdateStatus
+from sandlot.results import (
+    Event,
+    Function,
+    FunctionState,
+    ProvisionedConcurrency,
+    ProvisionStatus,
+    Reply,
+    UpdateStatus,
+)
 
 T = TypeVar("T")
 
@@ -164,6 +172,34 @@ def configure(name: str, options: FunctionOptions) -> Steps[Function]:
     return (yield from _ready(name))
 
 
+def publish(name: str, call: Call[Function]) -> Steps[Function]:
+    """Publish a version, and wait until it can be invoked."""
+    version = yield from ask(call)
+    return (yield from _ready(name, version.version))
+
+
+def provision(
+    name: str, qualifier: str | int, count: int
+) -> Steps[ProvisionedConcurrency]:
+    """Ask for instances, and look until they are there, or it is clear that not."""
+    put = calls.put_provisioned_concurrency(name, qualifier, count)
+    look = calls.get_provisioned_concurrency(name, qualifier)
+    pause_s = FIRST_POLL_S
+    found = yield from ask(put)
+    while found.status is ProvisionStatus.IN_PROGRESS:
+        try:
+            yield Pause(pause_s)
+            found = yield from ask(look)
+        except DeadlineExceeded as error:
+            raise DeadlineExceeded(
+                f"{found.available} of {count} instances of {name}:{qualifier} are "
+                "there, and the others are still being started: "
+                f"see `sandlot concurrency show {name}`"
+            ) from error
+        pause_s = min(pause_s * 1.5, LAST_POLL_S)
+    return found
+
+
 def wait_event(request_id: str) -> Steps[Event]:
     """Ask until the event is over; the engine answers when it is, or after a while."""
     while True:
@@ -265,11 +301,12 @@ _PLAIN = re.compile(r"(python3\.|nodejs)(\d+)(?:\.x)?")
 """A runtime as AWS names it: one with an operator's label is asked for by name."""
 
 
-def _ready(name: str) -> Steps[Function]:
-    function = yield from _settled(name)
+def _ready(name: str, version: str = "") -> Steps[Function]:
+    function = yield from _settled(name, version)
     if function.state is FunctionState.FAILED:
+        what = _qualified(name, version)
         raise DeployFailed(
-            f"{name} could not be made ready: {function.state_reason}",
+            f"{what} could not be made ready: {function.state_reason}",
             facts={"function": name},
         )
     if function.update_status is UpdateStatus.FAILED:
@@ -281,21 +318,27 @@ def _ready(name: str) -> Steps[Function]:
     return function
 
 
-def _settled(name: str) -> Steps[Function]:
+def _settled(name: str, version: str = "") -> Steps[Function]:
     """Look until nothing is being made ready; how it went is for the caller."""
     pause_s = FIRST_POLL_S
-    function = yield from ask(calls.get_function(name))
+    look = calls.get_function(name, qualifier=version)
+    function = yield from ask(look)
     while _is_in_the_making(function):
         try:
             yield Pause(pause_s)
-            function = yield from ask(calls.get_function(name))
+            function = yield from ask(look)
         except DeadlineExceeded as error:
+            what = _qualified(name, version)
             raise DeadlineExceeded(
-                f"{name} is still being made ready, and goes on being so: "
-                f"see `sandlot fn show {name}`"
+                f"{what} is still being made ready, and goes on being so: "
+                f"see `sandlot fn show {what}`"
             ) from error
         pause_s = min(pause_s * 1.5, LAST_POLL_S)
     return function
+
+
+def _qualified(name: str, version: str) -> str:
+    return f"{name}:{version}" if version else name
 
 
 def _is_in_the_making(function: Function) -> bool:

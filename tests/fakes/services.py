@@ -68,6 +68,12 @@ class Functions(fn_grpc.FunctionServiceServicer):
     def GetFunction(self, request: Any, context: Any) -> Any:
         tenant_id = self.engine.enter(request, context)
         self.engine.find(tenant_id, request.name)
+        if request.qualifier:
+            return fn.GetFunctionResponse(
+                function=self.engine.look_at_version(
+                    self.engine.version(tenant_id, request.name, request.qualifier)
+                )
+            )
         return fn.GetFunctionResponse(
             function=self.engine.look((tenant_id, request.name))
         )

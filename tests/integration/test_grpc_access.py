@@ -11,7 +11,14 @@ import pytest
 from google.protobuf import message_factory
 from google.protobuf.descriptor import Descriptor, MethodDescriptor
 
-from sandlot.v1 import events_pb2, functions_pb2, invocations_pb2, tenants_pb2
+from sandlot.v1 import (
+    concurrency_pb2,
+    events_pb2,
+    functions_pb2,
+    invocations_pb2,
+    tenants_pb2,
+    versions_pb2,
+)
 from tests.fakes.backend import (
     ACME,
     GLOBEX,
@@ -24,7 +31,10 @@ from tests.fakes.backend import (
 
 METHODS = [
     pytest.param(method, id=method.name)
-    for file in (events_pb2, functions_pb2, invocations_pb2, tenants_pb2)
+    for file in (
+        *(concurrency_pb2, events_pb2, functions_pb2, invocations_pb2),
+        *(tenants_pb2, versions_pb2),
+    )
     for service in file.DESCRIPTOR.services_by_name.values()
     for method in service.methods
 ]

@@ -11,6 +11,7 @@ from types import TracebackType
 from typing import Self, Unpack
 
 from sandlot import config, packing, steps
+from sandlot.aio.concurrency import AsyncShares
 from sandlot.aio.connection import AsyncConnection
 from sandlot.aio.events import AsyncEvents
 from sandlot.aio.functions import AsyncFunctions
@@ -19,6 +20,7 @@ from sandlot.aio.invocations import AsyncInvocations
 from sandlot.aio.tenants import AsyncTenants
 from sandlot.aio.triggers import AsyncTriggers
 from sandlot.aio.urls import AsyncUrls
+from sandlot.aio.versions import AsyncVersions
 from sandlot.calls import FunctionOptions
 from sandlot.config import Where
 from sandlot.transport import DEPLOY_DEADLINE_S
@@ -26,6 +28,8 @@ from sandlot.transport import DEPLOY_DEADLINE_S
 
 class AsyncClient(
     AsyncFunctions,
+    AsyncVersions,
+    AsyncShares,
     AsyncUrls,
     AsyncInvocations,
     AsyncEvents,

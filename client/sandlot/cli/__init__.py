@@ -8,7 +8,9 @@ import os
 
 import click
 
+from sandlot.cli.aliases import alias
 from sandlot.cli.bill import bill
+from sandlot.cli.concurrency import concurrency
 from sandlot.cli.deploy import deploy
 from sandlot.cli.engine import doctor, up, version
 from sandlot.cli.events import dead_letter, event
@@ -28,7 +30,7 @@ os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
 
 SECTIONS: tuple[tuple[str, tuple[click.Command, ...]], ...] = (
     ("Everyday", (up, deploy, invoke, logs)),
-    ("Functions", (fn, url)),
+    ("Functions", (fn, alias, concurrency, url)),
     ("Triggers", (schedule, trigger)),
     ("Insight", (runs, bill)),
     ("Events", (event, dead_letter)),

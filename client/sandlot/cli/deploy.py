@@ -25,10 +25,22 @@ if TYPE_CHECKING:
     help="In place of a PATH: a container image on the engine's machine, below a folder"
     " that its operator has opened with --image-dir.",
 )
+@click.option(
+    "--publish",
+    "publishes",
+    is_flag=True,
+    help="Publish it as a version, once it serves.",
+)
 @function_settings
 @shared
 def deploy(
-    flags: Flags, *, source: str, name: str | None, image: str | None, **options: Any
+    flags: Flags,
+    *,
+    source: str,
+    name: str | None,
+    image: str | None,
+    publishes: bool,
+    **options: Any,
 ) -> None:
     """Create or update a function, and wait until it serves.
 
@@ -55,8 +67,11 @@ def deploy(
         )
     with flags.client() as client:
         handle = client.deploy(source, name=name, **chosen(options))
-    if (function := handle.deployed) is None:
-        return
+        if (function := handle.deployed) is None:
+            return
+        if publishes and not function.import_error:
+            # Not what somebody else has deployed since.
+            function = handle.publish(revision_id=function.revision_id)
     if handle.replaced_handler:
         flags.say(
             f"  its handler was {one_line(handle.replaced_handler)}, which is not"
@@ -66,6 +81,8 @@ def deploy(
         document(plain(function))
     else:
         _say(flags, function, elapsed_s=time.monotonic() - began)
+        if publishes and not function.version.isdecimal():
+            flags.say("  no version of it was published")
         click.echo(one_line(function.arn))
     if function.import_error:
         sys.exit(FUNCTION_FAILED)
@@ -73,6 +90,8 @@ def deploy(
 
 def _say(flags: Flags, function: "Function", *, elapsed_s: float) -> None:
     name = one_line(function.name)
+    if function.version.isdecimal():
+        name += f":{function.version}"
     network = "" if function.network == "none" else f"network {function.network} · "
     flags.say(
         f"{name}  {size(function.code_size)} · {function.runtime or 'image'} · "

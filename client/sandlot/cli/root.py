@@ -60,11 +60,48 @@ NEXT: tuple[tuple[type[errors.SandlotError], str], ...] = (
 )
 """What to do where the message may not say so; the first that fits."""
 
-MISSING = {
-    "Function not found": "see which there are: sandlot fn list",
-    "There is no tenant": "`sandlot tenant list` has the ids of those there are",
-}
-"""The same for what is not there, by how the engine's message begins."""
+_ARN = r"arn:\S+:function:([\w-]+)"
+SAID = (
+    (
+        rf"Function not found: {_ARN}:\d+$",
+        r"see which versions there are: sandlot fn versions \1",
+    ),
+    (
+        rf"(?:Function not found|Alias not found|Cannot find alias arn): {_ARN}:(?!\$)",
+        r"see which aliases there are: sandlot alias list \1",
+    ),
+    (r"Function not found", "see which there are: sandlot fn list"),
+    (
+        r"There is no tenant",
+        "`sandlot tenant list` has the ids of those there are",
+    ),
+    (
+        r"Unable to delete version because",
+        "have them lead to another with `sandlot alias set`, or delete them",
+    ),
+    (
+        r"Specified (Reserved)?ConcurrentExecutions for function ",
+        "see what is taken, and what all have: sandlot concurrency show",
+    ),
+    (
+        r"\s*ReservedConcurrentExecutions\s+\d+ should not be lower",
+        f"see what is provisioned: sandlot concurrency show {_FUNCTION}",
+    ),
+    (
+        r"Alias can't be used for Provisioned|Version is pointed by a Provisioned",
+        f"see what is provisioned: sandlot concurrency show {_FUNCTION}",
+    ),
+    (
+        r"Requested Provisioned Concurrency should not be greater",
+        f"reserve more first: sandlot concurrency reserve {_FUNCTION} COUNT",
+    ),
+    (
+        r"Provisioned Concurrency Configs cannot be applied to unpublished",
+        f"publish a version: sandlot fn publish {_FUNCTION}",
+    ),
+)
+"""The same by how the engine's message begins, where that is AWS's and says what and
+why alone."""
 
 NO_NETWORK = re.compile(
     r"name resolution|[Nn]ame or service not known|Network is unreachable|EAI_AGAIN"
@@ -154,9 +191,10 @@ def explain(
 def _advice(error: errors.SandlotError) -> str:
     if error.reason in TOLD_IN_FULL:
         return ""
-    if isinstance(error, errors.NotFound):
-        said = str(error)
-        return next((MISSING[one] for one in MISSING if said.startswith(one)), "")
+    if isinstance(error, errors.Refused):
+        for begin, what in SAID:
+            if found := re.match(begin, str(error)):
+                return found.expand(what)
     if isinstance(error, errors.Unhandled) and NO_NETWORK.search(str(error)):
         return (
             "it may have no network, as is so unless one is asked for: "

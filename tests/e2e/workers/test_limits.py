@@ -90,3 +90,16 @@ def test_a_caller_who_leaves_is_billed_and_its_instance_is_gone(tenant: Tenant) 
     runs = runs_of(tenant, function)
     assert len(runs) == known + 1
     assert runs[0].error_type == "Sandbox.Cancelled"
+
+
+def test_a_function_that_is_switched_off_runs_on_no_worker(tenant: Tenant) -> None:
+    function = deploy_answers(tenant)
+    with tenant.connections() as callers:
+        tenant.warm(function, callers)
+        tenant.client.put_reserved_concurrency(function.name, 0)
+        off = [caller.invoke(function.name) for caller in callers]
+        tenant.client.delete_reserved_concurrency(function.name)
+        on = [caller.invoke(function.name) for caller in callers]
+
+    assert {answer.status for answer in off} == {429}
+    assert {answer.status for answer in on} == {200}
