@@ -7,7 +7,9 @@ the process for a foreign instruction set, whose call numbers would mean somethi
 else.
 
 `ZYGOTE` is loaded before the interpreter is exec'd, and every instance inherits it.
-`INSTANCE` is loaded by each instance on top, and takes away what only a fork needs.
+None loads one of its own: what only a fork needs is of no use without the capabilities
+that it gives up; and who may load one can use up memory that all users share
+(`docs/decisions/0038`).
 `WARDEN` is loaded by pid 1 of a jail once its zygote is there; the first processes of
 cells have it from there, and load `REAPER` on top.
 """
@@ -299,7 +301,7 @@ REFUSED = group(
     " modify_ldt vhangup mknod mknodat setuid setgid setreuid setregid setresuid"
     " setresgid setfsuid setfsgid setgroups fanotify_init fanotify_mark mbind"
     " set_mempolicy get_mempolicy migrate_pages move_pages sched_setscheduler"
-    " sched_setparam sched_setattr ioprio_set vmsplice lookup_dcookie",
+    " sched_setparam sched_setattr ioprio_set vmsplice lookup_dcookie seccomp",
 )
 
 FORKING = (
@@ -316,11 +318,6 @@ FORKING_RULES = (
         (_CLONE_NEWNS, _CLONE_NEWPID, _CLONE_NEWNET),
         "a zygote's fork enters the cell that was made for it: of these kinds, each"
         " named, and of no other",
-    ),
-    Rule(
-        "seccomp",
-        "an instance loads its own filter; no listener, no questions",
-        ((Argument(0, 1), Argument(1, 0)),),
     ),
 )
 
@@ -402,17 +399,6 @@ ZYGOTE_WITHOUT_GROUPS = Policy(
                 (Argument(1, _SOL_SOCKET), Argument(2, option))
                 for option in (_SO_SNDBUF, _SO_RCVBUF)
             ),
-        ),
-    ),
-)
-
-INSTANCE = Policy(
-    "instance",
-    "allow",
-    refused=(
-        group(
-            "what only a fork needs, taken away after it",
-            "setns capset seccomp landlock_restrict_self",
         ),
     ),
 )
