@@ -75,7 +75,9 @@ async def call(
     metadata: Any,
     fields: dict[str, Any] | None = None,
 ) -> grpc.StatusCode:
-    """Call a method of any kind with one request, and return how it ended."""
+    """Call a method of any kind with one request, and return how it ended. None is sent
+    where there may be many: grpc.aio tells of a call that ended while it wrote as its
+    own failure."""
     kind = {
         (False, False): engine.channel.unary_unary,
         (False, True): engine.channel.unary_stream,
@@ -91,8 +93,8 @@ async def call(
         response_deserializer=response_class.FromString,
     )
     request = request_class(**(fields or {}))
-    sent = [request] if method.client_streaming else request
-    ended = stub(sent, metadata=metadata, timeout=20)
+    sent = () if method.client_streaming else (request,)
+    ended = stub(*sent, metadata=metadata, timeout=20)
     if method.server_streaming:
         with suppress(grpc.aio.AioRpcError):
             async for _ in ended:
