@@ -39,10 +39,12 @@ class Lending:
         ours, self.channel = socket.socketpair()
         self.channel.setblocking(False)
         read, self.log = os.pipe2(os.O_CLOEXEC)
+        # What cannot be frozen is ended as soon as it has been idle for a moment.
+        self._brake, brake = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         self.lent = LendableInstance(
             FrameWire(ours),
             read,
-            hold=Hold({"tmp": os.open("/", os.O_PATH)}),
+            hold=Hold({"freeze": brake, "tmp": os.open("/", os.O_PATH)}),
             minder=Minder(),
             memory_mb=MEMORY_MB,
             kill=self._kill,
@@ -68,6 +70,7 @@ class Lending:
     def close(self) -> None:
         self.channel.close()
         os.close(self.log)
+        os.close(self._brake)
 
     async def invoke(self, instance: Instance, answer: bytes = b"{}") -> Ending:
         """An event, heard by the tenant, and its answer."""
