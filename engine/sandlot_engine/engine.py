@@ -160,6 +160,8 @@ async def _running(config: EngineConfig) -> AsyncIterator[Facts]:
     from sandlot_engine.node.images import Images
     from sandlot_engine.node.instances import NodeMachine
     from sandlot_engine.node.launchers import Launchers
+    from sandlot_engine.polling.poller import Poller
+    from sandlot_engine.polling.queues import Queues
     from sandlot_engine.scheduler.scheduler import Scheduler
     from sandlot_engine.store.sqlite import SqliteStore
     from sandlot_engine.triggers.parts import KeptTriggers
@@ -216,7 +218,8 @@ async def _running(config: EngineConfig) -> AsyncIterator[Facts]:
                 requests_per_slot=config.scale.requests,
             )
         )
-        endpoints = stack.enter_context(Endpoints(endpoint_access(config)))
+        access = endpoint_access(config)
+        endpoints = stack.enter_context(Endpoints(access))
         await enter(
             Delivering(
                 store,
@@ -226,7 +229,10 @@ async def _running(config: EngineConfig) -> AsyncIterator[Facts]:
                 region=config.region,
             )
         )
-        watch(invoker, scheduler, node, store, link)
+        queues = stack.enter_context(Queues(access))
+        poller = Poller(catalog.mappings, queues, invoker, clock=clock)
+        await enter(poller.running())
+        watch(invoker, scheduler, node, store, link, poller)
         triggers = triggers_of(config, kept, catalog, invoker)
         await enter(triggers.running())
         backend = Backend(
@@ -251,6 +257,7 @@ async def _running(config: EngineConfig) -> AsyncIterator[Facts]:
             buckets=Buckets(bucket_access(config)),
             downloads=Downloads(clock),
             addresses=addresses,
+            sources=poller,
         )
         if config.workers > 1:
             core = _core(backend, catalog, tenants, scheduler)
