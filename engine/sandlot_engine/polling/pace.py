@@ -44,6 +44,7 @@ class Width:
             self.grows_at = now + STEP_S
         if running >= self._width and now >= self.grows_at:
             self._width = min(self._width + STEP, MAX_WIDTH)
+            self.grows_at = now + STEP_S
         if running < min(self._width, at_most):
             return True
         if now >= self.grows_at:

@@ -23,6 +23,9 @@ MAX_ENTRIES = 10
 
 _MISSING = frozenset({"AWS.SimpleQueueService.NonExistentQueue", "QueueDoesNotExist"})
 
+_NONSENSE = (LookupError, TypeError, ValueError, AttributeError)
+"""What botocore raises of an answer that is another thing than its model has."""
+
 T = TypeVar("T")
 
 
@@ -74,7 +77,7 @@ class Queues:
         """Up to `count` messages, and what `read` makes of them, beside the loop as
         well. Raises `QueueTrouble`, and what `read` does."""
 
-        def receive(client: Any) -> T:
+        def receive(client: Any) -> Sequence[dict[str, Any]]:
             answer = client.receive_message(
                 QueueUrl=self._url(source),
                 MaxNumberOfMessages=count,
@@ -83,9 +86,14 @@ class Queues:
                 AttributeNames=["All"],
                 MessageAttributeNames=["All"],
             )
-            return read(answer.get("Messages", ()))
+            found = answer.get("Messages", ())
+            if not isinstance(found, Sequence):
+                raise TypeError(f"Messages is {found!r:.100}")
+            return found
 
-        return await self._call(self._polls, receive)
+        return await asyncio.get_running_loop().run_in_executor(
+            self._polls, lambda: read(self._ask(receive))
+        )
 
     async def delete(self, source: Source, handles: Sequence[str]) -> list[str]:
         """Up to `MAX_ENTRIES`; those handles that were not deleted. Raises
@@ -95,9 +103,10 @@ class Queues:
             answer = client.delete_message_batch(
                 QueueUrl=self._url(source), Entries=_entries(handles)
             )
-            return [handles[int(each["Id"])] for each in answer.get("Failed", ())]
+            done = {each["Id"] for each in answer.get("Successful", ())}
+            return [each for n, each in enumerate(handles) if str(n) not in done]
 
-        return await self._call(self._tells, delete)
+        return await self._call(delete)
 
     async def release(self, source: Source, handles: Sequence[str]) -> None:
         """Have up to `MAX_ENTRIES` messages given to whoever asks next."""
@@ -108,7 +117,7 @@ class Queues:
                 Entries=_entries(handles, VisibilityTimeout=0),
             )
 
-        await self._call(self._tells, release)
+        await self._call(release)
 
     async def visibility_s(self, source: Source) -> float:
         """How long a message that was received is hidden. Raises `QueueTrouble`."""
@@ -119,10 +128,12 @@ class Queues:
             )
             return float(answer["Attributes"]["VisibilityTimeout"])
 
-        return await self._call(self._tells, ask)
+        return await self._call(ask)
 
-    async def _call(self, pool: ThreadPoolExecutor, ask: Callable[[Any], T]) -> T:
-        return await asyncio.get_running_loop().run_in_executor(pool, self._ask, ask)
+    async def _call(self, ask: Callable[[Any], T]) -> T:
+        return await asyncio.get_running_loop().run_in_executor(
+            self._tells, self._ask, ask
+        )
 
     def _ask(self, ask: Callable[[Any], T]) -> T:
         from botocore.exceptions import BotoCoreError, ClientError
@@ -131,7 +142,7 @@ class Queues:
             return ask(self._connected())
         except ClientError as error:
             raise _said(error) from error
-        except (BotoCoreError, OSError, LookupError, TypeError, ValueError) as error:
+        except (BotoCoreError, OSError, *_NONSENSE) as error:
             raise QueueTrouble(f"{type(error).__name__}: {error}") from error
 
     def _url(self, source: Source) -> str:

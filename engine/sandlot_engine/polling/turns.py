@@ -34,7 +34,10 @@ class Turns:
         self._free = turns
         self._max_held = max_held
         self._max_held_of_tenant = max_held_of_tenant
-        self._held: Counter[str] = Counter()
+        self.held = 0
+        """Bytes of messages that are here."""
+
+        self._held_of: Counter[str] = Counter()
         self._waiting: OrderedDict[str, deque[asyncio.Future[None]]] = OrderedDict()
         """By tenant, who is next first."""
 
@@ -43,11 +46,6 @@ class Turns:
 
     def __repr__(self) -> str:
         return f"<Turns {self._free} free of {self.count}>"
-
-    @property
-    def held(self) -> int:
-        """Bytes of messages that are here."""
-        return self._held.total()
 
     @asynccontextmanager
     async def turn(self, tenant_id: str) -> AsyncIterator[None]:
@@ -61,12 +59,14 @@ class Turns:
 
     def hold(self, tenant_id: str, size: int) -> None:
         """There are so many bytes more."""
-        self._held[tenant_id] += size
+        self.held += size
+        self._held_of[tenant_id] += size
 
     def let_go(self, tenant_id: str, size: int) -> None:
-        self._held[tenant_id] -= size
-        if not self._held[tenant_id]:
-            del self._held[tenant_id]
+        self.held -= size
+        self._held_of[tenant_id] -= size
+        if not self._held_of[tenant_id]:
+            del self._held_of[tenant_id]
         self._give()
 
     async def _wait(self, tenant_id: str) -> None:
@@ -101,6 +101,6 @@ class Turns:
 
     def _has_room(self, tenant_id: str) -> bool:
         return (
-            self._held[tenant_id] < self._max_held_of_tenant
+            self._held_of[tenant_id] < self._max_held_of_tenant
             and self.held < self._max_held
         )
