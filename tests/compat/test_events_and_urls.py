@@ -183,6 +183,10 @@ def test_a_mapping_outlives_its_function(aws: Lambda, create: Create) -> None:
             ),
         ),
         (
+            {"EventSourceArn": f"{QUEUE}.fifo", "MaximumBatchingWindowInSeconds": 1},
+            "Batching window is not supported for FIFO queues.",
+        ),
+        (
             {
                 "EventSourceArn": QUEUE,
                 "FilterCriteria": {"Filters": [{"Pattern": "no JSON"}]},

@@ -17,8 +17,8 @@ from sandlot_engine.catalog.mappings import Mappings
 from sandlot_engine.clock import Clock
 from sandlot_engine.errors import InvalidParameter
 from sandlot_engine.model.mapping import Mapping
-from sandlot_engine.polling.queues import NoQueue, Queues, QueueTrouble
-from sandlot_engine.polling.reader import NOTHING_YET, Invoking, Reader
+from sandlot_engine.polling.queues import NoQueue, QueueTrouble
+from sandlot_engine.polling.reader import NOTHING_YET, Asking, Invoking, Reader
 from sandlot_engine.polling.sources import (
     Source,
     Unread,
@@ -76,6 +76,13 @@ class Sources(Protocol):
         ...
 
 
+class Endpoint(Asking, Protocol):
+    """Of `Queues`, what is needed here."""
+
+    @property
+    def has_endpoint(self) -> bool: ...
+
+
 class Nobody:
     """Reads nothing."""
 
@@ -96,7 +103,7 @@ class Poller:
     def __init__(
         self,
         mappings: Mappings,
-        queues: Queues,
+        queues: Endpoint,
         invoker: Invoking,
         *,
         clock: Clock,
