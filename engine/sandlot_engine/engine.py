@@ -199,7 +199,9 @@ async def _running(config: EngineConfig) -> AsyncIterator[Facts]:
             )
         )
         functions = catalog.functions
-        addresses = addresses_of(config)
+        addresses, access = addresses_of(config), endpoint_access(config)
+        # Left after the invoker: an endpoint that hangs holds up nothing that runs.
+        queues = stack.enter_context(Queues(access))
         settings_of = EventSettings(functions, catalog.event_configs).of
         invoker = await enter(
             Invoker(
@@ -218,7 +220,6 @@ async def _running(config: EngineConfig) -> AsyncIterator[Facts]:
                 requests_per_slot=config.scale.requests,
             )
         )
-        access = endpoint_access(config)
         endpoints = stack.enter_context(Endpoints(access))
         await enter(
             Delivering(
@@ -229,7 +230,6 @@ async def _running(config: EngineConfig) -> AsyncIterator[Facts]:
                 region=config.region,
             )
         )
-        queues = stack.enter_context(Queues(access))
         poller = Poller(catalog.mappings, queues, invoker, clock=clock)
         await enter(poller.running())
         watch(invoker, scheduler, node, store, link, poller)

@@ -239,6 +239,26 @@ def test_a_group_s_messages_come_in_order(
     assert events(worker)[0]["Records"][0]["attributes"]["MessageGroupId"] == "all"
 
 
+def test_what_finds_no_room_waits_for_it_and_loses_no_try(
+    world: World, aws: Any, worker: FunctionHandle, mapped: Any
+) -> None:
+    sqs, dead = world.sqs, world.sqs.create("dead")
+    policy = dead_letters_of(sqs.arn(dead), tries=1)
+    queue = sqs.create(VisibilityTimeout="30", RedrivePolicy=policy)
+    aws.put_function_concurrency(
+        FunctionName=worker.name, ReservedConcurrentExecutions=1
+    )
+    sent = [f"sleep0.0{number:02}" for number in range(40)]
+    sqs.send_all(queue, sent)
+
+    mapped(worker, sqs.arn(queue), BatchSize=1)
+
+    wait_empty(sqs, queue)
+    assert sqs.counts(dead) == (0, 0)
+    wait_until(lambda: len(bodies(worker)) == 40, "all have run, once")
+    assert sorted(bodies(worker)) == sent
+
+
 def test_a_mapping_is_disabled_and_enabled_again(
     world: World, aws: Any, worker: FunctionHandle, mapped: Any
 ) -> None:

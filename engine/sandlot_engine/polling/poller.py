@@ -32,6 +32,9 @@ DRAIN_S = 10.0
 """How long batches may run on when the engine stops. Those that are cut off come again
 from their queue."""
 
+CHECK_S = 15.0
+"""How long whoever makes a mapping waits for the endpoint's word on it."""
+
 USER = "USER_INITIATED"
 
 Readings = MappingOf[str, tuple[str, Callable[[], float]]]
@@ -157,12 +160,13 @@ class Poller:
             source = queue_of(source_arn, tenant_id=tenant_id)
             if not self._queues.has_endpoint:
                 return
-            visibility_s = await self._queues.visibility_s(source)
+            async with asyncio.timeout(CHECK_S):
+                visibility_s = await self._queues.visibility_s(source)
         except NoQueue as error:
             raise InvalidParameter(
                 f"Error occurred while ReceiveMessage. {error}", field="EventSourceArn"
             ) from error
-        except (Unread, QueueTrouble):
+        except (Unread, QueueTrouble, TimeoutError):
             return  # the mapping itself will say so
         if visibility_s < timeout_s:
             raise InvalidParameter(

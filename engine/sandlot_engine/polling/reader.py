@@ -124,6 +124,9 @@ class Reader:
         self.running = 0
         """Batches that their function has, or will have when there is room."""
 
+        self._parked = 0
+        """Of those, the ones for which there was no room."""
+
         self.result = NOTHING_YET
         """`LastProcessingResult`"""
 
@@ -195,17 +198,17 @@ class Reader:
             if not wait_s and self._was_empty:
                 await self._rest(closes_at)
                 return
-        visibility_s = await self._asked_visibility_s(began)
-        read = partial(self._sort, self._filters_of(settings), visibility_s)
+        filters = self._filters_of(settings)
         async with AsyncExitStack() as stack:
             patience_s = TURN_S if closes_at is None else max(0.0, closes_at - began)
             if not await self._has_turn(stack, patience_s):
                 return
+            visibility_s = await self._asked_visibility_s(began)
             chosen, others = await self._queues.receive(
                 self._source,
                 count=self._assembly.wanted(settings.batch_size),
                 wait_s=wait_s,
-                read=read,
+                read=partial(self._sort, filters, visibility_s),
             )
             self._take(chosen)
         self._counts["polls"] += 1
@@ -322,12 +325,16 @@ class Reader:
                 now = self._clock.monotonic()
                 failures += 1
                 self._counts["throttled"] += 1
-                self._width.note_throttled(self.running - 1, now=now)
+                self._parked += 1
+                self._width.note_throttled(self.running - self._parked, now=now)
                 self.result = f"PROBLEM: {refusal.message}"[:1_000]
                 pause_s = pause_after(failures)
-                if self._stop.is_set() or now + pause_s >= visible:
-                    raise
-            await self._pause(pause_s)
+                try:
+                    if self._stop.is_set() or now + pause_s >= visible:
+                        raise
+                    await self._pause(pause_s)
+                finally:
+                    self._parked -= 1
 
     def _invocation(self, mapping: Mapping, payload: bytes) -> Invocation:
         return Invocation(
