@@ -2,13 +2,14 @@
 
 import asyncio
 import json
+import socket
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 import pytest
 
 from sandlot_engine.events.endpoints import EndpointAccess
-from sandlot_engine.polling.queues import NoQueue, Queues, QueueTrouble
+from sandlot_engine.polling.queues import ANSWER_S, NoQueue, Queues, QueueTrouble
 from sandlot_engine.polling.sources import Source
 from tests.fakes.queues import Sqs, serving_sqs
 from tests.integration.test_event_endpoints import Service
@@ -30,14 +31,15 @@ def service() -> Iterator[Service]:
     service.close()
 
 
-def queues_at(url: str) -> Queues:
+def queues_at(url: str, *, answer_s: float = ANSWER_S) -> Queues:
     return Queues(
         EndpointAccess(
             urls={"sqs": url},
             access_key_id="AKIAXMPL",
             secret_access_key="secret",
             region="us-east-1",
-        )
+        ),
+        answer_s=answer_s,
     )
 
 
@@ -163,6 +165,18 @@ async def test_an_endpoint_that_is_not_there_is_trouble(service: Service) -> Non
     with queues_at(service.url) as queues:
         with pytest.raises(QueueTrouble):
             await received(queues, "jobs")
+
+
+async def test_an_endpoint_that_says_nothing_is_not_waited_for_for_ever() -> None:
+    silent = socket.create_server(("127.0.0.1", 0))
+    url = f"http://127.0.0.1:{silent.getsockname()[1]}"
+
+    with queues_at(url, answer_s=0.1) as queues, silent:
+        for _ in range(2):
+            with pytest.raises(QueueTrouble, match=r"not answered within 0\.1 s"):
+                await queues.visibility_s(source("jobs"))
+            with pytest.raises(QueueTrouble, match=r"not answered within 0\.1 s"):
+                await received(queues, "jobs")
 
 
 async def test_no_other_machine_is_asked_than_the_operator_s(

@@ -18,6 +18,9 @@ from sandlot_engine.polling.turns import TURNS
 TELLS = 16
 """Deletions, and what else is no poll, that are told at once."""
 
+ANSWER_S = 2.0 * TIMEOUT_S + LONG_POLL_S
+"""The longest that anything is waited for, from when it was asked for here."""
+
 MAX_ENTRIES = 10
 """Messages of one request."""
 
@@ -41,8 +44,9 @@ class Queues:
     """A context manager: leaving it waits for what was asked, `TIMEOUT_S` at most after
     a poll's own time."""
 
-    def __init__(self, access: EndpointAccess) -> None:
+    def __init__(self, access: EndpointAccess, *, answer_s: float = ANSWER_S) -> None:
         self._access = access
+        self._answer_s = answer_s
         self._polls = ThreadPoolExecutor(TURNS, thread_name_prefix="from-sqs")
         self._tells = ThreadPoolExecutor(TELLS, thread_name_prefix="done-sqs")
         self._client: Any = None
@@ -91,9 +95,7 @@ class Queues:
                 raise TypeError(f"Messages is {found!r:.100}")
             return found
 
-        return await asyncio.get_running_loop().run_in_executor(
-            self._polls, lambda: read(self._ask(receive))
-        )
+        return await self._beside(self._polls, lambda: read(self._ask(receive)))
 
     async def delete(self, source: Source, handles: Sequence[str]) -> list[str]:
         """Up to `MAX_ENTRIES`; those handles that were not deleted. Raises
@@ -131,9 +133,18 @@ class Queues:
         return await self._call(ask)
 
     async def _call(self, ask: Callable[[Any], T]) -> T:
-        return await asyncio.get_running_loop().run_in_executor(
-            self._tells, self._ask, ask
-        )
+        return await self._beside(self._tells, lambda: self._ask(ask))
+
+    async def _beside(self, pool: ThreadPoolExecutor, work: Callable[[], T]) -> T:
+        """A socket's own deadline begins anew with each byte; this one does not."""
+        loop = asyncio.get_running_loop()
+        try:
+            async with asyncio.timeout(self._answer_s):
+                return await loop.run_in_executor(pool, work)
+        except TimeoutError as error:
+            raise QueueTrouble(
+                f"the endpoint has not answered within {self._answer_s:g} s"
+            ) from error
 
     def _ask(self, ask: Callable[[Any], T]) -> T:
         from botocore.exceptions import BotoCoreError, ClientError
