@@ -106,6 +106,16 @@ def test_no_more_are_asked_for_than_a_batch_and_a_queue_may_have(
     assert assembly.wanted(batch_size) == wanted <= MAX_RECEIVED
 
 
+def test_what_others_have_by_now_is_in_no_batch() -> None:
+    assembly = Assembly()
+    assembly.add(messages(2, received=0.0))
+    assembly.add(messages(1, received=5.0))
+
+    assert assembly.expired(29.9) == ()
+    assert len(assembly.expired(30.0)) == 2
+    assert taken(assembly, 10, 0, now=30.0) == 1
+
+
 def test_what_is_cleared_is_in_no_batch() -> None:
     assembly = Assembly()
     assembly.add(messages(2))

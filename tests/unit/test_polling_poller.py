@@ -156,6 +156,27 @@ async def test_a_stop_waits_for_batches_no_longer_than_it_may() -> None:
     assert world.queue.deleted == []
 
 
+async def test_what_goes_wrong_with_one_mapping_is_not_the_others_trouble(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def breaks(*_: object) -> None:
+        raise RuntimeError("unforeseen")
+
+    world = World()
+    monkeypatch.setattr(world.queue, "release", breaks)
+
+    async with world.running():
+        broken = await world.create(batch_size=20, window_s=300)
+        world.fill("a")
+        await until(lambda: world.poller.gauges["source_bytes_held"][1]())
+        await world.mappings.delete(ACME, broken.uuid)
+        world.queue.filled.set()
+        await until(lambda: world.reading == 0)
+        await world.create()
+        world.fill("b")
+        await until(lambda: world.queue.deleted == ["b"])
+
+
 async def test_hundreds_of_mappings_share_the_turns_that_there_are() -> None:
     world = World()
     for number in range(5 * TURNS):

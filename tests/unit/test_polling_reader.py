@@ -221,6 +221,37 @@ async def test_a_queue_that_cannot_be_read_is_asked_again_and_told_of() -> None:
     assert world.reader.result == "OK"
 
 
+async def test_a_batch_that_is_here_does_not_wait_for_a_queue_that_fails() -> None:
+    mapping = replace(mapping_of(), batch_size=20, window_s=1)
+    world = World(mapping, "a")
+
+    async with world.reading():
+        await until(lambda: world.counts["received"])
+        world.queue.troubles.extend(QueueTrouble("it is down") for _ in range(99))
+        await until(lambda: world.queue.deleted)
+
+    assert world.function.batches == [["a"]]
+
+
+async def test_what_waited_for_room_until_it_was_another_s_is_not_run() -> None:
+    world = World(mapping_of(), "a")
+    world.queue.hidden_s = 0.1
+    world.function.gate.clear()
+
+    async with world.reading():
+        await until(lambda: world.function.at_once == 1 and world.queue.polls == 2)
+        world.mapping = mapping_of(ScalingConfig={"MaximumConcurrency": 1})
+        world.queue.bodies.append("b")
+        world.queue.filled.set()
+        await until(lambda: world.counts["received"] == 2)
+        await asyncio.sleep(world.queue.hidden_s)  # that is the case
+        world.function.gate.set()
+        await until(lambda: world.counts["left"])
+
+    assert world.function.batches == [["a"]]
+    assert world.queue.deleted == ["a"]
+
+
 async def test_a_queue_that_is_not_there_is_told_of() -> None:
     world = World(mapping_of())
     world.queue.troubles.append(NoQueue("none"))

@@ -54,6 +54,14 @@ class Assembly:
             return ()
         return tuple(self._waiting.popleft() for _ in range(count))
 
+    def expired(self, now: float) -> tuple[Message, ...]:
+        """Those that their queue gives to others by now: they are no more ours to run,
+        and in no batch."""
+        late: list[Message] = []
+        while self._waiting and self._waiting[0].visible <= now:
+            late.append(self._waiting.popleft())
+        return tuple(late)
+
     def clear(self) -> tuple[Message, ...]:
         """All that wait; they will be in no batch."""
         waiting = tuple(self._waiting)

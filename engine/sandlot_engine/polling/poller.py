@@ -5,6 +5,7 @@ what was received is its queue's.
 """
 
 import asyncio
+import logging
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from collections.abc import Mapping as MappingOf
@@ -17,6 +18,7 @@ from sandlot_engine.catalog.mappings import Mappings
 from sandlot_engine.clock import Clock
 from sandlot_engine.errors import InvalidParameter
 from sandlot_engine.model.mapping import Mapping
+from sandlot_engine.polling.pace import LONGEST_PAUSE_S
 from sandlot_engine.polling.queues import NoQueue, QueueTrouble
 from sandlot_engine.polling.reader import NOTHING_YET, Asking, Invoking, Reader
 from sandlot_engine.polling.sources import (
@@ -36,6 +38,8 @@ CHECK_S = 15.0
 """How long whoever makes a mapping waits for the endpoint's word on it."""
 
 USER = "USER_INITIATED"
+
+_log = logging.getLogger(__name__)
 
 Readings = MappingOf[str, tuple[str, Callable[[], float]]]
 """As `Metrics.watch` takes them."""
@@ -203,6 +207,9 @@ class Poller:
     async def _read(self, tenant_id: str, uuid: str) -> None:
         try:
             await self._readers[uuid].run()
+        except Exception:  # noqa: BLE001 - others' mappings go on
+            _log.exception("a mapping's reader failed for an unforeseen reason")
+            await self._readers[uuid].pause(LONGEST_PAUSE_S)
         finally:
             del self._readers[uuid], self._tasks[uuid]
             # It may be wanted again since.

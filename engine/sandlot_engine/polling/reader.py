@@ -119,7 +119,7 @@ class Reader:
         self._was_empty = True
         self._waits_for_turn: asyncio.Timeout | None = None
         self._stop = asyncio.Event()
-        self._settling = Settling(source, queues, counts, pause=self._pause)
+        self._settling = Settling(source, queues, counts, pause=self.pause)
         self._stirred = asyncio.Event()
         self.running = 0
         """Batches that their function has, or will have when there is room."""
@@ -137,8 +137,8 @@ class Reader:
         """Begin nothing new."""
         self._stop.set()
         self._stirred.set()
-        if self._waits_for_turn is not None:
-            self._waits_for_turn.reschedule(asyncio.get_running_loop().time())
+        if (patience := self._waits_for_turn) is not None and not patience.expired():
+            patience.reschedule(asyncio.get_running_loop().time())
 
     def stir(self) -> None:
         """The mapping may be another."""
@@ -151,23 +151,32 @@ class Reader:
             await self._give_back(self._assembly.clear())
 
     async def _try_step(self, mapping: Mapping, batches: asyncio.TaskGroup) -> None:
+        settings = settings_of(mapping)
         try:
-            await self._step(mapping, settings_of(mapping), batches)
+            await self._step(mapping, settings, batches)
         except NoQueue as error:
-            await self._put_off(f"the queue is not there. {error}")
+            why = f"the queue is not there. {error}"
         except (QueueTrouble, NoMessage) as error:
-            await self._put_off(f"the queue could not be read. {error}")
+            why = f"the queue could not be read. {error}"
         except SandlotError as error:
-            await self._put_off(error.message)
+            why = error.message
         except Exception as error:  # noqa: BLE001 - it is tried again, whatever it is
             _log.exception("a queue could not be read for an unforeseen reason")
-            await self._put_off(type(error).__name__)
-
-    async def _put_off(self, why: str) -> None:
+            why = type(error).__name__
+        else:
+            return
         self._counts["problems"] += 1
         self._failures += 1
         self.result = f"PROBLEM: {why}"[:1_000]
-        await self._pause(pause_after(self._failures))
+        await self.pause(self._pause_s(settings))
+
+    def _pause_s(self, settings: Settings) -> float:
+        """After a failure; no longer than a batch that is here may wait."""
+        pause_s = pause_after(self._failures)
+        closes_at = self._assembly.closes_at(settings.window_s)
+        if closes_at is None:
+            return pause_s
+        return min(pause_s, max(0.0, closes_at - self._clock.monotonic()))
 
     # --- reading ----------------------------------------------------------------------
 
@@ -180,6 +189,7 @@ class Reader:
         if not self._width.has_room(self.running, at_most=at_most, now=now):
             await self._rest(self._width.grows_at)
             return
+        await self._let_expire(now)
         batch = self._assembly.take(settings.batch_size, settings.window_s, now=now)
         if batch:
             self.running += 1
@@ -188,6 +198,15 @@ class Reader:
         # What cannot be run is left in its queue, where it loses none of its tries.
         await self._invoker.dry_run(self._invocation(mapping, b"{}"))
         await self._poll(settings)
+
+    async def _let_expire(self, now: float) -> None:
+        """A batch may have had to wait for room for too long."""
+        if late := self._assembly.expired(now):
+            self._counts["left"] += len(late)
+            self._turns.let_go(self._source.account, _size(late))
+            if self._source.is_fifo:
+                # What came after them may be of their groups.
+                await self._give_back(self._assembly.clear())
 
     async def _poll(self, settings: Settings) -> None:
         began = self._clock.monotonic()
@@ -332,7 +351,7 @@ class Reader:
                 try:
                     if self._stop.is_set() or now + pause_s >= visible:
                         raise
-                    await self._pause(pause_s)
+                    await self.pause(pause_s)
                 finally:
                     self._parked -= 1
 
@@ -362,7 +381,7 @@ class Reader:
         await self._wait(self._stirred, until - self._clock.monotonic())
         self._stirred.clear()
 
-    async def _pause(self, seconds: float) -> None:
+    async def pause(self, seconds: float) -> None:
         """For so long, or until this is to stop."""
         await self._wait(self._stop, seconds)
 
