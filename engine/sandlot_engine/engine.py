@@ -230,7 +230,11 @@ async def _running(config: EngineConfig) -> AsyncIterator[Facts]:
                 region=config.region,
             )
         )
-        poller = Poller(catalog.mappings, queues, invoker, clock=clock)
+        poller = Poller(
+            *(catalog.mappings, queues, invoker),
+            reserved=functions.reserved,
+            clock=clock,
+        )
         await enter(poller.running())
         watch(invoker, scheduler, node, store, link, poller)
         triggers = triggers_of(config, kept, catalog, invoker)

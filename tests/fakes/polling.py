@@ -9,8 +9,8 @@ from typing import Any
 from sandlot_engine.errors import SandlotError
 from sandlot_engine.model.invocation import Invocation, Outcome, Report, Status
 from sandlot_engine.model.mapping import Mapping, SourceKind
+from sandlot_engine.polling.ports import Raw, Sorted
 from sandlot_engine.polling.queues import QueueTrouble
-from sandlot_engine.polling.reader import Raw, Sorted
 from sandlot_engine.polling.sources import Source
 from tests.fakes.things import NOON
 

@@ -43,6 +43,7 @@ class World:
         self.mappings = Mappings(self.kept, cast("Any", functions), clock=clock)
         self.poller = Poller(
             *(self.mappings, self.queue, self.function),
+            reserved=lambda _: {},
             clock=clock,
             drain_s=self.drain_s,
         )

@@ -39,6 +39,7 @@ class World:
         self.mapping: Mapping | None = mapping
         self.queue = FakeQueue(*bodies)
         self.function = FakeFunction()
+        self.reserved: dict[str, int] = {}
         self.clock = SettableClock()
         self.turns = Turns(2)
         self.counts: Counter[str] = Counter()
@@ -49,6 +50,7 @@ class World:
             queues=self.queue,
             turns=self.turns,
             invoker=self.function,
+            reserved=lambda _: self.reserved,
             clock=self.clock,
             counts=self.counts,
         )
@@ -290,6 +292,19 @@ async def test_messages_of_a_function_that_is_gone_stay_in_their_queue() -> None
 
     assert world.queue.polls == 0
     assert world.reader.result == "PROBLEM: Function not found: f"
+
+
+async def test_messages_of_a_function_that_is_switched_off_stay_in_their_queue() -> (
+    None
+):
+    world = World(mapping_of(), "a")
+    world.reserved = {"f": 0}
+
+    async with world.reading():
+        await until(lambda: world.counts["problems"])
+
+    assert world.queue.polls == 0
+    assert "its reserved concurrency is 0" in world.reader.result
 
 
 async def test_a_deletion_that_fails_is_tried_again() -> None:

@@ -19,8 +19,9 @@ from sandlot_engine.clock import Clock
 from sandlot_engine.errors import InvalidParameter
 from sandlot_engine.model.mapping import Mapping
 from sandlot_engine.polling.pace import LONGEST_PAUSE_S
+from sandlot_engine.polling.ports import Endpoint, Invoking, Reserved
 from sandlot_engine.polling.queues import NoQueue, QueueTrouble
-from sandlot_engine.polling.reader import NOTHING_YET, Asking, Invoking, Reader
+from sandlot_engine.polling.reader import NOTHING_YET, Reader
 from sandlot_engine.polling.sources import (
     Source,
     Unread,
@@ -83,13 +84,6 @@ class Sources(Protocol):
         ...
 
 
-class Endpoint(Asking, Protocol):
-    """Of `Queues`, what is needed here."""
-
-    @property
-    def has_endpoint(self) -> bool: ...
-
-
 class Nobody:
     """Reads nothing."""
 
@@ -113,12 +107,14 @@ class Poller:
         queues: Endpoint,
         invoker: Invoking,
         *,
+        reserved: Reserved,
         clock: Clock,
         drain_s: float = DRAIN_S,
     ) -> None:
         self._mappings = mappings
         self._queues = queues
         self._invoker = invoker
+        self._reserved = reserved
         self._clock = clock
         self._drain_s = drain_s
         self._turns = Turns()
@@ -199,6 +195,7 @@ class Poller:
             queues=self._queues,
             turns=self._turns,
             invoker=self._invoker,
+            reserved=self._reserved,
             clock=self._clock,
             counts=self._counts,
         )

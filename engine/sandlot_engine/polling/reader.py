@@ -12,7 +12,6 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 from functools import partial
-from typing import Any, Protocol
 
 from sandlot_engine.clock import Clock
 from sandlot_engine.errors import Conflict, SandlotError, Throttled, Unavailable
@@ -29,6 +28,7 @@ from sandlot_engine.polling.pace import (
     pause_after,
     poll_s,
 )
+from sandlot_engine.polling.ports import Asking, Invoking, Raw, Reserved, Sorted
 from sandlot_engine.polling.queues import NoQueue, QueueTrouble
 from sandlot_engine.polling.records import (
     Message,
@@ -37,7 +37,7 @@ from sandlot_engine.polling.records import (
     message_of,
     record_of,
 )
-from sandlot_engine.polling.settling import Settling, Telling
+from sandlot_engine.polling.settling import Settling
 from sandlot_engine.polling.sources import Settings, Source, settings_of
 from sandlot_engine.polling.turns import Turns
 
@@ -49,37 +49,6 @@ ASKED_ANEW_S = 60.0
 """How long a queue's visibility timeout is believed."""
 
 _log = logging.getLogger(__name__)
-
-Raw = Sequence[dict[str, Any]]
-Sorted = tuple[list[Message], list[str]]
-"""Those that were chosen, and the handles of the others."""
-
-
-class Invoking(Protocol):
-    """The invoker: by it batches are invocations as all others."""
-
-    async def invoke(self, invocation: Invocation, deadline: float | None) -> Outcome:
-        """Raises `Throttled` and the like where it was not started."""
-        ...
-
-    async def dry_run(self, invocation: Invocation) -> None:
-        """Raise what `invoke` would, as far as that can be said."""
-        ...
-
-
-class Asking(Telling, Protocol):
-    """Of `Queues`, what a reader needs."""
-
-    async def receive(
-        self,
-        source: Source,
-        *,
-        count: int,
-        wait_s: int,
-        read: Callable[[Raw], Sorted],
-    ) -> Sorted: ...
-
-    async def visibility_s(self, source: Source) -> float: ...
 
 
 class Reader:
@@ -95,6 +64,7 @@ class Reader:
         queues: Asking,
         turns: Turns,
         invoker: Invoking,
+        reserved: Reserved,
         clock: Clock,
         counts: Counter[str],
     ) -> None:
@@ -106,6 +76,7 @@ class Reader:
         self._queues = queues
         self._turns = turns
         self._invoker = invoker
+        self._reserved = reserved
         self._clock = clock
         self._counts = counts
         self._assembly = Assembly()
@@ -196,8 +167,16 @@ class Reader:
             batches.create_task(self._deliver(mapping, settings, batch))
             return
         # What cannot be run is left in its queue, where it loses none of its tries.
-        await self._invoker.dry_run(self._invocation(mapping, b"{}"))
+        await self._check(mapping)
         await self._poll(settings)
+
+    async def _check(self, mapping: Mapping) -> None:
+        if self._reserved(mapping.tenant_id).get(mapping.function) == 0:
+            raise Conflict(
+                f"function {mapping.function!r} is switched off: its reserved "
+                "concurrency is 0. Its queue is not read meanwhile."
+            )
+        await self._invoker.dry_run(self._invocation(mapping, b"{}"))
 
     async def _let_expire(self, now: float) -> None:
         """A batch may have had to wait for room for too long."""

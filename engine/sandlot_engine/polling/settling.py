@@ -4,9 +4,9 @@ import asyncio
 import logging
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Protocol
 
 from sandlot_engine.polling.pace import pause_after
+from sandlot_engine.polling.ports import Telling
 from sandlot_engine.polling.queues import MAX_ENTRIES, QueueTrouble
 from sandlot_engine.polling.sources import Source
 
@@ -17,14 +17,6 @@ AT_ONCE = 4
 """Requests for one batch; the threads for them are everybody's."""
 
 _log = logging.getLogger(__name__)
-
-
-class Telling(Protocol):
-    """Of `Queues`, what this needs."""
-
-    async def delete(self, source: Source, handles: Sequence[str]) -> list[str]: ...
-
-    async def release(self, source: Source, handles: Sequence[str]) -> None: ...
 
 
 class Settling:
