@@ -25,7 +25,7 @@ from benchmarks.jails import (
     ready_zygote,
 )
 from benchmarks.workloads import Workload
-from sandlot_sandbox.host.launcher import Cell
+from sandlot_sandbox.host.berth import Cell
 from sandlot_sandbox.spec import ZygoteDied
 
 _HERE = Path(__file__).parent

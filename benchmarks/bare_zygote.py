@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 _CHANNEL = 3
-_NO_LAYERS = ["no-seccomp", "shared-network", "no-landlock", "0"]
+_NO_LAYERS = ["shared-network", "no-landlock", "0"]
 
 
 def main(channel: int, guest: str, package: str, profile: str) -> None:

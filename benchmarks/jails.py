@@ -23,10 +23,12 @@ import psutil
 from benchmarks.board import Board
 from sandlot_sandbox import frames
 from sandlot_sandbox.errors import SandboxError
+from sandlot_sandbox.host.berth import Cell
 from sandlot_sandbox.host.instance import Instance
-from sandlot_sandbox.host.launcher import Cell, Launcher
+from sandlot_sandbox.host.launcher import Launcher
 from sandlot_sandbox.host.minder import Minded, Minder
-from sandlot_sandbox.host.zygote import Recipe, Zygote
+from sandlot_sandbox.host.recipe import Recipe
+from sandlot_sandbox.host.zygote import Zygote
 from sandlot_sandbox.launcher import runtimes
 from sandlot_sandbox.launcher.runtime import Runtime, dump_runtimes
 from sandlot_sandbox.limits import Limits

@@ -14,8 +14,10 @@ if TYPE_CHECKING:
     from sandlot.client import Client, FunctionHandle, Ticket
     from sandlot.results import (
         JSON,
+        Alias,
         Bill,
         BillLine,
+        Concurrency,
         Cors,
         EngineStatus,
         Event,
@@ -27,6 +29,8 @@ if TYPE_CHECKING:
         MapResult,
         Network,
         NewKey,
+        ProvisionedConcurrency,
+        ProvisionStatus,
         Reply,
         Report,
         Run,
@@ -51,6 +55,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "JSON",
+    "Alias",
     "AsyncClient",
     "AsyncFunctionHandle",
     "AsyncTicket",
@@ -58,6 +63,7 @@ __all__ = [
     "BillLine",
     "Bucket",
     "Client",
+    "Concurrency",
     "Cors",
     "Directory",
     "EngineStatus",
@@ -73,6 +79,8 @@ __all__ = [
     "Network",
     "NewKey",
     "NewTrigger",
+    "ProvisionStatus",
+    "ProvisionedConcurrency",
     "Reply",
     "Report",
     "Run",

@@ -15,7 +15,7 @@ import json
 import os
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypedDict, Unpack
 
@@ -34,6 +34,12 @@ class Address:
     tls: bool = False
     ca_file: str | None = None
     """PEM file of the authority to trust; the system's where it is None."""
+
+    certificate: str = field(default="", repr=False)
+    """In place of an authority: the engine's own, in PEM, from its data folder."""
+
+    certificate_name: str = ""
+    """A name that it is for, by whatever address it is reached."""
 
     insecure: bool = False
     """Whether plaintext may leave this machine."""
@@ -278,6 +284,8 @@ def _reached_as(found: Address, where: Where) -> Address:
         endpoint=found.endpoint,
         tls=tls if tls is not None else found.tls or ca_file is not None,
         ca_file=os.fspath(ca_file) if ca_file is not None else found.ca_file,
+        certificate=found.certificate if ca_file is None else "",
+        certificate_name=found.certificate_name if ca_file is None else "",
         insecure=found.insecure if insecure is None else insecure,
     )
 
@@ -299,7 +307,14 @@ def _engine_address(engine: Mapping[str, Any]) -> Address | None:
     # An engine that listens everywhere is reached from here by loopback.
     host, _, port = grpc.rpartition(":")
     local = {"0.0.0.0": "127.0.0.1", "[::]": "[::1]"}.get(host, host)  # noqa: S104
-    return address_of(f"{local}:{port}", tls=engine.get("tls") is True)
+    found = address_of(f"{local}:{port}", tls=engine.get("tls") is True)
+    if found is None or not found.tls:
+        return found
+    return replace(
+        found,
+        certificate=str(engine.get("certificate") or ""),
+        certificate_name=str(engine.get("certificate_name") or ""),
+    )
 
 
 def _read_json(file: Path) -> dict[str, Any] | None:

@@ -141,9 +141,13 @@ def _from_transport(code: int, words: str, *, endpoint: str) -> errors.SandlotEr
             "The work may have been done, so look before you send it again."
         )
     if code == code_pb2.UNAVAILABLE:
+        hint = next(
+            (hint for sign, hint in _WRONG_PORT.items() if sign in words),
+            "Start one with `sandlot up`, or say where it is with SANDLOT_DATA or "
+            "SANDLOT_ENDPOINT.",
+        )
         return errors.ConnectionFailed(
-            f"no engine answers at {endpoint}: {words}. Start one with `sandlot up`, "
-            "or say where it is with SANDLOT_DATA or SANDLOT_ENDPOINT."
+            f"no engine answers at {endpoint}: {words}. {hint}"
         )
     if code == code_pb2.DEADLINE_EXCEEDED:
         return errors.DeadlineExceeded(
@@ -158,6 +162,17 @@ def _from_transport(code: int, words: str, *, endpoint: str) -> errors.SandlotEr
             f"engine, or an older one ({words})"
         )
     return CODES.get(code, errors.Internal)(words or f"gRPC status {code}")
+
+
+_WRONG_PORT = {
+    "WRONG_VERSION_NUMBER": "What listens there has no TLS: leave grpcs:// out.",
+    "CERTIFICATE_VERIFY_FAILED": "Its certificate is of no authority that is trusted "
+    "here: name that as ca_file in the profile, or the engine's own --data DIR.",
+    "Socket closed": "If that is a port with TLS, write grpcs://HOST:PORT.",
+    "http1.x server": "That is a port for HTTP: the engine's for gRPC is another, 9071 "
+    "unless it was told otherwise.",
+}
+"""What else to do, by what gRPC says of an address where something listens."""
 
 
 def _details(error: grpc.RpcError) -> dict[str, Message]:

@@ -10,7 +10,7 @@ import io
 import os
 import stat
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -30,9 +30,17 @@ LIKELY_HANDLERS = {
     "app.py": "app.handler",
     "handler.py": "handler.handler",
     "main.py": "main.handler",
+    "index.mjs": "index.handler",
+    "index.js": "index.handler",
 }
-"""The handler of this file, and of a folder that has it and names no other: the first
-match wins."""
+"""The handler of this file, and of a folder or zip that has it and names no other: the
+first match wins."""
+
+LANGUAGES = {".py": "python", ".js": "nodejs", ".mjs": "nodejs", ".cjs": "nodejs"}
+"""How the names of the runtimes begin that run a file, by the end of its own."""
+
+PROGRAM = "bootstrap"
+"""The only file of another kind that can be a function by itself."""
 
 IMAGES = ("oci:", "oci-archive:")
 """How the address of an image begins that an engine takes."""
@@ -59,7 +67,14 @@ class Package:
     """From `FILE.py:handler`; None if the source does not say."""
 
     likely_handler: str | None = None
-    """By the names of its files: a guess, good for a new function only."""
+    """By the names of its files: a guess, good for a new function, and for one whose
+    handler is not there."""
+
+    language: str | None = None
+    """How the names of its runtimes begin; None if the source does not say."""
+
+    likely_language: str | None = None
+    """That of `likely_handler`."""
 
 
 def pack(source: str | os.PathLike[str] | bytes) -> Package:
@@ -69,7 +84,7 @@ def pack(source: str | os.PathLike[str] | bytes) -> Package:
     Raises `UsageError` for what cannot be packed, `PayloadTooLarge` over 50 MB.
     """
     if isinstance(source, bytes):
-        return _checked(Package(zip=source, files=_count(source)))
+        return _checked(_pack_zip(source))
     if (image := os.fspath(source)).startswith(IMAGES):
         return Package(zip=b"", files=0, image=image)
     if image.startswith(_OTHER_IMAGES):
@@ -83,10 +98,16 @@ def pack(source: str | os.PathLike[str] | bytes) -> Package:
         return _checked(_pack_folder(path))
     if path.suffix == ".zip" and path.is_file():
         _refuse_over_limit(path.stat().st_size, path)
-        content = path.read_bytes()
-        return _checked(Package(zip=content, files=_count(content)))
+        return _checked(_pack_zip(path.read_bytes()))
     if not path.is_file():
         raise UsageError(f"there is no file or folder {str(path)!r} to deploy")
+    language = LANGUAGES.get(path.suffix)
+    if not language and path.name != PROGRAM:
+        known = ", ".join(LANGUAGES)
+        raise UsageError(
+            f"{str(path)!r} is no function by itself: deploy a folder, a .zip, a file "
+            f"that ends in one of {known}, or a program that is called {PROGRAM}"
+        )
     return _checked(
         Package(
             zip=_zip([(path.name, path)]),
@@ -94,6 +115,8 @@ def pack(source: str | os.PathLike[str] | bytes) -> Package:
             name=path.stem,
             handler=handler and f"{path.stem}.{handler}",
             likely_handler=LIKELY_HANDLERS.get(path.name, f"{path.stem}.handler"),
+            language=language,
+            likely_language=language,
         )
     )
 
@@ -101,7 +124,7 @@ def pack(source: str | os.PathLike[str] | bytes) -> Package:
 def _split(source: str) -> tuple[Path, str | None]:
     """`app.py:main` → `app.py`, `main`; a path that exists is left alone."""
     file, colon, handler = source.rpartition(":")
-    if colon and file.endswith(".py") and not Path(source).exists():
+    if colon and Path(file).suffix in LANGUAGES and not Path(source).exists():
         if not handler.isidentifier():
             raise UsageError(
                 f"{source!r}: after the colon belongs the name of a function"
@@ -114,15 +137,31 @@ def _pack_folder(root: Path) -> Package:
     files = sorted(_files(root))
     if not files:
         raise UsageError(f"the folder {str(root)!r} has no files to deploy")
-    present = {name for name, _ in files}
+    likely = _likely(name for name, _ in files)
     return Package(
         zip=_zip(files),
         files=len(files),
         name=root.resolve().name,
-        likely_handler=next(
-            (known for file, known in LIKELY_HANDLERS.items() if file in present), None
-        ),
+        likely_handler=LIKELY_HANDLERS.get(likely),
+        likely_language=LANGUAGES.get(Path(likely).suffix),
     )
+
+
+def _pack_zip(content: bytes) -> Package:
+    names = _names(content)
+    likely = _likely(names)
+    return Package(
+        zip=content,
+        files=len(names),
+        likely_handler=LIKELY_HANDLERS.get(likely),
+        likely_language=LANGUAGES.get(Path(likely).suffix),
+    )
+
+
+def _likely(names: Iterable[str]) -> str:
+    """The file that a handler is likely in; empty if there is none."""
+    present = set(names)
+    return next((file for file in LIKELY_HANDLERS if file in present), "")
 
 
 def _files(root: Path) -> Iterator[tuple[str, Path]]:
@@ -215,10 +254,10 @@ def _refuse_over_limit(size: int, zip_file: Path | None) -> None:
         )
 
 
-def _count(content: bytes) -> int:
+def _names(content: bytes) -> list[str]:
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
-            return sum(not entry.is_dir() for entry in archive.infolist())
+            return [one.filename for one in archive.infolist() if not one.is_dir()]
     except zipfile.BadZipFile as error:
         raise UsageError(f"the package is not a zip file: {error}") from error
 

@@ -9,6 +9,7 @@ from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from sandlot.results import (
+    Alias,
     Bill,
     BillLine,
     Cors,
@@ -41,6 +42,7 @@ from sandlot.v1 import (
     invocations_pb2,
     tenants_pb2,
     urls_pb2,
+    versions_pb2,
 )
 
 T = TypeVar("T")
@@ -75,6 +77,7 @@ STATUSES = {
     invocations_pb2.INVOCATION_STATUS_TIMEOUT: Status.TIMEOUT,
     invocations_pb2.INVOCATION_STATUS_CRASHED: Status.CRASHED,
     invocations_pb2.INVOCATION_STATUS_INIT_FAILED: Status.INIT_FAILED,
+    invocations_pb2.INVOCATION_STATUS_CANCELLED: Status.CANCELLED,
 }
 
 
@@ -119,11 +122,23 @@ def function(message: functions_pb2.Function) -> Function:
         update_reason=message.update_reason,
         fork_safe=message.fork_safe,
         fork_safety_reason=message.fork_safety_reason,
-        last_modified=_time(message.last_modified),
+        last_modified=time_of(message.last_modified),
         revision_id=message.revision_id,
         instances=message.instances,
         standbys=message.standbys,
         image=message.image_uri,
+    )
+
+
+def alias(message: versions_pb2.Alias) -> Alias:
+    return Alias(
+        function=message.function,
+        name=message.name,
+        arn=message.arn,
+        version=message.version,
+        weights=dict(message.weights),
+        description=message.description,
+        revision_id=message.revision_id,
     )
 
 
@@ -134,7 +149,7 @@ def event(message: events_pb2.Event) -> Event:
         qualifier=message.qualifier,
         state=EVENT_STATES.get(message.state, EventState.UNKNOWN),
         size=message.size,
-        accepted=_time(message.accepted),
+        accepted=time_of(message.accepted),
         next_attempt=_optional_time(message, "next_attempt"),
         ended=_optional_time(message, "ended"),
         runs=message.runs,
@@ -144,8 +159,8 @@ def event(message: events_pb2.Event) -> Event:
         undelivered=message.undelivered,
         attempts=tuple(
             EventAttempt(
-                started=_time(attempt.started),
-                ended=_time(attempt.ended),
+                started=time_of(attempt.started),
+                ended=time_of(attempt.ended),
                 status=attempt.status,
                 error_type=attempt.error_type,
                 error=attempt.error,
@@ -159,7 +174,7 @@ def event(message: events_pb2.Event) -> Event:
 
 def _optional_time(message: events_pb2.Event, field: str) -> datetime | None:
     present = message.HasField(field)
-    return _time(getattr(message, field)) if present else None
+    return time_of(getattr(message, field)) if present else None
 
 
 def reply(message: invocations_pb2.InvokeResponse) -> Reply:
@@ -204,7 +219,7 @@ def report(message: invocations_pb2.Report) -> Report:
 def log_lines(message: invocations_pb2.TailLogsResponse) -> tuple[LogLine, ...]:
     return tuple(
         LogLine(
-            time=_time(line.time),
+            time=time_of(line.time),
             request_id=line.request_id,
             source=LogSource.PLATFORM
             if line.source == invocations_pb2.LOG_SOURCE_PLATFORM
@@ -218,7 +233,7 @@ def log_lines(message: invocations_pb2.TailLogsResponse) -> tuple[LogLine, ...]:
 def run(message: invocations_pb2.InvocationRecord) -> Run:
     return Run(
         function=message.function,
-        time=_time(message.time),
+        time=time_of(message.time),
         status=STATUSES.get(message.status),
         error_type=message.error_type,
         report=report(message.report),
@@ -234,7 +249,7 @@ def url(message: urls_pb2.Url) -> Url:
         auth=UrlAuth.NONE if is_open else UrlAuth.IAM,
         stream=message.streamed,
         cors=_cors(message.cors) if message.HasField("cors") else None,
-        created=_time(message.created),
+        created=time_of(message.created),
     )
 
 
@@ -273,7 +288,7 @@ def tenant(message: tenants_pb2.Tenant) -> Tenant:
         concurrency=message.concurrency,
         network=_network(message.network),
         network_allow=tuple(message.network_allow),
-        created=_time(message.created),
+        created=time_of(message.created),
     )
 
 
@@ -282,7 +297,7 @@ def key(message: tenants_pb2.Key) -> Key:
         tenant_id=message.tenant_id,
         access_key_id=message.access_key_id,
         is_operator=message.is_operator,
-        created=_time(message.created),
+        created=time_of(message.created),
     )
 
 
@@ -356,7 +371,8 @@ def nothing(message: object) -> None:
     """For answers that say no more than that it was done."""
 
 
-def _time(stamp: Timestamp) -> datetime:
+def time_of(stamp: Timestamp) -> datetime:
+    """UTC."""
     return stamp.ToDatetime(tzinfo=UTC)
 
 

@@ -13,7 +13,9 @@ unless it has an idempotency key.
 """
 
 import base64
+import contextlib
 import hashlib
+import re
 import sys
 from collections.abc import Generator, Mapping
 from dataclasses import dataclass
@@ -31,7 +33,15 @@ from sandlot.errors import (
     UsageError,
 )
 from sandlot.packing import Package
-from sandlot.results import Event, Function, FunctionState, Reply, UpdateStatus
+from sandlot.results import (
+    Event,
+    Function,
+    FunctionState,
+    ProvisionedConcurrency,
+    ProvisionStatus,
+    Reply,
+    UpdateStatus,
+)
 
 T = TypeVar("T")
 
@@ -75,24 +85,73 @@ def invoke(call: Call[Reply], *, check: bool) -> Steps[Reply]:
     return reply
 
 
+@dataclass(frozen=True, slots=True)
+class Deployed:
+    """What a deployment came to."""
+
+    function: Function
+
+    replaced_handler: str = ""
+    """The one that was kept at first, and is not in the package; else empty."""
+
+
 def deploy(
     package: Package, *, name: str | None, options: FunctionOptions
-) -> Steps[Function]:
+) -> Steps[Deployed]:
     """Create or update, and wait until the new code and settings serve.
 
-    Of an existing function only what differs is changed, settings first, as
+    The handler of an existing function is kept if none is given, but where it is of a
+    module that is not there. That is known when the import was tried, and no sooner:
+    it may be in a layer.
+    """
+    if package.handler and "handler" not in options:
+        options = {**options, "handler": package.handler}
+    function = yield from _deploy(package, name=name, options=options)
+    before, likely = function.handler, package.likely_handler
+    if "handler" in options or not likely or likely == before:
+        return Deployed(function)
+    if not lacks_handler(function.import_error, before):
+        return Deployed(function)
+    function = yield from configure(function.name, {"handler": likely})
+    return Deployed(function, replaced_handler=before)
+
+
+def missing_module(error: str) -> str:
+    """What an import did not find, as Python names it; empty for another error."""
+    found = _MISSING_MODULE.search(error)
+    return found[1] if found else ""
+
+
+def lacks_handler(error: str, handler: str) -> bool:
+    """Whether what an import did not find is the handler's own module, or a package
+    around it."""
+    missing = missing_module(error)
+    module = handler.rpartition(".")[0].replace("/", ".")
+    return bool(missing) and f"{module}.".startswith(f"{missing}.")
+
+
+_MISSING_MODULE = re.compile(
+    r"^Runtime\.ImportModuleError: .*No module named '([\w.-]+)'"
+)
+
+
+def _deploy(
+    package: Package, *, name: str | None, options: FunctionOptions
+) -> Steps[Function]:
+    """Of an existing function only what differs is changed, settings first, as
     Terraform does: new code may need its new environment to be there.
     """
     name = name or package.name
     if not name:
         what = "an image" if package.image else "a zip"
-        raise UsageError(f"{what} has no name of its own: give the function's name")
-    if package.handler and "handler" not in options:
-        options = {**options, "handler": package.handler}
+        raise UsageError(
+            f"{what} has no name of its own: give the function's name (--name)"
+        )
     try:
         existing = yield from _settled(name)
     except NotFound:
         return (yield from _create(name, package, options))
+    _check_kind(existing, package, options)
     if existing.state is FunctionState.FAILED:
         # It never served, so there is nothing to lose by making it anew, and only so
         # can code and handler change together.
@@ -111,6 +170,34 @@ def configure(name: str, options: FunctionOptions) -> Steps[Function]:
     """Change settings, and wait until they serve."""
     yield from ask(calls.update_configuration(name, options))
     return (yield from _ready(name))
+
+
+def publish(name: str, call: Call[Function]) -> Steps[Function]:
+    """Publish a version, and wait until it can be invoked."""
+    version = yield from ask(call)
+    return (yield from _ready(name, version.version))
+
+
+def provision(
+    name: str, qualifier: str | int, count: int
+) -> Steps[ProvisionedConcurrency]:
+    """Ask for instances, and look until they are there, or it is clear that not."""
+    put = calls.put_provisioned_concurrency(name, qualifier, count)
+    look = calls.get_provisioned_concurrency(name, qualifier)
+    pause_s = FIRST_POLL_S
+    found = yield from ask(put)
+    while found.status is ProvisionStatus.IN_PROGRESS:
+        try:
+            yield Pause(pause_s)
+            found = yield from ask(look)
+        except DeadlineExceeded as error:
+            raise DeadlineExceeded(
+                f"{found.available} of {count} instances of {name}:{qualifier} are "
+                "there, and the others are still being started: "
+                f"see `sandlot concurrency show {name}`"
+            ) from error
+        pause_s = min(pause_s * 1.5, LAST_POLL_S)
+    return found
 
 
 def wait_event(request_id: str) -> Steps[Event]:
@@ -155,41 +242,71 @@ def _create(name: str, package: Package, options: FunctionOptions) -> Steps[Func
         )
         yield from ask(calls.create_function(name, b"", options, image=package.image))
         return (yield from _ready(name))
-    handler = options.get("handler") or package.likely_handler
+    language = package.language
+    if not (handler := options.get("handler")):
+        handler = package.likely_handler
+        language = language or package.likely_language
     if not handler:
         raise UsageError(
             f"{name!r} has no handler: deploy FILE.py:HANDLER, or give handler="
             "'module.function' (--handler)"
         )
-    runtime = options.get("runtime") or (yield from _default_runtime())
+    runtime = options.get("runtime") or (
+        yield from _default_runtime(language or "python")
+    )
     options = {**options, "handler": handler, "runtime": runtime}
     yield from ask(calls.create_function(name, package.zip, options))
     return (yield from _ready(name))
 
 
-def _default_runtime() -> Steps[str]:
-    """This interpreter's version if the engine has it, else its newest Python."""
+def _check_kind(existing: Function, package: Package, options: FunctionOptions) -> None:
+    """Refuse what cannot take the place of what is there: the wrong name, mostly."""
+    if bool(existing.image) != bool(package.image):
+        kinds = "an image, and this is none" if existing.image else "no image"
+        raise UsageError(
+            f"{existing.name} is {kinds}: give another name (--name), or delete it "
+            "first"
+        )
+    language, runtime = package.language, existing.runtime
+    if not language or not runtime or runtime.startswith(language):
+        return
+    if "runtime" not in options:
+        raise UsageError(
+            f"{existing.name} is a function of {runtime}, which does not run such a "
+            "file: give another name (--name), or a runtime for it (--runtime)"
+        )
+
+
+def _default_runtime(language: str) -> Steps[str]:
+    """This interpreter's version if the engine has it, else the language's newest."""
     mine = f"python{sys.version_info.major}.{sys.version_info.minor}"
-    try:
+    versions: dict[str, int] = {}
+    with contextlib.suppress(Refused):
         status = yield from ask(calls.get_status())
-    except Refused:
+        versions = {
+            one.name: int(plain[2])
+            for one in status.runtimes
+            if (plain := _PLAIN.fullmatch(one.name)) and plain[1].startswith(language)
+        }
+    if mine in versions:
         return mine
-    pythons = [one.name for one in status.runtimes if _is_plain(one.name)]
-    if mine in pythons or not pythons:
+    if newest := max(versions, key=lambda name: versions[name], default=""):
+        return newest
+    if language == "python":
         return mine
-    return max(pythons, key=lambda name: int(name.rpartition(".")[2]))
+    raise UsageError("no Node is known here: name the runtime (--runtime nodejs22.x)")
 
 
-def _is_plain(name: str) -> bool:
-    """A Python as AWS names it: one with an operator's label is asked for by name."""
-    return name.startswith("python3.") and "-" not in name
+_PLAIN = re.compile(r"(python3\.|nodejs)(\d+)(?:\.x)?")
+"""A runtime as AWS names it: one with an operator's label is asked for by name."""
 
 
-def _ready(name: str) -> Steps[Function]:
-    function = yield from _settled(name)
+def _ready(name: str, version: str = "") -> Steps[Function]:
+    function = yield from _settled(name, version)
     if function.state is FunctionState.FAILED:
+        what = _qualified(name, version)
         raise DeployFailed(
-            f"{name} could not be made ready: {function.state_reason}",
+            f"{what} could not be made ready: {function.state_reason}",
             facts={"function": name},
         )
     if function.update_status is UpdateStatus.FAILED:
@@ -201,21 +318,27 @@ def _ready(name: str) -> Steps[Function]:
     return function
 
 
-def _settled(name: str) -> Steps[Function]:
+def _settled(name: str, version: str = "") -> Steps[Function]:
     """Look until nothing is being made ready; how it went is for the caller."""
     pause_s = FIRST_POLL_S
-    function = yield from ask(calls.get_function(name))
+    look = calls.get_function(name, qualifier=version)
+    function = yield from ask(look)
     while _is_in_the_making(function):
         try:
             yield Pause(pause_s)
-            function = yield from ask(calls.get_function(name))
+            function = yield from ask(look)
         except DeadlineExceeded as error:
+            what = _qualified(name, version)
             raise DeadlineExceeded(
-                f"{name} is still being made ready, and goes on being so: "
-                f"see `sandlot fn show {name}`"
+                f"{what} is still being made ready, and goes on being so: "
+                f"see `sandlot fn show {what}`"
             ) from error
         pause_s = min(pause_s * 1.5, LAST_POLL_S)
     return function
+
+
+def _qualified(name: str, version: str) -> str:
+    return f"{name}:{version}" if version else name
 
 
 def _is_in_the_making(function: Function) -> bool:

@@ -71,6 +71,8 @@ def tls_of(address: Address) -> grpc.ChannelCredentials | None:
     """The channel's credentials; None for plaintext."""
     if not address.tls:
         return None
+    if address.certificate:
+        return grpc.ssl_channel_credentials(address.certificate.encode())
     if address.ca_file is None:
         return grpc.ssl_channel_credentials()
     try:
@@ -79,6 +81,13 @@ def tls_of(address: Address) -> grpc.ChannelCredentials | None:
         raise UsageError(
             f"the CA file {address.ca_file!r} cannot be read: {error.strerror}"
         ) from error
+
+
+def options_of(address: Address) -> tuple[tuple[str, str | int], ...]:
+    """How a channel to it is to behave."""
+    if not address.certificate_name:
+        return OPTIONS
+    return (*OPTIONS, ("grpc.ssl_target_name_override", address.certificate_name))
 
 
 def metadata_of(settings: Settings) -> tuple[tuple[str, str], ...]:

@@ -93,7 +93,7 @@ async def _serve(config: EngineConfig, started: float) -> int:
             garbage.settle()
             announce(config, facts, time.monotonic() - started)
             await stop.wait()
-            log.info("draining")
+            log.info("draining: calls that run have half a minute to end")
     except asyncio.CancelledError:
         if not stop.was_asked:
             raise
@@ -172,6 +172,8 @@ async def _running(config: EngineConfig) -> AsyncIterator[Facts]:
     async with contextlib.AsyncExitStack() as stack:
         enter = stack.enter_async_context
         store = await enter(SqliteStore.open(data / "sandlot.db"))
+        # Workers run nothing on what they were lent before.
+        store.on_failing = partial(link.note_change, "")
         tenants = await tenants_of(data, store, link)
         launchers = Launchers(cell_files=room().cell_files)
         await enter(launchers.listening(socket.socket(fileno=config.control)))
@@ -250,6 +252,9 @@ async def _running(config: EngineConfig) -> AsyncIterator[Facts]:
             status=partial(status_of, launchers, node, known),
             clock=clock,
             region=config.region,
+            aliases=functions.aliases,
+            settings=functions.settings,
+            provisioned=catalog.provisioned,
             urls=catalog.urls,
             policies=catalog.policies,
             addresses=addresses,
@@ -332,6 +337,7 @@ def _core(
             backend.invoker.admission,
             catalog.provisioned.claims,
             backend.clock,
+            backend.records.check_writing,
         ),
         keys=Keys(secret_of=tenants.signing_secret, known=tenants.known),
         scheduler=scheduler,

@@ -15,6 +15,7 @@
     │   └── NotSupported
     └── Fault                 our side broke
         ├── Unavailable       the work surely did not start
+        │   └── Stopping      because the engine was told to end
         └── Internal          it may have
 
 A failing function is neither: it is a value, `Outcome.status`. Each class carries
@@ -150,6 +151,13 @@ class Unavailable(Fault):
     """Our side broke before the work began, so it is safe to send it again."""
 
     grpc = "UNAVAILABLE"
+
+
+class Stopping(Unavailable):
+    """The same without anything broken: the engine was told to end. Not logged."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, reason=Unavailable.__name__)
 
 
 class Internal(Fault):

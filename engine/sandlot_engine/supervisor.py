@@ -191,7 +191,12 @@ class _Supervisor:
         if not self._restarts.is_due(status, now=time.monotonic()):
             return launcher
         _say(f"the launcher ended with status {status}; starting another")
-        return self._start_launcher()
+        try:
+            return self._start_launcher()
+        except OSError as error:
+            # No memory, processes or files just now: that ends no engine.
+            _say(f"it could not be started: {error}")
+            return launcher
 
     def _start_engine(self) -> "subprocess.Popen[bytes]":
         options = self._options

@@ -7,7 +7,9 @@ the process for a foreign instruction set, whose call numbers would mean somethi
 else.
 
 `ZYGOTE` is loaded before the interpreter is exec'd, and every instance inherits it.
-`INSTANCE` is loaded by each instance on top, and takes away what only a fork needs.
+None loads one of its own: what only a fork needs is of no use without the capabilities
+that it gives up; and who may load one can use up memory that all users share
+(`docs/decisions/0038`).
 `WARDEN` is loaded by pid 1 of a jail once its zygote is there; the first processes of
 cells have it from there, and load `REAPER` on top.
 """
@@ -110,7 +112,7 @@ ALLOWED = (
     group(
         "sockets of the families that `socket` below allows",
         "bind listen accept accept4 connect getsockname getpeername sendto recvfrom"
-        " sendmsg recvmsg sendmmsg recvmmsg setsockopt getsockopt shutdown",
+        " sendmsg recvmsg sendmmsg recvmmsg getsockopt shutdown",
     ),
 )
 
@@ -123,6 +125,23 @@ _NEW_NAMESPACES = 0x7E020000
 """CLONE_NEWNS, NEWCGROUP, NEWUTS, NEWIPC, NEWUSER, NEWPID, NEWNET."""
 
 _CLONE_THREAD, _CLONE_FILES = 0x10000, 0x400
+_SOL_SOCKET, _SO_SNDBUF, _SO_RCVBUF = 1, 7, 8
+_OTHER_LEVELS = (0, 6, 17, 41)
+"""IP, TCP, UDP, IPv6."""
+
+_SOCKET_OPTIONS = (
+    *(1, 2, 3, 4, 5, 6),  # DEBUG REUSEADDR TYPE ERROR DONTROUTE BROADCAST
+    *(9, 10, 11, 12, 13, 14, 15),  # KEEPALIVE OOBINLINE NO_CHECK PRIORITY LINGER, ...
+    *(16, 17, 20, 21),  # PASSCRED PEERCRED RCVTIMEO SNDTIMEO
+    *(25, 29, 34, 35, 36, 37),  # BINDTODEVICE TIMESTAMP PASSSEC TIMESTAMPNS MARK, ...
+    *(40, 42, 46, 66, 67),  # RXQ_OVFL PEEK_OFF BUSY_POLL RCVTIMEO SNDTIMEO
+)
+_OPTIONS_THAT_TAKE_ROOM = (
+    *(_SO_SNDBUF, _SO_RCVBUF, 18, 19),  # RCVLOWAT SNDLOWAT
+    *(41, 43, 45, 47, 49),  # WIFI_STATUS SELECT_ERR_QUEUE MAX_PACING_RATE, ...
+    *(60, 61, 62, 63, 64, 65),  # ZEROCOPY TXTIME BINDTOIFINDEX TIMESTAMP, ...
+    *(69, 70, 74, 75, 76),  # PREFER_BUSY_POLL TXREHASH RCVMARK PASSPIDFD, ...
+)
 _MAP_HUGETLB, _MFD_HUGETLB = 0x40000, 0x4
 _NO_HUGE_PAGES = "no huge pages, which an operator has reserved and no group counts"
 
@@ -135,7 +154,19 @@ def _internet(family: int, kind: int, protocol: int) -> tuple[Argument, ...]:
     )
 
 
+def _setsockopt(reason: str, options: tuple[int, ...]) -> Rule:
+    levels = ((Argument(1, level),) for level in _OTHER_LEVELS)
+    of_sockets = ((Argument(1, _SOL_SOCKET), Argument(2, option)) for option in options)
+    return Rule("setsockopt", reason, (*levels, *of_sockets))
+
+
 RULES = (
+    _setsockopt(
+        "no programs that filter (SO_ATTACH_FILTER and its like): compiled, they are"
+        " memory that no group counts, of which all users of a machine have so much"
+        " together, and where it is used up nobody can load a filter of system calls",
+        (*_SOCKET_OPTIONS, *_OPTIONS_THAT_TAKE_ROOM),
+    ),
     Rule(
         "clone",
         "threads and children, but no new namespaces: they open the kernel's"
@@ -270,7 +301,7 @@ REFUSED = group(
     " modify_ldt vhangup mknod mknodat setuid setgid setreuid setregid setresuid"
     " setresgid setfsuid setfsgid setgroups fanotify_init fanotify_mark mbind"
     " set_mempolicy get_mempolicy migrate_pages move_pages sched_setscheduler"
-    " sched_setparam sched_setattr ioprio_set vmsplice lookup_dcookie",
+    " sched_setparam sched_setattr ioprio_set vmsplice lookup_dcookie seccomp",
 )
 
 FORKING = (
@@ -287,11 +318,6 @@ FORKING_RULES = (
         (_CLONE_NEWNS, _CLONE_NEWPID, _CLONE_NEWNET),
         "a zygote's fork enters the cell that was made for it: of these kinds, each"
         " named, and of no other",
-    ),
-    Rule(
-        "seccomp",
-        "an instance loads its own filter; no listener, no questions",
-        ((Argument(0, 1), Argument(1, 0)),),
     ),
 )
 
@@ -324,28 +350,13 @@ _UNSEEN = group(
 )
 _SEEN_IN_PART = group("see the rules", "setsockopt sendto sendmsg sendmmsg")
 
-_SOL_SOCKET, _SO_SNDBUF, _SO_RCVBUF = 1, 7, 8
 _MSG_EOR = 0x80
-_SOCKET_OPTIONS = (
-    *(1, 2, 3, 4, 5, 6),  # DEBUG REUSEADDR TYPE ERROR DONTROUTE BROADCAST
-    *(9, 10, 11, 12, 13, 14, 15),  # KEEPALIVE OOBINLINE NO_CHECK PRIORITY LINGER, ...
-    *(16, 17, 20, 21),  # PASSCRED PEERCRED RCVTIMEO SNDTIMEO
-    *(25, 29, 34, 35, 36, 37),  # BINDTODEVICE TIMESTAMP PASSSEC TIMESTAMPNS MARK, ...
-    *(40, 42, 46, 66, 67),  # RXQ_OVFL PEEK_OFF BUSY_POLL RCVTIMEO SNDTIMEO
-)
 
 _WITHOUT_GROUPS_RULES = (
-    Rule(
-        "setsockopt",
+    _setsockopt(
         "buffers stay at the size that the watch counts them with, so no SO_RCVLOWAT,"
         " which makes them larger; no programs that filter, and no zero copies",
-        (
-            *((Argument(1, level),) for level in (0, 6, 17, 41)),
-            *(
-                (Argument(1, _SOL_SOCKET), Argument(2, option))
-                for option in _SOCKET_OPTIONS
-            ),
-        ),
+        _SOCKET_OPTIONS,
     ),
     *(
         Rule(
@@ -372,7 +383,11 @@ ZYGOTE_WITHOUT_GROUPS = Policy(
         for part in ZYGOTE.allowed
     ),
     rules=(
-        *(rule for rule in ZYGOTE.rules if rule.call not in _UNSEEN.calls),
+        *(
+            rule
+            for rule in ZYGOTE.rules
+            if rule.call not in (*_UNSEEN.calls, *_SEEN_IN_PART.calls)
+        ),
         *_WITHOUT_GROUPS_RULES,
     ),
     refused=ZYGOTE.refused,
@@ -384,17 +399,6 @@ ZYGOTE_WITHOUT_GROUPS = Policy(
                 (Argument(1, _SOL_SOCKET), Argument(2, option))
                 for option in (_SO_SNDBUF, _SO_RCVBUF)
             ),
-        ),
-    ),
-)
-
-INSTANCE = Policy(
-    "instance",
-    "allow",
-    refused=(
-        group(
-            "what only a fork needs, taken away after it",
-            "setns capset seccomp landlock_restrict_self",
         ),
     ),
 )

@@ -13,7 +13,7 @@ from sandlot.errors import PermissionDenied, SandlotError
 from tests.compat.clients import Cloud
 from tests.e2e.conftest import client_of
 from tests.e2e.engines import Engine, Mode, new_engine
-from tests.e2e.test_workers import metric, new_tenant, runs_of
+from tests.e2e.workers.callers import metric, new_tenant, runs_of
 from tests.fakes.images import Layout, compiled, layer
 
 ROLE = "arn:aws:iam::123456789012:role/any"

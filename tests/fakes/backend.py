@@ -25,7 +25,11 @@ from sandlot.v1 import (
     tenants_pb2_grpc,
     triggers_pb2_grpc,
 )
+from sandlot_engine.catalog.aliases import Aliases
 from sandlot_engine.catalog.event_configs import EventConfigs, kept_event_configs
+from sandlot_engine.catalog.keeper import Keeper
+from sandlot_engine.catalog.kept import Kept
+from sandlot_engine.catalog.locks import KeyedLocks
 from sandlot_engine.catalog.mappings import Mappings, kept_mappings
 from sandlot_engine.catalog.policies import Policies, kept_policies
 from sandlot_engine.catalog.provisioned import (
@@ -33,6 +37,7 @@ from sandlot_engine.catalog.provisioned import (
     kept_provisioned,
 )
 from sandlot_engine.catalog.runtimes import Runtimes, kept_runtime_management
+from sandlot_engine.catalog.settings import Settings as FunctionsSettings
 from sandlot_engine.catalog.signing import (
     SigningConfigs,
     kept_signing_configs,
@@ -40,6 +45,7 @@ from sandlot_engine.catalog.signing import (
 )
 from sandlot_engine.catalog.urls import Urls, kept_urls
 from sandlot_engine.catalog.validation import check_network
+from sandlot_engine.catalog.versions import Versions
 from sandlot_engine.errors import AlreadyExists, NotFound, Unauthenticated
 from sandlot_engine.events.dead_letters import DeadLetters
 from sandlot_engine.events.verdicts import Settings
@@ -58,6 +64,7 @@ from sandlot_engine.gateway.rpc.server import MAX_CONNECTIONS, MAX_SENT, serve
 from sandlot_engine.gateway.urls.addresses import Addresses
 from sandlot_engine.invocation.invoker import Invoker
 from sandlot_engine.model.function import (
+    Alias,
     Code,
     Function,
     FunctionConfig,
@@ -67,6 +74,7 @@ from sandlot_engine.model.function import (
 )
 from sandlot_engine.model.invocation import BillLine, LogLine, Record
 from sandlot_engine.model.network import Network
+from sandlot_engine.model.settings import FunctionSettings
 from sandlot_engine.model.tenant import AccessKey, Tenant
 from sandlot_engine.store.ports import AnswerStore
 from sandlot_engine.triggers.parts import KeptTriggers, TriggerParts, made_of
@@ -118,8 +126,12 @@ class FakeFunctions:
         self.forgotten: list[str] = []
         """Tenants that were said to be deleted."""
 
+        self.versions = Versions("us-east-1")
+        """The same functions, for what the catalog keeps of them."""
+
     def add(self, function: Function) -> Function:
         self.all[function.tenant_id, function.name] = function
+        self.versions.keep(function)
         return function
 
     def resolve(self, tenant_id: str, name: str, qualifier: str) -> Function:
@@ -183,8 +195,21 @@ class FakeFunctions:
         return self.resolve(tenant_id, name, qualifier)
 
     async def delete(self, tenant_id: str, name: str) -> None:
-        self.resolve(tenant_id, name, "")
+        self.versions.forget(self.resolve(tenant_id, name, ""))
         del self.all[tenant_id, name]
+
+    # Nothing is published here: `tests.fakes.catalog` has the catalog itself.
+
+    async def publish(self, tenant_id: str, name: str, **_: str | None) -> Function:
+        return self.resolve(tenant_id, name, "")
+
+    async def list_versions(
+        self, tenant_id: str, name: str, page_size: int = 0, page_token: str = ""
+    ) -> tuple[list[Function], str]:
+        return [self.resolve(tenant_id, name, "")], ""
+
+    async def delete_version(self, tenant_id: str, name: str, version: str) -> None:
+        self.resolve(tenant_id, name, version)
 
     async def renew(self, tenant_id: str) -> None:
         self.renewed.append(tenant_id)
@@ -331,6 +356,9 @@ class FakeRecords:
         self.flushes = 0
         self._more = asyncio.Condition()
 
+    def check_writing(self) -> None:
+        """Nothing fails here."""
+
     def append(self, record: Record, log: Sequence[LogLine]) -> None:
         self.records.append(record)
         self.append_log(record.tenant_id, record.function, log)
@@ -399,7 +427,8 @@ class FakeRecords:
         ]
 
 
-async def _provides_none(_: Function, __: int) -> int:
+async def provides_none(_: Function, __: int) -> int:
+    """A machine without room for what is to be started ahead."""
     return 0
 
 
@@ -414,6 +443,9 @@ class FakeEngine:
     tenants: FakeTenants = field(default_factory=FakeTenants)
     records: FakeRecords = field(default_factory=FakeRecords)
     clock: FakeClock = field(default_factory=FakeClock)
+    aliases: Aliases = field(init=False)
+    settings: FunctionsSettings = field(init=False)
+    provisioned: ProvisionedConcurrency = field(init=False)
     urls: Urls = field(init=False)
     policies: Policies = field(init=False)
     events: MemoryEvents = field(default_factory=MemoryEvents)
@@ -452,6 +484,28 @@ class FakeEngine:
             event_drain_s=1.0,
         )
         functions = cast("Any", self.functions)
+        turns, keeper = KeyedLocks(), Keeper()
+        self.aliases = Aliases(
+            Kept(self.store, "alias", Alias),
+            self.functions.versions,
+            turns=turns,
+            keeper=keeper,
+        )
+        self.settings = FunctionsSettings(
+            Kept(self.store, "settings", FunctionSettings),
+            self.functions.versions,
+            turns=turns,
+            keeper=keeper,
+            concurrency=self.tenants.concurrency,
+        )
+        self.provisioned = ProvisionedConcurrency(
+            kept_provisioned(self.store),
+            functions,
+            clock=self.clock,
+            concurrency=lambda _: 0,
+            provision=provides_none,
+            available=lambda _: 0,
+        )
         self.urls = Urls(kept_urls(self.store), functions, clock=self.clock)
         self.policies = Policies(kept_policies(self.store), functions)
         self.triggers = made_of(
@@ -477,6 +531,9 @@ class FakeEngine:
             status=self._status,
             clock=self.clock,
             region="us-east-1",
+            aliases=self.aliases,
+            settings=self.settings,
+            provisioned=self.provisioned,
             urls=self.urls,
             policies=self.policies,
             addresses=self.addresses,
@@ -501,14 +558,7 @@ class FakeEngine:
                     clock=self.clock,
                 ),
                 runtimes=Runtimes(kept_runtime_management(store), functions),
-                provisioned=ProvisionedConcurrency(
-                    kept_provisioned(store),
-                    functions,
-                    clock=self.clock,
-                    concurrency=lambda _: 0,
-                    provision=_provides_none,
-                    available=lambda _: 0,
-                ),
+                provisioned=self.provisioned,
             ),
             region="us-east-1",
             buckets=Buckets(None),

@@ -1,13 +1,12 @@
 """The kernel's side of seccomp filters: runs programs on one system call."""
 
 import struct
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from functools import lru_cache
 
 ALLOW = 0x7FFF0000
 KILL_PROCESS = 0x80000000
 ERRNO = 0x00050000
-_ACTION = 0xFFFF0000
 
 ARCH_X86_64 = 0xC000003E
 ARCH_I386 = 0x40000003
@@ -26,15 +25,6 @@ def decide(
 ) -> int:
     """What the kernel would do: the value that the program returns."""
     return run(program, number, arguments, arch=arch)[0]
-
-
-def decide_all(
-    programs: Iterable[bytes], number: int, arguments: Sequence[int] = (), *, arch: int
-) -> int:
-    """With several filters, oldest first: the strictest action counts, and of two that
-    are alike the newest, which the kernel asks first. See seccomp(2)."""
-    answers = [decide(program, number, arguments, arch=arch) for program in programs]
-    return min(reversed(answers), key=lambda answer: _signed(answer & _ACTION))
 
 
 def run(

@@ -16,10 +16,12 @@ import grpc
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from sandlot.v1 import concurrency_pb2 as con
 from sandlot.v1 import functions_pb2 as fn
 from sandlot.v1 import invocations_pb2 as inv
 from sandlot.v1 import tenants_pb2 as ten
 from sandlot.v1 import urls_pb2 as urls
+from sandlot.v1 import versions_pb2 as versions
 
 OPERATOR = ("OPERATORKEY00000001", "operator-secret")
 OPERATOR_TENANT = "000000000001"
@@ -69,6 +71,21 @@ class Engine:
         self.urls: dict[tuple[str, str], urls.Url] = {}
         """By function and alias."""
 
+        self.versions: dict[tuple[str, str], list[fn.Function]] = defaultdict(list)
+        """Published ones, by tenant and function."""
+
+        self.aliases: dict[tuple[str, str], versions.Alias] = {}
+        """By function and name."""
+
+        self.reserved: dict[str, int] = {}
+        """By function."""
+
+        self.provisioned: dict[tuple[str, str], con.ProvisionedConcurrency] = {}
+        """By function and qualifier: what it is, once it is settled."""
+
+        self.room = 1_000
+        """How many instances can be started ahead of one qualifier."""
+
         self.keys: dict[str, ten.Key] = {}
         self.secrets: dict[str, str] = {}
         self.tenants: dict[str, ten.Tenant] = {}
@@ -97,6 +114,9 @@ class Engine:
         """The most invocations that a stream had under way at once."""
 
         self.settling: dict[tuple[str, str], tuple[int, fn.Function]] = {}
+        self.settling_versions: dict[str, int] = {}
+        """How many more looks see one in the making, by its ARN."""
+
         self.lock = threading.RLock()
         self.add_tenant(OPERATOR_TENANT, "default", key=OPERATOR, is_operator=True)
 
@@ -206,6 +226,22 @@ class Engine:
             )
         return function
 
+    def version(self, tenant_id: str, name: str, qualifier: str) -> fn.Function:
+        """One that was published, by its number or by an alias."""
+        function = self.find(tenant_id, name)
+        if alias := self.aliases.get((name, qualifier)):
+            qualifier = alias.version
+        if qualifier == "$LATEST":
+            return function
+        for version in self.versions[tenant_id, name]:
+            if version.version == qualifier:
+                return version
+        raise Refusal(
+            grpc.StatusCode.NOT_FOUND,
+            "NotFound",
+            f"Function not found: {function.arn}:{qualifier}",
+        )
+
     def run(self, tenant_id: str, request: inv.InvokeRequest) -> inv.InvokeResponse:
         self.find(tenant_id, request.function)
         request_id = str(uuid.uuid4())
@@ -246,6 +282,16 @@ class Engine:
         """Let a change take effect after `polls_until_ready` looks."""
         self.settling[where] = (self.polls_until_ready, made)
         return self.look(where)
+
+    def look_at_version(self, version: fn.Function) -> fn.Function:
+        """In the making for as many looks as `polls_until_ready`."""
+        if not (left := self.settling_versions.get(version.arn, 0)):
+            return version
+        self.settling_versions[version.arn] = left - 1
+        seen = fn.Function()
+        seen.CopyFrom(version)
+        seen.state = fn.FUNCTION_STATE_PENDING
+        return seen
 
     def look(self, where: tuple[str, str]) -> fn.Function:
         if where in self.settling:

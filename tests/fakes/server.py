@@ -9,15 +9,19 @@ from concurrent.futures import ThreadPoolExecutor
 import grpc
 
 from sandlot import transport
+from sandlot.v1 import concurrency_pb2_grpc as con_grpc
 from sandlot.v1 import events_pb2_grpc as evt_grpc
 from sandlot.v1 import functions_pb2_grpc as fn_grpc
 from sandlot.v1 import invocations_pb2_grpc as inv_grpc
 from sandlot.v1 import tenants_pb2_grpc as ten_grpc
 from sandlot.v1 import urls_pb2_grpc as url_grpc
+from sandlot.v1 import versions_pb2_grpc as ver_grpc
+from tests.fakes.concurrency_service import Concurrency
 from tests.fakes.engine import Engine
 from tests.fakes.event_service import Events
 from tests.fakes.refusals import Refusals
 from tests.fakes.services import Billing, Functions, Invocations, Status, Tenants, Urls
+from tests.fakes.version_service import Versions
 
 
 class Server:
@@ -40,6 +44,12 @@ class Server:
         )
         ten_grpc.add_TenantServiceServicer_to_server(Tenants(self.engine), self._server)
         url_grpc.add_UrlServiceServicer_to_server(Urls(self.engine), self._server)
+        con_grpc.add_ConcurrencyServiceServicer_to_server(
+            Concurrency(self.engine), self._server
+        )
+        ver_grpc.add_VersionServiceServicer_to_server(
+            Versions(self.engine), self._server
+        )
         ten_grpc.add_BillingServiceServicer_to_server(
             Billing(self.engine), self._server
         )

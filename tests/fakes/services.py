@@ -68,6 +68,12 @@ class Functions(fn_grpc.FunctionServiceServicer):
     def GetFunction(self, request: Any, context: Any) -> Any:
         tenant_id = self.engine.enter(request, context)
         self.engine.find(tenant_id, request.name)
+        if request.qualifier:
+            return fn.GetFunctionResponse(
+                function=self.engine.look_at_version(
+                    self.engine.version(tenant_id, request.name, request.qualifier)
+                )
+            )
         return fn.GetFunctionResponse(
             function=self.engine.look((tenant_id, request.name))
         )
@@ -318,6 +324,8 @@ class Status(ten_grpc.EngineServiceServicer):
                 ten.Runtime(name="python3.9", version="3.9.1"),
                 ten.Runtime(name="python3.10", version="3.10.2"),
                 ten.Runtime(name="python3.12-own", version="3.12.1"),
+                ten.Runtime(name="nodejs20.x", version="20.1.2"),
+                ten.Runtime(name="nodejs22.x", version="22.1.2"),
             ],
             on_host_network=[
                 ten.HostNetwork(tenant_id=tenant_id, functions=count)

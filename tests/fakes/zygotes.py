@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable
 
 from sandlot_sandbox.errors import SandboxError, ZygoteLost
-from sandlot_sandbox.host.zygote import Obstacle, Recipe
+from sandlot_sandbox.host.recipe import Obstacle, Recipe
 
 
 class FakeInstance:

@@ -163,7 +163,8 @@ async def test_a_schedule_is_added_listed_and_shown(world: World, run: Run) -> N
 
     assert added.exit_code == 0, added.output
     assert added.stdout.strip() == "nightly"
-    assert "next: 2026-05-17 12:30:00" in added.stderr
+    due = datetime(2026, 5, 17, 12, 30, tzinfo=UTC).astimezone()
+    assert f"next: {due:%Y-%m-%d %H:%M:%S}\n" in added.stderr
     assert listed[0].split() == (
         ["NAME", "KIND", "FUNCTION", "STATE", "WHEN", "NEXT", "FIRED", "MISSED"]
     )
@@ -172,6 +173,8 @@ async def test_a_schedule_is_added_listed_and_shown(world: World, run: Run) -> N
     assert one["schedule"]["input"] == "[1]"
     assert one["schedule"]["progress"]["next_due"] == "2026-05-18T06:00:00Z"
     assert "expression" in shown
+    assert dict(line.split(maxsplit=1) for line in shown.splitlines())["fired"] == "0"
+    assert "progress" not in shown
 
 
 async def test_a_schedule_is_changed_paused_tried_and_deleted(

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from sandlot_engine.errors import Throttled
-from sandlot_engine.gateway import connections
+from sandlot_engine.gateway import connections, untaken
 from sandlot_engine.gateway.urls import app
 from sandlot_engine.gateway.urls.streams import INTEGRATION
 from sandlot_engine.invocation.streamed import Streamed
@@ -89,6 +89,23 @@ async def test_an_answer_that_nobody_takes_is_dropped(
         writer.write(site.request() * 2)
         async with asyncio.timeout(20):
             await lost.wait()
+
+
+async def test_answers_that_nobody_takes_have_a_bound(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    lost = noting_losses(monkeypatch)
+    monkeypatch.setattr(untaken, "MAX_UNTAKEN_OF_TENANT", 1_000_000)
+    async with serving() as port, site_of(port) as site:
+        site.answers("x" * 6_000_000)
+        async with site.port.connected() as (_, writer):
+            writer.transport.pause_reading()  # type: ignore[attr-defined]
+            writer.write(site.request() * 2)
+            async with asyncio.timeout(20):
+                await lost.wait()
+
+        site.answers("x")
+        assert (await site.get())[0] == 200
 
 
 async def test_requests_are_counted_by_how_they_were_answered(site: Site) -> None:
@@ -232,13 +249,15 @@ async def test_a_stream_that_breaks_has_no_end() -> None:
 
 
 async def test_a_stream_without_a_head_is_a_bad_gateway() -> None:
-    async with streaming() as (_, source, reader):
+    async with streaming() as (site, source, reader):
         source.pieces.put_nowait(b"no head")
         source.pieces.put_nowait(None)
 
         status, _, body = await answer_from(reader)
 
     assert (status, body) == (502, b"Internal Server Error")
+    *_, (_, _, line) = site.port.engine.records.lines
+    assert line.text.startswith(b"Function URL: 502, ")
 
 
 async def test_a_buffered_url_asks_for_no_stream() -> None:

@@ -13,7 +13,7 @@ from botocore.credentials import Credentials
 from sandlot_engine.catalog.open_urls import MAY_INVOKE
 from sandlot_engine.errors import Internal, Throttled, Unavailable
 from sandlot_engine.model.function import FunctionState
-from sandlot_engine.model.invocation import Ended, Run
+from sandlot_engine.model.invocation import Ended, LogSource, Run
 from sandlot_engine.model.url import UrlAuthType
 from tests.fakes.backend import ACME
 from tests.integration.sites import CORS, ORIGIN, Site, noting_losses, site_of
@@ -49,6 +49,20 @@ async def test_a_path_leads_to_the_function(site: Site) -> None:
     assert event["headers"]["x-one"] == "1"
     assert event["requestContext"]["http"]["sourceIp"] == "127.0.0.1"
     assert event["requestContext"]["requestId"] == headers["x-amzn-requestid"]
+
+
+async def test_what_trails_a_body_is_no_header(site: Site) -> None:
+    head = f"POST /url/{site.url.id}/ HTTP/1.1\r\nhost: x\r\n"
+    head += "transfer-encoding: chunked\r\n\r\n"
+    trailers = "x-forged: yes\r\nx-forwarded-for: 10.0.0.1\r\n"
+    async with site.port.connected() as (reader, writer):
+        writer.write(f"{head}2\r\n{{}}\r\n0\r\n{trailers}\r\n".encode())
+        status, _, body = await answer_from(reader)
+
+    event = json.loads(body)
+    assert (status, event["isBase64Encoded"]) == (200, True)
+    assert "x-forged" not in event["headers"]
+    assert event["headers"]["x-forwarded-for"] == "127.0.0.1"
 
 
 async def test_a_host_name_leads_to_the_function(site: Site) -> None:
@@ -237,6 +251,38 @@ async def test_what_is_no_answer_is_a_bad_gateway(site: Site, answer: Any) -> No
 
     assert (status, body) == (502, b"Internal Server Error")
     assert headers["content-type"] == "application/json"
+
+
+PRELUDE = b'{"statusCode": 200}' + bytes(8) + b"body"
+
+
+@pytest.mark.parametrize(
+    ("answer", "why"),
+    [
+        (b'{"statusCode": 1}', b"statusCode is no number from 200 to 599"),
+        (b"no json", b"it is no JSON"),
+        (PRELUDE, b"the URL has to have the invoke mode RESPONSE_STREAM"),
+    ],
+)
+async def test_why_an_answer_is_none_is_in_the_function_s_log_alone(
+    site: Site, answer: bytes, why: bytes
+) -> None:
+    site.runner.answers["echo"] = Run(
+        ended=Ended.ANSWERED,
+        payload=answer,
+        duration_s=0.1,
+        wait_s=0.0,
+        max_memory_mb=9,
+    )
+
+    _, headers, body = await site.get()
+
+    *_, (tenant, function, line) = site.port.engine.records.lines
+    assert (tenant, function, line.source) == (ACME, "echo", LogSource.PLATFORM)
+    assert line.text.startswith(b"Function URL: 502, ")
+    assert line.text.endswith(why)
+    assert line.request_id == headers["x-amzn-requestid"]
+    assert why not in body
 
 
 async def test_a_throttle_says_when_to_come_again_and_no_more(site: Site) -> None:

@@ -11,7 +11,14 @@ import pytest
 from google.protobuf import message_factory
 from google.protobuf.descriptor import Descriptor, MethodDescriptor
 
-from sandlot.v1 import events_pb2, functions_pb2, invocations_pb2, tenants_pb2
+from sandlot.v1 import (
+    concurrency_pb2,
+    events_pb2,
+    functions_pb2,
+    invocations_pb2,
+    tenants_pb2,
+    versions_pb2,
+)
 from tests.fakes.backend import (
     ACME,
     GLOBEX,
@@ -24,7 +31,10 @@ from tests.fakes.backend import (
 
 METHODS = [
     pytest.param(method, id=method.name)
-    for file in (events_pb2, functions_pb2, invocations_pb2, tenants_pb2)
+    for file in (
+        *(concurrency_pb2, events_pb2, functions_pb2, invocations_pb2),
+        *(tenants_pb2, versions_pb2),
+    )
     for service in file.DESCRIPTOR.services_by_name.values()
     for method in service.methods
 ]
@@ -65,7 +75,9 @@ async def call(
     metadata: Any,
     fields: dict[str, Any] | None = None,
 ) -> grpc.StatusCode:
-    """Call a method of any kind with one request, and return how it ended."""
+    """Call a method of any kind with one request, and return how it ended. None is sent
+    where there may be many: grpc.aio tells of a call that ended while it wrote as its
+    own failure."""
     kind = {
         (False, False): engine.channel.unary_unary,
         (False, True): engine.channel.unary_stream,
@@ -81,8 +93,8 @@ async def call(
         response_deserializer=response_class.FromString,
     )
     request = request_class(**(fields or {}))
-    sent = [request] if method.client_streaming else request
-    ended = stub(sent, metadata=metadata, timeout=20)
+    sent = () if method.client_streaming else (request,)
+    ended = stub(*sent, metadata=metadata, timeout=20)
     if method.server_streaming:
         with suppress(grpc.aio.AioRpcError):
             async for _ in ended:

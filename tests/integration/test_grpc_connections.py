@@ -14,6 +14,7 @@ from sandlot import AsyncClient, Client
 from sandlot.config import Where
 from sandlot.transport import IDLE_MS, OPTIONS
 from sandlot_engine.gateway.rpc import server as module
+from sandlot_engine.workers import forward_grpc
 from tests.fakes.backend import FakeEngine, fake_engine
 
 KEY: Where = {
@@ -99,10 +100,17 @@ async def test_a_blocking_client_whose_connection_was_closed_connects_again(
             await none_is_open(engine)
 
 
-def test_a_client_lets_go_before_the_engine_does() -> None:
-    assert ("grpc.client_idle_timeout_ms", IDLE_MS) in OPTIONS
+@pytest.mark.parametrize(
+    ("options", "idle_ms"),
+    [(OPTIONS, IDLE_MS), (forward_grpc.OPTIONS, forward_grpc.IDLE_MS)],
+    ids=["client", "worker"],
+)
+def test_who_connects_lets_go_before_the_engine_does(
+    options: tuple[tuple[str, object], ...], idle_ms: int
+) -> None:
+    assert ("grpc.client_idle_timeout_ms", idle_ms) in options
     # gRPC looks whether there was a call, and only after that as long again.
-    assert 2 * IDLE_MS < module.MAX_IDLE_S * 1_000
+    assert 2 * idle_ms < module.MAX_IDLE_S * 1_000
 
 
 async def none_is_open(engine: FakeEngine) -> None:

@@ -14,6 +14,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from sandlot.v1 import functions_pb2, invocations_pb2
 from sandlot_engine.catalog.keeper import Keeper
 from sandlot_engine.errors import InvalidParameter
+from sandlot_engine.gateway import untaken
 from sandlot_engine.gateway.rpc import interceptors
 from sandlot_engine.gateway.rpc.server import MAX_STREAMS
 from sandlot_engine.model.function import ImageSource
@@ -317,3 +318,39 @@ async def test_of_all_tenants_calls_there_are_only_so_many_open(
     engine.functions.may_go_on.set()
     await asyncio.gather(*open_calls)
     await upload(engine, "c", "acme")
+
+
+async def test_answers_that_nobody_takes_have_a_bound(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(untaken, "MAX_UNTAKEN_OF_TENANT", 1_000_000)
+    async with fake_engine() as engine:
+        fits = b'"%s"' % (b"x" * 400_000)
+
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await invoke(engine, b'"%s"' % (b"x" * 600_000), "echo")
+        in_turn = [await invoke(engine, fits, "echo") for _ in range(3)]
+
+    assert caught.value.code() is grpc.StatusCode.INTERNAL
+    assert "its answer was not sent" in str(caught.value.details())
+    assert [answer.payload for answer in in_turn] == [fits] * 3
+
+
+async def test_an_answer_of_a_stream_that_may_not_wait_ends_no_neighbour(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(untaken, "MAX_UNTAKEN_OF_TENANT", 1_000_000)
+    async with fake_engine() as engine:
+        call = engine.invocation_service.InvokeMany(metadata=as_tenant("acme"))
+        for number, size in enumerate((600_000, 10)):
+            request = invocations_pb2.InvokeRequest(
+                function="echo", payload=b'"%s"' % (b"x" * size)
+            )
+            await call.write(
+                invocations_pb2.InvokeManyRequest(id=number, request=request)
+            )
+        await call.done_writing()
+        answers = {answer.id: answer async for answer in call}
+
+    assert "its answer was not sent" in answers[0].refused.message
+    assert len(answers[1].response.payload) == 12

@@ -104,7 +104,9 @@ async def test_a_tenant_that_was_deleted_is_forgotten(engine: FakeEngine) -> Non
     assert engine.functions.forgotten == [made.tenant.id]
 
 
-async def test_draining_lets_calls_finish_and_ends_streams() -> None:
+async def test_draining_lets_calls_finish_and_ends_streams(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     engine = FakeEngine()
     held = engine.runner.hold("slow")
     async with engine.invoker:
@@ -137,6 +139,8 @@ async def test_draining_lets_calls_finish_and_ends_streams() -> None:
             assert await many.code() is grpc.StatusCode.UNAVAILABLE
             assert tail_ended is grpc.StatusCode.UNAVAILABLE
             await leaving
+    # Nothing broke.
+    assert [record.message for record in caplog.records] == []
 
 
 async def test_what_outlasts_the_drain_is_cancelled() -> None:

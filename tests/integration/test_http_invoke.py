@@ -577,6 +577,59 @@ async def test_a_giant_head_is_refused(port: Port, pieces: int) -> None:
     assert status == 431
 
 
+async def test_a_head_of_very_many_fields_is_refused(port: Port) -> None:
+    fields = b"x:y\r\n" * (connections.MAX_HEADERS + 1)
+
+    status, _, _ = await port.exchange(b"GET /healthz HTTP/1.1\r\n" + fields + b"\r\n")
+
+    assert status == 431
+
+
+@pytest.mark.parametrize(
+    "piece",
+    [b"x:y\r\n", b"x" * 1024, b"x:" + b"y" * 1024],
+    ids=["many", "name", "long"],
+)
+@pytest.mark.parametrize("before", [b"0\r\n", b"1;"], ids=["trailer", "extension"])
+async def test_what_is_no_part_of_a_body_does_not_come_without_end(
+    port: Port, before: bytes, piece: bytes
+) -> None:
+    head = b"POST /nothing HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n"
+    sent = piece * (connections.MAX_SILENT // len(piece) + 1)
+    async with asyncio.timeout(10), port.connected() as (reader, writer):
+        writer.write(head + before)
+        await answer_from(reader)  # and we are in the midst of the body
+        with pytest.raises(ConnectionError):
+            await _send_on_and_on(writer, sent)
+
+
+async def _send_on_and_on(writer: asyncio.StreamWriter, piece: bytes) -> None:
+    for _ in range(100):
+        writer.write(piece)
+        await writer.drain()
+        await asyncio.sleep(0)
+
+
+async def test_a_body_in_small_chunks_is_a_body(
+    port: Port, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connections, "MAX_SILENT", 64)
+    signed = port.signed(body=b'"' + b"x" * 998 + b'"')
+    head, _, body = signed.partition(b"\r\n\r\n")
+    head = head.replace(b"Content-Length: 1000", b"Transfer-Encoding: chunked")
+    async with port.connected() as (reader, writer):
+        writer.write(head + b"\r\n\r\n")
+        for start in range(0, len(body), 10):
+            for part in (b"a;some=extension\r\n", body[start : start + 10], b"\r\n"):
+                writer.write(part)
+                await writer.drain()
+                await asyncio.sleep(0)
+        writer.write(b"0\r\n\r\n")
+        status, _, _ = await answer_from(reader)
+
+    assert status == 200
+
+
 async def test_connections_have_a_bound() -> None:
     async with serving(max_connections=1) as port, port.connected() as (_, writer):
         writer.write(b"GET /healthz HTTP/1.1\r\n")

@@ -19,6 +19,10 @@ from sandlot.v1 import tenants_pb2 as ten
 from sandlot_engine.catalog.code import CodeStore
 from sandlot_engine.catalog.functions import Functions, Prepared
 from sandlot_engine.catalog.policies import Policies, kept_policies
+from sandlot_engine.catalog.provisioned import (
+    ProvisionedConcurrency,
+    kept_provisioned,
+)
 from sandlot_engine.catalog.seal import MASTER_KEY_BYTES, Sealer
 from sandlot_engine.catalog.tenants import Tenants
 from sandlot_engine.catalog.urls import Urls, kept_urls
@@ -33,6 +37,7 @@ from sandlot_engine.invocation.invoker import Invoker
 from sandlot_engine.model.function import Function, Revision
 from sandlot_engine.model.invocation import Ended, Invocation, Run
 from sandlot_engine.triggers.parts import KeptTriggers, made_of
+from tests.fakes.backend import provides_none
 from tests.fakes.building import build_here
 from tests.fakes.stores import MemoryStore
 from tests.fakes.triggers import SEALER, FakeEvents
@@ -187,6 +192,16 @@ async def opened(folder: Path) -> AsyncIterator[Engine]:
                 status=_no_status,
                 clock=clock,
                 region="us-east-1",
+                aliases=functions.aliases,
+                settings=functions.settings,
+                provisioned=ProvisionedConcurrency(
+                    kept_provisioned(store),
+                    functions,
+                    clock=clock,
+                    concurrency=tenants.concurrency,
+                    provision=provides_none,
+                    available=lambda _: 0,
+                ),
                 urls=Urls(kept_urls(store), functions, clock=clock),
                 policies=Policies(kept_policies(store), functions),
                 addresses=Addresses("", region="us-east-1"),

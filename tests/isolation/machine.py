@@ -23,8 +23,9 @@ from sandlot_sandbox.host.cells import AHEAD
 from sandlot_sandbox.host.extensions_api import Identity
 from sandlot_sandbox.host.instance import Instance
 from sandlot_sandbox.host.launcher import Launcher
+from sandlot_sandbox.host.recipe import Recipe
 from sandlot_sandbox.host.sink import Sink
-from sandlot_sandbox.host.zygote import Recipe, Zygote
+from sandlot_sandbox.host.zygote import Zygote
 from sandlot_sandbox.launcher import runtimes
 from sandlot_sandbox.launcher.runtime import dump_runtimes
 from sandlot_sandbox.limits import Limits
@@ -393,7 +394,9 @@ def descendants(pid: int) -> list[int]:
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():
             with contextlib.suppress(OSError):
-                parent = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
+                # Of any process of the machine, whatever it calls itself.
+                stat = (entry / "stat").read_text("utf-8", "replace")
+                parent = int(stat.rpartition(")")[2].split()[1])
                 children.setdefault(parent, []).append(int(entry.name))
     found, todo = [], [pid]
     while todo:

@@ -21,7 +21,8 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from sandlot_sandbox.host.zygote import Recipe, Zygote
+from sandlot_sandbox.host.recipe import Recipe
+from sandlot_sandbox.host.zygote import Zygote
 from sandlot_sandbox.launcher import networks
 from sandlot_sandbox.limits import Limits
 from sandlot_sandbox.spec import EGRESS, IMAGE, NONE

@@ -42,7 +42,7 @@ IMPORTS = {
     "replace_modules": ANY,
     "patch_the_runtime": ANY,
     "patch_what_enters_the_cell": ANY,
-    "fake_system_calls_by_a_filter": ANY,
+    "fake_system_calls_by_a_filter": READY,
     "use_the_zygotes_capabilities": READY,
     "enter_the_wardens_namespaces": READY,
     "register_exit_functions": READY,

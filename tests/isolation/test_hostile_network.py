@@ -36,6 +36,7 @@ NETWORK = {
     "configure_the_network": ["ENOSYS"],
     "use_the_packet_filter": Only("EPERM", "ENOPROTOOPT"),
     "use_privileged_options": Only("EPERM", "EACCES", "ENOSYS"),
+    "attach_programs_that_filter": ["ENOSYS"],
     "load_protocols_on_demand": False,
     "ask_who_the_engine_is": [0, True, True],
     "signal_the_engine": Only("EINVAL", "EPERM", "EBADF", "ENOSYS", "ENOPROTOOPT"),

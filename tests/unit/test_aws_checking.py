@@ -45,9 +45,19 @@ FAILED = " failed to satisfy constraint: "
             "Member must have value greater than or equal to 1",
         ),
         (
-            {"MemorySize": 32_769},
-            "Value '32769' at 'memorySize'",
-            "Member must have value less than or equal to 32768",
+            {"Timeout": 901},
+            "Value '901' at 'timeout'",
+            "Member must have value less than or equal to 900",
+        ),
+        (
+            {"MemorySize": 10_241},
+            "Value '10241' at 'memorySize'",
+            "Member must have value less than or equal to 10240",
+        ),
+        (
+            {"EphemeralStorage": {"Size": 10_241}},
+            "Value '10241' at 'ephemeralStorage.size'",
+            "Member must have value less than or equal to 10240",
         ),
         (
             {"Description": "x" * 257},

@@ -461,6 +461,21 @@ def test_a_date_of_another_form_is_refused(date: str) -> None:
     assert len(error.message) < 400
 
 
+@pytest.mark.parametrize(
+    "date",
+    [
+        "Mon, 01 Jan 2001 00:00:00 +99999999999999",
+        "Fri, 31 Dec 9999 23:59:00 -1400",
+    ],
+)
+def test_a_date_beyond_all_calendars_is_refused(date: str) -> None:
+    sent = signed().with_header("x-amz-date", "")
+
+    assert (
+        refusal(sent.with_header("date", date)).code == "IncompleteSignatureException"
+    )
+
+
 @pytest.mark.parametrize("presigned_s", [None, 60])
 def test_there_are_no_session_tokens(presigned_s: int | None) -> None:
     error = refusal(signed(token="FwoGZXIvYXdzE", presigned_s=presigned_s))

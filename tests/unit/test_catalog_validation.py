@@ -62,12 +62,12 @@ def test_settings_at_their_limits_pass(changes: dict[str, Any]) -> None:
 @pytest.mark.parametrize(
     ("changes", "because"),
     [
-        ({"memory_mb": 127}, "memory_mb is 127; it must be 128 to 10240 MB"),
-        ({"memory_mb": 10_241}, "memory_mb"),
-        ({"memory_mb": True}, "memory_mb is True"),
-        ({"memory_mb": "128"}, "memory_mb"),
+        ({"memory_mb": 127}, "The memory is 127; it must be 128 to 10240 MB"),
+        ({"memory_mb": 10_241}, "The memory is 10241"),
+        ({"memory_mb": True}, "memory is True"),
+        ({"memory_mb": "128"}, "memory is '128'"),
         ({"timeout_s": 0}, "1 to 900 seconds"),
-        ({"timeout_s": 901}, "timeout_s"),
+        ({"timeout_s": 901}, "The timeout is 901"),
         ({"ephemeral_storage_mb": 511}, "512 to 10240"),
         ({"description": "x" * 257}, "257 characters of 256"),
         ({"handler": ""}, "no white space"),

@@ -7,7 +7,8 @@ from collections.abc import Callable
 
 import pytest
 
-from sandlot_sandbox.host.cells import AHEAD, AHEAD_AT_REST, Berth, Cells, Spares
+from sandlot_sandbox.host.berth import Berth
+from sandlot_sandbox.host.cells import AHEAD, AHEAD_AT_REST, Cells, Spares
 from sandlot_sandbox.host.hold import Hold
 from sandlot_sandbox.host.room import OF_BERTH, OF_ZYGOTE, room_in
 

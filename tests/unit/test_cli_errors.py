@@ -3,13 +3,16 @@
 import json
 import os
 import re
+import socket
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
+import grpc
 import pytest
 
-from tests.fakes.engine import OPERATOR, Engine
+from tests.fakes.engine import OPERATOR, Engine, Refusal
 from tests.fakes.server import Server
 from tests.unit.conftest import Cli
 
@@ -107,6 +110,67 @@ def test_a_data_directory_names_the_engine_and_outranks_the_environment(
     )
 
     assert cli("fn", "list", "--data", str(tmp_path)).exit_code == 0
+
+
+@pytest.mark.parametrize(
+    ("said", "advice"),
+    [
+        (
+            "Function not found: arn:aws:lambda:us-east-1:1:function:helo",
+            "  next: see which there are: sandlot fn list --tenant 123456789012\n",
+        ),
+        (
+            "There is no tenant 'acme'.",
+            "  next: `sandlot tenant list` has the ids of those there are\n",
+        ),
+        ("There is no event 1.", ""),
+    ],
+)
+def test_where_what_there_is_can_be_seen_is_said(
+    cli: Cli, engine: Engine, said: str, advice: str
+) -> None:
+    engine.refuse_next.append(Refusal(grpc.StatusCode.NOT_FOUND, "NotFound", said))
+
+    done = cli("fn", "show", "helo", "--tenant", "123456789012")
+
+    assert done.stderr == f"NotFound: {said}\n{advice}"
+
+
+def test_a_port_that_is_no_grpc_is_told_from_none(cli: Cli) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def answer() -> None:
+            connection, _ = listener.accept()
+            with connection:
+                connection.recv(1024)
+                connection.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+
+        thread = threading.Thread(target=answer)
+        thread.start()
+        port = listener.getsockname()[1]
+        done = cli("fn", "list", "--endpoint", f"127.0.0.1:{port}", "--deadline", "20")
+        thread.join(20)
+
+    assert done.exit_code == 4
+    assert "That is a port for HTTP" in done.stderr
+    assert "sandlot up" not in done.stderr
+
+
+def test_tls_where_there_is_none_is_told_in_one_line(server: Server) -> None:
+    # In a process of its own: what gRPC itself notes on stderr is not click's.
+    words = ("fn", "list", "--endpoint", f"grpcs://{server.address}")
+    done = subprocess.run(
+        [sys.executable, "-m", "sandlot", *words],
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=30,
+    )
+
+    assert done.returncode == 4
+    assert "leave grpcs:// out" in done.stderr
+    assert done.stderr.startswith("ConnectionFailed: ")
+    assert len(done.stderr.splitlines()) == 1
 
 
 def test_an_interrupt_exits_130(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:

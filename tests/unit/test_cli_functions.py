@@ -112,6 +112,32 @@ def test_a_function_that_cannot_be_imported_is_not_offered_for_invocation(
     assert "imports by itself" not in said
 
 
+def test_a_handler_that_gives_way_is_told(
+    cli: Cli, engine: Engine, source: Path
+) -> None:
+    cli("deploy", str(source))
+    function = engine.functions["000000000001", "hello"]
+    function.config.handler = "gone.main"
+    function.fork_safety_reason = (
+        "the import failed: Runtime.ImportModuleError: No module named 'gone'"
+    )
+
+    said = cli("deploy", str(source)).stderr
+
+    assert "its handler was gone.main, which is not there: now it is hello.h" in said
+
+
+def test_a_program_is_not_told_that_it_is_not_forked(cli: Cli, engine: Engine) -> None:
+    cli("deploy", "oci:hello:1", "--name", "hello")
+    function = engine.functions["000000000001", "hello"]
+    function.fork_safe, function.fork_safety_reason = False, "it is a program"
+
+    said = cli("deploy", "oci:hello:2", "--name", "hello").stderr
+
+    assert "it is a program" not in said
+    assert "invoke it" in said
+
+
 @pytest.mark.parametrize(
     ("error", "hint"),
     [
@@ -132,6 +158,12 @@ def test_a_function_that_cannot_be_imported_is_not_offered_for_invocation(
 )
 def test_what_newcomers_most_often_have_to_mend_is_said(error: str, hint: str) -> None:
     assert why_not_imported(error, "app.handler") == hint
+
+
+def test_a_module_that_hides_behind_one_of_python_s_is_told() -> None:
+    error = "Runtime.HandlerNotFound: Handler 'handler' missing on module 'json'"
+
+    assert why_not_imported(error, "json.handler").startswith("Python has a module")
 
 
 def test_what_to_run_next_is_of_the_same_tenant(
@@ -249,3 +281,17 @@ def test_what_cannot_be_undone_is_not_done_unasked(cli: Cli, engine: Engine) -> 
     assert (refused.exit_code, still_there) == (2, True)
     assert "--yes" in refused.stderr
     assert (done.exit_code, engine.functions) == (0, {})
+
+
+@pytest.mark.parametrize("word", ["delete", "rm", "remove"])
+def test_a_command_answers_to_other_tools_words_for_it(
+    cli: Cli, engine: Engine, word: str
+) -> None:
+    engine.add_function("hello")
+
+    done = cli("fn", word, "hello", "--yes")
+
+    assert done.exit_code == 0, done.output
+    assert engine.functions == {}
+    assert cli("fn", "ls").exit_code == 0
+    assert "No such command 'purge'" in cli("fn", "purge", "hello").stderr

@@ -1,6 +1,11 @@
 """Commands that show logs, past runs and bills."""
 
 import json
+import re
+import time
+from collections.abc import Iterator
+
+import pytest
 
 from tests.fakes.engine import Engine
 from tests.unit.conftest import Cli
@@ -23,6 +28,19 @@ def test_logs_as_json_are_an_object_on_each_line(cli: Cli, engine: Engine) -> No
     lines = cli("logs", "hello", "--json").stdout.splitlines()
 
     assert [json.loads(line)["text"] for line in lines] == ["one", "two"]
+
+
+def test_a_log_without_lines_says_how_far_it_was_looked_back(
+    cli: Cli, engine: Engine
+) -> None:
+    engine.add_function("hello")
+
+    done = cli("logs", "hello")
+
+    assert done.stdout == ""
+    assert re.fullmatch(
+        r"nothing since [\d-]{10} [\d:]{5}: see --since WHEN\n", done.stderr
+    )
 
 
 def test_a_time_that_is_none_is_a_usage_error(cli: Cli) -> None:
@@ -55,3 +73,25 @@ def test_the_bill_shows_exact_sums_and_prices_them(cli: Cli, engine: Engine) -> 
     assert told["total"]["billed_mb_ms"] == 512_000
     assert told["total"]["cost"] == "0.00020833335"
     assert shown.splitlines()[-1].split()[-1] == "$0.000208333"
+
+
+@pytest.fixture
+def tokyo(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Nine hours ahead of UTC, all year."""
+    monkeypatch.setenv("TZ", "XYZ-9")
+    time.tzset()
+    yield
+    monkeypatch.undo()
+    time.tzset()
+
+
+@pytest.mark.usefixtures("tokyo")
+def test_lists_have_the_same_local_time_as_logs(cli: Cli, engine: Engine) -> None:
+    engine.add_function("hello")
+    engine.log("hello", b"a line")
+    cli("invoke", "hello")
+
+    # NOW is 2026-10-26 07:33:20 in UTC.
+    assert cli("logs", "hello").stdout.startswith("16:33:20")
+    assert "2026-10-26 16:33" in cli("fn", "list").stdout
+    assert "2026-10-26 16:33" in cli("tenant", "list").stdout

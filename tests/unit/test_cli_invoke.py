@@ -327,3 +327,26 @@ def test_a_key_goes_along_and_is_for_one_request(cli: Cli, engine: Engine) -> No
 
     assert [request.idempotency_key for request in engine.requests] == ["k", "k"]
     assert many.exit_code == 2
+
+
+@pytest.mark.parametrize(
+    ("why", "is_network"),
+    [
+        ("<urlopen error [Errno -3] Temporary failure in name resolution>", True),
+        ("[Errno 101] Network is unreachable", True),
+        ("getaddrinfo EAI_AGAIN example.org", True),
+        ("list index out of range", False),
+    ],
+)
+def test_a_function_that_has_no_network_is_told_how_to_get_one(
+    cli: Cli, engine: Engine, why: str, is_network: bool
+) -> None:
+    def fail(_: object) -> None:
+        raise Failure("URLError", why)
+
+    engine.add_function("fetch", fail)
+
+    said = cli("invoke", "fetch").stderr
+
+    assert ("sandlot fn config fetch --network egress" in said) is is_network
+    assert ("sandlot logs fetch" in said) is not is_network

@@ -93,6 +93,32 @@ def test_an_error_cannot_forge_lines_of_ours(cli: Cli, engine: Engine) -> None:
     assert "\n  request id: forged" not in shown.stderr
 
 
+LONG = "f81d4fae-7dec-11d0-a765-00a0c91e6bf6"
+
+
+@pytest.mark.parametrize("last", [LONG, f"{LONG}/{LONG}", "2026-05-17 10:00"])
+def test_on_a_narrow_terminal_ids_and_addresses_can_still_be_copied(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, last: str
+) -> None:
+    monkeypatch.setenv("COLUMNS", "40")
+
+    output.rich_table(["ID", "LAST"], [[LONG, last]])
+
+    assert f"{LONG}  {last}" in capsys.readouterr().out
+
+
+def test_a_long_text_is_folded_in_its_column(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "40")
+
+    output.rich_table(["ID", "WHY"], [["a", "no module " * 20]])
+
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) > 3
+    assert max(map(len, lines)) <= len("ID  ") + output.TEXT_WIDTH
+
+
 def test_rich_markup_is_text(capsys: pytest.CaptureFixture[str]) -> None:
     output.rich_table(["NAME"], [["[bold red]x[/]"]])
 

@@ -141,6 +141,104 @@ def test_a_guessed_handler_never_replaces_one_that_was_given(
     assert client.get_function("hello").handler == "hello.main"
 
 
+def lacks(engine: Engine, module: str) -> None:
+    """What `hello` answers from now on to whoever asks how its import went."""
+    function = engine.functions["000000000001", "hello"]
+    function.fork_safe = False
+    function.fork_safety_reason = (
+        "the import failed: Runtime.ImportModuleError: Unable to import module "
+        f"'hello': No module named '{module}'"
+    )
+
+
+def test_another_file_under_a_name_has_its_own_handler(
+    client: Client, engine: Engine, source: Path
+) -> None:
+    client.deploy(source)
+    other = source.with_name("other.py")
+    other.write_text("def handler(event, context): return 2\n")
+    lacks(engine, "hello")
+    engine.requests.clear()
+
+    done = client.deploy(other, name="hello")
+
+    assert asked(engine) == ["UpdateFunctionCode", "UpdateFunctionConfiguration"]
+    assert client.get_function("hello").handler == "other.handler"
+    assert done.replaced_handler == "hello.handler"
+
+
+def test_a_handler_that_is_elsewhere_and_found_is_kept(
+    client: Client, source: Path
+) -> None:
+    """As that of a layer, which no package has."""
+    client.deploy(source, handler="wrapper.handler")
+    source.write_text("def handler(event, context): return 2\n")
+
+    done = client.deploy(source)
+
+    assert client.get_function("hello").handler == "wrapper.handler"
+    assert done.replaced_handler == ""
+
+
+@pytest.mark.parametrize("missing", ["numpy", "hello.parts"])
+def test_a_handler_whose_own_imports_fail_is_kept(
+    client: Client, engine: Engine, source: Path, missing: str
+) -> None:
+    client.deploy(source, handler="hello.main")
+    lacks(engine, missing)
+
+    assert client.deploy(source).replaced_handler == ""
+    assert client.get_function("hello").handler == "hello.main"
+
+
+def test_a_handler_that_is_given_is_taken_though_it_is_not_there(
+    client: Client, engine: Engine, source: Path
+) -> None:
+    client.deploy(source)
+    lacks(engine, "nowhere")
+
+    assert client.deploy(source, handler="nowhere.main").replaced_handler == ""
+    assert client.get_function("hello").handler == "nowhere.main"
+
+
+@pytest.mark.parametrize("name", ["it.js", "it.mjs", "it.cjs"])
+def test_a_file_in_javascript_gets_the_newest_node(
+    client: Client, source: Path, name: str
+) -> None:
+    file = source.with_name(name)
+    file.write_text("exports.handler = async () => 1")
+
+    assert client.deploy(file).config().runtime == "nodejs22.x"
+
+
+def test_a_folder_gets_node_by_its_likely_handler_alone(
+    client: Client, source: Path
+) -> None:
+    source.with_name("index.js").write_text("")
+
+    likely = client.deploy(source.parent, name="likely").config()
+    given = client.deploy(source.parent, name="given", handler="hello.main").config()
+
+    assert (likely.runtime, likely.handler) == ("nodejs22.x", "index.handler")
+    assert given.runtime == "python3.10"
+
+
+def test_a_file_of_another_language_is_not_put_in_a_function_s_place(
+    client: Client, engine: Engine, source: Path
+) -> None:
+    client.deploy(source)
+    script = source.with_name("it.js")
+    script.write_text("")
+    engine.requests.clear()
+
+    with pytest.raises(errors.UsageError, match="hello is a function of python"):
+        client.deploy(script, name="hello")
+
+    assert asked(engine) == []
+    taken = client.deploy(script, name="hello", runtime="nodejs20.x")
+    assert taken.config().runtime == "nodejs20.x"
+
+
 def test_a_zip_needs_a_name(client: Client, source: Path) -> None:
     with pytest.raises(errors.InvalidParameter, match="function's name"):
         client.deploy(pack(source).zip, handler="hello.handler")
@@ -227,6 +325,21 @@ def test_init_mode_travels_both_ways(client: Client, source: Path) -> None:
 
 
 # --- images ------------------------------------------------------------------
+
+
+def test_neither_an_image_nor_a_package_takes_the_other_s_place(
+    client: Client, engine: Engine, source: Path
+) -> None:
+    client.deploy("oci:hello:1", name="image")
+    client.deploy(source)
+    engine.requests.clear()
+
+    with pytest.raises(errors.UsageError, match="image is an image, and this is none"):
+        client.deploy(source, name="image")
+    with pytest.raises(errors.UsageError, match="hello is no image"):
+        client.deploy("oci:hello:1", name="hello")
+
+    assert asked(engine) == []
 
 
 def test_an_image_is_created_with_what_is_run_of_it(

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from sandlot import packing
-from sandlot.errors import InvalidParameter, PayloadTooLarge
+from sandlot.errors import InvalidParameter, PayloadTooLarge, UsageError
 
 
 @pytest.fixture
@@ -127,6 +127,7 @@ def test_a_zip_is_taken_as_it_is(folder: Path, tmp_path: Path) -> None:
 
     assert packing.pack(tmp_path / "code.zip").zip == content
     assert packing.pack(content).files == 2
+    assert packing.pack(content).likely_handler == "app.handler"
 
 
 def test_bytes_that_are_no_zip_are_refused() -> None:
@@ -157,6 +158,20 @@ def test_files_over_the_limit_are_refused_before_they_are_read(folder: Path) -> 
 def test_a_path_that_is_not_there_is_refused(source: str, tmp_path: Path) -> None:
     with pytest.raises(InvalidParameter, match="no file or folder"):
         packing.pack(f"{tmp_path}/{source}")
+
+
+@pytest.mark.parametrize("name", ["hello.txt", "sandlot.db", "hello"])
+def test_a_file_that_nothing_runs_is_refused(name: str, tmp_path: Path) -> None:
+    (tmp_path / name).write_text("")
+
+    with pytest.raises(UsageError, match=r"one of \.py, \.js.* or a program"):
+        packing.pack(tmp_path / name)
+
+
+def test_a_program_may_be_by_itself(tmp_path: Path) -> None:
+    (tmp_path / "bootstrap").write_text("")
+
+    assert packing.pack(tmp_path / "bootstrap").language is None
 
 
 @pytest.mark.parametrize("source", ["docker://a/b:1", "docker-archive:a.tar"])

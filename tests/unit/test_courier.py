@@ -9,6 +9,7 @@ import pytest
 
 from sandlot_sandbox import frames
 from sandlot_sandbox.host.courier import CourierLink, WayIn
+from sandlot_sandbox.host.starter_link import MAX_BEHIND
 
 
 class Cell:
@@ -128,5 +129,19 @@ async def test_a_courier_may_say_what_it_delivered_and_nothing_else() -> None:
     theirs.sendall(frames.encode_answer(frames.READY, b""))
     link._wire.read()  # noqa: SLF001
     assert len(hears.violations) == 1
+    link.close()
+    theirs.close()
+
+
+async def test_orders_that_nobody_takes_end_the_instance() -> None:
+    ours, theirs = socket.socketpair()
+    hears = Hears()
+    link = CourierLink(ours, hears, lambda number, *, is_delivered: None)
+    body = b"x" * frames.MAX_PIECE
+    for _ in range(3 * MAX_BEHIND // len(body)):
+        # As if it had said each time that it has delivered the last one.
+        link.order(frames.DELIVER, "7 HTTP 80 POST /", body)
+    assert "orders that nobody takes" in hears.violations
+    assert link._wire.behind <= MAX_BEHIND + 2 * len(body)  # noqa: SLF001
     link.close()
     theirs.close()

@@ -1,5 +1,6 @@
 """What is told of an event, byte by byte as AWS has it."""
 
+import json
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -57,6 +58,21 @@ def test_a_record_of_a_failure_is_awss() -> None:
         b'"functionError":"Unhandled"},'
         b'"responsePayload":{"errorType":"E"}}'
     )
+
+
+@pytest.mark.parametrize(
+    "response",
+    [b'null,"requestContext":{"functionArn":"another"}', b"{", b"\xff", b"[" * 9_999],
+)
+def test_what_a_program_answers_cannot_forge_the_rest(response: bytes) -> None:
+    done = event(condition=Condition.SUCCESS, attempts=(attempt(AttemptStatus.OK),))
+
+    told = json.loads(
+        records.invocation_record(done, b"{}", response, region="us-east-1")
+    )
+
+    assert told["responsePayload"] == response.decode("utf-8", "replace")
+    assert told["requestContext"]["requestId"] == done.request_id
 
 
 def test_a_record_of_a_success_has_no_function_error() -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from sandlot_sandbox.errors import StartFailed
 from sandlot_sandbox.host import heirs as module
-from sandlot_sandbox.host.cells import Berth
+from sandlot_sandbox.host.berth import Berth
 from sandlot_sandbox.host.heirs import MAX_HEIRS, MAX_OF_ALL, Estate, Heirs
 from sandlot_sandbox.host.hold import Hold
 from sandlot_sandbox.memory_group import MEMORY_V2

@@ -113,7 +113,9 @@ async def test_a_cancelled_caller_gives_its_slot_back_and_pays(
 
     assert engine.invoker.admission.running(ACME) == 0
     assert len(engine.runner.cancelled) == 1
-    assert engine.records.records[0].report.billed_ms == 250
+    (record,) = engine.records.records
+    assert record.report.billed_ms == 250
+    assert record.status is Status.CANCELLED
 
 
 async def test_a_caller_that_gives_up_while_it_waits_pays_nothing(

@@ -23,7 +23,7 @@ from sandlot_engine.node.hosted import Hosted
 from sandlot_engine.node.launchers import Launchers
 from sandlot_engine.node.node import Node
 from sandlot_sandbox.errors import StartFailed, ZygoteLost
-from sandlot_sandbox.host.zygote import Obstacle
+from sandlot_sandbox.host.recipe import Obstacle
 from tests.fakes import things
 from tests.fakes.zygotes import FakeZygote, FakeZygotes
 

@@ -304,6 +304,20 @@ async def test_a_program_may_not_have_us_keep_more_than_one_answer(
     assert jail.wire.kept <= runtime_wire.MAX_BODIES
 
 
+async def test_who_sends_on_before_the_reply_is_kept_only_so_much_of(
+    jail: Jail,
+) -> None:
+    program = await jail.connect()
+    program.ask("GET", NEXT)
+    await jail.engine.wait_for(1)
+    with contextlib.suppress(ConnectionError):
+        for _ in range(64):
+            program.writer.write(b"x" * runtime_wire.MAX_AHEAD)
+            await program.writer.drain()
+
+    assert await program.is_closed()
+
+
 async def test_connections_are_counted(jail: Jail) -> None:
     programs = [await jail.connect() for _ in range(runtime_wire.MAX_CONNECTIONS)]
     for program in programs:

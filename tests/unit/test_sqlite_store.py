@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from sandlot_engine.errors import AlreadyExists, Internal, Refusal
+from sandlot_engine.errors import AlreadyExists, Internal, Refusal, Unavailable
 from sandlot_engine.gateway.tail import tail
 from sandlot_engine.model.network import Network
 from sandlot_engine.model.tenant import DEFAULT_TENANT_ID
@@ -317,9 +317,12 @@ async def test_records_wait_out_a_disk_that_fails(
             store.append(record(), [])
             with pytest.raises(Internal, match="full disk"):
                 await store.flush()
+            with pytest.raises(Unavailable, match="full disk"):
+                store.check_writing()
         assert store.counters.records_behind == 1
 
         await store.flush()
+        store.check_writing()
 
         assert len(await store.list_records("1", "resize", before=0, limit=9)) == 1
 

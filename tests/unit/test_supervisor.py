@@ -52,6 +52,11 @@ class Children(_Supervisor):
         self.engine: Process | None = None
         self.launchers: list[Process] = []
         self.on_engine: Callable[[], None] = lambda: None
+        self.problems: list[OSError] = []
+        """That are in the way of another launcher, but not of the first."""
+
+        self.another = launcher
+        """What launchers after the first do."""
 
     def _start_engine(self) -> Process:
         self.engine = _shell(self._engine)
@@ -59,7 +64,10 @@ class Children(_Supervisor):
         return self.engine
 
     def _start_launcher(self) -> Process:
-        self.launchers.append(_shell(self._launcher))
+        if self.launchers and self.problems:
+            raise self.problems.pop()
+        command = self.another if self.launchers else self._launcher
+        self.launchers.append(_shell(command))
         if len(self.launchers) > 1:
             assert self.engine is not None
             assert self.engine.stdin is not None
@@ -106,6 +114,21 @@ def test_a_launcher_that_ended_with_0_while_the_engine_lives_is_replaced(
     assert (
         "the launcher ended with status 0; starting another" in capfd.readouterr().err
     )
+
+
+def test_a_launcher_that_cannot_be_replaced_now_is_replaced_later(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    children = Children(tmp_path, engine="cat; exit 7", launcher="exit 1")
+    children.problems = [OSError("no more processes")]
+    children.another = "exec cat"
+
+    status = children.run()
+
+    children.end()
+    assert status == 7, "the engine's own, after its second launcher"
+    assert len(children.launchers) == 2
+    assert "it could not be started: no more processes" in capfd.readouterr().err
 
 
 @pytest.mark.parametrize("number", module._STOPPING)  # noqa: SLF001 - those there are

@@ -164,6 +164,22 @@ def test_who_has_not_taken_a_batch_gets_no_other_and_is_told_what_it_lost() -> N
     assert dropped[0]["droppedRecords"] >= 2
 
 
+def test_who_subscribes_again_has_still_to_take_what_is_on_its_way() -> None:
+    room = Room()
+    api = Telemetry(room)
+    api.note("platform", "platform.initStart", {}, now=0.0)
+    _subscriber(api, "platform")
+    (sent,) = api.take_due(9.0)
+    for _ in range(3):
+        _subscriber(api, "platform")
+        assert api.take_due(9.0, all_of_them=True) == []
+    api.note_delivered(sent.number, is_delivered=True, now=9.0)
+    (again,) = api.take_due(9.0)
+    assert again.number == sent.number
+    api.close()
+    assert room.taken == 0
+
+
 def test_all_instances_share_what_is_kept() -> None:
     room = Room(most=1_000)
     first, second = Telemetry(room), Telemetry(room)

@@ -88,6 +88,16 @@ def test_a_named_moment_ignores_dates_as_on_aws() -> None:
     assert step_of(of, NOON).wake == NOON + HOUR
 
 
+@pytest.mark.parametrize("window_min", [0, 1_440])
+def test_a_moment_may_be_the_last_there_is(window_min: int) -> None:
+    of = schedule("at(9999-12-31T23:59:59)", window_min=window_min)
+    step = step_of(of, NOON)
+
+    assert step.fire is None
+    assert step.wake is not None
+    assert step.wake >= datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC)
+
+
 @pytest.mark.parametrize(
     ("missed", "fired", "passed_over"),
     [

@@ -14,7 +14,8 @@ from sandlot_sandbox import frames, spec
 from sandlot_sandbox.errors import StartFailed, ZygoteLost
 from sandlot_sandbox.host import zygote as module
 from sandlot_sandbox.host.launcher import Launcher
-from sandlot_sandbox.host.zygote import Recipe, Zygote
+from sandlot_sandbox.host.recipe import Recipe
+from sandlot_sandbox.host.zygote import Zygote
 from sandlot_sandbox.limits import Limits
 from tests.isolation.machine import open_files
 

@@ -11,6 +11,7 @@ from types import TracebackType
 from typing import Self, Unpack
 
 from sandlot import config, packing, steps
+from sandlot.aio.concurrency import AsyncShares
 from sandlot.aio.connection import AsyncConnection
 from sandlot.aio.events import AsyncEvents
 from sandlot.aio.functions import AsyncFunctions
@@ -19,6 +20,7 @@ from sandlot.aio.invocations import AsyncInvocations
 from sandlot.aio.tenants import AsyncTenants
 from sandlot.aio.triggers import AsyncTriggers
 from sandlot.aio.urls import AsyncUrls
+from sandlot.aio.versions import AsyncVersions
 from sandlot.calls import FunctionOptions
 from sandlot.config import Where
 from sandlot.transport import DEPLOY_DEADLINE_S
@@ -26,6 +28,8 @@ from sandlot.transport import DEPLOY_DEADLINE_S
 
 class AsyncClient(
     AsyncFunctions,
+    AsyncVersions,
+    AsyncShares,
     AsyncUrls,
     AsyncInvocations,
     AsyncEvents,
@@ -64,8 +68,10 @@ class AsyncClient(
         """
         package = await asyncio.to_thread(packing.pack, source)
         errand = steps.deploy(package, name=name, options=options)
-        function = await self._connection.drive(errand, deadline, DEPLOY_DEADLINE_S)
-        return AsyncFunctionHandle(self, function.name, deployed=function)
+        done = await self._connection.drive(errand, deadline, DEPLOY_DEADLINE_S)
+        handle = AsyncFunctionHandle(self, done.function.name, deployed=done.function)
+        handle.replaced_handler = done.replaced_handler
+        return handle
 
     def function(self, name: str) -> AsyncFunctionHandle:
         """A handle; nothing is asked of the engine yet."""

@@ -186,10 +186,10 @@ _END = object()
 
 
 def _open(address: config.Address) -> grpc.aio.Channel:
-    tls = transport.tls_of(address)
+    tls, options = transport.tls_of(address), transport.options_of(address)
     if tls is None:
-        return grpc.aio.insecure_channel(address.endpoint, options=transport.OPTIONS)
-    return grpc.aio.secure_channel(address.endpoint, tls, options=transport.OPTIONS)
+        return grpc.aio.insecure_channel(address.endpoint, options=options)
+    return grpc.aio.secure_channel(address.endpoint, tls, options=options)
 
 
 async def _until_none(

@@ -17,8 +17,9 @@ class AsyncFunctions(AsyncService):
         """All functions by name."""
         return self._connection.pages(calls.list_functions)
 
-    async def get_function(self, name: str) -> Function:
-        return await self._connection.ask(calls.get_function(name))
+    async def get_function(self, name: str, *, qualifier: str = "") -> Function:
+        """As it is now; or a version of it, by its number or by an alias."""
+        return await self._connection.ask(calls.get_function(name, qualifier=qualifier))
 
     async def update_function(
         self,

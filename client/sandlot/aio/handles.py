@@ -1,11 +1,12 @@
 """What `AsyncClient` gives out: a function's methods without its name, and tickets."""
 
-from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Unpack
 
 from sandlot.calls import FunctionOptions
 from sandlot.results import (
     JSON,
+    Alias,
     Cors,
     Event,
     Function,
@@ -51,6 +52,11 @@ class AsyncFunctionHandle:
         self.name = name
         self.deployed = deployed
         """What `deploy` saw at its end; None for a handle made otherwise."""
+
+        self.replaced_handler = ""
+        """The handler that the function had before, where `deploy` took another because
+        that one was not in the package; else empty."""
+
         self._client = client
 
     async def invoke(
@@ -107,6 +113,42 @@ class AsyncFunctionHandle:
         """See `AsyncClient.enqueue`."""
         return await self._client.enqueue(
             self.name, value, payload=payload, idempotency_key=idempotency_key
+        )
+
+    async def publish(
+        self,
+        *,
+        description: str | None = None,
+        code_sha256: str = "",
+        revision_id: str = "",
+        deadline: float | None = None,
+    ) -> Function:
+        """See `AsyncClient.publish_version`."""
+        return await self._client.publish_version(
+            self.name,
+            description=description,
+            code_sha256=code_sha256,
+            revision_id=revision_id,
+            deadline=deadline,
+        )
+
+    async def put_alias(
+        self,
+        alias: str,
+        version: str | int,
+        *,
+        weights: Mapping[str, float] | None = None,
+        description: str | None = None,
+        revision_id: str = "",
+    ) -> Alias:
+        """See `AsyncClient.put_alias`."""
+        return await self._client.put_alias(
+            self.name,
+            alias,
+            version,
+            weights=weights,
+            description=description,
+            revision_id=revision_id,
         )
 
     async def put_url(

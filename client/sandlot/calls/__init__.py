@@ -6,6 +6,15 @@ about triggers are in `sandlot.triggers`.
 """
 
 from sandlot.calls.call import PAGE_SIZE, READS, Call
+from sandlot.calls.concurrency import (
+    delete_provisioned_concurrency,
+    delete_reserved_concurrency,
+    get_concurrency,
+    get_provisioned_concurrency,
+    list_provisioned_concurrency,
+    put_provisioned_concurrency,
+    put_reserved_concurrency,
+)
 from sandlot.calls.events import (
     get_event,
     get_event_payload,
@@ -49,6 +58,14 @@ from sandlot.calls.tenants import (
     update_tenant,
 )
 from sandlot.calls.urls import delete_url, list_urls, put_url
+from sandlot.calls.versions import (
+    delete_alias,
+    delete_version,
+    list_aliases,
+    list_versions,
+    publish_version,
+    put_alias,
+)
 
 __all__ = [
     "FIELDS",
@@ -63,27 +80,40 @@ __all__ = [
     "create_function",
     "create_key",
     "create_tenant",
+    "delete_alias",
     "delete_function",
+    "delete_provisioned_concurrency",
+    "delete_reserved_concurrency",
     "delete_tenant",
     "delete_url",
+    "delete_version",
     "encode",
     "get_bill",
+    "get_concurrency",
     "get_event",
     "get_event_payload",
     "get_function",
+    "get_provisioned_concurrency",
     "get_status",
     "import_key",
     "invoke",
     "invoke_request",
     "invoke_stream",
+    "list_aliases",
     "list_events",
     "list_functions",
     "list_invocations",
     "list_keys",
+    "list_provisioned_concurrency",
     "list_runtimes",
     "list_tenants",
     "list_urls",
+    "list_versions",
+    "publish_version",
     "purge_events",
+    "put_alias",
+    "put_provisioned_concurrency",
+    "put_reserved_concurrency",
     "put_url",
     "redrive_events",
     "revoke_key",

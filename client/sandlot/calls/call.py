@@ -32,6 +32,11 @@ READS = frozenset(
         "/sandlot.v1.EngineService/GetStatus",
         "/sandlot.v1.EngineService/ListRuntimes",
         "/sandlot.v1.UrlService/ListUrls",
+        "/sandlot.v1.VersionService/ListVersions",
+        "/sandlot.v1.VersionService/ListAliases",
+        "/sandlot.v1.ConcurrencyService/GetConcurrency",
+        "/sandlot.v1.ConcurrencyService/GetProvisionedConcurrency",
+        "/sandlot.v1.ConcurrencyService/ListProvisionedConcurrency",
         "/sandlot.v1.TriggerService/GetTrigger",
         "/sandlot.v1.TriggerService/ListTriggers",
     }

@@ -119,10 +119,10 @@ def update_configuration(
     )
 
 
-def get_function(name: str) -> Call[Function]:
+def get_function(name: str, *, qualifier: str = "") -> Call[Function]:
     return Call(
         method="/sandlot.v1.FunctionService/GetFunction",
-        request=fn.GetFunctionRequest(name=name),
+        request=fn.GetFunctionRequest(name=name, qualifier=qualifier),
         response=fn.GetFunctionResponse,
         parse=_function,
     )

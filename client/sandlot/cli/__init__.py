@@ -4,9 +4,13 @@ Nothing here imports gRPC or Rich at its top: they are wanted only by commands t
 reach an engine or draw a table, and `--help` must not wait for them.
 """
 
+import os
+
 import click
 
+from sandlot.cli.aliases import alias
 from sandlot.cli.bill import bill
+from sandlot.cli.concurrency import concurrency
 from sandlot.cli.deploy import deploy
 from sandlot.cli.engine import doctor, up, version
 from sandlot.cli.events import dead_letter, event
@@ -20,9 +24,13 @@ from sandlot.cli.tenants import key, tenant
 from sandlot.cli.triggers import schedule, trigger
 from sandlot.cli.urls import url
 
+# Or what gRPC notes of connections stands between our own words. It reads this when it
+# is imported, which is later.
+os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
+
 SECTIONS: tuple[tuple[str, tuple[click.Command, ...]], ...] = (
     ("Everyday", (up, deploy, invoke, logs)),
-    ("Functions", (fn, url)),
+    ("Functions", (fn, alias, concurrency, url)),
     ("Triggers", (schedule, trigger)),
     ("Insight", (runs, bill)),
     ("Events", (event, dead_letter)),
@@ -38,6 +46,9 @@ SECTIONS: tuple[tuple[str, tuple[click.Command, ...]], ...] = (
 )
 def main() -> None:
     """Runs untrusted functions on your own machines, the way AWS Lambda does.
+
+    `delete`, `remove` and `rm` are the same, as are `list` and `ls`, and `create` and
+    `add`.
 
     Exit codes: 0 ok, 1 the function failed, 2 usage, 3 refused, 4 engine
     unreachable or broken, 5 deadline passed, 130 interrupted,

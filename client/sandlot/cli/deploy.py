@@ -1,6 +1,5 @@
 """`deploy`: a folder, a file or a zip becomes a function that serves."""
 
-import re
 import sys
 import time
 from typing import TYPE_CHECKING, Any
@@ -16,10 +15,6 @@ from sandlot.cli.text import one_line, size
 if TYPE_CHECKING:
     from sandlot.results import Function
 
-_MISSING_MODULE = re.compile(
-    r"^Runtime\.ImportModuleError: .*No module named '([\w.]+)'"
-)
-
 
 @click.command()
 @click.argument("source", metavar="[PATH|FILE.py:HANDLER]", default=".")
@@ -30,15 +25,28 @@ _MISSING_MODULE = re.compile(
     help="In place of a PATH: a container image on the engine's machine, below a folder"
     " that its operator has opened with --image-dir.",
 )
+@click.option(
+    "--publish",
+    "publishes",
+    is_flag=True,
+    help="Publish it as a version, once it serves.",
+)
 @function_settings
 @shared
 def deploy(
-    flags: Flags, *, source: str, name: str | None, image: str | None, **options: Any
+    flags: Flags,
+    *,
+    source: str,
+    name: str | None,
+    image: str | None,
+    publishes: bool,
+    **options: Any,
 ) -> None:
     """Create or update a function, and wait until it serves.
 
-    PATH is a folder, a .py file or a .zip. What .sandlotignore lists is left out. Exits
-    with 1 where it is deployed, but cannot be imported.
+    PATH is a folder, a .py or .js file, or a .zip. What .sandlotignore lists is left
+    out, and settings that are not given stay as they are. Exits with 1 where it is
+    deployed, but cannot be imported.
     """
     began = time.monotonic()
     if image is not None:
@@ -58,13 +66,23 @@ def deploy(
             "--entrypoint, --command and --workdir say what is run of an --image"
         )
     with flags.client() as client:
-        function = client.deploy(source, name=name, **chosen(options)).deployed
-    if function is None:
-        return
+        handle = client.deploy(source, name=name, **chosen(options))
+        if (function := handle.deployed) is None:
+            return
+        if publishes and not function.import_error:
+            # Not what somebody else has deployed since.
+            function = handle.publish(revision_id=function.revision_id)
+    if handle.replaced_handler:
+        flags.say(
+            f"  its handler was {one_line(handle.replaced_handler)}, which is not"
+            f" there: now it is {one_line(function.handler)}"
+        )
     if flags.as_json:
         document(plain(function))
     else:
         _say(flags, function, elapsed_s=time.monotonic() - began)
+        if publishes and not function.version.isdecimal():
+            flags.say("  no version of it was published")
         click.echo(one_line(function.arn))
     if function.import_error:
         sys.exit(FUNCTION_FAILED)
@@ -72,6 +90,8 @@ def deploy(
 
 def _say(flags: Flags, function: "Function", *, elapsed_s: float) -> None:
     name = one_line(function.name)
+    if function.version.isdecimal():
+        name += f":{function.version}"
     network = "" if function.network == "none" else f"network {function.network} · "
     flags.say(
         f"{name}  {size(function.code_size)} · {function.runtime or 'image'} · "
@@ -85,7 +105,7 @@ def _say(flags: Flags, function: "Function", *, elapsed_s: float) -> None:
         if hint := why_not_imported(function.import_error, function.handler):
             flags.say(f"  {one_line(hint)}")
         return
-    if not function.fork_safe:
+    if not function.fork_safe and function.runtime.startswith("python"):
         flags.say(
             "  every instance imports by itself: "
             f"{one_line(function.fork_safety_reason)}"
@@ -95,16 +115,21 @@ def _say(flags: Flags, function: "Function", *, elapsed_s: float) -> None:
 
 def why_not_imported(error: str, handler: str) -> str:
     """What newcomers most often have to mend; empty where it is something else."""
-    module = handler.rpartition(".")[0].replace("/", ".")
-    missing = _MISSING_MODULE.search(error)
-    if error.startswith("Runtime.HandlerNotFound") or (
-        missing and missing[1] == module
+    from sandlot.steps import lacks_handler, missing_module
+
+    is_not_found = error.startswith("Runtime.HandlerNotFound")
+    if (
+        is_not_found
+        and (module := handler.partition(".")[0]) in sys.stdlib_module_names
     ):
+        return (
+            f"Python has a module called {module}, which is found first: rename yours"
+        )
+    if is_not_found or lacks_handler(error, handler):
         return f"its handler is {handler}: name another with --handler MODULE.FUNCTION"
-    if missing:
-        package = missing[1].partition(".")[0]
+    if missing := missing_module(error).partition(".")[0]:
         return (
             "what it imports has to be in its folder:"
-            f" pip install --target FOLDER {package}"
+            f" pip install --target FOLDER {missing}"
         )
     return ""

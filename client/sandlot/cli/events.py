@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from sandlot.cli.groups import Group
 from sandlot.cli.options import Flags, shared
 from sandlot.cli.output import document, plain, show_list, table
-from sandlot.cli.text import one_line, size
+from sandlot.cli.text import one_line, second, size
 
 if TYPE_CHECKING:
     from sandlot.client import Client
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 STATES = ("queued", "running", "delivering", "succeeded", "failed", "dead")
 
 
-@click.group()
+@click.group(cls=Group)
 def event() -> None:
     """Show and list events: invocations that nobody waited for."""
 
@@ -50,7 +51,7 @@ def list_events(flags: Flags, *, name: str, states: tuple[str, ...]) -> None:
         _list(flags, client, name, states)
 
 
-@click.group("dead-letter")
+@click.group("dead-letter", cls=Group)
 def dead_letter() -> None:
     """List, show, run again and delete events that could not be run or told of."""
 
@@ -128,7 +129,7 @@ def _list(flags: Flags, client: "Client", name: str, states: tuple[str, ...]) ->
         ("REQUEST", lambda e: e.request_id),
         ("FUNCTION", lambda e: e.function),
         ("STATE", lambda e: e.state),
-        ("ACCEPTED", lambda e: f"{e.accepted:%Y-%m-%d %H:%M:%S}"),
+        ("ACCEPTED", lambda e: second(e.accepted)),
         ("RUNS", lambda e: e.runs),
         ("SIZE", lambda e: size(e.size)),
         ("WHY", lambda e: e.undelivered or e.reason or e.condition),

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from sandlot.cli import load
-from sandlot.cli.options import Flags, shared
+from sandlot.cli.options import Flags, named, shared
 from sandlot.cli.output import document, from_json, no_constant, plain
 from sandlot.cli.root import FUNCTION_FAILED, explain
 from sandlot.cli.text import block, dollars, logged_block, short
@@ -84,7 +84,8 @@ def invoke(
 ) -> None:
     """Run a function with EVENT, which is JSON; `-` reads it from stdin.
 
-    QUALIFIER is a version or an alias; without one it is $LATEST.
+    QUALIFIER is a version or an alias, as in hello:3 and hello:live; without one it is
+    $LATEST.
     """
     name, qualifier = named(name)
     payload = _event(event, event_file)
@@ -125,17 +126,6 @@ def invoke(
                 check=False,
             )
             _show(flags, reply, name=name, raw=raw)
-
-
-def named(text: str) -> tuple[str, str]:
-    """A function's name and its qualifier, which may be missing: `hello:live`."""
-    if text.startswith("arn:"):
-        # It says whose function it is, too, which the call would not heed.
-        raise click.UsageError(
-            "give the function's name, not its ARN; whose it is, say --tenant ID"
-        )
-    name, _, qualifier = text.partition(":")
-    return name, qualifier
 
 
 def _event(text: str | None, file: Path | None) -> bytes:

@@ -8,7 +8,7 @@ import click
 
 from sandlot.cli.options import Flags, shared, when
 from sandlot.cli.output import line, plain
-from sandlot.cli.text import logged, short
+from sandlot.cli.text import logged, minute, short
 
 if TYPE_CHECKING:
     from sandlot.results import LogLine
@@ -31,9 +31,13 @@ def logs(
     flags: Flags, *, name: str, since: datetime | None, follow: bool, raw: bool
 ) -> None:
     """Print a function's log. With --json, one object on a line."""
+    is_empty = True
     with flags.client() as client:
         for entry in client.logs(name, since=since, follow=follow):
+            is_empty = False
             _show(flags, entry, raw=raw)
+    if is_empty and since is not None:
+        flags.say(f"nothing since {minute(since)}: see --since WHEN")
 
 
 def _show(flags: Flags, entry: "LogLine", *, raw: bool) -> None:

@@ -229,3 +229,14 @@ def pair(text: str) -> tuple[str, str]:
     if not (key and equals):
         raise click.BadParameter(f"{text!r} is not KEY=VALUE")
     return key, value
+
+
+def named(text: str) -> tuple[str, str]:
+    """A function's name and its qualifier, which may be missing: `hello:live`."""
+    if text.startswith("arn:"):
+        # It says whose function it is, too, which the call would not heed.
+        raise click.UsageError(
+            "give the function's name, not its ARN; whose it is, say --tenant ID"
+        )
+    name, _, qualifier = text.partition(":")
+    return name, qualifier

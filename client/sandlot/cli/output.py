@@ -86,18 +86,39 @@ def table(titles: list[str] | None, rows: list[list[str]]) -> None:
         click.echo("  ".join(cells).rstrip())
 
 
+TEXT_WIDTH = 40
+"""How narrow a text in a table's last column may become, for a terminal that is."""
+
+
 def rich_table(titles: list[str] | None, rows: list[list[str]]) -> None:
-    """For a terminal. Imported here, since only a terminal needs it."""
+    """For a terminal. Rich is imported here, since only a terminal needs it.
+
+    What does not fit is left to the terminal to wrap: ids and addresses that are folded
+    within their columns cannot be copied. Only a long text at the end is folded.
+    """
+    from rich.cells import cell_len
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
+    heads = titles or [""] * (len(rows[0]) if rows else 0)
+
+    def least(cell: str, *, is_last: bool) -> int:
+        width = cell_len(cell)
+        return min(width, TEXT_WIDTH) if is_last and " " in cell else width
+
+    widths = [
+        max(least(cell, is_last=number == len(heads)) for cell in column)
+        for number, column in enumerate(zip(heads, *rows, strict=True), 1)
+    ]
     drawn = Table(box=None, show_header=titles is not None, pad_edge=False)
-    for title in titles or [""] * (len(rows[0]) if rows else 0):
-        drawn.add_column(title, overflow="fold")
+    for title, width in zip(heads, widths, strict=True):
+        drawn.add_column(title, overflow="fold", min_width=width)
     for row in rows:
         drawn.add_row(*map(Text, row))
-    Console().print(drawn)
+    console = Console()
+    console.width = max(console.width, sum(widths) + 2 * (len(widths) - 1))
+    console.print(drawn)
 
 
 def plain(value: Any) -> Any:

@@ -1,6 +1,7 @@
 """The root of the commands: help in sections, and errors turned into exit codes."""
 
 import os
+import re
 import sys
 import traceback
 from typing import Any
@@ -9,7 +10,7 @@ import click
 
 from sandlot import errors
 from sandlot.cli.options import Flags
-from sandlot.cli.text import one_line
+from sandlot.cli.text import message, one_line
 
 FUNCTION_FAILED = 1
 USAGE = 2
@@ -39,7 +40,7 @@ _COMMAND = ": sandlot "
 NEXT: tuple[tuple[type[errors.SandlotError], str], ...] = (
     (
         errors.Unauthenticated,
-        "name the key with --data DIR, --profile NAME or SANDLOT_ACCESS_KEY_ID",
+        "name the engine's --data DIR, or a key: --profile NAME, SANDLOT_ACCESS_KEY_ID",
     ),
     (
         errors.PermissionDenied,
@@ -58,6 +59,55 @@ NEXT: tuple[tuple[type[errors.SandlotError], str], ...] = (
     (errors.FunctionError, f"read its log: sandlot logs {_FUNCTION}"),
 )
 """What to do where the message may not say so; the first that fits."""
+
+_ARN = r"arn:\S+:function:([\w-]+)"
+SAID = (
+    (
+        rf"Function not found: {_ARN}:\d+$",
+        r"see which versions there are: sandlot fn versions \1",
+    ),
+    (
+        rf"(?:Function not found|Alias not found|Cannot find alias arn): {_ARN}:(?!\$)",
+        r"see which aliases there are: sandlot alias list \1",
+    ),
+    (r"Function not found", "see which there are: sandlot fn list"),
+    (
+        r"There is no tenant",
+        "`sandlot tenant list` has the ids of those there are",
+    ),
+    (
+        r"Unable to delete version because",
+        "have them lead to another with `sandlot alias set`, or delete them",
+    ),
+    (
+        r"Specified (Reserved)?ConcurrentExecutions for function ",
+        "see what is taken, and what all have: sandlot concurrency show",
+    ),
+    (
+        r"\s*ReservedConcurrentExecutions\s+\d+ should not be lower",
+        f"see what is provisioned: sandlot concurrency show {_FUNCTION}",
+    ),
+    (
+        r"Alias can't be used for Provisioned|Version is pointed by a Provisioned",
+        f"see what is provisioned: sandlot concurrency show {_FUNCTION}",
+    ),
+    (
+        r"Requested Provisioned Concurrency should not be greater",
+        f"reserve more first: sandlot concurrency reserve {_FUNCTION} COUNT",
+    ),
+    (
+        r"Provisioned Concurrency Configs cannot be applied to unpublished",
+        f"publish a version: sandlot fn publish {_FUNCTION}",
+    ),
+)
+"""The same by how the engine's message begins, where that is AWS's and says what and
+why alone."""
+
+NO_NETWORK = re.compile(
+    r"name resolution|[Nn]ame or service not known|Network is unreachable|EAI_AGAIN"
+    r"|ENETUNREACH|Could not connect to the endpoint URL|nodename nor servname"
+)
+"""What is in the error of a function that has no way to what it reached for."""
 
 TOLD_IN_FULL = frozenset({"NetworkNotAllowed"})
 """Reasons whose messages say what to do, though others of their class do not."""
@@ -122,7 +172,7 @@ def explain(
     error: errors.SandlotError, flags: Flags | None, *, function: str = "NAME"
 ) -> None:
     """Say what, why, what to do next, and how to ask about it, on stderr."""
-    click.echo(f"{type(error).__name__}: {one_line(str(error))}", err=True)
+    click.echo(f"{type(error).__name__}: {message(str(error))}", err=True)
     if error.retry_after is not None:
         click.echo(f"  try again in {error.retry_after:g} s", err=True)
     if advice := _advice(error):
@@ -141,6 +191,15 @@ def explain(
 def _advice(error: errors.SandlotError) -> str:
     if error.reason in TOLD_IN_FULL:
         return ""
+    if isinstance(error, errors.Refused):
+        for begin, what in SAID:
+            if found := re.match(begin, str(error)):
+                return found.expand(what)
+    if isinstance(error, errors.Unhandled) and NO_NETWORK.search(str(error)):
+        return (
+            "it may have no network, as is so unless one is asked for: "
+            f"sandlot fn config {_FUNCTION} --network egress"
+        )
     return next((what for kind, what in NEXT if isinstance(error, kind)), "")
 
 

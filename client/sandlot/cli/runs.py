@@ -4,12 +4,13 @@ import itertools
 
 import click
 
+from sandlot.cli.groups import Group
 from sandlot.cli.options import Flags, shared
 from sandlot.cli.output import show_list
-from sandlot.cli.text import dollars
+from sandlot.cli.text import dollars, second
 
 
-@click.group()
+@click.group(cls=Group)
 def runs() -> None:
     """Look at past invocations."""
 
@@ -31,7 +32,7 @@ def list_(flags: Flags, *, name: str, limit: int) -> None:
             flags,
             itertools.islice(client.runs(name), limit),
             [
-                ("TIME", lambda r: f"{r.time.astimezone():%Y-%m-%d %H:%M:%S}"),
+                ("TIME", lambda r: second(r.time)),
                 ("FUNCTION", lambda r: r.function),
                 ("STATUS", lambda r: r.status or "-"),
                 ("ERROR", lambda r: r.error_type or "-"),

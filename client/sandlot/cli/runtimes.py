@@ -8,6 +8,7 @@ import click
 
 from sandlot import errors
 from sandlot.cli.engine import given_up_of, insecure_flags, load_engine
+from sandlot.cli.groups import Group
 from sandlot.cli.options import Flags, shared
 from sandlot.cli.output import document, show_list
 from sandlot.cli.text import one_line
@@ -20,7 +21,7 @@ class NotRegistered(errors.Refused):
     """Nothing was changed."""
 
 
-@click.group()
+@click.group(cls=Group)
 def runtime() -> None:
     """List what functions can be written for; register and remove interpreters."""
 

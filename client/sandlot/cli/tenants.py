@@ -5,10 +5,11 @@ from typing import TYPE_CHECKING
 
 import click
 
+from sandlot.cli.groups import Group
 from sandlot.cli.options import Flags, shared
 from sandlot.cli.output import show_list, show_one
 from sandlot.cli.settings import NETWORKS
-from sandlot.cli.text import one_line
+from sandlot.cli.text import minute, one_line
 
 if TYPE_CHECKING:
     from sandlot.results import NewKey, Tenant
@@ -29,7 +30,7 @@ _allow_cidr = click.option(
 )
 
 
-@click.group()
+@click.group(cls=Group)
 def tenant() -> None:
     """Make, list, change and delete tenants."""
 
@@ -81,7 +82,7 @@ def list_tenants(flags: Flags) -> None:
                 ("NAME", lambda one: one.name),
                 ("CONCURRENCY", lambda one: one.concurrency),
                 ("NETWORK", _network_of),
-                ("CREATED", lambda one: f"{one.created:%Y-%m-%d %H:%M}"),
+                ("CREATED", lambda one: minute(one.created)),
             ],
         )
 
@@ -144,7 +145,7 @@ def delete_tenant(flags: Flags, *, tenant_id: str) -> None:
     flags.say(f"deleted {one_line(tenant_id)}")
 
 
-@click.group()
+@click.group(cls=Group)
 def key() -> None:
     """Make, import, list and revoke keys (of others with --tenant)."""
 
@@ -190,7 +191,7 @@ def list_keys(flags: Flags) -> None:
                 ("ACCESS KEY ID", lambda one: one.access_key_id),
                 ("TENANT", lambda one: one.tenant_id),
                 ("OPERATOR", lambda one: "yes" if one.is_operator else "no"),
-                ("CREATED", lambda one: f"{one.created:%Y-%m-%d %H:%M}"),
+                ("CREATED", lambda one: minute(one.created)),
             ],
         )
 

@@ -7,6 +7,7 @@ decodes to the same value.
 """
 
 import re
+from datetime import datetime
 from decimal import Decimal
 
 # C0 and C1 controls and DEL; line and paragraph separators; marks that turn the
@@ -28,6 +29,12 @@ def block(text: str) -> str:
 def one_line(text: str) -> str:
     """Text that must not begin a line of its own."""
     return _SILENT_IN_LINE.sub(_escaped, text)
+
+
+def message(text: str) -> str:
+    """What went wrong, with its further lines so far to the right that none of them is
+    taken for one of ours."""
+    return "\n      ".join(map(one_line, text.rstrip().split("\n")))
 
 
 def logged(text: str, *, indent: str = "") -> str:
@@ -61,6 +68,16 @@ def size(count: int) -> str:
             return f"{amount:.0f} {unit}" if unit == "B" else f"{amount:.1f} {unit}"
         amount /= 1000
     return f"{amount:.1f} GB"
+
+
+def minute(when: datetime) -> str:
+    """In local time, as all times for people are: those of logs, and of lists."""
+    return f"{when.astimezone():%Y-%m-%d %H:%M}"
+
+
+def second(when: datetime) -> str:
+    """The same, to the second."""
+    return f"{when.astimezone():%Y-%m-%d %H:%M:%S}"
 
 
 def short(request_id: str) -> str:

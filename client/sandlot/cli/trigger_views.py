@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from sandlot.cli.options import Flags
 from sandlot.cli.output import document, plain, show_one
+from sandlot.cli.text import second
 
 if TYPE_CHECKING:
     from sandlot.triggers import Trigger
@@ -38,7 +39,7 @@ def progress(one: "Trigger", name: str, default: Any = None) -> Any:
 
 
 def moment(when: datetime | None) -> str:
-    return f"{when:%Y-%m-%d %H:%M:%S}" if when else "-"
+    return second(when) if when else "-"
 
 
 def show_trigger(flags: Flags, one: "Trigger") -> None:
@@ -46,7 +47,8 @@ def show_trigger(flags: Flags, one: "Trigger") -> None:
         document(flat(one))
         return
     fields = flat(one)
-    show_one(flags, fields | fields.pop(one.kind))
+    fields |= fields.pop(one.kind)
+    show_one(flags, fields | (fields.pop("progress", None) or {}))
 
 
 def flat(one: "Trigger") -> dict[str, Any]:

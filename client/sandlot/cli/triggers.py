@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from sandlot.cli.groups import Group
 from sandlot.cli.options import Flags, shared
 from sandlot.cli.output import document, show_list
 from sandlot.cli.text import one_line
@@ -29,17 +30,17 @@ SCHEMES = ("generic", "github", "stripe", "slack")
 MISSED = ("run-once", "skip")
 
 
-@click.group()
+@click.group(cls=Group)
 def trigger() -> None:
     """Make, list, pause, try and delete triggers of all kinds."""
 
 
-@click.group()
+@click.group(cls=Group)
 def schedule() -> None:
     """Make, list, pause, try and delete schedules. NAME may be GROUP/NAME."""
 
 
-@trigger.group()
+@trigger.group(cls=Group)
 def add() -> None:
     """Make a trigger: a schedule, a webhook, a bucket or a directory."""
 

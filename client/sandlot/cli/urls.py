@@ -2,9 +2,10 @@
 
 import click
 
+from sandlot.cli.groups import Group
 from sandlot.cli.options import Flags, shared
 from sandlot.cli.output import show_list, show_one
-from sandlot.cli.text import one_line
+from sandlot.cli.text import minute, one_line
 
 METHODS = ("GET", "PUT", "HEAD", "POST", "PATCH", "DELETE", "*")
 
@@ -13,7 +14,7 @@ _alias = click.option(
 )
 
 
-@click.group()
+@click.group(cls=Group)
 def url() -> None:
     """Give functions addresses for HTTP, show them, take them away."""
 
@@ -105,7 +106,7 @@ def show(flags: Flags, *, function: str) -> None:
                 ("AUTH", lambda u: u.auth),
                 ("STREAM", lambda u: "yes" if u.stream else "-"),
                 ("CORS", lambda u: " ".join(u.cors.origins) if u.cors else "-"),
-                ("CREATED", lambda u: f"{u.created:%Y-%m-%d %H:%M}"),
+                ("CREATED", lambda u: minute(u.created)),
             ],
         )
 

@@ -11,6 +11,7 @@ from typing import Self, Unpack
 
 from sandlot import config, packing, steps
 from sandlot.calls import FunctionOptions
+from sandlot.client.concurrency import Shares
 from sandlot.client.connection import Connection
 from sandlot.client.events import Events
 from sandlot.client.functions import Functions
@@ -19,11 +20,12 @@ from sandlot.client.invocations import Invocations
 from sandlot.client.tenants import Tenants
 from sandlot.client.triggers import Triggers
 from sandlot.client.urls import Urls
+from sandlot.client.versions import Versions
 from sandlot.config import Where
 from sandlot.transport import DEPLOY_DEADLINE_S
 
 
-class Client(Functions, Urls, Invocations, Events, Triggers, Tenants):
+class Client(Functions, Versions, Shares, Urls, Invocations, Events, Triggers, Tenants):
     """A connection to an engine, as one tenant or as its operator.
 
     What is not given is looked up: see `sandlot.config`. `deadline` is in seconds and
@@ -56,8 +58,10 @@ class Client(Functions, Urls, Invocations, Events, Triggers, Tenants):
         """
         package = packing.pack(source)
         errand = steps.deploy(package, name=name, options=options)
-        function = self._connection.drive(errand, deadline, DEPLOY_DEADLINE_S)
-        return FunctionHandle(self, function.name, deployed=function)
+        done = self._connection.drive(errand, deadline, DEPLOY_DEADLINE_S)
+        handle = FunctionHandle(self, done.function.name, deployed=done.function)
+        handle.replaced_handler = done.replaced_handler
+        return handle
 
     def function(self, name: str) -> FunctionHandle:
         """A handle; nothing is asked of the engine yet."""

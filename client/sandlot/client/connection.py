@@ -186,10 +186,10 @@ _END = object()
 
 
 def _open(address: config.Address) -> grpc.Channel:
-    tls = transport.tls_of(address)
+    tls, options = transport.tls_of(address), transport.options_of(address)
     if tls is None:
-        return grpc.insecure_channel(address.endpoint, options=transport.OPTIONS)
-    return grpc.secure_channel(address.endpoint, tls, options=transport.OPTIONS)
+        return grpc.insecure_channel(address.endpoint, options=options)
+    return grpc.secure_channel(address.endpoint, tls, options=options)
 
 
 def _next_of(stream: Iterator[pb.InvokeManyResponse]) -> pb.InvokeManyResponse:

@@ -17,8 +17,9 @@ class Functions(Service):
         """All functions by name."""
         return self._connection.pages(calls.list_functions)
 
-    def get_function(self, name: str) -> Function:
-        return self._connection.ask(calls.get_function(name))
+    def get_function(self, name: str, *, qualifier: str = "") -> Function:
+        """As it is now; or a version of it, by its number or by an alias."""
+        return self._connection.ask(calls.get_function(name, qualifier=qualifier))
 
     def update_function(
         self,

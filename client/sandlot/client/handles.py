@@ -1,11 +1,12 @@
 """What `Client` gives out: a function's methods without its name, and tickets."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Unpack
 
 from sandlot.calls import FunctionOptions
 from sandlot.results import (
     JSON,
+    Alias,
     Cors,
     Event,
     Function,
@@ -51,6 +52,11 @@ class FunctionHandle:
         self.name = name
         self.deployed = deployed
         """What `deploy` saw at its end; None for a handle made otherwise."""
+
+        self.replaced_handler = ""
+        """The handler that the function had before, where `deploy` took another because
+        that one was not in the package; else empty."""
+
         self._client = client
 
     def invoke(
@@ -107,6 +113,42 @@ class FunctionHandle:
         """See `Client.enqueue`."""
         return self._client.enqueue(
             self.name, value, payload=payload, idempotency_key=idempotency_key
+        )
+
+    def publish(
+        self,
+        *,
+        description: str | None = None,
+        code_sha256: str = "",
+        revision_id: str = "",
+        deadline: float | None = None,
+    ) -> Function:
+        """See `Client.publish_version`."""
+        return self._client.publish_version(
+            self.name,
+            description=description,
+            code_sha256=code_sha256,
+            revision_id=revision_id,
+            deadline=deadline,
+        )
+
+    def put_alias(
+        self,
+        alias: str,
+        version: str | int,
+        *,
+        weights: Mapping[str, float] | None = None,
+        description: str | None = None,
+        revision_id: str = "",
+    ) -> Alias:
+        """See `Client.put_alias`."""
+        return self._client.put_alias(
+            self.name,
+            alias,
+            version,
+            weights=weights,
+            description=description,
+            revision_id=revision_id,
         )
 
     def put_url(

@@ -3,6 +3,11 @@
 Durations end in `_ms`, sizes in `_mb`; times are aware datetimes, UTC.
 """
 
+from sandlot.results.concurrency import (
+    Concurrency,
+    ProvisionedConcurrency,
+    ProvisionStatus,
+)
 from sandlot.results.events import Event, EventAttempt, EventState
 from sandlot.results.functions import (
     NO_IMPORT,
@@ -33,12 +38,15 @@ from sandlot.results.tenants import (
     Tenant,
 )
 from sandlot.results.urls import Cors, Url, UrlAuth
+from sandlot.results.versions import Alias
 
 __all__ = [
     "JSON",
     "NO_IMPORT",
+    "Alias",
     "Bill",
     "BillLine",
+    "Concurrency",
     "Cors",
     "EngineStatus",
     "Event",
@@ -54,6 +62,8 @@ __all__ = [
     "MapResult",
     "Network",
     "NewKey",
+    "ProvisionStatus",
+    "ProvisionedConcurrency",
     "Reply",
     "Report",
     "Run",

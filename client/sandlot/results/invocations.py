@@ -19,13 +19,15 @@ the public signatures hold.
 
 
 class Status(StrEnum):
-    """How an invocation ended; everything but OK is the function's own failure."""
+    """How an invocation ended; but for OK and CANCELLED, by the function's failure."""
 
     OK = "ok"
     ERROR = "error"
     TIMEOUT = "timeout"
     CRASHED = "crashed"
     INIT_FAILED = "init-failed"
+    CANCELLED = "cancelled"
+    """Its caller went away: only past invocations have it."""
 
 
 class LogSource(StrEnum):

@@ -222,10 +222,12 @@ class UpdateFunctionConfigurationResponse(_message.Message):
     def __init__(self, function: _Optional[_Union[Function, _Mapping]] = ...) -> None: ...
 
 class GetFunctionRequest(_message.Message):
-    __slots__ = ("name",)
+    __slots__ = ("name", "qualifier")
     NAME_FIELD_NUMBER: _ClassVar[int]
+    QUALIFIER_FIELD_NUMBER: _ClassVar[int]
     name: str
-    def __init__(self, name: _Optional[str] = ...) -> None: ...
+    qualifier: str
+    def __init__(self, name: _Optional[str] = ..., qualifier: _Optional[str] = ...) -> None: ...
 
 class GetFunctionResponse(_message.Message):
     __slots__ = ("function",)

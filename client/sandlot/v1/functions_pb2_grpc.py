@@ -94,7 +94,7 @@ class FunctionServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def GetFunction(self, request, context):
-        """Reads one function.
+        """Reads one function, or one of its versions.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

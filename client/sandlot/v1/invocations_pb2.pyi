@@ -23,6 +23,7 @@ class InvocationStatus(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     INVOCATION_STATUS_TIMEOUT: _ClassVar[InvocationStatus]
     INVOCATION_STATUS_CRASHED: _ClassVar[InvocationStatus]
     INVOCATION_STATUS_INIT_FAILED: _ClassVar[InvocationStatus]
+    INVOCATION_STATUS_CANCELLED: _ClassVar[InvocationStatus]
 
 class LogSource(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
@@ -39,6 +40,7 @@ INVOCATION_STATUS_ERROR: InvocationStatus
 INVOCATION_STATUS_TIMEOUT: InvocationStatus
 INVOCATION_STATUS_CRASHED: InvocationStatus
 INVOCATION_STATUS_INIT_FAILED: InvocationStatus
+INVOCATION_STATUS_CANCELLED: InvocationStatus
 LOG_SOURCE_UNSPECIFIED: LogSource
 LOG_SOURCE_PLATFORM: LogSource
 LOG_SOURCE_FUNCTION: LogSource

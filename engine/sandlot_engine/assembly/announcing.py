@@ -32,7 +32,7 @@ def announce(config: EngineConfig, facts: Facts, took_s: float) -> None:
             "grpc": facts.grpc,
             "http": facts.http,
             "pid": pid,
-            "tls": bool(config.tls_cert),
+            **_tls(config.tls_cert),
         },
     )
     if config.as_json:
@@ -54,6 +54,17 @@ def announce(config: EngineConfig, facts: Facts, took_s: float) -> None:
             f" · {facts.mode}{without}{less} · data {data}"
         )
     print(line, flush=True)  # noqa: T201 - the one line on stdout
+
+
+def _tls(certificate: str) -> dict[str, object]:
+    """How other commands know the engine by its certificate, whoever has signed it."""
+    if not certificate:
+        return {"tls": False}
+    # Not at the top: it is an import that only this needs.
+    from sandlot_engine.assembly.certificates import own_certificate
+
+    pem, name = own_certificate(Path(certificate).read_bytes())
+    return {"tls": True, "certificate": pem, "certificate_name": name}
 
 
 def write_private(path: Path, value: dict[str, object]) -> None:

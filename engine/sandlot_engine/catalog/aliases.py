@@ -122,6 +122,43 @@ class Aliases:
             tenant_id, self._update(tenant_id, function, name, changes, revision_id)
         )
 
+    async def put(
+        self,
+        tenant_id: str,
+        function: str,
+        name: str,
+        version: str,
+        *,
+        description: str | None = None,
+        weights: Mapping[str, float] | None = None,
+        revision_id: str = "",
+    ) -> Alias:
+        """Make it, or change it as a whole; its description only if one is given.
+
+        Raises as `create` does, but for `AlreadyExists`, and as `update`.
+        """
+        alias = Alias(
+            tenant_id=tenant_id,
+            function=function,
+            name=name,
+            version=version,
+            description=_checked_description(description or ""),
+            weights=dict(weights or {}),
+            revision_id=new_id(),
+        )
+        changes: dict[str, Any] = {"version": version, "weights": alias.weights}
+        if description is not None:
+            changes["description"] = description
+
+        async def put() -> Alias:
+            # Asked within the turn: of two who come at once, one makes it.
+            is_new = self.find(tenant_id, function, name) is None
+            if is_new and not revision_id:
+                return await self._create(alias)
+            return await self._update(tenant_id, function, name, changes, revision_id)
+
+        return await self._in_turn(tenant_id, put())
+
     async def delete(self, tenant_id: str, function: str, name: str) -> bool:
         """Whether there was one: to delete none is no failure, on AWS either.
 
@@ -221,6 +258,12 @@ class Aliases:
 
     def _check(self, alias: Alias) -> None:
         """Raise unless it leads to versions that there are, and that go together."""
+        _checked_name(alias.name)
+        if not alias.version:
+            raise InvalidParameter(
+                f"Alias {alias.name} has to lead to a version: say which.",
+                field="version",
+            )
         _check_weights(alias)
         for version in (alias.version, *alias.weights):
             self._versions.require(

@@ -69,7 +69,7 @@ class Deleting:
         return function
 
     def _version_to_delete(self, tenant_id: str, name: str, version: str) -> Function:
-        if version == LATEST:
+        if version in ("", LATEST):
             raise InvalidParameter(
                 f"{LATEST} version cannot be deleted without deleting the function.",
                 field="qualifier",

@@ -18,7 +18,7 @@ from sandlot_engine.catalog.kept import Kept
 from sandlot_engine.catalog.pages import page_of
 from sandlot_engine.catalog.settings import MIN_UNRESERVED
 from sandlot_engine.clock import Clock
-from sandlot_engine.errors import Conflict, InvalidParameter, NotFound, Refusal
+from sandlot_engine.errors import Conflict, InvalidParameter, NotFound
 from sandlot_engine.model.function import LATEST, Alias, Function, FunctionState
 from sandlot_engine.model.provisioned import (
     Provisioned,
@@ -113,14 +113,21 @@ class ProvisionedConcurrency:
         configs = self._kept.of(tenant_id, function).values()
         return sum(config.requested for config in configs)
 
+    def totals(self, tenant_id: str) -> Mapping[str, int]:
+        """The same of all functions that have asked for some."""
+        return {
+            function: self.total(tenant_id, function)
+            for function in self._kept.owners(tenant_id)
+        }
+
     def claims(self, tenant_id: str) -> Mapping[str, Mapping[str, int]]:
         """What a tenant has asked for, by function and by the id of the revision that
         serves it. Never waits."""
         return self._claims.get(tenant_id, {})
 
     def get(self, tenant_id: str, function: str, qualifier: str) -> Provisioned:
-        """Raises `NotFound`, `InvalidParameter`, and another `Refusal` where there is
-        none."""
+        """Raises `NotFound`, where there is none with a reason of its own, and
+        `InvalidParameter`."""
         self._require(
             tenant_id,
             function,
@@ -129,8 +136,10 @@ class ProvisionedConcurrency:
         )
         config = self._kept.get(tenant_id, function, qualifier)
         if config is None:
-            raise Refusal(
+            raise NotFound(
                 "No Provisioned Concurrency Config found for this function",
+                kind="provisioned concurrency",
+                name=qualifier,
                 reason="ProvisionedConcurrencyConfigNotFoundException",
             )
         return self._shown(config)
@@ -326,9 +335,9 @@ class ProvisionedConcurrency:
     def _require(
         self, tenant_id: str, function: str, qualifier: str, unpublished: str
     ) -> None:
+        self._functions.find(tenant_id, function)
         if qualifier in ("", LATEST):
             raise InvalidParameter(unpublished, field="qualifier")
-        self._functions.find(tenant_id, function)
         if not qualifier.isdecimal():
             self._functions.aliases.get(tenant_id, function, qualifier)
         self._functions.find(tenant_id, function, qualifier)

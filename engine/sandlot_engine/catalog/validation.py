@@ -79,8 +79,8 @@ def check_name(name: str) -> None:
     """Raise `InvalidParameter` unless a function can be called that."""
     if len(name) > MAX_NAME or not _NAME.fullmatch(name):
         raise InvalidParameter(
-            f"Function name {_shown(name)} has {len(name)} characters. It must have 1 "
-            f"to {MAX_NAME}, of letters, digits, hyphens and underscores.",
+            f"Function name {_shown(name)} must have 1 to {MAX_NAME} letters, digits, "
+            f"hyphens and underscores alone; it has {len(name)} characters.",
             field="name",
         )
 
@@ -97,10 +97,14 @@ def check_config(config: FunctionConfig, runtimes: Collection[str]) -> None:
                 "ImageConfig is for functions with package type Image.",
                 field="image_config",
             )
-    _check_number("memory_mb", config.memory_mb, MEMORY_MB, "MB")
-    _check_number("timeout_s", config.timeout_s, TIMEOUT_S, "seconds")
+    _check_number("memory_mb", config.memory_mb, MEMORY_MB, "memory", "MB")
+    _check_number("timeout_s", config.timeout_s, TIMEOUT_S, "timeout", "seconds")
     _check_number(
-        "ephemeral_storage_mb", config.ephemeral_storage_mb, EPHEMERAL_STORAGE_MB, "MB"
+        "ephemeral_storage_mb",
+        config.ephemeral_storage_mb,
+        EPHEMERAL_STORAGE_MB,
+        "ephemeral storage",
+        "MB",
     )
     _check_description(config.description)
     _check_environment(config.environment)
@@ -270,11 +274,13 @@ def _check_handler(handler: str) -> None:
         )
 
 
-def _check_number(field: str, value: object, allowed: range, unit: str) -> None:
+def _check_number(
+    field: str, value: object, allowed: range, what: str, unit: str
+) -> None:
     is_number = isinstance(value, int) and not isinstance(value, bool)
     if not is_number or value not in allowed:
         raise InvalidParameter(
-            f"{field} is {_shown(value)}; it must be {allowed.start} to "
+            f"The {what} is {_shown(value)}; it must be {allowed.start} to "
             f"{allowed.stop - 1} {unit}.",
             field=field,
         )

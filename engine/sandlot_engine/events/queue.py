@@ -18,7 +18,7 @@ from types import TracebackType
 from typing import Self
 
 from sandlot_engine.clock import Clock
-from sandlot_engine.errors import NotFound, SandlotError, Unavailable
+from sandlot_engine.errors import NotFound, SandlotError, Stopping
 from sandlot_engine.events import verdicts
 from sandlot_engine.events.attempts import Attempt, Attempts, SettingsOf, Verdict
 from sandlot_engine.events.depths import Depths
@@ -135,7 +135,7 @@ class EventQueue:
         surely was not kept, `Internal` where it may have been.
         """
         if not self._is_open:
-            raise Unavailable("the engine is stopping; send the event again later")
+            raise Stopping("the engine is stopping; send the event again later")
         tenant_id, size = invocation.tenant_id, len(invocation.payload)
         self.depths.check_room(tenant_id, size)
         self.depths.add(tenant_id, EventState.QUEUED, 1, size)

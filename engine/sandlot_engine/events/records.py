@@ -8,6 +8,8 @@ import json
 from datetime import UTC, datetime
 from typing import Any
 
+import msgspec
+
 from sandlot_engine.model.event import (
     MAX_ERROR_TEXT,
     Attempt,
@@ -29,8 +31,8 @@ def invocation_record(
 ) -> bytes:
     """AWS's record of an asynchronous invocation, as JSON.
 
-    Payload and response go in as they came. A response that was not kept, because it
-    was too large, is null.
+    Payload and response go in as they came, if they are JSON. A response that was not
+    kept, because it was too large, is null.
     """
     assert event.ended is not None  # noqa: S101 - it is over
     assert event.condition is not None  # noqa: S101
@@ -50,8 +52,23 @@ def invocation_record(
         if last.status is not AttemptStatus.OK:
             answer["functionError"] = "Unhandled"
         parts.append(b'"responseContext":' + _json(answer))
-        parts.append(b'"responsePayload":' + (response or b"null"))
+        parts.append(b'"responsePayload":' + _as_json(response or b"null"))
     return b",".join(parts) + b"}"
+
+
+def _as_json(response: bytes) -> bytes:
+    """A program may answer with anything: what is no JSON is told as a text, or it
+    could go on with another requestContext than its own."""
+    try:
+        response.decode()
+        _DECODER.decode(response)
+    except (UnicodeDecodeError, msgspec.DecodeError, RecursionError):
+        return _json(response.decode("utf-8", "replace"))
+    return response
+
+
+_DECODER = msgspec.json.Decoder(msgspec.Raw)
+"""Skips over a text, and checks it on the way."""
 
 
 def dead_letter_attributes(event: Event) -> dict[str, tuple[str, str]]:

@@ -1,8 +1,9 @@
 """One connection to the HTTP port: uvicorn's, with bounds that it does not have.
 
-uvicorn waits for ever for the rest of a head or a body, takes heads of any size, and
-tells an application that its caller is gone only if it asks. Here each of these has an
-end, and an application is cancelled with its connection, as over gRPC.
+uvicorn waits for ever for the rest of a head or a body, takes heads of any size and
+trailers without end, and tells an application that its caller is gone only if it asks.
+Here each of these has an end, and an application is cancelled with its connection, as
+over gRPC.
 """
 
 import asyncio
@@ -12,11 +13,21 @@ from typing import Any, NoReturn, cast
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from sandlot_engine.gateway.untaken import ANSWER_DEADLINE_S, Untaken, Waiting
+
 MAX_CONNECTIONS = 20_000
 """Connections at once; the next is answered with 503 and closed."""
 
 MAX_HEAD = 64 * 1024
 """Bytes of a request line and headers. AWS takes 1 MB, of which its tools use 2 KB."""
+
+MAX_HEADERS = 512
+"""Fields of one: each takes a hundred bytes and more of ours, of which it may have sent
+five."""
+
+MAX_SILENT = 64 * 1024
+"""Bytes in one go, after the head, that are no part of the body: what the parser keeps
+and the application never sees, as trailers and the extensions of chunks."""
 
 HEAD_DEADLINE_S = 30.0
 """From the connection, or a request's first byte, to the end of its headers."""
@@ -25,9 +36,8 @@ BODY_DEADLINE_S = 300.0
 """From the headers to the end of the body, read or thrown away: a package of 50 MB over
 2 Mbit/s."""
 
-ANSWER_DEADLINE_S = 300.0
-"""In which a client has to take what was written to it, once it has fallen behind: the
-largest answer over 200 kbit/s. Until then we hold it."""
+COPIES = 2
+"""What of an answer the kernel has taken is held until it has taken all."""
 
 KEY = "sandlot.connection"
 """Where an ASGI scope has its connection."""
@@ -45,6 +55,12 @@ class Connection(HttpToolsProtocol):
     """A protocol for uvicorn. `serving` is the task to cancel when the caller goes."""
 
     limit = MAX_CONNECTIONS
+    untaken = Untaken()
+    """What all connections of a server together have us hold."""
+
+    owner = ""
+    """The tenant whose share of that it is; empty for strangers."""
+
     serving: "asyncio.Task[Any] | None" = None
     is_lost = False
 
@@ -53,8 +69,15 @@ class Connection(HttpToolsProtocol):
     """Of a head that did not come at once, what came in earlier pieces."""
 
     _piece_bytes = 0
+    _is_silent = True
+    """Whether nothing of the body was in what came last."""
+
+    _silent_bytes = 0
+    """Of pieces of that kind, one after the other."""
+
     _deadline: asyncio.TimerHandle | None = None
     _answer_deadline: asyncio.TimerHandle | None = None
+    _waiting: Waiting | None = None
 
     # --- asyncio.Protocol -----------------------------------------------------------
 
@@ -68,7 +91,7 @@ class Connection(HttpToolsProtocol):
             self._expect_by(HEAD_DEADLINE_S)
 
     def data_received(self, data: bytes) -> None:
-        self._piece_bytes = len(data)
+        self._piece_bytes, self._is_silent = len(data), True
         super().data_received(data)
         if self._at is _At.NOTHING or self.transport.is_closing():
             return  # nearly always: a whole request came at once
@@ -76,6 +99,11 @@ class Connection(HttpToolsProtocol):
             self._head_bytes += len(data)
             if self._head_bytes > MAX_HEAD:
                 self._refuse(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE)
+                return
+        elif self._is_silent:
+            self._silent_bytes += len(data)
+            if self._silent_bytes > MAX_SILENT:
+                self._give_up(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE)
                 return
         if self._deadline is None:
             is_head = self._at is _At.HEAD
@@ -97,6 +125,11 @@ class Connection(HttpToolsProtocol):
             self._answer_deadline = self.loop.call_later(
                 ANSWER_DEADLINE_S, self.transport.abort
             )
+            self._waiting = self.untaken.add(
+                self.owner,
+                COPIES * self.transport.get_write_buffer_size(),
+                self.transport.abort,
+            )
 
     def resume_writing(self) -> None:
         super().resume_writing()
@@ -106,6 +139,9 @@ class Connection(HttpToolsProtocol):
         if self._answer_deadline is not None:
             self._answer_deadline.cancel()
             self._answer_deadline = None
+        if self._waiting is not None:
+            self.untaken.remove(self._waiting)
+            self._waiting = None
 
     async def cut(self) -> NoReturn:
         """End it here and now, in the midst of an answer: the client is to see that
@@ -121,12 +157,23 @@ class Connection(HttpToolsProtocol):
         self._at, self._head_bytes = _At.HEAD, 0
         cast("dict[str, Any]", self.scope)[KEY] = self
 
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if self._at is _At.BODY:
+            return  # of a trailer: nobody asks for one, and none may pass for a header
+        if len(self.headers) >= MAX_HEADERS:
+            raise _HeadTooLarge
+        super().on_header(name, value)
+
     def on_headers_complete(self) -> None:
         self._expect_nothing()
         if self._head_bytes + self._piece_bytes > MAX_HEAD and self._head() > MAX_HEAD:
             raise _HeadTooLarge
-        self._at = _At.BODY
+        self._at, self._is_silent, self._silent_bytes = _At.BODY, False, 0
         super().on_headers_complete()
+
+    def on_body(self, body: bytes) -> None:
+        self._is_silent, self._silent_bytes = False, 0
+        super().on_body(body)
 
     def on_message_complete(self) -> None:
         self._expect_nothing()
@@ -134,7 +181,9 @@ class Connection(HttpToolsProtocol):
         super().on_message_complete()
 
     def send_400_response(self, msg: str) -> None:
-        if self._at is _At.HEAD and self._head() > MAX_HEAD:
+        if self._at is _At.HEAD and (
+            len(self.headers) >= MAX_HEADERS or self._head() > MAX_HEAD
+        ):
             self._refuse(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE)
         else:
             super().send_400_response(msg)
@@ -155,14 +204,25 @@ class Connection(HttpToolsProtocol):
 
     def _too_late(self) -> None:
         self._deadline = None
-        is_answering = self.cycle is not None and not self.cycle.response_complete
-        if self.flow.read_paused or (self._at is not _At.BODY and is_answering):
+        if self.flow.read_paused or (self._at is not _At.BODY and self._is_answering):
             # It is we who do not read, or an earlier request that is being answered.
             self._expect_by(HEAD_DEADLINE_S)
-        elif self._at is _At.BODY and (not is_answering or self.cycle.response_started):
+        else:
+            self._give_up(HTTPStatus.REQUEST_TIMEOUT)
+
+    @property
+    def _is_answering(self) -> bool:
+        return self.cycle is not None and not self.cycle.response_complete
+
+    def _give_up(self, status: HTTPStatus) -> None:
+        """Wait no more for the rest of a request."""
+        if self._at is _At.BODY and (
+            not self._is_answering or self.cycle.response_started
+        ):
+            self._expect_nothing()
             self.transport.close()  # it has its answer
         else:
-            self._refuse(HTTPStatus.REQUEST_TIMEOUT)
+            self._refuse(status)
 
     def _refuse(self, status: HTTPStatus) -> None:
         """Answer and close, without asking the application."""
@@ -178,7 +238,8 @@ class Connection(HttpToolsProtocol):
 
 def limited_to(connections: int) -> type[Connection]:
     """The protocol of a server that may have so many: uvicorn makes the instances."""
-    return type("LimitedConnection", (Connection,), {"limit": connections})
+    bounds = {"limit": connections, "untaken": Untaken()}
+    return type("LimitedConnection", (Connection,), bounds)
 
 
 class _HeadTooLarge(Exception):

@@ -42,6 +42,7 @@ from sandlot_engine.gateway.connections import (
     limited_to,
 )
 from sandlot_engine.gateway.hooks import HookApp, is_hook
+from sandlot_engine.gateway.others import refuse, service_of
 from sandlot_engine.gateway.ports import Backend
 from sandlot_engine.gateway.urls.addresses import addressed
 from sandlot_engine.gateway.urls.app import UrlApp
@@ -199,6 +200,9 @@ class Router:
     async def _respond(self, scope: Scope) -> Response:
         path = scope["path"]
         if path not in ("/healthz", "/metrics"):
+            headers = fold(scope["headers"])
+            if service := service_of(headers, scope["query_string"]):
+                return refuse(service, headers)
             return JSONResponse(
                 {
                     "message": "there is nothing here: this port serves AWS Lambda's "

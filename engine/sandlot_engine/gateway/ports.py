@@ -7,12 +7,14 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
+from sandlot_engine.catalog.aliases import Aliases
 from sandlot_engine.catalog.event_configs import EventConfigs
 from sandlot_engine.catalog.functions import Functions as CatalogFunctions
 from sandlot_engine.catalog.mappings import Mappings
 from sandlot_engine.catalog.policies import Policies
 from sandlot_engine.catalog.provisioned import ProvisionedConcurrency
 from sandlot_engine.catalog.runtimes import Runtimes
+from sandlot_engine.catalog.settings import Settings
 from sandlot_engine.catalog.signing import SigningConfigs
 from sandlot_engine.catalog.urls import Urls
 from sandlot_engine.clock import Clock
@@ -55,6 +57,27 @@ class Functions(Protocol):
     async def get(self, tenant_id: str, name: str, qualifier: str = "") -> Function: ...
 
     async def delete(self, tenant_id: str, name: str) -> None: ...
+
+    async def publish(
+        self,
+        tenant_id: str,
+        name: str,
+        *,
+        code_sha256: str = "",
+        description: str | None = None,
+        revision_id: str = "",
+    ) -> Function:
+        """Make a version of what `$LATEST` is now, or return the last one if that is
+        the same."""
+        ...
+
+    async def list_versions(
+        self, tenant_id: str, name: str, page_size: int = 0, page_token: str = ""
+    ) -> tuple[list[Function], str]:
+        """A page, `$LATEST` first, and the token of the next one."""
+        ...
+
+    async def delete_version(self, tenant_id: str, name: str, version: str) -> None: ...
 
     async def renew(self, tenant_id: str) -> None:
         """To be called after each change of a tenant's network policy."""
@@ -238,6 +261,9 @@ class Backend:
     region: str
     """For ARNs only."""
 
+    aliases: Aliases
+    settings: Settings
+    provisioned: ProvisionedConcurrency
     urls: Urls
     policies: Policies
     addresses: Addresses

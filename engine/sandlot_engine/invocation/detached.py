@@ -6,7 +6,7 @@ from types import TracebackType
 from typing import Any, Self, TypeVar
 
 from sandlot_engine.clock import Clock
-from sandlot_engine.errors import DeadlineExceeded, Unavailable
+from sandlot_engine.errors import DeadlineExceeded, Stopping
 
 T = TypeVar("T")
 
@@ -46,10 +46,10 @@ class Detached:
         await asyncio.gather(*tasks, return_exceptions=True)
 
     def start(self, work: Coroutine[Any, Any, T]) -> "asyncio.Task[T]":
-        """Begin it. Raises `Unavailable` while the engine stops."""
+        """Begin it. Raises `Stopping` while the engine stops."""
         if not self._is_open:
             work.close()
-            raise Unavailable("the engine is stopping; send it again later")
+            raise Stopping("the engine is stopping; send it again later")
         task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._ended)

@@ -103,6 +103,10 @@ class Quotas(Protocol):
 class Ledger(Protocol):
     """The part of the store's records that an invocation needs."""
 
+    def check_writing(self) -> None:
+        """Raise `Unavailable` where nothing is to be run, as it could not be billed."""
+        ...
+
     def append(self, record: Record, log: Sequence[LogLine]) -> None:
         """Never waits; see `store.ports.RecordStore`."""
         ...
@@ -227,6 +231,7 @@ class Invoker:
     ) -> Outcome:
         revision, function = self._resolve(invocation)
         self._check(invocation, revision)
+        self._records.check_writing()
         if invocation.sink is not None:
             invocation.sink.version = function.version
         if deadline is not None and deadline <= self._clock.monotonic():

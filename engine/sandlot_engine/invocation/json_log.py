@@ -36,6 +36,7 @@ STATUSES: Final = {
     Status.TIMEOUT: "timeout",
     Status.CRASHED: "failure",
     Status.INIT_FAILED: "error",
+    Status.CANCELLED: "failure",
 }
 """AWS's words, in what it says of a runtime that is done."""
 

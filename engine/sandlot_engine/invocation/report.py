@@ -14,7 +14,6 @@ from msgspec import Struct
 
 from sandlot_engine.invocation import json_log, restore
 from sandlot_engine.invocation.verdict import (
-    CANCELLED,
     TIMED_OUT,
     Verdict,
     plain,
@@ -94,8 +93,7 @@ def cancelled_outcome_of(
     timeout: giving up early must not be a way to compute for nothing.
     """
     run = Run(
-        ended=Ended.EXITED,
-        error_type=CANCELLED,
+        ended=Ended.ABANDONED,
         duration_s=min(ran_s, float(revision.config.timeout_s)),
         wait_s=0.0,
         max_memory_mb=0,

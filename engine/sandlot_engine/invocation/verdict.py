@@ -60,9 +60,11 @@ def verdict_of(invocation: Invocation, revision: Revision, run: Run) -> Verdict:
             error_type = plain(run.error_type or "Runtime.ExitError")
             why = _why_it_exited(run)
             payload = _error(error_type, request_id, why)
-            # It did not crash if it was its caller who ended it.
-            told = "" if error_type == CANCELLED else _message(request_id, why)
+            told = _message(request_id, why)
             return _failed(Status.CRASHED, payload, error_type, log_line=told)
+        case Ended.ABANDONED:
+            payload = _error(CANCELLED, request_id, "The caller went away")
+            return _failed(Status.CANCELLED, payload, CANCELLED)
 
 
 def _failed(

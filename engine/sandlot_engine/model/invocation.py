@@ -41,7 +41,7 @@ class InvocationType(StrEnum):
 
 
 class Status(StrEnum):
-    """How an invocation ended. Everything but OK is the function's own failure."""
+    """How an invocation ended; but for OK and CANCELLED, by the function's failure."""
 
     OK = "ok"
     ERROR = "error"
@@ -53,6 +53,10 @@ class Status(StrEnum):
 
     INIT_FAILED = "init-failed"
     """The handler could not be imported."""
+
+    CANCELLED = "cancelled"
+    """Its caller went away before the answer. Nobody is told but records and metrics.
+    """
 
 
 class Sink(Protocol):
@@ -257,6 +261,9 @@ class Ended(StrEnum):
 
     VIOLATION = "violation"
     """What came back was not a frame, or not one that was asked for; we killed it."""
+
+    ABANDONED = "abandoned"
+    """Its caller went away, and we killed it."""
 
 
 class Run(Struct, frozen=True, kw_only=True):

@@ -26,7 +26,8 @@ from sandlot_sandbox.host.extensions_api import Identity
 from sandlot_sandbox.host.instance import Instance
 from sandlot_sandbox.host.lending import LendableInstance
 from sandlot_sandbox.host.log_pipe import Line
-from sandlot_sandbox.host.zygote import IMPORT_S, Recipe, Zygote
+from sandlot_sandbox.host.recipe import IMPORT_S, Recipe
+from sandlot_sandbox.host.zygote import Zygote
 from sandlot_sandbox.limits import Limits
 
 _ASKED_FOR = "per-instance init was asked for"

@@ -8,7 +8,7 @@ other, and shows why (`OptimizationStatus: Off`).
 import time
 
 from sandlot_engine.errors import Refusal
-from sandlot_sandbox.host.zygote import Obstacle
+from sandlot_sandbox.host.recipe import Obstacle
 
 AGAIN_S = 60.0
 """How long a snapshot that could not be taken again is not tried once more: until then

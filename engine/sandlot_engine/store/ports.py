@@ -198,6 +198,11 @@ class RecordStore(Protocol):
         """
         ...
 
+    def check_writing(self) -> None:
+        """Raise `Unavailable` while what was appended cannot be written: there would be
+        more and more of it, and none left if the engine ended."""
+        ...
+
     def append_log(self, tenant_id: str, function: str, log: Sequence[LogLine]) -> None:
         """Log lines that belong to no invocation: what an import printed."""
         ...

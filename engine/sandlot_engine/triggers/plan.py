@@ -21,6 +21,7 @@ GRACE = timedelta(seconds=60)
 """An event within this of its time is not late: AWS promises no more."""
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_LAST = datetime.max.replace(tzinfo=UTC)
 _JUST = timedelta(microseconds=1)
 _NAMESPACE = uuid.UUID("5b1c2f0a-3f0e-4f43-9a4b-0c4d5c1f7a52")
 
@@ -105,7 +106,8 @@ def step(
     first = due.after(through)
     if first is None:
         return Step(through=through)
-    if now <= first + window + GRACE:
+    # Counted back from now: `first` may be as late as there are dates.
+    if now - window - GRACE <= first:
         return _in_time(first, through, _at(first, window, seed), now)
     return _late(schedule, due, through, window, seed, now)
 
@@ -160,7 +162,7 @@ def _at(due: datetime, window: timedelta, seed: str) -> datetime:
         return due
     digest = hashlib.sha256(f"{seed} {due.isoformat()}".encode()).digest()
     share = int.from_bytes(digest[:4], "big") / 2**32
-    return due + window * share
+    return due + min(window, _LAST - due) * share
 
 
 def once_key(trigger: Trigger, due: datetime) -> str:

@@ -27,6 +27,7 @@ class CoreCatalog:
         admission: Admission,
         claims: Callable[[str], Claims],
         clock: Clock,
+        check_writing: Callable[[], None],
     ) -> None:
         self._functions = functions
         self._policies = policies
@@ -34,6 +35,7 @@ class CoreCatalog:
         self._admission = admission
         self._claims = claims
         self._clock = clock
+        self._check_writing = check_writing
 
     def route(self, address: Address) -> Function | None:
         """None also for what is to be refused: by the core, which says why."""
@@ -42,6 +44,7 @@ class CoreCatalog:
         if alias is not None and alias.weights:
             return None  # anew with each call
         try:
+            self._check_writing()
             if not self._policies.may_invoke(owner, name, qualifier, address.caller):
                 return None
             function = self._functions.resolve(owner, name, qualifier)

@@ -9,11 +9,16 @@ import grpc.aio
 from sandlot_engine.gateway.rpc import Context
 from sandlot_engine.gateway.rpc.interceptors import Continuation, Handler
 
-_OPTIONS = (
+IDLE_MS = 9_000
+"""A connection without calls is closed after that, or twice as long."""
+
+OPTIONS = (
     ("grpc.max_receive_message_length", -1),
     ("grpc.max_send_message_length", -1),
     ("grpc.enable_retries", 0),
     ("grpc.default_authority", "localhost"),
+    # Before the core does it, which gRPC would note on stderr.
+    ("grpc.client_idle_timeout_ms", IDLE_MS),
 )
 _OURS = ("grpc-", ":")
 """Prefixes of metadata that gRPC makes for each connection."""
@@ -26,7 +31,7 @@ class ForwardGrpc:
 
     def __init__(self, path: str) -> None:
         # Bytes go through it as they are; the stubs know of no such channel.
-        self._channel: Any = grpc.aio.insecure_channel(f"unix:{path}", options=_OPTIONS)
+        self._channel: Any = grpc.aio.insecure_channel(f"unix:{path}", options=OPTIONS)
 
     def unary(self, method: str) -> Forward:
         """For calls with one request and one answer, in bytes."""

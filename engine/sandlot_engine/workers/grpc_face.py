@@ -11,12 +11,14 @@ from grpc_health.v1 import health_pb2
 from grpc_reflection.v1alpha import reflection_pb2
 
 from sandlot.v1 import (
+    concurrency_pb2,
     events_pb2,
     functions_pb2,
     invocations_pb2,
     tenants_pb2,
     triggers_pb2,
     urls_pb2,
+    versions_pb2,
 )
 from sandlot.v1 import invocations_pb2 as wire
 from sandlot_engine.gateway.rpc import Context
@@ -26,12 +28,14 @@ from sandlot_engine.workers.messages import Address
 from sandlot_engine.workers.replica import NotHere
 
 FILES = (
+    concurrency_pb2,
     events_pb2,
     functions_pb2,
     invocations_pb2,
     tenants_pb2,
     triggers_pb2,
     urls_pb2,
+    versions_pb2,
     health_pb2,
     reflection_pb2,
 )

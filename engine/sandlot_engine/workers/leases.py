@@ -118,6 +118,9 @@ class Leases:
             # After the record, which is told in this same step.
             self._loop.call_soon(self._put_back, invocation.request_id, lease)
 
+    def check_writing(self) -> None:
+        """What a worker may run, the core can write."""
+
     def append(self, record: Record, log: Sequence[LogLine]) -> None:
         """What was run, on its way to the core when this returns."""
         lease = self._open.get(record.request_id)

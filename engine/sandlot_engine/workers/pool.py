@@ -44,6 +44,9 @@ DRAIN_S = 46.0
 MAX_RESTARTS, RESTART_WINDOW_S = 10, 30.0
 """More than that of one worker in this time, and the next one waits for as long."""
 
+RETRY_S = 1.0
+"""Before it is tried again to start one where the machine could not."""
+
 _LOOK_S = 0.02
 _SOCKET_BYTES = 1 << 20
 """Records on their way; the kernel gives what it allows."""
@@ -82,6 +85,7 @@ class Pool:
         self._seats: dict[int, _Seat] = {}
         self._recalls: set[str] = set()
         self._news = asyncio.Event()
+        self._has_served = False
         self.changes = 0
         """How often anything has changed that workers know."""
 
@@ -105,6 +109,7 @@ class Pool:
             try:
                 async with asyncio.timeout(START_S):
                     await pool._until(lambda: pool.workers == count)
+                pool._has_served = True
                 yield pool
             finally:
                 await pool._drain()
@@ -215,7 +220,16 @@ class Pool:
             ):
                 await asyncio.sleep(RESTART_WINDOW_S)
             starts.append(loop.time())
-            seat = _Seat(self, self._core, self._settings, self._epochs_fd)
+            try:
+                seat = _Seat(self, self._core, self._settings, self._epochs_fd)
+            except OSError as error:
+                if not self._has_served:
+                    raise
+                # No memory, processes or files just now, or Python is being upgraded:
+                # the others serve, and so does what is forwarded.
+                _log.error("worker %d could not be started: %s", number, error)
+                await asyncio.sleep(RETRY_S)
+                continue
             self._seats[number] = seat
             try:
                 status = await seat.wait()
@@ -266,18 +280,26 @@ class _Seat:
                 "epochs": epochs,
                 "folder": settings.folder,
             }
-            self._process = subprocess.Popen(  # noqa: S603 - ourselves
-                [
-                    *(sys.executable, "-m", "sandlot_engine.workers.worker"),
-                    json.dumps(asdict(settings) | descriptors | {"core": os.getpid()}),
-                ],
-                pass_fds=tuple(descriptors.values()),
-                stdin=subprocess.DEVNULL,
-                # In our session, whose share of the processors it has.
-                process_group=0,
-                env=_environment(),
-            )
-        os.close(marks)
+            try:
+                self._process = subprocess.Popen(  # noqa: S603 - ourselves
+                    [
+                        *(sys.executable, "-m", "sandlot_engine.workers.worker"),
+                        json.dumps(
+                            asdict(settings) | descriptors | {"core": os.getpid()}
+                        ),
+                    ],
+                    pass_fds=tuple(descriptors.values()),
+                    stdin=subprocess.DEVNULL,
+                    # In our session, whose share of the processors it has.
+                    process_group=0,
+                    env=_environment(),
+                )
+            except OSError:
+                for end in (control, ledger):
+                    end.close()
+                raise
+            finally:
+                os.close(marks)
         self._pidfd = os.pidfd_open(self._process.pid)
         self._mail = Mail(
             control,

@@ -25,8 +25,6 @@ own: a fork bomb leaves it room to fork."""
 _Setns = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_int, ctypes.c_int, use_errno=True)
 _CHANNEL = 3
 _OUTPUTS = (1, 2)
-_INSTRUCTION = 8
-"""Bytes of one of a filter's."""
 
 
 class Entry:
@@ -34,16 +32,13 @@ class Entry:
 
     def __init__(
         self,
-        program: bytes | None,
         *,
         has_network: bool,
         has_ruleset: bool,
         folder: str,
     ) -> None:
-        """`program` is the filter that instances load; None where that was given up.
-        `has_network` tells whether cells have a network of their own, `has_ruleset`
+        """`has_network` tells whether cells have a network of their own, `has_ruleset`
         whether they have one of Landlock's; in `folder` instances begin."""
-        self._filter = program
         self._has_network = has_network
         self._has_ruleset = has_ruleset
         self._folder = folder.encode()
@@ -92,8 +87,6 @@ class Entry:
         if ruleset is not None:
             calls.add("landlock_restrict_self", ruleset, 0)
         calls.add("capset", *linux.no_capabilities())
-        if self._filter is not None:
-            load(calls, self._filter)
         for fd in cell:
             calls.add("close", fd)
         return calls
@@ -103,15 +96,6 @@ class Entry:
         calls = Calls()
         calls.add("setns", -1, linux.CLONE_NEWNS)
         return calls.prepared()
-
-
-def load(calls: Calls, program: bytes) -> None:
-    """Add to them that a filter is loaded."""
-    if not program or len(program) % _INSTRUCTION:
-        raise OSError("seccomp: the program is not an array of instructions")
-    given = struct.pack("=H6xQ", len(program) // _INSTRUCTION, 0)
-    filter_ = calls.place(given, {8: calls.place(program)})
-    calls.add("seccomp", linux.SECCOMP_SET_MODE_FILTER, 0, filter_)
 
 
 def _processes() -> int:

@@ -18,7 +18,7 @@ import socket
 import struct
 
 from sandlot_sandbox import linux
-from sandlot_sandbox.guest import bare, calls, enter, entry
+from sandlot_sandbox.guest import bare, calls, enter
 from sandlot_sandbox.guest.calls import Calls
 
 TYPE_CHECKING = False
@@ -51,6 +51,9 @@ _ALL = 0xFFFF_FFFF
 _SIG_IGN = struct.pack("=Q24x", 1)
 _LO_IS_UP = struct.pack("16sH22x", b"lo", 0x9)
 """IFF_LOOPBACK, as it is, and IFF_UP."""
+
+_INSTRUCTION = 8
+"""Bytes of one of a filter's."""
 
 _DONTFORK, _DOFORK = 10, 11
 _OF_THE_KERNEL = ("[vdso]", "[vvar]", "[vvar_vclock]", "[vsyscall]")
@@ -177,7 +180,7 @@ class Holder:
         made.add("capset", *linux.no_capabilities())
         made.add("prctl", linux.PR_CAP_AMBIENT, linux.PR_CAP_AMBIENT_CLEAR_ALL)
         if blueprint.seccomp is not None:
-            entry.load(made, blueprint.seccomp)
+            _load(made, blueprint.seccomp)
         made.add("write", _TELL, SEALED, len(SEALED))
         made.add("close", _TELL)
         made.add("close", 0)
@@ -217,3 +220,12 @@ def _advise(start: int, end: int, advice: int) -> None:
         ctypes.c_void_p(start), ctypes.c_size_t(end - start), advice
     ):
         raise OSError(ctypes.get_errno(), "madvise")
+
+
+def _load(made: Calls, program: bytes) -> None:
+    """Add to them that a filter is loaded."""
+    if not program or len(program) % _INSTRUCTION:
+        raise OSError("seccomp: the program is not an array of instructions")
+    given = struct.pack("=H6xQ", len(program) // _INSTRUCTION, 0)
+    filter_ = made.place(given, {8: made.place(program)})
+    made.add("seccomp", linux.SECCOMP_SET_MODE_FILTER, 0, filter_)

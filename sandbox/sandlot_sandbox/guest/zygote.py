@@ -54,10 +54,10 @@ _SIG_DFL = int(signal.SIG_DFL)
 
 
 def main(layers: list[str]) -> None:
-    """`layers`: the instances' seccomp program in hex, `own-network`, `landlock`; or,
-    where there is no such layer, `no-seccomp`, `shared-network`, `no-landlock` in their
-    places. Then, how many control groups an instance joins; and, where instances are
-    not ours, but run a program of somebody's, that program and its arguments."""
+    """`layers`: `own-network`, `landlock`; or, where there is no such layer,
+    `shared-network`, `no-landlock` in their places. Then, how many control groups an
+    instance joins; and, where instances are not ours, but run a program of somebody's,
+    that program and its arguments."""
     channel = socket.socket(fileno=_CHANNEL)
     settings = frames.decode_configure(channel.recv(frames.MAX_NOTE))
     channel.send(frames.encode_note(frames.ZYGOTE_STARTED))
@@ -116,7 +116,7 @@ class _Zygote:
     def __init__(
         self, channel: socket.socket, settings: dict[str, Any], layers: list[str]
     ) -> None:
-        program, network, landlock, joins, *self._runs = layers
+        network, landlock, joins, *self._runs = layers
         self._image: image_run.Run | None = None
         if self._runs == [image_run.IMAGE]:
             self._image = image_run.settle(settings["image"])
@@ -127,7 +127,6 @@ class _Zygote:
         self._settings = settings
         has_ruleset = {"landlock": True, "no-landlock": False}[landlock]
         self._entry = Entry(
-            None if program == "no-seccomp" else bytes.fromhex(program),
             has_network={"own-network": True, "shared-network": False}[network],
             has_ruleset=has_ruleset,
             folder="/var/task" if self._image is None else "/",

@@ -2,19 +2,12 @@
 
 import asyncio
 import contextlib
-import os
-import socket
 from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine
-from dataclasses import dataclass
 
 from sandlot_sandbox.errors import SandboxError, ZygoteLost
-from sandlot_sandbox.host.courier import WayIn
-from sandlot_sandbox.host.extensions_api import Identity
-from sandlot_sandbox.host.hold import Hold
-from sandlot_sandbox.host.room import OF_BERTH, OF_INSTANCE, OF_PROGRAM
-from sandlot_sandbox.host.runtime_wire import RuntimeWire
-from sandlot_sandbox.host.wire import FrameWire, Wire
+from sandlot_sandbox.host.berth import Berth
+from sandlot_sandbox.host.room import OF_BERTH
 
 REFILL_S = 0.01
 """A cell that was taken is replaced this much later, so that making the next one does
@@ -26,55 +19,6 @@ AHEAD = 4
 AHEAD_AT_REST = 1
 """Of these, what a zygote keeps that was not forked for a while: each is some twenty
 open files of ours, and a tenant may have any number of functions that nobody calls."""
-
-
-@dataclass(frozen=True, slots=True)
-class Berth:
-    """A cell, and both ends of the channels of the instance that will move in."""
-
-    cell: int
-    hold: Hold
-    channel: socket.socket
-    """Our end."""
-
-    log: int
-    """Our end."""
-
-    extension_log: int | None
-    """Our end, of what extensions print; where there may be any."""
-
-    api: socket.socket | None
-    """Where an instance finds the Runtime API, if it speaks that."""
-
-    theirs: tuple[int, ...]
-    """What goes with the fork, as `frames.FORK_DESCRIPTORS` says."""
-
-    @property
-    def port(self) -> int:
-        """Of the Runtime API; 0 where there is none."""
-        return self.api.getsockname()[1] if self.api is not None else 0
-
-    @property
-    def files(self) -> int:
-        """How many stay open while an instance lives in it."""
-        return OF_INSTANCE if self.api is None else OF_PROGRAM
-
-    def wire(self, identity: Identity, *, way_in: WayIn | None = None) -> Wire:
-        """What the instance is spoken to by; it owns both sockets, and the way in."""
-        if self.api is None:
-            return FrameWire(self.channel)
-        return RuntimeWire(self.channel, self.api, identity, way_in=way_in)
-
-    def close(self) -> None:
-        """Let go of everything. Whoever took the berth instead owns its parts."""
-        self.channel.close()
-        if self.api is not None:
-            self.api.close()
-        self.hold.close()
-        if self.extension_log is not None:
-            os.close(self.extension_log)
-        for fd in (self.log, *self.theirs):
-            os.close(fd)
 
 
 MAX_SPARES = 1_024

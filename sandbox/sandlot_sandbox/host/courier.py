@@ -11,7 +11,11 @@ import socket
 from collections.abc import Callable, Sequence
 
 from sandlot_sandbox import frames
-from sandlot_sandbox.host.starter_link import NoteDelivered, read_delivered
+from sandlot_sandbox.host.starter_link import (
+    MAX_BEHIND,
+    NoteDelivered,
+    read_delivered,
+)
 from sandlot_sandbox.host.wire import FrameWire, Hears
 
 _CHANNEL_AT = 3
@@ -83,6 +87,9 @@ class CourierLink:
 
     def order(self, kind: bytes, destination: str, body: bytes) -> None:
         """Never waits: what does not fit is sent later."""
+        if self._wire.behind > MAX_BEHIND:
+            self._hears.note_violation(frames.Violation("orders that nobody takes"))
+            return
         self._wire.send_bytes(frames.encode_order(kind, destination, body))
 
     def close(self) -> None:

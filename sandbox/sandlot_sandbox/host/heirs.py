@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine
 
 from sandlot_sandbox.errors import SandboxError
-from sandlot_sandbox.host.cells import Berth
+from sandlot_sandbox.host.berth import Berth
 
 MAX_HEIRS = 4
 """Of one zygote; of more that end at work nothing is kept."""

@@ -5,9 +5,9 @@ import itertools
 import os
 import socket
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 from sandlot_sandbox.errors import LauncherLost, StartFailed, ZygoteLost
+from sandlot_sandbox.host.berth import Cell
 from sandlot_sandbox.host.cells import MAX_SPARES, Spares
 from sandlot_sandbox.host.heirs import Estate
 from sandlot_sandbox.host.hold import Hold
@@ -37,19 +37,6 @@ _KILL_CELL_S = 5.0
 
 _MAKE_CELL_S = 15.0
 """A cell takes a millisecond or two; a machine that is swamped, longer."""
-
-
-@dataclass(frozen=True, slots=True)
-class Cell:
-    """A cell that waits for its instance. Whoever takes it owns the descriptors."""
-
-    number: int
-    parts: tuple[tuple[str, int], ...]
-    """What each descriptor is: see `spec.CellMade`."""
-
-    def close(self) -> None:
-        for _, fd in self.parts:
-            os.close(fd)
 
 
 class Launcher:

@@ -35,6 +35,10 @@ MAX_BODIES = frames.MAX_PAYLOAD + 1_048_576
 MAX_SWALLOWED = 8 * frames.MAX_PAYLOAD
 """Bytes of a body that is too large, which are read so that its sender hears of it."""
 
+MAX_AHEAD = 65_536
+"""Bytes that a connection may bring before the call that came before is answered: the
+next calls of a client that does not wait."""
+
 _READ = 1 << 16
 
 
@@ -270,7 +274,7 @@ class _Connection:
             self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
             self._http.receive_data(data)
             self._take_events()
-            if not data:
+            if not data or self._is_far_ahead:
                 self.close()
         except BlockingIOError:
             pass
@@ -278,6 +282,13 @@ class _Connection:
             self._refuse(error)
         finally:
             self._is_reading = False
+
+    @property
+    def _is_far_ahead(self) -> bool:
+        """Whether it sends on and on, while the reply to its last call is still due or
+        on its way: `h11` keeps that, however much it is."""
+        is_waiting = self._respond is not None or bool(self._unsent)
+        return is_waiting and len(self._http.trailing_data[0]) > MAX_AHEAD
 
     def go_on(self) -> None:
         """After a pause."""

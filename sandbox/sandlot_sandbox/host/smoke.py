@@ -17,7 +17,8 @@ from pathlib import Path
 from sandlot_sandbox import frames
 from sandlot_sandbox.errors import SandboxError
 from sandlot_sandbox.host.launcher import Launcher
-from sandlot_sandbox.host.zygote import Recipe, Zygote
+from sandlot_sandbox.host.recipe import Recipe
+from sandlot_sandbox.host.zygote import Zygote
 from sandlot_sandbox.launcher.runtime import Runtime, dump_runtimes
 from sandlot_sandbox.limits import Limits
 from sandlot_sandbox.outcome import Ended, Ending

@@ -10,7 +10,12 @@ from typing import Protocol
 
 from sandlot_sandbox import frames
 from sandlot_sandbox.host.program_api import ProgramApi
+from sandlot_sandbox.host.telemetry import MAX_KEPT
 from sandlot_sandbox.host.wire import FrameWire, Hears
+
+MAX_BEHIND = 2 * MAX_KEPT
+"""Bytes of orders that may wait. Telemetry on its way is less; but what is said to have
+been delivered is not counted as that, and who says so may not have taken it."""
 
 
 class StarterLink:
@@ -48,7 +53,11 @@ class StarterLink:
 
     def order(self, kind: bytes, destination: str = "", body: bytes = b"") -> None:
         """Never waits: what does not fit is sent later."""
-        if self._is_parent:
+        if not self._is_parent:
+            return
+        if self._wire.behind > MAX_BEHIND:
+            self.note_violation(frames.Violation("orders that nobody takes"))
+        else:
             self._wire.send_bytes(frames.encode_order(kind, destination, body))
 
     def close(self) -> None:

@@ -97,9 +97,12 @@ class Telemetry:
         """In place of what that extension wanted before."""
         old = self._subscribers.get(identifier)
         number = len(self._subscribers) if old is None else old.number
-        if old is not None:
-            self._let_go(old)
         subscriber = _Subscriber(number, name, wants)
+        if old is not None:
+            self._give_back(old.size)
+            # What is on its way still is: or who subscribes again and again, and takes
+            # nothing, has us keep more and more.
+            subscriber.is_sending, subscriber.sent_size = old.is_sending, old.sent_size
         self._subscribers[identifier] = subscriber
         for kind, event in self._early:
             self._keep(subscriber, kind, event, now)

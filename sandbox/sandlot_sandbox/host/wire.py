@@ -159,6 +159,11 @@ class FrameWire:
     def is_quiet(self) -> bool:
         return self._reader.is_empty and not self._unsent
 
+    @property
+    def behind(self) -> int:
+        """Bytes that the other end has not taken yet."""
+        return len(self._unsent)
+
     def open(self, hears: Hears) -> None:
         self._hears = hears
         self._loop.add_reader(self._channel, self.read)

@@ -9,26 +9,27 @@ import contextlib
 import itertools
 import os
 import socket
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from enum import Enum
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
 
 from sandlot_sandbox import frames
 from sandlot_sandbox.errors import LauncherLost, StartFailed, ZygoteLost
-from sandlot_sandbox.host.cells import AHEAD, Berth, Cells
+from sandlot_sandbox.host.berth import Berth, berth_of
+from sandlot_sandbox.host.cells import AHEAD, Cells
 from sandlot_sandbox.host.courier import WayIn
-from sandlot_sandbox.host.extensions_api import NOBODY, Identity
+from sandlot_sandbox.host.extensions_api import Identity
 from sandlot_sandbox.host.heirs import Heirs
 from sandlot_sandbox.host.hold import Hold
 from sandlot_sandbox.host.instance import Instance
-from sandlot_sandbox.host.launcher import Cell, Launcher
+from sandlot_sandbox.host.launcher import Launcher
 from sandlot_sandbox.host.lending import LendableInstance
 from sandlot_sandbox.host.log_pipe import Line, LogPipe
 from sandlot_sandbox.host.mail import Mail
 from sandlot_sandbox.host.program_api import EXTERNAL_S
+from sandlot_sandbox.host.recipe import Obstacle, Recipe
 from sandlot_sandbox.host.window import Window
-from sandlot_sandbox.limits import ZYGOTE_EXTRA_MB, Limits
-from sandlot_sandbox.spec import EGRESS, NONE, ZygoteDied
+from sandlot_sandbox.limits import ZYGOTE_EXTRA_MB
+from sandlot_sandbox.spec import EGRESS, ZygoteDied
 
 START_S = 20.0
 """From the order to the import's beginning: the jail and the interpreter's start."""
@@ -45,61 +46,6 @@ _FAREWELL_S = EXTERNAL_S + 1.0
 
 _AHEAD_WITH_EGRESS = 1
 """Each takes two processes more, and of those there are few for all."""
-
-_NOT_OF_THE_HOLD = frozenset(("pid", "mnt", "net", "ruleset", "join", "api"))
-"""Of a cell's parts: these go with a fork, or are what the instance is spoken to by."""
-
-IMPORT_S = 10.0
-"""The import, as AWS Lambda limits its init phase."""
-
-
-class Obstacle(Enum):
-    """Why a zygote may not be forked after its import."""
-
-    NONE = "none"
-    UNSAFE = "unsafe"
-    """It left behind what clones must not share."""
-
-    FAILED = "failed"
-    """The import, or a before-snapshot hook."""
-
-    LATE = "late"
-    """They took too long."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Recipe:
-    """What a zygote is made from."""
-
-    runtime: str
-    limits: Limits
-    owner: int = 0
-    """See `spec.StartZygote`."""
-
-    code: str
-    """SHA-256 of the unpacked package, in hex."""
-
-    opt: str = ""
-    """Names the folder with the layers in the same way; empty where there are none."""
-
-    identity: Identity = NOBODY
-    settings: Mapping[str, object]
-    """For the guest: handler, environment, and what the context object tells."""
-
-    network: str = NONE
-    """One of `spec.NETWORKS`."""
-
-    as_program: bool = False
-    """Whether instances of a Python are no clones: see `guest/program.py`."""
-
-    allow: tuple[str, ...] = ()
-    """Networks that an `egress` jail may reach although they are private."""
-
-    keeps_tmp: bool = True
-    """Whether an instance may have the /tmp of one that ended at work."""
-
-    import_s: float = IMPORT_S
-    """How long the import may take, with the before-snapshot hooks."""
 
 
 class Zygote:
@@ -444,7 +390,7 @@ class Zygote:
     async def _make_berth(self, *, heir_of: int = 0) -> Berth:
         cell = await self._launcher.make_cell(self._number, heir_of=heir_of)
         try:
-            return _berth(cell)
+            return berth_of(cell)
         except StartFailed:
             await self._launcher.kill_cell(self._number, cell.number)
             raise
@@ -522,41 +468,3 @@ class Zygote:
         for instance in list(self._instances.values()):
             instance.note_zygote_lost(with_launcher=self._launcher.is_lost)
         self._on_lost(self)
-
-
-def _berth(cell: Cell) -> Berth:
-    """A cell with its channels opened, ahead of time as well. Raises `StartFailed`."""
-    first = dict(cell.parts)
-    joins = [fd for name, fd in cell.parts if name == "join"]
-    ruleset = [first["ruleset"]] if "ruleset" in first else []
-    kept = {n: fd for n, fd in cell.parts if n not in _NOT_OF_THE_HOLD}
-    with contextlib.ExitStack() as undo:
-        undo.callback(cell.close)
-        try:
-            channel, theirs = socket.socketpair()
-            undo.callback(channel.close)
-            undo.callback(theirs.close)
-            read, write = _pipe(undo)
-            pipes = [_pipe(undo)] if "api" in first else []
-        except OSError as error:
-            raise StartFailed(f"no channel could be opened: {error}") from error
-        api = socket.socket(fileno=first["api"]) if "api" in first else None
-        undo.pop_all()
-    namespaces = (first["pid"], first["mnt"], first["net"])
-    last = [written for _, written in pipes]
-    return Berth(
-        cell.number,
-        Hold(kept),
-        channel,
-        read,
-        next((reads for reads, _ in pipes), None),
-        api,
-        (*namespaces, theirs.detach(), write, *ruleset, *joins, *last),
-    )
-
-
-def _pipe(undo: contextlib.ExitStack) -> tuple[int, int]:
-    pipe = os.pipe2(os.O_CLOEXEC)
-    for fd in pipe:
-        undo.callback(os.close, fd)
-    return pipe

@@ -11,7 +11,6 @@ from typing import Any
 
 from sandlot_sandbox.launcher import child
 from sandlot_sandbox.policy import (
-    INSTANCE,
     REAPER,
     WARDEN,
     ZYGOTE,
@@ -30,7 +29,6 @@ class Filters:
     """The programs, each an array of 8-byte instructions."""
 
     zygote: bytes
-    instance: bytes
     warden: bytes
     reaper: bytes
 
@@ -38,7 +36,7 @@ class Filters:
 def compile_filters(*, has_memory_group: bool) -> Filters:
     """Build all programs, or raise `FiltersUnavailable`."""
     zygote = ZYGOTE if has_memory_group else ZYGOTE_WITHOUT_GROUPS
-    return Filters(*compile_apart(zygote, INSTANCE, WARDEN, REAPER))
+    return Filters(*compile_apart(zygote, WARDEN, REAPER))
 
 
 def compile_apart(*policies: Policy) -> list[bytes]:

@@ -430,7 +430,6 @@ def _plan(
     of_a_builder = (_PLACES[program.place], packages, *has_bytecode)
     runtime = program.runtime
     layers = (
-        filters.instance.hex() if filters else "no-seccomp",
         "own-network" if has_network else "shared-network",
         "landlock" if setting.landlock else "no-landlock",
         str(len(joins)),

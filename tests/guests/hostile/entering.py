@@ -19,7 +19,7 @@ honest_calls, honest_fork = Entry.calls, zygote._Zygote._fork
 NAMESPACES, HOW_MANY = 3, 5
 """Of a fork's descriptors those come first; and these every cell has."""
 
-ENDS_OF_PRIVILEGE = ("seccomp", "landlock_restrict_self", "capset", "prlimit64")
+ENDS_OF_PRIVILEGE = ("landlock_restrict_self", "capset", "prlimit64")
 FILES = ("mem", "maps", "environ", "auxv", "syscall", "stack", "pagemap")
 FOLDERS = ("fd", "map_files", "root", "cwd", "ns", "task")
 TO_WRITE_TO = ("mem", "oom_score_adj", "timerslack_ns", "clear_refs", "uid_map")
@@ -51,8 +51,8 @@ def leave_out(*names):
     Entry.calls = calls
 
 
-def unfiltered():
-    """No filter, no ruleset; all capabilities that the zygote has."""
+def privileged():
+    """No ruleset; all capabilities that the zygote has."""
     leave_out(*ENDS_OF_PRIVILEGE)
 
 
@@ -128,11 +128,11 @@ def processes(event):
     return sorted(int(name) for name in os.listdir("/proc") if name.isdigit())
 
 
-def filters(event):
-    """How many it has, and its capabilities."""
+def capabilities(event):
+    """Which it has."""
     with open("/proc/self/status") as file:
         lines = dict(line.rstrip("\n").split(":\t", 1) for line in file)
-    return [int(lines["Seccomp_filters"]), int(lines["CapEff"], 16)]
+    return int(lines["CapEff"], 16)
 
 
 def reach(event):

@@ -186,7 +186,8 @@ def patch_what_enters_the_cell():
 
 
 def fake_system_calls_by_a_filter():
-    """A filter of our own that answers "done" for what enters the cell."""
+    """A filter of our own that answers "done" for what enters the cell. And who may load
+    one may load thousands, into memory that all users of the machine share."""
     # Load the call's number; setns, capset, seccomp: errno 0; else allow.
     code = [(0x20, 0, 0, 0)]
     for number in (308, 126, 317):
@@ -196,7 +197,8 @@ def fake_system_calls_by_a_filter():
     buffer = ctypes.create_string_buffer(program)
     fprog = struct.pack("<H6xQ", len(code), ctypes.addressof(buffer))
     held.append(buffer)
-    libc.syscall(317, 1, 0, fprog)
+    if libc.syscall(317, 1, 0, fprog) >= 0:
+        os._exit(99)
 
 
 def use_the_zygotes_capabilities():

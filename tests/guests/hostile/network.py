@@ -235,6 +235,19 @@ def use_privileged_options(event):
         )
 
 
+def attach_programs_that_filter(event):
+    """Compiled they are the kernel's memory, which no group counts."""
+    instruction = ctypes.create_string_buffer(struct.pack("HBBI", 0x06, 0, 0, 0))
+    program = struct.pack("HxxxxxxQ", 1, ctypes.addressof(instruction))
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as mine:
+        return each(
+            [
+                attempt(lambda: mine.setsockopt(1, option, value))
+                for option, value in ((26, program), (50, 3), (51, program), (52, 3))
+            ]
+        )
+
+
 def load_protocols_on_demand(event):
     """Options that make the kernel look for a module: TLS, congestion control."""
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as mine:

@@ -20,6 +20,9 @@ NEW_NAMESPACES = {
     "pid": 0x20000000,
     "net": 0x40000000,
 }
+KINDS = {"mnt": 0x00020000, "pid": 0x20000000, "net": 0x40000000}
+"""As which a zygote may enter some."""
+
 SIGCHLD = 17
 buffer = ctypes.create_string_buffer(4096)
 here = ctypes.addressof(buffer)
@@ -109,7 +112,7 @@ def clone3_into_a_cgroup(event):
 
 
 def enter_the_namespaces_of_process_1(event):
-    """setns(2) with each of /proc/1/ns, and with our own."""
+    """setns(2) with each of /proc/1/ns, and with our own, as of any kind or its own."""
     answers = []
     for pid in ("1", "self"):
         for kind in ("user", "mnt", "pid", "net", "ipc", "uts", "cgroup", "time"):
@@ -118,7 +121,7 @@ def enter_the_namespaces_of_process_1(event):
             except OSError as error:
                 answers.append(errno.errorcode[error.errno])
                 continue
-            answers.append(call(308, fd, 0))
+            answers += [call(308, fd, flags) for flags in (0, KINDS.get(kind, 0))]
             os.close(fd)
     return each(answers)
 

@@ -16,6 +16,7 @@ from sandlot_engine.errors import (
     NotSupported,
     Refusal,
     SandlotError,
+    Stopping,
 )
 from sandlot_engine.gateway.aws import operations
 from sandlot_engine.gateway.aws.call import Call, Parts
@@ -226,7 +227,7 @@ def face_of(error: Exception, request_id: str) -> AwsError:
     match error:
         case AwsError():
             return error
-        case Fault():
+        case Fault() if not isinstance(error, Stopping):
             _log.warning("fault", exc_info=error, extra={"request_id": request_id})
             return aws_error_of(error)
         case SandlotError():

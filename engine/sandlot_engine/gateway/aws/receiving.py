@@ -21,6 +21,7 @@ from sandlot_engine.gateway.aws.sigv4 import (
     read_claim,
     unrecognized,
 )
+from sandlot_engine.gateway.connections import KEY
 from sandlot_engine.gateway.ports import SigningKeys
 from sandlot_engine.model.tenant import Caller
 
@@ -184,6 +185,8 @@ class Receiver:
             receive, headers, self.room, key.id, limit=limit, too_large=too_large
         )
         _check_body(claim, secret, body)
+        if (connection := scope.get(KEY)) is not None:
+            connection.owner = key.tenant_id
         return Received(
             caller=Caller(
                 tenant_id=key.tenant_id,

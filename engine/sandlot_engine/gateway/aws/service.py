@@ -13,7 +13,20 @@ from functools import cache
 from typing import Any
 from urllib.parse import parse_qsl, unquote
 
+from sandlot_engine.catalog.validation import (
+    EPHEMERAL_STORAGE_MB,
+    MEMORY_MB,
+    TIMEOUT_S,
+)
 from sandlot_engine.gateway.aws.faults import AwsError
+
+LIMITS = {
+    "Timeout": TIMEOUT_S[-1],
+    "MemorySize": MEMORY_MB[-1],
+    "EphemeralStorageSize": EPHEMERAL_STORAGE_MB[-1],
+}
+"""The most that is allowed of Lambda's shapes where botocore's model has more: what
+AWS's managed instances and accelerators may have, of which there are none here."""
 
 
 class Kind(StrEnum):
@@ -252,7 +265,16 @@ def _load(name: str) -> Service:
         extra_search_paths=[Loader.BUILTIN_DATA_PATH],
         include_default_search_paths=False,
     )
-    return compiled(loader.load_service_model(name, "service-2"))
+    model = loader.load_service_model(name, "service-2")
+    return compiled(_limited(model) if name == "lambda" else model)
+
+
+def _limited(model: Mapping[str, Any]) -> Mapping[str, Any]:
+    shapes = {
+        name: {**entry, "max": LIMITS[name]} if name in LIMITS else entry
+        for name, entry in model["shapes"].items()
+    }
+    return {**model, "shapes": shapes}
 
 
 def compiled(model: Mapping[str, Any]) -> Service:

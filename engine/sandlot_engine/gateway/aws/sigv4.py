@@ -283,11 +283,11 @@ def _timestamp_of(headers: Headers) -> str:
         return text
     try:
         moment = parsedate_to_datetime(text)
-    except ValueError:
+        if moment.tzinfo is None:  # -0000: UTC, and nothing is known of their zone
+            moment = moment.replace(tzinfo=UTC)
+        return moment.astimezone(UTC).strftime("%Y%m%dT%H%M%SZ")
+    except (ValueError, OverflowError):
         return text  # `_moment_of` says what is wrong with it
-    if moment.tzinfo is None:  # -0000: UTC, and nothing is known of the sender's zone
-        moment = moment.replace(tzinfo=UTC)
-    return moment.astimezone(UTC).strftime("%Y%m%dT%H%M%SZ")
 
 
 # --- in a presigned URL -----------------------------------------------------------

@@ -20,6 +20,7 @@ from sandlot_engine.errors import (
     NotFound,
     QuotaExceeded,
     SandlotError,
+    Stopping,
     Throttled,
 )
 from sandlot_engine.gateway.rpc import Context
@@ -59,7 +60,7 @@ def face_of(error: Exception, request_id: str) -> Face:
     if not isinstance(error, SandlotError):
         _log.error("unforeseen", exc_info=error, extra={"request_id": request_id})
         return _unforeseen(request_id)
-    if isinstance(error, Fault):
+    if isinstance(error, Fault) and not isinstance(error, Stopping):
         _log.warning("fault", exc_info=error, extra={"request_id": request_id})
     retry_after = None
     if isinstance(error, Throttled):

@@ -7,11 +7,10 @@ from sandlot_engine.gateway.rpc import Context
 from sandlot_engine.gateway.rpc.convert import (
     changes_of,
     config_of,
-    function_out,
     package_of,
 )
 from sandlot_engine.gateway.rpc.interceptors import current_caller
-from sandlot_engine.model.function import Function
+from sandlot_engine.gateway.rpc.showing import Showing
 
 
 class FunctionService:
@@ -19,9 +18,7 @@ class FunctionService:
 
     def __init__(self, backend: Backend) -> None:
         self._functions = backend.functions
-        self._region = backend.region
-        self._status = backend.status
-        self._instances_of = backend.instances_of
+        self._showing = Showing(backend)
 
     async def CreateFunction(
         self, request: wire.CreateFunctionRequest, _: Context
@@ -32,7 +29,7 @@ class FunctionService:
             config_of(request.config, is_image=bool(request.image_uri)),
             package_of(request.zip, request.image_uri),
         )
-        return wire.CreateFunctionResponse(function=await self._out(function))
+        return wire.CreateFunctionResponse(function=await self._showing.one(function))
 
     async def UpdateFunctionCode(
         self, request: wire.UpdateFunctionCodeRequest, _: Context
@@ -43,7 +40,9 @@ class FunctionService:
             package_of(request.zip, request.image_uri),
             request.revision_id,
         )
-        return wire.UpdateFunctionCodeResponse(function=await self._out(function))
+        return wire.UpdateFunctionCodeResponse(
+            function=await self._showing.one(function)
+        )
 
     async def UpdateFunctionConfiguration(
         self, request: wire.UpdateFunctionConfigurationRequest, _: Context
@@ -55,14 +54,16 @@ class FunctionService:
             request.revision_id,
         )
         return wire.UpdateFunctionConfigurationResponse(
-            function=await self._out(function)
+            function=await self._showing.one(function)
         )
 
     async def GetFunction(
         self, request: wire.GetFunctionRequest, _: Context
     ) -> wire.GetFunctionResponse:
-        function = await self._functions.get(current_caller().tenant_id, request.name)
-        return wire.GetFunctionResponse(function=await self._out(function))
+        function = await self._functions.get(
+            current_caller().tenant_id, request.name, request.qualifier
+        )
+        return wire.GetFunctionResponse(function=await self._showing.one(function))
 
     async def ListFunctions(
         self, request: wire.ListFunctionsRequest, _: Context
@@ -71,8 +72,7 @@ class FunctionService:
             current_caller().tenant_id, page_size(request.page_size), request.page_token
         )
         return wire.ListFunctionsResponse(
-            functions=[await self._out(function) for function in functions],
-            next_page_token=token,
+            functions=await self._showing.all(functions), next_page_token=token
         )
 
     async def DeleteFunction(
@@ -80,13 +80,3 @@ class FunctionService:
     ) -> wire.DeleteFunctionResponse:
         await self._functions.delete(current_caller().tenant_id, request.name)
         return wire.DeleteFunctionResponse()
-
-    async def _out(self, function: Function) -> wire.Function:
-        layers = (await self._status()).layers
-        return function_out(
-            function,
-            region=self._region,
-            given_up=[layer.name for layer in layers if layer.given_up],
-            weaker=[layer.name for layer in layers if layer.is_weaker],
-            instances=self._instances_of(function),
-        )

@@ -14,7 +14,8 @@ call would go through a few coroutines more.
 import asyncio
 import traceback
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
@@ -36,6 +37,7 @@ from sandlot_engine.gateway.auth import Authenticator, single
 from sandlot_engine.gateway.rpc import Context
 from sandlot_engine.gateway.rpc.faces import abort
 from sandlot_engine.gateway.rpc.turns import RETRY_AFTER_S, Held, Turns
+from sandlot_engine.gateway.untaken import Unsent
 from sandlot_engine.ids import new_request_id
 from sandlot_engine.model.tenant import Caller
 from sandlot_engine.timeouts import Timeouts
@@ -97,6 +99,13 @@ BODY_S = 10.0
 MAX_HELD, MAX_HELD_OF_TENANT = 512 << 20, 128 << 20
 """Bytes of requests that are being answered, packages aside."""
 
+SMALL_ANSWER = 64 * 1024
+"""Bytes of an answer that is not counted while its client does not take it: nearly all
+are taken at once, and there are `MAX_OPEN_CALLS` at most."""
+
+COPIES = 2
+"""Of an answer that waits: ours, and grpc's."""
+
 Behaviour = Callable[[Any, Context], Awaitable[Any]]
 """A method of a service, of any kind: ours write streams through the context."""
 
@@ -122,6 +131,18 @@ class Call:
 
     held: Held | None = None
     """For the messages of a stream, that come one by one."""
+
+    unsent: Unsent | None = None
+
+    @contextmanager
+    def sending(self, size: int) -> Iterator[None]:
+        """As long as an answer of `size` bytes waits for the client. Raises `Internal`
+        where too many do already."""
+        if self.unsent is None or size < SMALL_ANSWER:
+            yield
+            return
+        with self.unsent.held(_who(self), size * COPIES):
+            yield
 
 
 _current: ContextVar[Call] = ContextVar("call")
@@ -299,6 +320,7 @@ class Limits:
         self._open: Counter[str] = Counter()
         self._streams: Counter[str] = Counter()
         self._held = Held(most=MAX_HELD, of_tenant=MAX_HELD_OF_TENANT)
+        self._unsent = Unsent()
         self._timeouts = Timeouts()
         self._uploads = Turns(
             "packages",
@@ -335,7 +357,7 @@ class Limits:
         self._all += 1
         for counter in counters:
             counter[who] += 1
-        call.held = self._held
+        call.held, call.unsent = self._held, self._unsent
 
         def is_over(_: object) -> None:
             self._all -= 1
@@ -360,12 +382,21 @@ class Limits:
             except SandlotError as refusal:
                 await abort(context, refusal, call.request_id)
 
-        make = (
-            grpc.stream_stream_rpc_method_handler
-            if handler.response_streaming
-            else grpc.stream_unary_rpc_method_handler
-        )
-        return _made(make, wrapped, handler, None)
+        if handler.response_streaming:
+            return _made(grpc.stream_stream_rpc_method_handler, wrapped, handler, None)
+        write = handler.response_serializer or bytes
+
+        async def answered(requests: Any, context: Context) -> bytes:
+            # Made bytes of here, so that one copy less waits for the client.
+            answer = write(await wrapped(requests, context))
+            try:
+                _until_taken(_current.get(), len(answer))
+            except SandlotError as refusal:
+                answer = b""  # or the error, which knows this frame, would keep it
+                await abort(context, refusal, _current.get().request_id)
+            return answer
+
+        return grpc.stream_unary_rpc_method_handler(answered)
 
     async def _request(
         self, call: Call, parse: Parse | None, method: Behaviour, context: Context
@@ -401,6 +432,17 @@ class Limits:
         if data is grpc.aio.EOF:
             raise InvalidParameter("the call ended without a request")
         return cast("bytes", data)
+
+
+def _until_taken(call: Call, size: int) -> None:
+    """Count an answer that grpc sends for us, until the call's task has ended."""
+    if size < SMALL_ANSWER:
+        return
+    sending = ExitStack()
+    sending.enter_context(call.sending(size))
+    task = asyncio.current_task()
+    assert task is not None  # noqa: S101 - as in `count`
+    task.add_done_callback(lambda _: sending.close())
 
 
 def _who(call: Call) -> str:

@@ -3,14 +3,20 @@
 import asyncio
 from collections import Counter
 from collections.abc import AsyncGenerator, Coroutine, Iterator
-from contextlib import AbstractContextManager, aclosing, contextmanager, nullcontext
+from contextlib import (
+    AbstractContextManager,
+    ExitStack,
+    aclosing,
+    contextmanager,
+    nullcontext,
+)
 from typing import Any
 
 import grpc.aio
 
 from sandlot.v1 import invocations_pb2 as wire
 from sandlot_engine.clock import Clock
-from sandlot_engine.errors import InvalidParameter, Throttled, Unavailable
+from sandlot_engine.errors import InvalidParameter, Stopping, Throttled
 from sandlot_engine.gateway.paging import page_size, position
 from sandlot_engine.gateway.ports import Backend
 from sandlot_engine.gateway.rpc import Context
@@ -122,7 +128,8 @@ class InvocationService:
         ) as answer:
             match answer:
                 case Outcome():
-                    await _send_whole(answer, context)
+                    with call.sending(len(answer.payload)):
+                        await _send_whole(answer, context)
                 case Streamed():
                     await _send_pieces(answer, context)
 
@@ -154,9 +161,10 @@ class InvocationService:
 
         async def answer(request: wire.InvokeManyRequest) -> None:
             try:
-                message = await self._answer(request, call)
-                async with writing:
-                    await context.write(message)
+                with ExitStack() as sending:
+                    message = await self._answer(request, call, sending)
+                    async with writing:
+                        await context.write(message)
             except grpc.aio.InternalError:
                 return  # grpc's word for a caller that is gone: we are cancelled next
             finally:
@@ -169,13 +177,15 @@ class InvocationService:
             raise _stopping()
 
     async def _answer(
-        self, request: wire.InvokeManyRequest, call: Call
+        self, request: wire.InvokeManyRequest, call: Call, sending: ExitStack
     ) -> wire.InvokeManyResponse:
-        """A refusal is an answer here: it must not end its neighbours."""
+        """A refusal is an answer here: it must not end its neighbours. `sending` ends
+        when it was sent."""
         request_id = new_request_id()
         try:
             with _holding(request.request, call):
                 response = await self._invoke(request.request, call, request_id)
+            sending.enter_context(call.sending(len(response.payload)))
         except Exception as error:  # noqa: BLE001 - as in `interceptors.Errors`
             refused = refused_out(face_of(error, request_id))
             return wire.InvokeManyResponse(id=request.id, refused=refused)
@@ -315,5 +325,5 @@ def _batches(page: list[LogLine]) -> Iterator[list[LogLine]]:
         yield batch
 
 
-def _stopping() -> Unavailable:
-    return Unavailable("the engine is stopping; connect again")
+def _stopping() -> Stopping:
+    return Stopping("the engine is stopping; connect again")

@@ -19,6 +19,8 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection, reflection_pb2_grpc
 
 from sandlot.v1 import (
+    concurrency_pb2,
+    concurrency_pb2_grpc,
     events_pb2,
     events_pb2_grpc,
     functions_pb2,
@@ -31,11 +33,14 @@ from sandlot.v1 import (
     triggers_pb2_grpc,
     urls_pb2,
     urls_pb2_grpc,
+    versions_pb2,
+    versions_pb2_grpc,
 )
 from sandlot_engine.errors import InvalidParameter
 from sandlot_engine.gateway.auth import Authenticator
 from sandlot_engine.gateway.ports import Backend
 from sandlot_engine.gateway.rpc.billing import BillingService
+from sandlot_engine.gateway.rpc.concurrency import ConcurrencyService
 from sandlot_engine.gateway.rpc.engine import EngineService
 from sandlot_engine.gateway.rpc.events import EventService
 from sandlot_engine.gateway.rpc.functions import FunctionService
@@ -46,6 +51,7 @@ from sandlot_engine.gateway.rpc.methods import Methods
 from sandlot_engine.gateway.rpc.tenants import TenantService
 from sandlot_engine.gateway.rpc.triggers import TriggerService
 from sandlot_engine.gateway.rpc.urls import UrlService
+from sandlot_engine.gateway.rpc.versions import VersionService
 from sandlot_engine.model.invocation import MAX_RESPONSE
 
 DRAIN_S = 30.0
@@ -85,8 +91,8 @@ call tells, and who has none is refused at once. A client connects again by itse
 SERVICE_NAMES = tuple(
     service.full_name
     for file in (
-        *(events_pb2, functions_pb2, invocations_pb2),
-        *(tenants_pb2, triggers_pb2, urls_pb2),
+        *(concurrency_pb2, events_pb2, functions_pb2, invocations_pb2),
+        *(tenants_pb2, triggers_pb2, urls_pb2, versions_pb2),
     )
     for service in file.DESCRIPTOR.services_by_name.values()
 )
@@ -173,7 +179,7 @@ def check_address(address: str, tls: object | None, *, allow_plaintext: bool) ->
     if tls is None and not allow_plaintext and not is_loopback(address):
         raise InvalidParameter(
             f"{address} can be reached from other machines, and keys would travel in "
-            "the clear; give a certificate and key, or allow plaintext",
+            "the clear: give --tls-cert and --tls-key, or --allow-plaintext",
             field="grpc",
         )
 
@@ -215,6 +221,9 @@ def server_options(
 
 
 def _add_services(methods: Methods, backend: Backend, draining: asyncio.Event) -> None:
+    concurrency_pb2_grpc.add_ConcurrencyServiceServicer_to_server(
+        ConcurrencyService(backend), methods
+    )
     events_pb2_grpc.add_EventServiceServicer_to_server(
         EventService(backend, draining), methods
     )
@@ -234,6 +243,9 @@ def _add_services(methods: Methods, backend: Backend, draining: asyncio.Event) -
         EngineService(backend), methods
     )
     urls_pb2_grpc.add_UrlServiceServicer_to_server(UrlService(backend), methods)
+    versions_pb2_grpc.add_VersionServiceServicer_to_server(
+        VersionService(backend), methods
+    )
     triggers_pb2_grpc.add_TriggerServiceServicer_to_server(
         TriggerService(backend), methods
     )

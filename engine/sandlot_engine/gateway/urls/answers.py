@@ -26,8 +26,15 @@ WITHOUT_BODY = frozenset({204, 304})
 
 JSON = b"application/json"
 
+SEPARATOR = bytes(8)
+"""What follows the head of a streamed answer, its prelude."""
+
 WireHeaders = list[tuple[bytes, bytes]]
 
+_NOT_STREAMED = (
+    "it begins as one that is streamed, for which the URL has to have the invoke mode "
+    "RESPONSE_STREAM"
+)
 _OURS = HOP_BY_HOP | {b"content-length", b"date"}
 """What the server says for itself."""
 
@@ -58,7 +65,8 @@ def response_of(payload: bytes) -> Response:
     try:
         answer = msgspec.json.decode(payload)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise Malformed("it is no JSON") from error
+        why = "it is no JSON" if SEPARATOR not in payload else _NOT_STREAMED
+        raise Malformed(why) from error
     if isinstance(answer, dict) and "statusCode" in answer:
         response = head_of(answer)
         response.body = _body(answer)

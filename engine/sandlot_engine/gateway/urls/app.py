@@ -50,6 +50,8 @@ from sandlot_engine.model.invocation import (
     MAX_PAYLOAD,
     IdempotencyKey,
     Invocation,
+    LogLine,
+    LogSource,
     Outcome,
 )
 from sandlot_engine.model.url import FunctionUrl, InvokeMode, UrlAuthType
@@ -92,6 +94,7 @@ class UrlApp:
         self._addresses = addresses
         self._answering = answering or by_invoker(backend.invoker)
         self._clock = backend.clock
+        self._records = backend.records
         self._region = backend.region
         self._metrics = backend.invoker.metrics
         self.room = BodyRoom(
@@ -116,6 +119,7 @@ class UrlApp:
             if url is None:
                 await answer.send(refusals.nothing_here())
                 return
+            connection.owner = url.tenant_id
             rules = url.active_cors
             if rules is not None and cors.is_preflight(scope["method"], headers):
                 await answer.send(cors.preflight(rules, headers), is_plain=True)
@@ -252,9 +256,35 @@ class UrlApp:
             )
             match came:
                 case Outcome():
-                    await answer.send(_response_of(came), replayed=came.is_replayed)
+                    response = self._response_of(came, url)
+                    await answer.send(response, replayed=came.is_replayed)
                 case Streamed():
-                    await answer.stream(came)
+                    try:
+                        await answer.stream(came)
+                    except Malformed as error:
+                        self._note(error, url, invocation.request_id)
+                        await answer.send(refusals.bad_gateway())
+
+    def _response_of(self, outcome: Outcome, url: FunctionUrl) -> Response:
+        if outcome.function_error:
+            return refusals.bad_gateway()
+        try:
+            return response_of(outcome.payload)
+        except Malformed as error:
+            if not outcome.is_replayed:
+                self._note(error, url, outcome.request_id)
+            return refusals.bad_gateway()
+
+    def _note(self, error: Malformed, url: FunctionUrl, request_id: str) -> None:
+        """In the function's log, for its caller is not told: a 502 says no more."""
+        line = LogLine(
+            time=self._clock.now(),
+            request_id=request_id,
+            source=LogSource.PLATFORM,
+            text=b"Function URL: 502, the answer is no HTTP response: %s"
+            % str(error).encode(),
+        )
+        self._records.append_log(url.tenant_id, url.function, (line,))
 
 
 class _Answer:
@@ -292,14 +322,10 @@ class _Answer:
         await self._send({"type": "http.response.body", "body": response.body})
 
     async def stream(self, streamed: Streamed) -> None:
-        """Raises `Cut` where it breaks after it has begun; a prelude that is none is a
-        failure of the function's."""
+        """Raises `Cut` where it breaks after it has begun, and before that `Malformed`
+        where its prelude is none."""
         streaming = Streaming(streamed)
-        try:
-            head = await streaming.head()
-        except Malformed:
-            await self.send(refusals.bad_gateway())
-            return
+        head = await streaming.head()
         await self._start(head.status, self._told(head))
         has_body = head.status not in WITHOUT_BODY
         async for piece in streaming.body():
@@ -360,15 +386,6 @@ def _key(
         asked.body,
         sender=f"url {url.id} {signer.account if signer else ''}",
     )
-
-
-def _response_of(outcome: Outcome) -> Response:
-    if outcome.function_error:
-        return refusals.bad_gateway()
-    try:
-        return response_of(outcome.payload)
-    except Malformed:
-        return refusals.bad_gateway()
 
 
 def _too_large(size: int) -> TooLarge:

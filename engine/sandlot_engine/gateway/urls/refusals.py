@@ -12,6 +12,7 @@ from sandlot_engine.errors import (
     Fault,
     NotFound,
     SandlotError,
+    Stopping,
     Throttled,
     TooLarge,
     Unavailable,
@@ -54,7 +55,8 @@ def refusal_of(error: Exception, request_id: str) -> Response:
         case DeadlineExceeded():
             return _message(504, "Gateway Timeout", "DeadlineExceededException")
         case Unavailable():
-            _log.warning("fault", exc_info=error, extra={"request_id": request_id})
+            if not isinstance(error, Stopping):
+                _log.warning("fault", exc_info=error, extra={"request_id": request_id})
             return _message(503, "Service Unavailable", "ServiceException")
         case Fault():
             _log.warning("fault", exc_info=error, extra={"request_id": request_id})

@@ -8,12 +8,15 @@ other type, the answer is the body alone.
 
 import msgspec
 
-from sandlot_engine.gateway.urls.answers import Malformed, Response, head_of
+from sandlot_engine.gateway.urls.answers import (
+    SEPARATOR,
+    Malformed,
+    Response,
+    head_of,
+)
 
 INTEGRATION = "application/vnd.awslambda.http-integration-response"
 OCTETS = b"application/octet-stream"
-
-SEPARATOR = bytes(8)
 
 MAX_PRELUDE = 128 * 1024
 """Bytes before the separator: what a head of `answers.MAX_HEAD` takes as JSON, and room

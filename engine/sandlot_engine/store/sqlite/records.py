@@ -9,13 +9,13 @@ written twice, and billed twice.
 import asyncio
 import logging
 import sqlite3
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sandlot_engine.errors import SandlotError
+from sandlot_engine.errors import SandlotError, Unavailable
 from sandlot_engine.model.invocation import (
     BillLine,
     LogLine,
@@ -68,7 +68,12 @@ class SqliteRecords:
         self._followers = Followers()
         self._buffer = RecordBuffer()
         self._is_closing = False
-        self._is_failing = False
+        self._why_failing = ""
+        """The last attempt to write did; empty where it did not."""
+
+        self.on_failing: Callable[[], None] = lambda: None
+        """Called when writing has begun to fail."""
+
         self._something = asyncio.Event()
         """There is something to write, or somebody waits for that."""
         self._hurry = asyncio.Event()
@@ -100,6 +105,13 @@ class SqliteRecords:
         self._something.set()
         if self._buffer.behind == MAX_BATCH:
             self._hurry.set()
+
+    def check_writing(self) -> None:
+        if self._why_failing:
+            raise Unavailable(
+                "the engine cannot write records just now, and runs nothing that it"
+                f" could not bill: {self._why_failing}"
+            )
 
     def append_log(self, tenant_id: str, function: str, log: Sequence[LogLine]) -> None:
         self._buffer.append_log((tenant_id, function), log)
@@ -217,20 +229,22 @@ class SqliteRecords:
             if self._is_closing:
                 raise
         else:
-            self._is_failing = False
+            self._why_failing = ""
             self._followers.wake({owner for owner, _ in batch.lines})
             _settle(flushing, None)
 
     def _keep_for_later(self, batch: Batch, error: SandlotError) -> None:
         self._buffer.put_back(batch)
         self._something.set()
-        if not self._is_failing or self._is_closing:
+        was_failing, self._why_failing = bool(self._why_failing), error.message
+        if not was_failing or self._is_closing:
             _log.error(
                 "records could not be written: %s",
                 error.message,
                 extra={"records_behind": self._buffer.behind},
             )
-        self._is_failing = True
+        if not was_failing:
+            self.on_failing()
 
 
 def _settle(flushing: list["asyncio.Future[None]"], error: SandlotError | None) -> None:

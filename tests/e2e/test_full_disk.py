@@ -1,0 +1,82 @@
+"""What is run while records cannot be written: nothing that could not be billed."""
+
+import os
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from sandlot import errors
+from tests.e2e.engines import USER, Engine, Mode, new_engine
+from tests.e2e.waiting import wait_until
+from tests.fakes.zips import zip_of
+
+pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root mounts a disk")
+
+DISK_MB = 48
+
+
+@pytest.fixture
+def on_small_disk(mode: Mode) -> Iterator[Engine]:
+    """An engine whose data folder is a disk of its own."""
+    with new_engine(mode) as engine:
+        owner = 0 if mode is Mode.ROOT else USER
+        options = f"size={DISK_MB}m,mode=0700,uid={owner},gid={owner}"
+        mount = ["mount", "-t", "tmpfs", "-o", options, "none", str(engine.data)]
+        subprocess.run(mount, check=True)
+        try:
+            engine.start()
+            yield engine
+            engine.stop_quietly()
+        finally:
+            unmount = ["umount", "--lazy", str(engine.data)]
+            subprocess.run(unmount, check=True)
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_while_the_disk_is_full_nothing_is_run_that_could_not_be_billed(
+    on_small_disk: Engine, workers: int
+) -> None:
+    engine = on_small_disk
+    if workers:
+        engine.stop()
+        engine.start("--workers", str(workers))
+    code = zip_of({"app.py": "def handler(event, context): return event"})
+    function = engine.client().deploy(code, name="echo", handler="app.handler")
+    ran = 0
+
+    def is_refused() -> bool:
+        nonlocal ran
+        try:
+            function.invoke({})
+        except errors.Unavailable as refusal:
+            return "could not bill" in str(refusal)
+        ran += 1
+        return False
+
+    assert not is_refused()
+    with _Filled(engine.data / "filler"):
+        wait_until(is_refused, "an invocation is refused")
+    wait_until(lambda: not is_refused(), "there is room again")
+
+    (line,) = engine.client().bill().lines
+    assert line.invocations == ran
+
+
+class _Filled:
+    """As long as the block lasts, there is no room on the disk of that file."""
+
+    def __init__(self, file: Path) -> None:
+        self._file = file
+
+    def __enter__(self) -> None:
+        with self._file.open("wb", buffering=0) as file:
+            try:
+                while True:
+                    file.write(bytes(4096))
+            except OSError:
+                return
+
+    def __exit__(self, *_: object) -> None:
+        self._file.unlink()

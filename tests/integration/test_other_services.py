@@ -1,0 +1,104 @@
+"""AWS's clients for services that there are none of can read why they are refused."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import closing
+from typing import Any
+
+import boto3
+import pytest
+from botocore import UNSIGNED
+from botocore.config import Config
+from botocore.exceptions import ClientError
+
+from sandlot_engine.gateway import http
+from sandlot_engine.gateway.others import service_of
+from tests.fakes.backend import FakeEngine
+
+SERVICES = {
+    "s3": "list_buckets",
+    "sts": "get_caller_identity",
+    "iam": "list_roles",
+    "ec2": "describe_instances",
+    "sns": "list_topics",
+    "sqs": "list_queues",
+    "dynamodb": "list_tables",
+    "logs": "describe_log_groups",
+    "ecr": "describe_repositories",
+    "cloudformation": "list_stacks",
+}
+"""One of each protocol, and those that tools ask first."""
+
+SIGNED = b"AWS4-HMAC-SHA256 Credential=K/20260101/eu-1/%s/aws4_request, Signature=0"
+
+
+@pytest.fixture
+async def url() -> AsyncIterator[str]:
+    engine = FakeEngine()
+    async with (
+        engine.invoker,
+        http.serve(
+            engine.backend(),
+            engine.parts(),
+            address="127.0.0.1:0",
+            trouble=lambda: "",
+            drain_s=1,
+        ) as port,
+    ):
+        yield f"http://127.0.0.1:{port}"
+
+
+async def refusal(url: str, service: str, **config: Any) -> dict[str, Any]:
+    def ask() -> Any:
+        make: Any = boto3.client  # its types know services by literal names
+        client = make(
+            service,
+            endpoint_url=url,
+            region_name="eu-central-1",
+            aws_access_key_id="key-of-nobody",
+            aws_secret_access_key="secret",
+            config=Config(retries={"total_max_attempts": 1}, read_timeout=20, **config),
+        )
+        with closing(client):
+            getattr(client, SERVICES[service])()
+
+    with pytest.raises(ClientError) as caught:
+        await asyncio.to_thread(ask)
+    return dict(caught.value.response)
+
+
+@pytest.mark.parametrize("service", SERVICES)
+async def test_another_service_s_client_is_told_what_to_set(
+    url: str, service: str
+) -> None:
+    refused = await refusal(url, service)
+
+    assert refused["Error"]["Code"].startswith("NotImplemented")
+    assert f"has no {service}." in refused["Error"]["Message"]
+    assert "AWS_ENDPOINT_URL_LAMBDA" in refused["Error"]["Message"]
+    assert refused["ResponseMetadata"]["HTTPStatusCode"] == 501
+
+
+async def test_what_is_not_signed_is_told_what_there_is(url: str) -> None:
+    refused = await refusal(url, "dynamodb", signature_version=UNSIGNED)
+
+    assert refused["ResponseMetadata"]["HTTPStatusCode"] == 404
+    assert "this port serves AWS Lambda's API" in refused["Error"]["Message"]
+
+
+@pytest.mark.parametrize(
+    ("headers", "query", "service"),
+    [
+        ({b"authorization": SIGNED % b"s3"}, b"", "s3"),
+        ({b"authorization": SIGNED % b"lambda"}, b"", ""),
+        ({b"authorization": SIGNED % b"scheduler"}, b"", ""),
+        ({b"authorization": SIGNED % b"<b>"}, b"", ""),
+        ({b"authorization": b"Bearer abc"}, b"", ""),
+        ({}, b"a=1&X-Amz-Credential=K%2F20260101%2Feu-1%2Fsts%2Faws4_request", "sts"),
+        ({}, b"", ""),
+    ],
+)
+def test_the_service_is_read_from_the_signature(
+    headers: dict[bytes, bytes], query: bytes, service: str
+) -> None:
+    assert service_of(headers, query) == service

@@ -1,0 +1,75 @@
+"""What answers may wait for clients who do not take them."""
+
+from contextlib import ExitStack
+from functools import partial
+
+import pytest
+
+from sandlot_engine.errors import Internal
+from sandlot_engine.gateway.untaken import Unsent, Untaken
+
+
+def test_over_a_tenants_bound_whoever_waited_longest_is_cut() -> None:
+    untaken, cut = Untaken(most=1_000, of_tenant=100), list[str]()
+
+    for name in ("a", "b", "c"):
+        untaken.add("acme", 40, partial(cut.append, name))
+    untaken.add("globex", 90, lambda: cut.append("theirs"))
+
+    assert cut == ["a"]
+    assert untaken.total == 80 + 90
+    assert untaken.cuts == 1
+
+
+def test_over_the_bound_of_all_it_is_one_of_who_has_most() -> None:
+    untaken, cut = Untaken(most=100, of_tenant=100), list[str]()
+
+    for name in ("a", "b"):
+        untaken.add("acme", 40, partial(cut.append, name))
+    untaken.add("globex", 30, lambda: cut.append("theirs"))
+
+    assert cut == ["a"]
+
+
+def test_what_was_taken_counts_no_more_and_is_not_cut() -> None:
+    untaken, cut = Untaken(most=100, of_tenant=100), list[str]()
+    taken = untaken.add("acme", 90, lambda: cut.append("a"))
+
+    untaken.remove(taken)
+    untaken.remove(taken)
+    untaken.add("acme", 90, lambda: cut.append("b"))
+
+    assert (cut, untaken.total) == ([], 90)
+
+
+def test_one_that_is_larger_than_the_bound_is_cut_itself() -> None:
+    untaken, cut = Untaken(most=100, of_tenant=50), list[str]()
+
+    untaken.add("acme", 60, lambda: cut.append("a"))
+
+    assert (cut, untaken.total) == (["a"], 0)
+
+
+def test_what_is_over_a_tenants_bound_is_not_sent() -> None:
+    unsent = Unsent(most=1_000, of_tenant=100, share=10)
+
+    with unsent.held("acme", 60):
+        with pytest.raises(Internal, match="60 bytes of earlier answers"):
+            unsent.held("acme", 60).__enter__()
+        with unsent.held("globex", 60):
+            assert unsent.total == 120
+
+    with unsent.held("acme", 60):
+        assert unsent.total == 60
+
+
+def test_others_leave_a_tenant_its_share() -> None:
+    unsent = Unsent(most=100, of_tenant=100, share=10)
+
+    with ExitStack() as holding:
+        holding.enter_context(unsent.held("acme", 95))
+        holding.enter_context(unsent.held("globex", 10))
+        with pytest.raises(Internal):
+            unsent.held("globex", 1).__enter__()
+
+    assert unsent.total == 0
