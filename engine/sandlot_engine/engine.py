@@ -160,6 +160,8 @@ async def _running(config: EngineConfig) -> AsyncIterator[Facts]:
     from sandlot_engine.node.images import Images
     from sandlot_engine.node.instances import NodeMachine
     from sandlot_engine.node.launchers import Launchers
+    from sandlot_engine.polling.poller import Poller
+    from sandlot_engine.polling.queues import Queues
     from sandlot_engine.scheduler.scheduler import Scheduler
     from sandlot_engine.store.sqlite import SqliteStore
     from sandlot_engine.triggers.parts import KeptTriggers
@@ -199,7 +201,9 @@ async def _running(config: EngineConfig) -> AsyncIterator[Facts]:
             )
         )
         functions = catalog.functions
-        addresses = addresses_of(config)
+        addresses, access = addresses_of(config), endpoint_access(config)
+        # Left after the invoker: an endpoint that hangs holds up nothing that runs.
+        queues = stack.enter_context(Queues(access))
         settings_of = EventSettings(functions, catalog.event_configs).of
         invoker = await enter(
             Invoker(
@@ -218,7 +222,7 @@ async def _running(config: EngineConfig) -> AsyncIterator[Facts]:
                 requests_per_slot=config.scale.requests,
             )
         )
-        endpoints = stack.enter_context(Endpoints(endpoint_access(config)))
+        endpoints = stack.enter_context(Endpoints(access))
         await enter(
             Delivering(
                 store,
@@ -228,7 +232,13 @@ async def _running(config: EngineConfig) -> AsyncIterator[Facts]:
                 region=config.region,
             )
         )
-        watch(invoker, scheduler, node, store, link)
+        poller = Poller(
+            *(catalog.mappings, queues, invoker),
+            reserved=functions.reserved,
+            clock=clock,
+        )
+        await enter(poller.running())
+        watch(invoker, scheduler, node, store, link, poller)
         triggers = triggers_of(config, kept, catalog, invoker)
         await enter(triggers.running())
         backend = Backend(
@@ -256,6 +266,7 @@ async def _running(config: EngineConfig) -> AsyncIterator[Facts]:
             buckets=Buckets(bucket_access(config)),
             downloads=Downloads(clock),
             addresses=addresses,
+            sources=poller,
         )
         if config.workers > 1:
             core = _core(backend, catalog, tenants, scheduler)

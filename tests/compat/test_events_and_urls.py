@@ -126,7 +126,7 @@ def test_a_mapping_says_that_nobody_reads_its_source(
     assert (made["State"], made["BatchSize"]) == ("Creating", 10)
     assert made["FunctionArn"] == account.arn(name)
     assert read["State"] == "Disabled"
-    assert "reads no event sources" in read["StateTransitionReason"]
+    assert "knows no endpoint for sqs" in read["StateTransitionReason"]
     assert (changed["State"], changed["BatchSize"]) == ("Updating", 5)
     assert [each["UUID"] for each in listed] == [made["UUID"]]
     assert (twice.status, twice.code) == (409, "ResourceConflictException")
@@ -181,6 +181,10 @@ def test_a_mapping_outlives_its_function(aws: Lambda, create: Create) -> None:
                 "Maximum batch window in seconds must be greater than 0 if maximum "
                 "batch size is greater than 10"
             ),
+        ),
+        (
+            {"EventSourceArn": f"{QUEUE}.fifo", "MaximumBatchingWindowInSeconds": 1},
+            "Batching window is not supported for FIFO queues.",
         ),
         (
             {

@@ -236,8 +236,9 @@ def given_up_of(options: dict[str, Any]) -> frozenset[str]:
     multiple=True,
     metavar="SERVICE=URL",
     help="An endpoint for sqs, sns or events that destinations and dead letters of"
-    " events go to. Its key is DESTINATION_ACCESS_KEY_ID and"
-    " DESTINATION_SECRET_ACCESS_KEY in the environment. Repeatable.",
+    " events go to, and where event source mappings read queues. Its key is"
+    " DESTINATION_ACCESS_KEY_ID and DESTINATION_SECRET_ACCESS_KEY in the environment."
+    " Repeatable.",
 )
 @click.option(
     "--runtime",

@@ -3,6 +3,7 @@
 from sandlot_engine.events import readings
 from sandlot_engine.invocation.invoker import Invoker
 from sandlot_engine.node.node import Node
+from sandlot_engine.polling.poller import Poller
 from sandlot_engine.scheduler.scheduler import Scheduler
 from sandlot_engine.store.sqlite import SqliteStore
 from sandlot_engine.workers.link import Link
@@ -14,6 +15,7 @@ def watch(
     node: Node,
     store: SqliteStore,
     link: Link,
+    poller: Poller,
 ) -> None:
     """What parts count for themselves, for `/metrics`."""
     invoker.metrics.watch(
@@ -37,9 +39,11 @@ def watch(
                 lambda: store.counters.records_behind,
             ),
             **readings.gauges(invoker.events),
+            **poller.gauges,
         },
         counters={
             **readings.counters(invoker.events),
+            **poller.counters,
             "idempotent_replays": (
                 "Requests that were answered with an earlier one's answer.",
                 lambda: invoker.once.replayed,

@@ -1,10 +1,10 @@
 """Event source mappings: made, changed, found, deleted. Texts are AWS's.
 
-Nothing here reads a source. So a mapping settles as `Disabled`, whatever was wanted,
-and says why.
+Nothing here reads a source: that is `polling`'s, which hears of each change.
 """
 
 import uuid
+from collections.abc import Callable, Iterator
 from collections.abc import Mapping as MappingOf
 from dataclasses import replace
 from typing import Any
@@ -27,7 +27,6 @@ SMALL_BATCH = 10
 """Records that SQS gives at once: for more there has to be a window."""
 
 MAX_FILTERS = 5
-NOBODY_READS = "This engine reads no event sources yet: nothing will be invoked."
 
 _OWNER = ""
 _NO_FUNCTION = "Function does not exist"
@@ -51,10 +50,21 @@ class Mappings:
         self._kept = kept
         self._functions = functions
         self._clock = clock
+        self.heard: list[Callable[[str, str], object]] = []
+        """Are told of each that is made, changed or deleted: whose, and its UUID."""
+
+    def find(self, tenant_id: str, mapping: str) -> Mapping | None:
+        """By its UUID. Never waits."""
+        return self._kept.get(tenant_id, _OWNER, mapping)
+
+    def all(self) -> Iterator[Mapping]:
+        """Of all tenants, as they are now."""
+        for tenant_id in self._kept.tenants():
+            yield from list(self._kept.of(tenant_id, _OWNER).values())
 
     def get(self, tenant_id: str, mapping: str) -> Mapping:
         """By its UUID. Raises `NotFound`."""
-        found = self._kept.get(tenant_id, _OWNER, mapping)
+        found = self.find(tenant_id, mapping)
         if found is None:
             raise NotFound(
                 "The resource you requested does not exist.",
@@ -161,6 +171,7 @@ class Mappings:
         async def delete() -> Mapping:
             found = self.get(tenant_id, mapping)
             await self._kept.delete(tenant_id, _OWNER, mapping)
+            self._tell(tenant_id, mapping)
             return found
 
         return await self._functions.in_turn(tenant_id, delete)
@@ -189,7 +200,13 @@ class Mappings:
     # --- in turn ------------------------------------------------------------------
 
     async def _put(self, mapping: Mapping) -> Mapping:
-        return await self._kept.put(mapping.tenant_id, _OWNER, mapping.uuid, mapping)
+        await self._kept.put(mapping.tenant_id, _OWNER, mapping.uuid, mapping)
+        self._tell(mapping.tenant_id, mapping.uuid)
+        return mapping
+
+    def _tell(self, tenant_id: str, mapping: str) -> None:
+        for hear in self.heard:
+            hear(tenant_id, mapping)
 
     def _require(self, mapping: Mapping) -> None:
         try:
@@ -248,6 +265,11 @@ def _check_queue(mapping: Mapping) -> None:
             f"Batch size must be {MAX_FIFO_BATCH} or less for a FIFO queue; it is "
             f"{mapping.batch_size}.",
             field="BatchSize",
+        )
+    if mapping.source_arn.endswith(".fifo") and mapping.window_s:
+        raise InvalidParameter(
+            "Batching window is not supported for FIFO queues.",
+            field="MaximumBatchingWindowInSeconds",
         )
     if mapping.batch_size > SMALL_BATCH and not mapping.window_s:
         raise InvalidParameter(

@@ -20,7 +20,7 @@ class SourceKind(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mapping:
-    """Kept, and read by nobody yet. It stays when its function goes."""
+    """It stays when its function goes."""
 
     tenant_id: str
     uuid: str

@@ -14,6 +14,7 @@ from sandlot_engine.gateway.ports import Catalog
 from sandlot_engine.gateway.urls.addresses import Addresses
 from sandlot_engine.model.function import Code, ImageSource
 from sandlot_engine.model.tenant import Caller
+from sandlot_engine.polling.poller import NOBODY, Sources
 
 MAX_PAGE = 1_000
 
@@ -29,6 +30,8 @@ class Parts:
     buckets: Buckets
     downloads: Downloads
     addresses: Addresses
+    sources: Sources = NOBODY
+    """Who reads what event source mappings name."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -113,12 +113,14 @@ _INVOKE_CONFIG = Fields(
     works="FunctionName Qualifier MaximumRetryAttempts MaximumEventAgeInSeconds"
     " DestinationConfig",
 )
+_MAPPING_WORKS = (
+    "FunctionName Enabled BatchSize FilterCriteria ScalingConfig"
+    " MaximumBatchingWindowInSeconds FunctionResponseTypes"
+)
 _MAPPING_STORED = (
-    "Enabled BatchSize FilterCriteria MetricsConfig LoggingConfig ScalingConfig"
-    " MaximumBatchingWindowInSeconds ParallelizationFactor DestinationConfig"
+    "MetricsConfig LoggingConfig ParallelizationFactor DestinationConfig"
     " MaximumRecordAgeInSeconds BisectBatchOnFunctionError MaximumRetryAttempts"
-    " TumblingWindowInSeconds FunctionResponseTypes KMSKeyArn"
-    " SourceAccessConfigurations"
+    " TumblingWindowInSeconds KMSKeyArn SourceAccessConfigurations"
 )
 _MAPPING_REFUSED = {
     "AmazonManagedKafkaEventSourceConfig": _NO_POLLER,
@@ -255,7 +257,7 @@ TABLE: Table = {
     "DeleteFunctionEventInvokeConfig": Fields(works="FunctionName Qualifier"),
     "ListFunctionEventInvokeConfigs": Fields(works=f"FunctionName {_PAGE}"),
     "CreateEventSourceMapping": Fields(
-        works="FunctionName EventSourceArn Tags",
+        works=f"EventSourceArn Tags {_MAPPING_WORKS}",
         stored=f"StartingPosition StartingPositionTimestamp {_MAPPING_STORED}",
         refused={
             **_MAPPING_REFUSED,
@@ -266,7 +268,7 @@ TABLE: Table = {
     ),
     "GetEventSourceMapping": Fields(works="UUID"),
     "UpdateEventSourceMapping": Fields(
-        works="UUID FunctionName",
+        works=f"UUID {_MAPPING_WORKS}",
         stored=_MAPPING_STORED,
         refused=_MAPPING_REFUSED,
     ),

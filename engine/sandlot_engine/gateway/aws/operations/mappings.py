@@ -1,24 +1,18 @@
-"""Event source mappings. Nobody reads their sources yet, and they say so."""
+"""Event source mappings: what was asked for, and how it goes with them.
+
+Those whose sources nobody reads here are kept, are `Disabled`, and say why.
+"""
 
 from collections.abc import Mapping as MappingOf
 from datetime import UTC, datetime
-from enum import StrEnum
 from typing import Any
 
-from sandlot_engine.catalog.mappings import NOBODY_READS
+from sandlot_engine.errors import NotFound
 from sandlot_engine.gateway.aws import names
+from sandlot_engine.gateway.aws.names import FunctionId
 from sandlot_engine.gateway.aws.operations import Call, operation
 from sandlot_engine.model.mapping import Mapping
-
-
-class State(StrEnum):
-    """What an answer shows. The first three are those of the call that did it."""
-
-    CREATING = "Creating"
-    UPDATING = "Updating"
-    DELETING = "Deleting"
-    DISABLED = "Disabled"
-
+from sandlot_engine.polling.poller import USER
 
 _AT = "StartingPositionTimestamp"
 _OURS = frozenset(
@@ -44,6 +38,7 @@ _OF_STREAMS: dict[str, Any] = {
 async def create_event_source_mapping(call: Call) -> MappingOf[str, Any]:
     given = call.input
     function = call.own_function(given["FunctionName"])
+    await _check(call, given.get("EventSourceArn", ""), function)
     mapping = await call.catalog.mappings.create(
         call.tenant_id,
         given.get("EventSourceArn", ""),
@@ -55,7 +50,7 @@ async def create_event_source_mapping(call: Call) -> MappingOf[str, Any]:
         details=_details(call),
         tags=given.get("Tags", {}),
     )
-    return _shown(call, mapping, State.CREATING)
+    return _shown(call, mapping, "Creating")
 
 
 @operation("GetEventSourceMapping")
@@ -66,10 +61,12 @@ async def get_event_source_mapping(call: Call) -> MappingOf[str, Any]:
 @operation("UpdateEventSourceMapping")
 async def update_event_source_mapping(call: Call) -> MappingOf[str, Any]:
     given = call.input
+    old = call.catalog.mappings.get(call.tenant_id, given["UUID"])
     function = None
     if "FunctionName" in given:
         asked = call.own_function(given["FunctionName"])
         function = asked.name, asked.qualifier or ""
+        await _check(call, old.source_arn, asked)
     mapping = await call.catalog.mappings.update(
         call.tenant_id,
         given["UUID"],
@@ -79,13 +76,13 @@ async def update_event_source_mapping(call: Call) -> MappingOf[str, Any]:
         window_s=given.get("MaximumBatchingWindowInSeconds"),
         details=_details(call),
     )
-    return _shown(call, mapping, State.UPDATING)
+    return _shown(call, mapping, _changing(call, old, mapping))
 
 
 @operation("DeleteEventSourceMapping")
 async def delete_event_source_mapping(call: Call) -> MappingOf[str, Any]:
     mapping = await call.catalog.mappings.delete(call.tenant_id, call.input["UUID"])
-    return _shown(call, mapping, State.DELETING)
+    return _shown(call, mapping, "Deleting")
 
 
 @operation("ListEventSourceMappings")
@@ -115,14 +112,35 @@ def _details(call: Call) -> dict[str, Any]:
     }
 
 
-def _shown(
-    call: Call, mapping: Mapping, state: State = State.DISABLED
-) -> dict[str, Any]:
-    reason, details = NOBODY_READS, dict(mapping.details)
+async def _check(call: Call, source_arn: str, asked: FunctionId) -> None:
+    """Hold a function against its queue, where there is one that would be read."""
+    try:
+        function = call.catalog.functions.find(
+            call.tenant_id, asked.name, asked.qualifier or ""
+        )
+    except NotFound:
+        return  # which the catalog says in AWS's words
+    await call.parts.sources.check(
+        call.tenant_id, source_arn, timeout_s=function.current.config.timeout_s
+    )
+
+
+def _changing(call: Call, old: Mapping, new: Mapping) -> str:
+    """The state in an update's answer."""
+    if old.is_wanted is new.is_wanted or not call.parts.sources.progress(new).is_read:
+        return "Updating"
+    return "Enabling" if new.is_wanted else "Disabling"
+
+
+def _shown(call: Call, mapping: Mapping, state: str = "") -> dict[str, Any]:
+    """`state` is that of the call that has just changed it."""
+    progress = call.parts.sources.progress(mapping)
+    details = dict(mapping.details)
     if (at := details.get(_AT)) is not None:
         details[_AT] = datetime.fromtimestamp(at, UTC)
-    if state is not State.DISABLED:
-        reason = "User action" if mapping.kind.is_stream else "USER_INITIATED"
+    reason = progress.reason
+    if state:
+        reason = "User action" if mapping.kind.is_stream else USER
     return {
         "UUID": mapping.uuid,
         "EventSourceMappingArn": names.event_source_mapping_arn(
@@ -135,9 +153,10 @@ def _shown(
         "BatchSize": mapping.batch_size,
         "MaximumBatchingWindowInSeconds": mapping.window_s,
         "LastModified": mapping.last_modified,
-        "State": state.value,
+        "State": state or progress.state.value,
         "StateTransitionReason": reason,
         "FunctionResponseTypes": [],
+        **({"LastProcessingResult": progress.result} if progress.is_read else {}),
         **(_OF_STREAMS if mapping.kind.is_stream else {}),
         **details,
     }

@@ -1,0 +1,81 @@
+"""What a function's answer means for the messages of its batch: pure.
+
+https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-errorhandling.html
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+from sandlot_engine.polling.records import Message
+
+OK = "OK"
+FAILED = "PROBLEM: Function call failed"
+MALFORMED = (
+    "PROBLEM: Function call failed: its answer is no list of batchItemFailures with "
+    "ids of the batch's messages"
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """What becomes of a batch's messages."""
+
+    done: tuple[Message, ...] = ()
+    """Deleted."""
+
+    left: tuple[Message, ...] = ()
+    """Their queue gives them again when they are visible."""
+
+    result: str
+    """`LastProcessingResult`."""
+
+
+class _Malformed(Exception):
+    pass
+
+
+def judge(
+    batch: Sequence[Message], *, is_ok: bool, payload: bytes, reports_items: bool
+) -> Verdict:
+    """`payload` is what the function answered."""
+    if not is_ok:
+        return Verdict(left=tuple(batch), result=FAILED)
+    if not reports_items:
+        return Verdict(done=tuple(batch), result=OK)
+    try:
+        failed = _failed_ids(payload, {message.id for message in batch})
+    except _Malformed:
+        return Verdict(left=tuple(batch), result=MALFORMED)
+    return Verdict(
+        done=tuple(each for each in batch if each.id not in failed),
+        left=tuple(each for each in batch if each.id in failed),
+        result=OK if len(failed) < len(batch) else FAILED,
+    )
+
+
+def _failed_ids(payload: bytes, ids: set[str]) -> set[str]:
+    """Raises `_Malformed`: then the whole batch has failed, as AWS has it."""
+    try:
+        answer: Any = msgspec.json.decode(payload or b"null")
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise _Malformed from error
+    if not answer:
+        return set()  # null, {}, "", []: nothing has failed
+    if not isinstance(answer, dict):
+        raise _Malformed
+    items = answer.get("batchItemFailures")
+    if items is None:
+        return set()
+    if not isinstance(items, list):
+        raise _Malformed
+    return {_failed_id(item, ids) for item in items}
+
+
+def _failed_id(item: object, ids: set[str]) -> str:
+    found = item.get("itemIdentifier") if isinstance(item, dict) else None
+    if not isinstance(found, str) or found not in ids:
+        raise _Malformed
+    return found
