@@ -213,6 +213,7 @@ def _compiled() -> Path:
     folder = Path(tempfile.mkdtemp(prefix="sandlot-e2e-runtimes-"))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     runtimes.discover(folder)
+    folder.chmod(0o755)
     return folder
 
 
