@@ -375,25 +375,27 @@ class Limits:
         read = self._upload if path in UPLOADS else self._request
         parse = handler.request_deserializer
 
-        async def wrapped(_requests: Any, context: Context) -> Any:
+        async def streamed(_requests: Any, context: Context) -> None:
             call = _current.get()
             try:
-                return await read(call, parse, method, context)
+                await read(call, parse, method, context)
             except SandlotError as refusal:
                 await abort(context, refusal, call.request_id)
 
         if handler.response_streaming:
-            return _made(grpc.stream_stream_rpc_method_handler, wrapped, handler, None)
+            return _made(grpc.stream_stream_rpc_method_handler, streamed, handler, None)
         write = handler.response_serializer or bytes
 
-        async def answered(requests: Any, context: Context) -> bytes:
-            # Made bytes of here, so that one copy less waits for the client.
-            answer = write(await wrapped(requests, context))
+        async def answered(_requests: Any, context: Context) -> bytes:
+            call, answer = _current.get(), b""
             try:
-                _until_taken(_current.get(), len(answer))
+                # Made bytes of here, so that one copy less waits for the client.
+                answer = write(await read(call, parse, method, context))
+                if len(answer) >= SMALL_ANSWER:
+                    _until_taken(call, len(answer))
             except SandlotError as refusal:
                 answer = b""  # or the error, which knows this frame, would keep it
-                await abort(context, refusal, _current.get().request_id)
+                await abort(context, refusal, call.request_id)
             return answer
 
         return grpc.stream_unary_rpc_method_handler(answered)
@@ -436,8 +438,6 @@ class Limits:
 
 def _until_taken(call: Call, size: int) -> None:
     """Count an answer that grpc sends for us, until the call's task has ended."""
-    if size < SMALL_ANSWER:
-        return
     sending = ExitStack()
     sending.enter_context(call.sending(size))
     task = asyncio.current_task()
