@@ -36,12 +36,12 @@ class Account:
         "_follows_reset",
         "_hold",
         "_init_is_told",
-        "_memory_kb",
         "_ready_at",
         "_request_id",
         "init_is_within",
         "is_unused",
         "log",
+        "memory_mb",
         "peak_kb",
     )
 
@@ -58,7 +58,9 @@ class Account:
         """`follows_reset` tells whether it has the /tmp of one that ended at work, as
         its environment was reset."""
         self._hold = hold
-        self._memory_kb = memory_mb * _KB_PER_MB
+        self.memory_mb = memory_mb
+        """What it may have."""
+
         self._follows_reset = follows_reset
         self._events = PlatformEvents(wire, memory_mb=memory_mb)
         self.log = LogPipe(log)
@@ -130,14 +132,14 @@ class Account:
         """Of the instance's own word, which has what it shares with its zygote, and the
         kernel's, which does not: the larger, up to what it may have."""
         if peak_kb > self.peak_kb:
-            self.peak_kb = min(peak_kb, self._memory_kb)
+            self.peak_kb = min(peak_kb, self.memory_mb * _KB_PER_MB)
 
     def is_all(self, peak_kb: int) -> bool:
         """Whether that is all the memory that it may have."""
-        return peak_kb >= self._memory_kb
+        return peak_kb >= self.memory_mb * _KB_PER_MB
 
     def took_all_memory(self) -> None:
-        self.note_peak(self._memory_kb)
+        self.note_peak(self.memory_mb * _KB_PER_MB)
 
     # What is told.
 

@@ -91,7 +91,6 @@ class Instance:
         "_kill_cell",
         "_looks",
         "_loop",
-        "_memory_mb",
         "_minder",
         "_on_death",
         "_on_thaw",
@@ -145,7 +144,6 @@ class Instance:
         self._is_being_destroyed = False
         self._hold = hold
         self._minder = minder
-        self._memory_mb = memory_mb
         self._on_thaw = on_thaw
         self.last_words: tuple[Line, ...] = ()
         """What was printed while its extensions were told of its end; once it is dead.
@@ -328,7 +326,7 @@ class Instance:
 
     def end_if_greedy(self) -> None:
         """It may not use more than its function has."""
-        if self._hold.uses_too_much(self._memory_mb * _MIB):
+        if self._hold.uses_too_much(self._account.memory_mb * _MIB):
             self._end_for_memory()
 
     def _end_for_memory(self) -> None:

@@ -86,7 +86,7 @@ class LendableInstance(Instance):
         if channel is None:
             return None
         loan = Loan(
-            memory_mb=self._memory_mb,
+            memory_mb=self._account.memory_mb,
             is_frozen=self.is_frozen,
             idle_since=self.idle_since,
             peak_memory_kb=self._account.peak_kb,
