@@ -248,10 +248,12 @@ def test_a_signing_config_belongs_to_functions_until_it_is_taken_away(
     users = aws.list_functions_by_code_signing_config(CodeSigningConfigArn=arn)
     in_use = refused(aws.delete_code_signing_config, CodeSigningConfigArn=arn)
     aws.delete_function_code_signing_config(FunctionName=name)
+    none = aws.get_function_code_signing_config(FunctionName=name)
     aws.delete_code_signing_config(CodeSigningConfigArn=arn)
     gone = refused(aws.get_code_signing_config, CodeSigningConfigArn=arn)
 
     assert shown["CodeSigningConfigArn"] == arn
+    assert none.keys() == {"ResponseMetadata"}
     assert users["FunctionArns"] == [account.arn(name)]
     assert (in_use.status, in_use.code) == (409, "ResourceConflictException")
     assert gone.status == 404

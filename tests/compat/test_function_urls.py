@@ -23,7 +23,6 @@ from tests.compat.clients import (
     package,
     refused,
     saying,
-    wait_published,
     wait_updated,
 )
 from tests.compat.commands import needs_clients
@@ -174,7 +173,6 @@ def test_an_alias_has_a_url_of_its_own(
 ) -> None:
     name = create(saying("the first"))
     version = aws.publish_version(FunctionName=name)["Version"]
-    wait_published(aws, name, version)
     aws.create_alias(FunctionName=name, Name="live", FunctionVersion=version)
     aws.update_function_code(FunctionName=name, ZipFile=saying("the second"))
     wait_updated(aws, name)

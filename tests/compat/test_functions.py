@@ -404,8 +404,24 @@ def test_a_zip_needs_a_runtime_and_a_handler(aws: Lambda, missing: str) -> None:
     del given[missing]
 
     assert refused(aws.create_function, **given) == invalid(
-        f"{missing} is mandatory for functions created with deployment packages."
+        "Runtime and Handler are mandatory parameters for functions created with "
+        "deployment packages."
     )
+
+
+def test_an_environment_is_shown_from_when_one_was_given(
+    aws: Lambda, create: Create
+) -> None:
+    without, empty = create(saying("x")), create(saying("x"), Environment={})
+    shown = [
+        aws.get_function_configuration(FunctionName=name) for name in (without, empty)
+    ]
+    changed = aws.update_function_configuration(
+        FunctionName=without, Environment={"Variables": {}}
+    )
+
+    assert "Environment" not in shown[0]
+    assert shown[1]["Environment"] == changed["Environment"] == {"Variables": {}}
 
 
 def test_an_environment_has_four_kilobytes(aws: Lambda, create: Create) -> None:
@@ -598,12 +614,14 @@ def test_all_versions_can_be_listed(
 ) -> None:
     account = cloud.account()
     aws = account.aws()
-    aws.create_function(**new_function(saying("x"), FunctionName="one", Publish=True))
+    first = new_function(saying("x"), FunctionName="one", Publish=True)
+    made = aws.create_function(**first)
     aws.create_function(**new_function(saying("x"), FunctionName="two"))
 
     latest = aws.list_functions()["Functions"]
     every = aws.list_functions(FunctionVersion="ALL")["Functions"]
 
+    assert (made["Version"], made["FunctionArn"]) == ("1", account.arn("one"))
     assert [each["FunctionArn"] for each in latest] == [
         account.arn("one"),
         account.arn("two"),

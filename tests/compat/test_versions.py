@@ -35,22 +35,23 @@ LOOKS = 200
 # --- versions -----------------------------------------------------------------
 
 
-def test_a_version_is_pending_then_active_and_stays_as_it_is(
+def test_a_version_can_be_invoked_when_it_is_published_and_stays_as_it_is(
     aws: Lambda, account: Account, create: Create
 ) -> None:
     name = create(saying("first"), Description="of $LATEST")
 
     made = aws.publish_version(FunctionName=name, Description="its own")
-    wait_published(aws, name, "1")
+    at_once = said(aws, f"{name}:1")
     aws.update_function_code(FunctionName=name, ZipFile=saying("second"))
     wait_updated(aws, name)
 
     assert made["ResponseMetadata"]["HTTPStatusCode"] == 201
     assert (made["Version"], made["FunctionArn"]) == ("1", account.arn(f"{name}:1"))
-    assert made["State"] == "Pending"
+    assert (made["State"], made["LastUpdateStatus"]) == ("Active", "Successful")
     shown = aws.get_function_configuration(FunctionName=name, Qualifier="1")
     assert (shown["State"], shown["Description"]) == ("Active", "its own")
-    assert said(aws, f"{name}:1") == "first"
+    assert shown["RevisionId"] == made["RevisionId"]
+    assert (at_once, said(aws, f"{name}:1")) == ("first", "first")
     assert said(aws, account.arn(f"{name}:1")) == "first"
     assert said(aws, name) == "second"
     assert invoke(aws, name, Qualifier="1")["ExecutedVersion"] == "1"
@@ -61,7 +62,6 @@ def test_publishing_what_has_not_changed_gives_the_version_there_is(
 ) -> None:
     name = create(saying("a word"))
     first = aws.publish_version(FunctionName=name)
-    wait_published(aws, name, "1")
 
     again = aws.publish_version(FunctionName=name)
 

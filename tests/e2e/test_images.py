@@ -183,6 +183,7 @@ def test_awss_tools_deploy_an_image(own_engine: Engine, folder: Path) -> None:
     assert code["ResolvedImageUri"] == f"oci:layout@sha256:{settings['CodeSha256']}"
     assert settings["PackageType"] == "Image"
     assert not {"Runtime", "Handler"} & settings.keys()
+    assert settings["SnapStart"] == {"ApplyOn": "None", "OptimizationStatus": "Off"}
     assert settings["ImageConfigResponse"]["ImageConfig"] == {
         "Command": ["a", "b"],
         "WorkingDirectory": "/srv",

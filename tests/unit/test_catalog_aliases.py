@@ -143,7 +143,7 @@ async def test_what_is_not_there_is_not_found(aliases: Aliases) -> None:
         await aliases.update(TENANT, "resize", "live", version="1")
     with pytest.raises(NotFound, match=f"^Function not found: {ARN}:7$"):
         await aliases.create(TENANT, "resize", "live", "7")
-    with pytest.raises(NotFound, match=r"^Function not found: .*:function:other$"):
+    with pytest.raises(NotFound, match=r"^Function not found: .*:function:other:1$"):
         await aliases.create(TENANT, "other", "live", "1")
     with pytest.raises(NotFound, match=r"^Function not found: .*:function:other$"):
         await aliases.delete(TENANT, "other", "live")

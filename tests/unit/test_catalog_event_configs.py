@@ -139,8 +139,12 @@ async def test_what_there_is_not(configs: EventConfigs) -> None:
     )
     with pytest.raises(NotFound, match=r"\$LATEST doesn't have an EventInvokeConfig"):
         await configs.update(TENANT, "resize", max_retries=0)
-    with pytest.raises(NotFound, match=r"\$LATEST doesn't have an EventInvokeConfig"):
-        await configs.delete(TENANT, "resize")
+    for name in ("resize", "nobody"):
+        what = rf"{name}:\$LATEST doesn't have an EventInvokeConfig"
+        with pytest.raises(NotFound, match=what):
+            configs.get(TENANT, name)
+        with pytest.raises(NotFound, match=what):
+            await configs.delete(TENANT, name)
 
 
 async def test_it_goes_when_it_is_deleted_and_with_what_it_is_about(

@@ -100,6 +100,8 @@ async def test_what_there_is_not(urls: Urls) -> None:
         NotFound, match=r"^The resource you requested does not exist\.$"
     ):
         await urls.update(TENANT, "resize", auth_type=NONE)
+    with pytest.raises(NotFound, match=r"^Function does not exist$"):
+        await urls.update(TENANT, "nobody", auth_type=NONE)
     with pytest.raises(
         NotFound, match=r"^The resource you requested does not exist\.$"
     ):

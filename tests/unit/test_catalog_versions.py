@@ -73,7 +73,28 @@ async def test_a_version_is_made_ready_for_itself_and_then_is_active(
     assert bench.functions.resolve(TENANT, "resize", "1") == active
     assert bench.node.prepared == [latest.current.id, pending.current.id]
     assert await bench.store.get_function(TENANT, "resize", "1") == active
-    assert await bench.functions.get(TENANT, "resize") == latest
+    now = await bench.functions.get(TENANT, "resize")
+    assert replace(now, revision_id="") == replace(latest, revision_id="")
+
+
+async def test_whoever_publishes_can_wait_until_it_is_ready(bench: Bench) -> None:
+    pending = await bench.functions.publish(TENANT, "resize")
+
+    ready = await bench.functions.when_ready(pending, within_s=60.0)
+
+    assert ready.state is FunctionState.ACTIVE
+    assert ready == bench.functions.resolve(TENANT, "resize", "1")
+    assert await bench.functions.when_ready(ready, within_s=60.0) == ready
+
+
+async def test_nobody_waits_for_a_version_any_longer_than_said(bench: Bench) -> None:
+    bench.node.go.clear()
+    pending = await bench.functions.publish(TENANT, "resize")
+
+    still = await bench.functions.when_ready(pending, within_s=0.01)
+
+    assert still == pending
+    assert (await bench.settled(qualifier="1")).state is FunctionState.ACTIVE
 
 
 @pytest.mark.parametrize(
@@ -182,8 +203,14 @@ async def test_another_revision_than_the_caller_means_is_not_published(
     one = await bench.functions.publish(
         TENANT, "resize", revision_id=latest.revision_id
     )
+    with pytest.raises(Conflict, match=r"^The Revision Id provided does not match"):
+        await bench.functions.publish(TENANT, "resize", revision_id=latest.revision_id)
+    now = await bench.functions.get(TENANT, "resize")
+    again = await bench.functions.publish(TENANT, "resize", revision_id=now.revision_id)
 
-    assert one.version == "1"
+    assert one.version == again.version == "1"
+    # Nothing was published, and so nothing has changed.
+    assert await bench.functions.get(TENANT, "resize") == now
 
 
 async def test_what_is_not_settled_is_not_published(bench: Bench) -> None:

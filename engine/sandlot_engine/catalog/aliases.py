@@ -207,7 +207,7 @@ class Aliases:
 
     async def _create(self, alias: Alias) -> Alias:
         tenant_id, function, name = alias.tenant_id, alias.function, alias.name
-        self._versions.require(tenant_id, function)
+        self._versions.require(tenant_id, function, said=alias.version)
         aliases = self._kept.of(tenant_id, function)
         if name in aliases:
             arn = self._versions.arn(tenant_id, function, name)

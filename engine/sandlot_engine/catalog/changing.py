@@ -163,7 +163,12 @@ class Changing:
                     f"{LATEST}.",
                     field="code_sha256",
                 )
-            return await self._published(function, function.current, description)
+            last = self._versions.last_published(tenant_id, name)
+            version = await self._published(function, function.current, description)
+            if version != last:
+                # To AWS that is a change of `$LATEST`, too.
+                await self.touch(function)
+            return version
 
     async def renew(self, tenant_id: str) -> None:
         """Give a tenant's functions that have a network new revisions."""

@@ -46,8 +46,7 @@ class EventConfigs:
         return self._kept.get(tenant_id, function, qualifier or LATEST)
 
     def get(self, tenant_id: str, function: str, qualifier: str = "") -> EventConfig:
-        """Raises `NotFound`."""
-        self._require(tenant_id, function)
+        """Raises `NotFound`: of a function that is not there AWS says the same."""
         return self._existing(tenant_id, function, qualifier)
 
     async def put(
@@ -106,7 +105,6 @@ class EventConfigs:
         """Raises `NotFound`."""
 
         async def delete() -> None:
-            self._require(tenant_id, function)
             self._existing(tenant_id, function, qualifier)
             await self._kept.delete(tenant_id, function, qualifier or LATEST)
 

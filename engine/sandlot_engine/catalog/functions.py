@@ -386,6 +386,13 @@ class Functions:
             )
         )
 
+    async def when_ready(self, function: Function, *, within_s: float) -> Function:
+        """The same version as it is once it is ready, or has failed; after `within_s`
+        as it is then. Raises `NotFound` where it was deleted meanwhile."""
+        if function.pending is not None:
+            await self._preparing.ended(function.pending, within_s=within_s)
+        return self._finding.find(function.tenant_id, function.name, function.version)
+
     async def renew(self, tenant_id: str) -> None:
         """Let nothing go on under a network policy of the tenant that has changed.
 

@@ -81,6 +81,11 @@ class Preparing:
         self._tasks[revision.id] = task
         task.add_done_callback(lambda _: self._tasks.pop(revision.id, None))
 
+    async def ended(self, revision: Revision, *, within_s: float) -> None:
+        """Return when it is ready or has been given up, and after `within_s`."""
+        if task := self._tasks.get(revision.id):
+            await asyncio.wait({task}, timeout=within_s)
+
     async def stop(self, revision: Revision) -> None:
         """Return when nobody makes it ready any more."""
         if task := self._tasks.get(revision.id):

@@ -335,8 +335,8 @@ class ProvisionedConcurrency:
     def _require(
         self, tenant_id: str, function: str, qualifier: str, unpublished: str
     ) -> None:
-        self._functions.find(tenant_id, function)
         if qualifier in ("", LATEST):
+            self._functions.find(tenant_id, function)
             raise InvalidParameter(unpublished, field="qualifier")
         if not qualifier.isdecimal():
             self._functions.aliases.get(tenant_id, function, qualifier)

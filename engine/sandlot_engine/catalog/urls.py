@@ -116,6 +116,7 @@ class Urls:
         _check_cors(cors)
 
         async def update() -> FunctionUrl:
+            self._require(tenant_id, function, qualifier)
             old = self.get(tenant_id, function, qualifier)
             return await self._put(
                 replace(

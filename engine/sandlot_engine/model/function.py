@@ -142,6 +142,10 @@ class FunctionConfig:
     environment: dict[str, str] = field(default_factory=dict)
     """At most 4 KB as compact JSON."""
 
+    has_environment: bool = False
+    """Whether one was ever given over AWS's API, whose answers show it from then on,
+    also where it is empty."""
+
     ephemeral_storage_mb: int = 512
     """Size of the private /tmp, 512 to 10240."""
 

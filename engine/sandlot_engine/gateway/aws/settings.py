@@ -28,7 +28,8 @@ def config_of(given: Mapping[str, Any]) -> FunctionConfig:
     for name in ("Runtime", "Handler"):
         if name not in given:
             raise InvalidParameter(
-                f"{name} is mandatory for functions created with deployment packages.",
+                "Runtime and Handler are mandatory parameters for functions created "
+                "with deployment packages.",
                 field=name,
             )
     check_package(given)
@@ -54,6 +55,7 @@ def changes_of(given: Mapping[str, Any], logging: Logging) -> dict[str, Any]:
         )
     if "Environment" in given:
         changes["environment"] = dict(given["Environment"].get("Variables", {}))
+        changes["has_environment"] = True
     if "EphemeralStorage" in given:
         changes["ephemeral_storage_mb"] = given["EphemeralStorage"]["Size"]
     if "TracingConfig" in given:

@@ -62,7 +62,7 @@ def function_configuration(
     return shown
 
 
-_NOT_OF_IMAGES = ("Runtime", "Handler", "SnapStart")
+_NOT_OF_IMAGES = ("Runtime", "Handler")
 
 
 def _image_config(config: ImageConfig) -> dict[str, Any]:
@@ -124,7 +124,7 @@ def _settings(config: FunctionConfig, name: str) -> dict[str, Any]:
         "TracingConfig": {"Mode": config.tracing},
         "LoggingConfig": _logging(config.logging, name),
     }
-    if config.environment:
+    if config.environment or config.has_environment:
         shown["Environment"] = {"Variables": dict(config.environment)}
     if config.layers:
         shown["Layers"] = [

@@ -18,6 +18,11 @@ from sandlot_engine.model.function import LATEST, Function
 MAX_LISTED = 50
 """Functions in one page, whatever `MaxItems` says."""
 
+PUBLISH_S = 30.0
+"""How long a version is waited for that was just published: AWS's answer shows it
+`Active`, and it can be invoked at once. After that ours shows it as it is. boto3 waits
+60 s for an answer."""
+
 
 @operation("CreateFunction")
 async def create_function(call: Call) -> Mapping[str, Any]:
@@ -40,7 +45,8 @@ async def create_function(call: Call) -> Mapping[str, Any]:
     )
     if signing_config:
         await signing.attach(call.tenant_id, name, signing_config)
-    return configuration(call, function)
+    # Also of a version that was published with it the ARN has no number, as on AWS.
+    return shapes.function_configuration(function, region=call.region)
 
 
 @operation("GetFunction")
@@ -154,6 +160,9 @@ async def publish_version(call: Call) -> Mapping[str, Any]:
         description=given.get("Description"),
         revision_id=given.get("RevisionId", ""),
     )
+    # One with SnapStart is `Pending` on AWS too, maybe for minutes.
+    if not version.has_snapshot:
+        version = await call.catalog.functions.when_ready(version, within_s=PUBLISH_S)
     return configuration(call, version)
 
 

@@ -91,11 +91,9 @@ def _asked(call: Call) -> str:
 
 def _of_function(call: Call, name: str) -> Mapping[str, Any]:
     config = call.catalog.signing.of(call.tenant_id, name)
-    # A function without one has the answer without its ARN, as on AWS.
-    return {
-        "CodeSigningConfigArn": _arn(call, config) if config else "",
-        "FunctionName": name,
-    }
+    if not config:
+        return {}  # as on AWS, whatever its model says must be there
+    return {"CodeSigningConfigArn": _arn(call, config), "FunctionName": name}
 
 
 def _publishers(given: Mapping[str, Any]) -> list[str] | None:
