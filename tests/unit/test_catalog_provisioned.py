@@ -203,6 +203,18 @@ async def test_it_leaves_others_something(world: World) -> None:
     await world.put("1", 800)
 
 
+async def test_what_others_reserve_leaves_what_is_provisioned(world: World) -> None:
+    settings = world.bench.functions.settings
+    await world.bench.create("other")
+    await world.put("1", 500)
+
+    with pytest.raises(InvalidParameter, match=r"minimum value of \[100\]"):
+        await settings.put_concurrency(TENANT, "other", 401)
+    await settings.put_concurrency(TENANT, "other", 400)
+    # What is its own comes out of its own reserve.
+    await settings.put_concurrency(TENANT, "resize", 500)
+
+
 async def test_what_there_is_not(world: World) -> None:
     with pytest.raises(Refusal) as refusal:
         world.provisioned.get(TENANT, "resize", "1")
@@ -216,6 +228,13 @@ async def test_what_there_is_not(world: World) -> None:
     with pytest.raises(NotFound) as missing:
         await world.put("dev", 1)
     assert str(missing.value) == f"Cannot find alias arn: {ARN}:dev"
+    nobody = ARN.replace("resize", "nobody")
+    with pytest.raises(NotFound) as missing:
+        world.provisioned.get(TENANT, "nobody", "1")
+    assert str(missing.value) == f"Function not found: {nobody}:1"
+    with pytest.raises(NotFound) as missing:
+        world.provisioned.get(TENANT, "nobody", "dev")
+    assert str(missing.value) == f"Cannot find alias arn: {nobody}:dev"
     with pytest.raises(NotFound):
         world.provisioned.list(TENANT, "nobody")
 

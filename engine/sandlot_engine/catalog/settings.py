@@ -192,7 +192,14 @@ class Settings:
         limit = self._concurrency(tenant_id)
         minimum = min(MIN_UNRESERVED, limit)
         others = {**self.reserved(tenant_id), function: 0}
-        if concurrency and limit - sum(others.values()) - concurrency < minimum:
+        # What is provisioned without a reserve is out of what all have, too.
+        ahead = sum(
+            self._provisioned(tenant_id, name)
+            for name in self._versions.names(tenant_id)
+            if name not in others
+        )
+        left = limit - sum(others.values()) - ahead
+        if concurrency and left - concurrency < minimum:
             raise InvalidParameter(
                 "Specified ReservedConcurrentExecutions for function decreases "
                 "account's UnreservedConcurrentExecution below its minimum value of "
