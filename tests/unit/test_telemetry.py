@@ -130,6 +130,50 @@ def test_who_subscribes_hears_of_what_was_before() -> None:
     }
 
 
+BAD = ['{"a": NaN}', '{"a": 1e999}', '{"a": 1']
+LINES = ['{"a": {"b": 1}}', " {} ", "plain", "[1]", *BAD]
+
+
+@pytest.mark.parametrize(
+    ("schema", "has_json_log", "records"),
+    [
+        ("2022-12-13", True, [{"a": {"b": 1}}, {}, *LINES[2:]]),
+        ("2022-12-13", False, LINES),
+        ("2022-07-01", True, LINES),
+    ],
+)
+def test_lines_of_a_log_in_json_are_objects_since_the_second_schema(
+    schema: str, has_json_log: bool, records: list[object]
+) -> None:
+    api = Telemetry(Room(), has_json_log=has_json_log)
+    found = subscribed(wants(types=["function"], schemaVersion=schema))
+    api.subscribe("id", "one", TELEMETRY, found, now=0.0)
+
+    for line in LINES:
+        api.note("function", "function", line, now=0.0, at=1.5)
+
+    (batch,) = api.take_due(9.0)
+    assert [each["record"] for each in events(batch)] == records
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        '{"a":' * 20_000,
+        '{"a":' * 20_000 + "1" + "}" * 20_000,
+        json.dumps({"a": "x" * telemetry.MAX_PARSED}),
+    ],
+)
+def test_a_hostile_line_is_a_text(line: str) -> None:
+    api = Telemetry(Room(), has_json_log=True)
+    found = subscribed(wants(types=["function"], schemaVersion="2022-12-13"))
+    api.subscribe("id", "one", TELEMETRY, found, now=0.0)
+
+    api.note("function", "function", line, now=0.0)
+
+    assert [each["record"] for each in events(api.take_due(9.0)[0])] == [line]
+
+
 def test_a_full_buffer_is_sent_at_once() -> None:
     api = Telemetry(Room())
     _subscriber(api, "function", maxItems=1_000)

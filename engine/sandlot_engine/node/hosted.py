@@ -359,6 +359,7 @@ class Hosted:
                 version=self.function.version,
                 handler=config.handler,
                 account=self.function.tenant_id,
+                has_json_log=config.logging.format == "JSON",
             ),
             network=config.network,
             as_program=self._has_extensions or bool(config.environment.get(WRAPPER)),

@@ -74,6 +74,9 @@ class Identity:
     initialization: str = "on-demand"
     """Of the instance, as its environment has it."""
 
+    has_json_log: bool = False
+    """Whether its log is in AWS's JSON format."""
+
 
 NOBODY = Identity()
 

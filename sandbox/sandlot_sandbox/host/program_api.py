@@ -61,7 +61,7 @@ class ProgramApi:
         self, identity: Identity, listens: Listens, room: Room | None = None
     ) -> None:
         self._listens = listens
-        self.telemetry = Telemetry(room or Room())
+        self.telemetry = Telemetry(room or Room(), has_json_log=identity.has_json_log)
         self.runtime = RuntimeApi(self._tell)
         self.extensions = ExtensionsApi(
             identity, moved=self._moved, failed=listens.failed

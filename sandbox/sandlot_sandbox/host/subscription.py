@@ -42,6 +42,8 @@ class Subscription:
 
     path: str = "/"
     method: str = "POST"
+    takes_objects: bool = False
+    """Whether lines of a log in JSON are to come as what they say, and not as texts."""
 
     @property
     def destination(self) -> str:
@@ -82,6 +84,7 @@ def _parse(path: str, given: dict[str, Any]) -> Subscription:
         max_items=limits["maxItems"],
         max_bytes=limits["maxBytes"],
         timeout_s=limits["timeoutMs"] / 1_000,
+        takes_objects=path == TELEMETRY and schema != _SCHEMAS[path][0],
         **_destination(where),
     )
 

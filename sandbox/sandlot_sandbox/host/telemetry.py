@@ -18,6 +18,9 @@ MAX_KEPT = 4 << 20
 MAX_ALL_KEPT = 64 << 20
 """Bytes of those of all instances together."""
 
+MAX_PARSED = 262_144
+"""Characters of a line that is looked into for the object that it may be."""
+
 MAX_EARLY = 64
 """Events of an init that whoever subscribes during it hears of, too."""
 
@@ -67,10 +70,12 @@ class _Subscriber:
 
 
 class Telemetry:
-    """Of one instance."""
+    """Of one instance. Of a log in JSON, lines that are objects are told as objects to
+    who takes them so."""
 
-    def __init__(self, room: Room) -> None:
+    def __init__(self, room: Room, *, has_json_log: bool = False) -> None:
         self._room = room
+        self._has_json_log = has_json_log
         self._subscribers: dict[str, _Subscriber] = {}
         self._early: list[tuple[str, bytes]] = []
         self._is_open = True
@@ -126,8 +131,12 @@ class Telemetry:
         event = _event(name, record, at)
         if self._is_open and kind == "platform" and len(self._early) < MAX_EARLY:
             self._early.append((kind, event))
+        as_object = self._as_object(name, record, at)
         for subscriber in self._subscribers.values():
-            self._keep(subscriber, kind, event, now)
+            if as_object is not None and subscriber.wants.takes_objects:
+                self._keep(subscriber, kind, as_object, now)
+            else:
+                self._keep(subscriber, kind, event, now)
 
     def next_due(self) -> float | None:
         """When `take_due` has something, by the monotonic clock."""
@@ -167,6 +176,22 @@ class Telemetry:
         self._subscribers = {}
 
     # --- keeping --------------------------------------------------------------------
+
+    def _as_object(
+        self, name: str, record: Mapping[str, Any] | str, at: float | None
+    ) -> bytes | None:
+        """The event of a line that is an object, where somebody wants it so."""
+        if not self._has_json_log or not isinstance(record, str):
+            return None
+        line = record.strip()
+        if not line.startswith("{") or len(line) > MAX_PARSED:
+            return None
+        if not any(each.wants.takes_objects for each in self._subscribers.values()):
+            return None
+        try:
+            return _event(name, json.loads(line), at)
+        except (ValueError, RecursionError):
+            return None
 
     def _keep(
         self, subscriber: _Subscriber, kind: str, event: bytes, now: float
@@ -246,4 +271,5 @@ def _event(name: str, record: Mapping[str, Any] | str, at: float | None) -> byte
     moment = datetime.now(UTC) if at is None else datetime.fromtimestamp(at, UTC)
     stamp = f"{moment:%Y-%m-%dT%H:%M:%S}.{moment.microsecond // 1000:03d}Z"
     event = {"time": stamp, "type": name, "record": record}
-    return json.dumps(event, separators=(",", ":")).encode()
+    # Numbers that JSON has not, as 1e999 becomes one, would spoil the batch.
+    return json.dumps(event, separators=(",", ":"), allow_nan=False).encode()
