@@ -99,12 +99,14 @@ def test_a_bad_client_context_is_a_failure(text: str) -> None:
     assert made.message.startswith("Unable to parse Client Context JSON: ")
 
 
-def test_log_writes_its_argument_and_nothing_else(
+def test_log_writes_entries_that_are_apart(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    make().log(5)
+    context = make()
+    context.log(5)
+    context.log("six\n")
 
-    assert capsys.readouterr().out == "5"
+    assert capsys.readouterr().out == "5\nsix\n"
 
 
 @every_interpreter
@@ -124,6 +126,23 @@ def test_a_log_record_has_level_time_and_request_id(guest: Guest) -> None:
     first, second = done.stdout.splitlines()
     assert re.fullmatch(rf"\[WARNING\]\t{stamp}\t\tat init", first)
     assert re.fullmatch(rf"\[ERROR\]\t{stamp}\treq-1\ta b", second)
+
+
+@every_interpreter
+def test_records_stay_apart_whatever_their_format(guest: Guest) -> None:
+    done = guest.run(
+        """
+        logging_setup.install()
+        import logging
+        (handler,) = logging.getLogger().handlers
+        assert type(handler).__name__ == "LambdaLoggerHandler"
+        handler.setFormatter(logging.Formatter('{"message": "%(message)s"}'))
+        logging.warning("one")
+        logging.warning("two")
+        """
+    )
+
+    assert done.stdout == '{"message": "one"}\n{"message": "two"}\n'
 
 
 @every_interpreter
@@ -237,6 +256,7 @@ def test_with_the_json_format_a_record_is_an_object(guest: Guest) -> None:
         log = logging.getLogger("x")
         log.debug("not shown")
         log.info("a %s", "b", extra={"order": 7, "what": {1, 1}})
+        log.log(25, {"what": ["was", 1]})
         try:
             raise KeyError("k")
         except KeyError:
@@ -244,7 +264,8 @@ def test_with_the_json_format_a_record_is_an_object(guest: Guest) -> None:
         """
     )
 
-    first, second = map(json.loads, done.stdout.splitlines())
+    first, plain, second = map(json.loads, done.stdout.splitlines())
+    assert (plain["level"], plain["message"]) == ("INFO", {"what": ["was", 1]})
     stamp = first.pop("timestamp")
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", stamp)
     assert first == {

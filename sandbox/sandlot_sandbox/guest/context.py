@@ -110,8 +110,9 @@ class LambdaContext:
         return max(0, self._epoch_deadline_time_in_ms - int(time.time() * 1000))
 
     def log(self, msg: object) -> None:
-        """Write `msg` to the log as it is, without a newline."""
-        sys.stdout.write(str(msg))
+        """Write `msg` to the log, as an entry of its own."""
+        text = str(msg)
+        sys.stdout.write(text if text.endswith("\n") else f"{text}\n")
 
     def __repr__(self) -> str:
         return _shown(

@@ -116,18 +116,21 @@ def _add_ids(record: logging.LogRecord) -> bool:
 
 
 def _handler_class(module: Any) -> type[logging.Handler]:
-    class LambdaLogHandler(module.Handler):  # type: ignore[misc]
+    # Of AWS's name: functions look for the handler by it.
+    class LambdaLoggerHandler(module.Handler):  # type: ignore[misc]
         """Writes to whatever `sys.stdout` is at that moment, as AWS's handler does."""
 
         def emit(self, record: logging.LogRecord) -> None:
-            """Write one record; the format ends the line."""
+            """Write one record. AWS keeps records apart whatever their format; the
+            tenant's need not end the line."""
             try:
-                sys.stdout.write(self.format(record))
+                text = self.format(record)
+                sys.stdout.write(text if text.endswith("\n") else f"{text}\n")
                 sys.stdout.flush()
             except Exception:  # noqa: BLE001  (logging's rule: a bad record is no error)
                 self.handleError(record)
 
-    return LambdaLogHandler
+    return LambdaLoggerHandler
 
 
 def _json_formatter_class(module: Any) -> Any:
@@ -140,10 +143,13 @@ def _json_formatter_class(module: Any) -> Any:
         def format(self, record: logging.LogRecord) -> str:
             """One line."""
             kind, error, trace = record.exc_info or (None, None, None)
+            is_plain = isinstance(record.msg, dict) and not record.args
+            # A level of the tenant's own counts as the one below it.
+            level = min(50, max(0, record.levelno)) // 10 * 10
             entry = {
                 "timestamp": self.formatTime(record, self.datefmt),
-                "level": record.levelname,
-                "message": record.getMessage(),
+                "level": module.getLevelName(level),
+                "message": record.msg if is_plain else record.getMessage(),
                 "logger": record.name,
                 "stackTrace": traceback.format_tb(trace) if trace else None,
                 "errorType": kind.__name__ if kind else None,
