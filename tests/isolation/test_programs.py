@@ -170,7 +170,10 @@ async def test_a_node_handler_in_commonjs(sandbox: Sandbox) -> None:
         assert told["trace"][0] == "TypeError: as asked"
         log = b"\n".join(text for _, text in ending.printed).decode()
         assert f"\t{answer['id']}\tINFO\thello throw" in log
-        assert f"\t{answer['id']}\tERROR\tInvoke Error" in log
+        _, logged = log.split(f"\t{answer['id']}\tERROR\tInvoke Error \t")
+        shown = json.loads(logged)
+        assert list(shown) == ["errorType", "errorMessage", "stack"]
+        assert shown["stack"][0] == "TypeError: as asked"
         assert (await ask(instance, "greet"))["calls"] == 3
         await instance.destroy()
 
@@ -237,6 +240,13 @@ async def test_a_rejection_that_nobody_handles_ends_the_instance(
         instance = await guest.fork()
         ending = await send(instance, "late")
         assert ending.error_type == "Runtime.UnhandledPromiseRejection"
+        log = b"\n".join(text for _, text in ending.printed).decode()
+        shown = json.loads(log.partition("\tUnhandled Promise Rejection \t")[2])
+        assert (shown["errorType"], shown["errorMessage"]) == (
+            "Runtime.UnhandledPromiseRejection",
+            "Error: lost",
+        )
+        assert shown["reason"]["errorMessage"] == "lost"
         await guest.wait_death(instance)
 
 

@@ -5,7 +5,7 @@
 import { loadHandler } from './handler.mjs';
 import { logError, patchConsole, setRequestId } from './log.mjs';
 import { Api } from './api.mjs';
-import { typeOf } from './errors.mjs';
+import { named, typeOf } from './errors.mjs';
 import { streamifyResponse, HttpResponseStream, isStreaming, ResponseStream } from './stream.mjs';
 
 const api = new Api(process.env.AWS_LAMBDA_RUNTIME_API);
@@ -29,8 +29,7 @@ function die(kind, error, code) {
 
 process.on('uncaughtException', (error) => die('Uncaught Exception', error, 129));
 process.on('unhandledRejection', (reason, promise) => {
-  const error = new Error(`${reason instanceof Error ? reason.toString() : String(reason)}`);
-  error.name = 'Runtime.UnhandledPromiseRejection';
+  const error = named('Runtime.UnhandledPromiseRejection', String(reason));
   error.reason = reason;
   error.promise = promise;
   die('Unhandled Promise Rejection', error, 128);
@@ -137,9 +136,7 @@ function textOf(result) {
   try {
     return JSON.stringify(result) ?? 'null';
   } catch {
-    const error = new Error('Unable to stringify response body as json');
-    error.name = 'Runtime.MarshalError';
-    throw error;
+    throw named('Runtime.MarshalError', 'Unable to stringify response body as json');
   }
 }
 

@@ -3,7 +3,7 @@
 
 import fs from 'node:fs';
 import util from 'node:util';
-import { errorObject } from './errors.mjs';
+import { asError, errorText } from './errors.mjs';
 
 const LEVELS = ['TRACE', 'DEBUG', 'INFO', 'WARN', 'ERROR', 'FATAL'];
 const isJson = process.env.AWS_LAMBDA_LOG_FORMAT === 'JSON';
@@ -63,8 +63,8 @@ function write(level, args) {
 
 // What went wrong with an invocation, or with all of it.
 export function logError(what, error) {
-  if (isJson) write('ERROR', [error instanceof Error ? error : errorObject(error)]);
-  else write('ERROR', [what, JSON.stringify(errorObject(error))]);
+  if (isJson) write('ERROR', [asError(error)]);
+  else write('ERROR', [what, errorText(error)]);
 }
 
 export function patchConsole() {
