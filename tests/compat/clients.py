@@ -143,6 +143,11 @@ def wait_updated(aws: Lambda, name: str) -> None:
     waiter.wait(FunctionName=name, WaiterConfig=PACE)
 
 
+def revision_of(aws: Lambda, name: str) -> str:
+    revision: str = aws.get_function_configuration(FunctionName=name)["RevisionId"]
+    return revision
+
+
 def wait_published(aws: Lambda, name: str, version: str) -> None:
     waiter = aws.get_waiter("published_version_active")
     waiter.wait(FunctionName=name, Qualifier=version, WaiterConfig=PACE)

@@ -23,6 +23,7 @@ from tests.compat.clients import (
     not_found,
     package,
     refused,
+    revision_of,
     said,
     saying,
     unique,
@@ -645,11 +646,6 @@ def test_a_deleted_function_is_gone(
     gone = not_found(f"Function not found: {account.arn(name)}")
     assert refused(aws.get_function, FunctionName=name) == gone
     assert refused(aws.delete_function, FunctionName=name) == gone
-
-
-def revision_of(aws: Lambda, name: str) -> str:
-    revision: str = aws.get_function_configuration(FunctionName=name)["RevisionId"]
-    return revision
 
 
 def delete_all(aws: Lambda) -> None:

@@ -8,6 +8,7 @@ from tests.compat.clients import (
     invalid,
     not_found,
     refused,
+    revision_of,
     saying,
 )
 from tests.compat.conftest import Create
@@ -71,15 +72,32 @@ def test_tags_are_added_changed_and_removed(
     name = create(saying("a word"), Tags={"a": "1"})
     arn = account.arn(name)
 
+    none = refused(aws.tag_resource, Resource=arn, Tags={})
     aws.tag_resource(Resource=arn, Tags={"a": "2", "b": ""})
     tagged = aws.list_tags(Resource=arn)["Tags"]
     shown = aws.get_function(FunctionName=name)["Tags"]
     gone = aws.untag_resource(Resource=arn, TagKeys=["a", "b", "never there"])
 
+    assert none == invalid("An error occurred and the request cannot be processed.")
     assert tagged == shown == {"a": "2", "b": ""}
     assert gone["ResponseMetadata"]["HTTPStatusCode"] == 204
     assert aws.list_tags(Resource=arn)["Tags"] == {}
     assert "Tags" not in aws.get_function(FunctionName=name)
+
+
+def test_tags_are_a_change_of_their_function(
+    aws: Lambda, account: Account, create: Create
+) -> None:
+    name = create(saying("a word"))
+    arn = account.arn(name)
+    seen = [revision_of(aws, name)]
+
+    aws.tag_resource(Resource=arn, Tags={"a": "1"})
+    seen.append(revision_of(aws, name))
+    aws.untag_resource(Resource=arn, TagKeys=["a"])
+    seen.append(revision_of(aws, name))
+
+    assert len(set(seen)) == 3
 
 
 def test_a_function_has_fifty_tags(

@@ -103,7 +103,7 @@ async def update_function_code(call: Call) -> Mapping[str, Any]:
         publish=given.get("Publish", False),
         dry_run=given.get("DryRun", False),
     )
-    return configuration(call, function)
+    return configuration(call, await _published(call, function))
 
 
 @operation("UpdateFunctionConfiguration")
@@ -160,10 +160,15 @@ async def publish_version(call: Call) -> Mapping[str, Any]:
         description=given.get("Description"),
         revision_id=given.get("RevisionId", ""),
     )
+    return configuration(call, await _published(call, version))
+
+
+async def _published(call: Call, version: Function) -> Function:
+    """The same as soon as it can be invoked, if it is a version that was published."""
     # One with SnapStart is `Pending` on AWS too, maybe for minutes.
-    if not version.has_snapshot:
-        version = await call.catalog.functions.when_ready(version, within_s=PUBLISH_S)
-    return configuration(call, version)
+    if version.version == LATEST or version.has_snapshot:
+        return version
+    return await call.catalog.functions.when_ready(version, within_s=PUBLISH_S)
 
 
 @operation("ListVersionsByFunction")

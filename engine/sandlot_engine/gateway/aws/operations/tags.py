@@ -11,9 +11,14 @@ from sandlot_engine.gateway.aws.operations import Call, operation
 @operation("TagResource")
 async def tag_resource(call: Call) -> Mapping[str, Any]:
     tags = call.input["Tags"]
+    if not tags:
+        raise InvalidParameter(
+            "An error occurred and the request cannot be processed.", field="Tags"
+        )
     if _kind(call) == _FUNCTION:
         settings = call.catalog.functions.settings
         await settings.tag(call.tenant_id, _function(call), tags)
+        await _touch(call)
     else:
         await _put(call, {**_tags(call), **tags})
     return {}
@@ -25,6 +30,7 @@ async def untag_resource(call: Call) -> Mapping[str, Any]:
     if _kind(call) == _FUNCTION:
         settings = call.catalog.functions.settings
         await settings.untag(call.tenant_id, _function(call), keys)
+        await _touch(call)
     else:
         left = {key: value for key, value in _tags(call).items() if key not in keys}
         await _put(call, left)
@@ -67,6 +73,14 @@ async def _put(call: Call, tags: Mapping[str, str]) -> None:
         await call.catalog.mappings.tag(call.tenant_id, _name(call), tags)
     else:
         await call.catalog.signing.tag(call.tenant_id, _name(call), tags)
+
+
+async def _touch(call: Call) -> None:
+    """To AWS tags are a change of `$LATEST`."""
+    functions, name = call.catalog.functions, _function(call)
+    await functions.in_turn(
+        call.tenant_id, lambda: functions.touch(call.tenant_id, name)
+    )
 
 
 def _name(call: Call) -> str:
