@@ -237,6 +237,17 @@ async def test_what_has_no_policy(
     assert str(refusal.value) == message
 
 
+async def test_what_is_not_there_has_no_policy(world: World) -> None:
+    policies = world.policies
+    with pytest.raises(NotFound, match=r"^The resource you requested does not exist"):
+        policies.get(TENANT, "resize", "7")
+    nobody = ARN.replace("resize", "nobody")
+    with pytest.raises(NotFound, match=f"^Function not found: {nobody}$"):
+        policies.get(TENANT, "nobody")
+    with pytest.raises(NotFound, match=f"^No policy found for: {nobody}$"):
+        await policies.remove(TENANT, "nobody", statement_id="s1")
+
+
 async def test_a_policy_has_its_limit(world: World) -> None:
     statement = len(await world.add("s1000")) + 1
     for number in range(1_001, 1_000 + 20_400 // statement):

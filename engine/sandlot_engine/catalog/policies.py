@@ -171,6 +171,7 @@ class Policies:
         """Take a statement back. Raises `NotFound`, `InvalidParameter`, `Conflict`."""
 
         async def remove() -> None:
+            self._require_some(tenant_id, function)
             self._check(tenant_id, function, qualifier, revision_id)
             policy = self._kept.get(tenant_id, function, qualifier)
             if policy is None:
@@ -193,8 +194,9 @@ class Policies:
     def get(
         self, tenant_id: str, function: str, qualifier: str = ""
     ) -> tuple[str, str]:
-        """The document as AWS writes it, and its revision id. Raises `NotFound`."""
-        self._require(tenant_id, function, qualifier)
+        """The document as AWS writes it, and its revision id. Raises `NotFound`: of a
+        version that is not there AWS says the same as of one without."""
+        self._functions.find(tenant_id, function)
         policy = self._kept.get(tenant_id, function, qualifier)
         if policy is None:
             raise NotFound("The resource you requested does not exist.", kind="policy")
@@ -271,6 +273,14 @@ class Policies:
         self._require(tenant_id, function, qualifier)
         now = self._functions.revision_id(tenant_id, function, qualifier)
         check_revision_id(revision_id, now, shown_by="GetPolicy")
+
+    def _require_some(self, tenant_id: str, function: str) -> None:
+        """What AWS says here of a function that is not there."""
+        try:
+            self._functions.find(tenant_id, function)
+        except NotFound:
+            arn = self._functions.arn(tenant_id, function)
+            raise NotFound(f"No policy found for: {arn}", kind="policy") from None
 
     def _require(self, tenant_id: str, function: str, qualifier: str) -> None:
         self._functions.find(tenant_id, function)
