@@ -56,6 +56,7 @@ def test_a_batch_whose_messages_all_failed_has_failed() -> None:
     "payload",
     [
         *(b'"done"', b"7", b"true", b'["a"]', b"{", b"[" * 100_000),
+        pytest.param(b'"\xff"', id="not UTF-8"),
         *(b'{"batchItemFailures": "a"}', b'{"batchItemFailures": ["a"]}'),
         b'{"batchItemFailures": [{"id": "a"}]}',
         *(failed(""), failed(None), failed(1), failed("unknown"), failed("a", "")),

@@ -60,7 +60,7 @@ def _failed_ids(payload: bytes, ids: set[str]) -> set[str]:
     """Raises `_Malformed`: then the whole batch has failed, as AWS has it."""
     try:
         answer: Any = msgspec.json.decode(payload or b"null")
-    except (msgspec.DecodeError, RecursionError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise _Malformed from error
     if not answer:
         return set()  # null, {}, "", []: nothing has failed
