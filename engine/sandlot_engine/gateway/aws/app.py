@@ -8,7 +8,9 @@
 import asyncio
 import logging
 import re
+from collections.abc import Mapping, Sequence
 from contextlib import aclosing
+from typing import Any
 
 from sandlot_engine.errors import (
     DeadlineExceeded,
@@ -50,10 +52,15 @@ from sandlot_engine.gateway.aws.sigv4 import fold
 from sandlot_engine.gateway.aws.support import refusal
 from sandlot_engine.gateway.aws.writing import Answer, write, write_error
 from sandlot_engine.gateway.ports import Backend
+from sandlot_engine.gateway.turns import Held
 from sandlot_engine.ids import new_request_id
 
 OPERATION_DEADLINE_S = 120.0
 """For all operations but Invoke, whose function has a timeout of its own."""
+
+MAX_HELD, MAX_HELD_OF_TENANT = 512 << 20, 256 << 20
+"""Bytes of requests that are being answered: of packages that wait until they are
+built, above all. `BodyRoom` is for those that are half here."""
 
 MAX_TOLD = 5
 """Unknown parameters that a refusal names."""
@@ -76,6 +83,7 @@ class AwsApp:
         self._service = Service.load()
         self._operations = operations.load()
         self.receiver = Receiver(backend.tenants, backend.clock)
+        self._held = Held(most=MAX_HELD, of_tenant=MAX_HELD_OF_TENANT)
         self._invoke = Invoke(
             policies=parts.catalog.policies,
             invoker=backend.invoker,
@@ -161,9 +169,31 @@ class AwsApp:
             limit=MAX_REQUEST,
             too_large=lambda _: _too_large(operation),
         )
-        body = received.body.data
+        body, received.body.data = received.body.data, None
         if body is None:
             raise _too_large(operation)
+        with self._held.hold(received.caller.tenant_id, len(body)):
+            asked = self._read(operation, labels, query, headers, body)
+            del body  # a package is in there as well
+            call = Call(
+                caller=received.caller,
+                region=received.region,
+                request_id=request_id,
+                operation=operation.name,
+                input=asked,
+                parts=self._parts,
+                base_url=_base_url(scope, headers),
+            )
+            return await self._perform(call, operation)
+
+    @staticmethod
+    def _read(
+        operation: Operation,
+        labels: Mapping[str, str],
+        query: Sequence[tuple[str, str]],
+        headers: Headers,
+        body: bytes,
+    ) -> dict[str, Any]:
         asked = read(
             operation,
             labels,
@@ -179,16 +209,7 @@ class AwsApp:
                 f"{', '.join(asked.unknown[:MAX_TOLD])}",
             )
         check(operation, asked.input)
-        call = Call(
-            caller=received.caller,
-            region=received.region,
-            request_id=request_id,
-            operation=operation.name,
-            input=asked.input,
-            parts=self._parts,
-            base_url=_base_url(scope, headers),
-        )
-        return await self._perform(call, operation)
+        return asked.input
 
     async def _perform(self, call: Call, operation: Operation) -> Answer:
         perform = self._operations.get(operation.name)

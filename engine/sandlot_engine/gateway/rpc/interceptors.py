@@ -36,7 +36,7 @@ from sandlot_engine.errors import (
 from sandlot_engine.gateway.auth import Authenticator, single
 from sandlot_engine.gateway.rpc import Context
 from sandlot_engine.gateway.rpc.faces import abort
-from sandlot_engine.gateway.rpc.turns import RETRY_AFTER_S, Held, Turns
+from sandlot_engine.gateway.turns import RETRY_AFTER_S, Held, Turns
 from sandlot_engine.gateway.untaken import Unsent
 from sandlot_engine.ids import new_request_id
 from sandlot_engine.model.tenant import Caller
