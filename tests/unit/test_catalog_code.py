@@ -12,7 +12,7 @@ import pytest
 from sandlot_engine.catalog import code
 from sandlot_engine.catalog.code import CodeStore
 from sandlot_engine.errors import Internal, InvalidParameter, TooLarge, Unavailable
-from sandlot_engine.model.function import FunctionConfig, LayerUse
+from sandlot_engine.model.function import FunctionConfig, LayerUse, Unpacked
 from tests.fakes.building import build_here
 from tests.fakes.zips import zip_of
 
@@ -41,7 +41,7 @@ class Builder:
         folder: int,
         *,
         is_opt: bool = False,
-    ) -> int:
+    ) -> Unpacked:
         self.runtimes.append(runtime)
         self.for_opt.append(is_opt)
         self.at_once += 1
@@ -49,12 +49,12 @@ class Builder:
         self.began.set()
         try:
             await self.go.wait()
-            size = await build_here(runtime, packages, folder)
+            made = await build_here(runtime, packages, folder)
         finally:
             self.at_once -= 1
         if self.error is not None:
             raise self.error
-        return size
+        return made
 
 
 @pytest.fixture
