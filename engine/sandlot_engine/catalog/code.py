@@ -130,6 +130,9 @@ class CodeStore:
         self._locks = KeyedLocks()
         self._room = asyncio.Semaphore(BUILDS)
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="code")
+        # Of its own: a zygote's start looks whether its folder is there, and the others
+        # copy an image, or remove a hundred thousand files.
+        self._looking = ThreadPoolExecutor(1, thread_name_prefix="code-look")
         self._unpacked: dict[str, Unpacked] = {}
         """By hash, of packages that are here and were built by us."""
 
@@ -144,7 +147,8 @@ class CodeStore:
         traceback: TracebackType | None,
     ) -> None:
         await self._keeper.__aexit__(kind, error, traceback)
-        await asyncio.to_thread(self._threads.shutdown)
+        for threads in (self._threads, self._looking):
+            await asyncio.to_thread(threads.shutdown)
 
     async def hash(self, zip_bytes: bytes) -> str:
         """The SHA-256 under which `put` would store a package."""
@@ -228,7 +232,7 @@ class CodeStore:
         if not config.layers:
             return False
         folder = self._folder(config.opt_sha256, config.runtime) / "extensions"
-        return await self._run(lambda: packages.has_entries(folder))
+        return await self._look(lambda: packages.has_entries(folder))
 
     async def unpacked(self, code: Code, runtime: str) -> Path:
         """The folder with the package's files and their bytecode, built if it is not.
@@ -252,7 +256,7 @@ class CodeStore:
     async def read_hash(self, sha256: str) -> bytes:
         """A package by its hash. Raises `NotFound` where it is gone."""
         path = self._zip(sha256)
-        if not await self._run(path.is_file):
+        if not await self._look(path.is_file):
             raise NotFound(f"There is no package {sha256} any more.")
         return await self._run(path.read_bytes)
 
@@ -303,7 +307,7 @@ class CodeStore:
         return self._made_of_images[staged.sha256]
 
     async def _make_image(self, sha256: str, tag: str) -> None:
-        if not await self._run(self._folder(sha256, IMAGE).is_dir):
+        if not await self._look(self._folder(sha256, IMAGE).is_dir):
             await self._build_image(sha256, tag)
 
     async def _build_image(self, sha256: str, tag: str) -> None:
@@ -348,11 +352,11 @@ class CodeStore:
 
     async def _make_opt(self, sha256: str, runtime: str, zips: list[Path]) -> None:
         path = self._folder(sha256, runtime)
-        if not await self._run(path.is_dir):
+        if not await self._look(path.is_dir):
             await self._build_as(path, runtime, zips, is_opt=True)
 
     async def _make(self, sha256: str, runtime: str) -> None:
-        if not await self._run(self._folder(sha256, runtime).is_dir):
+        if not await self._look(self._folder(sha256, runtime).is_dir):
             await self._build_anew(sha256, runtime)
 
     async def _build_anew(self, sha256: str, runtime: str) -> None:
@@ -425,10 +429,17 @@ class CodeStore:
 
         return await self._keeper.whole(in_turn())
 
+    async def _look(self, work: Callable[[], T]) -> T:
+        """What takes no time."""
+        return await self._in_thread(self._looking, work)
+
     async def _run(self, work: Callable[[], T]) -> T:
+        return await self._in_thread(self._threads, work)
+
+    async def _in_thread(self, threads: ThreadPoolExecutor, work: Callable[[], T]) -> T:
         loop = asyncio.get_running_loop()
         try:
-            return await loop.run_in_executor(self._threads, work)
+            return await loop.run_in_executor(threads, work)
         except OSError as error:
             raise Internal(
                 f"The code store failed ({error.strerror}). Look for a full disk in "
