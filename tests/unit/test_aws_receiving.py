@@ -1,5 +1,6 @@
 """Bodies on their way in: what is kept of them, and how much of all at once."""
 
+import asyncio
 import hashlib
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -19,7 +20,9 @@ from sandlot_engine.gateway.aws.receiving import (
     ClientGone,
     Receive,
     _read_on,
+    read_body,
 )
+from tests.fakes.waiting import DEADLINE_S
 
 
 def too_large(size: int) -> AwsError:
@@ -122,3 +125,65 @@ def test_the_room_is_bounded_for_each_tenant_and_for_all(
     assert (room.used, room.refused) == (most, 1)
     room.give_back(owner_of(0), piece)
     room.take(owner_of(0), 1)
+
+
+async def waiting(room: BodyRoom, owner: str, *data: bytes) -> Body:
+    """A body of which this comes, and no more."""
+    left = [
+        {"type": "http.request", "body": piece, "more_body": True} for piece in data
+    ]
+
+    async def receive() -> dict[str, Any]:
+        if not left:
+            await asyncio.Event().wait()
+        return left.pop(0)
+
+    return await read_body(receive, {}, room, owner, limit=1_000, too_large=too_large)
+
+
+async def has(room: BodyRoom, used: int) -> None:
+    async with asyncio.timeout(DEADLINE_S):
+        while room.used != used:  # noqa: ASYNC110 - what is awaited tells nobody
+            await asyncio.sleep(0)
+
+
+@pytest.mark.parametrize(("other", "most"), [("a", 1_000), ("b", 100)])
+async def test_who_is_slow_gives_way_to_who_comes(other: str, most: int) -> None:
+    now = [0.0]
+    room = BodyRoom(most=most, of_one=100, slow_s=5.0, now=lambda: now[0])
+    slow = asyncio.create_task(waiting(room, "a", b"x" * 60))
+    await has(room, 60)
+    now[0] = 4.9
+    quick = asyncio.create_task(waiting(room, other, b"x" * 30))
+    await has(room, 90)
+    with pytest.raises(Throttled, match="have 90 bytes of 100 allowed"):
+        await waiting(room, other, b"x" * 30)
+
+    now[0] = 5.0
+    last = asyncio.create_task(waiting(room, other, b"x" * 30))
+
+    with pytest.raises(Throttled, match="not here after 5 s, and others came"):
+        await slow
+    await has(room, 60)
+    assert not quick.done()
+    for task in (quick, last):
+        task.cancel()
+    await asyncio.wait({quick, last})
+    assert room.used == 0
+
+
+async def test_who_is_slow_gives_way_to_its_own_where_others_have_room() -> None:
+    room = BodyRoom(most=1_000, of_one=100, slow_s=0.0, now=lambda: 0.0)
+    others = asyncio.create_task(waiting(room, "a", b"x" * 60))
+    await has(room, 60)
+    own = asyncio.create_task(waiting(room, "b", b"x" * 60))
+    await has(room, 120)
+
+    last = asyncio.create_task(waiting(room, "b", b"x" * 60))
+
+    with pytest.raises(Throttled, match="others came"):
+        await own
+    assert not others.done()
+    for task in (others, last):
+        task.cancel()
+    await asyncio.wait({others, last})

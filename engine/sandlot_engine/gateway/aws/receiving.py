@@ -5,7 +5,9 @@ read, so that a stranger cannot make the engine take anything in. Whoever knows 
 id can, until the signature is found to be wrong: that is what `BodyRoom` bounds.
 """
 
+import asyncio
 import hashlib
+import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator, Mapping, MutableMapping
 from contextlib import contextmanager, suppress
@@ -77,13 +79,23 @@ class BodyRoom:
         most: int,
         of_one: int,
         whose: str = "tenant",
+        slow_s: float | None = None,
+        retry_after_s: float = RETRY_AFTER_S,
+        now: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`of_one` is what there is for one tenant, or whatever `whose` says."""
+        """`of_one` is what there is for one tenant, or whatever `whose` says.
+
+        Whoever has been sending for `slow_s` gives way where there is no room: for
+        strangers, of whom a few who send on and on would keep all others out.
+        """
         self.used = 0
         self.refused = 0
         """How many requests found no room."""
         self._by_owner: Counter[str] = Counter()
         self._most, self._of_one, self._whose = most, of_one, whose
+        self._slow_s, self._retry_after_s, self._now = slow_s, retry_after_s, now
+        self._sending: dict[Held, None] = {}
+        """The longest first."""
 
     def __repr__(self) -> str:
         return f"<BodyRoom {self.used} of {self._most} bytes, {self.refused} refused>"
@@ -91,26 +103,26 @@ class BodyRoom:
     @contextmanager
     def holding(self, owner: str) -> Iterator["Held"]:
         """What is held goes back at the end of the block, however it ends."""
-        held = Held(self, owner)
+        held = Held(self, owner, self._now())
+        self._sending[held] = None
         try:
             yield held
         finally:
+            del self._sending[held]
             held.give_back()
 
     def take(self, owner: str, size: int) -> None:
         """Raise `Throttled` where there is no room for so much."""
+        self._cut_slow(owner, size)
         for used, limit, whose in (
             (self._by_owner[owner], self._of_one, f"{self._whose} {owner}"),
             (self.used, self._most, "all callers"),
         ):
             if used + size > limit:
                 self.refused += 1
-                raise Throttled(
+                raise self._throttled(
                     f"requests of {whose} that are being read have {used} bytes of "
-                    f"{limit} allowed",
-                    reason="CallerRateLimitExceeded",
-                    limit=limit,
-                    retry_after_s=RETRY_AFTER_S,
+                    f"{limit} allowed"
                 )
         self.used += size
         self._by_owner[owner] += size
@@ -121,21 +133,58 @@ class BodyRoom:
         if not self._by_owner[owner]:
             del self._by_owner[owner]
 
+    def was_slow(self) -> Throttled:
+        """For who gave way."""
+        self.refused += 1
+        return self._throttled(
+            f"it was not here after {self._slow_s:g} s, and others came"
+        )
+
+    def _cut_slow(self, owner: str, size: int) -> None:
+        if self._slow_s is None:
+            return
+        for held in list(self._sending) if self._lacks(owner, size) else ():
+            is_slow = self._now() - held.since >= self._slow_s
+            if not is_slow or not (lacking := self._lacks(owner, size)):
+                return
+            if held.size and lacking in ("all", held.owner):
+                held.cut()
+
+    def _lacks(self, owner: str, size: int) -> str:
+        """Whose room is too small: of `all`, of the owner, or of nobody."""
+        if self.used + size > self._most:
+            return "all"
+        return owner if self._by_owner[owner] + size > self._of_one else ""
+
+    def _throttled(self, message: str) -> Throttled:
+        return Throttled(
+            message,
+            reason="CallerRateLimitExceeded",
+            limit=self._of_one,
+            retry_after_s=self._retry_after_s,
+        )
+
 
 class Held:
     """One request's share of the room."""
 
-    def __init__(self, room: BodyRoom, owner: str) -> None:
-        self._room, self._owner, self._size = room, owner, 0
+    def __init__(self, room: BodyRoom, owner: str, since: float) -> None:
+        self._room, self.owner, self.since, self.size = room, owner, since, 0
+        self.until_cut = asyncio.timeout(None)
 
     def take(self, size: int) -> None:
         """Raises `Throttled`."""
-        self._room.take(self._owner, size)
-        self._size += size
+        self._room.take(self.owner, size)
+        self.size += size
 
     def give_back(self) -> None:
-        self._room.give_back(self._owner, self._size)
-        self._size = 0
+        self._room.give_back(self.owner, self.size)
+        self.size = 0
+
+    def cut(self) -> None:
+        """End its reading, in the block of `until_cut`."""
+        self.give_back()
+        self.until_cut.reschedule(asyncio.get_running_loop().time())
 
 
 class Receiver:
@@ -222,7 +271,15 @@ async def read_body(
         # Nearly always: what was read with the head needs no room of its own.
         return Body(data, len(data), hashlib.sha256(data).hexdigest().encode())
     with room.holding(owner) as held:
-        return await _read_on(receive, data, is_all, held, limit, too_large, most)
+        try:
+            async with held.until_cut:
+                return await _read_on(
+                    receive, data, is_all, held, limit, too_large, most
+                )
+        except TimeoutError:
+            if held.until_cut.expired():
+                raise room.was_slow() from None
+            raise
 
 
 async def _read_on(
