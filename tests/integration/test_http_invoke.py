@@ -751,8 +751,13 @@ async def test_requests_that_are_being_answered_have_a_bound(
         await first
         await of_another
         await port.call("publish_layer_version", **layer)
+        in_bucket = {"S3Bucket": "packages", "S3Key": "one.zip"}
+        too_much = await port.refused(
+            "publish_layer_version", LayerName="one", Content=in_bucket
+        )
 
-    assert refused["Error"]["Code"] == "TooManyRequestsException"
+    for answer in (refused, too_much):
+        assert answer["Error"]["Code"] == "TooManyRequestsException"
 
 
 async def test_a_parameter_that_nobody_knows_is_refused_by_name(port: Port) -> None:

@@ -9,9 +9,10 @@ import asyncio
 import logging
 import re
 from collections.abc import Mapping, Sequence
-from contextlib import aclosing
+from contextlib import ExitStack, aclosing
 from typing import Any
 
+from sandlot_engine.catalog.packages import MAX_ZIPPED
 from sandlot_engine.errors import (
     DeadlineExceeded,
     Fault,
@@ -172,9 +173,13 @@ class AwsApp:
         body, received.body.data = received.body.data, None
         if body is None:
             raise _too_large(operation)
-        with self._held.hold(received.caller.tenant_id, len(body)):
+        tenant_id = received.caller.tenant_id
+        with ExitStack() as holding:
+            holding.enter_context(self._held.hold(tenant_id, len(body)))
             asked = self._read(operation, labels, query, headers, body)
             del body  # a package is in there as well
+            if _is_from_bucket(asked):
+                holding.enter_context(self._held.hold(tenant_id, MAX_ZIPPED))
             call = Call(
                 caller=received.caller,
                 region=received.region,
@@ -259,6 +264,12 @@ def face_of(error: Exception, request_id: str) -> AwsError:
                 "ServiceException",
                 f"internal error; it was logged as request {request_id}",
             )
+
+
+def _is_from_bucket(asked: Mapping[str, Any]) -> bool:
+    """Whether a package comes besides, nobody knows how large."""
+    sources = (asked, asked.get("Code"), asked.get("Content"))
+    return any(isinstance(source, dict) and "S3Key" in source for source in sources)
 
 
 def _too_large(operation: Operation) -> AwsError:
