@@ -616,6 +616,26 @@ async def test_a_tenant_has_a_bounded_number_of_code_bytes(tmp_path: Path) -> No
         await bench.codes_left(1)
 
 
+async def test_what_is_retired_counts_until_it_is_gone(bench: Bench) -> None:
+    """It is on disk for as long as its last invocation: a function that is invoked and
+    changed again and again had as many packages there as it liked."""
+    await bench.create()
+    old = (await bench.settled()).current
+    alone = bench.functions.code_bytes(TENANT)
+    bench.node.busy[old.id] = asyncio.Event()
+
+    await bench.functions.update_code(TENANT, "resize", OTHER_ZIP)
+    new = (await bench.settled()).current
+    more = new.code.size + new.code.unpacked_size + ENTRY_BYTES
+
+    async def is_counted(bytes_: int) -> bool:
+        return bench.functions.code_bytes(TENANT) == bytes_
+
+    await eventually(lambda: is_counted(alone + more))
+    bench.node.busy[old.id].set()
+    await eventually(lambda: is_counted(more))
+
+
 async def test_each_file_counts_and_so_does_each_runtime(bench: Bench) -> None:
     """Of files without content a file system has no more than of others."""
     files = zip_of({"app.py": "x = 1", **{f"{n}.txt": "" for n in range(10)}})

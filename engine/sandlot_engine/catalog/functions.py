@@ -116,6 +116,7 @@ class Functions:
             self.quota,
             self._versions,
             layer_codes=lambda tenant_id: self.layers.codes(tenant_id),
+            leaving=lambda tenant_id: self._retiring.leaving(tenant_id),
         )
         self._preparing = Preparing(
             self._keeper,

@@ -4,7 +4,7 @@ Asked within the tenant's turn: between the question and what follows from the a
 nobody else may add anything.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 from sandlot_engine.catalog.versions import Versions
@@ -32,8 +32,9 @@ class Quota:
 
 
 class Quotas:
-    """Every tenant has the same. `layer_codes` are a tenant's layers, by hash. All that
-    is checked raises `QuotaExceeded`."""
+    """Every tenant has the same. `layer_codes` are a tenant's layers, by hash, and
+    `leaving` its revisions that are not gone yet. All that is checked raises
+    `QuotaExceeded`."""
 
     def __init__(
         self,
@@ -41,10 +42,12 @@ class Quotas:
         versions: Versions,
         *,
         layer_codes: Callable[[str], dict[str, Code]],
+        leaving: Callable[[str], Iterable[Revision]],
     ) -> None:
         self.quota = quota
         self._versions = versions
         self._layer_codes = layer_codes
+        self._leaving = leaving
 
     def check_can_create(self, tenant_id: str) -> None:
         """One more function."""
@@ -96,6 +99,8 @@ class Quotas:
         found: _OnDisk = {}
         for code in self._layer_codes(tenant_id).values():
             found |= _of_layer(code)
+        for revision in self._leaving(tenant_id):
+            found |= _of_revision(revision)
         for function in self._versions.all(tenant_id):
             for revision in function.revisions:
                 found |= _of_revision(revision)
