@@ -5,17 +5,18 @@ import os
 from collections.abc import Sequence
 
 from sandlot_engine.errors import InvalidParameter
+from sandlot_engine.model.function import Unpacked
 from sandlot_sandbox.guest.unpacking import Refused, unpack
 
 
 async def build_here(
     runtime: str, packages: Sequence[int], folder: int, *, is_opt: bool = False
-) -> int:
+) -> Unpacked:
     """A `catalog.code.Build` that compiles nothing."""
     assert runtime.startswith("python3.")
     zips = [os.pread(package, os.fstat(package).st_size, 0) for package in packages]
     try:
-        _, size = await asyncio.to_thread(unpack, zips, folder)
+        entries, size = await asyncio.to_thread(unpack, zips, folder)
     except Refused as refused:
         raise InvalidParameter(str(refused), field="zip") from refused
-    return size
+    return Unpacked(size=size, entries=len(entries))

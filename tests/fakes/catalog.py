@@ -65,7 +65,7 @@ class Node:
             raise
         if self.error is not None:
             raise self.error
-        assert path.name == f"{revision.code.sha256}-python3.11"
+        assert path.name == f"{revision.code.sha256}-{revision.config.runtime}"
         self.prepared.append(revision.id)
         return self.answer
 
@@ -151,7 +151,7 @@ async def opened(
             store,
             codes,
             clock=SystemClock(),
-            runtimes=lambda: ["python3.11"],
+            runtimes=lambda: ["python3.11", "python3.12"],
             prepare=node.prepare,
             retire=node.retire,
             grant_network=lambda *asked: made.grant_network(*asked),

@@ -3,7 +3,7 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
@@ -72,6 +72,12 @@ async def answer_from(reader: asyncio.StreamReader) -> Answer:
 
 @pytest.fixture
 async def port() -> AsyncIterator[Port]:
+    async with serving() as made:
+        yield made
+
+
+@asynccontextmanager
+async def serving() -> AsyncIterator[Port]:
     """With a webhook `orders`, a Slack one `talk`, and a bucket `pictures`."""
     engine = FakeEngine()
     engine.clock.start = datetime.now(UTC)
@@ -208,21 +214,67 @@ async def test_a_body_in_pieces_is_put_together(port: Port) -> None:
     assert json.loads(port.engine.fired.payloads[0])["body"] == body.decode()
 
 
+PIECE = b"50\r\n" + b"x" * 80 + b"\r\n"
+
+
+def chunked(path: str = f"/hooks/{ACME}/orders", *lines: str) -> bytes:
+    """A post's head, whose body may never end."""
+    head = [f"POST {path} HTTP/1.1", "Host: x", "Transfer-Encoding: chunked"]
+    return "\r\n".join([*head, *lines, "", ""]).encode()
+
+
 async def test_half_a_body_has_its_room_until_its_sender_goes(
-    port: Port, monkeypatch: pytest.MonkeyPatch
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(hooks, "MAX_BODIES_OF_HOOK", 100)
-    head = (
-        f"POST /hooks/{ACME}/orders HTTP/1.1\r\nHost: x\r\n"
-        "Transfer-Encoding: chunked\r\n\r\n"
-    ).encode()
-    piece = b"50\r\n" + b"x" * 80 + b"\r\n"
-    async with port.connected() as (_, first), port.connected() as (reader, second):
-        first.write(head + piece)
-        await first.drain()
-        second.write(head + piece + piece)
-        status, headers, _ = await answer_from(reader)
+    async with serving() as port:
+        async with port.connected() as (_, first), port.connected() as (reader, second):
+            first.write(chunked() + PIECE)
+            await first.drain()
+            second.write(chunked() + PIECE + PIECE)
+            status, headers, _ = await answer_from(reader)
 
-    assert (status, headers["retry-after"]) == (429, "5")
-    body = b"x" * 90
-    assert (await port.post(body=body, headers=port.headers(body)))[0] == 202
+        assert (status, headers["retry-after"]) == (429, "5")
+        body = b"x" * 90
+        assert (await port.post(body=body, headers=port.headers(body)))[0] == 202
+
+
+async def test_strangers_who_do_not_end_keep_nobody_out(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """There is a path for each of them: that no hook is there they learn at the end."""
+    monkeypatch.setattr(hooks, "MAX_BODIES", 400)
+    monkeypatch.setattr(hooks, "SLOW_S", 0.0)
+    body = b"x" * 160
+    async with serving() as port, AsyncExitStack() as strangers:
+        lines = [f"{name}: {value}" for name, value in port.headers(body).items()]
+        told = set()
+        for number in range(6):
+            reader, writer = await strangers.enter_async_context(port.connected())
+            writer.write(chunked(f"/hooks/{ACME}/none-{number}") + PIECE)
+            told.add(asyncio.create_task(answer_from(reader)))
+        # Five fit in.
+        full, told = await asyncio.wait(told, return_when=asyncio.FIRST_COMPLETED)
+
+        async with port.connected() as (reader, writer):
+            writer.write(chunked(f"/hooks/{ACME}/orders", *lines) + PIECE)
+            gave_way, told = await asyncio.wait(
+                told, return_when=asyncio.FIRST_COMPLETED
+            )
+            writer.write(PIECE + b"0\r\n\r\n")
+            status, _, _ = await answer_from(reader)
+        for task in told:
+            task.cancel()
+
+    assert {task.result()[0] for task in full | gave_way} == {429}
+    assert status == 202
+
+
+async def test_a_body_that_does_not_come_is_not_waited_for(
+    port: Port, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hooks, "BODY_S", 0.05)
+
+    answer = await port.post(body=b"", length=5)
+
+    assert answer[0] == 408

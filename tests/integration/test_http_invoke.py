@@ -500,7 +500,7 @@ async def test_what_is_larger_than_any_request_is_refused_unread(port: Port) -> 
 async def test_bodies_that_are_half_here_have_a_bound(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(receiving, "MAX_BODIES_OF_KEY", 100_000)
+    monkeypatch.setattr(receiving, "MAX_BODIES_OF_TENANT", 100_000)
 
     async with serving() as port:
         refused = await port.exchange(port.signed(body=b"1" * 200_000))
@@ -509,6 +509,22 @@ async def test_bodies_that_are_half_here_have_a_bound(
     assert code_of(refused) == (429, "TooManyRequestsException")
     assert json.loads(refused[2])["Reason"] == "CallerRateLimitExceeded"
     assert taken[0] == 200
+
+
+async def test_a_tenant_s_keys_have_one_room_together(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A tenant makes as many keys as it likes."""
+    room = receiving.BodyRoom(most=600_000, of_one=300_000)
+    monkeypatch.setattr(receiving, "BodyRoom", lambda **_: room)
+    async with serving() as port, port.connected() as (_, writer):
+        other, _ = await port.engine.tenants.create_key(ACME)
+        writer.write(port.signed(body=b"1" * 200_000)[:-1])
+        await until(lambda: room.used > 150_000)
+
+        refused = await port.exchange(port.signed(body=b"1" * 200_000, key=other.id))
+
+    assert code_of(refused) == (429, "TooManyRequestsException")
 
 
 # --- callers that go away, or do not come on --------------------------------------
@@ -703,6 +719,45 @@ async def test_an_operation_that_takes_too_long_is_ended(
     answer = await port.refused("get_account_settings")
 
     assert answer["Error"]["Code"] == "DeadlineExceededException"
+
+
+async def test_requests_that_are_being_answered_have_a_bound(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Else a tenant has as many packages in memory as it has connections."""
+    begun, go = asyncio.Event(), asyncio.Event()
+
+    async def slow(_: Call) -> Mapping[str, Any]:
+        begun.set()
+        await go.wait()
+        return {}
+
+    monkeypatch.setattr(app, "MAX_HELD_OF_TENANT", 300_000)
+    layer: dict[str, Any] = {
+        "LayerName": "one",
+        "Content": {"ZipFile": bytes(150_000)},
+    }
+    async with serving() as port, asyncio.TaskGroup() as group:
+        monkeypatch.setitem(OPERATIONS, "PublishLayerVersion", slow)
+        first = group.create_task(port.call("publish_layer_version", **layer))
+        await begun.wait()
+
+        refused = await port.refused("publish_layer_version", **layer)
+        of_another = group.create_task(
+            port.call("publish_layer_version", "globex", **layer)
+        )
+        go.set()
+
+        await first
+        await of_another
+        await port.call("publish_layer_version", **layer)
+        in_bucket = {"S3Bucket": "packages", "S3Key": "one.zip"}
+        too_much = await port.refused(
+            "publish_layer_version", LayerName="one", Content=in_bucket
+        )
+
+    for answer in (refused, too_much):
+        assert answer["Error"]["Code"] == "TooManyRequestsException"
 
 
 async def test_a_parameter_that_nobody_knows_is_refused_by_name(port: Port) -> None:

@@ -433,6 +433,49 @@ def test_there_are_only_so_many(monkeypatch: pytest.MonkeyPatch) -> None:
         network.start(-1, allow=(), cell=-1)
 
 
+def in_an_interpreter(script: str) -> list[str]:
+    """The lines that it prints."""
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+        capture_output=True,
+        text=True,
+        timeout=WAIT_S,
+        check=True,
+    )
+    return done.stdout.splitlines()
+
+
+def test_one_tenant_does_not_have_them_all() -> None:
+    """What has ended does not count; others are not counted with it."""
+    script = """
+import os
+from sandlot_sandbox.launcher import networks
+networks.MAX_EGRESS_OF_OWNER = 1
+network = networks.Network(is_root=True, has_seccomp=True)
+not_one, me = os.open("/dev/null", os.O_RDONLY), os.pidfd_open(os.getpid())
+def start(owner):
+    return network.start(not_one, allow=(), cell=me, owner=owner)
+first = start(1)
+try:
+    start(1)
+except networks.EgressUnavailable as unavailable:
+    print(unavailable)
+for way_out in (first, start(2)):
+    way_out.kill()
+    way_out.bury()
+again = start(1)
+again.kill()
+again.bury()
+print(network.live, dict(network._of))
+"""
+
+    said, left = in_an_interpreter(script)
+
+    assert said == "1 instances of this tenant have network egress, of 1 allowed"
+    assert left == "0 {}"
+
+
 def test_a_namespace_that_cannot_be_entered_is_reported() -> None:
     # In an interpreter of its own, as a launcher has: what other tests have loaded into
     # this one wants to be asked at each fork, and has no descriptors any more.
@@ -446,16 +489,8 @@ print(way_out.outcome())
 way_out.bury()
 print(network.live)
 """
-    done = subprocess.run(
-        [sys.executable, "-c", script],
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
-        capture_output=True,
-        text=True,
-        timeout=WAIT_S,
-        check=True,
-    )
+    said, live = in_an_interpreter(script)
 
-    said, live = done.stdout.splitlines()
     assert "setns" in said
     assert live == "0"
 

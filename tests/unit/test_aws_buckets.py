@@ -1,5 +1,6 @@
 """Packages out of an S3-compatible store: a small one of our own, over real HTTP."""
 
+import asyncio
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -17,7 +18,12 @@ OBJECTS = {("/packages/app.zip", ""): b"first", ("/packages/app.zip", "v2"): b"s
 class Store(BaseHTTPRequestHandler):
     """GetObject and its refusals, for whoever signs."""
 
+    begun = threading.Semaphore(0)
+    go = threading.Event()
+
     def do_GET(self) -> None:
+        self.begun.release()
+        self.go.wait()
         asked = urlsplit(self.path)
         version = parse_qs(asked.query).get("versionId", [""])[0]
         if "Credential=KEY/" not in self.headers.get("Authorization", ""):
@@ -51,7 +57,10 @@ def endpoint() -> Iterator[str]:
     server = ThreadingHTTPServer(("127.0.0.1", 0), Store)
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
+    Store.begun, Store.go = threading.Semaphore(0), threading.Event()
+    Store.go.set()
     yield f"http://127.0.0.1:{server.server_port}"
+    Store.go.set()
     server.shutdown()
     thread.join()
     server.server_close()
@@ -103,3 +112,21 @@ async def test_a_store_that_is_not_there_is_said() -> None:
 async def test_without_a_store_it_is_said_how_to_have_one() -> None:
     with pytest.raises(InvalidParameter, match="--s3-endpoint URL"):
         await Buckets(None).read("packages", "app.zip")
+
+
+async def test_who_gives_up_lets_nobody_else_fetch(endpoint: str) -> None:
+    """What it has begun goes on: else all threads, and their packages, were its."""
+    store = _buckets(endpoint)
+    Store.go.clear()
+    for _ in range(buckets.AT_ONCE):
+        impatient = asyncio.create_task(store.read("packages", "app.zip"))
+        await asyncio.to_thread(Store.begun.acquire)
+        impatient.cancel()
+        await asyncio.wait({impatient})
+
+    patient = asyncio.create_task(store.read("packages", "app.zip"))
+    has_begun = await asyncio.to_thread(Store.begun.acquire, timeout=0.2)
+    Store.go.set()
+
+    assert not has_begun
+    assert await patient == b"first"

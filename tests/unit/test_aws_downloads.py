@@ -34,6 +34,7 @@ def test_a_link_opens_its_own_package_for_ten_minutes(
         ("Signature=", "Other="),
         ("?", "?Expires=1&"),
         (".zip", ".txt"),
+        ("?", "?" + "a=1&" * 9),
     ],
 )
 def test_a_link_that_was_changed_opens_nothing(old: str, new: str) -> None:

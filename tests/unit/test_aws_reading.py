@@ -8,6 +8,7 @@ import pytest
 
 from sandlot_engine.gateway.aws.faults import AwsError
 from sandlot_engine.gateway.aws.reading import (
+    MAX_PARTS,
     MAX_QUERY_FIELDS,
     MAX_UNKNOWN,
     Read,
@@ -192,6 +193,9 @@ def test_a_value_of_the_wrong_type_is_refused(member: Any, text: str) -> None:
         (b'{"a": 1} x', "Extra data"),
         (b"[" * 100_000, "nested too deep"),
         (b'{"a":' * 100_000, "nested too deep"),
+        (b'{"Role": [%s1]}' % (b"1," * MAX_PARTS), f"more than {MAX_PARTS} values"),
+        (b'{"Role": %s' % (b"{" * MAX_PARTS), f"more than {MAX_PARTS} values"),
+        (b'{"Role": %s' % (b"[" * MAX_PARTS), f"more than {MAX_PARTS} values"),
         (b'{"MemorySize": %s}' % (b"9" * 10_000), "more than 64 digits"),
         (b'{"MemorySize": 1e999}', "NUMBER_VALUE"),
         (b'{"MemorySize": NaN}', "NaN is no JSON"),

@@ -3,6 +3,7 @@
 import asyncio
 import os
 import stat
+import threading
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -12,8 +13,14 @@ import pytest
 from sandlot_engine.catalog import code
 from sandlot_engine.catalog.code import CodeStore
 from sandlot_engine.errors import Internal, InvalidParameter, TooLarge, Unavailable
-from sandlot_engine.model.function import FunctionConfig, LayerUse
+from sandlot_engine.model.function import (
+    FunctionConfig,
+    ImageSource,
+    LayerUse,
+    Unpacked,
+)
 from tests.fakes.building import build_here
+from tests.fakes.waiting import DEADLINE_S
 from tests.fakes.zips import zip_of
 
 PACKAGE = zip_of({"app.py": "def handler(event, context): return 1"})
@@ -41,7 +48,7 @@ class Builder:
         folder: int,
         *,
         is_opt: bool = False,
-    ) -> int:
+    ) -> Unpacked:
         self.runtimes.append(runtime)
         self.for_opt.append(is_opt)
         self.at_once += 1
@@ -49,12 +56,12 @@ class Builder:
         self.began.set()
         try:
             await self.go.wait()
-            size = await build_here(runtime, packages, folder)
+            made = await build_here(runtime, packages, folder)
         finally:
             self.at_once -= 1
         if self.error is not None:
             raise self.error
-        return size
+        return made
 
 
 @pytest.fixture
@@ -438,6 +445,51 @@ async def test_a_caller_who_gives_up_does_not_stop_the_build(
 
     assert builder.runtimes == [RUNTIME]
     assert _names(root) == [f"{kept.sha256}-{RUNTIME}", f"{kept.sha256}.zip"]
+
+
+class SlowImages:
+    """Copies when it is let to."""
+
+    def __init__(self) -> None:
+        self.go = threading.Event()
+        self.begun = threading.Semaphore(0)
+
+    def pack(self, uri: str, into: int) -> str:
+        self.begun.release()
+        self.go.wait()
+        return ""
+
+    async def build(self, archive: int, tag: str, folder: int) -> tuple[Unpacked, str]:
+        raise AssertionError("nothing is built")
+
+
+async def test_what_is_there_is_found_while_others_are_copied(
+    root: Path, builder: Builder
+) -> None:
+    """Each start of a zygote asks for it."""
+    images = SlowImages()
+    async with (
+        CodeStore(root, build=builder.build, images=images) as codes,
+        asyncio.TaskGroup() as group,
+    ):
+        config = await with_layers(codes, PACKAGE)
+        kept = await codes.put(OTHER, RUNTIME)
+        await codes.opt(config)
+
+        async def copy() -> None:
+            async with codes.staged(ImageSource(uri="oci:image")):
+                pass
+
+        for _ in range(code.THREADS):
+            group.create_task(copy())
+            await asyncio.to_thread(images.begun.acquire)
+        try:
+            async with asyncio.timeout(DEADLINE_S):
+                assert (await codes.unpacked(kept, RUNTIME)).is_dir()
+                assert await codes.opt(config)
+                assert not await codes.has_extensions(config)
+        finally:
+            images.go.set()
 
 
 async def test_no_descriptor_is_left_open(codes: CodeStore, builder: Builder) -> None:

@@ -215,6 +215,41 @@ async def test_layers_count_against_a_tenant_s_bytes(tmp_path: Path) -> None:
         await is_left(bench, f"{layer.code.sha256}.zip")
 
 
+async def test_merged_layers_count_for_whose_function_they_are_merged(
+    tmp_path: Path,
+) -> None:
+    """They are on disk once for each order; 5 layers have 325 orders."""
+    store = MemoryStore()
+    async with opened(tmp_path, store, Node(), None) as bench:
+        one, two = await publish(bench, "one", ONE), await publish(bench, "two", TWO)
+        await create(bench, one, two)
+        room = bench.functions.code_bytes(TENANT)
+
+    async with opened(tmp_path, store, Node(), Quota(code_bytes=room)) as bench:
+        await create(bench, one, two, name="same")
+        await update(bench, memory_mb=256)
+
+        with pytest.raises(QuotaExceeded, match="Code storage limit exceeded"):
+            await create(bench, two, one, name="other")
+        with pytest.raises(QuotaExceeded, match="Code storage limit exceeded"):
+            await update(bench, layers=used(bench, two, one))
+        await update(bench, layers=())
+
+
+async def test_who_has_too_much_may_do_what_takes_no_more(tmp_path: Path) -> None:
+    store = MemoryStore()
+    async with opened(tmp_path, store, Node(), None) as bench:
+        await create(bench)
+
+    async with opened(tmp_path, store, Node(), Quota(code_bytes=1)) as bench:
+        await update(bench, memory_mb=256)
+        await bench.functions.update_code(TENANT, "resize", ZIP)
+        await bench.settled()
+
+        with pytest.raises(QuotaExceeded, match="Code storage limit exceeded"):
+            await bench.functions.update_code(TENANT, "resize", OTHER_ZIP)
+
+
 async def test_of_a_tenant_that_was_deleted_no_layer_is_left(bench: Bench) -> None:
     await publish(bench, "one", ONE)
     await publish(bench, "two", TWO)

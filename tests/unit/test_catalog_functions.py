@@ -11,6 +11,7 @@ from sandlot_engine.catalog import preparing
 from sandlot_engine.catalog.code import CodeStore
 from sandlot_engine.catalog.functions import Prepared, Quota
 from sandlot_engine.catalog.life import changed_config
+from sandlot_engine.catalog.quotas import ENTRY_BYTES
 from sandlot_engine.errors import (
     AlreadyExists,
     Conflict,
@@ -43,6 +44,7 @@ from tests.fakes.catalog import (
 )
 from tests.fakes.stores import MemoryStore
 from tests.fakes.waiting import DEADLINE_S, eventually
+from tests.fakes.zips import zip_of
 
 
 @pytest.fixture
@@ -239,6 +241,11 @@ async def test_what_takes_too_long_has_failed(
 ) -> None:
     monkeypatch.setattr(preparing, "PREPARE_TIMEOUT_S", 0.0)
     await bench.create()
+
+    async def is_given_up() -> bool:
+        return bool(bench.node.cancelled)
+
+    await eventually(is_given_up)
 
     failed = await bench.settled()
 
@@ -597,7 +604,7 @@ async def test_a_tenant_has_a_bounded_number_of_functions(tmp_path: Path) -> Non
 
 
 async def test_a_tenant_has_a_bounded_number_of_code_bytes(tmp_path: Path) -> None:
-    quota = Quota(code_bytes=len(ZIP) + 100)
+    quota = Quota(code_bytes=len(ZIP) + ENTRY_BYTES + 100)
     async with opened(tmp_path, MemoryStore(), Node(), quota) as bench:
         await bench.create("first")
         await bench.create("same-package")
@@ -607,6 +614,42 @@ async def test_a_tenant_has_a_bounded_number_of_code_bytes(tmp_path: Path) -> No
 
         assert refusal.value.reason == "CodeStorageExceeded"
         await bench.codes_left(1)
+
+
+async def test_what_is_retired_counts_until_it_is_gone(bench: Bench) -> None:
+    """It is on disk for as long as its last invocation: a function that is invoked and
+    changed again and again had as many packages there as it liked."""
+    await bench.create()
+    old = (await bench.settled()).current
+    alone = bench.functions.code_bytes(TENANT)
+    bench.node.busy[old.id] = asyncio.Event()
+
+    await bench.functions.update_code(TENANT, "resize", OTHER_ZIP)
+    new = (await bench.settled()).current
+    more = new.code.size + new.code.unpacked_size + ENTRY_BYTES
+
+    async def is_counted(bytes_: int) -> bool:
+        return bench.functions.code_bytes(TENANT) == bytes_
+
+    await eventually(lambda: is_counted(alone + more))
+    bench.node.busy[old.id].set()
+    await eventually(lambda: is_counted(more))
+
+
+async def test_each_file_counts_and_so_does_each_runtime(bench: Bench) -> None:
+    """Of files without content a file system has no more than of others."""
+    files = zip_of({"app.py": "x = 1", **{f"{n}.txt": "" for n in range(10)}})
+
+    await bench.create(code=files)
+    await bench.settled()
+    once = bench.functions.code_bytes(TENANT)
+    await bench.functions.update_configuration(
+        TENANT, "resize", {"runtime": "python3.12"}
+    )
+    twice = bench.functions.code_bytes(TENANT)
+
+    assert once == len(files) + len("x = 1") + 11 * ENTRY_BYTES
+    assert twice == once + len("x = 1") + 11 * ENTRY_BYTES
 
 
 async def test_an_engine_that_stopped_half_way_goes_on(tmp_path: Path) -> None:

@@ -8,9 +8,16 @@ from pathlib import Path
 from sandlot_engine.catalog.code import BUILDS, CodeStore
 from sandlot_engine.catalog.functions import Functions, Prepared
 from sandlot_engine.clock import SystemClock
-from sandlot_engine.model.function import Function, FunctionConfig, Revision
+from sandlot_engine.model.function import (
+    Function,
+    FunctionConfig,
+    FunctionState,
+    LayerUse,
+    Revision,
+    Unpacked,
+)
 from tests.fakes.stores import MemoryStore
-from tests.fakes.waiting import DEADLINE_S
+from tests.fakes.waiting import DEADLINE_S, eventually
 from tests.fakes.zips import zip_of
 
 CONFIG = FunctionConfig(handler="app.handler", runtime="python3.11")
@@ -32,12 +39,12 @@ class SlowBuilder:
         folder: int,
         *,
         is_opt: bool = False,
-    ) -> int:
+    ) -> Unpacked:
         number = self.begun
         self.begun += 1
         self.asked.release()
         await self.go[number].wait()
-        return 1
+        return Unpacked(size=1, entries=1)
 
 
 async def _prepare(_: Function, __: Revision, ___: Path) -> Prepared:
@@ -86,4 +93,59 @@ async def test_one_tenants_packages_do_not_keep_another_s_waiting(
 
         # And the others get theirs.
         for number in range(1 + 3 * BUILDS):
+            builder.go[number].set()
+
+
+async def _all_active(functions: Functions) -> bool:
+    found, _ = await functions.list(FLOODING)
+    return all(each.state is FunctionState.ACTIVE for each in found)
+
+
+async def test_layers_that_are_merged_are_a_build_of_their_tenant_s(
+    tmp_path: Path,
+) -> None:
+    """Also those of a function that is deleted meanwhile: they are built to the end."""
+    builder = SlowBuilder()
+    async with (
+        CodeStore(tmp_path / "code", build=builder.build) as codes,
+        Functions(
+            MemoryStore(),
+            codes,
+            clock=SystemClock(),
+            runtimes=lambda: ["python3.11"],
+            prepare=_prepare,
+            retire=_retire,
+            grant_network=lambda *_: None,
+            concurrency=lambda _: 1_000,
+        ) as functions,
+        asyncio.timeout(DEADLINE_S),
+        asyncio.TaskGroup() as group,
+    ):
+        for number in range(3):
+            builder.go[number].set()
+        one, two = [
+            await functions.layers.publish(FLOODING, name, zip_of({name: ""}))
+            for name in ("one", "two")
+        ]
+        package, orders = zip_of({"app.py": ""}), ((one, two), (two, one), (one,))
+        for number in range(len(orders)):
+            await functions.create(FLOODING, f"flood-{number}", CONFIG, package)
+        await eventually(lambda: _all_active(functions))
+        for number, layers in enumerate(orders):
+            uses = tuple(LayerUse(arn=each.name, code=each.code) for each in layers)
+            await functions.update_configuration(
+                FLOODING, f"flood-{number}", {"layers": uses}
+            )
+        for _ in range(4):
+            await builder.asked.acquire()
+        group.create_task(functions.delete(FLOODING, "flood-0"))
+
+        quiet = group.create_task(
+            functions.create(QUIET, "quiet", CONFIG, zip_of({"app.py": "quiet"}))
+        )
+        await builder.asked.acquire()
+        builder.go[4].set()
+
+        assert (await quiet).tenant_id == QUIET
+        for number in range(3, 10):
             builder.go[number].set()

@@ -111,8 +111,12 @@ async def test_a_snapshots_import_has_the_functions_timeout_where_that_is_more(
     await bench.settled()
     # Of AWS's least nothing is left.
     monkeypatch.setattr(preparing, "PREPARE_TIMEOUT_S", -130.0)
+    bench.node.go.clear()
+    bench.node.preparing.clear()
 
-    version = await bench.publish()
+    await bench.functions.publish(TENANT, "resize")
+    await bench.node.preparing.wait()
+    version = await bench.settled(qualifier="1")
 
     assert version.state is state
 

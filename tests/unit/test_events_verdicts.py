@@ -1,9 +1,11 @@
 """What becomes of an event, by AWS's rules."""
 
+import gc
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
+import msgspec
 import pytest
 
 from sandlot_engine.errors import Internal, NotFound, Throttled
@@ -282,13 +284,25 @@ def test_a_dead_event_is_redriven_as_if_it_came_now() -> None:
         (FAILURE, "boom"),
         (b'{"errorMessage":' + b'"' + b"x" * 2_000 + b'"}', "x" * 1_024),
         (b'{"errorMessage":null}', "None"),
+        (b'{"errorMessage":"\\udcff.txt"}', "?.txt"),
+        (b'{"errorMessage":[%s1]}' % (b"[]," * 1_000_000), ""),
+        (b'{"errorMessage":"boom","more":[%s1]}' % (b"[]," * 1_000_000), "boom"),
+        (b'{"errorMessage":"\xff"}', ""),
+        (b'{"errorMessage":"' + b"x" * 100_000 + b'\xff"}', ""),
+        (b'{"other":1}', ""),
         (b"[1]", ""),
         (b"not json", ""),
         (b"[" * 100_000, ""),
     ],
 )
 def test_an_errors_text_is_what_its_object_says(payload: bytes, text: str) -> None:
-    assert verdicts.error_text(payload) == text
+    collected = gc.get_stats()[0]["collections"]
+
+    said = verdicts.error_text(payload)
+
+    assert said == text
+    assert gc.get_stats()[0]["collections"] - collected < 10  # little was built
+    msgspec.json.encode(said)  # or the event could not be kept, and never be over
 
 
 def test_a_lineage_is_written_and_read_as_aws_has_it() -> None:

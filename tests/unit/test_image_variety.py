@@ -117,6 +117,15 @@ def test_indexes_in_one_another_have_an_end(make: Make) -> None:
         make(layout.archive())
 
 
+def test_a_name_that_is_no_text_is_none(make: Make) -> None:
+    layout = Layout()
+    names = {"org.opencontainers.image.ref.name": ["1.0"]}
+    layout.add([layer()], tag="", entry={"annotations": names})
+
+    with pytest.raises(BadImage, match=r"no image in it has tag '1\.0'"):
+        make(layout.archive(), "1.0")
+
+
 def test_docker_s_names_in_the_index(make: Make, place: Path) -> None:
     """As `docker save` and buildx write them: the tag alone, and the whole name."""
     names = {

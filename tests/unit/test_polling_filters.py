@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from sandlot_engine.catalog.event_patterns import is_pattern
-from sandlot_engine.polling.filters import MAX_COMPARISONS, Filters
+from sandlot_engine.polling.filters import Filters
 
 RECORD: dict[str, Any] = {"messageId": "id", "attributes": {"SenderId": "me"}}
 
@@ -122,15 +122,38 @@ def test_a_pattern_of_what_is_beside_the_body_looks_there() -> None:
     assert not filters.choose({"body": "a text", "attributes": {"SenderId": "you"}})
 
 
-def test_a_message_that_takes_too_much_comparing_is_chosen() -> None:
-    values = [f"v{number}" for number in range(400)]
-    body = {"a": [0] * (MAX_COMPARISONS // 100)}
+FEW, MANY = range(10), range(300)
 
+
+@pytest.mark.parametrize(
+    ("pattern", "body"),
+    [
+        ([f"v{each}" for each in MANY], [0] * 1_000),
+        ([f"v{each}" for each in MANY], [[]] * 1_000),
+        ([{"anything-but": [*MANY]}], [0] * 1_000),
+        ([{"anything-but": {"prefix": [f"v{each}" for each in MANY]}}], ["v1"] * 1_000),
+        ([{"cidr": f"10.0.{each}.0/24"} for each in FEW], ["1.2.3.4"] * 1_000),
+    ],
+)
+def test_a_message_that_takes_too_much_comparing_is_chosen(
+    pattern: list[Any], body: list[Any]
+) -> None:
+    none_fits = chosen({"a": pattern}, {"a": body[:10]})
     began = time.process_time()
-    is_chosen = chosen({"a": values}, body)
 
-    assert is_chosen
-    assert time.process_time() - began < 5
+    is_chosen = chosen({"a": pattern}, {"a": body})
+
+    assert (none_fits, is_chosen) == (False, True)
+    assert time.process_time() - began < 1
+
+
+def test_a_message_that_is_nested_too_deep_to_be_compared_is_chosen() -> None:
+    results = {
+        chosen({"a": ["x"]}, f'{{"a": {"[" * depth}{"]" * depth}}}')
+        for depth in range(900, 1_000)
+    }
+
+    assert results <= {True, False}
 
 
 def test_a_pattern_s_stars_take_no_time_of_their_own() -> None:

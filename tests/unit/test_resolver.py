@@ -14,6 +14,7 @@ from sandlot_sandbox.launcher.resolver import (
     MAX_QUERY,
     BadMessage,
     Query,
+    Resolver,
     failure,
     nameservers,
     read_query,
@@ -322,6 +323,26 @@ def test_their_family_comes_along() -> None:
     ]
 
     assert families == [socket.AF_INET6, socket.AF_INET]
+
+
+def test_a_nameserver_of_a_family_that_the_kernel_has_not_is_passed_over() -> None:
+    nobodys = socket.AddressFamily.AF_APPLETALK
+    with (
+        socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as cell,
+        socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as function,
+        socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as server,
+    ):
+        cell.bind(("127.0.0.1", 0))
+        server.bind(("127.0.0.1", 0))
+        server.settimeout(5)
+        servers = [(nobodys, "::1"), (socket.AF_INET, "127.0.0.1")]
+        ours = Resolver(cell, servers, reach, port=server.getsockname()[1])
+
+        function.sendto(dns.question("a.test"), cell.getsockname())
+        ours.work()
+
+        assert read_query(server.recv(MAX_QUERY)).name == dns.name("a.test")
+        ours.close()
 
 
 def test_the_limits_are_what_the_documents_say() -> None:

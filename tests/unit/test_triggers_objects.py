@@ -153,6 +153,7 @@ def test_keys_are_filtered_as_they_are_and_told_encoded() -> None:
         b'{"detail-type": ["x"], "detail": {}}',
         b'{"detail-type": "Object Created", "detail": {"object": 5, "reason": []}}',
         b"[" * 100_000,
+        b'{"Records": "\xff"}',
         told(*[record()] * 1_001),
     ],
 )

@@ -1,5 +1,6 @@
 """From what a function answers to an HTTP response, and to none where it is none."""
 
+import gc
 import json
 from typing import Any
 
@@ -9,6 +10,7 @@ from hypothesis import strategies as st
 
 from sandlot_engine.gateway.urls.answers import (
     MAX_HEAD,
+    MAX_MEMBER,
     Malformed,
     Response,
     response_of,
@@ -43,6 +45,23 @@ def said(answer: Any) -> Response:
 )
 def test_what_has_no_status_is_the_body(payload: bytes, body: bytes) -> None:
     assert response_of(payload) == Response(200, JSON_TYPE, body)
+
+
+def test_what_does_not_count_of_an_answer_is_not_built() -> None:
+    """For two million lists Python takes a third of a second, for everybody."""
+    lists = b"[" + b"[]," * 1_000_000 + b"1]"
+    collected = gc.get_stats()[0]["collections"]
+
+    ignored = response_of(b'{"statusCode": 201, "more": %s, "body": "x"}' % lists)
+    passed_on = response_of(b'{"more": %s}' % lists)
+    with pytest.raises(Malformed, match=f"bytes as JSON of {MAX_MEMBER} allowed"):
+        response_of(b'{"statusCode": 200, "headers": %s}' % lists)
+    with pytest.raises(Malformed, match="body is no text"):
+        response_of(b'{"statusCode": 200, "body": %s}' % lists)
+
+    assert (ignored.status, ignored.body) == (201, b"x")
+    assert passed_on.body == b'{"more": %s}' % lists
+    assert gc.get_stats()[0]["collections"] - collected < 10
 
 
 def test_an_answer_says_status_headers_cookies_and_body() -> None:

@@ -92,9 +92,9 @@ class Changing:
         async with arrived as code, self._turns.hold(tenant_id):
             self.check_name_is_free(tenant_id, name)
             self._quotas.check_can_create(tenant_id)
-            self._quotas.check_room(tenant_id, code)
             check_unpacked_size(code, config.layers)
             revision = life.new_revision(code, config)
+            self._quotas.check_room_for(tenant_id, revision)
             function = life.created(tenant_id, name, revision, now=self._clock.now())
             await self._add(function)
             await self._settings.begin(tenant_id, name, settings)
@@ -116,10 +116,10 @@ class Changing:
         async with arrived as code, self._turns.hold(tenant_id):
             function = self._finding.find(tenant_id, name)
             self.check_can_change(function, revision_id)
-            self._quotas.check_room(tenant_id, code)
             check_unpacked_size(code, function.current.config.layers)
             self._grant_network(tenant_id, function.current.config.network)
             revision = life.new_revision(code, function.current.config)
+            self._quotas.check_room_for(tenant_id, revision)
             if dry_run:
                 return replace(function, serving=revision)
             updating = await self._begin_update(function, revision)
@@ -139,9 +139,9 @@ class Changing:
             config = life.changed_config(function.current.config, changes)
             self.check_config(tenant_id, config)
             check_unpacked_size(function.current.code, config.layers)
-            return await self._begin_update(
-                function, life.new_revision(function.current.code, config)
-            )
+            revision = life.new_revision(function.current.code, config)
+            self._quotas.check_room_for(tenant_id, revision)
+            return await self._begin_update(function, revision)
 
     async def publish(
         self,

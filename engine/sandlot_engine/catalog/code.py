@@ -46,6 +46,7 @@ from sandlot_engine.model.function import (
     FunctionConfig,
     Image,
     ImageSource,
+    Unpacked,
 )
 
 T = TypeVar("T")
@@ -66,8 +67,10 @@ class Images(Protocol):
         have."""
         ...
 
-    async def build(self, archive: int, tag: str, folder: int, /) -> tuple[int, str]:
-        """Make its files in an empty folder, as `Build` does; the bytes of its layers,
+    async def build(
+        self, archive: int, tag: str, folder: int, /
+    ) -> tuple[Unpacked, str]:
+        """Make its files in an empty folder, as `Build` does; what its layers come to,
         and the SHA-256 of its manifest."""
         ...
 
@@ -82,12 +85,12 @@ class Build(Protocol):
         folder: int,
         *,
         is_opt: bool = False,
-    ) -> int:
+    ) -> Unpacked:
         """Unpack and compile for a runtime, by its name, zips into an empty folder, all
         open and not to be closed. A later zip's files are there in place of those of
         one before; `is_opt` says that they are layers, mounted at /opt.
 
-        Returns the bytes of the files. Afterwards, however it ends, nobody writes into
+        Returns what there is then. Afterwards, however it ends, nobody writes into
         the folder any more. Raises `InvalidParameter` for what is refused, a `Fault`
         where our side broke.
         """
@@ -120,14 +123,17 @@ class CodeStore:
         self._root = root
         self._build = build
         self._images = images
-        self._made_of_images: dict[str, tuple[int, str]] = {}
-        """By hash, of those here and built by us: bytes, and the image's digest."""
+        self._made_of_images: dict[str, tuple[Unpacked, str]] = {}
+        """By hash, of those here and built by us; and the image's digest."""
 
         self._keeper = Keeper()
         self._locks = KeyedLocks()
         self._room = asyncio.Semaphore(BUILDS)
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="code")
-        self._unpacked_sizes: dict[str, int] = {}
+        # Of its own: a zygote's start looks whether its folder is there, and the others
+        # copy an image, or remove a hundred thousand files.
+        self._looking = ThreadPoolExecutor(1, thread_name_prefix="code-look")
+        self._unpacked: dict[str, Unpacked] = {}
         """By hash, of packages that are here and were built by us."""
 
     async def __aenter__(self) -> Self:
@@ -141,7 +147,8 @@ class CodeStore:
         traceback: TracebackType | None,
     ) -> None:
         await self._keeper.__aexit__(kind, error, traceback)
-        await asyncio.to_thread(self._threads.shutdown)
+        for threads in (self._threads, self._looking):
+            await asyncio.to_thread(threads.shutdown)
 
     async def hash(self, zip_bytes: bytes) -> str:
         """The SHA-256 under which `put` would store a package."""
@@ -155,10 +162,10 @@ class CodeStore:
         """
         packages.check_size(zip_bytes)
         sha256 = await self.hash(zip_bytes)
-        unpacked_size = await self._alone(
+        unpacked = await self._alone(
             sha256, lambda: self._put(sha256, zip_bytes, runtime)
         )
-        return Code(sha256=sha256, size=len(zip_bytes), unpacked_size=unpacked_size)
+        return _code(sha256, len(zip_bytes), unpacked)
 
     @asynccontextmanager
     async def staged(self, source: ImageSource) -> AsyncIterator[Staged]:
@@ -189,9 +196,9 @@ class CodeStore:
     async def put_image(self, staged: Staged) -> Code:
         """Keep an image, made into a root file system. Raises as `put` does."""
         sha256, tag = staged.sha256, staged.tag
-        size, digest = await self._alone(sha256, lambda: self._put_image(staged))
+        unpacked, digest = await self._alone(sha256, lambda: self._put_image(staged))
         image = Image(uri=staged.uri, digest=digest, tag=tag)
-        return Code(sha256=sha256, size=staged.size, unpacked_size=size, image=image)
+        return _code(sha256, staged.size, unpacked, image)
 
     async def put_layer(self, zip_bytes: bytes, runtime: str) -> Code:
         """Keep a layer's package, once a builder has found no fault with it.
@@ -201,10 +208,10 @@ class CodeStore:
         """
         packages.check_size(zip_bytes)
         sha256 = await self.hash(zip_bytes)
-        unpacked_size = await self._alone(
+        unpacked = await self._alone(
             sha256, lambda: self._put_layer(sha256, zip_bytes, runtime)
         )
-        return Code(sha256=sha256, size=len(zip_bytes), unpacked_size=unpacked_size)
+        return _code(sha256, len(zip_bytes), unpacked)
 
     async def opt(self, config: FunctionConfig) -> Path | None:
         """The folder with the layers of a function, built if it is not; None where it
@@ -225,7 +232,7 @@ class CodeStore:
         if not config.layers:
             return False
         folder = self._folder(config.opt_sha256, config.runtime) / "extensions"
-        return await self._run(lambda: packages.has_entries(folder))
+        return await self._look(lambda: packages.has_entries(folder))
 
     async def unpacked(self, code: Code, runtime: str) -> Path:
         """The folder with the package's files and their bytecode, built if it is not.
@@ -249,7 +256,7 @@ class CodeStore:
     async def read_hash(self, sha256: str) -> bytes:
         """A package by its hash. Raises `NotFound` where it is gone."""
         path = self._zip(sha256)
-        if not await self._run(path.is_file):
+        if not await self._look(path.is_file):
             raise NotFound(f"There is no package {sha256} any more.")
         return await self._run(path.read_bytes)
 
@@ -270,11 +277,11 @@ class CodeStore:
 
     # --- one package, while nobody else works on it -----------------------------
 
-    async def _put(self, sha256: str, zip_bytes: bytes, runtime: str) -> int:
+    async def _put(self, sha256: str, zip_bytes: bytes, runtime: str) -> Unpacked:
         path = self._zip(sha256)
         is_new = await self._run(lambda: packages.write_file(path, zip_bytes))
         try:
-            if sha256 in self._unpacked_sizes:
+            if sha256 in self._unpacked:
                 await self._make(sha256, runtime)
             else:
                 # Also where an engine before this one did: only a builder can tell.
@@ -283,9 +290,9 @@ class CodeStore:
             if is_new:
                 await self._clear_away(path)
             raise
-        return self._unpacked_sizes[sha256]
+        return self._unpacked[sha256]
 
-    async def _put_image(self, staged: Staged) -> tuple[int, str]:
+    async def _put_image(self, staged: Staged) -> tuple[Unpacked, str]:
         path = self._archive(staged.sha256)
         is_new = await self._run(lambda: packages.take_name(staged.path, path))
         try:
@@ -300,7 +307,7 @@ class CodeStore:
         return self._made_of_images[staged.sha256]
 
     async def _make_image(self, sha256: str, tag: str) -> None:
-        if not await self._run(self._folder(sha256, IMAGE).is_dir):
+        if not await self._look(self._folder(sha256, IMAGE).is_dir):
             await self._build_image(sha256, tag)
 
     async def _build_image(self, sha256: str, tag: str) -> None:
@@ -325,42 +332,42 @@ class CodeStore:
             raise
         self._made_of_images[sha256] = made
 
-    async def _put_layer(self, sha256: str, zip_bytes: bytes, runtime: str) -> int:
+    async def _put_layer(self, sha256: str, zip_bytes: bytes, runtime: str) -> Unpacked:
         path = self._zip(sha256)
         is_new = await self._run(lambda: packages.write_file(path, zip_bytes))
-        if sha256 not in self._unpacked_sizes:
+        if sha256 not in self._unpacked:
             # Only a builder can tell. What it makes is of no use: functions have
             # layers merged, and bytecode that knows where it is.
             trial = packages.temporary_beside(path)
             try:
-                size = await self._build_in(trial, runtime, [path], is_opt=True)
+                unpacked = await self._build_in(trial, runtime, [path], is_opt=True)
             except BaseException:
                 if is_new:
                     await self._clear_away(path)
                 raise
             finally:
                 await self._clear_away(trial)
-            self._unpacked_sizes[sha256] = size
-        return self._unpacked_sizes[sha256]
+            self._unpacked[sha256] = unpacked
+        return self._unpacked[sha256]
 
     async def _make_opt(self, sha256: str, runtime: str, zips: list[Path]) -> None:
         path = self._folder(sha256, runtime)
-        if not await self._run(path.is_dir):
+        if not await self._look(path.is_dir):
             await self._build_as(path, runtime, zips, is_opt=True)
 
     async def _make(self, sha256: str, runtime: str) -> None:
-        if not await self._run(self._folder(sha256, runtime).is_dir):
+        if not await self._look(self._folder(sha256, runtime).is_dir):
             await self._build_anew(sha256, runtime)
 
     async def _build_anew(self, sha256: str, runtime: str) -> None:
         path = self._folder(sha256, runtime)
-        self._unpacked_sizes[sha256] = await self._build_as(
+        self._unpacked[sha256] = await self._build_as(
             path, runtime, [self._zip(sha256)]
         )
 
     async def _build_as(
         self, path: Path, runtime: str, zips: list[Path], *, is_opt: bool = False
-    ) -> int:
+    ) -> Unpacked:
         """Build into a folder of its own, which then takes the place, if it is free."""
         new = packages.temporary_beside(path)
         try:
@@ -377,7 +384,7 @@ class CodeStore:
         *,
         path: Path | None = None,
         is_opt: bool,
-    ) -> int:
+    ) -> Unpacked:
         """Build into the folder `new`, and publish it as `path` where that is given."""
         async with self._room:
             with ExitStack() as opened:
@@ -389,10 +396,10 @@ class CodeStore:
 
                 given = [await own(partial(packages.open_file, zip_)) for zip_ in zips]
                 folder = await own(partial(packages.make_folder, new))
-                size = await self._build(runtime, given, folder, is_opt=is_opt)
+                unpacked = await self._build(runtime, given, folder, is_opt=is_opt)
                 if path is not None:
                     await self._run(lambda: packages.publish(folder, new, path))
-        return size
+        return unpacked
 
     async def _clear_away(self, path: Path) -> None:
         # What is left in spite of this goes at the next start.
@@ -400,7 +407,7 @@ class CodeStore:
             await self._run(lambda: packages.remove(path))
 
     async def _discard(self, sha256: str) -> None:
-        self._unpacked_sizes.pop(sha256, None)
+        self._unpacked.pop(sha256, None)
         self._made_of_images.pop(sha256, None)
         await self._run(lambda: _remove(self._root, lambda found: found == sha256))
 
@@ -422,15 +429,34 @@ class CodeStore:
 
         return await self._keeper.whole(in_turn())
 
+    async def _look(self, work: Callable[[], T]) -> T:
+        """What takes no time."""
+        return await self._in_thread(self._looking, work)
+
     async def _run(self, work: Callable[[], T]) -> T:
+        return await self._in_thread(self._threads, work)
+
+    async def _in_thread(self, threads: ThreadPoolExecutor, work: Callable[[], T]) -> T:
         loop = asyncio.get_running_loop()
         try:
-            return await loop.run_in_executor(self._threads, work)
+            return await loop.run_in_executor(threads, work)
         except OSError as error:
             raise Internal(
                 f"The code store failed ({error.strerror}). Look for a full disk in "
                 "the data directory."
             ) from error
+
+
+def _code(
+    sha256: str, size: int, unpacked: Unpacked, image: Image | None = None
+) -> Code:
+    return Code(
+        sha256=sha256,
+        size=size,
+        unpacked_size=unpacked.size,
+        entries=unpacked.entries,
+        image=image,
+    )
 
 
 def _make_root(root: Path) -> None:

@@ -106,15 +106,23 @@ class Functions:
         self._turns = KeyedLocks()
         """By tenant: whose turn it is to change something."""
         self._versions = Versions(region)
-        self._uploads = Uploads(store, codes, kept_elsewhere=lambda: self.layers.hashes)
+        self._uploads = Uploads(
+            store,
+            codes,
+            keeper=self._keeper,
+            kept_elsewhere=lambda: self.layers.hashes,
+        )
         self._quotas = Quotas(
             self.quota,
             self._versions,
             layer_codes=lambda tenant_id: self.layers.codes(tenant_id),
+            leaving=lambda tenant_id: self._retiring.leaving(tenant_id),
         )
         self._preparing = Preparing(
             self._keeper,
-            code_path=self.code_path,
+            code_path=lambda function, revision: self._uploads.in_turn(
+                function.tenant_id, lambda: self.code_path(revision)
+            ),
             prepare=prepare,
             grant_network=grant_network,
             settle=lambda *settled: self._changing.settle(*settled),
@@ -268,7 +276,7 @@ class Functions:
         return self._versions.count_by_runtime()
 
     def code_bytes(self, tenant_id: str) -> int:
-        """Of a tenant's packages and layers, each once, zipped and unpacked."""
+        """Of a tenant's packages and layers, zipped and unpacked."""
         return self._quotas.code_bytes(tenant_id)
 
     async def list_versions(

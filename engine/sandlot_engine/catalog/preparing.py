@@ -24,8 +24,8 @@ MAX_SNAPSHOTS = 4
 and others do not wait for them."""
 
 PREPARE_TIMEOUT_S = 120.0
-"""For unpacking and starting a zygote, once it is a revision's turn. A version with
-SnapStart has its import's time besides."""
+"""For starting a zygote, once it is a revision's turn. A version with SnapStart has its
+import's time besides."""
 
 Prepare = Callable[[Function, Revision, Path], Awaitable[Prepared]]
 """Start the zygote of a revision, its code at a path. Raises `Refusal` or `Fault`
@@ -51,7 +51,7 @@ class Preparing:
         self,
         keeper: Keeper,
         *,
-        code_path: Callable[[Revision], Awaitable[Path]],
+        code_path: Callable[[Function, Revision], Awaitable[Path]],
         prepare: Prepare,
         grant_network: GrantNetwork,
         settle: Settle,
@@ -111,12 +111,13 @@ class Preparing:
             shares, room = self._snapshot_shares, self._snapshot_room
             limit_s += revision.config.init_ahead_s
         # The tenant's own share first: who waits for that holds nothing of others.
-        async with shares[function.tenant_id], room:
+        async with shares[function.tenant_id]:
             try:
-                async with asyncio.timeout(limit_s):
+                # In a line of its own, whose every turn ends by itself.
+                path = await self._code_path(function, revision)
+                async with room, asyncio.timeout(limit_s):
                     # Again: it may have waited, also for an engine that stopped.
                     self._grant_network(function.tenant_id, revision.config.network)
-                    path = await self._code_path(revision)
                     return await self._prepare(function, revision, path)
             except SandlotError:
                 raise

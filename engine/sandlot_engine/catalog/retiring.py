@@ -1,7 +1,9 @@
 """Retiring revisions: all that runs of them is stopped, and then their files go."""
 
 import logging
-from collections.abc import Awaitable, Callable, Iterable
+from collections import defaultdict
+from collections.abc import Awaitable, Callable, Iterable, Iterator
+from contextlib import ExitStack, contextmanager
 
 from sandlot_engine.catalog.preparing import Preparing
 from sandlot_engine.catalog.uploads import Uploads
@@ -25,23 +27,40 @@ class Retiring:
         self._uploads = uploads
         self._preparing = preparing
         self._retire = retire
+        self._leaving: defaultdict[str, list[Revision]] = defaultdict(list)
+        """By tenant."""
+
+    def leaving(self, tenant_id: str) -> Iterable[Revision]:
+        """A tenant's that are retired: on disk until their last invocation ends, for a
+        quarter of an hour each. Never waits."""
+        return tuple(self._leaving.get(tenant_id, ()))
 
     async def all_of(
         self, functions: Iterable[Function], *, but: Function | None = None
     ) -> None:
         """Retire all revisions of versions that were deleted, or became `but`."""
         kept = but.revisions if but is not None else ()
-        for function in functions:
-            for revision in function.revisions:
-                if revision not in kept:
-                    await self._preparing.stop(revision)
-                    await self.one(function, revision)
+        left = [
+            (function, revision)
+            for function in functions
+            for revision in function.revisions
+            if revision not in kept
+        ]
+        with ExitStack() as counted:
+            for function, revision in left:
+                counted.enter_context(self._counted(function.tenant_id, revision))
+            for function, revision in left:
+                await self._preparing.stop(revision)
+                await self.one(function, revision)
 
     async def one(self, function: Function, revision: Revision) -> None:
         """A revision that is not being made ready any more."""
         try:
             # Until it has gone its files are mounted, also if its function has gone.
-            with self._uploads.holding(revision.hashes):
+            with (
+                self._uploads.holding(revision.hashes),
+                self._counted(function.tenant_id, revision),
+            ):
                 await self._retire(function.tenant_id, function.name, revision.id)
             await self._uploads.discard_unused(revision.hashes)
         except SandlotError as error:
@@ -49,3 +68,13 @@ class Retiring:
             # something may still have them mounted; the next start removes them.
             ids = {"tenant_id": function.tenant_id, "function": function.name}
             _log.error("not retired: %s", error.message, extra=ids)
+
+    @contextmanager
+    def _counted(self, tenant_id: str, revision: Revision) -> Iterator[None]:
+        self._leaving[tenant_id].append(revision)
+        try:
+            yield
+        finally:
+            self._leaving[tenant_id].remove(revision)
+            if not self._leaving[tenant_id]:
+                del self._leaving[tenant_id]

@@ -5,13 +5,29 @@ stored its version yet, a revision that is being retired. Then it goes.
 """
 
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Collection, Iterable, Iterator
-from contextlib import ExitStack, asynccontextmanager, contextmanager
+from collections.abc import (
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Collection,
+    Iterable,
+    Iterator,
+)
+from contextlib import (
+    AsyncExitStack,
+    ExitStack,
+    asynccontextmanager,
+    contextmanager,
+)
+from typing import TypeVar
 
 from sandlot_engine.catalog.code import CodeStore
+from sandlot_engine.catalog.keeper import Keeper
 from sandlot_engine.catalog.locks import KeyedLocks
 from sandlot_engine.model.function import Code, ImageSource
 from sandlot_engine.store.ports import FunctionStore
+
+T = TypeVar("T")
 
 
 class Uploads:
@@ -23,10 +39,12 @@ class Uploads:
         store: FunctionStore,
         codes: CodeStore,
         *,
+        keeper: Keeper,
         kept_elsewhere: Callable[[], Collection[str]] = tuple,
     ) -> None:
         self._store = store
         self._codes = codes
+        self._keeper = keeper
         self._kept_elsewhere = kept_elsewhere
         self._turns = KeyedLocks()
         """By tenant: whose turn it is to have a package built."""
@@ -76,6 +94,19 @@ class Uploads:
         finally:
             if code is not None:
                 await self.discard_unused([code.sha256])
+
+    async def in_turn(self, tenant_id: str, work: Callable[[], Awaitable[T]]) -> T:
+        """Do what may have a tenant's packages built: when it is its turn, and then to
+        the end. Who gives up before that has nothing done."""
+        async with AsyncExitStack() as stack:
+            await stack.enter_async_context(self._turns.hold(tenant_id))
+            turn = stack.pop_all()
+
+            async def to_its_end() -> T:
+                async with turn:
+                    return await work()
+
+            return await self._keeper.whole(to_its_end())
 
     @asynccontextmanager
     async def kept(self, sha256s: Collection[str]) -> AsyncIterator[None]:

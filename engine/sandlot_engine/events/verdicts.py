@@ -11,6 +11,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
+import msgspec
+
 from sandlot_engine.errors import Refusal, SandlotError
 from sandlot_engine.events.lineage import is_loop
 from sandlot_engine.events.pauses import pause_after
@@ -38,6 +40,10 @@ RETRY_DELAYS_S = (60.0, 120.0)
 
 MAX_RETRY_DELAY_S = 3_600.0
 """The longest that an operator can set."""
+
+MAX_BUILT = 65_536
+"""Bytes of an error object that is built whole. Of a longer one, which may be megabytes
+of anything, only the message is, if it is a text."""
 
 MAX_DELIVERY_S = 3_600.0
 """How long it is tried to tell a destination of an event."""
@@ -280,10 +286,21 @@ def delivery_failed(delivery: Delivery, why: str, *, now: datetime) -> Delivery 
 def error_text(payload: bytes) -> str:
     """The `errorMessage` of an error object, cut; empty where there is none."""
     try:
-        message = json.loads(payload).get("errorMessage", "")
-    except (ValueError, AttributeError, RecursionError):
+        message = str(_message_in(payload))[:MAX_ERROR_TEXT]
+    except (ValueError, AttributeError, RecursionError, msgspec.DecodeError):
         return ""
-    return str(message)[:MAX_ERROR_TEXT]
+    # Half a surrogate pair, as in the name of a file, is in JSON and in no store.
+    return message.encode("utf-8", "replace").decode()
+
+
+def _message_in(payload: bytes) -> object:
+    if len(payload) <= MAX_BUILT:
+        return json.loads(payload).get("errorMessage", "")
+    return msgspec.json.decode(payload, type=_Error).errorMessage
+
+
+class _Error(msgspec.Struct):
+    errorMessage: str = ""  # noqa: N815 - AWS's name
 
 
 def _over(event: Event, condition: Condition, why: str, *, now: datetime) -> Event:

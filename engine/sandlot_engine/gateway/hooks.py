@@ -7,6 +7,7 @@ sender is told no more than it has to know: 404 whether there is no such hook, o
 not be posted to so.
 """
 
+import asyncio
 import json
 import logging
 import math
@@ -17,13 +18,21 @@ from uuid import uuid4
 
 from sandlot_engine.errors import (
     Conflict,
+    DeadlineExceeded,
     Fault,
     PermissionDenied,
     SandlotError,
     Throttled,
     TooLarge,
 )
-from sandlot_engine.gateway.aws.receiving import ClientGone, Receive, Scope, Send
+from sandlot_engine.gateway.aws.receiving import (
+    BodyRoom,
+    ClientGone,
+    Receive,
+    Scope,
+    Send,
+    read_body,
+)
 from sandlot_engine.gateway.aws.sigv4 import fold
 from sandlot_engine.triggers.hooks import MAX_BODY, Hooks, Post, Taken
 
@@ -32,6 +41,12 @@ MAX_BODIES = 64 * 2**20
 
 MAX_BODIES_OF_HOOK = 16 * 2**20
 """The same of one path, so that nobody uses up the room of all."""
+
+SLOW_S = 5.0
+"""After which a body gives way, where there is no room for another."""
+
+BODY_S = 60.0
+"""In which a body has to arrive."""
 
 RETRY_AFTER_S = 5
 
@@ -50,7 +65,13 @@ class HookApp:
 
     def __init__(self, hooks: Hooks) -> None:
         self._hooks = hooks
-        self._room = _Room()
+        self._room = BodyRoom(
+            most=MAX_BODIES,
+            of_one=MAX_BODIES_OF_HOOK,
+            whose="the hook",
+            slow_s=SLOW_S,
+            retry_after_s=RETRY_AFTER_S,
+        )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
@@ -82,7 +103,7 @@ class HookApp:
         if not found:
             return 404, {"message": _REFUSED}, []
         try:
-            body = await self._room.read(scope["raw_path"], scope, receive)
+            body = await self._body(scope, receive, found[0].decode())
             taken = await self._hooks.post(
                 found[1].decode(),
                 unquote(found[2].decode()),
@@ -99,6 +120,25 @@ class HookApp:
         except Exception as error:  # noqa: BLE001 - the edge: it ends in a face or a log
             return _unforeseen(error)
         return _success(taken)
+
+    async def _body(self, scope: Scope, receive: Receive, path: str) -> bytes:
+        """Raises `TooLarge`, `DeadlineExceeded`, `Throttled` where there is no room,
+        `ClientGone`."""
+        try:
+            async with asyncio.timeout(BODY_S):
+                body = await read_body(
+                    receive,
+                    fold(scope["headers"]),
+                    self._room,
+                    path,
+                    limit=MAX_BODY,
+                    most=MAX_BODY,
+                    too_large=_too_large,
+                )
+        except TimeoutError:
+            raise DeadlineExceeded(f"no whole body within {BODY_S:g} s") from None
+        assert body.data is not None  # noqa: S101 - over the limit it is refused
+        return body.data
 
 
 _Answer = tuple[int, dict[str, object] | str, list[tuple[bytes, bytes]]]
@@ -122,6 +162,8 @@ def _refusal(error: SandlotError) -> _Answer:
             return 404, {"message": _REFUSED}, []
         case TooLarge():
             return 413, {"message": error.message}, []
+        case DeadlineExceeded():
+            return 408, {"message": error.message}, []
         case Throttled():
             after = str(math.ceil(error.retry_after_s)).encode()
             return 429, {"message": error.message}, [(b"retry-after", after)]
@@ -148,57 +190,5 @@ def _text(headers: Mapping[bytes, bytes]) -> dict[str, str]:
     }
 
 
-class _Room:
-    """Bodies on their way in, within bounds."""
-
-    def __init__(self) -> None:
-        self._used = 0
-        self._by_path: dict[bytes, int] = {}
-
-    async def read(self, path: bytes, scope: Scope, receive: Receive) -> bytes:
-        """Raises `TooLarge`, `Throttled` where there is no room, `ClientGone`."""
-        declared = dict(scope["headers"]).get(b"content-length", b"")
-        if declared.isdigit() and (len(declared) > 12 or int(declared) > MAX_BODY):
-            raise _too_large()
-        held, chunks = 0, list[bytes]()
-        try:
-            while True:
-                message = await receive()
-                if message["type"] != "http.request":
-                    raise ClientGone
-                data = message.get("body", b"")
-                if held + len(data) > MAX_BODY:
-                    raise _too_large()
-                if not message.get("more_body", False):
-                    # Nearly always the first: that needs no room of its own.
-                    return b"".join((*chunks, data))
-                self._take(path, len(data))
-                held += len(data)
-                chunks.append(data)
-        finally:
-            self._give_back(path, held)
-
-    def _take(self, path: bytes, size: int) -> None:
-        of_path = self._by_path.get(path, 0)
-        for used, limit in ((of_path, MAX_BODIES_OF_HOOK), (self._used, MAX_BODIES)):
-            if used + size > limit:
-                raise Throttled(
-                    f"posts that are being read have {used} bytes of {limit} allowed",
-                    reason="CallerRateLimitExceeded",
-                    limit=limit,
-                    retry_after_s=RETRY_AFTER_S,
-                )
-        self._used += size
-        self._by_path[path] = of_path + size
-
-    def _give_back(self, path: bytes, size: int) -> None:
-        if not size:
-            return
-        self._used -= size
-        self._by_path[path] -= size
-        if not self._by_path[path]:
-            del self._by_path[path]
-
-
-def _too_large() -> TooLarge:
+def _too_large(_: int) -> TooLarge:
     return TooLarge(f"a post may have {MAX_BODY} bytes", field="body")

@@ -73,6 +73,17 @@ class ImageConfig:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Unpacked:
+    """What a package comes to."""
+
+    size: int
+    """Bytes of all its files."""
+
+    entries: int
+    """Files and folders."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Code:
     """A stored package, named by its hash."""
 
@@ -87,6 +98,9 @@ class Code:
     """Bytes of all its files."""
 
     image: Image | None = None
+
+    entries: int = 0
+    """Files and folders; 0 of those that were built before they were counted."""
 
     @property
     def sha256_base64(self) -> str:

@@ -11,6 +11,7 @@ from sandlot_engine.errors import (
     TooLarge,
     Unavailable,
 )
+from sandlot_engine.model.function import Unpacked
 from sandlot_engine.node.launchers import Launchers
 from sandlot_sandbox.errors import LauncherLost, SandboxError
 from sandlot_sandbox.host import builder
@@ -26,8 +27,8 @@ async def build_package(
     folder: int,
     *,
     is_opt: bool = False,
-) -> int:
-    """Have zips unpacked and compiled, in a jail; the bytes of all files.
+) -> Unpacked:
+    """Have zips unpacked and compiled, in a jail.
 
     Raises `InvalidParameter` or `TooLarge` for a package that was refused,
     `Unavailable` where the launcher is lost, `Internal` for all else.
@@ -40,7 +41,11 @@ async def build_package(
             )
         except builder.Refused as error:
             raise refused(error, "zip") from error
-    return built.unpacked_size
+    return unpacked_of(built)
+
+
+def unpacked_of(built: builder.Built) -> Unpacked:
+    return Unpacked(size=built.unpacked_size, entries=built.entries)
 
 
 def refused(error: builder.Refused, field: str, before: str = "") -> SandlotError:

@@ -16,7 +16,8 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from sandlot_engine.errors import InvalidParameter
-from sandlot_engine.node.builder import making, refused
+from sandlot_engine.model.function import Unpacked
+from sandlot_engine.node.builder import making, refused, unpacked_of
 from sandlot_engine.node.launchers import Launchers
 from sandlot_sandbox.guest import image_layout
 from sandlot_sandbox.guest.image_layout import INDEX, MAX_DOCUMENT, BadImage
@@ -70,9 +71,9 @@ class Images:
             raise unusable(uri, str(bad)) from bad
         return ""
 
-    async def build(self, archive: int, tag: str, folder: int) -> tuple[int, str]:
-        """Have an archive's image made into a root file system; the bytes of its layers
-        and the SHA-256 of its manifest. Raises as `build_package`."""
+    async def build(self, archive: int, tag: str, folder: int) -> tuple[Unpacked, str]:
+        """Have an archive's image made into a root file system; that, of all its
+        layers, and the SHA-256 of its manifest. Raises as `build_package`."""
         launcher = await self._launchers.current()
         with making():
             try:
@@ -81,7 +82,7 @@ class Images:
                 raise refused(
                     error, "image_uri", "The image cannot be used: "
                 ) from error
-        return built.unpacked_size, built.manifest
+        return unpacked_of(built), built.manifest
 
     def _opened(self, uri: str, path: str, flags: int) -> int:
         """Raises `InvalidParameter`, in one form whatever is in the way."""

@@ -5,7 +5,6 @@ https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-errorhandling.html
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import msgspec
 
@@ -56,26 +55,29 @@ def judge(
     )
 
 
+class _Item(msgspec.Struct):
+    itemIdentifier: str  # noqa: N815 - AWS's name
+
+
+class _Answer(msgspec.Struct):
+    """What is looked at; all else may be megabytes of anything, and is passed over."""
+
+    batchItemFailures: list[_Item] | None = None  # noqa: N815 - AWS's name
+
+
 def _failed_ids(payload: bytes, ids: set[str]) -> set[str]:
     """Raises `_Malformed`: then the whole batch has failed, as AWS has it."""
-    try:
-        answer: Any = msgspec.json.decode(payload or b"null")
-    except (msgspec.DecodeError, RecursionError) as error:
-        raise _Malformed from error
-    if not answer:
-        return set()  # null, {}, "", []: nothing has failed
-    if not isinstance(answer, dict):
-        raise _Malformed
-    items = answer.get("batchItemFailures")
-    if items is None:
+    if payload.strip() in _NOTHING:
         return set()
-    if not isinstance(items, list):
+    try:
+        answer = msgspec.json.decode(payload, type=_Answer)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise _Malformed from error
+    failed = {item.itemIdentifier for item in answer.batchItemFailures or ()}
+    if not failed <= ids:
         raise _Malformed
-    return {_failed_id(item, ids) for item in items}
+    return failed
 
 
-def _failed_id(item: object, ids: set[str]) -> str:
-    found = item.get("itemIdentifier") if isinstance(item, dict) else None
-    if not isinstance(found, str) or found not in ids:
-        raise _Malformed
-    return found
+_NOTHING = (b"", b"null", b'""', b"[]", b"0", b"false")
+"""Answers by which nothing has failed; an empty object is one as well."""

@@ -33,7 +33,7 @@ class Filters:
         match = _Match()
         try:
             return any(match.has(pattern, event) for pattern in self._patterns)
-        except _TooMuch:
+        except (_TooMuch, RecursionError):
             return True
 
 
@@ -107,29 +107,44 @@ class _Match:
 
     def _leaves(self, pattern: Sequence[Any], value: object) -> bool:
         return any(
-            self._leaf(leaf, each) for leaf in pattern for each in _values_of(value)
+            self._leaf(leaf, each) for leaf in pattern for each in self._values(value)
         )
 
+    def _values(self, value: object) -> Iterator[object]:
+        """Of a list any one is enough. A list of nothing is there, and is nothing."""
+        if not isinstance(value, list):
+            yield value
+            return
+        for each in value:
+            self._count()  # also of a list of nothing
+            yield from self._values(each)
+
     def _leaf(self, leaf: Any, value: object) -> bool:
-        self._count()
+        self._count(_cost_of(leaf))
         if not isinstance(leaf, dict):
             return _is_same(leaf, value)
         ((name, operand),) = leaf.items()
         return _OPERATORS[name](operand, value)
 
-    def _count(self) -> None:
-        self._left -= 1
+    def _count(self, comparisons: int = 1) -> None:
+        self._left -= comparisons
         if self._left < 0:
             raise _TooMuch
 
 
-def _values_of(value: object) -> Iterator[object]:
-    """Of a list any one is enough. A list of nothing is there, and is nothing."""
-    if not isinstance(value, list):
-        yield value
-        return
-    for each in value:
-        yield from _values_of(each)
+def _cost_of(leaf: Any) -> int:
+    """In comparisons of one value with another."""
+    if not isinstance(leaf, dict):
+        return 1
+    ((name, operand),) = leaf.items()
+    if name == "anything-but" and isinstance(operand, dict):
+        ((name, operand),) = operand.items()
+    compared = len(operand) if isinstance(operand, list) else 1
+    return compared * (_COST_OF_CIDR if name == "cidr" else 1)
+
+
+_COST_OF_CIDR = 20
+"""Both sides are parsed."""
 
 
 def _is_same(wanted: object, value: object) -> bool:

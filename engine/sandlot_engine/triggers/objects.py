@@ -49,7 +49,7 @@ def records_of(body: bytes) -> list[Record]:
     """
     try:
         told = msgspec.json.decode(body) if body else {}
-    except (msgspec.DecodeError, RecursionError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise _bad("it is not JSON") from error
     if not isinstance(told, dict):
         raise _bad("it is no object")

@@ -168,7 +168,7 @@ def _chosen(index: dict[str, Any], tag: str, architecture: str) -> Blob:
 
 def _tags(entry: dict[str, Any]) -> set[str]:
     annotations = _annotations(entry)
-    names = {annotations.get(key) for key in (_TAG, _DOCKERS_NAME)}
+    names = [annotations.get(key) for key in (_TAG, _DOCKERS_NAME)]
     found = {name for name in names if isinstance(name, str) and name}
     return found | {name.rpartition(":")[2] for name in found}
 

@@ -42,6 +42,7 @@ BLOCKED = _NEVER + tuple(
     for network in (
         "10.0.0.0/8",  # private
         "100.64.0.0/10",  # carrier-grade NAT, and clouds' inner networks
+        "168.63.129.16/32",  # Azure's metadata besides, with a public address
         "169.254.0.0/16",  # link-local, and clouds' metadata
         "172.16.0.0/12",  # private
         "192.0.0.0/24",  # protocol assignments

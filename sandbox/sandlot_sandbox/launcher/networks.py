@@ -26,8 +26,10 @@ import os
 import select
 import signal
 import socket
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from sandlot_sandbox import linux
 from sandlot_sandbox.launcher import filters, network_policy, network_relay, users
@@ -38,6 +40,9 @@ RESOLV_CONF = f"nameserver {RESOLVER[0]}\noptions edns0\n"
 
 MAX_EGRESS = 256
 """Cells with a way out. Each takes two processes and some megabytes."""
+
+MAX_EGRESS_OF_OWNER = 240
+"""Those of one tenant, who leaves a sixteenth to others, as with instances."""
 
 EGRESS_UID = 999_999_999
 """Whom the processes beside cells run as, where we are root: nobody else. One is enough
@@ -110,6 +115,8 @@ class Network:
         self.live = 0
         """How many there are at the moment."""
 
+        self._of: Counter[int] = Counter()
+
     def start(
         self,
         namespace: int,
@@ -117,17 +124,24 @@ class Network:
         allow: Sequence[str],
         cell: int,
         joins: Sequence[int] = (),
+        owner: int = 0,
     ) -> WayOut:
         """Begin to give the network namespace `namespace` a way out; all descriptors
         stay the caller's.
 
         `cell` is a pidfd: when that process ends, so does the way out. Who writes 0 to
         `joins` is in the cell's control groups. Raises `EgressUnavailable` at
-        `MAX_EGRESS`, `OSError` where nothing could be started.
+        `MAX_EGRESS` and, for one `owner`, at `MAX_EGRESS_OF_OWNER`; `OSError` where
+        nothing could be started.
         """
         if self.live >= MAX_EGRESS:
             raise EgressUnavailable(
                 f"{self.live} instances have network egress, of {MAX_EGRESS} allowed"
+            )
+        if self._of[owner] >= MAX_EGRESS_OF_OWNER:
+            raise EgressUnavailable(
+                f"{self._of[owner]} instances of this tenant have network egress, of"
+                f" {MAX_EGRESS_OF_OWNER} allowed"
             )
         plan = network_relay.Plan(
             namespace=namespace,
@@ -159,10 +173,14 @@ class Network:
             os.close(ready)
             raise
         self.live += 1
-        return WayOut(pid, pidfd, ready, self._one_less)
+        self._of[owner] += 1
+        return WayOut(pid, pidfd, ready, partial(self._one_less, owner))
 
-    def _one_less(self) -> None:
+    def _one_less(self, owner: int) -> None:
         self.live -= 1
+        self._of[owner] -= 1
+        if not self._of[owner]:
+            del self._of[owner]
 
 
 def _find_program() -> str:

@@ -407,7 +407,13 @@ class Resolver:
             family, address = self.servers[index]
             # A socket for each question: its port is one more thing to guess for
             # whoever would like to answer in the nameserver's place.
-            upstream = socket.socket(family, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
+            try:
+                # A kernel without IPv6 has none for a nameserver that has.
+                upstream = socket.socket(
+                    family, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK
+                )
+            except OSError:
+                continue
             try:
                 upstream.connect((address, self.port))
                 upstream.send(write_question(query, number))

@@ -346,6 +346,7 @@ class Server:
                 allow=allow,
                 cell=found["pidfd"],
                 joins=joins,
+                owner=zygote.owner,
                 on_ready=lambda why: self._hand_on(zygote, number, parts, why),
                 on_end=lambda: self._kill_cell(zygote, number),
             )

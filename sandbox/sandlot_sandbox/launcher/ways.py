@@ -23,6 +23,7 @@ class Ways:
         allow: Sequence[str],
         cell: int,
         joins: Sequence[int],
+        owner: int,
         on_ready: Callable[[str], None],
         on_end: Callable[[], None],
     ) -> WayOut:
@@ -35,7 +36,7 @@ class Ways:
             raise OSError("there is no network egress here")
         try:
             way_out = self._network.start(
-                namespace, allow=allow, cell=cell, joins=joins
+                namespace, allow=allow, cell=cell, joins=joins, owner=owner
             )
         except EgressUnavailable as error:
             raise OSError(str(error)) from error

@@ -105,6 +105,9 @@ class Zygote:
     allow: tuple[str, ...] | None
     """Private networks that its cells may reach; None where they have no way out."""
 
+    owner: int = 0
+    """Whose it is, by a number."""
+
     cells: dict[int, Cell] = field(default_factory=dict)
     kept: dict[int, Cell] = field(default_factory=dict)
     """Dead cells that wait for an heir: their /tmp and their groups."""
@@ -357,6 +360,7 @@ def start(setting: Setting, number: int, program: Program) -> Zygote:
             *(number, pid, pidfd, own, link, program.limits),
             *(setting.tree, family, group, files),
             allow=program.allow if program.network == EGRESS else None,
+            owner=program.owner,
         )
         # From here on its burial gives everything back.
         undo.pop_all()

@@ -8,8 +8,11 @@
 import asyncio
 import logging
 import re
-from contextlib import aclosing
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack, aclosing
+from typing import Any
 
+from sandlot_engine.catalog.packages import MAX_ZIPPED
 from sandlot_engine.errors import (
     DeadlineExceeded,
     Fault,
@@ -50,10 +53,15 @@ from sandlot_engine.gateway.aws.sigv4 import fold
 from sandlot_engine.gateway.aws.support import refusal
 from sandlot_engine.gateway.aws.writing import Answer, write, write_error
 from sandlot_engine.gateway.ports import Backend
+from sandlot_engine.gateway.turns import Held
 from sandlot_engine.ids import new_request_id
 
 OPERATION_DEADLINE_S = 120.0
 """For all operations but Invoke, whose function has a timeout of its own."""
+
+MAX_HELD, MAX_HELD_OF_TENANT = 512 << 20, 256 << 20
+"""Bytes of requests that are being answered: of packages that wait until they are
+built, above all. `BodyRoom` is for those that are half here."""
 
 MAX_TOLD = 5
 """Unknown parameters that a refusal names."""
@@ -76,6 +84,7 @@ class AwsApp:
         self._service = Service.load()
         self._operations = operations.load()
         self.receiver = Receiver(backend.tenants, backend.clock)
+        self._held = Held(most=MAX_HELD, of_tenant=MAX_HELD_OF_TENANT)
         self._invoke = Invoke(
             policies=parts.catalog.policies,
             invoker=backend.invoker,
@@ -161,9 +170,35 @@ class AwsApp:
             limit=MAX_REQUEST,
             too_large=lambda _: _too_large(operation),
         )
-        body = received.body.data
+        body, received.body.data = received.body.data, None
         if body is None:
             raise _too_large(operation)
+        tenant_id = received.caller.tenant_id
+        with ExitStack() as holding:
+            holding.enter_context(self._held.hold(tenant_id, len(body)))
+            asked = self._read(operation, labels, query, headers, body)
+            del body  # a package is in there as well
+            if _is_from_bucket(asked):
+                holding.enter_context(self._held.hold(tenant_id, MAX_ZIPPED))
+            call = Call(
+                caller=received.caller,
+                region=received.region,
+                request_id=request_id,
+                operation=operation.name,
+                input=asked,
+                parts=self._parts,
+                base_url=_base_url(scope, headers),
+            )
+            return await self._perform(call, operation)
+
+    @staticmethod
+    def _read(
+        operation: Operation,
+        labels: Mapping[str, str],
+        query: Sequence[tuple[str, str]],
+        headers: Headers,
+        body: bytes,
+    ) -> dict[str, Any]:
         asked = read(
             operation,
             labels,
@@ -179,16 +214,7 @@ class AwsApp:
                 f"{', '.join(asked.unknown[:MAX_TOLD])}",
             )
         check(operation, asked.input)
-        call = Call(
-            caller=received.caller,
-            region=received.region,
-            request_id=request_id,
-            operation=operation.name,
-            input=asked.input,
-            parts=self._parts,
-            base_url=_base_url(scope, headers),
-        )
-        return await self._perform(call, operation)
+        return asked.input
 
     async def _perform(self, call: Call, operation: Operation) -> Answer:
         perform = self._operations.get(operation.name)
@@ -238,6 +264,12 @@ def face_of(error: Exception, request_id: str) -> AwsError:
                 "ServiceException",
                 f"internal error; it was logged as request {request_id}",
             )
+
+
+def _is_from_bucket(asked: Mapping[str, Any]) -> bool:
+    """Whether a package comes besides, nobody knows how large."""
+    sources = (asked, asked.get("Code"), asked.get("Content"))
+    return any(isinstance(source, dict) and "S3Key" in source for source in sources)
 
 
 def _too_large(operation: Operation) -> AwsError:

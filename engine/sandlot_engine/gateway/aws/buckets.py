@@ -1,6 +1,7 @@
 """Packages in an S3-compatible store: fetched with botocore, beside the loop."""
 
 import asyncio
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -31,7 +32,9 @@ class Buckets:
 
     def __init__(self, access: BucketAccess | None) -> None:
         self._access = access
-        self._room = asyncio.Semaphore(AT_ONCE)
+        # Whoever gives up has its place in the queue given back, and no thread that
+        # fetches: that goes on, with a package in it.
+        self._threads = ThreadPoolExecutor(AT_ONCE, thread_name_prefix="bucket")
 
     async def read(self, bucket: str, key: str, version: str = "") -> bytes:
         """An object. Raises `InvalidParameter` with the store's own words, `TooLarge`,
@@ -43,8 +46,10 @@ class Buckets:
                 "S3_SECRET_ACCESS_KEY in its environment; or send the package itself.",
                 field="S3Bucket",
             )
-        async with self._room:
-            return await asyncio.to_thread(_get, self._access, bucket, key, version)
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(
+            self._threads, _get, self._access, bucket, key, version
+        )
 
 
 def _get(access: BucketAccess, bucket: str, key: str, version: str) -> bytes:

@@ -15,6 +15,9 @@ from sandlot_engine.clock import Clock
 VALID_S = 600
 """How long a link can be used. AWS's ten minutes."""
 
+MAX_FIELDS = 8
+"""Parameters of a link that are looked at; ours have two."""
+
 PREFIX = "/code/"
 
 _PATH = re.compile(r"/code/([0-9a-f]{64})\.zip")
@@ -36,7 +39,10 @@ class Downloads:
     def granted(self, path: str, query: str) -> str:
         """The hash of the package that a link opens; empty where it opens none."""
         found = _PATH.fullmatch(path)
-        values = parse_qs(query, max_num_fields=8)
+        try:
+            values = parse_qs(query, max_num_fields=MAX_FIELDS)
+        except ValueError:
+            return ""  # of none of ours
         expires = values.get("Expires", [""])[0]
         signature = values.get("Signature", [""])[0]
         if not found or not re.fullmatch(r"[0-9]{1,12}", expires, re.ASCII):

@@ -5,7 +5,9 @@ read, so that a stranger cannot make the engine take anything in. Whoever knows 
 id can, until the signature is found to be wrong: that is what `BodyRoom` bounds.
 """
 
+import asyncio
 import hashlib
+import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator, Mapping, MutableMapping
 from contextlib import contextmanager, suppress
@@ -32,8 +34,9 @@ than this is not read on, not even to see who sent it."""
 MAX_BODIES = 256 * 1024 * 1024
 """Bytes of bodies that are half here, of all requests."""
 
-MAX_BODIES_OF_KEY = MAX_BODIES // 2
-"""The same of one access key, so that nobody uses up the room of all."""
+MAX_BODIES_OF_TENANT = MAX_BODIES // 2
+"""The same of one tenant, so that nobody uses up the room of all: whoever has a key
+can make a hundred."""
 
 RETRY_AFTER_S = 1.0
 
@@ -75,66 +78,113 @@ class BodyRoom:
         *,
         most: int,
         of_one: int,
-        whose: str = "access key",
+        whose: str = "tenant",
+        slow_s: float | None = None,
+        retry_after_s: float = RETRY_AFTER_S,
+        now: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`of_one` is what there is for one key, or whatever `whose` says."""
+        """`of_one` is what there is for one tenant, or whatever `whose` says.
+
+        Whoever has been sending for `slow_s` gives way where there is no room: for
+        strangers, of whom a few who send on and on would keep all others out.
+        """
         self.used = 0
         self.refused = 0
         """How many requests found no room."""
-        self._by_key: Counter[str] = Counter()
+        self._by_owner: Counter[str] = Counter()
         self._most, self._of_one, self._whose = most, of_one, whose
+        self._slow_s, self._retry_after_s, self._now = slow_s, retry_after_s, now
+        self._sending: dict[Held, None] = {}
+        """The longest first."""
 
     def __repr__(self) -> str:
         return f"<BodyRoom {self.used} of {self._most} bytes, {self.refused} refused>"
 
     @contextmanager
-    def holding(self, key_id: str) -> Iterator["Held"]:
+    def holding(self, owner: str) -> Iterator["Held"]:
         """What is held goes back at the end of the block, however it ends."""
-        held = Held(self, key_id)
+        held = Held(self, owner, self._now())
+        self._sending[held] = None
         try:
             yield held
         finally:
+            del self._sending[held]
             held.give_back()
 
-    def take(self, key_id: str, size: int) -> None:
+    def take(self, owner: str, size: int) -> None:
         """Raise `Throttled` where there is no room for so much."""
+        self._cut_slow(owner, size)
         for used, limit, whose in (
-            (self._by_key[key_id], self._of_one, f"{self._whose} {key_id}"),
+            (self._by_owner[owner], self._of_one, f"{self._whose} {owner}"),
             (self.used, self._most, "all callers"),
         ):
             if used + size > limit:
                 self.refused += 1
-                raise Throttled(
+                raise self._throttled(
                     f"requests of {whose} that are being read have {used} bytes of "
-                    f"{limit} allowed",
-                    reason="CallerRateLimitExceeded",
-                    limit=limit,
-                    retry_after_s=RETRY_AFTER_S,
+                    f"{limit} allowed"
                 )
         self.used += size
-        self._by_key[key_id] += size
+        self._by_owner[owner] += size
 
-    def give_back(self, key_id: str, size: int) -> None:
+    def give_back(self, owner: str, size: int) -> None:
         self.used -= size
-        self._by_key[key_id] -= size
-        if not self._by_key[key_id]:
-            del self._by_key[key_id]
+        self._by_owner[owner] -= size
+        if not self._by_owner[owner]:
+            del self._by_owner[owner]
+
+    def was_slow(self) -> Throttled:
+        """For who gave way."""
+        self.refused += 1
+        return self._throttled(
+            f"it was not here after {self._slow_s:g} s, and others came"
+        )
+
+    def _cut_slow(self, owner: str, size: int) -> None:
+        if self._slow_s is None:
+            return
+        for held in list(self._sending) if self._lacks(owner, size) else ():
+            is_slow = self._now() - held.since >= self._slow_s
+            if not is_slow or not (lacking := self._lacks(owner, size)):
+                return
+            if held.size and lacking in ("all", held.owner):
+                held.cut()
+
+    def _lacks(self, owner: str, size: int) -> str:
+        """Whose room is too small: of `all`, of the owner, or of nobody."""
+        if self.used + size > self._most:
+            return "all"
+        return owner if self._by_owner[owner] + size > self._of_one else ""
+
+    def _throttled(self, message: str) -> Throttled:
+        return Throttled(
+            message,
+            reason="CallerRateLimitExceeded",
+            limit=self._of_one,
+            retry_after_s=self._retry_after_s,
+        )
 
 
 class Held:
     """One request's share of the room."""
 
-    def __init__(self, room: BodyRoom, key_id: str) -> None:
-        self._room, self._key_id, self._size = room, key_id, 0
+    def __init__(self, room: BodyRoom, owner: str, since: float) -> None:
+        self._room, self.owner, self.since, self.size = room, owner, since, 0
+        self.until_cut = asyncio.timeout(None)
 
     def take(self, size: int) -> None:
         """Raises `Throttled`."""
-        self._room.take(self._key_id, size)
-        self._size += size
+        self._room.take(self.owner, size)
+        self.size += size
 
     def give_back(self) -> None:
-        self._room.give_back(self._key_id, self._size)
-        self._size = 0
+        self._room.give_back(self.owner, self.size)
+        self.size = 0
+
+    def cut(self) -> None:
+        """End its reading, in the block of `until_cut`."""
+        self.give_back()
+        self.until_cut.reschedule(asyncio.get_running_loop().time())
 
 
 class Receiver:
@@ -143,7 +193,7 @@ class Receiver:
     def __init__(self, tenants: SigningKeys, clock: Clock) -> None:
         self._tenants = tenants
         self._clock = clock
-        self.room = BodyRoom(most=MAX_BODIES, of_one=MAX_BODIES_OF_KEY)
+        self.room = BodyRoom(most=MAX_BODIES, of_one=MAX_BODIES_OF_TENANT)
 
     async def receive(
         self,
@@ -182,7 +232,7 @@ class Receiver:
         if claim.body_sha256:
             claim.check(secret, body_sha256=claim.body_sha256)
         body = await read_body(
-            receive, headers, self.room, key.id, limit=limit, too_large=too_large
+            receive, headers, self.room, key.tenant_id, limit=limit, too_large=too_large
         )
         _check_body(claim, secret, body)
         if (connection := scope.get(KEY)) is not None:
@@ -202,7 +252,7 @@ async def read_body(
     receive: Receive,
     headers: Mapping[bytes, bytes],
     room: BodyRoom,
-    key_id: str,
+    owner: str,
     *,
     limit: int,
     too_large: Callable[[int], Exception],
@@ -211,7 +261,7 @@ async def read_body(
     """A body over `limit` is not kept but all the same read to its end, or until it is
     over `most`, which raises `too_large(size)`.
 
-    Raises `Throttled` where there is no room for `key_id`, `ClientGone`.
+    Raises `Throttled` where there is no room for `owner`, `ClientGone`.
     """
     declared_size = _declared_size(headers)
     if declared_size > most:
@@ -220,8 +270,16 @@ async def read_body(
     if is_all and len(data) <= limit:
         # Nearly always: what was read with the head needs no room of its own.
         return Body(data, len(data), hashlib.sha256(data).hexdigest().encode())
-    with room.holding(key_id) as held:
-        return await _read_on(receive, data, is_all, held, limit, too_large, most)
+    with room.holding(owner) as held:
+        try:
+            async with held.until_cut:
+                return await _read_on(
+                    receive, data, is_all, held, limit, too_large, most
+                )
+        except TimeoutError:
+            if held.until_cut.expired():
+                raise room.was_slow() from None
+            raise
 
 
 async def _read_on(

@@ -35,8 +35,9 @@ from sandlot_engine.errors import (
 )
 from sandlot_engine.gateway.auth import Authenticator, single
 from sandlot_engine.gateway.rpc import Context
+from sandlot_engine.gateway.rpc.beside import size_beside
 from sandlot_engine.gateway.rpc.faces import abort
-from sandlot_engine.gateway.rpc.turns import RETRY_AFTER_S, Held, Turns
+from sandlot_engine.gateway.turns import RETRY_AFTER_S, Held, Turns
 from sandlot_engine.gateway.untaken import Unsent
 from sandlot_engine.ids import new_request_id
 from sandlot_engine.model.tenant import Caller
@@ -51,12 +52,11 @@ MAX_REQUEST = 64 * 1024
 MAX_UPLOAD = 52_428_800 + 64 * 1024
 """Bytes of a request with a package (AWS: a zip of 50 MB), and the rest."""
 
-UPLOADS = frozenset(
-    (
-        f"{SERVICES}FunctionService/CreateFunction",
-        f"{SERVICES}FunctionService/UpdateFunctionCode",
-    )
-)
+UPLOADS = {
+    f"{SERVICES}FunctionService/CreateFunction": 3,
+    f"{SERVICES}FunctionService/UpdateFunctionCode": 2,
+}
+"""Methods that take a package, and the number of its field."""
 
 INVOKE = f"{SERVICES}InvocationService/Invoke"
 
@@ -417,7 +417,10 @@ class Limits:
         self, call: Call, parse: Parse | None, method: Behaviour, context: Context
     ) -> Any:
         async with self._uploads.take(_who(call)):
-            request = _parsed(parse, await self._message(context, UPLOAD_S))
+            data = await self._message(context, UPLOAD_S)
+            _check_size_beside(call.method, data)
+            request = _parsed(parse, data)
+            del data
             work = method(request, context)
             del request
             return await _whole(work)
@@ -466,6 +469,13 @@ def _check_size(method: str, size: int) -> None:
     # An invocation's payload is the invoker's to measure, in AWS's words.
     if method != INVOKE and size > MAX_REQUEST:
         raise TooLarge(f"the request has {size} bytes of {MAX_REQUEST} allowed")
+
+
+def _check_size_beside(method: str, data: bytes) -> None:
+    if size_beside(data, UPLOADS[method], most=MAX_REQUEST) > MAX_REQUEST:
+        raise TooLarge(
+            f"the request has more than {MAX_REQUEST} bytes beside its package"
+        )
 
 
 def _parsed(parse: Parse | None, data: bytes) -> Any:

@@ -15,9 +15,13 @@ from typing import Any
 import msgspec
 
 from sandlot_engine.gateway.urls.events import HOP_BY_HOP
+from sandlot_engine.invocation import json_check
 
 MAX_HEAD = 64 * 1024
 """Bytes of the headers of one response, cookies included."""
+
+MAX_MEMBER = 4 * MAX_HEAD
+"""Bytes as JSON of whatever is no body, and room for escapes."""
 
 STATUSES = range(200, 600)
 """A status below has no end to it: a client would wait for another one."""
@@ -39,6 +43,8 @@ _OURS = HOP_BY_HOP | {b"content-length", b"date"}
 """What the server says for itself."""
 
 _NAME = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_BLANKS = b" \t\r\n"
+_ABSENT = msgspec.Raw()
 _BAD_IN_VALUE = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
 
 
@@ -63,11 +69,12 @@ class Response:
 def response_of(payload: bytes) -> Response:
     """The response to a function's answer, which is JSON. Raises `Malformed`."""
     try:
-        answer = msgspec.json.decode(payload)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        json_check.check(payload)
+        answer = _said(payload)
+    except (json_check.NotJson, msgspec.DecodeError) as error:
         why = "it is no JSON" if SEPARATOR not in payload else _NOT_STREAMED
         raise Malformed(why) from error
-    if isinstance(answer, dict) and "statusCode" in answer:
+    if isinstance(answer, dict):
         response = head_of(answer)
         response.body = _body(answer)
         if response.status in WITHOUT_BODY:
@@ -76,8 +83,49 @@ def response_of(payload: bytes) -> Response:
             response.headers.append((b"content-type", JSON))
         return response
     # A text goes out as it is and not as JSON; all else is the JSON that came.
-    body = answer.encode() if isinstance(answer, str) else payload
+    body = payload if answer is None else answer.encode()
     return Response(200, [(b"content-type", JSON)], body)
+
+
+class _Said(msgspec.Struct):
+    """What counts of an answer that is an object. The rest may be megabytes of anything
+    and is passed over: to build it would hold up everybody."""
+
+    statusCode: msgspec.Raw = _ABSENT  # noqa: N815 - AWS's name
+    headers: msgspec.Raw = _ABSENT
+    cookies: msgspec.Raw = _ABSENT
+    body: msgspec.Raw = _ABSENT
+    isBase64Encoded: msgspec.Raw = _ABSENT  # noqa: N815 - likewise
+
+
+def _said(payload: bytes) -> dict[str, Any] | str | None:
+    """An object that says what the response is, or a text; None for all else. Raises
+    `Malformed`, `msgspec.DecodeError`."""
+    match payload.lstrip(_BLANKS)[:1]:
+        case b'"':
+            return msgspec.json.decode(payload, type=str)
+        case b"{":
+            said = _OBJECT.decode(payload)
+        case _:
+            return None
+    members = {name: bytes(getattr(said, name)) for name in said.__struct_fields__}
+    if not members["statusCode"]:
+        return None
+    return {name: _member(name, raw) for name, raw in members.items() if raw}
+
+
+def _member(name: str, raw: bytes) -> object:
+    if name == "body":
+        if not raw.startswith((b'"', b"null")):
+            raise Malformed("body is no text")
+    elif len(raw) > MAX_MEMBER:
+        raise Malformed(
+            f"its {name} has {len(raw)} bytes as JSON of {MAX_MEMBER} allowed"
+        )
+    return msgspec.json.decode(raw)
+
+
+_OBJECT = msgspec.json.Decoder(_Said)
 
 
 def head_of(said: Mapping[str, Any]) -> Response:

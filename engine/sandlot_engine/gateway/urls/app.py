@@ -62,6 +62,9 @@ MAX_BODIES = 128 * 1024 * 1024
 MAX_BODIES_OF_TENANT = MAX_BODIES // 4
 """The same for the functions of one tenant."""
 
+SLOW_S = 5.0
+"""After which a body gives way, where there is no room for another."""
+
 BODY_S = 60.0
 """In which the body of an unsigned request has to arrive: 6 MB over 1 Mbit/s."""
 
@@ -98,7 +101,10 @@ class UrlApp:
         self._region = backend.region
         self._metrics = backend.invoker.metrics
         self.room = BodyRoom(
-            most=MAX_BODIES, of_one=MAX_BODIES_OF_TENANT, whose="function URLs of"
+            most=MAX_BODIES,
+            of_one=MAX_BODIES_OF_TENANT,
+            whose="function URLs of",
+            slow_s=SLOW_S,
         )
 
     async def __call__(
