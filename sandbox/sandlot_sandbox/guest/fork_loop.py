@@ -85,7 +85,7 @@ _X86_64 = bytes.fromhex(
     "488dbbe8000000"  # lea rdi, [rbx + expected]
     "f3a6"  # repe cmpsb
     "755f"  # jne other
-    "81bb4001000000010000"  # cmp [rbx + count], 256                    noted down already
+    "81bb4001000000010000"  # cmp [rbx + count], 256                 enough noted down
     "7353"  # jae other
     "488bbb68010000"  # mov rdi, [rbx + before]
     "488bb370010000"  # mov rsi, [rbx + before_end]
