@@ -70,7 +70,7 @@ INSIDE = [
     *_of(
         "guest/zygote.py",
         "_left_behind _Zygote.__init__ _Zygote.serve _Zygote._obey_next _Zygote._fork"
-        " _Zygote._make_unique",
+        " _Zygote._make_unique _forget_signals",
     ),
 ]
 """What a zygote and its clone do before that is an instance; but for the calls of
@@ -255,8 +255,8 @@ EXPLAINED = {
     "guest/fork_safety.py:_has_children": "the tenant's own process looks at itself",
     "guest/fork_safety.py:_lines": "the tenant's own process looks at itself",
     "guest/fork_loop.py:expected_descriptors": "without it forks are Python's",
-    "guest/fork_loop.py:ForkLoop.__init__": "a table; see `CALLS_OF_A_CLONE`",
-    "guest/fork_loop.py:ForkLoop.note": "makes a message",
+    "guest/places.py:_of_name": "without it forks are Python's",
+    "guest/zygote.py:_say_not_entered": "makes a message",
     "guest/handler.py:invoke": "calls the tenant's handler",
     "guest/calls.py:Calls.add": "a number, of which `number_of` knows",
     "guest/starter.py:_why": "makes a message",
