@@ -31,6 +31,7 @@ def main(channel: int, guest: str, package: str, profile: str) -> None:
     # What the machine has in /tmp and /proc, the import has not left behind.
     zygote._left_behind = tuple  # type: ignore[assignment]  # noqa: SLF001
     entry.Entry.enter_pid_namespace = stay  # type: ignore[assignment,method-assign]
+    entry.Entry.before = no_calls  # type: ignore[assignment,method-assign]
     entry.Entry.calls = take_channels  # type: ignore[assignment,method-assign]
     if profile:
         sys.path.insert(0, profile)
@@ -43,6 +44,12 @@ def main(channel: int, guest: str, package: str, profile: str) -> None:
 
 def stay(*_: Any) -> None:
     """There is no cell to come up in."""
+
+
+def no_calls(*_: Any) -> Any:
+    from sandlot_sandbox.guest.calls import Calls
+
+    return Calls()
 
 
 def take_channels(_: Any, cell: list[int], ours: tuple[int, ...]) -> Any:

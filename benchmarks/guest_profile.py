@@ -2,8 +2,9 @@
 
 Runs in the jail, or in a bare zygote (`bare_zygote.py`). Wraps the guest's own
 functions, so it knows their names: when one of them goes away, this fails at once and
-says which. A mark is the step's name, the monotonic clock and the page faults so far;
-the marks of an event go to stderr as one line, before the next event is waited for.
+says which. Forks are Python's here, since machine code (`fork_loop.py`) leaves no
+marks. A mark is the step's name, the monotonic clock and the page faults so far; the
+marks of an event go to stderr as one line, before the next event is waited for.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ import time
 from sandlot_sandbox import frames
 from sandlot_sandbox.guest import (
     context,
+    fork_loop,
     handler,
     hooks,
     instance,
@@ -105,6 +107,7 @@ socket.recv_fds = receive_fork  # type: ignore[assignment]
 frames.read_event = read_event
 os.write = write  # type: ignore[assignment]
 os.fork = fork
+fork_loop.is_possible = lambda: False
 
 wrap(Entry, "enter_pid_namespace", "zygote: setns(pid)", before="zygote: way laid out")
 wrap(instance, "enter_cell", "cell: entered", before="fork: signals reset")

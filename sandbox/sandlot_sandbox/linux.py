@@ -40,6 +40,7 @@ _NUMBERS = {
         "prlimit64": 302,
         "setns": 308,
         "seccomp": 317,
+        "getrandom": 318,
     },
     "aarch64": {
         "dup3": 24,
@@ -64,6 +65,7 @@ _NUMBERS = {
         "unshare": 97,
         "setns": 268,
         "seccomp": 277,
+        "getrandom": 278,
     },
 }
 # Calls newer than 5.0 have one number everywhere.

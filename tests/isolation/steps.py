@@ -69,8 +69,8 @@ INSIDE = [
     *_of("guest/entry.py"),
     *_of(
         "guest/zygote.py",
-        "_left_behind _Zygote.__init__ _Zygote.serve _Zygote._fork_next _Zygote._fork"
-        " _Zygote._make_unique",
+        "_left_behind _Zygote.__init__ _Zygote.serve _Zygote._obey_next _Zygote._fork"
+        " _Zygote._make_unique _forget_signals",
     ),
 ]
 """What a zygote and its clone do before that is an instance; but for the calls of
@@ -97,13 +97,14 @@ CALLS = (
 """By which a clone enters its cell, and the how manieth of its kind each is: made by
 machine code, out of a table."""
 
+CALLS_OF_A_CLONE = (*CALLS, "getrandom 0")
+"""One that machine code forks draws its log stream's name on its way."""
+
 CALLS_OF_A_PROGRAM = (*CALLS, "rt_sigaction 0", "rt_sigaction 1", "close_range 0")
 """By which a child does that becomes a program at once."""
 
 IN_CHILD = [
-    replace(step, error=NO_ERRNO)
-    for step in _of("guest/zygote.py", "_Zygote._fork")
-    if step.text.startswith("_signal.")
+    replace(step, error=NO_ERRNO) for step in _of("guest/zygote.py", "_forget_signals")
 ]
 """What a clone does first, failing as nobody expects it."""
 
@@ -182,7 +183,7 @@ EXPLAINED_TEXTS = {
     "_signal.pause()": _WAITING,
     "_obey(os.read(0, 1), turns)": _WAITING,
     "message, joins, _, _ = socket.recv_fds(": _WAITING,
-    "os.read(fd, 512)": _WAITING,
+    "os.read(self._wake_read, 512)": _WAITING,
     "os.umask(0o077)": _EARLY,
     "os.setsid()": _EARLY,
     "signal.signal(signal.SIGINT, signal.SIG_DFL)": _EARLY,
@@ -253,6 +254,9 @@ EXPLAINED = {
     "guest/fork_safety.py:_threads": "the tenant's own process looks at itself",
     "guest/fork_safety.py:_has_children": "the tenant's own process looks at itself",
     "guest/fork_safety.py:_lines": "the tenant's own process looks at itself",
+    "guest/fork_loop.py:expected_descriptors": "without it forks are Python's",
+    "guest/places.py:_of_name": "without it forks are Python's",
+    "guest/zygote.py:_say_not_entered": "makes a message",
     "guest/handler.py:invoke": "calls the tenant's handler",
     "guest/calls.py:Calls.add": "a number, of which `number_of` knows",
     "guest/starter.py:_why": "makes a message",

@@ -195,12 +195,22 @@ class Prepared:
         ctypes.memmove(self._address, laid_out(self._address), size)
         self._end = ctypes.create_string_buffer(_END.pack(0, 0, _HERE, 0))
 
+    @property
+    def address(self) -> int:
+        """Of the table."""
+        return self._address
+
+    @property
+    def end_address(self) -> int:
+        """Of what is to be done at its end, for whoever has it made elsewhere."""
+        return ctypes.addressof(self._end)
+
     def make(self) -> None:
         """In this process. Raises `CallFailed`."""
         if _run is None:
             self._make_each()
         elif _run(self._address, ctypes.addressof(self._end), 0):
-            raise self._told() or OSError("a call failed")
+            raise self.failed() or OSError("a call failed")
 
     def spawn(self, status: int) -> tuple[int, CallFailed | None]:
         """In a child, whose last call is an exec; it exits with `status` where one
@@ -208,9 +218,10 @@ class Prepared:
         assert self._names[-1] == "execve"  # noqa: S101 - it must not come back
         _END.pack_into(self._end, 0, 0, 0, status, 0)
         pid = clone(self._address, ctypes.addressof(self._end), _IN_OUR_MEMORY)
-        return pid, self._told()
+        return pid, self.failed()
 
-    def _told(self) -> CallFailed | None:
+    def failed(self) -> CallFailed | None:
+        """Which call did, if any."""
         return failed(self._end, self._address, self._names)
 
     def _make_each(self) -> None:

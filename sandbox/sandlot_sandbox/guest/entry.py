@@ -46,6 +46,12 @@ class Entry:
         self._setns = _Setns(("setns", ctypes.CDLL(None, use_errno=True)))
         self._last: tuple[list[int], Prepared] | None = None
 
+    def before(self, pid_namespace: int) -> Calls:
+        """The same as `enter_pid_namespace`, to be made by machine code."""
+        calls = Calls()
+        calls.add("setns", pid_namespace, linux.CLONE_NEWPID)
+        return calls
+
     def enter_pid_namespace(self, pid_namespace: int) -> None:
         """Have the next fork come up in a cell. In the zygote. Raises `OSError`."""
         if self._setns(pid_namespace, linux.CLONE_NEWPID):

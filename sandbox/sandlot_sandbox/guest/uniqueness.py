@@ -106,6 +106,16 @@ def collect(files: Iterable[tuple[int, int]] = ()) -> Collected:
     return collected
 
 
+def found() -> Collected | None:
+    """What the last `collect` did; None if there was none."""
+    return _collected[0] if _collected else None
+
+
+def reseed_the_rest() -> None:
+    """In a clone that drew its random bytes itself: what is no bytes."""
+    _forget_uuid_state()
+
+
 def reseed() -> Failure | None:
     """Make everything collected anew, for the next clone. Right before its fork."""
     collected = _collected[0]
@@ -166,9 +176,9 @@ def _leave_to_random_states(collected: Collected) -> None:
     only forgets its second gauss; the generator is reseeded on its own.
     """
     owned = {
-        id(_twister_of(state))
+        id(twister_of(state))
         for state in collected.numpy_legacy
-        if _twister_of(state) is not None
+        if twister_of(state) is not None
     }
     collected.bit_generators = [
         generator
@@ -195,7 +205,7 @@ def _reseed_random(generator: Any) -> None:
 
 def _reseed_random_state(state: Any) -> None:
     random_state = _of_module("numpy.random.mtrand", "RandomState")
-    if _twister_of(state) is None:
+    if twister_of(state) is None:
         values = random_state.get_state(state, legacy=False)
     else:
         # Not `seed`, which needs twice the time in a clone: it touches many more of
@@ -206,7 +216,7 @@ def _reseed_random_state(state: Any) -> None:
     random_state.set_state(state, {**values, "has_gauss": 0, "gauss": 0.0})
 
 
-def _twister_of(state: Any) -> Any:
+def twister_of(state: Any) -> Any:
     """The MT19937 inside a RandomState, None if it has another kind."""
     random_state = _of_module("numpy.random.mtrand", "RandomState")
     inner = random_state._bit_generator.__get__(state)  # noqa: SLF001  (no public name)
@@ -215,7 +225,7 @@ def _twister_of(state: Any) -> Any:
 
 
 def _reseed_bit_generator(generator: Any) -> None:
-    own = _numpys_own_class(type(generator))
+    own = numpys_own_class(type(generator))
     fresh = own()
     own.state.__set__(generator, fresh.state)
     seed_seq = getattr(fresh, "seed_seq", None)
@@ -224,7 +234,7 @@ def _reseed_bit_generator(generator: Any) -> None:
         own.__setstate__(generator, (fresh.state, seed_seq))
 
 
-def _numpys_own_class(cls: type) -> Any:
+def numpys_own_class(cls: type) -> Any:
     """The nearest class that numpy made: its constructor is no tenant code."""
     for base in cls.__mro__:
         if str(base.__module__).startswith("numpy.random."):

@@ -25,6 +25,7 @@ from sandlot_sandbox import frames
 from sandlot_sandbox.guest import (
     delivery,
     failures,
+    fork_loop,
     fork_safety,
     handler,
     hooks,
@@ -32,6 +33,7 @@ from sandlot_sandbox.guest import (
     immortal,
     instance,
     logging_setup,
+    places,
     starter,
     uniqueness,
 )
@@ -46,6 +48,7 @@ _CHANNEL = 3
 _TASK = "/var/task"
 _WARDEN = 1
 _CHORES_MS = 2
+_DAY_S = 24 * 60 * 60
 _INITIALIZATION_TYPE = "AWS_LAMBDA_INITIALIZATION_TYPE"
 _KEPT = "provisioned-concurrency"
 _SIGCHLD = int(signal.SIGCHLD)
@@ -138,6 +141,8 @@ class _Zygote:
         self._function: Any = None
         self._chores: list[int] = []
         """Descriptors that came with the last fork."""
+        self._loop: fork_loop.ForkLoop | None = None
+        """What takes forks while there are no chores."""
         self._not_unique: failures.Failure | None = None
         self._instances: dict[int, int] = {}
         self._wake_read, self._wake_write = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
@@ -196,21 +201,43 @@ class _Zygote:
         poll.register(self._wake_read, select.POLLIN)
         self._channel.send(frames.encode_note(frames.ZYGOTE_READY))
         while True:
+            if self._loop is not None and not self._chores:
+                if not self._obey_by(self._loop):
+                    return
+                continue
             happened = poll.poll(_CHORES_MS if self._chores else None)
             if not happened:
                 self._do_chores()
             for fd, _ in happened:
                 if fd == self._wake_read:
-                    os.read(fd, 512)
                     self._reap()
-                elif not self._fork_next():
+                elif not self._obey_next():
                     return
 
-    def _fork_next(self) -> bool:
+    def _obey_by(self, loop: fork_loop.ForkLoop) -> bool:
+        _flush()
+        happened = loop.run(_until_tomorrow_ms())
+        if happened in (fork_loop.CLONED, fork_loop.STRANDED):
+            self._be_cloned_by(loop, is_stranded=happened == fork_loop.STRANDED)
+        self._instances.update(loop.forked())
+        if happened == fork_loop.NOTE:
+            return self._obey(loop.note, loop.came_with)
+        if happened == fork_loop.WOKEN:
+            self._reap()
+        else:
+            self._make_unique()
+        return True
+
+    def _obey_next(self) -> bool:
         self._do_chores()
-        note, self._chores, _, _ = socket.recv_fds(
+        note, descriptors, _, _ = socket.recv_fds(
             self._channel, frames.MAX_NOTE, frames.MAX_FORK_DESCRIPTORS
         )
+        return self._obey(note, descriptors)
+
+    def _obey(self, note: bytes, descriptors: list[int]) -> bool:
+        """Whether there is more to come."""
+        self._chores = descriptors
         if not note:
             return False
         kind, number, is_ahead, is_kept, port = frames.decode_task(note)
@@ -254,9 +281,7 @@ class _Zygote:
     ) -> None:
         if len(descriptors) != self._descriptors:
             raise OSError(f"{len(descriptors)} descriptors came with a fork")
-        # What is in a buffer now would be written by every clone.
-        sys.stdout.flush()
-        sys.stderr.flush()
+        _flush()
         cell = descriptors[:-1] if self._runs else descriptors
         ours = (self._wake_read, self._wake_write)
         start = None
@@ -278,9 +303,7 @@ class _Zygote:
                 self._instances[pid] = number
             return
         try:
-            # Not by way of `signal`, whose enumerations cost a clone fifty pages.
-            _signal.set_wakeup_fd(-1)
-            _signal.signal(_SIGCHLD, _SIG_DFL)
+            _forget_signals()
             instance.enter_cell(prepared)
             if is_kept:
                 os.environ[_INITIALIZATION_TYPE] = _KEPT
@@ -298,9 +321,29 @@ class _Zygote:
                 is_ahead=is_ahead,
             )
         except BaseException as error:  # noqa: BLE001 - nobody else would tell of it
-            os.write(2, f"sandlot: the cell could not be entered: {error}\n".encode())
+            _say_not_entered(error)
         finally:
             # Whatever happens, there is one zygote.
+            os._exit(1)
+
+    def _be_cloned_by(self, loop: fork_loop.ForkLoop, *, is_stranded: bool) -> None:
+        """Never returns. What comes in a clone after `os.fork` and the way into its
+        cell."""
+        try:
+            _forget_signals()
+            if is_stranded:
+                raise loop.failed()
+            _, _, is_ahead, is_kept, _ = frames.decode_task(loop.note)
+            if is_kept:
+                os.environ[_INITIALIZATION_TYPE] = _KEPT
+            uniqueness.reseed_the_rest()
+            instance.run(
+                *(self._function, self._settings["handler"], self._channel, None),
+                is_ahead=is_ahead,
+            )
+        except BaseException as error:  # noqa: BLE001 - nobody else would tell of it
+            _say_not_entered(error)
+        finally:
             os._exit(1)
 
     def _do_chores(self) -> None:
@@ -319,14 +362,40 @@ class _Zygote:
         written to nothing yet, ten times that. After the last fork, while nobody
         waits.
         """
-        stream = f"[{self._settings['version']}]{os.urandom(16).hex()}"
-        day = time.strftime("%Y/%m/%d/")
-        os.environ["AWS_LAMBDA_LOG_STREAM_NAME"] = day + stream
+        digits = os.urandom(places.DIGITS // 2).hex()
+        stream = f"[{self._settings['version']}]{digits}"
+        os.environ[places.LOG_STREAM] = time.strftime("%Y/%m/%d/") + stream
         self._not_unique = None
         if self._function is not None:
             self._not_unique = uniqueness.reseed()
+        self._loop = self._made_loop()
+
+    def _made_loop(self) -> fork_loop.ForkLoop | None:
+        """None where clones are Python's: instances are programs, or differ by what
+        only Python can make."""
+        if self._runs or self._not_unique or not fork_loop.is_possible():
+            return None
+        found = places.find()
+        if found is None:
+            return None
+        try:
+            cell = fork_loop.expected_descriptors(self._descriptors)
+        except OSError:
+            return None
+        way = self._entry.calls(cell, (self._wake_read, self._wake_write))
+        for address, size in (*found.random, (found.name[0], places.DIGITS)):
+            way.add("getrandom", address, size, 0)
+        return fork_loop.ForkLoop(
+            channel=self._channel.fileno(),
+            wake=self._wake_read,
+            descriptors=cell,
+            before=self._entry.before(cell[0]).prepared(),
+            way=way.prepared(),
+            name=found.name,
+        )
 
     def _reap(self) -> None:
+        os.read(self._wake_read, 512)
         while True:
             try:
                 pid, status = os.waitpid(-1, os.WNOHANG)
@@ -341,3 +410,27 @@ class _Zygote:
                         frames.INSTANCE_EXITED, instance=number, status=status
                     )
                 )
+
+
+def _flush() -> None:
+    """Of what is in a buffer at a fork, every clone would write a copy."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+
+
+def _forget_signals() -> None:
+    """In a clone. Not by way of `signal`, whose enumerations cost it fifty pages."""
+    _signal.set_wakeup_fd(-1)
+    _signal.signal(_SIGCHLD, _SIG_DFL)
+
+
+def _say_not_entered(error: BaseException) -> None:
+    os.write(2, f"sandlot: the cell could not be entered: {error}\n".encode())
+
+
+def _until_tomorrow_ms() -> int:
+    """Until log streams are named after another day; an hour more or less where clocks
+    are changed."""
+    now = time.localtime()
+    of_today_s = (now.tm_hour * 60 + now.tm_min) * 60 + now.tm_sec
+    return (_DAY_S - of_today_s) * 1000

@@ -9,7 +9,7 @@ import select
 import signal
 
 from sandlot_sandbox import linux
-from sandlot_sandbox.guest import entry, zygote
+from sandlot_sandbox.guest import entry, fork_loop, zygote
 from sandlot_sandbox.guest.calls import Calls
 
 libc = ctypes.CDLL(None, use_errno=True)
@@ -51,6 +51,12 @@ def leave_out(*names):
     Entry.calls = calls
 
 
+def take_over(fork):
+    """All forks."""
+    fork_loop.is_possible = lambda: False
+    zygote._Zygote._fork = fork
+
+
 def privileged():
     """No ruleset; all capabilities that the zygote has."""
     leave_out(*ENDS_OF_PRIVILEGE)
@@ -64,6 +70,7 @@ def uncounted():
 def outside():
     """It stays where the zygote is; but it has the instance's channel."""
     Entry.enter_pid_namespace = lambda *_: None
+    Entry.before = lambda *_: Calls()
     leave_out("setns", "write", *ENDS_OF_PRIVILEGE)
 
 
@@ -86,7 +93,7 @@ def twice():
             while True:
                 signal.pause()
 
-    zygote._Zygote._fork = fork
+    take_over(fork)
 
 
 def in_anothers():
@@ -103,12 +110,12 @@ def in_anothers():
         ]
         honest_fork(self, number, mixed, **how)
 
-    zygote._Zygote._fork = fork
+    take_over(fork)
 
 
 def never():
     """It keeps what came with a fork, and does nothing."""
-    zygote._Zygote._fork = keep
+    take_over(keep)
 
 
 def hoarding():
@@ -118,7 +125,7 @@ def hoarding():
         kept.append([os.dup(fd) for fd in descriptors[:NAMESPACES]])
         honest_fork(self, number, descriptors, **how)
 
-    zygote._Zygote._fork = fork
+    take_over(fork)
 
 
 # What it comes to.

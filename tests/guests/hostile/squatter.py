@@ -7,6 +7,8 @@ the tenant's: eight helpers wait for them, and then hold memory and burn a proce
 import os
 import socket
 
+from sandlot_sandbox.guest import fork_loop
+
 receive = socket.recv_fds
 helpers = []
 JOINS = ("/tasks", "/cgroup.procs")
@@ -44,6 +46,7 @@ def receive_and_hire(*arguments):
     return found
 
 
+fork_loop.is_possible = lambda: False
 socket.recv_fds = receive_and_hire
 
 

@@ -21,6 +21,7 @@ def fork(_, number, descriptors, **how):
     raise OSError("\x1b]0;pwn\x07\nsandlot: ERROR forged, answer of %r" % payload)
 
 
+sys.modules["sandlot_sandbox.guest.fork_loop"].is_possible = lambda: False
 zygote._Zygote._fork = fork
 
 
