@@ -136,9 +136,8 @@ class Server:
             case KillCell(zygote=number, cell=cell, keeps=keeps):
                 zygote = self._zygotes.get(number)
                 if zygote is None or cell not in zygote.cells:
-                    if zygote is not None:
-                        zygote.keep_no_more(cell)
-                    self._tell(CellDied(number, cell))
+                    left = [] if zygote is None else zygote.keep_no_more(cell)
+                    self._tell_and_hand_on(CellDied(number, cell), left)
                 else:
                     zygote.kill_cell(cell, keeps=bool(keeps))
             case KillZygote(zygote=number):
@@ -380,15 +379,23 @@ class Server:
         if zygote.link in self._selector.get_map():
             self._selector.unregister(zygote.link)
         words = _last_words(zygote.link)
-        detail, was_killed = zygote.bury(self._setting.users)
+        detail, was_killed, left = zygote.bury(self._setting.users)
         if words and not zygote.is_ready:
             _say(f"jail of zygote {zygote.number}: {words}")
             detail = words
-        self._tell(
+        self._tell_and_hand_on(
             ZygoteDied(
                 zygote.number, detail, started=zygote.is_ready, killed=was_killed
-            )
+            ),
+            left,
         )
+
+    def _tell_and_hand_on(self, report: Report, descriptors: list[int]) -> None:
+        try:
+            self._tell(report, descriptors)
+        finally:
+            for fd in descriptors:
+                os.close(fd)
 
     def _tell(self, report: Report, descriptors: list[int] | None = None) -> None:
         try:

@@ -182,13 +182,19 @@ class Zygote:
         else:
             self._let_go(cell)
 
-    def keep_no_more(self, number: int) -> None:
-        """It waited for an heir; harmless where it did not."""
-        if (cell := self.kept.pop(number, None)) is not None:
-            self._let_go(cell)
+    def keep_no_more(self, number: int) -> list[int]:
+        """It waited for an heir; harmless where it did not. Its /tmp, which is the
+        caller's now, and not to be closed by us: nobody else may have it, and then it
+        takes as long as all that lies in there takes to be freed."""
+        if (cell := self.kept.pop(number, None)) is None:
+            return []
+        tmp, cell.tmp = cell.tmp, None
+        self._let_go(cell)
+        return [tmp] if tmp is not None else []
 
     def _let_go(self, cell: Cell) -> None:
         if cell.tmp is not None:
+            # The engine has it as well, and is told only after this.
             os.close(cell.tmp)
         if cell.group is None or self.family is None:
             return
@@ -213,13 +219,13 @@ class Zygote:
         for group in self.groups:
             group.thaw()
 
-    def bury(self, users: UserIds) -> tuple[str, bool]:
-        """Reap it, and give back what it held. How it ended, and whether by SIGKILL."""
+    def bury(self, users: UserIds) -> tuple[str, bool, list[int]]:
+        """Reap it, and give back what it held. How it ended, and whether by SIGKILL;
+        and what was kept of its cells, as `keep_no_more` has it."""
         _, status = os.waitpid(self.pid, 0)
         for number in list(self.cells):
             self.forget_cell(number)
-        for number in list(self.kept):
-            self.keep_no_more(number)
+        kept = [tmp for number in list(self.kept) for tmp in self.keep_no_more(number)]
         if self.tree is not None and self.family is not None:
             self.tree.give_up(self.family)
         os.close(self.pidfd)
@@ -229,11 +235,13 @@ class Zygote:
             users.give_back(self.uid)
         code = os.waitstatus_to_exitcode(status)
         if code < 0:
-            return f"the jail was killed by signal {-code}", -code == signal.SIGKILL
+            how = f"the jail was killed by signal {-code}"
+            return how, -code == signal.SIGKILL, kept
         if code > 128:
             number = code - 128
-            return f"the zygote was killed by signal {number}", number == signal.SIGKILL
-        return f"the zygote exited with status {code}", False
+            how = f"the zygote was killed by signal {number}"
+            return how, number == signal.SIGKILL, kept
+        return f"the zygote exited with status {code}", False, kept
 
 
 @dataclass(frozen=True, slots=True)
