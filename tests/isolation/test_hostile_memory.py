@@ -40,6 +40,7 @@ ROUTES = (
     "sockets_in_flight",
     "pages_behind_single_bytes",
     "short_segments",
+    "connections_that_nobody_accepts",
     "attributes_of_files",
     "locks_on_files",
 )

@@ -494,6 +494,24 @@ def short_segments(event):
     return in_many_processes(event, fill)
 
 
+def connections_that_nobody_accepts(event):
+    """Connected, told something, and hung up: the other end is the kernel's, with all
+    that it was told, until somebody accepts it."""
+    told = 28 << 10
+    servers = []
+
+    def take():
+        for _ in range(256):
+            if len(held) % 4000 == 0:
+                servers.append(socket.create_server(("127.0.0.1", 0), backlog=4096))
+            with socket.create_connection(servers[-1].getsockname()) as mine:
+                mine.sendall(PAGE[:told])
+            held.append(None)
+        return 256 * (told + 4096) >> 20
+
+    return grow(event["mb"], take)
+
+
 def a_server_of_many_connections(event):
     """No attack: 200 connections to oneself, each of which says something."""
     import asyncio
