@@ -303,7 +303,7 @@ EXPLAINED = {
     "guest/proc.py:all_pids": _WAITING,
     "guest/proc.py:namespace_of": _WAITING,
     "guest/proc.py:ticks_of": _WAITING,
-    "guest/proc.py:_shared_without_a_file": _WAITING,
+    "guest/proc.py:_mappings": _WAITING,
     "guest/proc.py:_fields": _WAITING,
     "guest/zygote.py:_Zygote._say_unsafe": "a zygote that says nothing is killed",
     "guest/zygote.py:_Zygote._say_failed": "a zygote that says nothing is killed",

@@ -33,6 +33,7 @@ ROUTES = (
     "growth_by_mremap",
     "doubled_shared_mapping",
     "tables_of_pages",
+    "many_mappings",
     "pipe_buffers",
     "buffers_of_unix_sockets",
     "buffers_of_tcp",
