@@ -125,13 +125,13 @@ _NEW_NAMESPACES = 0x7E020000
 """CLONE_NEWNS, NEWCGROUP, NEWUTS, NEWIPC, NEWUSER, NEWPID, NEWNET."""
 
 _CLONE_THREAD, _CLONE_FILES = 0x10000, 0x400
-_SOL_SOCKET, _SO_SNDBUF, _SO_RCVBUF = 1, 7, 8
+_SOL_SOCKET, _SO_SNDBUF, _SO_RCVBUF, _SO_LINGER = 1, 7, 8, 13
 _OTHER_LEVELS = (0, 6, 17, 41)
 """IP, TCP, UDP, IPv6."""
 
 _SOCKET_OPTIONS = (
     *(1, 2, 3, 4, 5, 6),  # DEBUG REUSEADDR TYPE ERROR DONTROUTE BROADCAST
-    *(9, 10, 11, 12, 13, 14, 15),  # KEEPALIVE OOBINLINE NO_CHECK PRIORITY LINGER, ...
+    *(9, 10, 11, 12, 14, 15),  # KEEPALIVE OOBINLINE NO_CHECK PRIORITY, ...
     *(16, 17, 20, 21),  # PASSCRED PEERCRED RCVTIMEO SNDTIMEO
     *(25, 29, 34, 35, 36, 37),  # BINDTODEVICE TIMESTAMP PASSSEC TIMESTAMPNS MARK, ...
     *(40, 42, 46, 66, 67),  # RXQ_OVFL PEEK_OFF BUSY_POLL RCVTIMEO SNDTIMEO
@@ -158,6 +158,18 @@ def _setsockopt(reason: str, options: tuple[int, ...]) -> Rule:
     levels = ((Argument(1, level),) for level in _OTHER_LEVELS)
     of_sockets = ((Argument(1, _SOL_SOCKET), Argument(2, option)) for option in options)
     return Rule("setsockopt", reason, (*levels, *of_sockets))
+
+
+def _pretended(reason: str, *options: int) -> Rule:
+    of_sockets = ((Argument(1, _SOL_SOCKET), Argument(2, option)) for option in options)
+    return Rule("setsockopt", reason, tuple(of_sockets))
+
+
+_NOBODY_LINGERS = (
+    "a socket that lingers is closed when its peer has taken all, and until then waits"
+    " who had it last: that may be us, where it was sent to us, or a thread of the"
+    " kernel's that closes for all of the machine"
+)
 
 
 RULES = (
@@ -341,6 +353,7 @@ ZYGOTE = Policy(
     allowed=(*ALLOWED, *FORKING),
     rules=(*RULES, *FORKING_RULES),
     refused=(REFUSED,),
+    pretended=(_pretended(_NOBODY_LINGERS, _SO_LINGER),),
 )
 
 _UNSEEN = group(
@@ -392,13 +405,10 @@ ZYGOTE_WITHOUT_GROUPS = Policy(
     ),
     refused=ZYGOTE.refused,
     pretended=(
-        Rule(
-            "setsockopt",
-            "sizes of buffers are a wish, and programs do not expect to hear of it",
-            tuple(
-                (Argument(1, _SOL_SOCKET), Argument(2, option))
-                for option in (_SO_SNDBUF, _SO_RCVBUF)
-            ),
+        _pretended(
+            "sizes of buffers are a wish, and programs do not expect to hear of it; and"
+            f" {_NOBODY_LINGERS}",
+            *(_SO_SNDBUF, _SO_RCVBUF, _SO_LINGER),
         ),
     ),
 )

@@ -17,7 +17,7 @@ from pathlib import Path
 from sandlot_sandbox import linux
 from sandlot_sandbox.guest import cell, enter, namespaces
 from sandlot_sandbox.launcher import cgroups, filters, users
-from sandlot_sandbox.limits import OPEN_FILES, Limits
+from sandlot_sandbox.limits import COUNTED_PROCESSES, OPEN_FILES, Limits
 from sandlot_sandbox.spec import Layer
 
 EX_CONFIG = 78
@@ -232,7 +232,7 @@ def _network() -> None:
         socket.create_connection(server.getsockname(), timeout=2).close()
 
 
-def _limits() -> None:
+def _limits() -> str:
     files = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     if files < _MIN_OPEN_FILES:
         raise OSError(
@@ -252,6 +252,20 @@ def _limits() -> None:
         raise OSError(f"{size} bytes were had under a limit of 384 MB")
 
     _jailed(step)
+    return on_files_of_all(int(Path("/proc/sys/fs/file-max").read_text()))
+
+
+def on_files_of_all(most: int) -> str:
+    """What there is to say where all of the machine may have so many open: beyond it
+    nobody but root opens any, and so not the engine either. systemd takes that bound
+    away when it boots; the kernel's own is one for each 10 KB of memory."""
+    of_a_function = COUNTED_PROCESSES * OPEN_FILES
+    if most >= of_a_function:
+        return ""
+    return (
+        f"a function may have {of_a_function:,} files open, and all of the machine"
+        f" {most:,}: raise fs.file-max"
+    )
 
 
 def _landlock() -> str:

@@ -147,7 +147,8 @@ class Hello:
 
 @dataclass(frozen=True)
 class ZygoteDied:
-    """`detail` says how, or why it could not be started."""
+    """`detail` says how, or why it could not be started. Descriptors: see `CellDied`;
+    of all of its cells."""
 
     zygote: int
     detail: str
@@ -191,7 +192,8 @@ class CellFailed:
 
 @dataclass(frozen=True)
 class CellDied:
-    """The cell is gone, and every process in it."""
+    """The cell is gone, and every process in it. Descriptors: its /tmp, where that was
+    kept and is no more. It takes time to close, which the launcher has not."""
 
     zygote: int
     cell: int

@@ -11,6 +11,7 @@ import subprocess
 import sys
 
 libc = ctypes.CDLL(None, use_errno=True)
+kept = []
 
 
 def call(number, *arguments):
@@ -310,6 +311,26 @@ def push_descriptors(event):
     with socket.socket(fileno=os.dup(3)) as channel:
         return attempt(
             lambda: socket.send_fds(channel, [struct.pack("!B", 2)], [0] * 100)
+        )
+
+
+def push_what_waits(event):
+    """Send up the channel, in one byte of a frame, a connection that nobody reads, and
+    that waits for that when it is closed."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        mine = socket.create_connection(server.getsockname())
+        kept.append(server.accept()[0])
+    mine.setblocking(False)
+    try:
+        while True:
+            mine.send(bytes(1 << 16))
+    except BlockingIOError:
+        pass
+    linger = struct.pack("ii", 1, event["seconds"])
+    mine.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+    with mine, socket.socket(fileno=os.dup(3)) as channel:
+        return attempt(
+            lambda: socket.send_fds(channel, [struct.pack("!B", 2)], [mine.fileno()])
         )
 
 

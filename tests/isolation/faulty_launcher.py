@@ -12,7 +12,7 @@ from typing import Any
 
 from sandlot_sandbox.guest.calls import Calls
 from sandlot_sandbox.launcher import __main__ as launcher
-from sandlot_sandbox.launcher import zygotes
+from sandlot_sandbox.launcher import environment, zygotes
 from sandlot_sandbox.launcher.server import Server
 from sandlot_sandbox.spec import Report
 from tests.isolation import faults
@@ -45,8 +45,8 @@ def main() -> int:
 
     def start(*arguments: Any) -> zygotes.Zygote:
         # Until it has settings an interpreter knows of no other; a builder has none.
-        environment = {**plain, "FAULT": read_order()}
-        setattr(zygotes, "_ENVIRONMENT", environment)  # noqa: B010 - not ours
+        changed = {**plain, "FAULT": read_order()}
+        setattr(environment, "_ENVIRONMENT", changed)  # noqa: B010 - not ours
         return started(*arguments)
 
     def laid_out(made: Calls, address: int) -> bytes:
@@ -58,7 +58,7 @@ def main() -> int:
 
     lay_out = Calls.laid_out
     setattr(Calls, "laid_out", laid_out)  # noqa: B010 - not ours
-    plain, started = getattr(zygotes, "_ENVIRONMENT"), zygotes.start  # noqa: B009
+    plain, started = getattr(environment, "_ENVIRONMENT"), zygotes.start  # noqa: B009
     setattr(zygotes, "start", start)  # noqa: B010
     original = getattr(launcher, _AFTER_THE_PROBE)
     setattr(launcher, _AFTER_THE_PROBE, decode_report)

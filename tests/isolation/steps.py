@@ -35,6 +35,7 @@ OUTSIDE = [
         "open_questions NetworkMemory.__init__ _room_of",
         again="open_questions",
     ),
+    *_of("guest/network_memory.py", "open_number"),
     *_of("guest/namespaces.py"),
     *_of("guest/zygote.py", "main"),
     *_of("launcher/zygotes.py"),
@@ -79,8 +80,9 @@ INSIDE = [
 CALLS_OF_A_CELL = (
     *("rt_sigaction 0", "prctl 0", "write 0", "mount 0", "mount 1", "socket 0"),
     *("ioctl 0", "openat 0", "openat 1", "openat 2", "dup3 0", "dup3 1", "dup3 2"),
-    *("open_tree 0", "dup3 3", "landlock_create_ruleset 0", "dup3 4", "openat 3"),
-    *("dup3 5", "landlock_add_rule 0", "openat 4", "dup3 6", "landlock_add_rule 1"),
+    *("openat 3", "dup3 3", "open_tree 0", "dup3 4", "landlock_create_ruleset 0"),
+    *("dup3 5", "openat 4", "dup3 6", "landlock_add_rule 0", "openat 5", "dup3 7"),
+    "landlock_add_rule 1",
     *("socket 1", "bind 0", "listen 0", "sendmsg 0", "close_range 0", "capset 0"),
     *("prctl 1", "seccomp 0"),
 )
@@ -236,6 +238,7 @@ EXPLAINED = {
     "launcher/server.py:Server._open_way_out": "`Network.start` is tried",
     "launcher/server.py:Server._tell": "the engine is gone then, and the launcher ends",
     "launcher/server.py:_last_words": "reads what went wrong",
+    "launcher/sockets.py:number_of": _WAITING + "; and is asked again",
     "launcher/users.py:is_root_of_many": _ASKS,
     "launcher/cgroups/families.py:_processors": _ASKS,
     "guest/bytecode.py:compile_apart": "bytecode is a nicety; its child is apart",
@@ -304,7 +307,7 @@ EXPLAINED = {
     "guest/proc.py:all_pids": _WAITING,
     "guest/proc.py:namespace_of": _WAITING,
     "guest/proc.py:ticks_of": _WAITING,
-    "guest/proc.py:_shared_without_a_file": _WAITING,
+    "guest/proc.py:_mappings": _WAITING,
     "guest/proc.py:_fields": _WAITING,
     "guest/zygote.py:_Zygote._say_unsafe": "a zygote that says nothing is killed",
     "guest/zygote.py:_Zygote._say_failed": "a zygote that says nothing is killed",
@@ -377,6 +380,8 @@ def is_reached(step: Step, mode: str) -> bool:
         return False
     if step.file.startswith("launcher/cgroups/"):
         return has_groups and step.spared < HIERARCHIES
+    if step.function == "open_number":
+        return has_groups
     if step.file in ("guest/watch.py", "guest/network_memory.py"):
         return not has_groups
     if step.file == "guest/holder.py":

@@ -33,6 +33,7 @@ ROUTES = (
     "growth_by_mremap",
     "doubled_shared_mapping",
     "tables_of_pages",
+    "many_mappings",
     "pipe_buffers",
     "buffers_of_unix_sockets",
     "buffers_of_tcp",
@@ -40,6 +41,7 @@ ROUTES = (
     "sockets_in_flight",
     "pages_behind_single_bytes",
     "short_segments",
+    "connections_that_nobody_accepts",
     "attributes_of_files",
     "locks_on_files",
 )

@@ -176,3 +176,15 @@ async def test_one_that_has_nothing_to_do_has_no_processor(
 
 def _is_zygote(pid: int) -> bool:
     return "bootstrap.py" in Path(f"/proc/{pid}/cmdline").read_text()
+
+
+async def test_an_import_that_accepts_no_connections_loses_its_jail(
+    sandbox: Sandbox, curious: Guest
+) -> None:
+    guest = sandbox.make_zygote("crowded_zygote")
+
+    with pytest.raises(ZygoteLost):
+        await guest.zygote.wait_ready()
+
+    await _lost(guest)
+    assert await curious.ask("tmp") == []

@@ -1,7 +1,9 @@
 """A tenant may print what it likes for as long as it likes."""
 
 import asyncio
+import contextlib
 import fcntl
+import mmap
 import os
 import struct
 import termios
@@ -137,6 +139,51 @@ async def test_a_flood_is_read_no_faster_than_the_budget(
     await printer.print(b"x" * (3 << 20))
 
     assert time.monotonic() - started >= log_pipe._PERIOD_S  # noqa: SLF001 - the bound
+
+
+async def test_who_has_each_byte_read_alone_is_read_no_more_often_than_the_budget(
+    printer: Printer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(log_pipe, "_BUDGET", 1 << 16)
+    reads = (1 << 16) // log_pipe._LEAST  # noqa: SLF001 - the bound
+    # In packet mode a read ends where a write did.
+    flags = fcntl.fcntl(printer.fd, fcntl.F_GETFL)
+    fcntl.fcntl(printer.fd, fcntl.F_SETFL, flags | os.O_DIRECT)
+    packets = fcntl.fcntl(printer.fd, fcntl.F_GETPIPE_SZ) // mmap.PAGESIZE
+    written = 0
+
+    with contextlib.suppress(BlockingIOError):
+        while written < 100 * reads:
+            written += os.write(printer.fd, b"x")
+            await asyncio.sleep(0)
+
+    assert reads <= written <= reads + packets + 2
+
+
+async def test_what_is_in_the_pipe_is_taken_from_who_waits_for_us_too(
+    printer: Printer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(log_pipe, "_BUDGET", 0)
+    await printer.print(b"read\n")
+    os.write(printer.fd, b"left\n")
+
+    assert [text for _, text in printer.pipe.take()[0]] == [b"read", b"left"]
+
+
+async def test_what_is_left_to_somebody_else_is_not_read_when_a_flood_is_over(
+    printer: Printer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(log_pipe, "_BUDGET", 0)
+    monkeypatch.setattr(log_pipe, "_PERIOD_S", 0.0)
+    await printer.print(b"ours")
+    printer.pipe.take()
+
+    printer.pipe.pause()
+    os.write(printer.fd, b"theirs")
+    for _ in range(10):
+        await asyncio.sleep(0)
+
+    assert printer._unread() == len(b"theirs")  # noqa: SLF001 - of this test
 
 
 async def test_a_closed_pipe_still_gives_what_was_read(printer: Printer) -> None:

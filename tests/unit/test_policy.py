@@ -44,6 +44,8 @@ MISSING = bpf.ERRNO | errno.ENOSYS
 HIGH = 1 << 32
 ALL_BITS = 2**64 - 1
 
+LINGER = 13
+
 NUMBERS = range(601)
 """More than any kernel has calls, on either machine."""
 
@@ -335,6 +337,17 @@ def test_no_socket_has_a_program_that_filters(
     got = bpf.decide(program(table), call, (3, level, option), arch=ARCH)
 
     assert got == MISSING
+
+
+@pytest.mark.parametrize("level", [1, 1 | 1 << 32])
+@pytest.mark.parametrize("table", [policy.ZYGOTE, policy.ZYGOTE_WITHOUT_GROUPS])
+def test_no_socket_waits_when_it_is_closed(
+    table: policy.Policy, level: int, program: Callable[[policy.Policy], bytes]
+) -> None:
+    call = _number("setsockopt")
+    got = bpf.decide(program(table), call, (3, level, LINGER), arch=ARCH)
+
+    assert got == bpf.ERRNO, "it succeeds, and does nothing"
 
 
 def test_pairs_are_of_unix_sockets(filters: Filters) -> None:

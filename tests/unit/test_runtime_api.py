@@ -6,6 +6,7 @@ import json
 import socket
 import time
 from collections.abc import AsyncIterator
+from typing import Any
 
 import h11
 import pytest
@@ -22,7 +23,7 @@ from sandlot_sandbox.host.runtime_api import (
     Request,
     RuntimeApi,
 )
-from sandlot_sandbox.host.runtime_wire import RuntimeWire
+from sandlot_sandbox.host.runtime_wire import MAX_CONNECTIONS, RuntimeWire
 
 WAIT_S = 5.0
 NEXT = f"{VERSION}/invocation/next"
@@ -316,6 +317,33 @@ async def test_who_sends_on_before_the_reply_is_kept_only_so_much_of(
             await program.writer.drain()
 
     assert await program.is_closed()
+
+
+class Stormed(socket.socket):
+    """A listener to which somebody else comes whenever one was accepted."""
+
+    accepted = 0
+
+    def accept(self) -> tuple[socket.socket, Any]:
+        self.accepted += 1
+        assert self.accepted < 100 * MAX_CONNECTIONS, "it would go on for ever"
+        with socket.create_connection(self.getsockname()):
+            return super().accept()
+
+
+async def test_who_comes_without_end_does_not_keep_us_from_others() -> None:
+    ours, theirs = socket.socketpair()
+    listener = Stormed()
+    listener.bind(("127.0.0.1", 0))
+    listener.listen()
+    wire = RuntimeWire(ours, listener)
+    with theirs:
+        wire.open(Engine())
+
+        wire.read()
+
+        assert 0 < listener.accepted <= MAX_CONNECTIONS
+        wire.close()
 
 
 async def test_connections_are_counted(jail: Jail) -> None:

@@ -72,6 +72,9 @@ class Blueprint:
     counts_sockets: bool = False
     """Whether the warden counts what their sockets hold, for want of a group."""
 
+    shows_sockets: bool = False
+    """Whether the launcher sees how many they have, as groups do not count all."""
+
 
 class Turns:
     """How often a cell was frozen and let go again, as its first process counts; odd
@@ -115,7 +118,8 @@ def make(
     `joins` are written to, so that it is in the cell's control group. Its /tmp is a new
     one, or `tmp`, a cell's that is dead. Its first process is the `holder`'s, if there
     is one. The descriptors: `pidfd` of the first process; its namespaces `pid`,
-    `mnt` and `net`; its `tmp`, a copy of that mount, which lives on without the cell; a
+    `mnt` and `net`; where a group counts memory, the number of its `sockets`; its
+    `tmp`, a copy of that mount, which lives on without the cell; a
     `ruleset` for instances, where there is Landlock; a listening socket, `api`, where
     instances speak the Runtime API; `questions` about its sockets, where they are
     counted; and a `leash`, where one was asked for: then the first process counts
@@ -192,6 +196,8 @@ def _hold(
             kind: os.open(f"/proc/self/ns/{kind}", os.O_RDONLY)
             for kind in ("pid", "mnt", "net")
         }
+        if blueprint.shows_sockets:
+            found["sockets"] = network_memory.open_number()
         found["tmp"] = linux.copy_of_mount("/tmp")  # noqa: S108
         if blueprint.landlock:
             found["ruleset"] = enter.make_instance_ruleset(

@@ -20,6 +20,7 @@ import struct
 from sandlot_sandbox import linux
 from sandlot_sandbox.guest import bare, calls, enter
 from sandlot_sandbox.guest.calls import Calls
+from sandlot_sandbox.guest.network_memory import NUMBER_OF_SOCKETS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -150,6 +151,9 @@ class Holder:
         for kind in _NAMESPACES:
             _open(made, f"/proc/self/ns/{kind}", os.O_RDONLY)
             hand_on(kind)
+        if blueprint.shows_sockets:
+            _open(made, NUMBER_OF_SOCKETS, os.O_RDONLY)
+            hand_on("sockets")
         made.add("open_tree", *linux.copying(_TMP), gives=True)
         hand_on("tmp")
         if blueprint.landlock:

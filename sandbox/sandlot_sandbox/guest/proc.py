@@ -18,6 +18,12 @@ _DESCRIPTOR_BYTES = 4096
 """What one may be worth: half of a pipe, which has two pages for those who have many;
 or a structure of the kernel's."""
 
+_MAPPING_BYTES = 256
+"""The kernel's for each, and its part of the tree that they are in."""
+
+_SHARED_AT, _SHARED = 4, ord("s")
+"""Behind the blank before a mapping's rights, as in `rw-s`."""
+
 _FREE_DESCRIPTORS = 1024
 """Of all processes of a cell; each has room for 64."""
 
@@ -60,21 +66,32 @@ def reserved(pids: list[int]) -> int:
     return sum(_sum_of(pid, "status", sizes) for pid in pids)
 
 
-def held(pids: list[int]) -> int:
-    """Private pages once, shared ones in parts; the tables of pages, which a process
-    can make large by reading where nothing is; and memory that is shared without a
-    file whole, because its pages stay when a process says that it needs them no more.
-    Pages of files do not count: the kernel can drop them."""
-    private = sum(
-        _sum_of(pid, "smaps_rollup", (b"Pss_Anon:",))
-        + _sum_of(pid, "status", (b"VmPTE:",))
-        for pid in pids
-    )
+def hold_more(pids: list[int], limit: int) -> bool:
+    """Whether that is more than `limit` bytes: private pages once, shared ones in
+    parts; the tables of pages, which a process can make large by reading where nothing
+    is; what the kernel has for each mapping; and memory that is shared without a file
+    whole, because its pages stay when a process says that it needs them no more. Pages
+    of files do not count: the kernel can drop them.
+
+    Known before all were looked at, if it is too much: that takes as long as they have
+    mappings, and they could make more meanwhile."""
+    total = 0
     shared: dict[bytes, int] = {}
     for pid in pids:
-        for file, size in _shared_without_a_file(pid).items():
+        total += _sum_of(pid, "status", (b"VmPTE:",))
+        mappings, without_a_file = _mappings(pid)
+        total += mappings * _MAPPING_BYTES
+        for file, size in without_a_file.items():
+            total += max(0, size - shared.get(file, 0))
             shared[file] = max(size, shared.get(file, 0))
-    return private + sum(shared.values())
+        if total > limit:
+            return True
+    for pid in pids:
+        # Last, because the kernel looks at each mapping for it once more.
+        total += _sum_of(pid, "smaps_rollup", (b"Pss_Anon:",))
+        if total > limit:
+            return True
+    return False
 
 
 def in_descriptors(pids: list[int]) -> int:
@@ -94,21 +111,26 @@ def ticks_of(pid: int) -> int:
     return sum(int(field) for field in fields[_UTIME : _UTIME + 4])
 
 
-def _shared_without_a_file(pid: int) -> dict[bytes, int]:
-    """Bytes of each mapping that others can have, too, by what identifies it."""
+def _mappings(pid: int) -> tuple[int, dict[bytes, int]]:
+    """How many it has; and bytes of each that others can have, too, without a file, by
+    what identifies it."""
+    count = 0
     found: dict[bytes, int] = {}
     for path in threads_of(pid):
         # As bytes, like all that is read here: names in there are the tenant's.
         with contextlib.suppress(OSError), open(f"{path}/maps", "rb") as file:
             for line in file:
-                span, rights, _, device, inode, *name = line.split(None, 5)
-                if rights.endswith(b"s") and name and name[0].startswith(_FILELESS):
+                count += 1
+                if line[line.index(b" ") + _SHARED_AT] != _SHARED:
+                    continue
+                span, _, _, device, inode, *name = line.split(None, 5)
+                if name and name[0].startswith(_FILELESS):
                     start, end = (int(bound, 16) for bound in span.split(b"-"))
                     key = device + b" " + inode
                     found[key] = found.get(key, 0) + end - start
-        if found:
+        if count:
             break
-    return found
+    return count, found
 
 
 def _sum_of(pid: int, file: str, names: tuple[bytes, ...]) -> int:

@@ -102,6 +102,7 @@ class Plan:
             has_image=self.has_image,
             has_leash=not self.has_freezer,
             counts_sockets=self.counts_sockets,
+            shows_sockets=self.shows_sockets,
         )
 
     @property
@@ -113,6 +114,12 @@ class Plan:
     def counts_sockets(self) -> bool:
         """Whether it counts what is in the buffers of cells' networks."""
         return self.has_network and not self.has_memory_group
+
+    @property
+    def shows_sockets(self) -> bool:
+        """Whether the launcher looks at how many there are, as groups do not count all
+        that is behind them."""
+        return self.has_network and self.has_memory_group
 
     @property
     def kept_by_warden(self) -> frozenset[int]:
@@ -203,8 +210,16 @@ def _live(plan: Plan, link: socket.socket) -> int:
         plan.warden_filter,
         kept=plan.kept_by_warden,
     )
-    link.send(_READY)
+    _say_ready(plan, link)
     return warden.serve(wake_read)
+
+
+def _say_ready(plan: Plan, link: socket.socket) -> None:
+    """With the number of sockets in the zygote's network, where somebody looks."""
+    sockets = [network_memory.open_number()] if plan.shows_sockets else []
+    socket.send_fds(link, [_READY], sockets)
+    for fd in sockets:
+        os.close(fd)
 
 
 def _let_go_of_the_launchers(plan: Plan, link: socket.socket) -> None:

@@ -21,7 +21,7 @@ from sandlot_sandbox.guest.cell import Turns
 from sandlot_sandbox.guest.network_memory import NetworkMemory
 from sandlot_sandbox.guest.proc import (
     all_pids,
-    held,
+    hold_more,
     in_descriptors,
     namespace_of,
     reserved,
@@ -175,7 +175,7 @@ class Watch:
         if (network := self._networks.get(cell)) is not None:
             left -= network.held(pids)
         # A quick look first: it is the more that is worth the time of a long one.
-        return reserved(pids) > left and held(pids) > left
+        return reserved(pids) > left and hold_more(pids, left)
 
     def _restless(
         self, inside: dict[int, list[int]], turns: dict[int, int]

@@ -9,6 +9,7 @@ from sandlot_sandbox.errors import StartFailed
 from sandlot_sandbox.host.courier import WayIn
 from sandlot_sandbox.host.extensions_api import Identity
 from sandlot_sandbox.host.hold import Hold
+from sandlot_sandbox.host.pairs import pair_with_jail
 from sandlot_sandbox.host.room import OF_INSTANCE, OF_PROGRAM
 from sandlot_sandbox.host.runtime_wire import RuntimeWire
 from sandlot_sandbox.host.wire import FrameWire, Wire
@@ -88,7 +89,7 @@ def berth_of(cell: Cell) -> Berth:
     with contextlib.ExitStack() as undo:
         undo.callback(cell.close)
         try:
-            channel, theirs = socket.socketpair()
+            channel, theirs = pair_with_jail()
             undo.callback(channel.close)
             undo.callback(theirs.close)
             read, write = _pipe(undo)

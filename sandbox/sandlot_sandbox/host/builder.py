@@ -20,6 +20,7 @@ from sandlot_sandbox.guest.image import MAX_UNPACKED
 from sandlot_sandbox.guest.image_tree import MAX_ENTRIES as MAX_OF_IMAGE
 from sandlot_sandbox.guest.unpacking import MAX_UNZIPPED
 from sandlot_sandbox.host.log_pipe import LogPipe
+from sandlot_sandbox.host.pairs import pair_with_jail
 from sandlot_sandbox.spec import IMAGE, TASK
 
 BUILD_S = 60.0
@@ -239,17 +240,15 @@ def _opened(*given: int) -> tuple[int, ...]:
                 undo.callback(os.close, descriptor)
                 return descriptor
 
-            ours, theirs = (own(end.detach()) for end in _socket_pair())
+            ours, theirs = (
+                own(end.detach()) for end in pair_with_jail(socket.SOCK_SEQPACKET)
+            )
             read, write = (own(end) for end in os.pipe2(os.O_CLOEXEC))
             copies = [own(os.dup(descriptor)) for descriptor in given]
             undo.pop_all()
     except OSError as error:
         raise StartFailed(f"no channel could be opened: {error}") from error
     return ours, read, theirs, write, *copies
-
-
-def _socket_pair() -> tuple[socket.socket, socket.socket]:
-    return socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
 
 
 def _believed(datagram: bytes, *, is_image: bool) -> Built:

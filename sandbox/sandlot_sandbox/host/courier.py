@@ -11,6 +11,7 @@ import socket
 from collections.abc import Callable, Sequence
 
 from sandlot_sandbox import frames
+from sandlot_sandbox.host.pairs import pair_with_jail
 from sandlot_sandbox.host.starter_link import (
     MAX_BEHIND,
     NoteDelivered,
@@ -54,7 +55,7 @@ class WayIn:
         if not self._kept:
             return None
         try:
-            ours, theirs = socket.socketpair()
+            ours, theirs = pair_with_jail()
         except OSError:
             return None
         kept, self._kept = self._kept, []

@@ -142,8 +142,7 @@ class Heirs:
         if berth.hold.ran_out():
             # In its last moment, which its heir would be blamed for.
             self._note_none()
-            berth.close()
-            await self._end(berth.cell)
+            await self._end(berth)
             return
         self._expected -= 1
         self._ready.append(berth)
@@ -157,13 +156,16 @@ class Heirs:
             self._give_up(self._pop())
 
     def _give_up(self, berth: Berth) -> None:
-        berth.close()
-        self._own(self._end(berth.cell))
+        self._own(self._end(berth))
 
-    async def _end(self, cell: int) -> None:
-        # Where its jail or the launcher is gone, so is the cell.
-        with contextlib.suppress(SandboxError):
-            await self._kill(cell)
+    async def _end(self, berth: Berth) -> None:
+        try:
+            # Where its jail or the launcher is gone, so is the cell.
+            with contextlib.suppress(SandboxError):
+                await self._kill(berth.cell)
+        finally:
+            # After the launcher, who has no time to free what lies in its /tmp.
+            berth.close()
 
     def _note_none(self) -> None:
         self._expected -= 1

@@ -5,6 +5,7 @@ when it is read, in a folder that stays open."""
 
 import os
 
+from sandlot_sandbox.host.closer import close_tmp
 from sandlot_sandbox.memory_group import FILES, of_files
 
 _WORDS: dict[str, tuple[bytes, bytes]] = {
@@ -102,8 +103,11 @@ class Hold:
         return False
 
     def close(self) -> None:
-        for fd in self._parts.values():
-            os.close(fd)
+        for name, fd in self._parts.items():
+            if name == "tmp":
+                close_tmp(fd)
+            else:
+                os.close(fd)
         self._parts = {}
         self._brake = self._memory = None
 

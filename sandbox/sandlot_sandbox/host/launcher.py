@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from sandlot_sandbox.errors import LauncherLost, StartFailed, ZygoteLost
 from sandlot_sandbox.host.berth import Cell
 from sandlot_sandbox.host.cells import MAX_SPARES, Spares
+from sandlot_sandbox.host.closer import close_tmp
 from sandlot_sandbox.host.heirs import Estate
 from sandlot_sandbox.host.hold import Hold
 from sandlot_sandbox.host.mail import Mail
@@ -228,7 +229,11 @@ class Launcher:
             self._forget_all()
 
     def _hear(self, datagram: bytes, descriptors: list[int]) -> None:
-        match decode_report(datagram):
+        report = decode_report(datagram)
+        if isinstance(report, CellDied | ZygoteDied):
+            for tmp in descriptors:
+                close_tmp(tmp)
+        match report:
             case Hello() as hello:
                 self._hello.set_result(hello)
             case ZygoteMade(zygote=zygote, parts=parts):

@@ -17,6 +17,10 @@ _CHUNK = 65_536
 _BUDGET = 4 << 20
 """Bytes read in one period; a tenant that prints more waits for us, not others."""
 _PERIOD_S = 0.25
+_LEAST = 4_096
+"""Bytes that a read counts for: who makes a packet of each byte (`pipe(7)`, O_DIRECT)
+has us read each alone."""
+
 
 _NOTHING = bytes(4)
 """A C int of 0: so many bytes can be read."""
@@ -55,7 +59,8 @@ class LogPipe:
 
     def take(self) -> tuple[tuple[Line, ...], int]:
         """All that was printed up to now, as lines, and how many bytes were dropped."""
-        if self._is_open and self._pause is None and self._holds_something():
+        # Also of who waits for us: what was printed before an answer belongs to that.
+        if self._is_open and self._holds_something():
             self._read()
         chunks, dropped = self._chunks, self._dropped
         self._chunks, self._kept, self._dropped = [], 0, 0
@@ -73,7 +78,7 @@ class LogPipe:
     @property
     def has_something(self) -> bool:
         """Whether anything was printed that nobody has taken yet."""
-        if self._is_open and self._pause is None:
+        if self._is_open and self._holds_something():
             self._read()
         return bool(self._chunks or self._dropped)
 
@@ -84,6 +89,9 @@ class LogPipe:
         """Leave what comes unread: somebody else reads it."""
         if self._is_open:
             self._loop.remove_reader(self._fd)
+            if self._pause is not None:
+                self._pause.cancel()
+                self._pause = None
 
     def resume(self) -> None:
         if self._is_open and self._pause is None:
@@ -115,7 +123,7 @@ class LogPipe:
         if kept := data[:room]:
             self._keep(kept)
         self._dropped += len(data) - len(kept)
-        self._spend(len(data))
+        self._spend(max(len(data), _LEAST))
         if self._on_chunk is not None:
             self._on_chunk()
 

@@ -25,6 +25,7 @@ from sandlot_sandbox.host.launcher import Launcher
 from sandlot_sandbox.host.lending import LendableInstance
 from sandlot_sandbox.host.log_pipe import Line, LogPipe
 from sandlot_sandbox.host.mail import Mail
+from sandlot_sandbox.host.pairs import pair_with_jail
 from sandlot_sandbox.host.program_api import EXTERNAL_S
 from sandlot_sandbox.host.recipe import Obstacle, Recipe
 from sandlot_sandbox.host.window import Window
@@ -98,9 +99,7 @@ class Zygote:
         """Raises `StartFailed` and `LauncherLost`."""
         with contextlib.ExitStack() as undo:
             try:
-                channel, theirs = socket.socketpair(
-                    socket.AF_UNIX, socket.SOCK_SEQPACKET
-                )
+                channel, theirs = pair_with_jail(socket.SOCK_SEQPACKET)
                 undo.callback(channel.close)
                 undo.callback(theirs.close)
                 read, write = os.pipe2(os.O_CLOEXEC)

@@ -17,8 +17,9 @@ from sandlot_sandbox.guest.image_run import ROOT
 from sandlot_sandbox.launcher import zygotes
 from sandlot_sandbox.launcher.cgroups import Janitor
 from sandlot_sandbox.launcher.runtime import as_program
+from sandlot_sandbox.launcher.sockets import LOOK_S, SocketWatch
 from sandlot_sandbox.launcher.ways import Ways
-from sandlot_sandbox.launcher.zygotes import BUILDER_LIMITS, Program, Zygote
+from sandlot_sandbox.launcher.zygotes import BUILDER_LIMITS, JAIL, Program, Zygote
 from sandlot_sandbox.spec import (
     BRAKES,
     MAX_LAYERS,
@@ -62,6 +63,7 @@ class Server:
         self._selector = selectors.DefaultSelector()
         self._engine_is_there = True
         self._looked_at = 0.0
+        self._sockets = SocketWatch()
         self._turn = 0
         egress = setting.egress
         self._ways = Ways(None if isinstance(egress, str) else egress, self._selector)
@@ -74,6 +76,7 @@ class Server:
             while self._engine_is_there:
                 for key, _ in self._selector.select(self._pause_s()):
                     key.data()
+                self._sockets.look(self._zygotes.values())
                 if time.monotonic() - self._looked_at > LOOK_AGAIN_S:
                     self._looked_at = time.monotonic()
                     self._look_after_groups()
@@ -82,7 +85,9 @@ class Server:
 
     def _pause_s(self) -> float | None:
         """Until we look after what does not die as long as it is frozen, which is in v1
-        only; and after what is left of groups."""
+        only; after what is left of groups; and at how many sockets there are."""
+        if any(zygote.sockets for zygote in self._zygotes.values()):
+            return LOOK_S
         has_freezer = "freezer" in self._setting.controls and self._zygotes
         has_leavings = any(zygote.leavings for zygote in self._zygotes.values())
         return LOOK_AGAIN_S if has_freezer or has_leavings else None
@@ -136,9 +141,8 @@ class Server:
             case KillCell(zygote=number, cell=cell, keeps=keeps):
                 zygote = self._zygotes.get(number)
                 if zygote is None or cell not in zygote.cells:
-                    if zygote is not None:
-                        zygote.keep_no_more(cell)
-                    self._tell(CellDied(number, cell))
+                    left = [] if zygote is None else zygote.keep_no_more(cell)
+                    self._tell_and_hand_on(CellDied(number, cell), left)
                 else:
                     zygote.kill_cell(cell, keeps=bool(keeps))
             case KillZygote(zygote=number):
@@ -271,11 +275,14 @@ class Server:
             self._selector.unregister(zygote.link)
             zygote.kill()
         elif not zygote.is_ready:
-            self._first_word(zygote, message)
+            self._first_word(zygote, message, descriptors)
         else:
             self._news_of_cell(zygote, message, descriptors)
 
-    def _first_word(self, zygote: Zygote, message: bytes) -> None:
+    def _first_word(
+        self, zygote: Zygote, message: bytes, descriptors: list[int]
+    ) -> None:
+        zygote.sockets |= zip((JAIL,), descriptors, strict=False)
         zygote.is_ready = warden.is_ready(message)
         if zygote.is_ready:
             self._say_made(zygote)
@@ -294,8 +301,9 @@ class Server:
             zygote.forget_cell(number)
             self._tell(CellFailed(zygote.number, number, text))
         elif kind == warden.DIED:
+            verdict = text or zygote.verdict_on(number)
             zygote.forget_cell(number)
-            self._tell(CellDied(zygote.number, number, text))
+            self._tell(CellDied(zygote.number, number, verdict))
         else:
             _say(f"the warden of zygote {zygote.number} ends: {message!r}")
 
@@ -313,6 +321,9 @@ class Server:
             found = dict(parts)
             cell.pidfd = os.dup(found["pidfd"])
             cell.tmp = os.dup(found["tmp"])
+            if "sockets" in found:
+                zygote.sockets[number] = found["sockets"]
+                parts.remove(("sockets", found["sockets"]))
             if cell.group is not None:
                 parts += [("join", fd) for fd in zygote.open_joins(cell.group)]
                 parts += list(cell.group.open_files().items())
@@ -381,15 +392,23 @@ class Server:
         if zygote.link in self._selector.get_map():
             self._selector.unregister(zygote.link)
         words = _last_words(zygote.link)
-        detail, was_killed = zygote.bury(self._setting.users)
+        detail, was_killed, left = zygote.bury(self._setting.users)
         if words and not zygote.is_ready:
             _say(f"jail of zygote {zygote.number}: {words}")
             detail = words
-        self._tell(
+        self._tell_and_hand_on(
             ZygoteDied(
                 zygote.number, detail, started=zygote.is_ready, killed=was_killed
-            )
+            ),
+            left,
         )
+
+    def _tell_and_hand_on(self, report: Report, descriptors: list[int]) -> None:
+        try:
+            self._tell(report, descriptors)
+        finally:
+            for fd in descriptors:
+                os.close(fd)
 
     def _tell(self, report: Report, descriptors: list[int] | None = None) -> None:
         try:

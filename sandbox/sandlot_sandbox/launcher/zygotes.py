@@ -10,7 +10,9 @@ from dataclasses import dataclass, field
 from sandlot_sandbox import linux
 from sandlot_sandbox.guest import warden
 from sandlot_sandbox.guest.enter import Root
+from sandlot_sandbox.guest.watch import MEMORY
 from sandlot_sandbox.launcher.cgroups import Family, Group, Janitor, Tree
+from sandlot_sandbox.launcher.environment import environment_of
 from sandlot_sandbox.launcher.filters import Filters
 from sandlot_sandbox.launcher.networks import Network, WayOut
 from sandlot_sandbox.launcher.registry import Registry
@@ -44,22 +46,8 @@ BUILDER_LIMITS = Limits(memory_mb=512, tmp_mb=256)
 _PYTHON = ("-I", "-S", "-B")
 _GUEST = "/var/runtime/sandlot_sandbox/guest"
 _PLACES = {TASK: "/var/task", OPT: "/opt", IMAGE: IMAGE}
-_ENVIRONMENT = {
-    "PATH": "/var/lang/bin:/usr/local/bin:/usr/bin/:/bin:/opt/bin",
-    "LD_LIBRARY_PATH": (
-        "/lib64:/usr/lib64:/var/runtime:/var/runtime/lib:/var/task"
-        ":/var/task/lib:/opt/lib"
-    ),
-    "LANG": "en_US.UTF-8",
-    "LC_CTYPE": "C.UTF-8",
-    "TZ": ":UTC",
-    # All symbols at once, in the zygote: a clone that is the first to call a function
-    # of a library would otherwise look it up, and write down where it is.
-    "LD_BIND_NOW": "1",
-}
-"""What the interpreter itself reads at its start. The function's own environment
-comes later, over the zygote's channel, and never through the launcher."""
-
+JAIL = 0
+"""Among numbers of cells."""
 
 MAX_KEPT = 8
 """Dead cells of one zygote of which something is kept. The engine keeps fewer."""
@@ -76,6 +64,9 @@ class Cell:
     way_out: WayOut | None = None
     tmp: int | None = None
     """A copy of its /tmp's mount, once that is there."""
+
+    verdict: str = ""
+    """What we killed it for."""
 
     is_kept: bool = False
     """Whether /tmp and group are to be an heir's when it is dead."""
@@ -111,6 +102,10 @@ class Zygote:
     cells: dict[int, Cell] = field(default_factory=dict)
     kept: dict[int, Cell] = field(default_factory=dict)
     """Dead cells that wait for an heir: their /tmp and their groups."""
+
+    sockets: dict[int, int] = field(default_factory=dict)
+    """Where the kernel tells how many there are: by cell, of its network, or of the
+    `JAIL`'s own. Descriptors; none where no group counts memory."""
 
     leavings: list[tuple[float, Group]] = field(default_factory=list)
     """Groups of dead cells that somebody is still in, and since when."""
@@ -160,6 +155,19 @@ class Zygote:
         if cell.group is not None:
             cell.group.thaw()
 
+    def end_crowded(self, place: int) -> None:
+        """It has more sockets than anybody counts: a cell, or the `JAIL`."""
+        if (cell := self.cells.get(place)) is None:
+            self.kill()
+        else:
+            cell.verdict = MEMORY
+            self.kill_cell(place)
+
+    def verdict_on(self, number: int) -> str:
+        """What we have killed a cell for, if we have."""
+        cell = self.cells.get(number)
+        return cell.verdict if cell is not None else ""
+
     def open_joins(self, group: Group) -> list[int]:
         """For an instance, and good for nobody but this jail's processes."""
         if self.uid:
@@ -174,6 +182,8 @@ class Zygote:
     def forget_cell(self, number: int) -> None:
         """It is dead, or did not come to be; something of it may be kept."""
         cell = self.cells.pop(number, None)
+        if (sockets := self.sockets.pop(number, None)) is not None:
+            os.close(sockets)
         if cell is None:
             return
         if cell.way_out is not None:
@@ -185,13 +195,19 @@ class Zygote:
         else:
             self._let_go(cell)
 
-    def keep_no_more(self, number: int) -> None:
-        """It waited for an heir; harmless where it did not."""
-        if (cell := self.kept.pop(number, None)) is not None:
-            self._let_go(cell)
+    def keep_no_more(self, number: int) -> list[int]:
+        """It waited for an heir; harmless where it did not. Its /tmp, which is the
+        caller's now, and not to be closed by us: nobody else may have it, and then it
+        takes as long as all that lies in there takes to be freed."""
+        if (cell := self.kept.pop(number, None)) is None:
+            return []
+        tmp, cell.tmp = cell.tmp, None
+        self._let_go(cell)
+        return [tmp] if tmp is not None else []
 
     def _let_go(self, cell: Cell) -> None:
         if cell.tmp is not None:
+            # The engine has it as well, and is told only after this.
             os.close(cell.tmp)
         if cell.group is None or self.family is None:
             return
@@ -216,27 +232,30 @@ class Zygote:
         for group in self.groups:
             group.thaw()
 
-    def bury(self, users: UserIds) -> tuple[str, bool]:
-        """Reap it, and give back what it held. How it ended, and whether by SIGKILL."""
+    def bury(self, users: UserIds) -> tuple[str, bool, list[int]]:
+        """Reap it, and give back what it held. How it ended, and whether by SIGKILL;
+        and what was kept of its cells, as `keep_no_more` has it."""
         _, status = os.waitpid(self.pid, 0)
         for number in list(self.cells):
             self.forget_cell(number)
-        for number in list(self.kept):
-            self.keep_no_more(number)
+        kept = [tmp for number in list(self.kept) for tmp in self.keep_no_more(number)]
         if self.tree is not None and self.family is not None:
             self.tree.give_up(self.family)
         os.close(self.pidfd)
         self.close_files()
+        _close(list(self.sockets.values()))
         self.link.close()
         if self.uid is not None:
             users.give_back(self.uid)
         code = os.waitstatus_to_exitcode(status)
         if code < 0:
-            return f"the jail was killed by signal {-code}", -code == signal.SIGKILL
+            how = f"the jail was killed by signal {-code}"
+            return how, -code == signal.SIGKILL, kept
         if code > 128:
             number = code - 128
-            return f"the zygote was killed by signal {number}", number == signal.SIGKILL
-        return f"the zygote exited with status {code}", False
+            how = f"the zygote was killed by signal {number}"
+            return how, number == signal.SIGKILL, kept
+        return f"the zygote exited with status {code}", False, kept
 
 
 @dataclass(frozen=True, slots=True)
@@ -457,17 +476,12 @@ def _plan(
             *(runtime.executable, *_PYTHON, f"{_GUEST}/{program.file}"),
             *(of_a_builder if program.is_builder else layers),
         ),
-        environment=_environment(runtime),
+        environment=environment_of(runtime),
         channel=program.channel,
         log=program.log,
         packages=program.packages,
         leash=leash,
     )
-
-
-def _environment(runtime: Runtime) -> dict[str, str]:
-    libraries = f"/{runtime.place}/lib:{_ENVIRONMENT['LD_LIBRARY_PATH']}"
-    return _ENVIRONMENT | {"LD_LIBRARY_PATH": libraries}
 
 
 def prefer_as_victim(pid: int) -> None:

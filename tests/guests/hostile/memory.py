@@ -421,6 +421,24 @@ def queued_datagrams(event):
     return in_many_processes(event, fill)
 
 
+def many_mappings(event):
+    """Every other page of nothing may be read: each is a mapping of its own, which is
+    200 bytes of the kernel's, and a child has as many. Not as fast as can be: to count
+    them takes as long as to make them."""
+    most = 60_000
+    flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | 0x4000  # MAP_NORESERVE
+    libc.mmap.restype = ctypes.c_void_p
+    start = libc.mmap(None, ctypes.c_size_t(most * 4096), 0, flags, -1, 0)
+    for page in range(0, most, 2):
+        libc.mprotect(ctypes.c_void_p(start + page * 4096), ctypes.c_size_t(4096), 1)
+
+    def fill():
+        time.sleep(0.1)
+        return most * 200 >> 10
+
+    return in_many_processes(event, fill)
+
+
 def sockets_in_flight(event):
     """Filled socket pairs that are sent to somebody and closed: in no process."""
 
@@ -492,6 +510,24 @@ def short_segments(event):
         return total
 
     return in_many_processes(event, fill)
+
+
+def connections_that_nobody_accepts(event):
+    """Connected, told something, and hung up: the other end is the kernel's, with all
+    that it was told, until somebody accepts it."""
+    told = 28 << 10
+    servers = []
+
+    def take():
+        for _ in range(256):
+            if len(held) % 4000 == 0:
+                servers.append(socket.create_server(("127.0.0.1", 0), backlog=4096))
+            with socket.create_connection(servers[-1].getsockname()) as mine:
+                mine.sendall(PAGE[:told])
+            held.append(None)
+        return 256 * (told + 4096) >> 20
+
+    return grow(event["mb"], take)
 
 
 def a_server_of_many_connections(event):

@@ -1,0 +1,19 @@
+"""What the doctor says beside what it has tried."""
+
+import pytest
+
+from sandlot_sandbox.limits import COUNTED_PROCESSES, OPEN_FILES
+from sandlot_sandbox.probe import on_files_of_all
+
+
+@pytest.mark.parametrize("most", [COUNTED_PROCESSES * OPEN_FILES, 2**63 - 1])
+def test_where_a_function_cannot_open_all_files_nothing_is_said(most: int) -> None:
+    assert on_files_of_all(most) == ""
+
+
+def test_where_a_function_can_open_all_files_of_the_machine_it_is_said() -> None:
+    said = on_files_of_all(2_466_170)
+
+    assert "12,582,912" in said
+    assert "2,466,170" in said
+    assert "fs.file-max" in said
