@@ -7,7 +7,7 @@ import re
 import socket
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager, closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -500,7 +500,7 @@ async def test_what_is_larger_than_any_request_is_refused_unread(port: Port) -> 
 async def test_bodies_that_are_half_here_have_a_bound(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(receiving, "MAX_BODIES_OF_KEY", 100_000)
+    monkeypatch.setattr(receiving, "MAX_BODIES_OF_TENANT", 100_000)
 
     async with serving() as port:
         refused = await port.exchange(port.signed(body=b"1" * 200_000))
@@ -509,6 +509,30 @@ async def test_bodies_that_are_half_here_have_a_bound(
     assert code_of(refused) == (429, "TooManyRequestsException")
     assert json.loads(refused[2])["Reason"] == "CallerRateLimitExceeded"
     assert taken[0] == 200
+
+
+async def test_the_keys_of_a_tenant_share_one_bound_of_bodies(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    rooms = list[receiving.BodyRoom]()
+
+    class Watched(receiving.BodyRoom):
+        def __init__(self, *, most: int, of_one: int) -> None:
+            super().__init__(most=most, of_one=of_one)
+            rooms.append(self)
+
+    monkeypatch.setattr(receiving, "MAX_BODIES_OF_TENANT", 100_000)
+    monkeypatch.setattr(receiving, "BodyRoom", Watched)
+    async with serving() as port:
+        keys = port.engine.tenants.keys
+        keys["another"] = replace(keys["key-of-acme"], id="another")
+        async with port.connected() as (_, writer):
+            writer.write(port.signed(body=b"1" * 80_000)[:-1])
+            await until(lambda: rooms[0].used == 79_999)
+            sent = port.signed(body=b"1" * 80_000, key="another")
+            refused = await port.exchange(sent[:-1])
+
+    assert code_of(refused) == (429, "TooManyRequestsException")
 
 
 # --- callers that go away, or do not come on --------------------------------------

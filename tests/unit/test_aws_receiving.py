@@ -13,7 +13,7 @@ from sandlot_engine.gateway.aws import receiving
 from sandlot_engine.gateway.aws.faults import AwsError
 from sandlot_engine.gateway.aws.receiving import (
     MAX_BODIES,
-    MAX_BODIES_OF_KEY,
+    MAX_BODIES_OF_TENANT,
     Body,
     BodyRoom,
     ClientGone,
@@ -43,8 +43,10 @@ def pieces(*data: bytes, ends: bool = True) -> Receive:
     return receive
 
 
-async def read(room: BodyRoom, receive: Receive, *, limit: int, key: str = "k") -> Body:
-    with room.holding(key) as held:
+async def read(
+    room: BodyRoom, receive: Receive, *, limit: int, owner: str = "t"
+) -> Body:
+    with room.holding(owner) as held:
         return await _read_on(
             receive, b"", False, held, limit, too_large, receiving.MAX_REQUEST
         )
@@ -52,7 +54,7 @@ async def read(room: BodyRoom, receive: Receive, *, limit: int, key: str = "k") 
 
 @given(st.lists(st.binary(max_size=40), min_size=1, max_size=6), st.integers(0, 120))
 async def test_a_body_is_whole_or_not_kept(data: list[bytes], limit: int) -> None:
-    room, whole = BodyRoom(most=MAX_BODIES, of_one=MAX_BODIES_OF_KEY), b"".join(data)
+    room, whole = BodyRoom(most=MAX_BODIES, of_one=MAX_BODIES_OF_TENANT), b"".join(data)
 
     body = await read(room, pieces(*data), limit=limit)
 
@@ -65,7 +67,7 @@ async def test_a_body_is_whole_or_not_kept(data: list[bytes], limit: int) -> Non
 async def test_what_is_over_the_limit_is_not_held(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    room, held = BodyRoom(most=MAX_BODIES, of_one=MAX_BODIES_OF_KEY), []
+    room, held = BodyRoom(most=MAX_BODIES, of_one=MAX_BODIES_OF_TENANT), []
     receive = pieces(b"x" * 10, b"x" * 10, b"x" * 10, b"")
 
     async def watched() -> Any:
@@ -79,7 +81,7 @@ async def test_what_is_over_the_limit_is_not_held(
 
 async def test_what_never_ends_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(receiving, "MAX_REQUEST", 30)
-    room = BodyRoom(most=MAX_BODIES, of_one=MAX_BODIES_OF_KEY)
+    room = BodyRoom(most=MAX_BODIES, of_one=MAX_BODIES_OF_TENANT)
 
     with pytest.raises(AwsError, match="40"):
         await read(room, pieces(*[b"x" * 10] * 9), limit=20)
@@ -87,7 +89,7 @@ async def test_what_never_ends_is_refused(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 async def test_a_client_that_hangs_up_gives_its_room_back() -> None:
-    room = BodyRoom(most=MAX_BODIES, of_one=MAX_BODIES_OF_KEY)
+    room = BodyRoom(most=MAX_BODIES, of_one=MAX_BODIES_OF_TENANT)
 
     with pytest.raises(ClientGone):
         await read(room, pieces(b"x" * 10, ends=False), limit=20)
@@ -95,25 +97,28 @@ async def test_a_client_that_hangs_up_gives_its_room_back() -> None:
 
 
 @pytest.mark.parametrize(
-    ("key_of", "most"),
+    ("owner_of", "most"),
     [
-        (lambda _: "one", MAX_BODIES_OF_KEY),
-        (lambda number: f"key-{number}", MAX_BODIES),
+        (lambda _: "one", MAX_BODIES_OF_TENANT),
+        (lambda number: f"tenant-{number}", MAX_BODIES),
     ],
 )
-def test_the_room_is_bounded_for_each_key_and_for_all(
-    key_of: Callable[[int], str], most: int
+def test_the_room_is_bounded_for_each_tenant_and_for_all(
+    owner_of: Callable[[int], str], most: int
 ) -> None:
-    room, piece = BodyRoom(most=MAX_BODIES, of_one=MAX_BODIES_OF_KEY), 16 * 1024 * 1024
+    room, piece = (
+        BodyRoom(most=MAX_BODIES, of_one=MAX_BODIES_OF_TENANT),
+        16 * 1024 * 1024,
+    )
     for number in range(most // piece):
-        room.take(key_of(number), piece)
+        room.take(owner_of(number), piece)
 
     with pytest.raises(
         Throttled, match=rf"have {most} bytes of {most} allowed"
     ) as full:
-        room.take(key_of(0), 1)
+        room.take(owner_of(0), 1)
 
     assert full.value.reason == "CallerRateLimitExceeded"
     assert (room.used, room.refused) == (most, 1)
-    room.give_back(key_of(0), piece)
-    room.take(key_of(0), 1)
+    room.give_back(owner_of(0), piece)
+    room.take(owner_of(0), 1)

@@ -32,8 +32,9 @@ than this is not read on, not even to see who sent it."""
 MAX_BODIES = 256 * 1024 * 1024
 """Bytes of bodies that are half here, of all requests."""
 
-MAX_BODIES_OF_KEY = MAX_BODIES // 2
-"""The same of one access key, so that nobody uses up the room of all."""
+MAX_BODIES_OF_TENANT = MAX_BODIES // 2
+"""The same of one tenant, which may have many keys, so that nobody uses up the room of
+all."""
 
 RETRY_AFTER_S = 1.0
 
@@ -75,31 +76,31 @@ class BodyRoom:
         *,
         most: int,
         of_one: int,
-        whose: str = "access key",
+        whose: str = "tenant",
     ) -> None:
-        """`of_one` is what there is for one key, or whatever `whose` says."""
+        """`of_one` is what there is for one of whatever `whose` says."""
         self.used = 0
         self.refused = 0
         """How many requests found no room."""
-        self._by_key: Counter[str] = Counter()
+        self._by_owner: Counter[str] = Counter()
         self._most, self._of_one, self._whose = most, of_one, whose
 
     def __repr__(self) -> str:
         return f"<BodyRoom {self.used} of {self._most} bytes, {self.refused} refused>"
 
     @contextmanager
-    def holding(self, key_id: str) -> Iterator["Held"]:
+    def holding(self, owner: str) -> Iterator["Held"]:
         """What is held goes back at the end of the block, however it ends."""
-        held = Held(self, key_id)
+        held = Held(self, owner)
         try:
             yield held
         finally:
             held.give_back()
 
-    def take(self, key_id: str, size: int) -> None:
+    def take(self, owner: str, size: int) -> None:
         """Raise `Throttled` where there is no room for so much."""
         for used, limit, whose in (
-            (self._by_key[key_id], self._of_one, f"{self._whose} {key_id}"),
+            (self._by_owner[owner], self._of_one, f"{self._whose} {owner}"),
             (self.used, self._most, "all callers"),
         ):
             if used + size > limit:
@@ -112,28 +113,28 @@ class BodyRoom:
                     retry_after_s=RETRY_AFTER_S,
                 )
         self.used += size
-        self._by_key[key_id] += size
+        self._by_owner[owner] += size
 
-    def give_back(self, key_id: str, size: int) -> None:
+    def give_back(self, owner: str, size: int) -> None:
         self.used -= size
-        self._by_key[key_id] -= size
-        if not self._by_key[key_id]:
-            del self._by_key[key_id]
+        self._by_owner[owner] -= size
+        if not self._by_owner[owner]:
+            del self._by_owner[owner]
 
 
 class Held:
     """One request's share of the room."""
 
-    def __init__(self, room: BodyRoom, key_id: str) -> None:
-        self._room, self._key_id, self._size = room, key_id, 0
+    def __init__(self, room: BodyRoom, owner: str) -> None:
+        self._room, self._owner, self._size = room, owner, 0
 
     def take(self, size: int) -> None:
         """Raises `Throttled`."""
-        self._room.take(self._key_id, size)
+        self._room.take(self._owner, size)
         self._size += size
 
     def give_back(self) -> None:
-        self._room.give_back(self._key_id, self._size)
+        self._room.give_back(self._owner, self._size)
         self._size = 0
 
 
@@ -143,7 +144,7 @@ class Receiver:
     def __init__(self, tenants: SigningKeys, clock: Clock) -> None:
         self._tenants = tenants
         self._clock = clock
-        self.room = BodyRoom(most=MAX_BODIES, of_one=MAX_BODIES_OF_KEY)
+        self.room = BodyRoom(most=MAX_BODIES, of_one=MAX_BODIES_OF_TENANT)
 
     async def receive(
         self,
@@ -182,7 +183,12 @@ class Receiver:
         if claim.body_sha256:
             claim.check(secret, body_sha256=claim.body_sha256)
         body = await read_body(
-            receive, headers, self.room, key.id, limit=limit, too_large=too_large
+            receive,
+            headers,
+            self.room,
+            key.tenant_id,
+            limit=limit,
+            too_large=too_large,
         )
         _check_body(claim, secret, body)
         if (connection := scope.get(KEY)) is not None:
@@ -202,7 +208,7 @@ async def read_body(
     receive: Receive,
     headers: Mapping[bytes, bytes],
     room: BodyRoom,
-    key_id: str,
+    owner: str,
     *,
     limit: int,
     too_large: Callable[[int], Exception],
@@ -211,7 +217,7 @@ async def read_body(
     """A body over `limit` is not kept but all the same read to its end, or until it is
     over `most`, which raises `too_large(size)`.
 
-    Raises `Throttled` where there is no room for `key_id`, `ClientGone`.
+    Raises `Throttled` where there is no room for `owner`, `ClientGone`.
     """
     declared_size = _declared_size(headers)
     if declared_size > most:
@@ -220,7 +226,7 @@ async def read_body(
     if is_all and len(data) <= limit:
         # Nearly always: what was read with the head needs no room of its own.
         return Body(data, len(data), hashlib.sha256(data).hexdigest().encode())
-    with room.holding(key_id) as held:
+    with room.holding(owner) as held:
         return await _read_on(receive, data, is_all, held, limit, too_large, most)
 
 
