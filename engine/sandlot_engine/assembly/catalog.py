@@ -145,7 +145,7 @@ async def tenants_of(data: Path, store: SqliteStore, link: Link) -> Tenants:
     """With an operator among them, whose key is in the folder from the first start."""
     tenants = Tenants(
         store,
-        Sealer.open(data / "master.key"),
+        Sealer.open(data / "master.key", has_sealed=await store.has_keys()),
         clock=SystemClock(),
         note_change=link.note_change,
     )

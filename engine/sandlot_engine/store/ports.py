@@ -186,6 +186,10 @@ class TenantStore(Protocol):
 
     async def delete_key(self, access_key_id: str) -> bool: ...
 
+    async def has_keys(self) -> bool:
+        """Whether there is any, of anybody."""
+        ...
+
 
 class RecordStore(Protocol):
     """What happened, written behind the replies: records, the ledger, logs."""
