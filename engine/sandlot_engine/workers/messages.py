@@ -86,7 +86,13 @@ class Forgot(_Message, frozen=True):
     lease: int
 
 
-FromWorker = Serving | AskKey | AskTenant | Want | Kill | GaveBack | Forgot
+class Untaken(_Message, frozen=True):
+    """An answer that no client took: see `gateway.untaken.Tally`."""
+
+    is_cut: bool
+
+
+FromWorker = Serving | AskKey | AskTenant | Want | Kill | GaveBack | Forgot | Untaken
 
 # --- from the core ------------------------------------------------------------------
 
