@@ -22,6 +22,11 @@ class MemoryEvents:
         self.failure: Exception | None = None
         self._last = self._last_delivery = 0
         self._keep: Callable[[Record], None] = lambda _: None
+        self.damaged = 0
+
+    def note_damaged(self, what: str, why: Exception) -> None:
+        del what, why
+        self.damaged += 1
 
     def keep_records(self, keep: Callable[[Record], None]) -> None:
         """Where the records of events go."""

@@ -85,6 +85,10 @@ def watch(
                 "Answers over gRPC that were not sent, as too many wait already.",
                 lambda: tally.unsent,
             ),
+            "rows_damaged": (
+                "Times that something kept was not to be read, and was left out.",
+                lambda: store.damaged,
+            ),
             "log_lines_dropped": (
                 "Lines of logs that writing was too slow for.",
                 lambda: store.counters.log_lines_dropped,
