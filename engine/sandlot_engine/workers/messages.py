@@ -170,7 +170,11 @@ class Drain(_Message, frozen=True):
     """Take nothing new, finish what runs, and end."""
 
 
-FromCore = Key | Tenant | Route | Lend | Recall | Exited | Lost | Killed | Drain
+class Hurry(_Message, frozen=True):
+    """What runs is cut short: nobody waits for it."""
+
+
+FromCore = Key | Tenant | Route | Lend | Recall | Exited | Lost | Killed | Drain | Hurry
 
 _encoder = msgspec.msgpack.Encoder()
 _from_worker = msgspec.msgpack.Decoder(FromWorker)

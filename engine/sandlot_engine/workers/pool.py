@@ -243,6 +243,11 @@ class Pool:
             self.restarts += 1
             _log.warning("worker %d ended with status %d", number, status)
 
+    def hurry(self) -> None:
+        """They cut short what they run."""
+        for seat in list(self._seats.values()):
+            seat.hurry()
+
     async def _drain(self) -> None:
         for seat in list(self._seats.values()):
             seat.drain()
@@ -353,6 +358,9 @@ class _Seat:
     def drain(self) -> None:
         self.is_draining = True
         self._tell(messages.Drain(), {})
+
+    def hurry(self) -> None:
+        self._tell(messages.Hurry(), {})
 
     def kill(self) -> None:
         with contextlib.suppress(ProcessLookupError):

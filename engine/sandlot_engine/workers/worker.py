@@ -119,6 +119,8 @@ async def _serve(
                 leases.lend(message, descriptors)
             case messages.Drain():
                 draining.set()
+            case messages.Hurry():
+                invoker.hurry()
             case _:
                 leases.hear(message)
 
