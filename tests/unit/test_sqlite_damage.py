@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from sandlot_engine.errors import Unavailable
 from sandlot_engine.model.event import Delivery, DeliveryKind, Event, EventState
 from sandlot_engine.store.event_ports import Settled
-from sandlot_engine.store.sqlite import SqliteStore
+from sandlot_engine.store.sqlite import SqliteStore, events
 from tests.fakes.things import NOON, function, tenant
 
 
@@ -87,6 +88,26 @@ async def test_an_event_that_waits_and_cannot_be_read_keeps_no_other_waiting(
     ]
     assert [each.request_id for each, _ in again] == ["whole"]
     assert store.damaged == 1
+
+
+async def test_one_that_cannot_even_be_set_aside_keeps_no_other_from_running(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise Unavailable("the disk is full")
+
+    path = tmp_path / "engine.db"
+    async with SqliteStore.open(path) as store:
+        damaged = await store.put_event(event("damaged"), b"1")
+        whole = await store.put_event(event("whole"), b"2")
+        assert damaged is not None
+        assert whole is not None
+        damage(path, "events", "body", f"position = {damaged}", "{")
+        monkeypatch.setattr(events, "set_aside", full)
+
+        claimed = await store.claim_events([damaged, whole], now=NOON)
+
+    assert [each.request_id for each, _ in claimed] == ["whole"]
 
 
 async def test_of_an_event_that_cannot_be_read_nobody_is_told(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ rows from whoever asks for them.
 
 import logging
 import sqlite3
+from collections.abc import Sequence
 
 import msgspec
 
@@ -37,10 +38,11 @@ class SqliteDamage:
         _log.error("%s cannot be read, and is left as it is: %s", what, why)
 
 
-def set_aside(connection: sqlite3.Connection, position: int) -> None:
-    """An event, within somebody's transaction. Nobody is told of it: what would be told
+def set_aside(connection: sqlite3.Connection, positions: Sequence[int]) -> None:
+    """Events, within somebody's transaction. Nobody is told of them: what would be told
     is what cannot be read."""
-    connection.execute(
-        "UPDATE events SET state = ? WHERE position = ?", (SET_ASIDE, position)
-    )
-    connection.execute("DELETE FROM deliveries WHERE position = ?", (position,))
+    for position in positions:
+        connection.execute(
+            "UPDATE events SET state = ? WHERE position = ?", (SET_ASIDE, position)
+        )
+        connection.execute("DELETE FROM deliveries WHERE position = ?", (position,))

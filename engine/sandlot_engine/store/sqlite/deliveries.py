@@ -140,7 +140,7 @@ def _set_aside_of(connection: sqlite3.Connection, *, delivery_id: int) -> None:
         "SELECT position FROM deliveries WHERE id = ?", (delivery_id,)
     ).fetchone()
     if position is not None:
-        set_aside(connection, position[0])
+        set_aside(connection, position)
 
 
 def _left(connection: sqlite3.Connection, position: int) -> int:

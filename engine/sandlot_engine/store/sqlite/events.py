@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
 
+from sandlot_engine.errors import SandlotError
 from sandlot_engine.model.event import Event, EventState
 from sandlot_engine.store.event_ports import Depth, Lane, Settled, Waiting
 from sandlot_engine.store.sqlite.connection import Database
@@ -225,15 +226,22 @@ class SqliteEvents(SqliteDamage):
     ) -> list[tuple[Event, tuple[Any, ...]]]:
         """The events of rows that begin with `COLUMNS`; the others are set aside."""
         found: list[tuple[Event, tuple[Any, ...]]] = []
+        damaged: list[int] = []
         for row in rows:
             try:
                 found.append((event_of(row), row))
             except UNREADABLE as error:
-                position = row[0]
-                self.note_damaged(f"the event at position {position}", error)
+                damaged.append(row[0])
+                self.note_damaged(f"the event at position {row[0]}", error)
+        if damaged:
+            try:
                 await self._database.write(
-                    partial(set_aside, position=position), durable=False
+                    partial(set_aside, positions=damaged), durable=False
                 )
+            except SandlotError:
+                # The next start does it; those that were claimed with them must run.
+                if not found:
+                    raise
         return found
 
     async def _select(self, sql: str, *values: object) -> list[Any]:
