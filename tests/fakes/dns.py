@@ -63,11 +63,18 @@ def read(answer: bytes) -> tuple[int, list[tuple[int, bytes]]]:
     at = answer.index(b"\0", 12) + 5
     found = []
     for _ in range(answers + authorities):
-        at = at + 2 if answer[at] & 0xC0 else answer.index(b"\0", at) + 1
+        at = _after_name(answer, at)
         kind, _, _, length = struct.unpack_from("!HHIH", answer, at)
         found.append((kind, answer[at + 10 : at + 10 + length]))
         at += 10 + length
     return flags & 0xF, found
+
+
+def _after_name(answer: bytes, at: int) -> int:
+    # Label by label: a label may hold the byte that ends names.
+    while (length := answer[at]) and length < 0xC0:
+        at += 1 + length
+    return at + (2 if length else 1)
 
 
 def serve(listener: socket.socket, answers: Answers, *, mute: frozenset[str]) -> None:
