@@ -13,7 +13,7 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from sandlot_engine.catalog.tenants import Tenants
     from sandlot_engine.gateway.aws.call import Parts
     from sandlot_engine.gateway.ports import Backend, Catalog
+    from sandlot_engine.invocation.invoker import Invoker
     from sandlot_engine.node.launchers import Launchers
     from sandlot_engine.scheduler.scheduler import Scheduler
     from sandlot_engine.workers.link import Link
@@ -89,7 +90,7 @@ async def _serve(config: EngineConfig, started: float) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.ask)
     try:
-        async with _running(config) as facts:
+        async with _running(config, stop) as facts:
             garbage.settle()
             announce(config, facts, time.monotonic() - started)
             await stop.wait()
@@ -108,16 +109,23 @@ async def _serve(config: EngineConfig, started: float) -> int:
 
 
 class _Stop:
-    """SIGTERM: ends the start, if there is one under way, or else the serving."""
+    """SIGTERM: ends the start, if there is one under way, or else the serving; the
+    second one, what that still runs."""
 
     def __init__(self) -> None:
         self.was_asked = False
+        self.hurry: Callable[[], object] = lambda: None
+        """Has what runs cut short."""
+
         self._starting = asyncio.current_task()
         self._asked = asyncio.Event()
 
     def ask(self) -> None:
         if self._starting is not None and not self.was_asked:
             self._starting.cancel()
+        elif self._starting is None and self.was_asked:
+            log.info("asked again to stop: calls that run are cut short")
+            self.hurry()
         self.was_asked = True
         self._asked.set()
 
@@ -135,7 +143,7 @@ def _refusal_in(error: BaseException) -> Exception | None:
 
 
 @asynccontextmanager
-async def _running(config: EngineConfig) -> AsyncIterator[Facts]:
+async def _running(config: EngineConfig, stop: "_Stop") -> AsyncIterator[Facts]:
     """All the parts, from the bottom up; undone from the top down."""
     from sandlot_engine.assembly.access import (
         addresses_of,
@@ -222,6 +230,7 @@ async def _running(config: EngineConfig) -> AsyncIterator[Facts]:
                 requests_per_slot=config.scale.requests,
             )
         )
+        stop.hurry = partial(_hurry, invoker, link)
         endpoints = stack.enter_context(Endpoints(access))
         await enter(
             Delivering(
@@ -279,6 +288,11 @@ async def _running(config: EngineConfig) -> AsyncIterator[Facts]:
         yield Facts(
             grpc=grpc, http=http, mode=hello.mode, given_up=given_up, weaker=weaker
         )
+
+
+def _hurry(invoker: "Invoker", link: "Link") -> None:
+    invoker.hurry()
+    link.hurry()
 
 
 @asynccontextmanager

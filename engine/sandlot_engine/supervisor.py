@@ -52,6 +52,9 @@ _LAST_PORT = 65_535
 _DRAIN_S = 60.0
 """How long the engine may take to end after SIGTERM."""
 
+_HURRY_S = 15.0
+"""And after the second one."""
+
 
 def default_data() -> Path:
     """Where data is kept if nobody says: the system's place, or the user's."""
@@ -161,17 +164,17 @@ class _Supervisor:
             signal.signal(number, lambda *_: None)
         engine = self._start_engine()
         launcher = self._start_launcher()
-        asked_to_stop_at = None
+        ends_by: float | None = None
         try:
             with selectors.DefaultSelector() as selector:
                 selector.register(wake_read, selectors.EVENT_READ)
                 while engine.poll() is None:
                     selector.select(timeout=1.0)
                     if _signals(wake_read).intersection(_STOPPING):
-                        asked_to_stop_at = asked_to_stop_at or time.monotonic()
+                        ends_by = _ends_by(ends_by, now=time.monotonic())
                         engine.terminate()
-                    if asked_to_stop_at is not None:
-                        if time.monotonic() - asked_to_stop_at > _DRAIN_S:
+                    if ends_by is not None:
+                        if time.monotonic() > ends_by:
                             engine.kill()
                     elif launcher.poll() is not None:
                         launcher = self._replaced(launcher)
@@ -180,7 +183,7 @@ class _Supervisor:
                 process.kill()
             for process in (engine, launcher):
                 process.wait()
-        if asked_to_stop_at is not None and engine.returncode == -signal.SIGTERM:
+        if ends_by is not None and engine.returncode == -signal.SIGTERM:
             return 0  # it had not come so far as to listen, nor to serve
         return engine.returncode if engine.returncode >= 0 else 1
 
@@ -255,6 +258,11 @@ class _Supervisor:
             with contextlib.suppress(OSError):  # an engine that is gone needs none
                 socket.send_fds(self._control, [b"launcher"], [engines_end.fileno()])
         return process
+
+
+def _ends_by(before: float | None, *, now: float) -> float:
+    """When the patience with an engine ends that has just been asked to stop."""
+    return now + _DRAIN_S if before is None else min(before, now + _HURRY_S)
 
 
 def _python_path() -> dict[str, str]:

@@ -36,6 +36,12 @@ class Timeouts:
     def discard(self, timeout: "Timeout") -> None:
         self._open.pop(timeout, None)
 
+    def expire_all(self) -> None:
+        """Now, whatever their limits are."""
+        for timeout in list(self._open):
+            self.discard(timeout)
+            timeout.expire()
+
     def _ring_at(self, due: float) -> None:
         if self._timer is not None:
             self._timer.cancel()

@@ -334,7 +334,7 @@ async def test_times_move_with_the_clock_but_for_what_is_over(store: Store) -> N
     a, b = await put(store, event("a"), event("b"))
     await over(store, b)
 
-    await store.shift_events(-SECOND)
+    await store.shift_events(-SECOND, now=NOON)
 
     [moved] = await store.list_events("1", states=[EventState.QUEUED], limit=9)
     [stayed] = await store.list_events("1", states=[EventState.DEAD], limit=9)
@@ -344,6 +344,22 @@ async def test_times_move_with_the_clock_but_for_what_is_over(store: Store) -> N
         NOON - SECOND,
     )
     assert (stayed.accepted, stayed.due) == (NOON, NOON)
+
+
+async def test_since_when_it_is_over_moves_with_the_clock_and_not_past_it(
+    store: Store,
+) -> None:
+    a, b = await put(store, event("a"), event("b"))
+    await over(store, a, ended=NOON)
+    await over(store, b, ended=NOON + 9 * SECOND)
+
+    await store.shift_events(4 * SECOND, now=NOON + 8 * SECOND)
+
+    dead = await store.list_events("1", states=[EventState.DEAD], limit=9)
+    assert {each.request_id: each.ended for each in dead} == {
+        "a": NOON + 4 * SECOND,
+        "b": NOON + 8 * SECOND,
+    }
 
 
 async def test_the_latest_time_is_of_what_is_not_over(store: Store) -> None:

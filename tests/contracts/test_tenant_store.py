@@ -115,3 +115,13 @@ async def test_a_key_is_deleted_once(store: Store) -> None:
     assert await store.delete_key(key().id)
     assert not await store.delete_key(key().id)
     assert await store.get_key(key().id) is None
+
+
+async def test_whether_there_is_any_key_is_known(store: Store) -> None:
+    assert not await store.has_keys()
+    await store.create_tenant(tenant())
+    await store.create_key(key(), b"sealed")
+
+    assert await store.has_keys()
+    await store.delete_key(key().id)
+    assert not await store.has_keys()

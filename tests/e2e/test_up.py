@@ -5,6 +5,7 @@ import signal
 import socket
 import sqlite3
 import time
+import urllib.request
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 
@@ -17,6 +18,9 @@ from tests.e2e.engines import Engine, Mode, new_engine
 from tests.e2e.waiting import DEADLINE_S, wait_until
 
 _RUNNING = 3
+_HURRIED_S = 12.0
+"""Less than the supervisor's patience."""
+
 _REFUSED = 78
 """EX_CONFIG of sysexits.h."""
 
@@ -88,6 +92,40 @@ def test_sigterm_lets_running_invocations_finish_and_loses_no_record(
     assert line.billed_ms == sum(
         runs[ticket.request_id].report.billed_ms for ticket in queued
     ) + sum(_billed_ms(reply) for reply in told)
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_second_signal_cuts_short_what_runs_and_bills_it(
+    mode: Mode, workers: int
+) -> None:
+    with new_engine(mode) as engine, ThreadPoolExecutor(1) as pool:
+        engine.start("--workers", str(workers))
+        client = engine.client()
+        function = deploy_guest(client, "counter")
+        if workers:
+            function.invoke()  # the next one is warm, and a worker's
+        running = pool.submit(function.invoke, {"until": _in_seconds(50)})
+        wait_until(lambda: _running(engine), "the invocation runs")
+        engine.terminate()
+        wait_until(lambda: "draining" in engine.said, "it drains")
+
+        engine.terminate()
+
+        began = time.monotonic()
+        assert engine.wait() == 0, engine.said
+        assert time.monotonic() - began < _HURRIED_S, engine.said
+        with pytest.raises(errors.SandlotError):
+            running.result(DEADLINE_S)
+        assert "asked again to stop" in engine.said
+        engine.start()
+        runs = [run.status for run in engine.client().runs(function.name)]
+        assert runs == ["cancelled", *["ok"] * bool(workers)]
+
+
+def _running(engine: Engine) -> bool:
+    address = f"{engine.ready['http']}/metrics"
+    with urllib.request.urlopen(address) as answer:  # noqa: S310
+        return b"\nsandlot_running 1.0" in answer.read()
 
 
 def test_the_bill_is_the_sum_of_the_report_lines(fresh_engine: Engine) -> None:

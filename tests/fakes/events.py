@@ -22,6 +22,11 @@ class MemoryEvents:
         self.failure: Exception | None = None
         self._last = self._last_delivery = 0
         self._keep: Callable[[Record], None] = lambda _: None
+        self.damaged = 0
+
+    def note_damaged(self, what: str, why: Exception) -> None:
+        del what, why
+        self.damaged += 1
 
     def keep_records(self, keep: Callable[[Record], None]) -> None:
         """Where the records of events go."""
@@ -188,7 +193,7 @@ class MemoryEvents:
             for _, _, event in found[:limit]
         ]
 
-    async def shift_events(self, by: timedelta) -> None:
+    async def shift_events(self, by: timedelta, *, now: datetime) -> None:
         self._check()
         for position, event in self.all.items():
             if not event.state.is_final:
@@ -197,6 +202,9 @@ class MemoryEvents:
                 )
                 if position in self.claims:
                     self.claims[position] += by
+            elif event.ended is not None:
+                ended = min(event.ended + by, now)
+                self.all[position] = replace(event, ended=ended)
         for id_, delivery in self.deliveries.items():
             self.deliveries[id_] = replace(
                 delivery, due=delivery.due + by, since=delivery.since + by

@@ -164,6 +164,9 @@ class MemoryStore(MemoryEvents):
     async def delete_key(self, access_key_id: str) -> bool:
         return self._keys.pop(access_key_id, None) is not None
 
+    async def has_keys(self) -> bool:
+        return bool(self._keys)
+
     async def find_answer(
         self, tenant_id: str, function: str, key: bytes
     ) -> KeptAnswer | None:

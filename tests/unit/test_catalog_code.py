@@ -1,6 +1,7 @@
 """Packages on disk: whole or not at all, built once for all who ask."""
 
 import asyncio
+import errno
 import os
 import stat
 import threading
@@ -10,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from sandlot_engine.catalog import code
+from sandlot_engine.catalog import code, packages
 from sandlot_engine.catalog.code import CodeStore
 from sandlot_engine.errors import Internal, InvalidParameter, TooLarge, Unavailable
 from sandlot_engine.model.function import (
@@ -283,6 +284,26 @@ async def test_only_what_is_wanted_is_kept(codes: CodeStore, root: Path) -> None
     await codes.keep_only({wanted.sha256})
 
     assert _names(root) == [f"{wanted.sha256}-{RUNTIME}", f"{wanted.sha256}.zip"]
+
+
+async def test_what_cannot_be_removed_keeps_no_engine_from_starting(
+    root: Path,
+    builder: Builder,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    def remove(path: Path) -> None:
+        raise PermissionError(errno.EPERM, "Operation not permitted", str(path))
+
+    monkeypatch.setattr(packages, "remove", remove)
+    (root / "lost+found").mkdir(parents=True)
+    (root / ".new-abc").mkdir()
+
+    async with CodeStore(root, build=builder.build) as codes:
+        await codes.keep_only(())
+        await codes.put(PACKAGE, RUNTIME)
+
+    assert caplog.text.count("cannot be removed") == 2
 
 
 async def with_layers(codes: CodeStore, *layers: bytes) -> FunctionConfig:

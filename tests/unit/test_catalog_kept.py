@@ -114,3 +114,18 @@ async def test_a_thing_whose_key_is_given_once_is_found_by_it_alone() -> None:
     assert [things.named(key) for key in "abc"] == [None] * 3
     assert after.named("b") == Sticker(text="b")
     assert after.tenants() == ["1"]
+
+
+async def test_a_thing_that_cannot_be_read_hides_no_other() -> None:
+    store = MemoryStore()
+    things = kept(store)
+    await things.put("1", "resize", "a", Sticker(text="x"))
+    for key, body in (("b", b"{"), ("c", b'{"text": 7}'), ("d", b"\xff")):
+        await store.put_document(
+            Document(tenant_id="1", kind="sticker", owner="resize", key=key, body=body)
+        )
+
+    await things.load()
+
+    assert set(things.of("1", "resize")) == {"a"}
+    assert store.damaged == 3

@@ -1,5 +1,6 @@
 """Tenants, their keys, and who gets in with which."""
 
+import errno
 import re
 from collections.abc import Awaitable, Callable
 
@@ -19,7 +20,7 @@ from sandlot_engine.errors import (
     Unauthenticated,
 )
 from sandlot_engine.model.network import Network
-from sandlot_engine.model.tenant import DEFAULT_TENANT_ID
+from sandlot_engine.model.tenant import DEFAULT_TENANT_ID, AccessKey
 from tests.fakes.stores import MemoryStore
 from tests.fakes.things import function
 
@@ -142,6 +143,18 @@ async def test_a_start_that_died_before_the_key_was_made_is_repaired(
     again = Tenants(store, SEALER, clock=SystemClock())
 
     assert await again.ensure_operator() is not None
+
+
+async def test_the_operators_key_is_told_before_it_is_kept(store: MemoryStore) -> None:
+    def full(_: AccessKey, __: str) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with pytest.raises(OSError, match="No space left"):
+        await Tenants(store, SEALER, clock=SystemClock()).ensure_operator(full)
+
+    again, told = Tenants(store, SEALER, clock=SystemClock()), list[AccessKey]()
+    await again.ensure_operator(lambda key, _: told.append(key))
+    assert told == await store.list_keys(DEFAULT_TENANT_ID, after="", limit=9)
 
 
 async def test_a_tenant_comes_with_a_key_that_works(tenants: Tenants) -> None:

@@ -11,6 +11,7 @@ import pytest
 from sandlot_engine.catalog import preparing
 from sandlot_engine.catalog.functions import Quota
 from sandlot_engine.catalog.kept import Kept
+from sandlot_engine.catalog.versions import Versions
 from sandlot_engine.errors import (
     Conflict,
     InvalidParameter,
@@ -30,6 +31,7 @@ from tests.fakes.catalog import (
     opened,
 )
 from tests.fakes.stores import MemoryStore
+from tests.fakes.things import function, revision
 
 
 @pytest.fixture
@@ -44,6 +46,23 @@ async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
 async def change(bench: Bench, code: bytes = OTHER_ZIP) -> Function:
     await bench.functions.update_code(TENANT, "resize", code)
     return await bench.settled()
+
+
+def test_functions_are_counted_by_network_once_until_one_changes() -> None:
+    versions, one = Versions("eu-central-1"), function()
+    config = replace(revision().config, network=Network.HOST)
+    shares = function("other", serving=replace(revision(), config=config))
+    versions.keep(one)
+    before = versions.count_by_network(Network.HOST)
+
+    again = versions.count_by_network(Network.HOST)
+    versions.keep(shares)
+    with_it = versions.count_by_network(Network.HOST)
+    versions.forget(shares)
+
+    assert again is before
+    assert (before, with_it) == ({}, {"1": 1})
+    assert versions.count_by_network(Network.HOST) == {}
 
 
 # --- published -------------------------------------------------------------------

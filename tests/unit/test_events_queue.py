@@ -15,6 +15,7 @@ from sandlot_engine.errors import (
     Unavailable,
 )
 from sandlot_engine.events import depths as depths_module
+from sandlot_engine.events import keeping
 from sandlot_engine.events.lanes import MAX_RUNNING_OF_LANE, MAX_WINDOW
 from sandlot_engine.events.queue import EventQueue
 from sandlot_engine.events.verdicts import Settings
@@ -575,6 +576,31 @@ async def test_a_clock_that_is_set_while_an_event_is_kept_does_not_delay_it(
 
     assert done.state is EventState.SUCCEEDED
     assert abs((done.accepted - world.clock.now()).total_seconds()) < 1
+
+
+async def test_a_clock_that_is_years_ahead_deletes_no_dead_letter(
+    world: World, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(keeping, "LOOK_EVERY_S", 0.001)
+    world.settings = Settings(is_switched_off=True)
+    delete, looks = world.disk.delete_events, list[Any]()
+
+    async def deleted(*args: Any, **fields: Any) -> Any:
+        looks.append(fields["ended_before"])
+        return await delete(*args, **fields)
+
+    monkeypatch.setattr(world.disk, "delete_events", deleted)
+    async with world.engine() as queue:
+        await world.enqueue("a")
+        await world.over("a")
+
+        world.clock.set_calendar(5 * 365 * 86_400.0)
+        queue.wake()
+        await world.until(lambda: "the clock was set" in caplog.text)
+        looks.clear()
+        await world.until(lambda: len(looks) >= 2)
+
+        assert (await world.event("a")).state is EventState.DEAD
 
 
 async def test_a_clock_that_was_wrong_before_a_start_delays_no_more_than_a_retry(

@@ -3,10 +3,13 @@
 import asyncio
 import contextlib
 import os
+import selectors
 import signal
 import socket
 import tempfile
+import time
 from collections.abc import AsyncIterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -125,12 +128,18 @@ class Tenant:
             os.close(fd)
 
 
-@pytest_asyncio.fixture
-async def tenant() -> AsyncIterator[Tenant]:
+@contextlib.asynccontextmanager
+async def a_tenant() -> AsyncIterator[Tenant]:
     made = Tenant()
     yield made
     await made.instance.destroy()
     made.close()
+
+
+@pytest_asyncio.fixture
+async def tenant() -> AsyncIterator[Tenant]:
+    async with a_tenant() as made:
+        yield made
 
 
 async def test_an_answer_ends_the_invocation_and_leaves_it_idle(tenant: Tenant) -> None:
@@ -191,6 +200,42 @@ async def test_silence_times_out_and_kills(tenant: Tenant) -> None:
     assert ending.ended is Ended.TIMED_OUT
     assert ending.duration_s >= SILENCE_S
     await tenant.wait_death()
+
+
+class Stopped(selectors.EpollSelector):
+    """As libuv's, where the process was stopped and continued in the midst of a wait:
+    that ends, and has told nothing."""
+
+    for_s = 0.0
+
+    def select(
+        self, timeout: float | None = None
+    ) -> list[tuple[selectors.SelectorKey, int]]:
+        if not self.for_s:
+            return super().select(timeout)
+        until, self.for_s = time.monotonic() + self.for_s, 0.0
+        while time.monotonic() < until:
+            pass
+        return []
+
+
+def test_an_answer_that_came_while_the_engine_was_stopped_is_no_timeout() -> None:
+    selector = Stopped()
+
+    async def invoked() -> Ending:
+        async with a_tenant() as tenant:
+            await tenant.be_ready()
+            running = tenant.invoke(timeout_s=SILENCE_S)
+            await tenant.hear()
+            tenant.say(frames.ANSWER, b"{}")
+            selector.for_s = 2 * SILENCE_S
+            return await running
+
+    loop = partial(asyncio.SelectorEventLoop, selector)
+    with asyncio.Runner(loop_factory=loop) as runner:
+        ending = runner.run(invoked())
+
+    assert (ending.ended, ending.payload) == (Ended.ANSWERED, b"{}")
 
 
 async def test_an_event_has_a_timeout_of_its_own_and_not_what_the_last_one_left(

@@ -17,6 +17,7 @@ from sandlot_engine.errors import (
     PermissionDenied,
     Refusal,
     SandlotError,
+    Stopping,
     Throttled,
     TooLarge,
     Unavailable,
@@ -98,6 +99,23 @@ async def test_what_we_failed_to_run_frees_its_slot_and_costs_nothing(
 
     assert engine.invoker.admission.running(ACME) == 0
     assert not engine.records.records
+
+
+async def test_in_a_hurry_what_runs_is_cut_and_billed_and_nothing_more_begins(
+    engine: FakeEngine,
+) -> None:
+    engine.runner.hold("slow")
+    running = asyncio.create_task(engine.invoker.invoke(request("slow"), None))
+    await engine.runner.started.get()
+
+    engine.invoker.hurry()
+
+    with pytest.raises(Internal, match="the engine was stopped before"):
+        await running
+    with pytest.raises(Stopping):
+        await engine.invoker.invoke(request("echo"), None)
+    assert engine.invoker.admission.running(ACME) == 0
+    assert [each.request_id for each in engine.records.records] == ["id-slow"]
 
 
 async def test_a_cancelled_caller_gives_its_slot_back_and_pays(

@@ -203,6 +203,21 @@ async def test_an_answer_is_given_until_the_window_is_over(engine: FakeEngine) -
     assert again.is_replayed
 
 
+@pytest.mark.parametrize("by_s", [-9 * WINDOW_S, 9 * WINDOW_S], ids=["back", "forward"])
+async def test_a_clock_that_is_set_makes_no_answer_older(
+    engine: FakeEngine, by_s: float
+) -> None:
+    await ask(engine, invocation())
+    engine.clock.set_calendar(by_s)
+    await ask(engine, invocation("key-2"))
+    engine.clock.set_calendar(-by_s)
+
+    again = await ask(engine, invocation())
+
+    assert again.is_replayed
+    assert runs(engine) == 2
+
+
 async def test_an_event_is_taken_once(engine: FakeEngine) -> None:
     event = invocation(type=InvocationType.EVENT)
 

@@ -188,6 +188,12 @@ def test_a_timeouts_report_says_so_and_bills_the_full_timeout() -> None:
     assert report_line(result).endswith("\tStatus: timeout\t")
 
 
+def test_an_answer_that_was_read_late_is_billed_up_to_the_timeout() -> None:
+    late = ended(Ended.ANSWERED, duration_s=30.0)
+
+    assert outcome(late, timeout_s=3).report.billed_ms == 3_000
+
+
 @pytest.mark.parametrize(
     ("init_s", "duration_s"), [(3.02, 0.0), (2.0, 1.03), (1.999_999, 1.03)]
 )
@@ -400,7 +406,7 @@ def test_a_bill_is_the_exact_ceiling(microseconds: int) -> None:
 def test_whole_milliseconds_are_billed_as_they_are(duration: int, init: int) -> None:
     run = replace(RAN, duration_s=duration / 1_000, init_s=init / 1_000)
 
-    assert outcome(run).report.billed_ms == duration + init
+    assert outcome(run, timeout_s=900).report.billed_ms == duration + init
 
 
 def test_the_unit_of_the_bill_is_memory_times_time() -> None:

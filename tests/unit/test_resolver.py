@@ -240,6 +240,9 @@ def test_any_question_is_understood_or_not_taken(message: bytes) -> None:
     assert len(failure(query)) <= MAX_QUERY
 
 
+_INTO_IT = dns.record(dns.A, bytes(4), owner=b"\xc0\x20")
+"""Its owner begins in the midst of the first record's."""
+
 records = st.lists(
     st.builds(
         lambda kind, content, owner: dns.record(kind, content, owner=owner),
@@ -261,6 +264,8 @@ records = st.lists(
     st.integers(0, 400),
     st.binary(max_size=6),
 )
+# An owner that is one label, of the byte that ends names.
+@example(dns.A, [dns.record(dns.A, b"", owner=dns.name("x.y")), _INTO_IT], 0, b"")
 def test_whatever_a_nameserver_says_is_cleaned_or_not_taken(
     kind: int, said: list[bytes], cut: int, patch: bytes
 ) -> None:

@@ -86,3 +86,14 @@ def test_half_a_master_key_is_refused(tmp_path: Path) -> None:
 
     with pytest.raises(Refusal, match="4 bytes instead of 32"):
         Sealer.open(path)
+
+
+def test_a_master_key_that_is_gone_is_not_replaced_where_keys_are_sealed(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "master.key"
+
+    with pytest.raises(Refusal, match=r"master\.key is gone.*backup.*DELETE FROM keys"):
+        Sealer.open(path, has_sealed=True)
+
+    assert not path.exists()

@@ -179,6 +179,34 @@ def test_a_clock_that_is_put_back_fires_nothing_twice() -> None:
     assert fired == [NOON, NOON + HOUR]
 
 
+@pytest.mark.parametrize("expression", ["rate(1 hour)", "cron(0 * * * ? *)"])
+def test_what_a_clock_settled_that_was_years_ahead_is_due_all_the_same(
+    expression: str,
+) -> None:
+    of = schedule(expression)
+    wrong = Progress(through=NOON.replace(year=2031))
+
+    step = step_of(of, NOON + MINUTE, wrong)
+
+    assert step.wake == NOON + HOUR
+    assert step_of(of, NOON + HOUR, settled(step)).fire == NOON + HOUR
+
+
+def test_a_schedule_that_begins_in_years_waits_for_that() -> None:
+    start = NOON.replace(year=2031)
+    of = schedule("rate(1 hour)", start=start)
+
+    step = step_of(of, NOON)
+
+    assert (step.through, step.wake) == (plan.begin(of).through, start)
+
+
+def test_a_moment_that_was_fired_is_over_however_far_ahead_it_is_now() -> None:
+    of = schedule("at(2031-06-01T12:00:00)")
+
+    assert step_of(of, NOON, Progress(through=NOON.replace(year=2031))).is_over
+
+
 SCHEDULES = st.builds(
     schedule,
     st.sampled_from(

@@ -220,6 +220,22 @@ async def test_what_passed_without_an_engine_is_made_up_for_once_or_not(
     assert progress.missed == 3 - len(made_up_for)
 
 
+async def test_a_clock_that_was_years_ahead_for_a_while_stops_no_schedule(
+    world: World,
+) -> None:
+    await world.create("rate(1 hour)")
+    await world.pass_time(0)
+    years_s = 5 * 365 * 86_400.0
+    world.clock.set_calendar(years_s)
+    await world.pass_time(0)
+    sent = len(world.events.payloads)
+
+    world.clock.set_calendar(-years_s)
+    await world.pass_time(3_700)
+
+    assert len(world.events.payloads) == sent + 1
+
+
 async def test_an_event_has_the_same_id_however_often_it_is_offered(
     world: World,
 ) -> None:

@@ -2,11 +2,13 @@
 
 from contextlib import ExitStack
 from functools import partial
+from typing import Any
 
 import pytest
 
 from sandlot_engine.errors import Internal
-from sandlot_engine.gateway.untaken import Unsent, Untaken
+from sandlot_engine.gateway import untaken as module
+from sandlot_engine.gateway.untaken import Tally, Unsent, Untaken
 
 
 def test_over_a_tenants_bound_whoever_waited_longest_is_cut() -> None:
@@ -73,3 +75,18 @@ def test_others_leave_a_tenant_its_share() -> None:
             unsent.held("globex", 1).__enter__()
 
     assert unsent.total == 0
+
+
+def test_what_was_cut_and_what_was_not_sent_is_counted_and_told(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    tally, told = Tally(), list[Any]()
+    tally.tell = told.append
+    monkeypatch.setattr(module, "tally", tally)
+
+    Untaken(most=100, of_tenant=50).add("acme", 60, lambda: None)
+    with pytest.raises(Internal):
+        Unsent(most=100, of_tenant=50).held("acme", 60).__enter__()
+
+    assert (tally.cut, tally.unsent) == (1, 1)
+    assert told == [True, False]

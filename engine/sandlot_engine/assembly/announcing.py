@@ -6,6 +6,7 @@ import secrets
 from dataclasses import dataclass
 from pathlib import Path
 
+from sandlot_engine.catalog.packages import sync_folder
 from sandlot_engine.options import EngineConfig
 
 
@@ -68,10 +69,17 @@ def _tls(certificate: str) -> dict[str, object]:
 
 
 def write_private(path: Path, value: dict[str, object]) -> None:
-    """Whole or not at all, for its owner alone."""
+    """Whole or not at all, for its owner alone; on disk when this returns."""
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-    with os.fdopen(fd, "w") as file:
-        json.dump(value, file)
-        file.write("\n")
-    temporary.rename(path)
+    try:
+        with os.fdopen(fd, "w") as file:
+            json.dump(value, file)
+            file.write("\n")
+            file.flush()
+            os.fsync(fd)
+        temporary.rename(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    sync_folder(path.parent)

@@ -28,6 +28,7 @@ from sandlot_engine.clock import SystemClock
 from sandlot_engine.gateway.ports import Catalog
 from sandlot_engine.invocation.invoker import Invoker
 from sandlot_engine.model.function import Function, Revision
+from sandlot_engine.model.tenant import AccessKey
 from sandlot_engine.node.node import Node
 from sandlot_engine.options import EngineConfig
 from sandlot_engine.scheduler.scheduler import Scheduler
@@ -145,13 +146,12 @@ async def tenants_of(data: Path, store: SqliteStore, link: Link) -> Tenants:
     """With an operator among them, whose key is in the folder from the first start."""
     tenants = Tenants(
         store,
-        Sealer.open(data / "master.key"),
+        Sealer.open(data / "master.key", has_sealed=await store.has_keys()),
         clock=SystemClock(),
         note_change=link.note_change,
     )
-    first_key = await tenants.ensure_operator()
-    if first_key is not None:
-        key, secret = first_key
+
+    def write(key: AccessKey, secret: str) -> None:
         write_private(
             data / "operator.json",
             {
@@ -160,6 +160,8 @@ async def tenants_of(data: Path, store: SqliteStore, link: Link) -> Tenants:
                 "secret_access_key": secret,
             },
         )
+
+    await tenants.ensure_operator(write)
     return tenants
 
 

@@ -1,6 +1,7 @@
 """What parts count for themselves."""
 
 from sandlot_engine.events import readings
+from sandlot_engine.gateway.untaken import tally
 from sandlot_engine.invocation.invoker import Invoker
 from sandlot_engine.node.node import Node
 from sandlot_engine.polling.poller import Poller
@@ -75,6 +76,18 @@ def watch(
             "standby_starts": (
                 "Cold starts that were given a standby.",
                 lambda: scheduler.standbys.taken,
+            ),
+            "answers_cut": (
+                "Answers over HTTP that were cut off, as their clients took nothing.",
+                lambda: tally.cut,
+            ),
+            "answers_unsent": (
+                "Answers over gRPC that were not sent, as too many wait already.",
+                lambda: tally.unsent,
+            ),
+            "rows_damaged": (
+                "Times that something kept was not to be read, and was left out.",
+                lambda: store.damaged,
             ),
             "log_lines_dropped": (
                 "Lines of logs that writing was too slow for.",

@@ -15,6 +15,7 @@ up leaves nothing behind that works without its lock.
 
 import asyncio
 import hashlib
+import logging
 import os
 from collections.abc import (
     AsyncIterator,
@@ -50,6 +51,7 @@ from sandlot_engine.model.function import (
 )
 
 T = TypeVar("T")
+_log = logging.getLogger(__name__)
 
 BUILDS = 2
 """Packages that are unpacked and compiled at once; the others wait."""
@@ -463,17 +465,29 @@ def _make_root(root: Path) -> None:
     root.mkdir(parents=True, exist_ok=True)
     root.chmod(_FOLDER)
     for path in root.glob(f"{packages.TEMPORARY}*"):
-        packages.remove(path)
+        _remove_or_tell(path)
 
 
 def _remove(root: Path, is_doomed: Callable[[str], bool]) -> None:
     """Remove the packages, as zips and as folders, of such hashes."""
     for path in list(root.iterdir()):
-        if is_doomed(path.name[:_HASH_LENGTH]):
+        is_left_over = path.name.startswith(packages.TEMPORARY)
+        if is_doomed(path.name[:_HASH_LENGTH]) and not is_left_over:
             # Renamed first: half a folder must never bear the name of a whole one.
             doomed = packages.temporary_beside(path)
             path.rename(doomed)
-            packages.remove(doomed)
+            _remove_or_tell(doomed)
+
+
+def _remove_or_tell(path: Path) -> None:
+    """What cannot be removed takes room, and keeps no engine from starting: a disk of
+    its own has a `lost+found`, and a backup may have brought back others' files."""
+    try:
+        packages.remove(path)
+    except OSError as error:
+        _log.warning(
+            "code/%s is of no use, and cannot be removed: %s", path.name, error
+        )
 
 
 _HASH_LENGTH = 64

@@ -211,9 +211,11 @@ class Functions:
             await kept.load()
         await self.layers.load()
         functions = await self._store.all_functions()
-        await self._uploads.keep_only(
-            sha256 for function in functions for sha256 in function.hashes
-        )
+        # What cannot be read has packages as well, and nobody knows which.
+        if not self._store.damaged:
+            await self._uploads.keep_only(
+                sha256 for function in functions for sha256 in function.hashes
+            )
         for function in functions:
             self._versions.keep(function)
             if function.state is not FunctionState.FAILED:

@@ -48,11 +48,16 @@ class Kept(Generic[T]):
         return f"<Kept {self.kind} of {len(self._things)} tenants>"
 
     async def load(self) -> None:
-        """Read all there are."""
+        """Read all there are, but for those that cannot be read."""
         self._things.clear()
         self._by_key.clear()
         for document in await self._store.all_documents(self.kind):
-            thing = self._decoder.decode(document.body)
+            try:
+                thing = self._decoder.decode(document.body)
+            except (msgspec.MsgspecError, ValueError, TypeError) as error:
+                name = f"{document.tenant_id}/{document.owner}/{document.key}"
+                self._store.note_damaged(f"the {self.kind} {name}", error)
+                continue
             self._add(document.tenant_id, document.owner, document.key, thing)
 
     def get(self, tenant_id: str, owner: str, key: str = "") -> T | None:

@@ -27,13 +27,15 @@ class Sealer:
         self._cipher = AESGCM(master_key)
 
     @classmethod
-    def open(cls, path: Path) -> "Sealer":
+    def open(cls, path: Path, *, has_sealed: bool = False) -> "Sealer":
         """Read the master key, or make one where there is none.
 
         Raises `Refusal` where others may read the file, or we may not, or it is no
-        master key.
+        master key; and where it is gone, and something `has_sealed` with it.
         """
         if not path.exists():
+            if has_sealed:
+                raise Refusal(_gone(path))
             _make_key(path)
         if path.stat().st_mode & 0o077:
             raise Refusal(
@@ -76,6 +78,17 @@ class Sealer:
                 "is not the one that sealed it, or the database was changed."
             ) from error
         return secret.decode()
+
+
+def _gone(path: Path) -> str:
+    # Another one would open nothing, and hide for how long that has been so.
+    forget = f'sqlite3 {path.with_name("sandlot.db")} "DELETE FROM keys"'  # noqa: S608 - told
+    return (
+        f"The master key {path} is gone, which all access keys here are sealed with. "
+        "Bring it back from a backup. Where there is none, no key nor secret of a "
+        "webhook can be opened again, and all have to be made anew: after this, the "
+        f"operator's is made by the next start. {forget}"
+    )
 
 
 def _make_key(path: Path) -> None:

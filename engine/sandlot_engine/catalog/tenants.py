@@ -79,8 +79,12 @@ class Tenants:
         self._no_secret = _new_secret()
         self._sealed_no_secret = sealer.seal(self._no_secret, key_id="")
 
-    async def ensure_operator(self) -> tuple[AccessKey, str] | None:
-        """Load all tenants; make the operator's, and its key, where there is none.
+    async def ensure_operator(
+        self, tell: Callable[[AccessKey, str], object] = lambda _, __: None
+    ) -> tuple[AccessKey, str] | None:
+        """Load all tenants; make the operator's, and its key, where there is none. The
+        key is told before it is kept: else an engine that dies in between, or finds no
+        room, would leave one that nobody knows, and no next start would make another.
 
         Returns the new key and its secret, None where there was one. An operator
         who has lost every key gets a new one by revoking the rest and starting
@@ -104,7 +108,10 @@ class Tenants:
         )
         if any(key.is_operator for key in keys):
             return None
-        return await self.create_key(DEFAULT_TENANT_ID, operator=True)
+        key, secret = self._new_key(DEFAULT_TENANT_ID, is_operator=True), _new_secret()
+        tell(key, secret)
+        await self._store_key(key, secret)
+        return key, secret
 
     async def create(
         self,
@@ -235,7 +242,7 @@ class Tenants:
             )
         async with self._turns.hold(_ALL):
             self._tenant(tenant_id)
-            key = self._new_key(access_key_id, tenant_id, is_operator=False)
+            key = self._new_key(tenant_id, access_key_id, is_operator=False)
             await self._store_key(key, secret)
         return key
 
@@ -328,14 +335,16 @@ class Tenants:
     async def _add_key(
         self, tenant_id: str, *, is_operator: bool
     ) -> tuple[AccessKey, str]:
-        key = self._new_key(_new_key_id(), tenant_id, is_operator=is_operator)
+        key = self._new_key(tenant_id, is_operator=is_operator)
         secret = _new_secret()
         await self._store_key(key, secret)
         return key, secret
 
-    def _new_key(self, key_id: str, tenant_id: str, *, is_operator: bool) -> AccessKey:
+    def _new_key(
+        self, tenant_id: str, key_id: str = "", *, is_operator: bool
+    ) -> AccessKey:
         return AccessKey(
-            id=key_id,
+            id=key_id or _new_key_id(),
             tenant_id=tenant_id,
             is_operator=is_operator,
             created=self._clock.now(),

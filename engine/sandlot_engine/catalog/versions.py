@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from types import MappingProxyType
 
 from sandlot_engine.catalog.pages import page_of
 from sandlot_engine.errors import Conflict, NotFound
@@ -24,6 +25,9 @@ class Versions:
         self._region = region
         self._by_tenant: dict[str, dict[str, dict[str, Function]]] = {}
         """By tenant, name and version."""
+
+        self._by_network: dict[Network, Mapping[str, int]] = {}
+        """What was counted since the last change."""
 
     def __repr__(self) -> str:
         return f"<Versions of {len(self._by_tenant)} tenants>"
@@ -68,7 +72,14 @@ class Versions:
         return len(self._by_tenant.get(tenant_id, {}))
 
     def count_by_network(self, network: Network) -> Mapping[str, int]:
-        """See `Functions.count_by_network`."""
+        """See `Functions.count_by_network`. Counted again only after a change, for
+        strangers ask as often as they like."""
+        counted = self._by_network.get(network)
+        if counted is None:
+            counted = self._by_network[network] = self._counted_by_network(network)
+        return counted
+
+    def _counted_by_network(self, network: Network) -> Mapping[str, int]:
         counts = {
             tenant_id: len(
                 {
@@ -79,7 +90,7 @@ class Versions:
             )
             for tenant_id in self.tenants()
         }
-        return {tenant_id: count for tenant_id, count in counts.items() if count}
+        return MappingProxyType({who: count for who, count in counts.items() if count})
 
     def count_by_runtime(self) -> Mapping[str, int]:
         """See `Functions.count_by_runtime`."""
@@ -94,11 +105,13 @@ class Versions:
 
     def keep(self, function: Function) -> None:
         """Add a version, or replace it."""
+        self._by_network.clear()
         functions = self._by_tenant.setdefault(function.tenant_id, {})
         functions.setdefault(function.name, {})[function.version] = function
 
     def forget(self, function: Function) -> None:
         """One version that is gone; with the last one its function."""
+        self._by_network.clear()
         functions = self._by_tenant[function.tenant_id]
         versions = functions[function.name]
         del versions[function.version]

@@ -194,7 +194,7 @@ class EventQueue:
         latest, now = await self._store.latest_time(), self.time.now()
         if latest is not None and (latest - now).total_seconds() > MAX_DRIFT_S:
             _log.warning("the clock was set back to before what is on disk")
-            await self._store.shift_events(now - latest)
+            await self._store.shift_events(now - latest, now=now)
 
     async def _fetch(self, key: Key, limit: int) -> Sequence[Waiting]:
         return await self._store.waiting_events(*key, limit=limit)
@@ -210,7 +210,7 @@ class EventQueue:
         if not self._to_shift:
             return
         try:
-            await self._store.shift_events(self._to_shift)
+            await self._store.shift_events(self._to_shift, now=self.time.now())
         except SandlotError as error:
             _log.error("due times could not be moved: %s", error.message)
         else:

@@ -13,7 +13,7 @@ from typing import Any, NoReturn, cast
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from sandlot_engine.gateway.untaken import ANSWER_DEADLINE_S, Untaken, Waiting
+from sandlot_engine.gateway.untaken import ANSWER_DEADLINE_S, Untaken, Waiting, tally
 
 MAX_CONNECTIONS = 20_000
 """Connections at once; the next is answered with 503 and closed."""
@@ -123,13 +123,17 @@ class Connection(HttpToolsProtocol):
         if self._answer_deadline is None:
             # Not `close`, which would wait for the client to take the rest.
             self._answer_deadline = self.loop.call_later(
-                ANSWER_DEADLINE_S, self.transport.abort
+                ANSWER_DEADLINE_S, self._not_taken
             )
             self._waiting = self.untaken.add(
                 self.owner,
                 COPIES * self.transport.get_write_buffer_size(),
                 self.transport.abort,
             )
+
+    def _not_taken(self) -> None:
+        tally.note(is_cut=True)
+        self.transport.abort()
 
     def resume_writing(self) -> None:
         super().resume_writing()

@@ -30,6 +30,29 @@ largest answer over 200 kbit/s. Until then we hold it."""
 _log = logging.getLogger(__name__)
 
 
+class Tally:
+    """What nobody took, in this process, since its start; whoever sets `tell` is told
+    of each."""
+
+    def __init__(self) -> None:
+        self.cut = 0
+        """Answers of HTTP's that were cut off."""
+
+        self.unsent = 0
+        """Answers of gRPC's that were not sent."""
+
+        self.tell: Callable[[bool], object] = lambda _: None
+        """Whether it was cut; or else it was not sent."""
+
+    def note(self, *, is_cut: bool) -> None:
+        self.cut += is_cut
+        self.unsent += not is_cut
+        self.tell(is_cut)
+
+
+tally = Tally()
+
+
 @dataclass(eq=False, slots=True)
 class Waiting:
     """An answer that is held."""
@@ -95,6 +118,7 @@ class Untaken:
         )
         self.remove(longest)
         self.cuts += 1
+        tally.note(is_cut=True)
         longest.cut()
 
 
@@ -121,6 +145,7 @@ class Unsent:
         if mine > self._of_tenant or (
             mine > self._share and self.total + size > self._most
         ):
+            tally.note(is_cut=False)
             raise Internal(
                 f"the function has run, and its answer was not sent: {mine - size}"
                 " bytes of earlier answers to this tenant were not taken yet. Read"

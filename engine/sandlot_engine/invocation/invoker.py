@@ -17,6 +17,7 @@ from sandlot_engine.errors import (
     DeadlineExceeded,
     Internal,
     InvalidParameter,
+    Stopping,
     Throttled,
     TooLarge,
 )
@@ -173,6 +174,7 @@ class Invoker:
 
         self._drain_s = event_drain_s
         self._timeouts = Timeouts()
+        self._is_hurried = False
 
     def __repr__(self) -> str:
         return f"<Invoker {self.admission!r} {self.events!r}>"
@@ -194,6 +196,12 @@ class Invoker:
             self.events.__aexit__(kind, error, trace),
             self._drain_finishing(),
         )
+
+    def hurry(self) -> None:
+        """Whoever stops the engine does not wait: what runs is cut short, and nothing
+        more is begun. Its time is billed as of a caller who went away."""
+        self._is_hurried = True
+        self._timeouts.expire_all()
 
     async def _drain_finishing(self) -> None:
         if self._finishing:
@@ -363,6 +371,8 @@ class Invoker:
         invocation: Invocation,
         keep: Keep,
     ) -> Outcome:
+        if self._is_hurried:
+            raise Stopping("the engine is stopping; send it again later")
         limit_s = (
             revision.config.timeout_s + GRACE_S
             if deadline is None
@@ -375,6 +385,11 @@ class Invoker:
         except TimeoutError as error:
             if not timer.expired():
                 raise
+            if self._is_hurried:
+                raise Internal(
+                    f"the engine was stopped before function {invocation.function!r} "
+                    "answered; if it ran, it was stopped"
+                ) from error
             if deadline is None:
                 raise Internal(
                     f"invocation {invocation.request_id} did not end within "

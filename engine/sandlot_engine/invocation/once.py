@@ -27,6 +27,7 @@ from msgspec.structs import replace
 
 from sandlot_engine.clock import Clock
 from sandlot_engine.errors import InvalidParameter, SandlotError, Throttled
+from sandlot_engine.events.steady import SteadyTime
 from sandlot_engine.invocation.detached import Detached
 from sandlot_engine.model.invocation import (
     IdempotencyKey,
@@ -105,7 +106,9 @@ class Once:
         bounds: AnswerBounds = BOUNDS,
     ) -> None:
         self._store = store
-        self._clock = clock
+        # Where the clock is set, no answer is older for that: one that is a day ahead
+        # for a minute would have all of them deleted, and repeats run again.
+        self._time = SteadyTime(clock)
         self._window = timedelta(seconds=window_s)
         self._bounds = bounds
         self._detached = detached
@@ -161,7 +164,7 @@ class Once:
         before the answer was kept. Another after a window: then it is another event.
         """
         _, function, key = _scope(invocation)
-        window = self._clock.now().timestamp() // self._window.total_seconds()
+        window = self._time.now().timestamp() // self._window.total_seconds()
         request = _key(invocation).request
         name = _hash(invocation.tenant_id, function, key, request, str(window))
         return str(UUID(bytes=name[:16], version=4))
@@ -224,7 +227,7 @@ class Once:
     ) -> tuple[Answer, bool]:
         """The answer, and whether it had been given before."""
         kept = await self._store.find_answer(*scope)
-        if kept is not None and kept.time >= self._clock.now() - self._window:
+        if kept is not None and kept.time >= self._time.now() - self._window:
             if kept.request != request:
                 raise _reused(invocation)
             return _DECODER.decode(kept.body), True
@@ -233,7 +236,7 @@ class Once:
         return answer, False
 
     async def _keep(self, scope: _Scope, request: bytes, answer: Answer) -> None:
-        now = self._clock.now()
+        now = self._time.now()
         tenant_id, function, key = scope
         try:
             self.evicted += await self._store.keep_answer(

@@ -158,7 +158,8 @@ def _times(revision: Revision, run: Run) -> _Times:
             duration_us = timeout_us - init_us
         else:
             duration_us = timeout_us
-    elif run.lost_because == TIMED_OUT:
+    else:
+        # Where it seems to be longer, we were late to look.
         duration_us = min(duration_us, _microseconds(revision.config.timeout_s))
     return _Times(duration_us, init_us)
 

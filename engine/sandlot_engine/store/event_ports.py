@@ -142,9 +142,9 @@ class EventStore(Protocol):
         """The oldest of a tenant's in those final states; how much of each it was."""
         ...
 
-    async def shift_events(self, by: timedelta) -> None:
-        """Move all times of events and deliveries that are not over: the clock was
-        set."""
+    async def shift_events(self, by: timedelta, *, now: datetime) -> None:
+        """Move all times of events and deliveries that are not over, and since when the
+        others are, though not past `now`: the clock was set, and that is its time."""
         ...
 
     async def latest_time(self) -> datetime | None:

@@ -16,7 +16,19 @@ from sandlot_engine.model.invocation import BillLine, LogLine, Record
 from sandlot_engine.model.tenant import AccessKey, Tenant
 
 
-class FunctionStore(Protocol):
+class Damage(Protocol):
+    """What was kept and cannot be read: it is as if it were not there, but that its
+    place is taken, and all else goes on."""
+
+    damaged: int
+    """How often something was not to be read, since the start."""
+
+    def note_damaged(self, what: str, why: Exception) -> None:
+        """Count it, and tell the operator."""
+        ...
+
+
+class FunctionStore(Damage, Protocol):
     """Versions of functions by tenant, name and version."""
 
     async def create_function(self, function: Function) -> None:
@@ -73,7 +85,7 @@ class Document:
     body: bytes
 
 
-class DocumentStore(Protocol):
+class DocumentStore(Damage, Protocol):
     """Small things, which nobody searches: those who keep them have all in memory."""
 
     async def put_document(self, document: Document) -> None:
@@ -185,6 +197,10 @@ class TenantStore(Protocol):
     ) -> list[AccessKey]: ...
 
     async def delete_key(self, access_key_id: str) -> bool: ...
+
+    async def has_keys(self) -> bool:
+        """Whether there is any, of anybody."""
+        ...
 
 
 class RecordStore(Protocol):

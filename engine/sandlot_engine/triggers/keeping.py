@@ -226,8 +226,11 @@ class Triggers:
         self._tell(deleted)
         return deleted
 
-    async def settle(self, trigger: Trigger, progress: Progress) -> bool:
-        """Keep how far a schedule has come, if it is still there; whether it is."""
+    async def settle(
+        self, trigger: Trigger, progress: Progress, *, sets_back: bool = False
+    ) -> bool:
+        """Keep how far a schedule has come, if it is still there; whether it is. It has
+        never come less far than before, unless that `sets_back`."""
 
         async def settle() -> bool:
             found = self.find(trigger.tenant_id, trigger.name, trigger.group)
@@ -238,7 +241,9 @@ class Triggers:
                 # It was changed meanwhile, and may have begun anew.
                 return True
             # It may also have been paused and resumed: then it is further.
-            through = max(progress.through, self.progress(found).through)
+            through = progress.through
+            if not sets_back:
+                through = max(through, self.progress(found).through)
             await self._progress.put(
                 trigger.tenant_id,
                 place.owner,

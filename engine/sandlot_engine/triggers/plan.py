@@ -20,6 +20,11 @@ from sandlot_engine.triggers.expressions import Timing
 GRACE = timedelta(seconds=60)
 """An event within this of its time is not late: AWS promises no more."""
 
+AHEAD = timedelta(days=2)
+"""Due times that are settled and further from now than this were settled by a clock
+that was wrong, and set back since: they have not been yet. What is nearer stays
+settled, or a clock that is put back by hours would fire a second time."""
+
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _LAST = datetime.max.replace(tzinfo=UTC)
 _JUST = timedelta(microseconds=1)
@@ -102,7 +107,7 @@ def step(
 ) -> Step:
     """What is to be done at `now`. `seed` is the trigger's id."""
     window = timedelta(minutes=schedule.window_min)
-    through = progress.through
+    through = _settled(schedule, progress.through, now)
     first = due.after(through)
     if first is None:
         return Step(through=through)
@@ -110,6 +115,12 @@ def step(
     if now - window - GRACE <= first:
         return _in_time(first, through, _at(first, window, seed), now)
     return _late(schedule, due, through, window, seed, now)
+
+
+def _settled(schedule: Schedule, through: datetime, now: datetime) -> datetime:
+    if expressions.is_once(schedule.expression) or through - now <= AHEAD:
+        return through
+    return min(through, max(now, begin(schedule).through))
 
 
 def _in_time(first: datetime, through: datetime, at: datetime, now: datetime) -> Step:

@@ -27,6 +27,10 @@ LONGEST_WAIT_S = 30.0
 TENANTS_AT_ONCE = 32
 """Whose events are sent at the same time. One tenant's go one after another."""
 
+PUT_BACK = timedelta(seconds=60)
+"""Where the clock shows so much less than before, all schedules are looked at anew: the
+times that they wait for may be years away now."""
+
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 1.0, 300.0
 """Before an event that nobody took is offered again; doubled each time."""
 
@@ -70,6 +74,7 @@ class Ticker:
         """The same by time; what `_wakes` has otherwise is out of date."""
 
         self._sweep_at = _SWEPT_FROM
+        self._latest = clock.now()
         self._pending: dict[Name, _Pending] = {}
         self._is_changed = asyncio.Event()
         self.fired = 0
@@ -101,9 +106,12 @@ class Ticker:
 
     def begin(self) -> None:
         """Look at everything at the next tick, and hear of changes from now on."""
+        self._look_at_everything()
+        self._triggers.heard.append(self._hear)
+
+    def _look_at_everything(self) -> None:
         for trigger in self._triggers.of_kind(TriggerKind.SCHEDULE):
             self._look_at(trigger, self._clock.now())
-        self._triggers.heard.append(self._hear)
 
     def _hear(self, trigger: Trigger) -> None:
         if trigger.kind is TriggerKind.SCHEDULE:
@@ -159,6 +167,10 @@ class Ticker:
     def _due_names(self) -> list[Name]:
         """What is to be looked at now; then it is no more."""
         now, names = self._clock.now(), list[Name]()
+        if self._latest - now > PUT_BACK:
+            _log.warning("the clock was set back: all schedules are looked at anew")
+            self._look_at_everything()
+        self._latest = now
         while self._heap and self._heap[0][0] <= now:
             at, name = heapq.heappop(self._heap)
             if self._wakes.get(name) == at:
@@ -200,10 +212,11 @@ class Ticker:
         )
         self.missed += step.missed
         if step.through != progress.through or step.missed:
+            sets_back = step.through < progress.through
             progress = replace(
                 progress, through=step.through, missed=progress.missed + step.missed
             )
-            await self._triggers.settle(trigger, progress)
+            await self._triggers.settle(trigger, progress, sets_back=sets_back)
         if step.fire is not None:
             await self._send(trigger, progress, step.fire, 0)
         elif step.wake is not None:

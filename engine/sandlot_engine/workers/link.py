@@ -30,6 +30,11 @@ class Link:
         if self.pool is not None:
             self.pool.read_ledgers()
 
+    def hurry(self) -> None:
+        """See `Pool.hurry`."""
+        if self.pool is not None:
+            self.pool.hurry()
+
     async def reclaim_places(self, tenant_id: str) -> bool:
         """See `Pool.reclaim_places`."""
         return self.pool is not None and await self.pool.reclaim_places(tenant_id)

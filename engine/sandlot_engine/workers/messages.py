@@ -86,7 +86,13 @@ class Forgot(_Message, frozen=True):
     lease: int
 
 
-FromWorker = Serving | AskKey | AskTenant | Want | Kill | GaveBack | Forgot
+class Untaken(_Message, frozen=True):
+    """An answer that no client took: see `gateway.untaken.Tally`."""
+
+    is_cut: bool
+
+
+FromWorker = Serving | AskKey | AskTenant | Want | Kill | GaveBack | Forgot | Untaken
 
 # --- from the core ------------------------------------------------------------------
 
@@ -164,7 +170,11 @@ class Drain(_Message, frozen=True):
     """Take nothing new, finish what runs, and end."""
 
 
-FromCore = Key | Tenant | Route | Lend | Recall | Exited | Lost | Killed | Drain
+class Hurry(_Message, frozen=True):
+    """What runs is cut short: nobody waits for it."""
+
+
+FromCore = Key | Tenant | Route | Lend | Recall | Exited | Lost | Killed | Drain | Hurry
 
 _encoder = msgspec.msgpack.Encoder()
 _from_worker = msgspec.msgpack.Decoder(FromWorker)

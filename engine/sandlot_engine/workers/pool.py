@@ -24,6 +24,7 @@ import msgspec
 
 from sandlot_engine.clock import Clock
 from sandlot_engine.errors import NotFound
+from sandlot_engine.gateway.untaken import tally
 from sandlot_engine.model.invocation import LogLine, Record
 from sandlot_engine.model.tenant import AccessKey
 from sandlot_engine.scheduler.scheduler import Scheduler
@@ -242,6 +243,11 @@ class Pool:
             self.restarts += 1
             _log.warning("worker %d ended with status %d", number, status)
 
+    def hurry(self) -> None:
+        """They cut short what they run."""
+        for seat in list(self._seats.values()):
+            seat.hurry()
+
     async def _drain(self) -> None:
         for seat in list(self._seats.values()):
             seat.drain()
@@ -353,6 +359,9 @@ class _Seat:
         self.is_draining = True
         self._tell(messages.Drain(), {})
 
+    def hurry(self) -> None:
+        self._tell(messages.Hurry(), {})
+
     def kill(self) -> None:
         with contextlib.suppress(ProcessLookupError):
             self._process.send_signal(signal.SIGKILL)
@@ -395,6 +404,8 @@ class _Seat:
                 self._aside(self._tell_key(message))
             case messages.AskTenant():
                 self._aside(self._tell_tenant(message))
+            case messages.Untaken():
+                tally.note(is_cut=message.is_cut)
 
     async def _tell_key(self, asked: messages.AskKey) -> None:
         while True:

@@ -23,6 +23,7 @@ import uvloop
 from sandlot.v1 import invocations_pb2 as wire
 from sandlot_engine import garbage
 from sandlot_engine.clock import SystemClock
+from sandlot_engine.gateway import untaken
 from sandlot_engine.gateway.auth import Authenticator
 from sandlot_engine.gateway.aws.invoke import Invoke
 from sandlot_engine.gateway.aws.receiving import Receiver
@@ -97,6 +98,7 @@ async def _serve(
     def tell(message: messages.FromWorker) -> None:
         mail.send(messages.encode(message))
 
+    untaken.tally.tell = lambda is_cut: tell(messages.Untaken(is_cut))
     clock = SystemClock()
     replica = Replica(Epochs(epochs), tell)
     leases = Leases(
@@ -117,6 +119,8 @@ async def _serve(
                 leases.lend(message, descriptors)
             case messages.Drain():
                 draining.set()
+            case messages.Hurry():
+                invoker.hurry()
             case _:
                 leases.hear(message)
 

@@ -530,6 +530,13 @@ class Instance:
             self._timed_out()
 
     def _timed_out(self) -> None:
+        before = self.state
+        # After a stop of the engine (SIGSTOP) the loop rings before it reads. What lies
+        # here may have come in time, and nobody can tell; so it counts, and costs no
+        # more than a timeout does.
+        self._wire.read()
+        if self.state is not before:
+            return
         is_init = not (self._account.is_ready or self._init_counts)
         self._finish(Ended.INIT_TIMED_OUT if is_init else Ended.TIMED_OUT)
         self._end_rest(TIMED_OUT)

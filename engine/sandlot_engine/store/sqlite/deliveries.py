@@ -2,11 +2,13 @@
 
 import sqlite3
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 from sandlot_engine.model.event import Delivery, DeliveryKind, Event
 from sandlot_engine.store.event_ports import Lane, Parcel, Waiting
 from sandlot_engine.store.sqlite.connection import Database
+from sandlot_engine.store.sqlite.damage import UNREADABLE, SqliteDamage, set_aside
 from sandlot_engine.store.sqlite.event_rows import (
     body_of,
     insert_event,
@@ -18,7 +20,7 @@ from sandlot_engine.store.sqlite.times import from_us, to_us
 _COLUMNS = "position, tenant_id, kind, target, due, since, tries, error"
 
 
-class SqliteDeliveries:
+class SqliteDeliveries(SqliteDamage):
     """The deliveries of `EventStore` over the database."""
 
     _database: Database
@@ -46,9 +48,14 @@ class SqliteDeliveries:
         return [Waiting(position=id_, due=from_us(due)) for id_, due in rows]
 
     async def get_parcel(self, delivery_id: int) -> Parcel | None:
-        return await self._database.read(
-            lambda connection: _parcel(connection, delivery_id)
-        )
+        try:
+            return await self._database.read(
+                lambda connection: _parcel(connection, delivery_id)
+            )
+        except UNREADABLE as error:
+            self.note_damaged(f"the event of delivery {delivery_id}", error)
+            await self._database.write(partial(_set_aside_of, delivery_id=delivery_id))
+            return None
 
     async def put_off_delivery(self, delivery: Delivery) -> None:
         def update(connection: sqlite3.Connection) -> None:
@@ -126,6 +133,14 @@ def _parcel(connection: sqlite3.Connection, delivery_id: int) -> Parcel | None:
     if event is None or kept is None:
         return None
     return Parcel(delivery=delivery, event=event, payload=kept[0], response=kept[1])
+
+
+def _set_aside_of(connection: sqlite3.Connection, *, delivery_id: int) -> None:
+    position = connection.execute(
+        "SELECT position FROM deliveries WHERE id = ?", (delivery_id,)
+    ).fetchone()
+    if position is not None:
+        set_aside(connection, position)
 
 
 def _left(connection: sqlite3.Connection, position: int) -> int:

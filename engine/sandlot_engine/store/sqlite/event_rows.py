@@ -87,7 +87,7 @@ def body_of(event: Event) -> str:
 
 
 def event_of(row: tuple[Any, ...]) -> Event:
-    position, state, accepted, due, ended, body = row
+    position, state, accepted, due, ended, body = row[:6]
     return replace(
         _DECODER.decode(body),
         position=position,

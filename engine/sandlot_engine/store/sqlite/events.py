@@ -3,11 +3,19 @@
 import sqlite3
 from collections.abc import Sequence
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 
+from sandlot_engine.errors import SandlotError
 from sandlot_engine.model.event import Event, EventState
 from sandlot_engine.store.event_ports import Depth, Lane, Settled, Waiting
 from sandlot_engine.store.sqlite.connection import Database
+from sandlot_engine.store.sqlite.damage import (
+    SET_ASIDE,
+    UNREADABLE,
+    SqliteDamage,
+    set_aside,
+)
 from sandlot_engine.store.sqlite.deliveries import insert_deliveries
 from sandlot_engine.store.sqlite.event_rows import (
     COLUMNS,
@@ -22,7 +30,7 @@ from sandlot_engine.store.sqlite.records import insert_records
 from sandlot_engine.store.sqlite.times import from_us, to_us
 
 
-class SqliteEvents:
+class SqliteEvents(SqliteDamage):
     """The events of `EventStore` over the database; `SqliteDeliveries` has the rest."""
 
     _database: Database
@@ -41,7 +49,7 @@ class SqliteEvents:
             return [row for row in found if row is not None]
 
         rows = await self._database.write(claim, durable=False)
-        return [(event_of(row[:-1]), row[-1]) for row in rows]
+        return [(event, row[-1]) for event, row in await self._readable(rows)]
 
     async def settle_event(self, settled: Settled) -> bool:
         body = body_of(settled.event)
@@ -85,30 +93,38 @@ class SqliteEvents:
         ]
 
     async def running_events(self, *, limit: int) -> list[tuple[Event, datetime]]:
-        rows = await self._select(
-            f"SELECT claimed, {COLUMNS} FROM events WHERE state = 1"  # noqa: S608 -- constants
-            " ORDER BY position LIMIT ?",
-            limit,
-        )
-        return [(event_of(row[1:]), from_us(row[0])) for row in rows]
+        found: list[tuple[Event, tuple[Any, ...]]] = []
+        while not found:
+            rows = await self._select(
+                f"SELECT {COLUMNS}, claimed FROM events WHERE state = 1"  # noqa: S608 -- constants
+                " ORDER BY position LIMIT ?",
+                limit,
+            )
+            if not rows:
+                break
+            # All of them may be set aside, and there be more behind them.
+            found = await self._readable(rows)
+        return [(event, from_us(row[-1])) for event, row in found]
 
     async def event_depths(self) -> list[Depth]:
         return [
             Depth(tenant_id=tenant_id, state=STATES[state], count=count, size=size)
             for tenant_id, state, count, size in await self._select(
                 "SELECT tenant_id, state, count(*), sum(size) FROM events"
-                " GROUP BY tenant_id, state"
+                " WHERE state < ? GROUP BY tenant_id, state",
+                SET_ASIDE,
             )
         ]
 
     async def get_event(self, tenant_id: str, request_id: str) -> Event | None:
         rows = await self._select(
             f"SELECT {COLUMNS} FROM events"  # noqa: S608 -- constants
-            " WHERE tenant_id = ? AND request_id = ?",
+            " WHERE tenant_id = ? AND request_id = ? AND state < ?",
             tenant_id,
             request_id,
+            SET_ASIDE,
         )
-        return event_of(rows[0]) if rows else None
+        return next((event for event, _ in await self._readable(rows)), None)
 
     async def event_payload(self, position: int) -> bytes | None:
         rows = await self._select(
@@ -126,6 +142,8 @@ class SqliteEvents:
         limit: int,
     ) -> list[Event]:
         clauses, values = _where(tenant_id, function=function, states=states)
+        clauses.append("state < ?")
+        values.append(SET_ASIDE)
         if before:
             clauses.append("position < ?")
             values.append(before)
@@ -135,7 +153,7 @@ class SqliteEvents:
             *values,
             limit,
         )
-        return [event_of(row) for row in rows]
+        return [event for event, _ in await self._readable(rows)]
 
     async def delete_events(
         self,
@@ -175,7 +193,7 @@ class SqliteEvents:
             for state, size in await self._database.write(delete, durable=False)
         ]
 
-    async def shift_events(self, by: timedelta) -> None:
+    async def shift_events(self, by: timedelta, *, now: datetime) -> None:
         us = by // timedelta(microseconds=1)
 
         def shift(connection: sqlite3.Connection) -> None:
@@ -183,6 +201,12 @@ class SqliteEvents:
                 "UPDATE events SET accepted = accepted + ?, due = due + ?,"
                 " claimed = claimed + ? WHERE state < 3",
                 (us, us, us),
+            )
+            # Or a clock that is years ahead for a minute deletes all dead letters.
+            connection.execute(
+                "UPDATE events SET ended = min(ended + ?, ?)"
+                " WHERE state >= 3 AND ended IS NOT NULL",
+                (us, to_us(now)),
             )
             connection.execute(
                 "UPDATE deliveries SET due = due + ?, since = since + ?", (us, us)
@@ -196,6 +220,29 @@ class SqliteEvents:
             " FROM events WHERE state < 3 UNION ALL SELECT since FROM deliveries)"
         )
         return None if latest is None else from_us(latest)
+
+    async def _readable(
+        self, rows: Sequence[tuple[Any, ...]]
+    ) -> list[tuple[Event, tuple[Any, ...]]]:
+        """The events of rows that begin with `COLUMNS`; the others are set aside."""
+        found: list[tuple[Event, tuple[Any, ...]]] = []
+        damaged: list[int] = []
+        for row in rows:
+            try:
+                found.append((event_of(row), row))
+            except UNREADABLE as error:
+                damaged.append(row[0])
+                self.note_damaged(f"the event at position {row[0]}", error)
+        if damaged:
+            try:
+                await self._database.write(
+                    partial(set_aside, positions=damaged), durable=False
+                )
+            except SandlotError:
+                # The next start does it; those that were claimed with them must run.
+                if not found:
+                    raise
+        return found
 
     async def _select(self, sql: str, *values: object) -> list[Any]:
         return await self._database.read(

@@ -8,13 +8,15 @@ from sandlot_engine.errors import AlreadyExists, Conflict, NotFound
 from sandlot_engine.model.function import LATEST, Function
 from sandlot_engine.store.sqlite.answers import forget_answers
 from sandlot_engine.store.sqlite.connection import Database
+from sandlot_engine.store.sqlite.damage import UNREADABLE, SqliteDamage
 from sandlot_engine.store.sqlite.documents import delete_documents
 
+_COLUMNS = "tenant_id, name, version, body"
 _DECODER = msgspec.json.Decoder(Function)
 """What it does not know it leaves out; what is missing has its default."""
 
 
-class SqliteFunctions:
+class SqliteFunctions(SqliteDamage):
     """`FunctionStore` over the database."""
 
     _database: Database
@@ -60,7 +62,7 @@ class SqliteFunctions:
         self, tenant_id: str, name: str, version: str = LATEST
     ) -> Function | None:
         rows = await self._select_functions(
-            "SELECT body FROM functions"
+            f"SELECT {_COLUMNS} FROM functions"  # noqa: S608 -- constants
             " WHERE tenant_id = ? AND name = ? AND version = ?",
             (tenant_id, name, version),
         )
@@ -68,7 +70,9 @@ class SqliteFunctions:
 
     async def all_functions(self) -> list[Function]:
         return await self._select_functions(
-            "SELECT body FROM functions ORDER BY tenant_id, name, version", ()
+            f"SELECT {_COLUMNS} FROM functions"  # noqa: S608 -- constants
+            " ORDER BY tenant_id, name, version",
+            (),
         )
 
     async def delete_function(
@@ -126,11 +130,16 @@ class SqliteFunctions:
     async def _select_functions(
         self, sql: str, values: tuple[object, ...]
     ) -> list[Function]:
-        def select(connection: sqlite3.Connection) -> list[Function]:
-            rows = connection.execute(sql, values)
-            return [_DECODER.decode(body) for (body,) in rows]
-
-        return await self._database.read(select)
+        rows = await self._database.read(
+            lambda connection: connection.execute(sql, values).fetchall()
+        )
+        found: list[Function] = []
+        for *key, body in rows:
+            try:
+                found.append(_DECODER.decode(body))
+            except UNREADABLE as error:
+                self.note_damaged(f"the function {':'.join(key)}", error)
+        return found
 
 
 def _key(function: Function) -> tuple[str, str, str]:

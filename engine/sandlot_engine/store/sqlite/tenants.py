@@ -9,6 +9,7 @@ from sandlot_engine.model.network import Network
 from sandlot_engine.model.tenant import AccessKey, Tenant
 from sandlot_engine.store.sqlite.answers import forget_answers
 from sandlot_engine.store.sqlite.connection import Database
+from sandlot_engine.store.sqlite.damage import UNREADABLE, SqliteDamage
 from sandlot_engine.store.sqlite.event_rows import delete_all_events
 from sandlot_engine.store.sqlite.times import from_us, to_us
 
@@ -16,7 +17,7 @@ _KEY = "id, tenant_id, is_operator, created"
 _TENANT = "id, name, concurrency, created, network, network_allow"
 
 
-class SqliteTenants:
+class SqliteTenants(SqliteDamage):
     """`TenantStore` over the database."""
 
     _database: Database
@@ -53,7 +54,7 @@ class SqliteTenants:
             f"SELECT {_TENANT} FROM tenants WHERE id = ?",  # noqa: S608 -- constants
             (tenant_id,),
         )
-        return _tenant(rows[0]) if rows else None
+        return next(iter(self._readable_tenants(rows)), None)
 
     async def list_tenants(self, *, after: str, limit: int) -> list[Tenant]:
         rows = await self._select_tenants(
@@ -61,7 +62,16 @@ class SqliteTenants:
             " ORDER BY id LIMIT ?",
             (after, limit),
         )
-        return [_tenant(row) for row in rows]
+        return self._readable_tenants(rows)
+
+    def _readable_tenants(self, rows: list[Any]) -> list[Tenant]:
+        found: list[Tenant] = []
+        for row in rows:
+            try:
+                found.append(_tenant(row))
+            except UNREADABLE as error:
+                self.note_damaged(f"the tenant {row[0]}", error)
+        return found
 
     async def delete_tenant(self, tenant_id: str) -> bool:
         def delete(connection: sqlite3.Connection) -> bool:
@@ -127,6 +137,9 @@ class SqliteTenants:
             return done.rowcount > 0
 
         return await self._database.write(delete)
+
+    async def has_keys(self) -> bool:
+        return bool(await self._select_tenants("SELECT 1 FROM keys LIMIT 1", ()))
 
     async def _select_tenants(self, sql: str, values: tuple[object, ...]) -> list[Any]:
         return await self._database.read(

@@ -1,0 +1,67 @@
+"""What is damaged on disk, or gone: told, and nobody else is any worse for it."""
+
+import re
+import sqlite3
+import urllib.request
+from contextlib import closing
+
+from sandlot import Schedule
+from tests.e2e.conftest import client_of, deploy_guest
+from tests.e2e.engines import Engine
+
+
+def test_rows_that_cannot_be_read_keep_no_engine_from_starting(
+    fresh_engine: Engine,
+) -> None:
+    client = fresh_engine.client()
+    whole = deploy_guest(client, "counter")
+    damaged = deploy_guest(client, "counter")
+    acme = client.create_tenant("acme")
+    deploy_guest(client_of(fresh_engine, acme), "counter")
+    for function in (whole, damaged):
+        source = Schedule(expression="rate(1 day)")
+        client.create_trigger(f"of-{function.name}", function.name, source)
+    damaged.enqueue({"until": 0})
+    fresh_engine.stop()
+    with closing(sqlite3.connect(fresh_engine.data / "sandlot.db")) as connection:
+        of_damaged = (damaged.name,)
+        connection.execute("UPDATE functions SET body = '{' WHERE name = ?", of_damaged)
+        connection.execute(
+            "UPDATE documents SET body = x'ff' WHERE owner = ?", of_damaged
+        )
+        connection.execute("UPDATE events SET body = '{', state = 1, claimed = 0")
+        connection.execute(
+            "UPDATE tenants SET network = 'x' WHERE id = ?", (acme.tenant_id,)
+        )
+        connection.commit()
+
+    fresh_engine.start()
+
+    client = fresh_engine.client()
+    assert client.function(whole.name).invoke().payload is not None
+    assert [one.name for one in client.functions()] == [whole.name]
+    address = f"{fresh_engine.ready['http']}/metrics"
+    with urllib.request.urlopen(address) as answer:  # noqa: S310
+        told = answer.read().decode()
+    (counted,) = re.findall(r"^sandlot_rows_damaged_total (\d+)", told, re.MULTILINE)
+    lines = [
+        line for line in fresh_engine.said.splitlines() if "cannot be read" in line
+    ]
+    assert len(lines) == int(counted)
+    for what in ("the tenant", "the trigger ", "the function", "the event at"):
+        assert any(what in line for line in lines), what
+    assert "Traceback" not in fresh_engine.said
+
+
+def test_a_master_key_that_is_gone_is_told_and_not_replaced(
+    fresh_engine: Engine,
+) -> None:
+    fresh_engine.stop()
+    (fresh_engine.data / "master.key").unlink()
+
+    status, said = fresh_engine.start_in_vain()
+
+    assert status == 78
+    assert "master.key is gone" in said
+    assert "Traceback" not in said
+    assert not (fresh_engine.data / "master.key").exists()
