@@ -161,9 +161,29 @@ class AsyncConnection:
             requests.put_nowait(None)
             await anext(answers, None)  # lets the engine end the stream by itself
         except grpc.RpcError as error:
+            if failures.is_grpcs_own(error):
+                await self._raise_if_refused(limit)
             raise failures.from_call(error, endpoint=self.endpoint) from error
         finally:
             stream.cancel()
+
+    async def _raise_if_refused(self, limit: Deadline) -> None:
+        """Raise what the engine says to a stream of no requests.
+
+        Where it ends a stream in the moment in which grpc.aio writes to that, its word
+        is lost, and what is told is that the write failed. Whoever may not call is
+        refused before anything is written, too.
+        """
+        stream = self._channel.stream_stream(
+            calls.INVOKE_MANY,
+            request_serializer=pb.InvokeManyRequest.SerializeToString,
+            response_deserializer=pb.InvokeManyResponse.FromString,
+        )(iter(()), timeout=limit.left_s(), metadata=self._metadata)
+        try:
+            async for _ in stream:
+                pass
+        except grpc.RpcError as error:
+            raise failures.from_call(error, endpoint=self.endpoint) from error
 
     async def lines(
         self, call: Call[tuple[LogLine, ...]], limit: Deadline
