@@ -169,13 +169,14 @@ def exit_code(error: errors.SandlotError) -> int:
 
 
 def explain(
-    error: errors.SandlotError, flags: Flags | None, *, function: str = "NAME"
+    error: errors.SandlotError, flags: Flags | None, *, function: str = ""
 ) -> None:
     """Say what, why, what to do next, and how to ask about it, on stderr."""
     click.echo(f"{type(error).__name__}: {message(str(error))}", err=True)
     if error.retry_after is not None:
         click.echo(f"  try again in {error.retry_after:g} s", err=True)
     if advice := _advice(error):
+        function = function or (flags.function if flags is not None else "") or "NAME"
         what = advice.replace(_FUNCTION, one_line(function))
         if flags is not None and _COMMAND in what:
             what += one_line(flags.again())
