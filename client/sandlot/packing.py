@@ -59,7 +59,9 @@ class Package:
     image: str = ""
     """In place of a zip: a container image on the engine's machine."""
 
-    files: int
+    names: frozenset[str] = field(repr=False)
+    """Of its files; those of an image only the engine knows."""
+
     name: str | None = None
     """After the file or folder; None for a zip, which may be called anything."""
 
@@ -76,6 +78,14 @@ class Package:
     likely_language: str | None = None
     """That of `likely_handler`."""
 
+    @property
+    def only_folder(self) -> str:
+        """The one that all its files are in, which is mostly one too many; empty where
+        there is none. What a Mac adds does not count."""
+        first = {name.partition("/")[0] if "/" in name else "" for name in self.names}
+        first.discard("__MACOSX")
+        return first.pop() if len(first) == 1 else ""
+
 
 def pack(source: str | os.PathLike[str] | bytes) -> Package:
     """Pack a folder, a file or `FILE.py:handler`, or take a zip (path or bytes), or an
@@ -86,7 +96,7 @@ def pack(source: str | os.PathLike[str] | bytes) -> Package:
     if isinstance(source, bytes):
         return _checked(_pack_zip(source))
     if (image := os.fspath(source)).startswith(IMAGES):
-        return Package(zip=b"", files=0, image=image)
+        return Package(zip=b"", names=frozenset(), image=image)
     if image.startswith(_OTHER_IMAGES):
         raise UsageError(
             f"{image!r}: of images, layouts and their archives on the engine's machine "
@@ -111,7 +121,7 @@ def pack(source: str | os.PathLike[str] | bytes) -> Package:
     return _checked(
         Package(
             zip=_zip([(path.name, path)]),
-            files=1,
+            names=frozenset([path.name]),
             name=path.stem,
             handler=handler and f"{path.stem}.{handler}",
             likely_handler=LIKELY_HANDLERS.get(path.name, f"{path.stem}.handler"),
@@ -140,7 +150,7 @@ def _pack_folder(root: Path) -> Package:
     likely = _likely(name for name, _ in files)
     return Package(
         zip=_zip(files),
-        files=len(files),
+        names=frozenset(name for name, _ in files),
         name=root.resolve().name,
         likely_handler=LIKELY_HANDLERS.get(likely),
         likely_language=LANGUAGES.get(Path(likely).suffix),
@@ -152,7 +162,7 @@ def _pack_zip(content: bytes) -> Package:
     likely = _likely(names)
     return Package(
         zip=content,
-        files=len(names),
+        names=frozenset(names),
         likely_handler=LIKELY_HANDLERS.get(likely),
         likely_language=LANGUAGES.get(Path(likely).suffix),
     )

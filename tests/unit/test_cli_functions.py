@@ -160,6 +160,33 @@ def test_what_newcomers_most_often_have_to_mend_is_said(error: str, hint: str) -
     assert why_not_imported(error, "app.handler") == hint
 
 
+def test_a_folder_too_many_is_told() -> None:
+    missing = f"{CANNOT} No module named 'app'"
+    there = "Runtime.HandlerNotFound: Handler 'handler' missing on module 'app'"
+
+    told = why_not_imported(missing, "app.handler", only_folder="site")
+
+    assert "all files are in the folder site: pack what is in that folder" in told
+    assert "--handler site/MODULE.FUNCTION" in told
+    assert "site" not in why_not_imported(there, "app.handler", only_folder="site")
+
+
+def test_a_node_function_without_a_file_for_its_handler_is_not_offered_for_invocation(
+    cli: Cli, tmp_path: Path
+) -> None:
+    (tmp_path / "site").mkdir()
+    (tmp_path / "site" / "app.js").write_text("exports.handler = async () => 1")
+    words = ("--name", "it", "--runtime", "nodejs22.x", "--handler")
+
+    wrong = cli("deploy", str(tmp_path), *words, "app.handler").stderr
+    right = cli("deploy", str(tmp_path), *words, "site/app.handler").stderr
+
+    assert "no file of the package is that of its handler" in wrong
+    assert "all files are in the folder site" in wrong
+    assert "invoke it" not in wrong
+    assert "invoke it" in right
+
+
 def test_a_module_that_hides_behind_one_of_python_s_is_told() -> None:
     error = "Runtime.HandlerNotFound: Handler 'handler' missing on module 'json'"
 

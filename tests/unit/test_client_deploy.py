@@ -211,6 +211,47 @@ def test_a_file_in_javascript_gets_the_newest_node(
     assert client.deploy(file).config().runtime == "nodejs22.x"
 
 
+def test_another_file_of_node_under_a_name_has_its_own_handler(
+    client: Client, engine: Engine, source: Path
+) -> None:
+    """Though nothing of Node's is imported that could fail."""
+    one, other = source.with_name("one.js"), source.with_name("other.mjs")
+    for file in (one, other):
+        file.write_text("")
+    client.deploy(one, name="it")
+
+    again = client.deploy(one, name="it")
+    done = client.deploy(other, name="it")
+
+    assert again.replaced_handler == ""
+    assert done.replaced_handler == "one.handler"
+    assert client.get_function("it").handler == "other.handler"
+
+
+@pytest.mark.parametrize(
+    "handler",
+    [
+        *("lib/it.handler", "./index.handler", "wrapper.handler", "dotted.a.handler"),
+        "/opt/nodejs/wrapper.handler",
+    ],
+)
+def test_a_handler_that_node_finds_is_kept(
+    client: Client, source: Path, handler: str
+) -> None:
+    root = source.with_name("site")
+    for name in ("index.js", "lib/it.cjs", "node_modules/wrapper/main.js", "dotted"):
+        file = root / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text("")
+    client.deploy(root, handler=handler)
+    (root / "index.js").write_text("// another")
+
+    done = client.deploy(root)
+
+    assert (done.replaced_handler, done.lacks_handler) == ("", False)
+    assert client.get_function("site").handler == handler
+
+
 def test_a_folder_gets_node_by_its_likely_handler_alone(
     client: Client, source: Path
 ) -> None:
@@ -237,6 +278,21 @@ def test_a_file_of_another_language_is_not_put_in_a_function_s_place(
     assert asked(engine) == []
     taken = client.deploy(script, name="hello", runtime="nodejs20.x")
     assert taken.config().runtime == "nodejs20.x"
+
+
+def test_a_zip_of_a_folder_is_told_from_one_of_what_is_in_it(
+    client: Client, source: Path
+) -> None:
+    inside = source.with_name("outside") / "site"
+    inside.mkdir(parents=True)
+    (inside / "app.py").write_text("")
+    (inside.parent / "__MACOSX").mkdir()
+    (inside.parent / "__MACOSX" / "._site").write_text("")
+
+    with pytest.raises(errors.UsageError, match="files are in the folder 'site': pack"):
+        client.deploy(pack(inside.parent).zip, name="site")
+
+    assert client.deploy(pack(inside).zip, name="site").only_folder == ""
 
 
 def test_a_zip_needs_a_name(client: Client, source: Path) -> None:

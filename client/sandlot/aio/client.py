@@ -71,6 +71,8 @@ class AsyncClient(
         done = await self._connection.drive(errand, deadline, DEPLOY_DEADLINE_S)
         handle = AsyncFunctionHandle(self, done.function.name, deployed=done.function)
         handle.replaced_handler = done.replaced_handler
+        handle.lacks_handler = done.lacks_handler
+        handle.only_folder = done.only_folder
         return handle
 
     def function(self, name: str) -> AsyncFunctionHandle:

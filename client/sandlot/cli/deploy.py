@@ -13,6 +13,7 @@ from sandlot.cli.settings import OF_IMAGES, chosen, function_settings
 from sandlot.cli.text import one_line, size
 
 if TYPE_CHECKING:
+    from sandlot.client import FunctionHandle
     from sandlot.results import Function
 
 
@@ -80,7 +81,7 @@ def deploy(
     if flags.as_json:
         document(plain(function))
     else:
-        _say(flags, function, elapsed_s=time.monotonic() - began)
+        _say(flags, function, handle, elapsed_s=time.monotonic() - began)
         if publishes and not function.version.isdecimal():
             flags.say("  no version of it was published")
         click.echo(one_line(function.arn))
@@ -88,7 +89,9 @@ def deploy(
         sys.exit(FUNCTION_FAILED)
 
 
-def _say(flags: Flags, function: "Function", *, elapsed_s: float) -> None:
+def _say(
+    flags: Flags, function: "Function", handle: "FunctionHandle", *, elapsed_s: float
+) -> None:
     name = one_line(function.name)
     if function.version.isdecimal():
         name += f":{function.version}"
@@ -102,8 +105,17 @@ def _say(flags: Flags, function: "Function", *, elapsed_s: float) -> None:
     if function.import_error:
         flags.say(f"  cannot be imported: {one_line(function.import_error)}")
         flags.say("  next: mend it and deploy again; until then every invocation fails")
-        if hint := why_not_imported(function.import_error, function.handler):
+        hint = why_not_imported(
+            function.import_error, function.handler, only_folder=handle.only_folder
+        )
+        if hint:
             flags.say(f"  {one_line(hint)}")
+        return
+    if handle.lacks_handler:
+        # Of Node nothing is imported before somebody invokes it.
+        flags.say("  no file of the package is that of its handler")
+        hint = _another_handler(function.handler, handle.only_folder)
+        flags.say(f"  next: {one_line(hint)}")
         return
     if not function.fork_safe and function.runtime.startswith("python"):
         flags.say(
@@ -113,7 +125,7 @@ def _say(flags: Flags, function: "Function", *, elapsed_s: float) -> None:
     flags.say(f"  invoke it: sandlot invoke {name} '{{}}'{one_line(flags.again())}")
 
 
-def why_not_imported(error: str, handler: str) -> str:
+def why_not_imported(error: str, handler: str, *, only_folder: str = "") -> str:
     """What newcomers most often have to mend; empty where it is something else."""
     from sandlot.steps import lacks_handler, missing_module
 
@@ -125,11 +137,22 @@ def why_not_imported(error: str, handler: str) -> str:
         return (
             f"Python has a module called {module}, which is found first: rename yours"
         )
+    if is_not_found:
+        only_folder = ""  # its module is there
     if is_not_found or lacks_handler(error, handler):
-        return f"its handler is {handler}: name another with --handler MODULE.FUNCTION"
+        return _another_handler(handler, only_folder)
     if missing := missing_module(error).partition(".")[0]:
         return (
             "what it imports has to be in its folder:"
             f" pip install --target FOLDER {missing}"
         )
     return ""
+
+
+def _another_handler(handler: str, only_folder: str) -> str:
+    if not only_folder:
+        return f"its handler is {handler}: name another with --handler MODULE.FUNCTION"
+    return (
+        f"its handler is {handler}, and all files are in the folder {only_folder}: pack"
+        f" what is in that folder, or add --handler {only_folder}/MODULE.FUNCTION"
+    )

@@ -61,6 +61,8 @@ class Client(Functions, Versions, Shares, Urls, Invocations, Events, Triggers, T
         done = self._connection.drive(errand, deadline, DEPLOY_DEADLINE_S)
         handle = FunctionHandle(self, done.function.name, deployed=done.function)
         handle.replaced_handler = done.replaced_handler
+        handle.lacks_handler = done.lacks_handler
+        handle.only_folder = done.only_folder
         return handle
 
     def function(self, name: str) -> FunctionHandle:
