@@ -253,6 +253,7 @@ async def _running(config: EngineConfig) -> AsyncIterator[Facts]:
             clock=clock,
             region=config.region,
             aliases=functions.aliases,
+            layers=functions.layers,
             settings=functions.settings,
             provisioned=catalog.provisioned,
             urls=catalog.urls,

@@ -29,6 +29,7 @@ from sandlot_engine.catalog.aliases import Aliases
 from sandlot_engine.catalog.event_configs import EventConfigs, kept_event_configs
 from sandlot_engine.catalog.keeper import Keeper
 from sandlot_engine.catalog.kept import Kept
+from sandlot_engine.catalog.layers import Layers
 from sandlot_engine.catalog.locks import KeyedLocks
 from sandlot_engine.catalog.mappings import Mappings, kept_mappings
 from sandlot_engine.catalog.policies import Policies, kept_policies
@@ -444,6 +445,7 @@ class FakeEngine:
     records: FakeRecords = field(default_factory=FakeRecords)
     clock: FakeClock = field(default_factory=FakeClock)
     aliases: Aliases = field(init=False)
+    layers: Layers = field(init=False)
     settings: FunctionsSettings = field(init=False)
     provisioned: ProvisionedConcurrency = field(init=False)
     urls: Urls = field(init=False)
@@ -491,6 +493,15 @@ class FakeEngine:
             turns=turns,
             keeper=keeper,
         )
+        self.layers = Layers(
+            self.store,
+            cast("Any", None),  # who publishes one brings a catalog along
+            turns=turns,
+            keeper=keeper,
+            clock=self.clock,
+            runtimes=lambda: ("python3.11",),
+            check_room=lambda *_: None,
+        )
         self.settings = FunctionsSettings(
             Kept(self.store, "settings", FunctionSettings),
             self.functions.versions,
@@ -532,6 +543,7 @@ class FakeEngine:
             clock=self.clock,
             region="us-east-1",
             aliases=self.aliases,
+            layers=self.layers,
             settings=self.settings,
             provisioned=self.provisioned,
             urls=self.urls,

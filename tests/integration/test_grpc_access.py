@@ -17,6 +17,7 @@ from sandlot.v1 import (
     events_pb2,
     functions_pb2,
     invocations_pb2,
+    layers_pb2,
     tenants_pb2,
     versions_pb2,
 )
@@ -34,7 +35,7 @@ METHODS = [
     pytest.param(method, id=method.name)
     for file in (
         *(concurrency_pb2, events_pb2, functions_pb2, invocations_pb2),
-        *(tenants_pb2, versions_pb2),
+        *(layers_pb2, tenants_pb2, versions_pb2),
     )
     for service in file.DESCRIPTOR.services_by_name.values()
     for method in service.methods
@@ -53,11 +54,13 @@ FOR_OPERATORS = {"CreateTenant", "UpdateTenant", "ListTenants", "DeleteTenant"}
 
 HAVE_TESTS_OF_THEIR_OWN = {
     "CreateFunction",
+    "DeleteLayerVersion",
     "GetEvent",
     "ImportKey",
     "InvokeMany",
     "ListEvents",
     "ListInvocations",
+    "PublishLayer",
     "PurgeEvents",
     "RedriveEvents",
 }

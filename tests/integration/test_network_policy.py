@@ -193,6 +193,7 @@ async def opened(folder: Path) -> AsyncIterator[Engine]:
                 clock=clock,
                 region="us-east-1",
                 aliases=functions.aliases,
+                layers=functions.layers,
                 settings=functions.settings,
                 provisioned=ProvisionedConcurrency(
                     kept_provisioned(store),

@@ -52,7 +52,7 @@ NETWORK_EGRESS: Network
 NETWORK_HOST: Network
 
 class FunctionConfig(_message.Message):
-    __slots__ = ("handler", "runtime", "memory_mb", "timeout_s", "environment", "ephemeral_storage_mb", "description", "init_mode", "network", "snap_start", "entry_point", "command", "working_directory")
+    __slots__ = ("handler", "runtime", "memory_mb", "timeout_s", "environment", "ephemeral_storage_mb", "description", "init_mode", "network", "snap_start", "entry_point", "command", "working_directory", "layers")
     class EnvironmentEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -73,6 +73,7 @@ class FunctionConfig(_message.Message):
     ENTRY_POINT_FIELD_NUMBER: _ClassVar[int]
     COMMAND_FIELD_NUMBER: _ClassVar[int]
     WORKING_DIRECTORY_FIELD_NUMBER: _ClassVar[int]
+    LAYERS_FIELD_NUMBER: _ClassVar[int]
     handler: str
     runtime: str
     memory_mb: int
@@ -86,7 +87,8 @@ class FunctionConfig(_message.Message):
     entry_point: _containers.RepeatedScalarFieldContainer[str]
     command: _containers.RepeatedScalarFieldContainer[str]
     working_directory: str
-    def __init__(self, handler: _Optional[str] = ..., runtime: _Optional[str] = ..., memory_mb: _Optional[int] = ..., timeout_s: _Optional[int] = ..., environment: _Optional[_Mapping[str, str]] = ..., ephemeral_storage_mb: _Optional[int] = ..., description: _Optional[str] = ..., init_mode: _Optional[_Union[InitMode, str]] = ..., network: _Optional[_Union[Network, str]] = ..., snap_start: bool = ..., entry_point: _Optional[_Iterable[str]] = ..., command: _Optional[_Iterable[str]] = ..., working_directory: _Optional[str] = ...) -> None: ...
+    layers: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, handler: _Optional[str] = ..., runtime: _Optional[str] = ..., memory_mb: _Optional[int] = ..., timeout_s: _Optional[int] = ..., environment: _Optional[_Mapping[str, str]] = ..., ephemeral_storage_mb: _Optional[int] = ..., description: _Optional[str] = ..., init_mode: _Optional[_Union[InitMode, str]] = ..., network: _Optional[_Union[Network, str]] = ..., snap_start: bool = ..., entry_point: _Optional[_Iterable[str]] = ..., command: _Optional[_Iterable[str]] = ..., working_directory: _Optional[str] = ..., layers: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class Function(_message.Message):
     __slots__ = ("name", "arn", "version", "config", "code_size", "code_sha256", "state", "state_reason", "update_status", "update_reason", "fork_safe", "fork_safety_reason", "last_modified", "revision_id", "image_uri", "instances", "standbys")
@@ -182,7 +184,7 @@ class Words(_message.Message):
     def __init__(self, words: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class UpdateFunctionConfigurationRequest(_message.Message):
-    __slots__ = ("name", "revision_id", "handler", "runtime", "memory_mb", "timeout_s", "environment", "ephemeral_storage_mb", "description", "init_mode", "network", "snap_start", "entry_point", "command", "working_directory")
+    __slots__ = ("name", "revision_id", "handler", "runtime", "memory_mb", "timeout_s", "environment", "ephemeral_storage_mb", "description", "init_mode", "network", "snap_start", "entry_point", "command", "working_directory", "layers")
     NAME_FIELD_NUMBER: _ClassVar[int]
     REVISION_ID_FIELD_NUMBER: _ClassVar[int]
     HANDLER_FIELD_NUMBER: _ClassVar[int]
@@ -198,6 +200,7 @@ class UpdateFunctionConfigurationRequest(_message.Message):
     ENTRY_POINT_FIELD_NUMBER: _ClassVar[int]
     COMMAND_FIELD_NUMBER: _ClassVar[int]
     WORKING_DIRECTORY_FIELD_NUMBER: _ClassVar[int]
+    LAYERS_FIELD_NUMBER: _ClassVar[int]
     name: str
     revision_id: str
     handler: str
@@ -213,7 +216,8 @@ class UpdateFunctionConfigurationRequest(_message.Message):
     entry_point: Words
     command: Words
     working_directory: str
-    def __init__(self, name: _Optional[str] = ..., revision_id: _Optional[str] = ..., handler: _Optional[str] = ..., runtime: _Optional[str] = ..., memory_mb: _Optional[int] = ..., timeout_s: _Optional[int] = ..., environment: _Optional[_Union[Environment, _Mapping]] = ..., ephemeral_storage_mb: _Optional[int] = ..., description: _Optional[str] = ..., init_mode: _Optional[_Union[InitMode, str]] = ..., network: _Optional[_Union[Network, str]] = ..., snap_start: bool = ..., entry_point: _Optional[_Union[Words, _Mapping]] = ..., command: _Optional[_Union[Words, _Mapping]] = ..., working_directory: _Optional[str] = ...) -> None: ...
+    layers: Words
+    def __init__(self, name: _Optional[str] = ..., revision_id: _Optional[str] = ..., handler: _Optional[str] = ..., runtime: _Optional[str] = ..., memory_mb: _Optional[int] = ..., timeout_s: _Optional[int] = ..., environment: _Optional[_Union[Environment, _Mapping]] = ..., ephemeral_storage_mb: _Optional[int] = ..., description: _Optional[str] = ..., init_mode: _Optional[_Union[InitMode, str]] = ..., network: _Optional[_Union[Network, str]] = ..., snap_start: bool = ..., entry_point: _Optional[_Union[Words, _Mapping]] = ..., command: _Optional[_Union[Words, _Mapping]] = ..., working_directory: _Optional[str] = ..., layers: _Optional[_Union[Words, _Mapping]] = ...) -> None: ...
 
 class UpdateFunctionConfigurationResponse(_message.Message):
     __slots__ = ("function",)

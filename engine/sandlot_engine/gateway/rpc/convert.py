@@ -36,6 +36,7 @@ from sandlot_engine.model.invocation import (
     Report,
     Status,
 )
+from sandlot_engine.model.layer import in_region
 from sandlot_engine.model.network import Network
 from sandlot_engine.model.tenant import AccessKey, Tenant
 
@@ -229,6 +230,7 @@ def function_out(
             entry_point=config.image_config.entry_point,
             command=config.image_config.command,
             working_directory=config.image_config.working_directory,
+            layers=[in_region(layer.arn, region) for layer in config.layers],
         ),
         code_size=revision.code.size,
         code_sha256=revision.code.sha256_base64,

@@ -55,6 +55,7 @@ UPLOADS = frozenset(
     (
         f"{SERVICES}FunctionService/CreateFunction",
         f"{SERVICES}FunctionService/UpdateFunctionCode",
+        f"{SERVICES}LayerService/PublishLayer",
     )
 )
 
