@@ -131,6 +131,25 @@ def pack(source: str | os.PathLike[str] | bytes) -> Package:
     )
 
 
+def pack_layer(source: str | os.PathLike[str] | bytes) -> Package:
+    """Pack a folder, or take a zip. Raises as `pack` does."""
+    path = None if isinstance(source, bytes) else Path(source)
+    if path is not None and not path.is_dir() and path.suffix != ".zip":
+        raise UsageError(
+            f"{str(path)!r} is no folder and no .zip: a layer is what functions have "
+            "at /opt, and what Python is to import from there is in its folder python"
+        )
+    return pack(source)
+
+
+def name_of(package: Package, name: str | None) -> str:
+    """The given one, or that of the source. Raises `UsageError` where it has none."""
+    if given := name or package.name:
+        return given
+    what = "an image" if package.image else "a zip"
+    raise UsageError(f"{what} has no name of its own: give one (--name)")
+
+
 def _split(source: str) -> tuple[Path, str | None]:
     """`app.py:main` → `app.py`, `main`; a path that exists is left alone."""
     file, colon, handler = source.rpartition(":")

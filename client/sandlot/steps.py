@@ -32,7 +32,7 @@ from sandlot.errors import (
     Unavailable,
     UsageError,
 )
-from sandlot.packing import Package
+from sandlot.packing import Package, name_of
 from sandlot.results import (
     Event,
     Function,
@@ -129,7 +129,7 @@ def _lacks_file(package: Package, function: Function) -> bool:
     Of Node nothing is imported before the first invocation, so that the names of the
     files are all there is to go by. What has layers may have it there.
     """
-    if not function.runtime.startswith("nodejs"):
+    if not function.runtime.startswith("nodejs") or function.layers:
         return False
     folder, slash, name = function.handler.rpartition("/")
     file = name.partition(".")[0]
@@ -167,12 +167,7 @@ def _deploy(
     """Of an existing function only what differs is changed, settings first, as
     Terraform does: new code may need its new environment to be there.
     """
-    name = name or package.name
-    if not name:
-        what = "an image" if package.image else "a zip"
-        raise UsageError(
-            f"{what} has no name of its own: give the function's name (--name)"
-        )
+    name = name_of(package, name)
     try:
         existing = yield from _settled(name)
     except NotFound:
@@ -386,12 +381,22 @@ def _is_in_the_making(function: Function) -> bool:
 def _changes(existing: Function, options: FunctionOptions) -> FunctionOptions:
     """The options that differ from what the function has."""
     now = _options_of(existing)
+    if "layers" in options:
+        arns = [_layer_arn(existing, layer) for layer in options["layers"]]
+        options = {**options, "layers": arns}
     different = {
         option: value
         for option, value in options.items()
         if now.get(option) != _comparable(value)
     }
     return cast(FunctionOptions, different)
+
+
+def _layer_arn(function: Function, layer: str) -> str:
+    """As functions have it; `NAME:VERSION` is one of their tenant."""
+    if layer.startswith("arn:"):
+        return layer
+    return f"{function.arn.partition(':function:')[0]}:layer:{layer}"
 
 
 def _comparable(value: object) -> object:

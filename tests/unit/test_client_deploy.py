@@ -296,7 +296,7 @@ def test_a_zip_of_a_folder_is_told_from_one_of_what_is_in_it(
 
 
 def test_a_zip_needs_a_name(client: Client, source: Path) -> None:
-    with pytest.raises(errors.InvalidParameter, match="function's name"):
+    with pytest.raises(errors.InvalidParameter, match="no name of its own"):
         client.deploy(pack(source).zip, handler="hello.handler")
 
 

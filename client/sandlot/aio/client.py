@@ -17,6 +17,7 @@ from sandlot.aio.events import AsyncEvents
 from sandlot.aio.functions import AsyncFunctions
 from sandlot.aio.handles import AsyncFunctionHandle
 from sandlot.aio.invocations import AsyncInvocations
+from sandlot.aio.layers import AsyncLayers
 from sandlot.aio.tenants import AsyncTenants
 from sandlot.aio.triggers import AsyncTriggers
 from sandlot.aio.urls import AsyncUrls
@@ -29,6 +30,7 @@ from sandlot.transport import DEPLOY_DEADLINE_S
 class AsyncClient(
     AsyncFunctions,
     AsyncVersions,
+    AsyncLayers,
     AsyncShares,
     AsyncUrls,
     AsyncInvocations,

@@ -44,6 +44,12 @@ from sandlot.calls.invocations import (
     list_invocations,
     tail_logs,
 )
+from sandlot.calls.layers import (
+    delete_layer_version,
+    list_layer_versions,
+    list_layers,
+    publish_layer,
+)
 from sandlot.calls.tenants import (
     create_key,
     create_tenant,
@@ -82,6 +88,7 @@ __all__ = [
     "create_tenant",
     "delete_alias",
     "delete_function",
+    "delete_layer_version",
     "delete_provisioned_concurrency",
     "delete_reserved_concurrency",
     "delete_tenant",
@@ -104,11 +111,14 @@ __all__ = [
     "list_functions",
     "list_invocations",
     "list_keys",
+    "list_layer_versions",
+    "list_layers",
     "list_provisioned_concurrency",
     "list_runtimes",
     "list_tenants",
     "list_urls",
     "list_versions",
+    "publish_layer",
     "publish_version",
     "purge_events",
     "put_alias",

@@ -31,6 +31,8 @@ READS = frozenset(
         "/sandlot.v1.BillingService/GetBill",
         "/sandlot.v1.EngineService/GetStatus",
         "/sandlot.v1.EngineService/ListRuntimes",
+        "/sandlot.v1.LayerService/ListLayers",
+        "/sandlot.v1.LayerService/ListLayerVersions",
         "/sandlot.v1.UrlService/ListUrls",
         "/sandlot.v1.VersionService/ListVersions",
         "/sandlot.v1.VersionService/ListAliases",

@@ -56,6 +56,9 @@ class FunctionOptions(TypedDict, total=False):
     working_directory: str
     """Of an image, in place of its own."""
 
+    layers: Sequence[str]
+    """Layer versions at /opt, in their order: ARNs, or `NAME:VERSION` of own ones."""
+
 
 FIELDS = {
     "handler": "handler",
@@ -71,10 +74,11 @@ FIELDS = {
     "entry_point": "entry_point",
     "command": "command",
     "working_directory": "working_directory",
+    "layers": "layers",
 }
 """What `FunctionOptions` are called in messages and in `Function`."""
 
-LISTS = frozenset(("entry_point", "command"))
+LISTS = frozenset(("entry_point", "command", "layers"))
 """Of them, those with several words."""
 
 

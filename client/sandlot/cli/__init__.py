@@ -16,6 +16,7 @@ from sandlot.cli.engine import doctor, up, version
 from sandlot.cli.events import dead_letter, event
 from sandlot.cli.functions import fn
 from sandlot.cli.invoke import invoke
+from sandlot.cli.layers import layer
 from sandlot.cli.logs import logs
 from sandlot.cli.root import Root
 from sandlot.cli.runs import runs
@@ -30,7 +31,7 @@ os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
 
 SECTIONS: tuple[tuple[str, tuple[click.Command, ...]], ...] = (
     ("Everyday", (up, deploy, invoke, logs)),
-    ("Functions", (fn, alias, concurrency, url)),
+    ("Functions", (fn, alias, layer, concurrency, url)),
     ("Triggers", (schedule, trigger)),
     ("Insight", (runs, bill)),
     ("Events", (event, dead_letter)),

@@ -70,6 +70,14 @@ SAID = (
         rf"(?:Function not found|Alias not found|Cannot find alias arn): {_ARN}:(?!\$)",
         r"see which aliases there are: sandlot alias list \1",
     ),
+    (
+        r"Layer version not found: arn:\S+:layer:([\w-]+)",
+        r"see which versions there are: sandlot layer versions \1",
+    ),
+    (
+        r"Layer not found|Layer version \S+ does not exist|'.*' is no layer version",
+        "see which there are: sandlot layer list",
+    ),
     (r"Function not found", "see which there are: sandlot fn list"),
     (
         r"There is no tenant",

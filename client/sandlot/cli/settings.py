@@ -43,6 +43,14 @@ _OPTIONS = (
         help="No way out; out to public addresses; or the machine's own network.",
     ),
     click.option(
+        "--layer",
+        "layers",
+        multiple=True,
+        metavar="NAME:VERSION",
+        help="What it has at /opt: a version of a layer, or its ARN. All are replaced;"
+        " '' is none. Repeatable.",
+    ),
+    click.option(
         "--snap-start/--no-snap-start",
         default=None,
         help="AWS's SnapStart, of versions that are published.",
@@ -79,6 +87,7 @@ NAMES = (
     "ephemeral_storage",
     "init_mode",
     "network",
+    "layers",
     "snap_start",
     "entry_point",
     "command",
@@ -101,4 +110,6 @@ def chosen(options: dict[str, Any]) -> Any:
     found = {name: options[name] for name in NAMES if options[name] not in (None, ())}
     if "env" in found:
         found["env"] = dict(cast("tuple[tuple[str, str], ...]", found["env"]))
+    if "layers" in found:
+        found["layers"] = [layer for layer in found["layers"] if layer]
     return found

@@ -27,6 +27,7 @@ from sandlot.results.invocations import (
     Run,
     Status,
 )
+from sandlot.results.layers import LayerVersion
 from sandlot.results.tenants import (
     Bill,
     BillLine,
@@ -57,6 +58,7 @@ __all__ = [
     "InitMode",
     "IsolationLayer",
     "Key",
+    "LayerVersion",
     "LogLine",
     "LogSource",
     "MapResult",

@@ -100,6 +100,10 @@ class Function:
     working_directory: str = ""
     """Where it is run; where it is empty, where the image says."""
 
+    layers: tuple[str, ...] = ()
+    """ARNs of the layer versions that it has at /opt, what is later over what is
+    before."""
+
     @property
     def import_error(self) -> str:
         """Why the handler cannot be imported, and all invocations fail; else empty."""
