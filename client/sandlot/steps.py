@@ -394,7 +394,7 @@ def _changes(existing: Function, options: FunctionOptions) -> FunctionOptions:
 
 def _layer_arn(function: Function, layer: str) -> str:
     """As functions have it; `NAME:VERSION` is one of their tenant."""
-    if layer.startswith("arn:"):
+    if layer.startswith("arn:") or ":" not in layer:
         return layer
     return f"{function.arn.partition(':function:')[0]}:layer:{layer}"
 

@@ -151,7 +151,10 @@ def test_a_program_is_not_told_that_it_is_not_forked(cli: Cli, engine: Engine) -
         ),
         (
             f"{CANNOT} No module named 'yaml.nodes'",
-            "what it imports has to be in its folder: pip install --target FOLDER yaml",
+            (
+                "what it imports has to be in its folder, or in a layer: pip install "
+                "--target FOLDER yaml"
+            ),
         ),
         ("ValueError: No module named 'app'", ""),
     ],
@@ -191,6 +194,22 @@ def test_a_module_that_hides_behind_one_of_python_s_is_told() -> None:
     error = "Runtime.HandlerNotFound: Handler 'handler' missing on module 'json'"
 
     assert why_not_imported(error, "json.handler").startswith("Python has a module")
+    error = f"{CANNOT} No module named 'site.app'; 'site' is not a package"
+    assert "called site, which" in why_not_imported(error, "site/app.handler")
+
+
+def test_a_change_after_which_it_cannot_be_imported_fails(
+    cli: Cli, engine: Engine
+) -> None:
+    function = engine.add_function("hello")
+    function.fork_safety_reason = f"the import failed: {CANNOT} No module named 'a'"
+
+    changed = cli("fn", "config", "hello", "--memory", "256")
+    shown = cli("fn", "config", "hello")
+
+    assert (changed.exit_code, shown.exit_code) == (1, 0)
+    assert "cannot be imported: Runtime.ImportModuleError" in changed.stderr
+    assert "cannot be imported" not in shown.stderr
 
 
 def test_what_to_run_next_is_of_the_same_tenant(

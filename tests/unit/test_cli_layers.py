@@ -77,6 +77,18 @@ def test_a_layer_that_is_not_there_says_where_to_look(cli: Cli) -> None:
     assert done.stderr.rstrip().endswith("see which there are: sandlot layer list")
 
 
+def test_what_names_no_version_is_not_made_an_arn(
+    cli: Cli, engine: Engine, tmp_path: Path
+) -> None:
+    (tmp_path / "hello.py").write_text("def handler(event, context): ...")
+    cli("deploy", str(tmp_path / "hello.py"))
+
+    cli("deploy", str(tmp_path / "hello.py"), "--layer", "deps")
+
+    (change,) = (one for one in engine.requests if hasattr(one, "layers"))
+    assert list(change.layers.words) == ["deps"]
+
+
 def test_a_function_gets_layers_and_loses_them(
     cli: Cli, engine: Engine, tmp_path: Path
 ) -> None:

@@ -6,6 +6,8 @@ import sys
 
 import pytest
 
+from tests.unit.conftest import Cli
+
 HEAVY = ("grpc", "rich", "google.protobuf", "asyncio")
 
 
@@ -45,3 +47,15 @@ def test_the_module_can_be_run(nobodys_environment: object) -> None:
     )
 
     assert json.loads(done.stdout).keys() == {"version"}
+
+
+def test_the_version_is_had_as_elsewhere(cli: Cli) -> None:
+    assert cli("--version").stdout == cli("version").stdout
+
+
+@pytest.mark.parametrize("group", ["", "fn", "dead-letter", "runtime", "tenant"])
+def test_lists_of_commands_break_off_nowhere(cli: Cli, group: str) -> None:
+    done = cli(*filter(None, [group]), "--help")
+
+    assert done.exit_code == 0
+    assert "..." not in done.stdout.partition("Options:")[2]

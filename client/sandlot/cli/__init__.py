@@ -8,6 +8,7 @@ import os
 
 import click
 
+from sandlot import __version__
 from sandlot.cli.aliases import alias
 from sandlot.cli.bill import bill
 from sandlot.cli.concurrency import concurrency
@@ -45,6 +46,7 @@ SECTIONS: tuple[tuple[str, tuple[click.Command, ...]], ...] = (
     sections=SECTIONS,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+@click.version_option(__version__, message="sandlot %(version)s")
 def main() -> None:
     """Runs untrusted functions on your own machines, the way AWS Lambda does.
 

@@ -103,13 +103,7 @@ def _say(
     if function.network == "host":
         flags.say("  shares the machine's network, and reaches its local services")
     if function.import_error:
-        flags.say(f"  cannot be imported: {one_line(function.import_error)}")
-        flags.say("  next: mend it and deploy again; until then every invocation fails")
-        hint = why_not_imported(
-            function.import_error, function.handler, only_folder=handle.only_folder
-        )
-        if hint:
-            flags.say(f"  {one_line(hint)}")
+        say_not_imported(flags, function, only_folder=handle.only_folder)
         return
     if handle.lacks_handler:
         # Of Node nothing is imported before somebody invokes it.
@@ -125,25 +119,33 @@ def _say(
     flags.say(f"  invoke it: sandlot invoke {name} '{{}}'{one_line(flags.again())}")
 
 
+def say_not_imported(
+    flags: Flags, function: "Function", *, only_folder: str = ""
+) -> None:
+    """Why, and what to do."""
+    error = function.import_error
+    flags.say(f"  cannot be imported: {one_line(error)}")
+    flags.say("  next: mend it and deploy again; until then every invocation fails")
+    if hint := why_not_imported(error, function.handler, only_folder=only_folder):
+        flags.say(f"  {one_line(hint)}")
+
+
 def why_not_imported(error: str, handler: str, *, only_folder: str = "") -> str:
     """What newcomers most often have to mend; empty where it is something else."""
     from sandlot.steps import lacks_handler, missing_module
 
-    is_not_found = error.startswith("Runtime.HandlerNotFound")
-    if (
-        is_not_found
-        and (module := handler.partition(".")[0]) in sys.stdlib_module_names
-    ):
-        return (
-            f"Python has a module called {module}, which is found first: rename yours"
-        )
-    if is_not_found:
-        only_folder = ""  # its module is there
-    if is_not_found or lacks_handler(error, handler):
-        return _another_handler(handler, only_folder)
+    is_module_there = error.startswith("Runtime.HandlerNotFound")
+    if is_module_there or lacks_handler(error, handler):
+        first = handler.replace("/", ".").partition(".")[0]
+        if first in sys.stdlib_module_names:
+            return (
+                f"Python has a module called {first}, which is found first: rename"
+                " yours"
+            )
+        return _another_handler(handler, "" if is_module_there else only_folder)
     if missing := missing_module(error).partition(".")[0]:
         return (
-            "what it imports has to be in its folder:"
+            "what it imports has to be in its folder, or in a layer:"
             f" pip install --target FOLDER {missing}"
         )
     return ""

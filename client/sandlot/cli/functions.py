@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from sandlot.cli.deploy import say_not_imported
 from sandlot.cli.groups import Group
 from sandlot.cli.options import Flags, named, shared
 from sandlot.cli.output import document, plain, show_list, show_one
@@ -57,11 +58,18 @@ def show(flags: Flags, *, name: str) -> None:
 @function_settings
 @shared
 def config(flags: Flags, *, name: str, **options: Any) -> None:
-    """Change the settings that are given, and only those; show them all."""
+    """Change the settings that are given, and only those; show them all.
+
+    Exits with 1 where it is changed, but cannot be imported.
+    """
     with flags.client() as client:
         if changes := chosen(options):
             client.update_function(name, **changes)
-        show_one(flags, client.get_function(name))
+        function = client.get_function(name)
+    show_one(flags, function)
+    if changes and function.import_error:
+        say_not_imported(flags, function)
+        sys.exit(FUNCTION_FAILED)
 
 
 @fn.command()

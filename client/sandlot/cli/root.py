@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from sandlot import errors
+from sandlot.cli.groups import told
 from sandlot.cli.options import Flags
 from sandlot.cli.text import message, one_line
 
@@ -141,12 +142,7 @@ class Root(click.Group):
     ) -> None:
         for title, commands in self.sections:
             with formatter.section(title):
-                formatter.write_dl(
-                    [
-                        (command.name or "", command.get_short_help_str(limit=72))
-                        for command in commands
-                    ]
-                )
+                formatter.write_dl([told(command) for command in commands])
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
