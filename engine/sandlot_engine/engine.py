@@ -249,6 +249,7 @@ async def _running(config: EngineConfig) -> AsyncIterator[Facts]:
             triggers=triggers,
             event_store=store,
             dead_letters=DeadLetters(store, invoker.events, settings_of),
+            event_configs=catalog.event_configs,
             status=partial(status_of, launchers, node, known),
             clock=clock,
             region=config.region,

@@ -448,6 +448,7 @@ class FakeEngine:
     layers: Layers = field(init=False)
     settings: FunctionsSettings = field(init=False)
     provisioned: ProvisionedConcurrency = field(init=False)
+    event_configs: EventConfigs = field(init=False)
     urls: Urls = field(init=False)
     policies: Policies = field(init=False)
     events: MemoryEvents = field(default_factory=MemoryEvents)
@@ -517,6 +518,9 @@ class FakeEngine:
             provision=provides_none,
             available=lambda _: 0,
         )
+        self.event_configs = EventConfigs(
+            kept_event_configs(self.store), functions, clock=self.clock
+        )
         self.urls = Urls(kept_urls(self.store), functions, clock=self.clock)
         self.policies = Policies(kept_policies(self.store), functions)
         self.triggers = made_of(
@@ -539,6 +543,7 @@ class FakeEngine:
             dead_letters=DeadLetters(
                 self.events, self.invoker.events, lambda _: Settings()
             ),
+            event_configs=self.event_configs,
             status=self._status,
             clock=self.clock,
             region="us-east-1",
@@ -558,9 +563,7 @@ class FakeEngine:
             catalog=Catalog(
                 functions=functions,
                 policies=self.policies,
-                event_configs=EventConfigs(
-                    kept_event_configs(store), functions, clock=self.clock
-                ),
+                event_configs=self.event_configs,
                 urls=self.urls,
                 mappings=Mappings(kept_mappings(store), functions, clock=self.clock),
                 signing=SigningConfigs(

@@ -257,6 +257,7 @@ class Backend:
     triggers: TriggerParts
     event_store: EventStore
     dead_letters: DeadLetters
+    event_configs: EventConfigs
     status: Callable[[], Awaitable[EngineStatus]]
     clock: Clock
     region: str
