@@ -16,6 +16,7 @@ from sandlot.results import (
     EngineStatus,
     Event,
     EventAttempt,
+    EventSettings,
     EventState,
     Function,
     FunctionState,
@@ -185,6 +186,17 @@ def event(message: events_pb2.Event) -> Event:
             )
             for attempt in message.attempts
         ),
+    )
+
+
+def event_settings(message: events_pb2.EventSettings) -> EventSettings:
+    return EventSettings(
+        function=message.function,
+        qualifier=message.qualifier,
+        max_retries=message.max_retries,
+        max_age_s=message.max_age_s,
+        on_success=message.on_success,
+        on_failure=message.on_failure,
     )
 
 

@@ -126,3 +126,13 @@ async def test_a_ticket_waits_until_its_event_is_over(
     assert [event async for event in aclient.events()] == [told]
     assert await aclient.redrive_events() == 2
     assert await aclient.purge_events() == 3
+
+
+async def test_how_events_are_treated_is_said_and_taken_back(
+    aclient: AsyncClient,
+) -> None:
+    said = await aclient.put_event_settings("hello", max_age_s=60)
+    await aclient.delete_event_settings("hello")
+
+    assert (said.max_retries, said.max_age_s) == (2, 60)
+    assert (await aclient.get_event_settings("hello")).max_age_s == 21_600

@@ -16,10 +16,13 @@ from sandlot.calls.concurrency import (
     put_reserved_concurrency,
 )
 from sandlot.calls.events import (
+    delete_event_settings,
     get_event,
     get_event_payload,
+    get_event_settings,
     list_events,
     purge_events,
+    put_event_settings,
     redrive_events,
 )
 from sandlot.calls.functions import (
@@ -87,6 +90,7 @@ __all__ = [
     "create_key",
     "create_tenant",
     "delete_alias",
+    "delete_event_settings",
     "delete_function",
     "delete_layer_version",
     "delete_provisioned_concurrency",
@@ -99,6 +103,7 @@ __all__ = [
     "get_concurrency",
     "get_event",
     "get_event_payload",
+    "get_event_settings",
     "get_function",
     "get_provisioned_concurrency",
     "get_status",
@@ -122,6 +127,7 @@ __all__ = [
     "publish_version",
     "purge_events",
     "put_alias",
+    "put_event_settings",
     "put_provisioned_concurrency",
     "put_reserved_concurrency",
     "put_url",

@@ -26,6 +26,7 @@ READS = frozenset(
         "/sandlot.v1.InvocationService/ListInvocations",
         "/sandlot.v1.EventService/GetEvent",
         "/sandlot.v1.EventService/ListEvents",
+        "/sandlot.v1.EventService/GetEventSettings",
         "/sandlot.v1.TenantService/ListTenants",
         "/sandlot.v1.TenantService/ListKeys",
         "/sandlot.v1.BillingService/GetBill",

@@ -79,7 +79,14 @@ SAID = (
         r"Layer not found|Layer version \S+ does not exist|'.*' is no layer version",
         "see which there are: sandlot layer list",
     ),
-    (r"Function not found", "see which there are: sandlot fn list"),
+    (
+        r"Function not found|The function doesn't exist",
+        "see which there are: sandlot fn list",
+    ),
+    (
+        r"The destination ARN ",
+        "name another function of this tenant, or the ARN of a queue, topic or bus",
+    ),
     (
         r"There is no tenant",
         "`sandlot tenant list` has the ids of those there are",

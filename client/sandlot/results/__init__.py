@@ -8,7 +8,7 @@ from sandlot.results.concurrency import (
     ProvisionedConcurrency,
     ProvisionStatus,
 )
-from sandlot.results.events import Event, EventAttempt, EventState
+from sandlot.results.events import Event, EventAttempt, EventSettings, EventState
 from sandlot.results.functions import (
     NO_IMPORT,
     Function,
@@ -52,6 +52,7 @@ __all__ = [
     "EngineStatus",
     "Event",
     "EventAttempt",
+    "EventSettings",
     "EventState",
     "Function",
     "FunctionState",
