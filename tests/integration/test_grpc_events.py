@@ -263,6 +263,16 @@ async def test_settings_that_are_deleted_are_defaults_whether_some_were_set_or_n
     assert (await settings(engine, "GetEventSettings")).max_retries == 2
 
 
+@pytest.mark.parametrize("method", ["Get", "Put", "Delete"])
+async def test_settings_say_what_there_is_not(engine: FakeEngine, method: str) -> None:
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await settings(engine, f"{method}EventSettings", qualifier="live")
+
+    assert caught.value.code() is grpc.StatusCode.NOT_FOUND
+    # Where AWS says "The function doesn't exist", of whichever.
+    assert "Function not found: " in (caught.value.details() or "")
+
+
 @pytest.mark.parametrize(
     "fields",
     [

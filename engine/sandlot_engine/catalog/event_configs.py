@@ -51,9 +51,9 @@ class EventConfigs:
         return self._existing(tenant_id, function, qualifier)
 
     def of(self, tenant_id: str, function: str, qualifier: str = "") -> EventConfig:
-        """What is set, or that nothing is. Raises `NotFound` where there is no such
-        function, version or alias."""
-        self._require(tenant_id, function, qualifier)
+        """What is set, or that nothing is. Raises `NotFound`, which says whether it is
+        the function that there is not, or the version or alias."""
+        self._functions.find(tenant_id, function, qualifier)
         return self.find(tenant_id, function, qualifier) or self._nothing(
             tenant_id, function, qualifier
         )

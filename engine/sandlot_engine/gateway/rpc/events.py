@@ -126,6 +126,7 @@ class EventService:
         self, request: wire.PutEventSettingsRequest, _: Context
     ) -> wire.PutEventSettingsResponse:
         tenant_id = current_caller().tenant_id
+        self._configs.of(tenant_id, request.function, request.qualifier)
         changes: dict[str, Any] = {
             name: getattr(request, name)
             for name in ("max_retries", "max_age_s", "on_success", "on_failure")
