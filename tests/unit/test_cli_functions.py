@@ -157,6 +157,7 @@ def test_a_program_is_not_told_that_it_is_not_forked(cli: Cli, engine: Engine) -
             ),
         ),
         ("ValueError: No module named 'app'", ""),
+        ("MemoryError: ", "it wants more memory than it has: add --memory MB"),
     ],
 )
 def test_what_newcomers_most_often_have_to_mend_is_said(error: str, hint: str) -> None:

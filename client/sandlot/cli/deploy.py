@@ -143,6 +143,8 @@ def why_not_imported(error: str, handler: str, *, only_folder: str = "") -> str:
                 " yours"
             )
         return _another_handler(handler, "" if is_module_there else only_folder)
+    if error.startswith("MemoryError"):
+        return "it wants more memory than it has: add --memory MB"
     if missing := missing_module(error).partition(".")[0]:
         return (
             "what it imports has to be in its folder, or in a layer:"

@@ -80,7 +80,29 @@ SAID = (
         "see which there are: sandlot layer list",
     ),
     (
-        r"Function not found|The function doesn't exist",
+        r"(?:Trigger|Schedule) \S+ does not exist",
+        "see which there are: sandlot trigger list",
+    ),
+    (r"There is no access key", "see which there are: sandlot key list"),
+    (
+        r"There is no event \S+ in the dead-letter store",
+        "see which there are: sandlot dead-letter list",
+    ),
+    (r"There is no event ", "see which there are: sandlot event list"),
+    (
+        r"Schedule (\S+) already exists",
+        r"change it: sandlot schedule config \1 --expression EXPRESSION",
+    ),
+    (
+        r"Trigger (\S+) already exists",
+        r"give another name, or delete it first: sandlot trigger rm \1",
+    ),
+    (
+        r"The resource you requested does not exist",
+        f"see what there is: sandlot url show {_FUNCTION}",
+    ),
+    (
+        r"Function not found|The function doesn't exist|Function does not exist",
         "see which there are: sandlot fn list",
     ),
     (
