@@ -117,6 +117,7 @@ def function(message: functions_pb2.Function) -> Function:
         command=tuple(config.command),
         working_directory=config.working_directory,
         layers=tuple(config.layers),
+        tags=dict(message.tags),
         code_size=message.code_size,
         code_sha256=message.code_sha256,
         # A state that this client does not know is not a reason to invoke.

@@ -100,6 +100,17 @@ class Functions(fn_grpc.FunctionServiceServicer):
         del self.engine.functions[tenant_id, request.name]
         return fn.DeleteFunctionResponse()
 
+    def TagFunction(self, request: Any, context: Any) -> Any:
+        tags = self.engine.find(self.engine.enter(request, context), request.name).tags
+        tags.update(request.tags)
+        return fn.TagFunctionResponse(tags=tags)
+
+    def UntagFunction(self, request: Any, context: Any) -> Any:
+        tags = self.engine.find(self.engine.enter(request, context), request.name).tags
+        for key in request.keys:
+            tags.pop(key, None)
+        return fn.UntagFunctionResponse(tags=tags)
+
     def _copy(self, request: Any, context: Any) -> tuple[tuple[str, str], fn.Function]:
         tenant_id = self.engine.enter(request, context)
         changed = fn.Function()

@@ -213,6 +213,30 @@ def test_a_change_after_which_it_cannot_be_imported_fails(
     assert "cannot be imported" not in shown.stderr
 
 
+def test_tags_are_added_changed_and_taken_away(cli: Cli, engine: Engine) -> None:
+    engine.add_function("hello")
+
+    added = cli("fn", "tag", "hello", "team=blue", "stage=a=b", "--json")
+    cli("fn", "tag", "hello", "team=red")
+    shown = json.loads(cli("fn", "show", "hello", "--json").stdout)["tags"]
+    left = cli("fn", "untag", "hello", "stage", "never-there")
+
+    assert json.loads(added.stdout) == {"team": "blue", "stage": "a=b"}
+    assert shown == {"team": "red", "stage": "a=b"}
+    assert left.stdout.split() == ["team", "red"]
+    assert cli("fn", "untag", "hello", "team").stdout == ""
+
+
+@pytest.mark.parametrize(
+    "words", [("tag", "hello"), ("tag", "hello", "x"), ("untag", "h")]
+)
+def test_what_is_no_tag_asks_for_nothing(
+    cli: Cli, engine: Engine, words: tuple[str, ...]
+) -> None:
+    assert cli("fn", *words).exit_code == 2
+    assert engine.requests == []
+
+
 def test_what_to_run_next_is_of_the_same_tenant(
     cli: Cli, engine: Engine, source: Path
 ) -> None:

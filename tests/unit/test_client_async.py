@@ -136,3 +136,17 @@ async def test_how_events_are_treated_is_said_and_taken_back(
 
     assert (said.max_retries, said.max_age_s) == (2, 60)
     assert (await aclient.get_event_settings("hello")).max_age_s == 21_600
+
+
+async def test_tags_are_added_and_taken_away(
+    aclient: AsyncClient, engine: Engine
+) -> None:
+    engine.add_function("hello")
+
+    added = await aclient.tag_function("hello", {"team": "blue", "stage": "a"})
+    left = await aclient.untag_function("hello", ["stage"])
+
+    assert (added, left) == ({"team": "blue", "stage": "a"}, {"team": "blue"})
+    assert (await aclient.get_function("hello")).tags == left
+    with pytest.raises(errors.UsageError, match="keys is a list"):
+        await aclient.untag_function("hello", "team")

@@ -32,6 +32,8 @@ from sandlot.calls.functions import (
     delete_function,
     get_function,
     list_functions,
+    tag_function,
+    untag_function,
     update_code,
     update_configuration,
 )
@@ -133,7 +135,9 @@ __all__ = [
     "put_url",
     "redrive_events",
     "revoke_key",
+    "tag_function",
     "tail_logs",
+    "untag_function",
     "update_code",
     "update_configuration",
     "update_tenant",

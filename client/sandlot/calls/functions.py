@@ -150,6 +150,27 @@ def delete_function(name: str) -> Call[None]:
     )
 
 
+def tag_function(name: str, tags: Mapping[str, str]) -> Call[dict[str, str]]:
+    return Call(
+        method="/sandlot.v1.FunctionService/TagFunction",
+        request=fn.TagFunctionRequest(name=name, tags=tags),
+        response=fn.TagFunctionResponse,
+        parse=lambda message: dict(message.tags),
+    )
+
+
+def untag_function(name: str, keys: Sequence[str]) -> Call[dict[str, str]]:
+    if isinstance(keys, str):
+        # Its characters would be taken for the keys.
+        raise UsageError(f"keys is a list: [{keys!r}]")
+    return Call(
+        method="/sandlot.v1.FunctionService/UntagFunction",
+        request=fn.UntagFunctionRequest(name=name, keys=keys),
+        response=fn.UntagFunctionResponse,
+        parse=lambda message: dict(message.tags),
+    )
+
+
 def _function(message: Any) -> Function:
     return parsing.function(message.function)
 

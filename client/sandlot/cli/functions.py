@@ -7,7 +7,7 @@ import click
 
 from sandlot.cli.deploy import say_not_imported
 from sandlot.cli.groups import Group
-from sandlot.cli.options import Flags, named, shared
+from sandlot.cli.options import Flags, named, pair, shared
 from sandlot.cli.output import document, plain, show_list, show_one
 from sandlot.cli.root import FUNCTION_FAILED
 from sandlot.cli.settings import chosen, function_settings
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @click.group(cls=Group)
 def fn() -> None:
-    """List, show, change, publish and delete functions."""
+    """List, show, change, tag, publish and delete functions."""
 
 
 @fn.command("list")
@@ -124,6 +124,26 @@ def versions(flags: Flags, *, name: str) -> None:
                 ("DESCRIPTION", lambda f: f.description or "-"),
             ],
         )
+
+
+@fn.command()
+@click.argument("name")
+@click.argument("tags", type=pair, nargs=-1, required=True, metavar="KEY=VALUE…")
+@shared
+def tag(flags: Flags, *, name: str, tags: tuple[tuple[str, str], ...]) -> None:
+    """Add tags to a function, or give them other values; show all."""
+    with flags.client() as client:
+        show_one(flags, client.tag_function(name, dict(tags)))
+
+
+@fn.command()
+@click.argument("name")
+@click.argument("keys", nargs=-1, required=True, metavar="KEY…")
+@shared
+def untag(flags: Flags, *, name: str, keys: tuple[str, ...]) -> None:
+    """Take tags away, whether they are there or not; show those that are left."""
+    with flags.client() as client:
+        show_one(flags, client.untag_function(name, keys))
 
 
 @fn.command()

@@ -206,6 +206,7 @@ def function_out(
     given_up: Sequence[str],
     weaker: Sequence[str],
     instances: tuple[int, int] = (0, 0),
+    tags: Mapping[str, str] = MappingProxyType({}),
 ) -> functions.Function:
     """`given_up` and `weaker` are layers of the jail, by their names; `instances` says
     how many live, and how many of those stand by."""
@@ -250,6 +251,7 @@ def function_out(
         revision_id=function.revision_id,
         instances=instances[0],
         standbys=instances[1],
+        tags=tags,
     )
 
 

@@ -23,6 +23,7 @@ class FunctionService:
 
     def __init__(self, backend: Backend) -> None:
         self._functions = backend.functions
+        self._settings = backend.settings
         self._layers = backend.layers
         self._region = backend.region
         self._showing = Showing(backend)
@@ -88,6 +89,22 @@ class FunctionService:
     ) -> wire.DeleteFunctionResponse:
         await self._functions.delete(current_caller().tenant_id, request.name)
         return wire.DeleteFunctionResponse()
+
+    async def TagFunction(
+        self, request: wire.TagFunctionRequest, _: Context
+    ) -> wire.TagFunctionResponse:
+        settings = await self._settings.tag(
+            current_caller().tenant_id, request.name, request.tags
+        )
+        return wire.TagFunctionResponse(tags=settings.tags)
+
+    async def UntagFunction(
+        self, request: wire.UntagFunctionRequest, _: Context
+    ) -> wire.UntagFunctionResponse:
+        settings = await self._settings.untag(
+            current_caller().tenant_id, request.name, request.keys
+        )
+        return wire.UntagFunctionResponse(tags=settings.tags)
 
     def _found(self, layers: Iterable[str]) -> tuple[LayerUse, ...]:
         """Layer versions as the packages that they are now."""
