@@ -1,6 +1,8 @@
 """What the command line loads before it knows what to do."""
 
 import json
+import os
+import re
 import subprocess
 import sys
 
@@ -47,6 +49,29 @@ def test_the_module_can_be_run(nobodys_environment: object) -> None:
     )
 
     assert json.loads(done.stdout).keys() == {"version"}
+
+
+def test_a_shell_completes_what_the_help_says(cli: Cli) -> None:
+    told = re.search(
+        r"(_SANDLOT_COMPLETE)=(bash)_source (sandlot)", cli("--help").stdout
+    )
+    assert told is not None
+    words = {"COMP_WORDS": "sandlot fn ver", "COMP_CWORD": "2"}
+
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-c",
+            "from sandlot.cli import main; main(prog_name='sandlot')",
+        ],
+        capture_output=True,
+        check=True,
+        text=True,
+        timeout=30,
+        env={**os.environ, **words, told[1]: f"{told[2]}_complete"},
+    )
+
+    assert done.stdout == "plain,versions\n"
 
 
 def test_the_version_is_had_as_elsewhere(cli: Cli) -> None:

@@ -56,4 +56,8 @@ def main() -> None:
     Exit codes: 0 ok, 1 the function failed, 2 usage, 3 refused, 4 engine
     unreachable or broken, 5 deadline passed, 130 interrupted,
     141 nobody reads the output.
+
+    \b
+    Completion, also with zsh_source and fish_source:
+      eval "$(_SANDLOT_COMPLETE=bash_source sandlot)"
     """
