@@ -150,3 +150,18 @@ async def test_tags_are_added_and_taken_away(
     assert (await aclient.get_function("hello")).tags == left
     with pytest.raises(errors.UsageError, match="keys is a list"):
         await aclient.untag_function("hello", "team")
+
+
+@pytest.mark.parametrize("is_used", [True, False])
+async def test_a_client_that_is_closed_says_so(
+    aclient: AsyncClient, engine: Engine, *, is_used: bool
+) -> None:
+    engine.add_function("hello")
+    if is_used:
+        await aclient.invoke("hello")
+    await aclient.close()
+
+    with pytest.raises(errors.UsageError, match="this client is closed"):
+        await aclient.invoke("hello")
+    with pytest.raises(errors.UsageError, match="this client is closed"):
+        [one async for one in aclient.map("hello", [1])]

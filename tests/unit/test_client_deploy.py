@@ -1,6 +1,7 @@
 """Deploying: create or update, and wait until it serves."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -448,3 +449,36 @@ def test_a_text_is_not_taken_for_a_list_of_words(client: Client, option: str) ->
         errors.InvalidParameter, match=r"list of words: \['app.handler'"
     ):
         client.deploy("oci:hello:1", name="it", **wrong)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ({"memory": "big"}, "memory cannot be of type str"),
+        ({"memory": 2**40}, "memory cannot be of type int"),
+        ({"timeout": 1.5}, "timeout cannot be of type float"),
+        ({"handler": 3}, "handler cannot be of type int"),
+        ({"layers": [3]}, "layers cannot be of type list"),
+        ({"env": {"PORT": 8080}}, "what is given for 'PORT' is of type int"),
+        ({"env": ["A=1"]}, "what is given for 'env' is of type list"),
+    ],
+    ids=repr,
+)
+def test_a_value_of_another_type_is_told_by_its_setting(
+    client: Client, engine: Engine, source: Path, options: Any, told: str
+) -> None:
+    with pytest.raises(errors.UsageError, match=told):
+        client.deploy(source, **options)
+
+    assert asked(engine) == []
+
+
+def test_a_client_that_is_closed_says_so(client: Client, engine: Engine) -> None:
+    engine.add_function("hello")
+    client.invoke("hello")
+    client.close()
+
+    calls: list[Any] = [client.invoke, client.runs, client.logs, client.stream]
+    for call in calls:
+        with pytest.raises(errors.UsageError, match="this client is closed"):
+            list(call("hello"))

@@ -12,7 +12,7 @@ import grpc
 
 from sandlot import calls, config, failures, steps, transport
 from sandlot.calls import Call
-from sandlot.errors import Internal, SandlotError
+from sandlot.errors import Internal, SandlotError, UsageError
 from sandlot.parsing import Page
 from sandlot.results import JSON, LogLine, MapResult, Reply
 from sandlot.steps import Pause, Steps
@@ -32,15 +32,20 @@ class AsyncConnection:
         self._metadata = transport.metadata_of(settings)
         self._address = settings.address
         self._opened: grpc.aio.Channel | None = None
+        self._is_closed = False
         self._methods: dict[str, grpc.aio.UnaryUnaryMultiCallable[Any, Any]] = {}
 
     async def close(self) -> None:
         """Calls under way are cancelled."""
+        self._is_closed = True
         if self._opened is not None:
             await self._opened.close()
 
     def limit(self, deadline: float | None, usual_s: float) -> Deadline:
-        """The call's own deadline, else the client's, else the usual one."""
+        """The call's own deadline, else the client's, else the usual one. Every call
+        begins with it; raises `UsageError` where the client is closed."""
+        if self._is_closed:
+            raise UsageError("this client is closed: make another, or close it later")
         given = deadline if deadline is not None else self._deadline_s
         return Deadline(usual_s if given is None else given)
 

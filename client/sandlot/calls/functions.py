@@ -190,4 +190,26 @@ def _settings(options: FunctionOptions) -> dict[str, Any]:
         if isinstance(settings[name], str):
             # Its characters would be taken for the words.
             raise UsageError(f"{name} is a list of words: [{settings[name]!r}]")
+    for option in options:
+        _check_type(option, settings[FIELDS[option]])
     return settings
+
+
+def _check_type(option: str, value: Any) -> None:
+    """Raise `UsageError` for what a message cannot hold, which says neither what nor
+    why. The value is not shown: it may be a secret."""
+    if option == "env":
+        pairs = value.items() if isinstance(value, Mapping) else [(option, value)]
+        for key, text in pairs:
+            if not (isinstance(key, str) and isinstance(text, str)):
+                raise UsageError(
+                    "env has texts by their names, and what is given for "
+                    f"{key!r} is of type {type(text).__name__}"
+                )
+        return
+    try:
+        fn.FunctionConfig(**{FIELDS[option]: value})
+    except (TypeError, ValueError) as error:
+        raise UsageError(
+            f"{option} cannot be of type {type(value).__name__}: {error}"
+        ) from error
