@@ -110,6 +110,7 @@ def deploy(
     module that is not there. That is known when the import was tried, and no sooner:
     it may be in a layer.
     """
+    _check_language(package, options)
     if package.handler and "handler" not in options:
         options = {**options, "handler": package.handler}
     function = yield from _deploy(package, name=name, options=options)
@@ -287,6 +288,16 @@ def _and_folder(package: Package) -> str:
         f". All its files are in the folder {folder!r}: pack what is in that, or name "
         f"it in the handler, as {folder}/module.function"
     )
+
+
+def _check_language(package: Package, options: FunctionOptions) -> None:
+    runtime, language = options.get("runtime", ""), package.language
+    if runtime and language and not runtime.startswith(language):
+        (file,) = package.names
+        raise UsageError(
+            f"{file} is not run by {runtime}: name a runtime that begins with "
+            f"{language} (--runtime), or none"
+        )
 
 
 def _check_kind(existing: Function, package: Package, options: FunctionOptions) -> None:

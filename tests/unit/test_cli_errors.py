@@ -150,6 +150,7 @@ def test_where_what_there_is_can_be_seen_is_said(
         ("There is no event 1, or it was over too long ago.", "sandlot event list"),
         ("There is no event 1 in the dead-letter store.", "sandlot dead-letter list"),
         ("Function does not exist", "sandlot fn list"),
+        ("Function name 'my func' must have 1 to 64 letters", "--name NAME"),
         ("The resource you requested does not exist.", "sandlot url show hello"),
         ("The function doesn't exist.", "sandlot fn list"),
     ],

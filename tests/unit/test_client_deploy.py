@@ -281,6 +281,21 @@ def test_a_file_of_another_language_is_not_put_in_a_function_s_place(
     assert taken.config().runtime == "nodejs20.x"
 
 
+@pytest.mark.parametrize("is_there", [True, False])
+def test_a_runtime_that_does_not_run_the_file_is_refused(
+    client: Client, engine: Engine, source: Path, *, is_there: bool
+) -> None:
+    if is_there:
+        client.deploy(source)
+    engine.requests.clear()
+
+    with pytest.raises(errors.UsageError, match=r"hello\.py is not run by nodejs22\.x"):
+        client.deploy(source, runtime="nodejs22.x")
+
+    assert engine.requests == []
+    assert client.deploy(source, runtime="python3.12-mine").name == "hello"
+
+
 def test_a_zip_of_a_folder_is_told_from_one_of_what_is_in_it(
     client: Client, source: Path
 ) -> None:

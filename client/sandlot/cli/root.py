@@ -83,6 +83,7 @@ SAID = (
         r"(?:Trigger|Schedule) \S+ does not exist",
         "see which there are: sandlot trigger list",
     ),
+    (r"Function name ", "give it another: --name NAME"),
     (r"There is no access key", "see which there are: sandlot key list"),
     (
         r"There is no event \S+ in the dead-letter store",
