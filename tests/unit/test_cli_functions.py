@@ -213,6 +213,18 @@ def test_a_change_after_which_it_cannot_be_imported_fails(
     assert "cannot be imported" not in shown.stderr
 
 
+def test_an_environment_is_emptied(cli: Cli, engine: Engine, source: Path) -> None:
+    cli("deploy", str(source), "--env", "AB=1", "--env", "CD=2")
+
+    cli("fn", "config", "hello", "--memory", "256")
+    environment = engine.functions["000000000001", "hello"].config.environment
+    kept = dict(environment)
+    cli("fn", "config", "hello", "--env", "")
+
+    emptied = engine.functions["000000000001", "hello"].config.environment
+    assert (kept, dict(emptied)) == ({"AB": "1", "CD": "2"}, {})
+
+
 def test_tags_are_added_changed_and_taken_away(cli: Cli, engine: Engine) -> None:
     engine.add_function("hello")
 
