@@ -363,6 +363,7 @@ def test_what_cannot_be_undone_is_not_done_unasked(cli: Cli, engine: Engine) -> 
 
     assert (refused.exit_code, still_there) == (2, True)
     assert "--yes" in refused.stderr
+    assert "with its versions, aliases, URLs and triggers?" in refused.stderr
     assert (done.exit_code, engine.functions) == (0, {})
 
 

@@ -155,12 +155,18 @@ def untag(flags: Flags, *, name: str, keys: tuple[str, ...]) -> None:
 )
 @shared
 def delete(flags: Flags, *, name: str, version: str | None) -> None:
-    """Delete a function and its code. Its records and bills stay."""
+    """Delete a function, with its versions, aliases, URLs and triggers.
+
+    Its records and bills stay.
+    """
     if version == "":
         # Or a script's empty variable would delete the function.
         raise click.UsageError("--version has no number: see `sandlot fn versions`")
     if version is None:
-        flags.confirm(f"Delete the function {one_line(name)} and its code?")
+        flags.confirm(
+            f"Delete the function {one_line(name)}, with its versions, aliases, URLs"
+            " and triggers?"
+        )
         with flags.client() as client:
             client.delete_function(name)
         flags.say(f"deleted {one_line(name)}")

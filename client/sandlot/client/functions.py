@@ -33,7 +33,8 @@ class Functions(Service):
         return self._connection.drive(errand, deadline, DEPLOY_DEADLINE_S)
 
     def delete_function(self, name: str) -> None:
-        """Delete it and its code. Its records and bills stay."""
+        """Delete it, with its versions, aliases, URLs and triggers. Its records and
+        bills stay."""
         self._connection.ask(calls.delete_function(name))
 
     def tag_function(self, name: str, tags: Mapping[str, str]) -> dict[str, str]:
