@@ -8,6 +8,7 @@ umask are left out; of the mode only the executable bit is kept.
 import fnmatch
 import io
 import os
+import re
 import stat
 import zipfile
 from collections.abc import Iterable, Iterator
@@ -46,6 +47,12 @@ IMAGES = ("oci:", "oci-archive:")
 """How the address of an image begins that an engine takes."""
 
 _OTHER_IMAGES = ("docker:", "docker-archive:", "docker-daemon:", "containers-storage:")
+
+HANDLERS = ("handler", "lambda_handler")
+"""What others, and AWS's console, call it."""
+
+MAX_READ = 1024 * 1024
+"""Bytes of a file that are searched for its handler."""
 
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 """The earliest time that a zip can hold."""
@@ -124,7 +131,7 @@ def pack(source: str | os.PathLike[str] | bytes) -> Package:
             names=frozenset([path.name]),
             name=path.stem,
             handler=handler and f"{path.stem}.{handler}",
-            likely_handler=LIKELY_HANDLERS.get(path.name, f"{path.stem}.handler"),
+            likely_handler=_likely_handler(path),
             language=language,
             likely_language=language,
         )
@@ -171,7 +178,7 @@ def _pack_folder(root: Path) -> Package:
         zip=_zip(files),
         names=frozenset(name for name, _ in files),
         name=root.resolve().name,
-        likely_handler=LIKELY_HANDLERS.get(likely),
+        likely_handler=_likely_handler(root / likely) if likely else None,
         likely_language=LANGUAGES.get(Path(likely).suffix),
     )
 
@@ -185,6 +192,24 @@ def _pack_zip(content: bytes) -> Package:
         likely_handler=LIKELY_HANDLERS.get(likely),
         likely_language=LANGUAGES.get(Path(likely).suffix),
     )
+
+
+def _likely_handler(file: Path) -> str:
+    """What a file's handler is called mostly; or what AWS or others call it, where the
+    file has that one alone."""
+    usual = LIKELY_HANDLERS.get(file.name, f"{file.stem}.handler")
+    if file.suffix != ".py":
+        return usual
+    with file.open("rb") as opened:
+        source = opened.read(MAX_READ)
+    found = [name for name in HANDLERS if _defines(source, name)]
+    module, _, function = usual.rpartition(".")
+    return usual if function in found or not found else f"{module}.{found[0]}"
+
+
+def _defines(source: bytes, name: str) -> bool:
+    is_it = rf"^(?:(?:async +)?def +{name}\b|{name} *[:=]|(?:from|import) .*\b{name}\b)"
+    return bool(re.search(is_it.encode(), source, re.MULTILINE))
 
 
 def _likely(names: Iterable[str]) -> str:

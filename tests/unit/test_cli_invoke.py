@@ -143,6 +143,18 @@ def test_a_file_that_is_named_as_elsewhere_is_told(
     assert done.stderr.rstrip().endswith("A file is named by -e it.json")
 
 
+@pytest.mark.parametrize("kind", ["event", "dry-run"])
+@pytest.mark.parametrize("many", [("-n", "3"), ("--summary",)])
+def test_what_is_not_answered_is_not_counted(
+    cli: Cli, engine: Engine, kind: str, many: tuple[str, ...]
+) -> None:
+    """Of three events one was queued."""
+    done = cli("invoke", "hello", "--type", kind, *many)
+
+    assert (done.exit_code, engine.requests) == (2, [])
+    assert "are for requests" in done.stderr
+
+
 def test_what_is_queued_can_be_looked_at_by_what_is_told(
     cli: Cli, engine: Engine
 ) -> None:

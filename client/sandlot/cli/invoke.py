@@ -94,6 +94,8 @@ def invoke(
         raise click.UsageError("--idempotency-key is for one request or event")
     if streams and (count > 1 or summary or flags.as_json or kind != "request"):
         raise click.UsageError("--stream is for one request, and prints no JSON")
+    if kind != "request" and (count > 1 or summary):
+        raise click.UsageError("-n and --summary are for requests, which are answered")
     with flags.client() as client:
         if streams:
             _stream(flags, client, (name, qualifier), payload, log=log)
