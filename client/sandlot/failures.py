@@ -74,6 +74,11 @@ def from_call(error: grpc.RpcError, *, endpoint: str) -> errors.SandlotError:
     )
 
 
+def is_grpcs_own(error: grpc.RpcError) -> bool:
+    """Whether a stream broke for a reason that is gRPC's alone: no engine said it."""
+    return error.code() is grpc.StatusCode.INTERNAL and not _details(error)
+
+
 def from_refused(refused: pb.Refused) -> errors.SandlotError:
     """The same for an invocation that was refused within a stream."""
     kind = REASONS.get(refused.reason) or CODES.get(refused.code, errors.Internal)

@@ -8,6 +8,7 @@ umask are left out; of the mode only the executable bit is kept.
 import fnmatch
 import io
 import os
+import re
 import stat
 import zipfile
 from collections.abc import Iterable, Iterator
@@ -47,6 +48,12 @@ IMAGES = ("oci:", "oci-archive:")
 
 _OTHER_IMAGES = ("docker:", "docker-archive:", "docker-daemon:", "containers-storage:")
 
+HANDLERS = ("handler", "lambda_handler")
+"""What others, and AWS's console, call it."""
+
+MAX_READ = 1024 * 1024
+"""Bytes of a file that are searched for its handler."""
+
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 """The earliest time that a zip can hold."""
 
@@ -59,7 +66,9 @@ class Package:
     image: str = ""
     """In place of a zip: a container image on the engine's machine."""
 
-    files: int
+    names: frozenset[str] = field(repr=False)
+    """Of its files; those of an image only the engine knows."""
+
     name: str | None = None
     """After the file or folder; None for a zip, which may be called anything."""
 
@@ -76,6 +85,14 @@ class Package:
     likely_language: str | None = None
     """That of `likely_handler`."""
 
+    @property
+    def only_folder(self) -> str:
+        """The one that all its files are in, which is mostly one too many; empty where
+        there is none. What a Mac adds does not count."""
+        first = {name.partition("/")[0] if "/" in name else "" for name in self.names}
+        first.discard("__MACOSX")
+        return first.pop() if len(first) == 1 else ""
+
 
 def pack(source: str | os.PathLike[str] | bytes) -> Package:
     """Pack a folder, a file or `FILE.py:handler`, or take a zip (path or bytes), or an
@@ -86,7 +103,7 @@ def pack(source: str | os.PathLike[str] | bytes) -> Package:
     if isinstance(source, bytes):
         return _checked(_pack_zip(source))
     if (image := os.fspath(source)).startswith(IMAGES):
-        return Package(zip=b"", files=0, image=image)
+        return Package(zip=b"", names=frozenset(), image=image)
     if image.startswith(_OTHER_IMAGES):
         raise UsageError(
             f"{image!r}: of images, layouts and their archives on the engine's machine "
@@ -111,14 +128,33 @@ def pack(source: str | os.PathLike[str] | bytes) -> Package:
     return _checked(
         Package(
             zip=_zip([(path.name, path)]),
-            files=1,
+            names=frozenset([path.name]),
             name=path.stem,
             handler=handler and f"{path.stem}.{handler}",
-            likely_handler=LIKELY_HANDLERS.get(path.name, f"{path.stem}.handler"),
+            likely_handler=_likely_handler(path),
             language=language,
             likely_language=language,
         )
     )
+
+
+def pack_layer(source: str | os.PathLike[str] | bytes) -> Package:
+    """Pack a folder, or take a zip. Raises as `pack` does."""
+    path = None if isinstance(source, bytes) else Path(source)
+    if path is not None and not path.is_dir() and path.suffix != ".zip":
+        raise UsageError(
+            f"{str(path)!r} is no folder and no .zip: a layer is what functions have "
+            "at /opt, and what Python is to import from there is in its folder python"
+        )
+    return pack(source)
+
+
+def name_of(package: Package, name: str | None) -> str:
+    """The given one, or that of the source. Raises `UsageError` where it has none."""
+    if given := name or package.name:
+        return given
+    what = "an image" if package.image else "a zip"
+    raise UsageError(f"{what} has no name of its own: give one (--name)")
 
 
 def _split(source: str) -> tuple[Path, str | None]:
@@ -140,9 +176,9 @@ def _pack_folder(root: Path) -> Package:
     likely = _likely(name for name, _ in files)
     return Package(
         zip=_zip(files),
-        files=len(files),
+        names=frozenset(name for name, _ in files),
         name=root.resolve().name,
-        likely_handler=LIKELY_HANDLERS.get(likely),
+        likely_handler=_likely_handler(root / likely) if likely else None,
         likely_language=LANGUAGES.get(Path(likely).suffix),
     )
 
@@ -152,10 +188,28 @@ def _pack_zip(content: bytes) -> Package:
     likely = _likely(names)
     return Package(
         zip=content,
-        files=len(names),
+        names=frozenset(names),
         likely_handler=LIKELY_HANDLERS.get(likely),
         likely_language=LANGUAGES.get(Path(likely).suffix),
     )
+
+
+def _likely_handler(file: Path) -> str:
+    """What a file's handler is called mostly; or what AWS or others call it, where the
+    file has that one alone."""
+    usual = LIKELY_HANDLERS.get(file.name, f"{file.stem}.handler")
+    if file.suffix != ".py":
+        return usual
+    with file.open("rb") as opened:
+        source = opened.read(MAX_READ)
+    found = [name for name in HANDLERS if _defines(source, name)]
+    module, _, function = usual.rpartition(".")
+    return usual if function in found or not found else f"{module}.{found[0]}"
+
+
+def _defines(source: bytes, name: str) -> bool:
+    is_it = rf"^(?:(?:async +)?def +{name}\b|{name} *[:=]|(?:from|import) .*\b{name}\b)"
+    return bool(re.search(is_it.encode(), source, re.MULTILINE))
 
 
 def _likely(names: Iterable[str]) -> str:

@@ -16,12 +16,14 @@ from sandlot.results import (
     EngineStatus,
     Event,
     EventAttempt,
+    EventSettings,
     EventState,
     Function,
     FunctionState,
     InitMode,
     IsolationLayer,
     Key,
+    LayerVersion,
     LogLine,
     LogSource,
     Network,
@@ -40,6 +42,7 @@ from sandlot.v1 import (
     events_pb2,
     functions_pb2,
     invocations_pb2,
+    layers_pb2,
     tenants_pb2,
     urls_pb2,
     versions_pb2,
@@ -113,6 +116,8 @@ def function(message: functions_pb2.Function) -> Function:
         entry_point=tuple(config.entry_point),
         command=tuple(config.command),
         working_directory=config.working_directory,
+        layers=tuple(config.layers),
+        tags=dict(message.tags),
         code_size=message.code_size,
         code_sha256=message.code_sha256,
         # A state that this client does not know is not a reason to invoke.
@@ -139,6 +144,19 @@ def alias(message: versions_pb2.Alias) -> Alias:
         weights=dict(message.weights),
         description=message.description,
         revision_id=message.revision_id,
+    )
+
+
+def layer_version(message: layers_pb2.LayerVersion) -> LayerVersion:
+    return LayerVersion(
+        name=message.name,
+        version=message.version,
+        arn=message.arn,
+        description=message.description,
+        compatible_runtimes=tuple(message.compatible_runtimes),
+        code_size=message.code_size,
+        code_sha256=message.code_sha256,
+        created=time_of(message.created),
     )
 
 
@@ -169,6 +187,17 @@ def event(message: events_pb2.Event) -> Event:
             )
             for attempt in message.attempts
         ),
+    )
+
+
+def event_settings(message: events_pb2.EventSettings) -> EventSettings:
+    return EventSettings(
+        function=message.function,
+        qualifier=message.qualifier,
+        max_retries=message.max_retries,
+        max_age_s=message.max_age_s,
+        on_success=message.on_success,
+        on_failure=message.on_failure,
     )
 
 

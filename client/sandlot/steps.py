@@ -32,7 +32,7 @@ from sandlot.errors import (
     Unavailable,
     UsageError,
 )
-from sandlot.packing import Package
+from sandlot.packing import Package, name_of
 from sandlot.results import (
     Event,
     Function,
@@ -94,6 +94,12 @@ class Deployed:
     replaced_handler: str = ""
     """The one that was kept at first, and is not in the package; else empty."""
 
+    lacks_handler: bool = False
+    """Whether the package has no file for it, as far as can be told."""
+
+    only_folder: str = ""
+    """See `Package`."""
+
 
 def deploy(
     package: Package, *, name: str | None, options: FunctionOptions
@@ -104,16 +110,37 @@ def deploy(
     module that is not there. That is known when the import was tried, and no sooner:
     it may be in a layer.
     """
+    _check_language(package, options)
     if package.handler and "handler" not in options:
         options = {**options, "handler": package.handler}
     function = yield from _deploy(package, name=name, options=options)
     before, likely = function.handler, package.likely_handler
-    if "handler" in options or not likely or likely == before:
-        return Deployed(function)
-    if not lacks_handler(function.import_error, before):
-        return Deployed(function)
+    lacks = lacks_handler(function.import_error, before) or _lacks_file(
+        package, function
+    )
+    if "handler" in options or not likely or likely == before or not lacks:
+        return Deployed(function, lacks_handler=lacks, only_folder=package.only_folder)
     function = yield from configure(function.name, {"handler": likely})
     return Deployed(function, replaced_handler=before)
+
+
+def _lacks_file(package: Package, function: Function) -> bool:
+    """Whether a package has no file that Node could find the handler in.
+
+    Of Node nothing is imported before the first invocation, so that the names of the
+    files are all there is to go by. What has layers may have it there.
+    """
+    if not function.runtime.startswith("nodejs") or function.layers:
+        return False
+    folder, slash, name = function.handler.rpartition("/")
+    file = name.partition(".")[0]
+    base = f"{folder}{slash}{file}".removeprefix("./")
+    modules = f"node_modules/{file}"
+    return not base.startswith("/") and not any(
+        name in (base, f"{base}.js", f"{base}.mjs", f"{base}.cjs")
+        or name.startswith((f"{modules}/", f"{modules}."))
+        for name in package.names
+    )
 
 
 def missing_module(error: str) -> str:
@@ -141,12 +168,7 @@ def _deploy(
     """Of an existing function only what differs is changed, settings first, as
     Terraform does: new code may need its new environment to be there.
     """
-    name = name or package.name
-    if not name:
-        what = "an image" if package.image else "a zip"
-        raise UsageError(
-            f"{what} has no name of its own: give the function's name (--name)"
-        )
+    name = name_of(package, name)
     try:
         existing = yield from _settled(name)
     except NotFound:
@@ -249,7 +271,7 @@ def _create(name: str, package: Package, options: FunctionOptions) -> Steps[Func
     if not handler:
         raise UsageError(
             f"{name!r} has no handler: deploy FILE.py:HANDLER, or give handler="
-            "'module.function' (--handler)"
+            f"'module.function' (--handler){_and_folder(package)}"
         )
     runtime = options.get("runtime") or (
         yield from _default_runtime(language or "python")
@@ -257,6 +279,25 @@ def _create(name: str, package: Package, options: FunctionOptions) -> Steps[Func
     options = {**options, "handler": handler, "runtime": runtime}
     yield from ask(calls.create_function(name, package.zip, options))
     return (yield from _ready(name))
+
+
+def _and_folder(package: Package) -> str:
+    if not (folder := package.only_folder):
+        return ""
+    return (
+        f". All its files are in the folder {folder!r}: pack what is in that, or name "
+        f"it in the handler, as {folder}/module.function"
+    )
+
+
+def _check_language(package: Package, options: FunctionOptions) -> None:
+    runtime, language = options.get("runtime", ""), package.language
+    if runtime and language and not runtime.startswith(language):
+        (file,) = package.names
+        raise UsageError(
+            f"{file} is not run by {runtime}: name a runtime that begins with "
+            f"{language} (--runtime), or none"
+        )
 
 
 def _check_kind(existing: Function, package: Package, options: FunctionOptions) -> None:
@@ -351,12 +392,22 @@ def _is_in_the_making(function: Function) -> bool:
 def _changes(existing: Function, options: FunctionOptions) -> FunctionOptions:
     """The options that differ from what the function has."""
     now = _options_of(existing)
+    if "layers" in options:
+        arns = [_layer_arn(existing, layer) for layer in options["layers"]]
+        options = {**options, "layers": arns}
     different = {
         option: value
         for option, value in options.items()
         if now.get(option) != _comparable(value)
     }
     return cast(FunctionOptions, different)
+
+
+def _layer_arn(function: Function, layer: str) -> str:
+    """As functions have it; `NAME:VERSION` is one of their tenant."""
+    if layer.startswith("arn:") or ":" not in layer:
+        return layer
+    return f"{function.arn.partition(':function:')[0]}:layer:{layer}"
 
 
 def _comparable(value: object) -> object:

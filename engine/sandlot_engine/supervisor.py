@@ -229,7 +229,9 @@ class _Supervisor:
             runtimes=self._runtimes,
         )
         process = subprocess.Popen(  # noqa: S603 - ourselves
-            [sys.executable, "-m", "sandlot_engine.engine", config.to_json()],
+            # -P, here and wherever we start ourselves: or a json.py in the folder that
+            # we are started in would be ours, with all that we may do.
+            [sys.executable, "-P", "-m", "sandlot_engine.engine", config.to_json()],
             # The lock goes along: the folder is taken as long as either lives.
             pass_fds=(self._theirs.fileno(), self._lock),
             start_new_session=True,
@@ -244,7 +246,7 @@ class _Supervisor:
         with engines_end, launchers_end:
             process = subprocess.Popen(  # noqa: S603 - ourselves
                 [
-                    *(sys.executable, "-m", "sandlot_sandbox.launcher"),
+                    *(sys.executable, "-P", "-m", "sandlot_sandbox.launcher"),
                     *("--channel", str(launchers_end.fileno())),
                     *("--parent", str(os.getpid())),
                     *("--code", str(self._data / "code")),

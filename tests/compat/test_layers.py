@@ -263,3 +263,27 @@ def test_a_policy_is_shown_while_there_is_one(aws: Lambda, publish: Publish) -> 
     )
     (statement,) = policy["Statement"]
     assert (statement["Sid"], statement["Principal"]) == ("all", "*")
+
+
+def test_what_a_function_has_can_be_said_again_wherever_it_was_said_first(
+    aws: Lambda, account: Account, create: Create, publish: Publish
+) -> None:
+    """By an AWS client of another region, and by our own, which knows the engine's."""
+    layer = publish({"a.txt": "1"})
+    name = create(READS, Layers=[layer])
+    elsewhere = account.aws("us-west-2")
+
+    there = elsewhere.get_function_configuration(FunctionName=name)["Layers"]
+    elsewhere.update_function_configuration(
+        FunctionName=name, Layers=[each["Arn"] for each in there]
+    )
+    wait_updated(elsewhere, name)
+    with account.grpc() as ours:
+        named = f"{layer.split(':')[-2]}:1"
+        (ours_arn,) = ours.update_function(name, layers=[named]).layers
+    (here,) = aws.get_function_configuration(FunctionName=name)["Layers"]
+
+    assert ":us-west-2:" in there[0]["Arn"]
+    assert ours_arn.endswith(f":layer:{named}")
+    assert here["Arn"] == layer
+    assert said(aws, name) == {"a.txt": "1"}

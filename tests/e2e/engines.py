@@ -65,6 +65,9 @@ class Engine:
         self.started_by: tuple[str, ...] = ()
         """A command that runs the one that is appended to it."""
 
+        self.started_in: Path | None = None
+        """As root; a user starts it in the folder around its data."""
+
         self._folder = folder
         self._process: subprocess.Popen[str] | None = None
         self._clients: list[Client] = []
@@ -175,7 +178,7 @@ class Engine:
         }
 
     def _run(self, options: tuple[str, ...], stdout: int) -> "subprocess.Popen[str]":
-        up = [sys.executable, "-m", "sandlot", "up", "--data", str(self.data)]
+        up = [sys.executable, "-P", "-m", "sandlot", "up", "--data", str(self.data)]
         command = [*up, "--grpc", "127.0.0.1:0", "--http", "127.0.0.1:0", "--json"]
         command += ["--workers", str(WORKERS)]
         command = self._as_starter(command)
@@ -187,6 +190,7 @@ class Engine:
                 stderr=stderr,
                 text=True,
                 env=self._environment(),
+                cwd=self.started_in,
             )
 
 

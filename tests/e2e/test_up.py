@@ -42,6 +42,24 @@ def test_a_second_engine_on_the_same_directory_is_refused(fresh_engine: Engine) 
     assert fresh_engine.client().status().mode == fresh_engine.mode
 
 
+def test_what_lies_in_the_folder_it_is_started_in_is_none_of_its_own(
+    mode: Mode,
+) -> None:
+    with new_engine(mode) as engine:
+        engine.started_in = engine.data.parent
+        for module in ("json", "asyncio", "grpc", "sandlot_sandbox"):
+            file = engine.started_in / f"{module}.py"
+            file.write_text("raise SystemExit('this is a stranger')")
+            file.chmod(0o644)
+
+        engine.start("--workers", "2")
+        function = deploy_guest(engine.client(), "counter")
+        reply = function.invoke()
+
+        assert reply.function_error == ""
+        assert "a stranger" not in engine.said
+
+
 def test_an_address_that_is_taken_or_none_is_told_in_one_line(mode: Mode) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken, new_engine(mode) as engine:
         port = taken.getsockname()[1]

@@ -29,6 +29,7 @@ from sandlot_engine.catalog.aliases import Aliases
 from sandlot_engine.catalog.event_configs import EventConfigs, kept_event_configs
 from sandlot_engine.catalog.keeper import Keeper
 from sandlot_engine.catalog.kept import Kept
+from sandlot_engine.catalog.layers import Layers
 from sandlot_engine.catalog.locks import KeyedLocks
 from sandlot_engine.catalog.mappings import Mappings, kept_mappings
 from sandlot_engine.catalog.policies import Policies, kept_policies
@@ -444,8 +445,10 @@ class FakeEngine:
     records: FakeRecords = field(default_factory=FakeRecords)
     clock: FakeClock = field(default_factory=FakeClock)
     aliases: Aliases = field(init=False)
+    layers: Layers = field(init=False)
     settings: FunctionsSettings = field(init=False)
     provisioned: ProvisionedConcurrency = field(init=False)
+    event_configs: EventConfigs = field(init=False)
     urls: Urls = field(init=False)
     policies: Policies = field(init=False)
     events: MemoryEvents = field(default_factory=MemoryEvents)
@@ -491,6 +494,15 @@ class FakeEngine:
             turns=turns,
             keeper=keeper,
         )
+        self.layers = Layers(
+            self.store,
+            cast("Any", None),  # who publishes one brings a catalog along
+            turns=turns,
+            keeper=keeper,
+            clock=self.clock,
+            runtimes=lambda: ("python3.11",),
+            check_room=lambda *_: None,
+        )
         self.settings = FunctionsSettings(
             Kept(self.store, "settings", FunctionSettings),
             self.functions.versions,
@@ -505,6 +517,9 @@ class FakeEngine:
             concurrency=lambda _: 0,
             provision=provides_none,
             available=lambda _: 0,
+        )
+        self.event_configs = EventConfigs(
+            kept_event_configs(self.store), functions, clock=self.clock
         )
         self.urls = Urls(kept_urls(self.store), functions, clock=self.clock)
         self.policies = Policies(kept_policies(self.store), functions)
@@ -528,10 +543,12 @@ class FakeEngine:
             dead_letters=DeadLetters(
                 self.events, self.invoker.events, lambda _: Settings()
             ),
+            event_configs=self.event_configs,
             status=self._status,
             clock=self.clock,
             region="us-east-1",
             aliases=self.aliases,
+            layers=self.layers,
             settings=self.settings,
             provisioned=self.provisioned,
             urls=self.urls,
@@ -546,9 +563,7 @@ class FakeEngine:
             catalog=Catalog(
                 functions=functions,
                 policies=self.policies,
-                event_configs=EventConfigs(
-                    kept_event_configs(store), functions, clock=self.clock
-                ),
+                event_configs=self.event_configs,
                 urls=self.urls,
                 mappings=Mappings(kept_mappings(store), functions, clock=self.clock),
                 signing=SigningConfigs(

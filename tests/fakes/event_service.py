@@ -22,6 +22,7 @@ class Events(evt_grpc.EventServiceServicer):
         self.engine = engine
         self.all: list[evt.Event] = []
         self.next_states: list[Any] = []
+        self.settings: dict[tuple[str, str], evt.EventSettings] = {}
         self.batches: list[tuple[int, bool]] = []
         """How many the next redrives and purges are of, and whether there are more."""
 
@@ -48,6 +49,31 @@ class Events(evt_grpc.EventServiceServicer):
         return evt.ListEventsResponse(
             events=found[start : start + 1], next_page_token=more
         )
+
+    def GetEventSettings(self, request: Any, context: Any) -> Any:
+        self.engine.enter(request, context)
+        return evt.GetEventSettingsResponse(settings=self._settings_of(request))
+
+    def PutEventSettings(self, request: Any, context: Any) -> Any:
+        self.engine.enter(request, context)
+        settings = self._settings_of(request)
+        for field, value in request.ListFields():
+            setattr(settings, field.name, value)
+        for name in ("on_success", "on_failure"):
+            if request.HasField(name):
+                setattr(settings, name, getattr(request, name))
+        self.settings[request.function, request.qualifier] = settings
+        return evt.PutEventSettingsResponse(settings=settings)
+
+    def DeleteEventSettings(self, request: Any, context: Any) -> Any:
+        self.engine.enter(request, context)
+        self.settings.pop((request.function, request.qualifier), None)
+        return evt.DeleteEventSettingsResponse()
+
+    def _settings_of(self, request: Any) -> evt.EventSettings:
+        where = {"function": request.function, "qualifier": request.qualifier}
+        nothing = evt.EventSettings(**where, max_retries=2, max_age_s=21_600)
+        return self.settings.get((request.function, request.qualifier), nothing)
 
     def RedriveEvents(self, request: Any, context: Any) -> Any:
         self.engine.enter(request, context)

@@ -5,7 +5,7 @@ import base64
 import hashlib
 import threading
 from collections import Counter, defaultdict, deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from typing import Any
 
@@ -22,6 +22,11 @@ from sandlot.v1 import urls_pb2_grpc as url_grpc
 from tests.fakes.engine import NOW, Engine, Refusal, page
 
 
+def _arns(tenant_id: str, layers: Iterable[str]) -> list[str]:
+    prefix = f"arn:aws:lambda:us-east-1:{tenant_id}:layer:"
+    return [one if one.startswith("arn:") else prefix + one for one in layers]
+
+
 class Functions(fn_grpc.FunctionServiceServicer):
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
@@ -35,6 +40,7 @@ class Functions(fn_grpc.FunctionServiceServicer):
             )
         made = self.engine.add_function(request.name, tenant_id=tenant_id)
         made.config.MergeFrom(request.config)
+        made.config.layers[:] = _arns(tenant_id, request.config.layers)
         self._take(made, request.zip)
         self._take_image(made, request.image_uri)
         made.state, made.state_reason = self._end(fn.FUNCTION_STATE_ACTIVE)
@@ -59,6 +65,8 @@ class Functions(fn_grpc.FunctionServiceServicer):
                 changed.config.environment.update(value.variables)
             elif name.name in {"entry_point", "command"}:
                 getattr(changed.config, name.name)[:] = value.words
+            elif name.name == "layers":
+                changed.config.layers[:] = _arns(where[0], value.words)
             elif name.name not in {"name", "revision_id"}:
                 setattr(changed.config, name.name, value)
         return fn.UpdateFunctionConfigurationResponse(
@@ -91,6 +99,17 @@ class Functions(fn_grpc.FunctionServiceServicer):
         self.engine.find(tenant_id, request.name)
         del self.engine.functions[tenant_id, request.name]
         return fn.DeleteFunctionResponse()
+
+    def TagFunction(self, request: Any, context: Any) -> Any:
+        tags = self.engine.find(self.engine.enter(request, context), request.name).tags
+        tags.update(request.tags)
+        return fn.TagFunctionResponse(tags=tags)
+
+    def UntagFunction(self, request: Any, context: Any) -> Any:
+        tags = self.engine.find(self.engine.enter(request, context), request.name).tags
+        for key in request.keys:
+            tags.pop(key, None)
+        return fn.UntagFunctionResponse(tags=tags)
 
     def _copy(self, request: Any, context: Any) -> tuple[tuple[str, str], fn.Function]:
         tenant_id = self.engine.enter(request, context)

@@ -219,6 +219,7 @@ async def test_a_webhook_is_added_with_its_senders_secret_or_one_of_ours(
     assert (name, path) == ("push", f"/hooks/{ACME}/push")
     assert len(secret) == 43
     assert "shown this once" in ours.stderr
+    assert "signed with the secret: what is not signed gets 404" in ours.stderr
     assert theirs.stdout.split()[2] == "whsec_0123456789abcdef"
     assert rotated["secret"] != secret
 
@@ -237,6 +238,12 @@ async def test_a_bucket_is_added_with_its_filter(run: Run) -> None:
         "prefix": "",
         "suffix": ".jpg",
     }
+
+
+async def test_what_a_bucket_s_posts_need_is_told(run: Run) -> None:
+    done = await run("trigger", "add", "bucket", "pictures", "echo", "--bucket", "b")
+
+    assert "with `Authorization: Bearer` and the token" in done.stderr
 
 
 async def test_a_directory_is_for_operators(run: Run) -> None:

@@ -11,11 +11,13 @@ import pytest
 from google.protobuf import message_factory
 from google.protobuf.descriptor import Descriptor, MethodDescriptor
 
+from sandlot import AsyncClient, errors
 from sandlot.v1 import (
     concurrency_pb2,
     events_pb2,
     functions_pb2,
     invocations_pb2,
+    layers_pb2,
     tenants_pb2,
     versions_pb2,
 )
@@ -33,7 +35,7 @@ METHODS = [
     pytest.param(method, id=method.name)
     for file in (
         *(concurrency_pb2, events_pb2, functions_pb2, invocations_pb2),
-        *(tenants_pb2, versions_pb2),
+        *(layers_pb2, tenants_pb2, versions_pb2),
     )
     for service in file.DESCRIPTOR.services_by_name.values()
     for method in service.methods
@@ -52,11 +54,13 @@ FOR_OPERATORS = {"CreateTenant", "UpdateTenant", "ListTenants", "DeleteTenant"}
 
 HAVE_TESTS_OF_THEIR_OWN = {
     "CreateFunction",
+    "DeleteLayerVersion",
     "GetEvent",
     "ImportKey",
     "InvokeMany",
     "ListEvents",
     "ListInvocations",
+    "PublishLayer",
     "PurgeEvents",
     "RedriveEvents",
 }
@@ -346,3 +350,21 @@ async def test_one_tenants_limit_is_not_anothers(engine: FakeEngine) -> None:
     assert started.tenant_id == GLOBEX
     for open_call in calls:
         open_call.cancel()
+
+
+async def test_a_stranger_s_map_is_told_so_however_much_it_writes(
+    engine: FakeEngine,
+) -> None:
+    """Of most such calls grpc.aio tells that its own write failed."""
+
+    async def refused() -> str:
+        stranger = AsyncClient(
+            f"127.0.0.1:{engine.port}", access_key_id="nobody", secret_access_key="no"
+        )
+        async with stranger:
+            with pytest.raises(errors.SandlotError) as caught:
+                async for _ in stranger.map("hello", range(50)):
+                    pass
+        return type(caught.value).__name__
+
+    assert {await refused() for _ in range(20)} == {"Unauthenticated"}

@@ -18,6 +18,7 @@ from sandlot_engine.model.invocation import Ended, Run
 from tests.fakes.backend import ACME, FakeEngine, as_tenant, fake_engine
 
 DEADLINE_S = 20
+QUEUE = f"arn:aws:sqs:us-east-1:{ACME}:told"
 FAILS = Run(
     ended=Ended.FAILED,
     payload=b'{"errorMessage":"boom","errorType":"ValueError"}',
@@ -222,3 +223,73 @@ async def test_dead_events_are_deleted(engine: FakeEngine) -> None:
     assert (one.count, others.count, rest.count) == (1, 0, 2)
     assert engine.invoker.events.depths.of(ACME, EventState.DEAD) == (0, 0)
     assert engine.events.all == {}
+
+
+# --- how they are treated ---------------------------------------------------------
+
+
+async def settings(engine: FakeEngine, method: str, **fields: Any) -> Any:
+    return (await ask(engine, method, function="echo", **fields)).settings
+
+
+async def test_settings_are_defaults_until_something_is_said(
+    engine: FakeEngine,
+) -> None:
+    before = await settings(engine, "GetEventSettings")
+    first = await settings(engine, "PutEventSettings", max_retries=0)
+    second = await settings(
+        engine, "PutEventSettings", max_age_s=60, on_failure="slow", on_success=QUEUE
+    )
+    third = await settings(engine, "PutEventSettings", on_success="")
+
+    assert (before.function, before.max_retries, before.max_age_s) == ("echo", 2, 21600)
+    assert (first.max_retries, first.max_age_s) == (0, 21600)
+    assert (second.max_retries, second.max_age_s) == (0, 60)
+    assert second.on_success == QUEUE
+    assert second.on_failure == f"arn:aws:lambda:us-east-1:{ACME}:function:slow"
+    assert (third.on_success, third.on_failure) == ("", second.on_failure)
+    assert await settings(engine, "GetEventSettings") == third
+    assert engine.event_configs.get(ACME, "echo").max_retries == 0
+
+
+async def test_settings_that_are_deleted_are_defaults_whether_some_were_set_or_not(
+    engine: FakeEngine,
+) -> None:
+    await ask(engine, "DeleteEventSettings", function="echo")
+    await settings(engine, "PutEventSettings", max_retries=0)
+
+    await ask(engine, "DeleteEventSettings", function="echo")
+
+    assert (await settings(engine, "GetEventSettings")).max_retries == 2
+
+
+@pytest.mark.parametrize("method", ["Get", "Put", "Delete"])
+async def test_settings_say_what_there_is_not(engine: FakeEngine, method: str) -> None:
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await settings(engine, f"{method}EventSettings", qualifier="live")
+
+    assert caught.value.code() is grpc.StatusCode.NOT_FOUND
+    # Where AWS says "The function doesn't exist", of whichever.
+    assert "Function not found: " in (caught.value.details() or "")
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"max_retries": 3},
+        {"max_retries": -1},
+        {"max_age_s": 59},
+        {"on_failure": "nothing"},
+        {"on_failure": "echo"},
+        {"on_success": "arn:aws:sqs:us-east-1:000000000001:queue.fifo"},
+    ],
+    ids=repr,
+)
+async def test_settings_that_cannot_be_are_refused(
+    engine: FakeEngine, fields: dict[str, Any]
+) -> None:
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await settings(engine, "PutEventSettings", **fields)
+
+    assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+    assert (await settings(engine, "GetEventSettings")).max_retries == 2

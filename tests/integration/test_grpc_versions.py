@@ -28,6 +28,7 @@ class Caller:
 
     def __init__(self, bench: Bench, channel: grpc.aio.Channel) -> None:
         self.bench = bench
+        self.channel = channel
         self._versions = cast("Any", versions_pb2_grpc).VersionServiceStub(channel)
         self._functions = cast("Any", functions_pb2_grpc).FunctionServiceStub(channel)
 
@@ -76,6 +77,7 @@ async def calling(folder: Path) -> AsyncIterator[Caller]:
             fakes.backend(),
             functions=bench.functions,
             aliases=bench.functions.aliases,
+            settings=bench.functions.settings,
         )
         async with (
             serve(backend, address="127.0.0.1:0", drain_s=5.0) as port,
@@ -281,3 +283,41 @@ async def test_an_alias_that_cannot_be_is_refused(
 
     assert refused[0] is code
     assert list((await caller.ask("ListAliases")).aliases) == []
+
+
+async def test_tags_are_of_all_versions_and_no_part_of_any(caller: Caller) -> None:
+    await caller.publish()
+    functions = cast("Any", functions_pb2_grpc).FunctionServiceStub(caller.channel)
+    before = (await caller.function()).revision_id
+
+    async def ask(method: str, **fields: Any) -> dict[str, str]:
+        request = getattr(fn, f"{method}Request")(name="resize", **fields)
+        answer = await getattr(functions, method)(request, metadata=KEY, timeout=20)
+        return dict(answer.tags)
+
+    first = await ask("TagFunction", tags={"team": "blue", "stage": "a"})
+    second = await ask("TagFunction", tags={"stage": "b"})
+    third = await ask("UntagFunction", keys=["team", "never-there"])
+
+    assert first == {"team": "blue", "stage": "a"}
+    assert second == {"team": "blue", "stage": "b"}
+    assert third == {"stage": "b"}
+    for qualifier in ("", "1"):
+        assert dict((await caller.function(qualifier)).tags) == third
+    assert (await caller.function()).revision_id == before
+
+
+@pytest.mark.parametrize(
+    "tags", [{"aws:x": "1"}, {"k": "v" * 257}, {str(n): "" for n in range(51)}], ids=len
+)
+async def test_tags_that_cannot_be_are_refused(
+    caller: Caller, tags: dict[str, str]
+) -> None:
+    functions = cast("Any", functions_pb2_grpc).FunctionServiceStub(caller.channel)
+    request = fn.TagFunctionRequest(name="resize", tags=tags)
+
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await functions.TagFunction(request, metadata=KEY, timeout=20)
+
+    assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+    assert not (await caller.function()).tags

@@ -17,6 +17,7 @@ from sandlot.v1 import functions_pb2_grpc, invocations_pb2_grpc, tenants_pb2_grp
 from sandlot.v1 import invocations_pb2 as inv
 from sandlot.v1 import tenants_pb2 as ten
 from sandlot_engine.catalog.code import CodeStore
+from sandlot_engine.catalog.event_configs import EventConfigs, kept_event_configs
 from sandlot_engine.catalog.functions import Functions, Prepared
 from sandlot_engine.catalog.policies import Policies, kept_policies
 from sandlot_engine.catalog.provisioned import (
@@ -189,10 +190,14 @@ async def opened(folder: Path) -> AsyncIterator[Engine]:
                 ),
                 event_store=store,
                 dead_letters=DeadLetters(store, invoker.events, lambda _: Settings()),
+                event_configs=EventConfigs(
+                    kept_event_configs(store), functions, clock=clock
+                ),
                 status=_no_status,
                 clock=clock,
                 region="us-east-1",
                 aliases=functions.aliases,
+                layers=functions.layers,
                 settings=functions.settings,
                 provisioned=ProvisionedConcurrency(
                     kept_provisioned(store),

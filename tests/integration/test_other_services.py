@@ -26,8 +26,15 @@ SERVICES = {
     "logs": "describe_log_groups",
     "ecr": "describe_repositories",
     "cloudformation": "list_stacks",
+    "route53": "list_hosted_zones",
+    "cloudfront": "list_distributions",
+    "efs": "describe_file_systems",
 }
-"""One of each protocol, and those that tools ask first."""
+"""One of each protocol, those that tools ask first, and those whose paths begin with
+dates, as Lambda's do."""
+
+SIGNED_AS = {"efs": "elasticfilesystem"}
+"""Where a service's signatures call it otherwise."""
 
 SIGNED = b"AWS4-HMAC-SHA256 Credential=K/20260101/eu-1/%s/aws4_request, Signature=0"
 
@@ -74,7 +81,7 @@ async def test_another_service_s_client_is_told_what_to_set(
     refused = await refusal(url, service)
 
     assert refused["Error"]["Code"].startswith("NotImplemented")
-    assert f"has no {service}." in refused["Error"]["Message"]
+    assert f"has no {SIGNED_AS.get(service, service)}." in refused["Error"]["Message"]
     assert "AWS_ENDPOINT_URL_LAMBDA" in refused["Error"]["Message"]
     assert refused["ResponseMetadata"]["HTTPStatusCode"] == 501
 

@@ -141,23 +141,23 @@ def test_what_cannot_be_meant_is_refused_before_anything_is_asked(
         ),
         (
             " ReservedConcurrentExecutions  1 should not be lower than function's",
-            "sandlot concurrency show NAME",
+            "sandlot concurrency show hello",
         ),
         (
             "Requested Provisioned Concurrency should not be greater than the",
-            "sandlot concurrency reserve NAME COUNT",
+            "sandlot concurrency reserve hello COUNT",
         ),
         (
             "Provisioned Concurrency Configs cannot be applied to unpublished",
-            "sandlot fn publish NAME",
+            "sandlot fn publish hello",
         ),
         (
             "Alias can't be used for Provisioned Concurrency configuration on an",
-            "sandlot concurrency show NAME",
+            "sandlot concurrency show hello",
         ),
         (
             "Version is pointed by a Provisioned Concurrency alias",
-            "sandlot concurrency show NAME",
+            "sandlot concurrency show hello",
         ),
     ],
     ids=lambda text: text[:30],
@@ -169,7 +169,7 @@ def test_what_awss_words_leave_open_is_said_after_them(
         Refusal(grpc.StatusCode.INVALID_ARGUMENT, "InvalidParameter", said)
     )
 
-    done = cli("concurrency", "reserve", "hello", "1")
+    done = cli("concurrency", "provision", "hello:live", "1")
 
     (line,) = (one for one in done.stderr.splitlines() if "next: " in one)
     assert line.endswith(f": {then}")

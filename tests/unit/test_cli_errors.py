@@ -123,7 +123,7 @@ def test_a_data_directory_names_the_engine_and_outranks_the_environment(
             "There is no tenant 'acme'.",
             "  next: `sandlot tenant list` has the ids of those there are\n",
         ),
-        ("There is no event 1.", ""),
+        ("There is none.", ""),
     ],
 )
 def test_where_what_there_is_can_be_seen_is_said(
@@ -134,6 +134,35 @@ def test_where_what_there_is_can_be_seen_is_said(
     done = cli("fn", "show", "helo", "--tenant", "123456789012")
 
     assert done.stderr == f"NotFound: {said}\n{advice}"
+
+
+@pytest.mark.parametrize(
+    ("said", "then"),
+    [
+        ("Trigger tick does not exist.", "sandlot trigger list"),
+        ("Schedule tick does not exist.", "sandlot trigger list"),
+        (
+            "Schedule tick already exists.",
+            "sandlot schedule config tick --expression EXPRESSION",
+        ),
+        ("Trigger hook already exists.", "sandlot trigger rm hook"),
+        ("There is no access key AKIA.", "sandlot key list"),
+        ("There is no event 1, or it was over too long ago.", "sandlot event list"),
+        ("There is no event 1 in the dead-letter store.", "sandlot dead-letter list"),
+        ("Function does not exist", "sandlot fn list"),
+        ("Function name 'my func' must have 1 to 64 letters", "--name NAME"),
+        ("The resource you requested does not exist.", "sandlot url show hello"),
+        ("The function doesn't exist.", "sandlot fn list"),
+    ],
+)
+def test_where_it_is_seen_what_there_is_depends_on_what_is_missing(
+    cli: Cli, engine: Engine, said: str, then: str
+) -> None:
+    engine.refuse_next.append(Refusal(grpc.StatusCode.NOT_FOUND, "NotFound", said))
+
+    done = cli("url", "show", "hello")
+
+    assert done.stderr.endswith(f": {then}\n")
 
 
 def test_a_port_that_is_no_grpc_is_told_from_none(cli: Cli) -> None:

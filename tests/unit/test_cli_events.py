@@ -116,3 +116,46 @@ def test_up_takes_delays_and_destinations(
     [options] = app.calls
     assert options["event_retry_delays_s"] == (0.5, 0.0)
     assert options["destinations"] == {"sqs": "http://127.0.0.1:9324"}
+
+
+def test_how_events_are_treated_is_shown_and_changed(cli: Cli, server: Server) -> None:
+    shown = cli("event", "config", "hello").stdout
+    changed = json.loads(
+        cli(
+            *("event", "config", "hello:live", "--retries", "0", "--max-age", "60"),
+            *("--on-failure", "other", "--json"),
+        ).stdout
+    )
+
+    assert ["max_retries", "2"] in [line.split() for line in shown.splitlines()]
+    assert changed == {
+        "function": "hello",
+        "qualifier": "live",
+        "max_retries": 0,
+        "max_age_s": 60,
+        "on_success": "",
+        "on_failure": "other",
+    }
+    assert set(server.events.settings) == {("hello", "live")}
+
+
+def test_what_is_not_said_of_events_stays_unless_it_is_reset(
+    cli: Cli, server: Server
+) -> None:
+    cli("event", "config", "hello", "--retries", "0", "--on-success", "other")
+
+    cli("event", "config", "hello", "--on-success", "")
+    kept = server.events.settings["hello", ""]
+    cli("event", "config", "hello", "--reset", "--max-age", "60")
+    reset = server.events.settings["hello", ""]
+
+    assert (kept.max_retries, kept.on_success) == (0, "")
+    assert (reset.max_retries, reset.max_age_s) == (2, 60)
+
+
+@pytest.mark.parametrize("option", [("--retries", "3"), ("--max-age", "0")])
+def test_settings_of_events_that_cannot_be_ask_for_nothing(
+    cli: Cli, server: Server, option: tuple[str, str]
+) -> None:
+    assert cli("event", "config", "hello", *option).exit_code == 2
+    assert server.engine.requests == []

@@ -151,19 +151,102 @@ def test_a_program_is_not_told_that_it_is_not_forked(cli: Cli, engine: Engine) -
         ),
         (
             f"{CANNOT} No module named 'yaml.nodes'",
-            "what it imports has to be in its folder: pip install --target FOLDER yaml",
+            (
+                "what it imports has to be in its folder, or in a layer: pip install "
+                "--target FOLDER yaml"
+            ),
         ),
         ("ValueError: No module named 'app'", ""),
+        ("MemoryError: ", "it wants more memory than it has: add --memory MB"),
     ],
 )
 def test_what_newcomers_most_often_have_to_mend_is_said(error: str, hint: str) -> None:
     assert why_not_imported(error, "app.handler") == hint
 
 
+def test_a_folder_too_many_is_told() -> None:
+    missing = f"{CANNOT} No module named 'app'"
+    there = "Runtime.HandlerNotFound: Handler 'handler' missing on module 'app'"
+
+    told = why_not_imported(missing, "app.handler", only_folder="site")
+
+    assert "all files are in the folder site: pack what is in that folder" in told
+    assert "--handler site/MODULE.FUNCTION" in told
+    assert "site" not in why_not_imported(there, "app.handler", only_folder="site")
+
+
+def test_a_node_function_without_a_file_for_its_handler_is_not_offered_for_invocation(
+    cli: Cli, tmp_path: Path
+) -> None:
+    (tmp_path / "site").mkdir()
+    (tmp_path / "site" / "app.js").write_text("exports.handler = async () => 1")
+    words = ("--name", "it", "--runtime", "nodejs22.x", "--handler")
+
+    wrong = cli("deploy", str(tmp_path), *words, "app.handler").stderr
+    right = cli("deploy", str(tmp_path), *words, "site/app.handler").stderr
+
+    assert "no file of the package is that of its handler" in wrong
+    assert "all files are in the folder site" in wrong
+    assert "invoke it" not in wrong
+    assert "invoke it" in right
+
+
 def test_a_module_that_hides_behind_one_of_python_s_is_told() -> None:
     error = "Runtime.HandlerNotFound: Handler 'handler' missing on module 'json'"
 
     assert why_not_imported(error, "json.handler").startswith("Python has a module")
+    error = f"{CANNOT} No module named 'site.app'; 'site' is not a package"
+    assert "called site, which" in why_not_imported(error, "site/app.handler")
+
+
+def test_a_change_after_which_it_cannot_be_imported_fails(
+    cli: Cli, engine: Engine
+) -> None:
+    function = engine.add_function("hello")
+    function.fork_safety_reason = f"the import failed: {CANNOT} No module named 'a'"
+
+    changed = cli("fn", "config", "hello", "--memory", "256")
+    shown = cli("fn", "config", "hello")
+
+    assert (changed.exit_code, shown.exit_code) == (1, 0)
+    assert "cannot be imported: Runtime.ImportModuleError" in changed.stderr
+    assert "cannot be imported" not in shown.stderr
+
+
+def test_an_environment_is_emptied(cli: Cli, engine: Engine, source: Path) -> None:
+    cli("deploy", str(source), "--env", "AB=1", "--env", "CD=2")
+
+    cli("fn", "config", "hello", "--memory", "256")
+    environment = engine.functions["000000000001", "hello"].config.environment
+    kept = dict(environment)
+    cli("fn", "config", "hello", "--env", "")
+
+    emptied = engine.functions["000000000001", "hello"].config.environment
+    assert (kept, dict(emptied)) == ({"AB": "1", "CD": "2"}, {})
+
+
+def test_tags_are_added_changed_and_taken_away(cli: Cli, engine: Engine) -> None:
+    engine.add_function("hello")
+
+    added = cli("fn", "tag", "hello", "team=blue", "stage=a=b", "--json")
+    cli("fn", "tag", "hello", "team=red")
+    shown = json.loads(cli("fn", "show", "hello", "--json").stdout)["tags"]
+    left = cli("fn", "untag", "hello", "stage", "never-there")
+
+    assert json.loads(added.stdout) == {"team": "blue", "stage": "a=b"}
+    assert shown == {"team": "red", "stage": "a=b"}
+    assert left.stdout.split() == ["team", "red"]
+    assert cli("fn", "untag", "hello", "team").stdout == ""
+
+
+@pytest.mark.parametrize(
+    "words", [("tag", "hello"), ("tag", "hello", "x"), ("untag", "h")]
+)
+def test_what_is_no_tag_asks_for_nothing(
+    cli: Cli, engine: Engine, words: tuple[str, ...]
+) -> None:
+    assert cli("fn", *words).exit_code == 2
+    assert engine.requests == []
 
 
 def test_what_to_run_next_is_of_the_same_tenant(
@@ -280,6 +363,7 @@ def test_what_cannot_be_undone_is_not_done_unasked(cli: Cli, engine: Engine) -> 
 
     assert (refused.exit_code, still_there) == (2, True)
     assert "--yes" in refused.stderr
+    assert "with its versions, aliases, URLs and triggers?" in refused.stderr
     assert (done.exit_code, engine.functions) == (0, {})
 
 

@@ -20,6 +20,20 @@ def test_logs_show_time_request_and_text(cli: Cli, engine: Engine) -> None:
     )
 
 
+def test_lines_of_today_have_no_date_and_others_have_theirs(
+    cli: Cli, engine: Engine
+) -> None:
+    engine.add_function("hello")
+    for text in (b"then", b"now"):
+        engine.log("hello", text)
+    engine.logs["hello"][1].time.GetCurrentTime()
+
+    then, now = cli("logs", "hello", "--since", "2020-01-01").stdout.splitlines()
+
+    assert re.match(r"2026-10-2\d \d\d:\d\d:\d\d\.\d{3} +-  then$", then)
+    assert re.match(r"\d\d:\d\d:\d\d\.\d{3} +-  now$", now)
+
+
 def test_logs_as_json_are_an_object_on_each_line(cli: Cli, engine: Engine) -> None:
     engine.add_function("hello")
     engine.log("hello", b"one")
@@ -92,6 +106,6 @@ def test_lists_have_the_same_local_time_as_logs(cli: Cli, engine: Engine) -> Non
     cli("invoke", "hello")
 
     # NOW is 2026-10-26 07:33:20 in UTC.
-    assert cli("logs", "hello").stdout.startswith("16:33:20")
+    assert cli("logs", "hello").stdout.startswith("2026-10-26 16:33:20")
     assert "2026-10-26 16:33" in cli("fn", "list").stdout
     assert "2026-10-26 16:33" in cli("tenant", "list").stdout

@@ -133,6 +133,45 @@ def test_an_event_that_is_no_json_though_python_reads_it_is_a_usage_error(
     assert engine.requests == []
 
 
+@pytest.mark.parametrize("named", ["@it.json", "file://it.json", "fileb://it.json"])
+def test_a_file_that_is_named_as_elsewhere_is_told(
+    cli: Cli, engine: Engine, named: str
+) -> None:
+    done = cli("invoke", "hello", named)
+
+    assert (done.exit_code, engine.requests) == (2, [])
+    assert done.stderr.rstrip().endswith("A file is named by -e it.json")
+
+
+@pytest.mark.parametrize("kind", ["event", "dry-run"])
+@pytest.mark.parametrize("many", [("-n", "3"), ("--summary",)])
+def test_what_is_not_answered_is_not_counted(
+    cli: Cli, engine: Engine, kind: str, many: tuple[str, ...]
+) -> None:
+    """Of three events one was queued."""
+    done = cli("invoke", "hello", "--type", kind, *many)
+
+    assert (done.exit_code, engine.requests) == (2, [])
+    assert "are for requests" in done.stderr
+
+
+def test_what_is_queued_can_be_looked_at_by_what_is_told(
+    cli: Cli, engine: Engine
+) -> None:
+    engine.add_function("hello")
+    engine.add_tenant("123456789012", "acme", key=("AKIA2", "s"))
+    engine.add_function("hello", tenant_id="123456789012")
+
+    mine = cli("invoke", "hello", "--type", "event")
+    theirs = cli("invoke", "hello", "--type", "event", "--tenant", "123456789012")
+
+    told = f"sandlot event show {mine.stdout.strip()}\n"
+    assert mine.stderr.endswith(told)
+    assert theirs.stderr.endswith(
+        f"sandlot event show {theirs.stdout.strip()} --tenant 123456789012\n"
+    )
+
+
 @pytest.mark.parametrize("many", [(), ("-n", "3")], ids=["one", "many"])
 def test_an_event_that_is_too_large_is_refused_with_its_size_and_not_sent(
     cli: Cli, engine: Engine, tmp_path: Path, many: tuple[str, ...]

@@ -1,10 +1,14 @@
 """What the command line loads before it knows what to do."""
 
 import json
+import os
+import re
 import subprocess
 import sys
 
 import pytest
+
+from tests.unit.conftest import Cli
 
 HEAVY = ("grpc", "rich", "google.protobuf", "asyncio")
 
@@ -45,3 +49,38 @@ def test_the_module_can_be_run(nobodys_environment: object) -> None:
     )
 
     assert json.loads(done.stdout).keys() == {"version"}
+
+
+def test_a_shell_completes_what_the_help_says(cli: Cli) -> None:
+    told = re.search(
+        r"(_SANDLOT_COMPLETE)=(bash)_source (sandlot)", cli("--help").stdout
+    )
+    assert told is not None
+    words = {"COMP_WORDS": "sandlot fn ver", "COMP_CWORD": "2"}
+
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-c",
+            "from sandlot.cli import main; main(prog_name='sandlot')",
+        ],
+        capture_output=True,
+        check=True,
+        text=True,
+        timeout=30,
+        env={**os.environ, **words, told[1]: f"{told[2]}_complete"},
+    )
+
+    assert done.stdout == "plain,versions\n"
+
+
+def test_the_version_is_had_as_elsewhere(cli: Cli) -> None:
+    assert cli("--version").stdout == cli("version").stdout
+
+
+@pytest.mark.parametrize("group", ["", "fn", "dead-letter", "runtime", "tenant"])
+def test_lists_of_commands_break_off_nowhere(cli: Cli, group: str) -> None:
+    done = cli(*filter(None, [group]), "--help")
+
+    assert done.exit_code == 0
+    assert "..." not in done.stdout.partition("Options:")[2]

@@ -49,7 +49,48 @@ def test_cors_wants_an_origin(cli: Cli, engine: Engine) -> None:
 
     assert done.exit_code == 2
     assert "--cors-origin" in done.stderr
-    assert engine.requests == []
+    assert engine.urls == {}
+
+
+def test_what_is_not_said_of_an_address_stays_as_it_is(
+    cli: Cli, engine: Engine
+) -> None:
+    engine.add_function("hello")
+    cli("url", "add", "hello", "--auth", "iam", "--stream", "--cors-origin", "*")
+    first = urls.Url.FromString(engine.urls["hello", ""].SerializeToString())
+
+    cli("url", "add", "hello")
+    same = engine.urls["hello", ""]
+    cli("url", "add", "hello", "--cors-method", "GET", "--cors-credentials")
+    more = engine.urls["hello", ""]
+    cli("url", "add", "hello", "--auth", "none", "--no-stream", "--no-cors")
+    none = engine.urls["hello", ""]
+
+    assert same == first
+    assert (more.auth, more.streamed) == (urls.URL_AUTH_IAM, True)
+    assert more.cors == urls.UrlCors(
+        allow_origins=["*"], allow_methods=["GET"], allow_credentials=True
+    )
+    assert (none.auth, none.streamed) == (urls.URL_AUTH_NONE, False)
+    assert not none.HasField("cors")
+
+
+def test_what_an_alias_has_is_not_the_function_s(cli: Cli, engine: Engine) -> None:
+    engine.add_function("hello")
+    cli("url", "add", "hello", "--auth", "iam", "--cors-origin", "*")
+
+    cli("url", "add", "hello", "--alias", "live")
+
+    assert engine.urls["hello", "live"].auth == urls.URL_AUTH_NONE
+    assert not engine.urls["hello", "live"].HasField("cors")
+
+
+def test_cors_is_not_both_set_and_taken_away(cli: Cli, engine: Engine) -> None:
+    engine.add_function("hello")
+
+    done = cli("url", "add", "hello", "--no-cors", "--cors-origin", "*")
+
+    assert (done.exit_code, engine.requests) == (2, [])
 
 
 def test_show_lists_them_and_rm_takes_one_away(cli: Cli, engine: Engine) -> None:

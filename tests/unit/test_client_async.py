@@ -126,3 +126,42 @@ async def test_a_ticket_waits_until_its_event_is_over(
     assert [event async for event in aclient.events()] == [told]
     assert await aclient.redrive_events() == 2
     assert await aclient.purge_events() == 3
+
+
+async def test_how_events_are_treated_is_said_and_taken_back(
+    aclient: AsyncClient,
+) -> None:
+    said = await aclient.put_event_settings("hello", max_age_s=60)
+    await aclient.delete_event_settings("hello")
+
+    assert (said.max_retries, said.max_age_s) == (2, 60)
+    assert (await aclient.get_event_settings("hello")).max_age_s == 21_600
+
+
+async def test_tags_are_added_and_taken_away(
+    aclient: AsyncClient, engine: Engine
+) -> None:
+    engine.add_function("hello")
+
+    added = await aclient.tag_function("hello", {"team": "blue", "stage": "a"})
+    left = await aclient.untag_function("hello", ["stage"])
+
+    assert (added, left) == ({"team": "blue", "stage": "a"}, {"team": "blue"})
+    assert (await aclient.get_function("hello")).tags == left
+    with pytest.raises(errors.UsageError, match="keys is a list"):
+        await aclient.untag_function("hello", "team")
+
+
+@pytest.mark.parametrize("is_used", [True, False])
+async def test_a_client_that_is_closed_says_so(
+    aclient: AsyncClient, engine: Engine, *, is_used: bool
+) -> None:
+    engine.add_function("hello")
+    if is_used:
+        await aclient.invoke("hello")
+    await aclient.close()
+
+    with pytest.raises(errors.UsageError, match="this client is closed"):
+        await aclient.invoke("hello")
+    with pytest.raises(errors.UsageError, match="this client is closed"):
+        [one async for one in aclient.map("hello", [1])]

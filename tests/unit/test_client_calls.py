@@ -443,3 +443,13 @@ def test_an_events_payload_is_bytes(server: Server, client: Client) -> None:
     an_event(server)
 
     assert client.event_payload("e-1") == b'{"n":1}'
+
+
+def test_how_events_are_treated_is_said_and_taken_back(client: Client) -> None:
+    said = client.put_event_settings("hello", qualifier="1", max_retries=0)
+    more = client.put_event_settings("hello", qualifier="1", on_failure="other")
+    client.delete_event_settings("hello", qualifier="1")
+
+    assert (said.max_retries, said.max_age_s, said.on_failure) == (0, 21_600, "")
+    assert (more.max_retries, more.on_failure) == (0, "other")
+    assert client.get_event_settings("hello", qualifier="1").max_retries == 2

@@ -1,6 +1,7 @@
 """Deploying: create or update, and wait until it serves."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -211,6 +212,47 @@ def test_a_file_in_javascript_gets_the_newest_node(
     assert client.deploy(file).config().runtime == "nodejs22.x"
 
 
+def test_another_file_of_node_under_a_name_has_its_own_handler(
+    client: Client, engine: Engine, source: Path
+) -> None:
+    """Though nothing of Node's is imported that could fail."""
+    one, other = source.with_name("one.js"), source.with_name("other.mjs")
+    for file in (one, other):
+        file.write_text("")
+    client.deploy(one, name="it")
+
+    again = client.deploy(one, name="it")
+    done = client.deploy(other, name="it")
+
+    assert again.replaced_handler == ""
+    assert done.replaced_handler == "one.handler"
+    assert client.get_function("it").handler == "other.handler"
+
+
+@pytest.mark.parametrize(
+    "handler",
+    [
+        *("lib/it.handler", "./index.handler", "wrapper.handler", "dotted.a.handler"),
+        "/opt/nodejs/wrapper.handler",
+    ],
+)
+def test_a_handler_that_node_finds_is_kept(
+    client: Client, source: Path, handler: str
+) -> None:
+    root = source.with_name("site")
+    for name in ("index.js", "lib/it.cjs", "node_modules/wrapper/main.js", "dotted"):
+        file = root / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text("")
+    client.deploy(root, handler=handler)
+    (root / "index.js").write_text("// another")
+
+    done = client.deploy(root)
+
+    assert (done.replaced_handler, done.lacks_handler) == ("", False)
+    assert client.get_function("site").handler == handler
+
+
 def test_a_folder_gets_node_by_its_likely_handler_alone(
     client: Client, source: Path
 ) -> None:
@@ -239,8 +281,38 @@ def test_a_file_of_another_language_is_not_put_in_a_function_s_place(
     assert taken.config().runtime == "nodejs20.x"
 
 
+@pytest.mark.parametrize("is_there", [True, False])
+def test_a_runtime_that_does_not_run_the_file_is_refused(
+    client: Client, engine: Engine, source: Path, *, is_there: bool
+) -> None:
+    if is_there:
+        client.deploy(source)
+    engine.requests.clear()
+
+    with pytest.raises(errors.UsageError, match=r"hello\.py is not run by nodejs22\.x"):
+        client.deploy(source, runtime="nodejs22.x")
+
+    assert engine.requests == []
+    assert client.deploy(source, runtime="python3.12-mine").name == "hello"
+
+
+def test_a_zip_of_a_folder_is_told_from_one_of_what_is_in_it(
+    client: Client, source: Path
+) -> None:
+    inside = source.with_name("outside") / "site"
+    inside.mkdir(parents=True)
+    (inside / "app.py").write_text("")
+    (inside.parent / "__MACOSX").mkdir()
+    (inside.parent / "__MACOSX" / "._site").write_text("")
+
+    with pytest.raises(errors.UsageError, match="files are in the folder 'site': pack"):
+        client.deploy(pack(inside.parent).zip, name="site")
+
+    assert client.deploy(pack(inside).zip, name="site").only_folder == ""
+
+
 def test_a_zip_needs_a_name(client: Client, source: Path) -> None:
-    with pytest.raises(errors.InvalidParameter, match="function's name"):
+    with pytest.raises(errors.InvalidParameter, match="no name of its own"):
         client.deploy(pack(source).zip, handler="hello.handler")
 
 
@@ -392,3 +464,36 @@ def test_a_text_is_not_taken_for_a_list_of_words(client: Client, option: str) ->
         errors.InvalidParameter, match=r"list of words: \['app.handler'"
     ):
         client.deploy("oci:hello:1", name="it", **wrong)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ({"memory": "big"}, "memory cannot be of type str"),
+        ({"memory": 2**40}, "memory cannot be of type int"),
+        ({"timeout": 1.5}, "timeout cannot be of type float"),
+        ({"handler": 3}, "handler cannot be of type int"),
+        ({"layers": [3]}, "layers cannot be of type list"),
+        ({"env": {"PORT": 8080}}, "what is given for 'PORT' is of type int"),
+        ({"env": ["A=1"]}, "what is given for 'env' is of type list"),
+    ],
+    ids=repr,
+)
+def test_a_value_of_another_type_is_told_by_its_setting(
+    client: Client, engine: Engine, source: Path, options: Any, told: str
+) -> None:
+    with pytest.raises(errors.UsageError, match=told):
+        client.deploy(source, **options)
+
+    assert asked(engine) == []
+
+
+def test_a_client_that_is_closed_says_so(client: Client, engine: Engine) -> None:
+    engine.add_function("hello")
+    client.invoke("hello")
+    client.close()
+
+    calls: list[Any] = [client.invoke, client.runs, client.logs, client.stream]
+    for call in calls:
+        with pytest.raises(errors.UsageError, match="this client is closed"):
+            list(call("hello"))

@@ -56,6 +56,35 @@ def test_a_file_gives_the_handler_that_aws_would_look_for(
     assert packing.pack(tmp_path / file).likely_handler == handler
 
 
+@pytest.mark.parametrize(
+    ("file", "source", "handler"),
+    [
+        ("it.py", "def lambda_handler(event, context): ...", "it.lambda_handler"),
+        ("it.py", "x = 1\nasync def lambda_handler(e, c): ...", "it.lambda_handler"),
+        (
+            "it.py",
+            "def lambda_handler(): ...\ndef handler(e, c): ...",
+            "it.handler",
+        ),
+        ("it.py", "def lambda_handler(e, c): ...\nhandler = wrap(3)", "it.handler"),
+        ("it.py", "from x import handler\nlambda_handler = handler", "it.handler"),
+        ("it.py", "class A:\n    def lambda_handler(self): ...", "it.handler"),
+        ("it.py", "# lambda_handler", "it.handler"),
+        ("lambda_function.py", "def handler(e, c): ...", "lambda_function.handler"),
+        ("app.py", "def lambda_handler(event, context): ...", "app.lambda_handler"),
+        ("it.js", "def lambda_handler(event, context): ...", "it.handler"),
+    ],
+)
+def test_a_handler_that_is_called_otherwise_is_found(
+    file: str, source: str, handler: str, tmp_path: Path
+) -> None:
+    (tmp_path / file).write_text(source)
+
+    assert packing.pack(tmp_path / file).likely_handler == handler
+    if file in packing.LIKELY_HANDLERS:
+        assert packing.pack(tmp_path).likely_handler == handler
+
+
 def test_executable_bits_are_kept(folder: Path) -> None:
     with zipfile.ZipFile(io.BytesIO(packing.pack(folder).zip)) as archive:
         modes = {
@@ -126,7 +155,7 @@ def test_a_zip_is_taken_as_it_is(folder: Path, tmp_path: Path) -> None:
     (tmp_path / "code.zip").write_bytes(content)
 
     assert packing.pack(tmp_path / "code.zip").zip == content
-    assert packing.pack(content).files == 2
+    assert len(packing.pack(content).names) == 2
     assert packing.pack(content).likely_handler == "app.handler"
 
 

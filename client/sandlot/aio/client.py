@@ -17,6 +17,7 @@ from sandlot.aio.events import AsyncEvents
 from sandlot.aio.functions import AsyncFunctions
 from sandlot.aio.handles import AsyncFunctionHandle
 from sandlot.aio.invocations import AsyncInvocations
+from sandlot.aio.layers import AsyncLayers
 from sandlot.aio.tenants import AsyncTenants
 from sandlot.aio.triggers import AsyncTriggers
 from sandlot.aio.urls import AsyncUrls
@@ -29,6 +30,7 @@ from sandlot.transport import DEPLOY_DEADLINE_S
 class AsyncClient(
     AsyncFunctions,
     AsyncVersions,
+    AsyncLayers,
     AsyncShares,
     AsyncUrls,
     AsyncInvocations,
@@ -71,6 +73,8 @@ class AsyncClient(
         done = await self._connection.drive(errand, deadline, DEPLOY_DEADLINE_S)
         handle = AsyncFunctionHandle(self, done.function.name, deployed=done.function)
         handle.replaced_handler = done.replaced_handler
+        handle.lacks_handler = done.lacks_handler
+        handle.only_folder = done.only_folder
         return handle
 
     def function(self, name: str) -> AsyncFunctionHandle:

@@ -12,7 +12,7 @@ import grpc
 
 from sandlot import calls, config, failures, steps, transport
 from sandlot.calls import Call
-from sandlot.errors import Internal, SandlotError
+from sandlot.errors import Internal, SandlotError, UsageError
 from sandlot.parsing import Page
 from sandlot.results import JSON, LogLine, MapResult, Reply
 from sandlot.steps import Pause, Steps
@@ -32,15 +32,20 @@ class AsyncConnection:
         self._metadata = transport.metadata_of(settings)
         self._address = settings.address
         self._opened: grpc.aio.Channel | None = None
+        self._is_closed = False
         self._methods: dict[str, grpc.aio.UnaryUnaryMultiCallable[Any, Any]] = {}
 
     async def close(self) -> None:
         """Calls under way are cancelled."""
+        self._is_closed = True
         if self._opened is not None:
             await self._opened.close()
 
     def limit(self, deadline: float | None, usual_s: float) -> Deadline:
-        """The call's own deadline, else the client's, else the usual one."""
+        """The call's own deadline, else the client's, else the usual one. Every call
+        begins with it; raises `UsageError` where the client is closed."""
+        if self._is_closed:
+            raise UsageError("this client is closed: make another, or close it later")
         given = deadline if deadline is not None else self._deadline_s
         return Deadline(usual_s if given is None else given)
 
@@ -161,9 +166,29 @@ class AsyncConnection:
             requests.put_nowait(None)
             await anext(answers, None)  # lets the engine end the stream by itself
         except grpc.RpcError as error:
+            if failures.is_grpcs_own(error):
+                await self._raise_if_refused(limit)
             raise failures.from_call(error, endpoint=self.endpoint) from error
         finally:
             stream.cancel()
+
+    async def _raise_if_refused(self, limit: Deadline) -> None:
+        """Raise what the engine says to a stream of no requests.
+
+        Where it ends a stream in the moment in which grpc.aio writes to that, its word
+        is lost, and what is told is that the write failed. Whoever may not call is
+        refused before anything is written, too.
+        """
+        stream = self._channel.stream_stream(
+            calls.INVOKE_MANY,
+            request_serializer=pb.InvokeManyRequest.SerializeToString,
+            response_deserializer=pb.InvokeManyResponse.FromString,
+        )(iter(()), timeout=limit.left_s(), metadata=self._metadata)
+        try:
+            async for _ in stream:
+                pass
+        except grpc.RpcError as error:
+            raise failures.from_call(error, endpoint=self.endpoint) from error
 
     async def lines(
         self, call: Call[tuple[LogLine, ...]], limit: Deadline

@@ -7,7 +7,7 @@ from google.protobuf.duration_pb2 import Duration
 from sandlot import parsing
 from sandlot.calls.call import PAGE_SIZE, Call, member
 from sandlot.parsing import Page
-from sandlot.results import Event, EventState
+from sandlot.results import Event, EventSettings, EventState
 from sandlot.v1 import events_pb2 as evt
 
 EVENT_STATES = {state: number for number, state in parsing.EVENT_STATES.items()}
@@ -65,4 +65,46 @@ def purge_events(*, request_id: str, function: str) -> Call[tuple[int, bool]]:
         request=evt.PurgeEventsRequest(request_id=request_id, function=function),
         response=evt.PurgeEventsResponse,
         parse=lambda message: (message.count, message.more),
+    )
+
+
+def get_event_settings(function: str, *, qualifier: str = "") -> Call[EventSettings]:
+    return Call(
+        method="/sandlot.v1.EventService/GetEventSettings",
+        request=evt.GetEventSettingsRequest(function=function, qualifier=qualifier),
+        response=evt.GetEventSettingsResponse,
+        parse=lambda message: parsing.event_settings(message.settings),
+    )
+
+
+def put_event_settings(
+    function: str,
+    *,
+    qualifier: str,
+    max_retries: int | None,
+    max_age_s: int | None,
+    on_success: str | None,
+    on_failure: str | None,
+) -> Call[EventSettings]:
+    return Call(
+        method="/sandlot.v1.EventService/PutEventSettings",
+        request=evt.PutEventSettingsRequest(
+            function=function,
+            qualifier=qualifier,
+            max_retries=max_retries,
+            max_age_s=max_age_s,
+            on_success=on_success,
+            on_failure=on_failure,
+        ),
+        response=evt.PutEventSettingsResponse,
+        parse=lambda message: parsing.event_settings(message.settings),
+    )
+
+
+def delete_event_settings(function: str, *, qualifier: str = "") -> Call[None]:
+    return Call(
+        method="/sandlot.v1.EventService/DeleteEventSettings",
+        request=evt.DeleteEventSettingsRequest(function=function, qualifier=qualifier),
+        response=evt.DeleteEventSettingsResponse,
+        parse=parsing.nothing,
     )

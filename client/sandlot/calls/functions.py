@@ -56,6 +56,9 @@ class FunctionOptions(TypedDict, total=False):
     working_directory: str
     """Of an image, in place of its own."""
 
+    layers: Sequence[str]
+    """Layer versions at /opt, in their order: ARNs, or `NAME:VERSION` of own ones."""
+
 
 FIELDS = {
     "handler": "handler",
@@ -71,10 +74,11 @@ FIELDS = {
     "entry_point": "entry_point",
     "command": "command",
     "working_directory": "working_directory",
+    "layers": "layers",
 }
 """What `FunctionOptions` are called in messages and in `Function`."""
 
-LISTS = frozenset(("entry_point", "command"))
+LISTS = frozenset(("entry_point", "command", "layers"))
 """Of them, those with several words."""
 
 
@@ -146,6 +150,27 @@ def delete_function(name: str) -> Call[None]:
     )
 
 
+def tag_function(name: str, tags: Mapping[str, str]) -> Call[dict[str, str]]:
+    return Call(
+        method="/sandlot.v1.FunctionService/TagFunction",
+        request=fn.TagFunctionRequest(name=name, tags=tags),
+        response=fn.TagFunctionResponse,
+        parse=lambda message: dict(message.tags),
+    )
+
+
+def untag_function(name: str, keys: Sequence[str]) -> Call[dict[str, str]]:
+    if isinstance(keys, str):
+        # Its characters would be taken for the keys.
+        raise UsageError(f"keys is a list: [{keys!r}]")
+    return Call(
+        method="/sandlot.v1.FunctionService/UntagFunction",
+        request=fn.UntagFunctionRequest(name=name, keys=keys),
+        response=fn.UntagFunctionResponse,
+        parse=lambda message: dict(message.tags),
+    )
+
+
 def _function(message: Any) -> Function:
     return parsing.function(message.function)
 
@@ -165,4 +190,26 @@ def _settings(options: FunctionOptions) -> dict[str, Any]:
         if isinstance(settings[name], str):
             # Its characters would be taken for the words.
             raise UsageError(f"{name} is a list of words: [{settings[name]!r}]")
+    for option in options:
+        _check_type(option, settings[FIELDS[option]])
     return settings
+
+
+def _check_type(option: str, value: Any) -> None:
+    """Raise `UsageError` for what a message cannot hold, which says neither what nor
+    why. The value is not shown: it may be a secret."""
+    if option == "env":
+        pairs = value.items() if isinstance(value, Mapping) else [(option, value)]
+        for key, text in pairs:
+            if not (isinstance(key, str) and isinstance(text, str)):
+                raise UsageError(
+                    "env has texts by their names, and what is given for "
+                    f"{key!r} is of type {type(text).__name__}"
+                )
+        return
+    try:
+        fn.FunctionConfig(**{FIELDS[option]: value})
+    except (TypeError, ValueError) as error:
+        raise UsageError(
+            f"{option} cannot be of type {type(value).__name__}: {error}"
+        ) from error

@@ -8,6 +8,7 @@ import os
 
 import click
 
+from sandlot import __version__
 from sandlot.cli.aliases import alias
 from sandlot.cli.bill import bill
 from sandlot.cli.concurrency import concurrency
@@ -16,6 +17,7 @@ from sandlot.cli.engine import doctor, up, version
 from sandlot.cli.events import dead_letter, event
 from sandlot.cli.functions import fn
 from sandlot.cli.invoke import invoke
+from sandlot.cli.layers import layer
 from sandlot.cli.logs import logs
 from sandlot.cli.root import Root
 from sandlot.cli.runs import runs
@@ -30,7 +32,7 @@ os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
 
 SECTIONS: tuple[tuple[str, tuple[click.Command, ...]], ...] = (
     ("Everyday", (up, deploy, invoke, logs)),
-    ("Functions", (fn, alias, concurrency, url)),
+    ("Functions", (fn, alias, layer, concurrency, url)),
     ("Triggers", (schedule, trigger)),
     ("Insight", (runs, bill)),
     ("Events", (event, dead_letter)),
@@ -44,6 +46,7 @@ SECTIONS: tuple[tuple[str, tuple[click.Command, ...]], ...] = (
     sections=SECTIONS,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+@click.version_option(__version__, message="sandlot %(version)s")
 def main() -> None:
     """Runs untrusted functions on your own machines, the way AWS Lambda does.
 
@@ -53,4 +56,8 @@ def main() -> None:
     Exit codes: 0 ok, 1 the function failed, 2 usage, 3 refused, 4 engine
     unreachable or broken, 5 deadline passed, 130 interrupted,
     141 nobody reads the output.
+
+    \b
+    Completion, also with zsh_source and fish_source:
+      eval "$(_SANDLOT_COMPLETE=bash_source sandlot)"
     """

@@ -85,17 +85,17 @@ def unreserve(flags: Flags, *, function: str) -> None:
 
 
 @concurrency.command()
-@click.argument("name", metavar="NAME:QUALIFIER")
+@click.argument("function", metavar="NAME:QUALIFIER")
 @click.argument("count", type=_COUNT)
 @shared
-def provision(flags: Flags, *, name: str, count: int) -> None:
+def provision(flags: Flags, *, function: str, count: int) -> None:
     """Have COUNT instances of a version, or of what an alias leads to, started ahead.
 
     Waits until they are there. Exits with 1 where not all of them could be started.
     """
-    function, qualifier = _qualified(name)
+    name, qualifier = _qualified(function)
     with flags.client() as client:
-        made = client.put_provisioned_concurrency(function, qualifier, count)
+        made = client.put_provisioned_concurrency(name, qualifier, count)
     show_one(flags, made)
     if made.status != "READY":
         _say_why_not(flags, made)
@@ -103,14 +103,14 @@ def provision(flags: Flags, *, name: str, count: int) -> None:
 
 
 @concurrency.command()
-@click.argument("name", metavar="NAME:QUALIFIER")
+@click.argument("function", metavar="NAME:QUALIFIER")
 @shared
-def unprovision(flags: Flags, *, name: str) -> None:
+def unprovision(flags: Flags, *, function: str) -> None:
     """Have none started ahead any more. What is in use may finish."""
-    function, qualifier = _qualified(name)
+    name, qualifier = _qualified(function)
     with flags.client() as client:
-        client.delete_provisioned_concurrency(function, qualifier)
-    flags.say(f"nothing of {one_line(name)} is provisioned any more")
+        client.delete_provisioned_concurrency(name, qualifier)
+    flags.say(f"nothing of {one_line(function)} is provisioned any more")
 
 
 def _qualified(text: str) -> tuple[str, str]:

@@ -13,6 +13,7 @@ from sandlot.cli.settings import OF_IMAGES, chosen, function_settings
 from sandlot.cli.text import one_line, size
 
 if TYPE_CHECKING:
+    from sandlot.client import FunctionHandle
     from sandlot.results import Function
 
 
@@ -80,7 +81,7 @@ def deploy(
     if flags.as_json:
         document(plain(function))
     else:
-        _say(flags, function, elapsed_s=time.monotonic() - began)
+        _say(flags, function, handle, elapsed_s=time.monotonic() - began)
         if publishes and not function.version.isdecimal():
             flags.say("  no version of it was published")
         click.echo(one_line(function.arn))
@@ -88,7 +89,9 @@ def deploy(
         sys.exit(FUNCTION_FAILED)
 
 
-def _say(flags: Flags, function: "Function", *, elapsed_s: float) -> None:
+def _say(
+    flags: Flags, function: "Function", handle: "FunctionHandle", *, elapsed_s: float
+) -> None:
     name = one_line(function.name)
     if function.version.isdecimal():
         name += f":{function.version}"
@@ -100,10 +103,13 @@ def _say(flags: Flags, function: "Function", *, elapsed_s: float) -> None:
     if function.network == "host":
         flags.say("  shares the machine's network, and reaches its local services")
     if function.import_error:
-        flags.say(f"  cannot be imported: {one_line(function.import_error)}")
-        flags.say("  next: mend it and deploy again; until then every invocation fails")
-        if hint := why_not_imported(function.import_error, function.handler):
-            flags.say(f"  {one_line(hint)}")
+        say_not_imported(flags, function, only_folder=handle.only_folder)
+        return
+    if handle.lacks_handler:
+        # Of Node nothing is imported before somebody invokes it.
+        flags.say("  no file of the package is that of its handler")
+        hint = _another_handler(function.handler, handle.only_folder)
+        flags.say(f"  next: {one_line(hint)}")
         return
     if not function.fork_safe and function.runtime.startswith("python"):
         flags.say(
@@ -113,23 +119,44 @@ def _say(flags: Flags, function: "Function", *, elapsed_s: float) -> None:
     flags.say(f"  invoke it: sandlot invoke {name} '{{}}'{one_line(flags.again())}")
 
 
-def why_not_imported(error: str, handler: str) -> str:
+def say_not_imported(
+    flags: Flags, function: "Function", *, only_folder: str = ""
+) -> None:
+    """Why, and what to do."""
+    error = function.import_error
+    flags.say(f"  cannot be imported: {one_line(error)}")
+    flags.say("  next: mend it and deploy again; until then every invocation fails")
+    if hint := why_not_imported(error, function.handler, only_folder=only_folder):
+        flags.say(f"  {one_line(hint)}")
+
+
+def why_not_imported(error: str, handler: str, *, only_folder: str = "") -> str:
     """What newcomers most often have to mend; empty where it is something else."""
     from sandlot.steps import lacks_handler, missing_module
 
-    is_not_found = error.startswith("Runtime.HandlerNotFound")
-    if (
-        is_not_found
-        and (module := handler.partition(".")[0]) in sys.stdlib_module_names
-    ):
-        return (
-            f"Python has a module called {module}, which is found first: rename yours"
-        )
-    if is_not_found or lacks_handler(error, handler):
-        return f"its handler is {handler}: name another with --handler MODULE.FUNCTION"
+    is_module_there = error.startswith("Runtime.HandlerNotFound")
+    if is_module_there or lacks_handler(error, handler):
+        first = handler.replace("/", ".").partition(".")[0]
+        if first in sys.stdlib_module_names:
+            return (
+                f"Python has a module called {first}, which is found first: rename"
+                " yours"
+            )
+        return _another_handler(handler, "" if is_module_there else only_folder)
+    if error.startswith("MemoryError"):
+        return "it wants more memory than it has: add --memory MB"
     if missing := missing_module(error).partition(".")[0]:
         return (
-            "what it imports has to be in its folder:"
+            "what it imports has to be in its folder, or in a layer:"
             f" pip install --target FOLDER {missing}"
         )
     return ""
+
+
+def _another_handler(handler: str, only_folder: str) -> str:
+    if not only_folder:
+        return f"its handler is {handler}: name another with --handler MODULE.FUNCTION"
+    return (
+        f"its handler is {handler}, and all files are in the folder {only_folder}: pack"
+        f" what is in that folder, or add --handler {only_folder}/MODULE.FUNCTION"
+    )

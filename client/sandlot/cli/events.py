@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from sandlot.cli.groups import Group
-from sandlot.cli.options import Flags, shared
-from sandlot.cli.output import document, plain, show_list, table
+from sandlot.cli.options import Flags, named, shared, whole_seconds
+from sandlot.cli.output import document, plain, show_list, show_one, table
 from sandlot.cli.text import one_line, second, size
 
 if TYPE_CHECKING:
@@ -20,7 +20,8 @@ STATES = ("queued", "running", "delivering", "succeeded", "failed", "dead")
 
 @click.group(cls=Group)
 def event() -> None:
-    """Show and list events: invocations that nobody waited for."""
+    """Show and list events, invocations that nobody waited for; say how they are
+    treated."""
 
 
 @event.command()
@@ -49,6 +50,65 @@ def list_events(flags: Flags, *, name: str, states: tuple[str, ...]) -> None:
     """List events, newest first; of the function NAME, or of all."""
     with flags.client() as client:
         _list(flags, client, name, states)
+
+
+@event.command()
+@click.argument("function", metavar="NAME[:QUALIFIER]")
+@click.option(
+    "--retries",
+    type=click.IntRange(0, 2),
+    help="How often what has failed is tried again.",
+)
+@click.option(
+    "--max-age",
+    type=whole_seconds,
+    metavar="SECONDS",
+    help="How long an event may wait, 60 to 21600.",
+)
+@click.option(
+    "--on-success",
+    metavar="FUNCTION|ARN",
+    help="Who is told of each that has succeeded; '' is nobody.",
+)
+@click.option(
+    "--on-failure",
+    metavar="FUNCTION|ARN",
+    help="Who is told of each that cannot be run; '' is nobody.",
+)
+@click.option("--reset", is_flag=True, help="Make all of it the defaults again, first.")
+@shared
+def config(
+    flags: Flags,
+    *,
+    function: str,
+    retries: int | None,
+    max_age: int | None,
+    on_success: str | None,
+    on_failure: str | None,
+    reset: bool,
+) -> None:
+    """Change how the events of a function are treated, as far as given; show it.
+
+    Versions and aliases have settings of their own, and inherit none. ARNs are those of
+    functions of the same tenant, and of queues, topics and buses of SQS, SNS and
+    EventBridge at endpoints that the operator has named.
+    """
+    name, qualifier = named(function)
+    said = {
+        "max_retries": retries,
+        "max_age_s": max_age,
+        "on_success": on_success,
+        "on_failure": on_failure,
+    }
+    given: Any = {key: value for key, value in said.items() if value is not None}
+    with flags.client() as client:
+        if reset:
+            client.delete_event_settings(name, qualifier=qualifier)
+        if given:
+            found = client.put_event_settings(name, qualifier=qualifier, **given)
+        else:
+            found = client.get_event_settings(name, qualifier=qualifier)
+    show_one(flags, found)
 
 
 @click.group("dead-letter", cls=Group)

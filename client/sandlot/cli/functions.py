@@ -5,8 +5,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from sandlot.cli.deploy import say_not_imported
 from sandlot.cli.groups import Group
-from sandlot.cli.options import Flags, named, shared
+from sandlot.cli.options import Flags, named, pair, shared
 from sandlot.cli.output import document, plain, show_list, show_one
 from sandlot.cli.root import FUNCTION_FAILED
 from sandlot.cli.settings import chosen, function_settings
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
 @click.group(cls=Group)
 def fn() -> None:
-    """List, show, change, publish and delete functions."""
+    """List, show, change, tag, publish and delete functions."""
 
 
 @fn.command("list")
@@ -57,11 +58,18 @@ def show(flags: Flags, *, name: str) -> None:
 @function_settings
 @shared
 def config(flags: Flags, *, name: str, **options: Any) -> None:
-    """Change the settings that are given, and only those; show them all."""
+    """Change the settings that are given, and only those; show them all.
+
+    Exits with 1 where it is changed, but cannot be imported.
+    """
     with flags.client() as client:
         if changes := chosen(options):
             client.update_function(name, **changes)
-        show_one(flags, client.get_function(name))
+        function = client.get_function(name)
+    show_one(flags, function)
+    if changes and function.import_error:
+        say_not_imported(flags, function)
+        sys.exit(FUNCTION_FAILED)
 
 
 @fn.command()
@@ -120,6 +128,26 @@ def versions(flags: Flags, *, name: str) -> None:
 
 @fn.command()
 @click.argument("name")
+@click.argument("tags", type=pair, nargs=-1, required=True, metavar="KEY=VALUE…")
+@shared
+def tag(flags: Flags, *, name: str, tags: tuple[tuple[str, str], ...]) -> None:
+    """Add tags to a function, or give them other values; show all."""
+    with flags.client() as client:
+        show_one(flags, client.tag_function(name, dict(tags)))
+
+
+@fn.command()
+@click.argument("name")
+@click.argument("keys", nargs=-1, required=True, metavar="KEY…")
+@shared
+def untag(flags: Flags, *, name: str, keys: tuple[str, ...]) -> None:
+    """Take tags away, whether they are there or not; show those that are left."""
+    with flags.client() as client:
+        show_one(flags, client.untag_function(name, keys))
+
+
+@fn.command()
+@click.argument("name")
 @click.option(
     "--version",
     metavar="NUMBER",
@@ -127,12 +155,18 @@ def versions(flags: Flags, *, name: str) -> None:
 )
 @shared
 def delete(flags: Flags, *, name: str, version: str | None) -> None:
-    """Delete a function and its code. Its records and bills stay."""
+    """Delete a function, with its versions, aliases, URLs and triggers.
+
+    Its records and bills stay.
+    """
     if version == "":
         # Or a script's empty variable would delete the function.
         raise click.UsageError("--version has no number: see `sandlot fn versions`")
     if version is None:
-        flags.confirm(f"Delete the function {one_line(name)} and its code?")
+        flags.confirm(
+            f"Delete the function {one_line(name)}, with its versions, aliases, URLs"
+            " and triggers?"
+        )
         with flags.client() as client:
             client.delete_function(name)
         flags.say(f"deleted {one_line(name)}")

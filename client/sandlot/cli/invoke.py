@@ -1,6 +1,7 @@
 """`invoke`: the answer on stdout, one line about it on stderr."""
 
 import json
+import re
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,7 +12,7 @@ from sandlot.cli import load
 from sandlot.cli.options import Flags, named, shared
 from sandlot.cli.output import document, from_json, no_constant, plain
 from sandlot.cli.root import FUNCTION_FAILED, explain
-from sandlot.cli.text import block, dollars, logged_block, short
+from sandlot.cli.text import block, dollars, logged_block, one_line, short
 
 if TYPE_CHECKING:
     from sandlot.client import Client, Ticket
@@ -93,6 +94,8 @@ def invoke(
         raise click.UsageError("--idempotency-key is for one request or event")
     if streams and (count > 1 or summary or flags.as_json or kind != "request"):
         raise click.UsageError("--stream is for one request, and prints no JSON")
+    if kind != "request" and (count > 1 or summary):
+        raise click.UsageError("-n and --summary are for requests, which are answered")
     with flags.client() as client:
         if streams:
             _stream(flags, client, (name, qualifier), payload, log=log)
@@ -128,6 +131,10 @@ def invoke(
             _show(flags, reply, name=name, raw=raw)
 
 
+_AS_ELSEWHERE = re.compile(r"(?:@|fileb?://)(.*)")
+"""How curl and AWS's command have a file named in the place of a text."""
+
+
 def _event(text: str | None, file: Path | None) -> bytes:
     """The event as JSON bytes, checked here so that a slip costs no invocation."""
     if text is not None and file is not None:
@@ -141,12 +148,15 @@ def _event(text: str | None, file: Path | None) -> bytes:
     try:
         json.loads(content, parse_constant=no_constant)
     except ValueError as error:
-        raise click.UsageError(f"{where} is not JSON: {error}") from error
+        file_meant = _AS_ELSEWHERE.match(text or "")
+        hint = f". A file is named by -e {file_meant[1]}" if file_meant else ""
+        raise click.UsageError(f"{where} is not JSON: {error}{hint}") from error
     return content
 
 
 def _say_queued(flags: Flags, ticket: "Ticket") -> None:
-    flags.say("queued; see what becomes of it with: sandlot event show ID")
+    again = f"{one_line(ticket.request_id)}{one_line(flags.again())}"
+    flags.say(f"queued; see what becomes of it: sandlot event show {again}")
     if flags.as_json:
         document({"request_id": ticket.request_id})
     else:

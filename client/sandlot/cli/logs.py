@@ -49,8 +49,13 @@ def _show(flags: Flags, entry: "LogLine", *, raw: bool) -> None:
         sys.stdout.buffer.write(entry.data + b"\n")
         sys.stdout.buffer.flush()
     else:
-        local = entry.time.astimezone()
-        when = f"{local:%H:%M:%S}.{local.microsecond // 1000:03}"
-        head = f"{when} {short(entry.request_id):>9}  "
+        head = f"{_when(entry.time)} {short(entry.request_id):>9}  "
         # Indented, so that no function can begin a line as if it were another's.
         click.echo(head + logged(entry.text, indent=" " * len(head)))
+
+
+def _when(time: datetime) -> str:
+    """In local time, with the date where that is not today's."""
+    local = time.astimezone()
+    day = "" if local.date() == datetime.now().astimezone().date() else f"{local:%F} "
+    return f"{day}{local:%H:%M:%S}.{local.microsecond // 1000:03}"

@@ -34,6 +34,8 @@ class Flags:
     verbose: bool
     deadline: float | None
     yes: bool
+    function: str
+    """The argument that is called so; empty where there is none."""
 
     def client(self) -> "Client":
         """A client for these flags. Import and connection happen here, not before."""
@@ -204,8 +206,11 @@ def shared(command: Callable[..., None]) -> Callable[..., None]:
     @functools.wraps(command)
     @click.pass_context
     def with_flags(ctx: click.Context, /, **arguments: Any) -> None:
-        names = Flags.__dataclass_fields__
-        flags = Flags(**{name: arguments.pop(name) for name in names})
+        # `hello:live` is of `hello`, too.
+        function = (arguments.get("function") or "").partition(":")[0]
+        names = Flags.__dataclass_fields__.keys() - {"function"}
+        given = {name: arguments.pop(name) for name in names}
+        flags = Flags(**given, function=function)
         ctx.find_root().obj = flags
         command(flags, **arguments)
 

@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from sandlot import errors
+from sandlot.cli.groups import told
 from sandlot.cli.options import Flags
 from sandlot.cli.text import message, one_line
 
@@ -70,7 +71,45 @@ SAID = (
         rf"(?:Function not found|Alias not found|Cannot find alias arn): {_ARN}:(?!\$)",
         r"see which aliases there are: sandlot alias list \1",
     ),
-    (r"Function not found", "see which there are: sandlot fn list"),
+    (
+        r"Layer version not found: arn:\S+:layer:([\w-]+)",
+        r"see which versions there are: sandlot layer versions \1",
+    ),
+    (
+        r"Layer not found|Layer version \S+ does not exist|'.*' is no layer version",
+        "see which there are: sandlot layer list",
+    ),
+    (
+        r"(?:Trigger|Schedule) \S+ does not exist",
+        "see which there are: sandlot trigger list",
+    ),
+    (r"Function name ", "give it another: --name NAME"),
+    (r"There is no access key", "see which there are: sandlot key list"),
+    (
+        r"There is no event \S+ in the dead-letter store",
+        "see which there are: sandlot dead-letter list",
+    ),
+    (r"There is no event ", "see which there are: sandlot event list"),
+    (
+        r"Schedule (\S+) already exists",
+        r"change it: sandlot schedule config \1 --expression EXPRESSION",
+    ),
+    (
+        r"Trigger (\S+) already exists",
+        r"give another name, or delete it first: sandlot trigger rm \1",
+    ),
+    (
+        r"The resource you requested does not exist",
+        f"see what there is: sandlot url show {_FUNCTION}",
+    ),
+    (
+        r"Function not found|The function doesn't exist|Function does not exist",
+        "see which there are: sandlot fn list",
+    ),
+    (
+        r"The destination ARN ",
+        "name another function of this tenant, or the ARN of a queue, topic or bus",
+    ),
     (
         r"There is no tenant",
         "`sandlot tenant list` has the ids of those there are",
@@ -133,12 +172,7 @@ class Root(click.Group):
     ) -> None:
         for title, commands in self.sections:
             with formatter.section(title):
-                formatter.write_dl(
-                    [
-                        (command.name or "", command.get_short_help_str(limit=72))
-                        for command in commands
-                    ]
-                )
+                formatter.write_dl([told(command) for command in commands])
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
@@ -169,13 +203,14 @@ def exit_code(error: errors.SandlotError) -> int:
 
 
 def explain(
-    error: errors.SandlotError, flags: Flags | None, *, function: str = "NAME"
+    error: errors.SandlotError, flags: Flags | None, *, function: str = ""
 ) -> None:
     """Say what, why, what to do next, and how to ask about it, on stderr."""
     click.echo(f"{type(error).__name__}: {message(str(error))}", err=True)
     if error.retry_after is not None:
         click.echo(f"  try again in {error.retry_after:g} s", err=True)
     if advice := _advice(error):
+        function = function or (flags.function if flags is not None else "") or "NAME"
         what = advice.replace(_FUNCTION, one_line(function))
         if flags is not None and _COMMAND in what:
             what += one_line(flags.again())

@@ -10,6 +10,12 @@ from sandlot.cli.options import pair, whole_seconds, words
 NETWORKS = ("none", "egress", "host")
 """From the least to the most."""
 
+
+def variable(text: str) -> tuple[str, str]:
+    """The type of an option that is `KEY=VALUE`, or empty to say that there is none."""
+    return pair(text) if text else ("", "")
+
+
 # Typed here and not imported: `sandlot.calls` brings gRPC's messages along.
 _OPTIONS = (
     click.option("--handler", metavar="MODULE.FUNCTION", help="What to call."),
@@ -20,10 +26,11 @@ _OPTIONS = (
     click.option("--timeout", type=whole_seconds, metavar="SECONDS", help="1 to 900."),
     click.option(
         "--env",
-        type=pair,
+        type=variable,
         multiple=True,
         metavar="K=V",
-        help="A variable of the environment, which is replaced whole. Repeatable.",
+        help="A variable of the environment, which is replaced whole; '' is none."
+        " Repeatable.",
     ),
     click.option(
         "--ephemeral-storage",
@@ -41,6 +48,14 @@ _OPTIONS = (
         "--network",
         type=click.Choice(NETWORKS),
         help="No way out; out to public addresses; or the machine's own network.",
+    ),
+    click.option(
+        "--layer",
+        "layers",
+        multiple=True,
+        metavar="NAME:VERSION",
+        help="What it has at /opt: a version of a layer, or its ARN. All are replaced;"
+        " '' is none. Repeatable.",
     ),
     click.option(
         "--snap-start/--no-snap-start",
@@ -79,6 +94,7 @@ NAMES = (
     "ephemeral_storage",
     "init_mode",
     "network",
+    "layers",
     "snap_start",
     "entry_point",
     "command",
@@ -100,5 +116,8 @@ def chosen(options: dict[str, Any]) -> Any:
     """What was given, as `FunctionOptions`; what was not stays as it is."""
     found = {name: options[name] for name in NAMES if options[name] not in (None, ())}
     if "env" in found:
-        found["env"] = dict(cast("tuple[tuple[str, str], ...]", found["env"]))
+        variables = dict(cast("tuple[tuple[str, str], ...]", found["env"]))
+        found["env"] = {name: text for name, text in variables.items() if name}
+    if "layers" in found:
+        found["layers"] = [layer for layer in found["layers"] if layer]
     return found

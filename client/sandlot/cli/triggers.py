@@ -255,6 +255,13 @@ def _create(
     _show_new(flags, made)
 
 
+_PROOFS = {
+    "webhook": ", signed with the secret: what is not signed gets 404",
+    "bucket": ", with `Authorization: Bearer` and the token: all else gets 404",
+}
+"""What else a post needs, by the kind of its trigger."""
+
+
 def _show_new(flags: Flags, made: "NewTrigger") -> None:
     if flags.as_json:
         secret = {"secret": made.secret} if made.secret else {}
@@ -265,7 +272,8 @@ def _show_new(flags: Flags, made: "NewTrigger") -> None:
     if made.secret:
         flags.say("  the secret is shown this once: keep it now")
     if made.trigger.path:
-        flags.say("  post to that path on the engine's HTTP port")
+        how = _PROOFS.get(made.trigger.kind, "")
+        flags.say(f"  post to that path on the engine's HTTP port{how}")
     if (found := made.trigger.schedule) and found.progress:
         flags.say(f"  next: {moment(found.progress.next_due)}")
 

@@ -1,11 +1,17 @@
 """`url`: the addresses at which functions answer HTTP."""
 
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
 import click
 
 from sandlot.cli.groups import Group
 from sandlot.cli.options import Flags, shared
 from sandlot.cli.output import show_list, show_one
 from sandlot.cli.text import minute, one_line
+
+if TYPE_CHECKING:
+    from sandlot.results import Cors
 
 METHODS = ("GET", "PUT", "HEAD", "POST", "PATCH", "DELETE", "*")
 
@@ -25,12 +31,13 @@ def url() -> None:
 @click.option(
     "--auth",
     type=click.Choice(["none", "iam"]),
-    default="none",
-    show_default=True,
-    help="Who may call: anybody who can reach the engine, or who signs with a key.",
+    help="Who may call: anybody who can reach the engine, which is so unless iam is"
+    " said; or who signs with a key.",
 )
 @click.option(
-    "--stream", is_flag=True, help="Pass answers on while the function makes them."
+    "--stream/--no-stream",
+    default=None,
+    help="Pass answers on while the function makes them.",
 )
 @click.option(
     "--cors-origin",
@@ -54,7 +61,13 @@ def url() -> None:
     help="A header that they may send. Repeatable.",
 )
 @click.option(
-    "--cors-credentials", "credentials", is_flag=True, help="They may send cookies."
+    "--cors-credentials/--no-cors-credentials",
+    "credentials",
+    default=None,
+    help="They may send cookies.",
+)
+@click.option(
+    "--no-cors", is_flag=True, help="Leave what pages of others may do to the function."
 )
 @shared
 def add(
@@ -62,33 +75,55 @@ def add(
     *,
     function: str,
     alias: str,
-    auth: str,
-    stream: bool,
+    auth: str | None,
+    stream: bool | None,
     origins: tuple[str, ...],
     methods: tuple[str, ...],
     headers: tuple[str, ...],
-    credentials: bool,
+    credentials: bool | None,
+    no_cors: bool,
 ) -> None:
-    """Give FUNCTION an address, or change how the one it has is used; print it."""
-    from sandlot.results import Cors
+    """Give FUNCTION an address, or change how the one it has is used; print it.
 
-    cors = None
-    if origins:
-        cors = Cors(
-            origins=origins, methods=methods, headers=headers, credentials=credentials
-        )
-    elif methods or headers or credentials:
-        raise click.UsageError("say whose pages: --cors-origin ORIGIN")
+    Of one that is there, what is not said stays as it is.
+    """
+    said: dict[str, Any] = {"origins": origins, "methods": methods, "headers": headers}
+    said = {name: value for name, value in said.items() if value}
+    if credentials is not None:
+        said["credentials"] = credentials
+    if no_cors and said:
+        raise click.UsageError("--no-cors and other --cors-… options are opposites")
     with flags.client() as client:
+        urls = client.list_urls(function)
+        old = next((one for one in urls if one.alias == alias), None)
+        if stream is None:
+            stream = old is not None and old.stream
         made = client.put_url(
-            function, auth=auth, alias=alias, cors=cors, stream=stream
+            function,
+            auth=auth or (old.auth if old else "none"),
+            alias=alias,
+            cors=None if no_cors else _cors(old.cors if old else None, said),
+            stream=stream,
         )
     if flags.as_json:
         show_one(flags, made)
         return
     click.echo(one_line(made.url))
-    who = "anybody who can reach it" if auth == "none" else "who signs with a key"
+    who = "anybody who can reach it" if made.auth == "none" else "who signs with a key"
     flags.say(f"{one_line(function)} answers there to {who}")
+
+
+def _cors(old: "Cors | None", said: dict[str, Any]) -> "Cors | None":
+    """What was said, and the rest as it was."""
+    from sandlot.results import Cors
+
+    if not said:
+        return old
+    if old is not None:
+        return replace(old, **said)
+    if "origins" not in said:
+        raise click.UsageError("say whose pages: --cors-origin ORIGIN")
+    return Cors(**said)
 
 
 @url.command()

@@ -17,6 +17,7 @@ from sandlot.client.events import Events
 from sandlot.client.functions import Functions
 from sandlot.client.handles import FunctionHandle
 from sandlot.client.invocations import Invocations
+from sandlot.client.layers import Layers
 from sandlot.client.tenants import Tenants
 from sandlot.client.triggers import Triggers
 from sandlot.client.urls import Urls
@@ -25,7 +26,17 @@ from sandlot.config import Where
 from sandlot.transport import DEPLOY_DEADLINE_S
 
 
-class Client(Functions, Versions, Shares, Urls, Invocations, Events, Triggers, Tenants):
+class Client(
+    Functions,
+    Versions,
+    Layers,
+    Shares,
+    Urls,
+    Invocations,
+    Events,
+    Triggers,
+    Tenants,
+):
     """A connection to an engine, as one tenant or as its operator.
 
     What is not given is looked up: see `sandlot.config`. `deadline` is in seconds and
@@ -61,6 +72,8 @@ class Client(Functions, Versions, Shares, Urls, Invocations, Events, Triggers, T
         done = self._connection.drive(errand, deadline, DEPLOY_DEADLINE_S)
         handle = FunctionHandle(self, done.function.name, deployed=done.function)
         handle.replaced_handler = done.replaced_handler
+        handle.lacks_handler = done.lacks_handler
+        handle.only_folder = done.only_folder
         return handle
 
     def function(self, name: str) -> FunctionHandle:

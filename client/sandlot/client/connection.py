@@ -16,7 +16,7 @@ import grpc
 
 from sandlot import calls, config, failures, steps, transport
 from sandlot.calls import Call
-from sandlot.errors import Internal, SandlotError
+from sandlot.errors import Internal, SandlotError, UsageError
 from sandlot.parsing import Page
 from sandlot.results import JSON, MapResult, Reply
 from sandlot.steps import Pause, Steps
@@ -37,13 +37,18 @@ class Connection:
         self._channel = _open(settings.address)
         self._methods: dict[str, grpc.UnaryUnaryMultiCallable[Any, Any]] = {}
         self._has_warned = False
+        self._is_closed = False
 
     def close(self) -> None:
         """Calls under way fail."""
+        self._is_closed = True
         self._channel.close()
 
     def limit(self, deadline: float | None, usual_s: float) -> Deadline:
-        """The call's own deadline, else the client's, else the usual one."""
+        """The call's own deadline, else the client's, else the usual one. Every call
+        begins with it; raises `UsageError` where the client is closed."""
+        if self._is_closed:
+            raise UsageError("this client is closed: make another, or close it later")
         given = deadline if deadline is not None else self._deadline_s
         return Deadline(usual_s if given is None else given)
 

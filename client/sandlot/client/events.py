@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from sandlot import calls, steps
 from sandlot.client.connection import Service
 from sandlot.client.handles import Ticket
-from sandlot.results import JSON, Event, EventState
+from sandlot.results import JSON, Event, EventSettings, EventState
 from sandlot.transport import DEPLOY_DEADLINE_S, STREAM_DEADLINE_S
 from sandlot.v1 import invocations_pb2 as pb
 
@@ -67,3 +67,35 @@ class Events(Service):
         """Delete dead events: one, a function's, or all; how many."""
         errand = steps.purge_events(function=name, request_id=request_id)
         return self._connection.drive(errand, None, DEPLOY_DEADLINE_S)
+
+    def get_event_settings(self, name: str, *, qualifier: str = "") -> EventSettings:
+        """How a function's events are treated, or those of a version or alias of it."""
+        call = calls.get_event_settings(name, qualifier=qualifier)
+        return self._connection.ask(call)
+
+    def put_event_settings(
+        self,
+        name: str,
+        *,
+        qualifier: str = "",
+        max_retries: int | None = None,
+        max_age_s: int | None = None,
+        on_success: str | None = None,
+        on_failure: str | None = None,
+    ) -> EventSettings:
+        """Change what is given: how often what fails is tried again (0 to 2), how long
+        an event may wait (60 to 21600), and who is told: an ARN, or the name of another
+        function; `""` is nobody."""
+        call = calls.put_event_settings(
+            name,
+            qualifier=qualifier,
+            max_retries=max_retries,
+            max_age_s=max_age_s,
+            on_success=on_success,
+            on_failure=on_failure,
+        )
+        return self._connection.ask(call)
+
+    def delete_event_settings(self, name: str, *, qualifier: str = "") -> None:
+        """Make all of it the defaults again."""
+        self._connection.ask(calls.delete_event_settings(name, qualifier=qualifier))

@@ -1,6 +1,6 @@
 """Functions: looked at, changed and deleted. `Client.deploy` makes them."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Unpack
 
 from sandlot import calls, steps
@@ -33,5 +33,15 @@ class Functions(Service):
         return self._connection.drive(errand, deadline, DEPLOY_DEADLINE_S)
 
     def delete_function(self, name: str) -> None:
-        """Delete it and its code. Its records and bills stay."""
+        """Delete it, with its versions, aliases, URLs and triggers. Its records and
+        bills stay."""
         self._connection.ask(calls.delete_function(name))
+
+    def tag_function(self, name: str, tags: Mapping[str, str]) -> dict[str, str]:
+        """Add tags, or give them other values; all that it has then. Raises `Conflict`
+        while it is changed."""
+        return self._connection.ask(calls.tag_function(name, tags))
+
+    def untag_function(self, name: str, keys: Sequence[str]) -> dict[str, str]:
+        """Take tags away, whether they are there or not; all that it has then."""
+        return self._connection.ask(calls.untag_function(name, keys))

@@ -57,6 +57,14 @@ class FunctionHandle:
         """The handler that the function had before, where `deploy` took another because
         that one was not in the package; else empty."""
 
+        self.lacks_handler = False
+        """Whether what was deployed has no file for its handler, as far as that can be
+        told."""
+
+        self.only_folder = ""
+        """The folder that all files of what was deployed are in, which is mostly one
+        too many; empty where there is none."""
+
         self._client = client
 
     def invoke(

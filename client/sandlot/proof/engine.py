@@ -54,7 +54,7 @@ class Engine:
     """Started at once; `close` has to follow."""
 
     def __init__(self, folder: Path, given_up: frozenset[str]) -> None:
-        command = [sys.executable, "-m", "sandlot", "up", "--json"]
+        command = [sys.executable, "-P", "-m", "sandlot", "up", "--json"]
         command += ["--data", str(folder / "data")]
         command += ["--grpc", "127.0.0.1:0", "--http", "127.0.0.1:0"]
         if given_up:

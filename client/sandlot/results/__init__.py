@@ -8,7 +8,7 @@ from sandlot.results.concurrency import (
     ProvisionedConcurrency,
     ProvisionStatus,
 )
-from sandlot.results.events import Event, EventAttempt, EventState
+from sandlot.results.events import Event, EventAttempt, EventSettings, EventState
 from sandlot.results.functions import (
     NO_IMPORT,
     Function,
@@ -27,6 +27,7 @@ from sandlot.results.invocations import (
     Run,
     Status,
 )
+from sandlot.results.layers import LayerVersion
 from sandlot.results.tenants import (
     Bill,
     BillLine,
@@ -51,12 +52,14 @@ __all__ = [
     "EngineStatus",
     "Event",
     "EventAttempt",
+    "EventSettings",
     "EventState",
     "Function",
     "FunctionState",
     "InitMode",
     "IsolationLayer",
     "Key",
+    "LayerVersion",
     "LogLine",
     "LogSource",
     "MapResult",

@@ -79,4 +79,25 @@ class Event:
         return self.state in _OVER
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EventSettings:
+    """How a function's events are treated; the defaults where nothing is set."""
+
+    function: str
+    qualifier: str
+    """A version or an alias; empty for `$LATEST`."""
+
+    max_retries: int
+    """How often what has failed is tried again."""
+
+    max_age_s: int
+    """How long an event may wait."""
+
+    on_success: str
+    """ARN of what is told of each that has succeeded; empty where nobody is."""
+
+    on_failure: str
+    """The same of each that cannot be run."""
+
+
 _OVER = frozenset({EventState.SUCCEEDED, EventState.FAILED, EventState.DEAD})

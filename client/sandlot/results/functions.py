@@ -1,6 +1,6 @@
 """Functions, and what is set of them."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 
@@ -99,6 +99,13 @@ class Function:
 
     working_directory: str = ""
     """Where it is run; where it is empty, where the image says."""
+
+    layers: tuple[str, ...] = ()
+    """ARNs of the layer versions that it has at /opt, what is later over what is
+    before."""
+
+    tags: dict[str, str] = field(default_factory=dict)
+    """What its owner calls it by: of all its versions, and no part of any."""
 
     @property
     def import_error(self) -> str:

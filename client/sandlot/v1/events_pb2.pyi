@@ -144,3 +144,67 @@ class PurgeEventsResponse(_message.Message):
     count: int
     more: bool
     def __init__(self, count: _Optional[int] = ..., more: bool = ...) -> None: ...
+
+class EventSettings(_message.Message):
+    __slots__ = ("function", "qualifier", "max_retries", "max_age_s", "on_success", "on_failure")
+    FUNCTION_FIELD_NUMBER: _ClassVar[int]
+    QUALIFIER_FIELD_NUMBER: _ClassVar[int]
+    MAX_RETRIES_FIELD_NUMBER: _ClassVar[int]
+    MAX_AGE_S_FIELD_NUMBER: _ClassVar[int]
+    ON_SUCCESS_FIELD_NUMBER: _ClassVar[int]
+    ON_FAILURE_FIELD_NUMBER: _ClassVar[int]
+    function: str
+    qualifier: str
+    max_retries: int
+    max_age_s: int
+    on_success: str
+    on_failure: str
+    def __init__(self, function: _Optional[str] = ..., qualifier: _Optional[str] = ..., max_retries: _Optional[int] = ..., max_age_s: _Optional[int] = ..., on_success: _Optional[str] = ..., on_failure: _Optional[str] = ...) -> None: ...
+
+class GetEventSettingsRequest(_message.Message):
+    __slots__ = ("function", "qualifier")
+    FUNCTION_FIELD_NUMBER: _ClassVar[int]
+    QUALIFIER_FIELD_NUMBER: _ClassVar[int]
+    function: str
+    qualifier: str
+    def __init__(self, function: _Optional[str] = ..., qualifier: _Optional[str] = ...) -> None: ...
+
+class GetEventSettingsResponse(_message.Message):
+    __slots__ = ("settings",)
+    SETTINGS_FIELD_NUMBER: _ClassVar[int]
+    settings: EventSettings
+    def __init__(self, settings: _Optional[_Union[EventSettings, _Mapping]] = ...) -> None: ...
+
+class PutEventSettingsRequest(_message.Message):
+    __slots__ = ("function", "qualifier", "max_retries", "max_age_s", "on_success", "on_failure")
+    FUNCTION_FIELD_NUMBER: _ClassVar[int]
+    QUALIFIER_FIELD_NUMBER: _ClassVar[int]
+    MAX_RETRIES_FIELD_NUMBER: _ClassVar[int]
+    MAX_AGE_S_FIELD_NUMBER: _ClassVar[int]
+    ON_SUCCESS_FIELD_NUMBER: _ClassVar[int]
+    ON_FAILURE_FIELD_NUMBER: _ClassVar[int]
+    function: str
+    qualifier: str
+    max_retries: int
+    max_age_s: int
+    on_success: str
+    on_failure: str
+    def __init__(self, function: _Optional[str] = ..., qualifier: _Optional[str] = ..., max_retries: _Optional[int] = ..., max_age_s: _Optional[int] = ..., on_success: _Optional[str] = ..., on_failure: _Optional[str] = ...) -> None: ...
+
+class PutEventSettingsResponse(_message.Message):
+    __slots__ = ("settings",)
+    SETTINGS_FIELD_NUMBER: _ClassVar[int]
+    settings: EventSettings
+    def __init__(self, settings: _Optional[_Union[EventSettings, _Mapping]] = ...) -> None: ...
+
+class DeleteEventSettingsRequest(_message.Message):
+    __slots__ = ("function", "qualifier")
+    FUNCTION_FIELD_NUMBER: _ClassVar[int]
+    QUALIFIER_FIELD_NUMBER: _ClassVar[int]
+    function: str
+    qualifier: str
+    def __init__(self, function: _Optional[str] = ..., qualifier: _Optional[str] = ...) -> None: ...
+
+class DeleteEventSettingsResponse(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...

@@ -55,6 +55,21 @@ class EventServiceStub(object):
                 request_serializer=sandlot_dot_v1_dot_events__pb2.PurgeEventsRequest.SerializeToString,
                 response_deserializer=sandlot_dot_v1_dot_events__pb2.PurgeEventsResponse.FromString,
                 _registered_method=True)
+        self.GetEventSettings = channel.unary_unary(
+                '/sandlot.v1.EventService/GetEventSettings',
+                request_serializer=sandlot_dot_v1_dot_events__pb2.GetEventSettingsRequest.SerializeToString,
+                response_deserializer=sandlot_dot_v1_dot_events__pb2.GetEventSettingsResponse.FromString,
+                _registered_method=True)
+        self.PutEventSettings = channel.unary_unary(
+                '/sandlot.v1.EventService/PutEventSettings',
+                request_serializer=sandlot_dot_v1_dot_events__pb2.PutEventSettingsRequest.SerializeToString,
+                response_deserializer=sandlot_dot_v1_dot_events__pb2.PutEventSettingsResponse.FromString,
+                _registered_method=True)
+        self.DeleteEventSettings = channel.unary_unary(
+                '/sandlot.v1.EventService/DeleteEventSettings',
+                request_serializer=sandlot_dot_v1_dot_events__pb2.DeleteEventSettingsRequest.SerializeToString,
+                response_deserializer=sandlot_dot_v1_dot_events__pb2.DeleteEventSettingsResponse.FromString,
+                _registered_method=True)
 
 
 class EventServiceServicer(object):
@@ -90,6 +105,27 @@ class EventServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetEventSettings(self, request, context):
+        """Returns how a function's events are treated, the defaults where nothing is set.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def PutEventSettings(self, request, context):
+        """Changes what is present in the request, and only that; of a version or alias, too.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DeleteEventSettings(self, request, context):
+        """Makes all of it the defaults again.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_EventServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -112,6 +148,21 @@ def add_EventServiceServicer_to_server(servicer, server):
                     servicer.PurgeEvents,
                     request_deserializer=sandlot_dot_v1_dot_events__pb2.PurgeEventsRequest.FromString,
                     response_serializer=sandlot_dot_v1_dot_events__pb2.PurgeEventsResponse.SerializeToString,
+            ),
+            'GetEventSettings': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetEventSettings,
+                    request_deserializer=sandlot_dot_v1_dot_events__pb2.GetEventSettingsRequest.FromString,
+                    response_serializer=sandlot_dot_v1_dot_events__pb2.GetEventSettingsResponse.SerializeToString,
+            ),
+            'PutEventSettings': grpc.unary_unary_rpc_method_handler(
+                    servicer.PutEventSettings,
+                    request_deserializer=sandlot_dot_v1_dot_events__pb2.PutEventSettingsRequest.FromString,
+                    response_serializer=sandlot_dot_v1_dot_events__pb2.PutEventSettingsResponse.SerializeToString,
+            ),
+            'DeleteEventSettings': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeleteEventSettings,
+                    request_deserializer=sandlot_dot_v1_dot_events__pb2.DeleteEventSettingsRequest.FromString,
+                    response_serializer=sandlot_dot_v1_dot_events__pb2.DeleteEventSettingsResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -223,6 +274,87 @@ class EventService(object):
             '/sandlot.v1.EventService/PurgeEvents',
             sandlot_dot_v1_dot_events__pb2.PurgeEventsRequest.SerializeToString,
             sandlot_dot_v1_dot_events__pb2.PurgeEventsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetEventSettings(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/sandlot.v1.EventService/GetEventSettings',
+            sandlot_dot_v1_dot_events__pb2.GetEventSettingsRequest.SerializeToString,
+            sandlot_dot_v1_dot_events__pb2.GetEventSettingsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def PutEventSettings(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/sandlot.v1.EventService/PutEventSettings',
+            sandlot_dot_v1_dot_events__pb2.PutEventSettingsRequest.SerializeToString,
+            sandlot_dot_v1_dot_events__pb2.PutEventSettingsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DeleteEventSettings(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/sandlot.v1.EventService/DeleteEventSettings',
+            sandlot_dot_v1_dot_events__pb2.DeleteEventSettingsRequest.SerializeToString,
+            sandlot_dot_v1_dot_events__pb2.DeleteEventSettingsResponse.FromString,
             options,
             channel_credentials,
             insecure,

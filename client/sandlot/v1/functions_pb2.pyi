@@ -52,7 +52,7 @@ NETWORK_EGRESS: Network
 NETWORK_HOST: Network
 
 class FunctionConfig(_message.Message):
-    __slots__ = ("handler", "runtime", "memory_mb", "timeout_s", "environment", "ephemeral_storage_mb", "description", "init_mode", "network", "snap_start", "entry_point", "command", "working_directory")
+    __slots__ = ("handler", "runtime", "memory_mb", "timeout_s", "environment", "ephemeral_storage_mb", "description", "init_mode", "network", "snap_start", "entry_point", "command", "working_directory", "layers")
     class EnvironmentEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -73,6 +73,7 @@ class FunctionConfig(_message.Message):
     ENTRY_POINT_FIELD_NUMBER: _ClassVar[int]
     COMMAND_FIELD_NUMBER: _ClassVar[int]
     WORKING_DIRECTORY_FIELD_NUMBER: _ClassVar[int]
+    LAYERS_FIELD_NUMBER: _ClassVar[int]
     handler: str
     runtime: str
     memory_mb: int
@@ -86,10 +87,18 @@ class FunctionConfig(_message.Message):
     entry_point: _containers.RepeatedScalarFieldContainer[str]
     command: _containers.RepeatedScalarFieldContainer[str]
     working_directory: str
-    def __init__(self, handler: _Optional[str] = ..., runtime: _Optional[str] = ..., memory_mb: _Optional[int] = ..., timeout_s: _Optional[int] = ..., environment: _Optional[_Mapping[str, str]] = ..., ephemeral_storage_mb: _Optional[int] = ..., description: _Optional[str] = ..., init_mode: _Optional[_Union[InitMode, str]] = ..., network: _Optional[_Union[Network, str]] = ..., snap_start: bool = ..., entry_point: _Optional[_Iterable[str]] = ..., command: _Optional[_Iterable[str]] = ..., working_directory: _Optional[str] = ...) -> None: ...
+    layers: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, handler: _Optional[str] = ..., runtime: _Optional[str] = ..., memory_mb: _Optional[int] = ..., timeout_s: _Optional[int] = ..., environment: _Optional[_Mapping[str, str]] = ..., ephemeral_storage_mb: _Optional[int] = ..., description: _Optional[str] = ..., init_mode: _Optional[_Union[InitMode, str]] = ..., network: _Optional[_Union[Network, str]] = ..., snap_start: bool = ..., entry_point: _Optional[_Iterable[str]] = ..., command: _Optional[_Iterable[str]] = ..., working_directory: _Optional[str] = ..., layers: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class Function(_message.Message):
-    __slots__ = ("name", "arn", "version", "config", "code_size", "code_sha256", "state", "state_reason", "update_status", "update_reason", "fork_safe", "fork_safety_reason", "last_modified", "revision_id", "image_uri", "instances", "standbys")
+    __slots__ = ("name", "arn", "version", "config", "code_size", "code_sha256", "state", "state_reason", "update_status", "update_reason", "fork_safe", "fork_safety_reason", "last_modified", "revision_id", "image_uri", "instances", "standbys", "tags")
+    class TagsEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: str
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[str] = ...) -> None: ...
     NAME_FIELD_NUMBER: _ClassVar[int]
     ARN_FIELD_NUMBER: _ClassVar[int]
     VERSION_FIELD_NUMBER: _ClassVar[int]
@@ -107,6 +116,7 @@ class Function(_message.Message):
     IMAGE_URI_FIELD_NUMBER: _ClassVar[int]
     INSTANCES_FIELD_NUMBER: _ClassVar[int]
     STANDBYS_FIELD_NUMBER: _ClassVar[int]
+    TAGS_FIELD_NUMBER: _ClassVar[int]
     name: str
     arn: str
     version: str
@@ -124,7 +134,8 @@ class Function(_message.Message):
     image_uri: str
     instances: int
     standbys: int
-    def __init__(self, name: _Optional[str] = ..., arn: _Optional[str] = ..., version: _Optional[str] = ..., config: _Optional[_Union[FunctionConfig, _Mapping]] = ..., code_size: _Optional[int] = ..., code_sha256: _Optional[str] = ..., state: _Optional[_Union[FunctionState, str]] = ..., state_reason: _Optional[str] = ..., update_status: _Optional[_Union[UpdateStatus, str]] = ..., update_reason: _Optional[str] = ..., fork_safe: bool = ..., fork_safety_reason: _Optional[str] = ..., last_modified: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., revision_id: _Optional[str] = ..., image_uri: _Optional[str] = ..., instances: _Optional[int] = ..., standbys: _Optional[int] = ...) -> None: ...
+    tags: _containers.ScalarMap[str, str]
+    def __init__(self, name: _Optional[str] = ..., arn: _Optional[str] = ..., version: _Optional[str] = ..., config: _Optional[_Union[FunctionConfig, _Mapping]] = ..., code_size: _Optional[int] = ..., code_sha256: _Optional[str] = ..., state: _Optional[_Union[FunctionState, str]] = ..., state_reason: _Optional[str] = ..., update_status: _Optional[_Union[UpdateStatus, str]] = ..., update_reason: _Optional[str] = ..., fork_safe: bool = ..., fork_safety_reason: _Optional[str] = ..., last_modified: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., revision_id: _Optional[str] = ..., image_uri: _Optional[str] = ..., instances: _Optional[int] = ..., standbys: _Optional[int] = ..., tags: _Optional[_Mapping[str, str]] = ...) -> None: ...
 
 class CreateFunctionRequest(_message.Message):
     __slots__ = ("name", "config", "zip", "image_uri")
@@ -182,7 +193,7 @@ class Words(_message.Message):
     def __init__(self, words: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class UpdateFunctionConfigurationRequest(_message.Message):
-    __slots__ = ("name", "revision_id", "handler", "runtime", "memory_mb", "timeout_s", "environment", "ephemeral_storage_mb", "description", "init_mode", "network", "snap_start", "entry_point", "command", "working_directory")
+    __slots__ = ("name", "revision_id", "handler", "runtime", "memory_mb", "timeout_s", "environment", "ephemeral_storage_mb", "description", "init_mode", "network", "snap_start", "entry_point", "command", "working_directory", "layers")
     NAME_FIELD_NUMBER: _ClassVar[int]
     REVISION_ID_FIELD_NUMBER: _ClassVar[int]
     HANDLER_FIELD_NUMBER: _ClassVar[int]
@@ -198,6 +209,7 @@ class UpdateFunctionConfigurationRequest(_message.Message):
     ENTRY_POINT_FIELD_NUMBER: _ClassVar[int]
     COMMAND_FIELD_NUMBER: _ClassVar[int]
     WORKING_DIRECTORY_FIELD_NUMBER: _ClassVar[int]
+    LAYERS_FIELD_NUMBER: _ClassVar[int]
     name: str
     revision_id: str
     handler: str
@@ -213,7 +225,8 @@ class UpdateFunctionConfigurationRequest(_message.Message):
     entry_point: Words
     command: Words
     working_directory: str
-    def __init__(self, name: _Optional[str] = ..., revision_id: _Optional[str] = ..., handler: _Optional[str] = ..., runtime: _Optional[str] = ..., memory_mb: _Optional[int] = ..., timeout_s: _Optional[int] = ..., environment: _Optional[_Union[Environment, _Mapping]] = ..., ephemeral_storage_mb: _Optional[int] = ..., description: _Optional[str] = ..., init_mode: _Optional[_Union[InitMode, str]] = ..., network: _Optional[_Union[Network, str]] = ..., snap_start: bool = ..., entry_point: _Optional[_Union[Words, _Mapping]] = ..., command: _Optional[_Union[Words, _Mapping]] = ..., working_directory: _Optional[str] = ...) -> None: ...
+    layers: Words
+    def __init__(self, name: _Optional[str] = ..., revision_id: _Optional[str] = ..., handler: _Optional[str] = ..., runtime: _Optional[str] = ..., memory_mb: _Optional[int] = ..., timeout_s: _Optional[int] = ..., environment: _Optional[_Union[Environment, _Mapping]] = ..., ephemeral_storage_mb: _Optional[int] = ..., description: _Optional[str] = ..., init_mode: _Optional[_Union[InitMode, str]] = ..., network: _Optional[_Union[Network, str]] = ..., snap_start: bool = ..., entry_point: _Optional[_Union[Words, _Mapping]] = ..., command: _Optional[_Union[Words, _Mapping]] = ..., working_directory: _Optional[str] = ..., layers: _Optional[_Union[Words, _Mapping]] = ...) -> None: ...
 
 class UpdateFunctionConfigurationResponse(_message.Message):
     __slots__ = ("function",)
@@ -260,3 +273,52 @@ class DeleteFunctionRequest(_message.Message):
 class DeleteFunctionResponse(_message.Message):
     __slots__ = ()
     def __init__(self) -> None: ...
+
+class TagFunctionRequest(_message.Message):
+    __slots__ = ("name", "tags")
+    class TagsEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: str
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[str] = ...) -> None: ...
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    TAGS_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    tags: _containers.ScalarMap[str, str]
+    def __init__(self, name: _Optional[str] = ..., tags: _Optional[_Mapping[str, str]] = ...) -> None: ...
+
+class TagFunctionResponse(_message.Message):
+    __slots__ = ("tags",)
+    class TagsEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: str
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[str] = ...) -> None: ...
+    TAGS_FIELD_NUMBER: _ClassVar[int]
+    tags: _containers.ScalarMap[str, str]
+    def __init__(self, tags: _Optional[_Mapping[str, str]] = ...) -> None: ...
+
+class UntagFunctionRequest(_message.Message):
+    __slots__ = ("name", "keys")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    KEYS_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    keys: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, name: _Optional[str] = ..., keys: _Optional[_Iterable[str]] = ...) -> None: ...
+
+class UntagFunctionResponse(_message.Message):
+    __slots__ = ("tags",)
+    class TagsEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: str
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[str] = ...) -> None: ...
+    TAGS_FIELD_NUMBER: _ClassVar[int]
+    tags: _containers.ScalarMap[str, str]
+    def __init__(self, tags: _Optional[_Mapping[str, str]] = ...) -> None: ...

@@ -65,6 +65,16 @@ class FunctionServiceStub(object):
                 request_serializer=sandlot_dot_v1_dot_functions__pb2.DeleteFunctionRequest.SerializeToString,
                 response_deserializer=sandlot_dot_v1_dot_functions__pb2.DeleteFunctionResponse.FromString,
                 _registered_method=True)
+        self.TagFunction = channel.unary_unary(
+                '/sandlot.v1.FunctionService/TagFunction',
+                request_serializer=sandlot_dot_v1_dot_functions__pb2.TagFunctionRequest.SerializeToString,
+                response_deserializer=sandlot_dot_v1_dot_functions__pb2.TagFunctionResponse.FromString,
+                _registered_method=True)
+        self.UntagFunction = channel.unary_unary(
+                '/sandlot.v1.FunctionService/UntagFunction',
+                request_serializer=sandlot_dot_v1_dot_functions__pb2.UntagFunctionRequest.SerializeToString,
+                response_deserializer=sandlot_dot_v1_dot_functions__pb2.UntagFunctionResponse.FromString,
+                _registered_method=True)
 
 
 class FunctionServiceServicer(object):
@@ -114,6 +124,20 @@ class FunctionServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def TagFunction(self, request, context):
+        """Adds tags to a function, or gives them other values. Refused while it is changed.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UntagFunction(self, request, context):
+        """Takes tags away, whether they are there or not. Refused while it is changed.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_FunctionServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -146,6 +170,16 @@ def add_FunctionServiceServicer_to_server(servicer, server):
                     servicer.DeleteFunction,
                     request_deserializer=sandlot_dot_v1_dot_functions__pb2.DeleteFunctionRequest.FromString,
                     response_serializer=sandlot_dot_v1_dot_functions__pb2.DeleteFunctionResponse.SerializeToString,
+            ),
+            'TagFunction': grpc.unary_unary_rpc_method_handler(
+                    servicer.TagFunction,
+                    request_deserializer=sandlot_dot_v1_dot_functions__pb2.TagFunctionRequest.FromString,
+                    response_serializer=sandlot_dot_v1_dot_functions__pb2.TagFunctionResponse.SerializeToString,
+            ),
+            'UntagFunction': grpc.unary_unary_rpc_method_handler(
+                    servicer.UntagFunction,
+                    request_deserializer=sandlot_dot_v1_dot_functions__pb2.UntagFunctionRequest.FromString,
+                    response_serializer=sandlot_dot_v1_dot_functions__pb2.UntagFunctionResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -311,6 +345,60 @@ class FunctionService(object):
             '/sandlot.v1.FunctionService/DeleteFunction',
             sandlot_dot_v1_dot_functions__pb2.DeleteFunctionRequest.SerializeToString,
             sandlot_dot_v1_dot_functions__pb2.DeleteFunctionResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def TagFunction(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/sandlot.v1.FunctionService/TagFunction',
+            sandlot_dot_v1_dot_functions__pb2.TagFunctionRequest.SerializeToString,
+            sandlot_dot_v1_dot_functions__pb2.TagFunctionResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UntagFunction(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/sandlot.v1.FunctionService/UntagFunction',
+            sandlot_dot_v1_dot_functions__pb2.UntagFunctionRequest.SerializeToString,
+            sandlot_dot_v1_dot_functions__pb2.UntagFunctionResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -49,6 +49,44 @@ class EventConfigs:
         """Raises `NotFound`: of a function that is not there AWS says the same."""
         return self._existing(tenant_id, function, qualifier)
 
+    def of(self, tenant_id: str, function: str, qualifier: str = "") -> EventConfig:
+        """What is set, or that nothing is. Raises `NotFound`, which says whether it is
+        the function that there is not, or the version or alias."""
+        self._functions.find(tenant_id, function, qualifier)
+        return self.find(tenant_id, function, qualifier) or self._nothing(
+            tenant_id, function, qualifier
+        )
+
+    async def change(
+        self,
+        tenant_id: str,
+        function: str,
+        qualifier: str = "",
+        *,
+        max_retries: int | None = None,
+        max_age_s: int | None = None,
+        on_success: str | None = None,
+        on_failure: str | None = None,
+    ) -> EventConfig:
+        """Change what is given, whether anything was set or not; an empty destination
+        is none. Raises as `put` does."""
+
+        def made(old: EventConfig | None, now: datetime) -> EventConfig:
+            old = old or self._nothing(tenant_id, function, qualifier)
+            to = old.destinations
+            return replace(
+                old,
+                destinations=Destinations(
+                    on_success=to.on_success if on_success is None else on_success,
+                    on_failure=to.on_failure if on_failure is None else on_failure,
+                ),
+                max_retries=old.max_retries if max_retries is None else max_retries,
+                max_age_s=old.max_age_s if max_age_s is None else max_age_s,
+                last_modified=now,
+            )
+
+        return await self._change(tenant_id, function, qualifier, made)
+
     async def put(
         self,
         tenant_id: str,
@@ -138,6 +176,14 @@ class EventConfigs:
             return await self._kept.put(tenant_id, function, config.qualifier, config)
 
         return await self._functions.in_turn(tenant_id, change)
+
+    def _nothing(self, tenant_id: str, function: str, qualifier: str) -> EventConfig:
+        return EventConfig(
+            tenant_id=tenant_id,
+            function=function,
+            qualifier=qualifier or LATEST,
+            last_modified=self._clock.now(),
+        )
 
     # --- checks -------------------------------------------------------------------
 

@@ -187,7 +187,7 @@ class Router:
             await self._urls(
                 scope, receive, send, addressed=found, connection=scope[KEY]
             )
-        elif is_aws(scope["raw_path"]):
+        elif is_aws(scope["raw_path"]) and not self._aws.is_of_another(scope):
             await self._aws(scope, receive, send)
         elif is_hook(scope["raw_path"]):
             await self._hooks(scope, receive, send)

@@ -25,6 +25,9 @@ _CREDENTIAL = re.compile(
     rb"[^/%\s,&]{1,128}(?:/|%2F)[0-9]{8}(?:/|%2F)[A-Za-z0-9-]{1,63}(?:/|%2F)"
     rb"([a-z0-9-]{1,63})(?:/|%2F)aws4_request",
 )
+_XML_ALONE = ("route53", "cloudfront")
+"""Services that send no forms, and read answers as those do that send some."""
+
 _FORM = b"application/x-www-form-urlencoded"
 _XML = '<?xml version="1.0" encoding="UTF-8"?>\n'
 
@@ -51,10 +54,11 @@ def refuse(service: str, headers: Mapping[bytes, bytes]) -> Response:
         "services"
     )
     request_id = new_request_id()
+    content_type = headers.get(b"content-type", b"")
     error = f"<Code>{CODE}</Code><Message>{escape(message)}</Message>"
     if service.startswith("s3"):
         body = f"<Error>{error}<RequestId>{request_id}</RequestId></Error>"
-    elif not headers.get(b"content-type", b"").startswith(_FORM):
+    elif not (service in _XML_ALONE or content_type.startswith(_FORM)):
         code = f"{CODE}Exception"
         return JSONResponse(
             {"__type": code, "message": message},

@@ -10,6 +10,7 @@ from typing import Protocol
 from sandlot_engine.catalog.aliases import Aliases
 from sandlot_engine.catalog.event_configs import EventConfigs
 from sandlot_engine.catalog.functions import Functions as CatalogFunctions
+from sandlot_engine.catalog.layers import Layers
 from sandlot_engine.catalog.mappings import Mappings
 from sandlot_engine.catalog.policies import Policies
 from sandlot_engine.catalog.provisioned import ProvisionedConcurrency
@@ -256,12 +257,14 @@ class Backend:
     triggers: TriggerParts
     event_store: EventStore
     dead_letters: DeadLetters
+    event_configs: EventConfigs
     status: Callable[[], Awaitable[EngineStatus]]
     clock: Clock
     region: str
     """For ARNs only."""
 
     aliases: Aliases
+    layers: Layers
     settings: Settings
     provisioned: ProvisionedConcurrency
     urls: Urls

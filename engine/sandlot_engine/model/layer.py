@@ -113,6 +113,15 @@ def parse_layer_name(text: str, tenant_id: str) -> tuple[str, str]:
     return tenant_id, text
 
 
+def in_region(arn: str, region: str) -> str:
+    """A layer version's ARN as it is there: a layer is the same in all regions. What is
+    no such ARN stays as it is."""
+    ref = LayerRef.parse(arn)
+    if ref is None:
+        return arn
+    return layer_version_arn(region, ref.tenant_id, ref.name, ref.version)
+
+
 def layer_arn(region: str, tenant_id: str, name: str) -> str:
     return f"arn:aws:lambda:{region}:{tenant_id}:layer:{name}"
 

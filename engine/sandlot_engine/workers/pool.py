@@ -289,7 +289,7 @@ class _Seat:
             try:
                 self._process = subprocess.Popen(  # noqa: S603 - ourselves
                     [
-                        *(sys.executable, "-m", "sandlot_engine.workers.worker"),
+                        *(sys.executable, "-P", "-m", "sandlot_engine.workers.worker"),
                         json.dumps(
                             asdict(settings) | descriptors | {"core": os.getpid()}
                         ),

@@ -85,7 +85,7 @@ async def _launcher(
     with theirs, (folder / _SAID).open("wb") as said:
         process = subprocess.Popen(  # noqa: S603, ASYNC220 - ourselves
             [
-                *(sys.executable, "-m", "sandlot_sandbox.launcher"),
+                *(sys.executable, "-P", "-m", "sandlot_sandbox.launcher"),
                 *("--channel", str(theirs.fileno()), "--parent", str(os.getpid())),
                 *("--code", str(folder / "code")),
                 *("--runtimes", dump_runtimes([runtime])),

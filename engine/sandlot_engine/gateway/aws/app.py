@@ -52,6 +52,7 @@ from sandlot_engine.gateway.aws.service import Operation, Service
 from sandlot_engine.gateway.aws.sigv4 import fold
 from sandlot_engine.gateway.aws.support import refusal
 from sandlot_engine.gateway.aws.writing import Answer, write, write_error
+from sandlot_engine.gateway.others import service_of
 from sandlot_engine.gateway.ports import Backend
 from sandlot_engine.gateway.turns import Held
 from sandlot_engine.ids import new_request_id
@@ -91,6 +92,13 @@ class AwsApp:
             clock=backend.clock,
             receiver=self.receiver,
         )
+
+    def is_of_another(self, scope: Scope) -> bool:
+        """Whether a request is for another service whose paths begin with dates, as
+        those of Route 53 and CloudFront do, by its date and by its signature."""
+        if self._service.begins(scope["path"]):
+            return False
+        return bool(service_of(fold(scope["headers"]), scope["query_string"]))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         request_id = new_request_id()

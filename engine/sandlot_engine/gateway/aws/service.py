@@ -162,6 +162,11 @@ class Service:
         """Raises `KeyError` for what the model does not have."""
         return self.operations[name]
 
+    def begins(self, path: str) -> bool:
+        """Whether any operation's path has the first part that this one has, which is
+        the date of a version of the API."""
+        return path.split("/", 2)[1] in self._routes.literals
+
     def match(
         self, method: str, path: str, query: Sequence[tuple[str, str]]
     ) -> tuple[Operation, dict[str, str]]:

@@ -17,6 +17,7 @@ from sandlot_engine.model.function import (
     Logging,
     UpdateStatus,
 )
+from sandlot_engine.model.layer import in_region
 
 ARCHITECTURE = {"aarch64": "arm64"}.get(platform.machine(), "x86_64")
 """Of this machine, as AWS calls it; functions run on it or not at all."""
@@ -45,7 +46,7 @@ def function_configuration(
         "CodeSize": code.size,
         "PackageType": "Image" if config.is_image else "Zip",
         "Architectures": [ARCHITECTURE],
-        **_settings(config, function.name),
+        **_settings(config, function.name, region),
         "SnapStart": _snap_start(function),
         **_state(function),
     }
@@ -112,7 +113,7 @@ def last_modified(time: datetime) -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%S.") + f"{time.microsecond // 1000:03}+0000"
 
 
-def _settings(config: FunctionConfig, name: str) -> dict[str, Any]:
+def _settings(config: FunctionConfig, name: str, region: str) -> dict[str, Any]:
     shown: dict[str, Any] = {
         "Runtime": config.runtime,
         "Handler": config.handler,
@@ -128,7 +129,9 @@ def _settings(config: FunctionConfig, name: str) -> dict[str, Any]:
         shown["Environment"] = {"Variables": dict(config.environment)}
     if config.layers:
         shown["Layers"] = [
-            {"Arn": layer.arn, "CodeSize": layer.code.size} for layer in config.layers
+            # As the caller may send it back, whoever gave it to the function.
+            {"Arn": in_region(layer.arn, region), "CodeSize": layer.code.size}
+            for layer in config.layers
         ]
     if config.kms_key_arn:
         shown["KMSKeyArn"] = config.kms_key_arn

@@ -36,6 +36,7 @@ from sandlot_engine.model.invocation import (
     Report,
     Status,
 )
+from sandlot_engine.model.layer import in_region
 from sandlot_engine.model.network import Network
 from sandlot_engine.model.tenant import AccessKey, Tenant
 
@@ -205,6 +206,7 @@ def function_out(
     given_up: Sequence[str],
     weaker: Sequence[str],
     instances: tuple[int, int] = (0, 0),
+    tags: Mapping[str, str] = MappingProxyType({}),
 ) -> functions.Function:
     """`given_up` and `weaker` are layers of the jail, by their names; `instances` says
     how many live, and how many of those stand by."""
@@ -229,6 +231,7 @@ def function_out(
             entry_point=config.image_config.entry_point,
             command=config.image_config.command,
             working_directory=config.image_config.working_directory,
+            layers=[in_region(layer.arn, region) for layer in config.layers],
         ),
         code_size=revision.code.size,
         code_sha256=revision.code.sha256_base64,
@@ -248,6 +251,7 @@ def function_out(
         revision_id=function.revision_id,
         instances=instances[0],
         standbys=instances[1],
+        tags=tags,
     )
 
 

@@ -1,17 +1,21 @@
 """`EventService`: what has become of events, and the dead-letter store."""
 
 import asyncio
+from typing import Any
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from sandlot.v1 import events_pb2 as wire
 from sandlot_engine.errors import InvalidParameter
+from sandlot_engine.events.verdicts import MAX_AGE_S, MAX_RETRIES
 from sandlot_engine.gateway.paging import page_size, position
 from sandlot_engine.gateway.ports import Backend
 from sandlot_engine.gateway.rpc import Context
 from sandlot_engine.gateway.rpc.convert import timestamp
 from sandlot_engine.gateway.rpc.interceptors import current_caller
 from sandlot_engine.model.event import Attempt, Event, EventState
+from sandlot_engine.model.event_config import EventConfig
+from sandlot_engine.model.function import LATEST, function_arn
 
 MAX_WAIT_S = 60.0
 """How long one call waits for an event to be over; a client calls again."""
@@ -36,6 +40,8 @@ class EventService:
         self._dead = backend.dead_letters
         self._clock = backend.clock
         self._draining = draining
+        self._configs = backend.event_configs
+        self._region = backend.region
 
     async def GetEvent(
         self, request: wire.GetEventRequest, _: Context
@@ -107,6 +113,58 @@ class EventService:
             function=request.function,
         )
         return wire.PurgeEventsResponse(count=done.count, more=done.more)
+
+    async def GetEventSettings(
+        self, request: wire.GetEventSettingsRequest, _: Context
+    ) -> wire.GetEventSettingsResponse:
+        config = self._configs.of(
+            current_caller().tenant_id, request.function, request.qualifier
+        )
+        return wire.GetEventSettingsResponse(settings=_settings_out(config))
+
+    async def PutEventSettings(
+        self, request: wire.PutEventSettingsRequest, _: Context
+    ) -> wire.PutEventSettingsResponse:
+        tenant_id = current_caller().tenant_id
+        self._configs.of(tenant_id, request.function, request.qualifier)
+        changes: dict[str, Any] = {
+            name: getattr(request, name)
+            for name in ("max_retries", "max_age_s", "on_success", "on_failure")
+            if request.HasField(name)
+        }
+        for name in {"on_success", "on_failure"} & changes.keys():
+            changes[name] = self._destination(changes[name], tenant_id)
+        config = await self._configs.change(
+            tenant_id, request.function, request.qualifier, **changes
+        )
+        return wire.PutEventSettingsResponse(settings=_settings_out(config))
+
+    async def DeleteEventSettings(
+        self, request: wire.DeleteEventSettingsRequest, _: Context
+    ) -> wire.DeleteEventSettingsResponse:
+        where = current_caller().tenant_id, request.function, request.qualifier
+        self._configs.of(*where)
+        if self._configs.find(*where) is not None:
+            await self._configs.delete(*where)
+        return wire.DeleteEventSettingsResponse()
+
+    def _destination(self, text: str, tenant_id: str) -> str:
+        """An ARN; of a function of the tenant, which may be called by its name."""
+        if not text or text.startswith("arn:"):
+            return text
+        return function_arn(self._region, tenant_id, text)
+
+
+def _settings_out(config: EventConfig) -> wire.EventSettings:
+    retries, age_s = config.max_retries, config.max_age_s
+    return wire.EventSettings(
+        function=config.function,
+        qualifier="" if config.qualifier == LATEST else config.qualifier,
+        max_retries=MAX_RETRIES if retries is None else retries,
+        max_age_s=MAX_AGE_S if age_s is None else age_s,
+        on_success=config.destinations.on_success,
+        on_failure=config.destinations.on_failure,
+    )
 
 
 def _state_of(number: int) -> EventState:

@@ -55,6 +55,7 @@ MAX_UPLOAD = 52_428_800 + 64 * 1024
 UPLOADS = {
     f"{SERVICES}FunctionService/CreateFunction": 3,
     f"{SERVICES}FunctionService/UpdateFunctionCode": 2,
+    f"{SERVICES}LayerService/PublishLayer": 2,
 }
 """Methods that take a package, and the number of its field."""
 

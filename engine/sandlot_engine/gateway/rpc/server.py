@@ -27,6 +27,8 @@ from sandlot.v1 import (
     functions_pb2_grpc,
     invocations_pb2,
     invocations_pb2_grpc,
+    layers_pb2,
+    layers_pb2_grpc,
     tenants_pb2,
     tenants_pb2_grpc,
     triggers_pb2,
@@ -46,6 +48,7 @@ from sandlot_engine.gateway.rpc.events import EventService
 from sandlot_engine.gateway.rpc.functions import FunctionService
 from sandlot_engine.gateway.rpc.interceptors import MAX_UPLOAD, interceptors
 from sandlot_engine.gateway.rpc.invocations import InvocationService
+from sandlot_engine.gateway.rpc.layers import LayerService
 from sandlot_engine.gateway.rpc.listeners import Tls, serving
 from sandlot_engine.gateway.rpc.methods import Methods
 from sandlot_engine.gateway.rpc.tenants import TenantService
@@ -92,7 +95,7 @@ SERVICE_NAMES = tuple(
     service.full_name
     for file in (
         *(concurrency_pb2, events_pb2, functions_pb2, invocations_pb2),
-        *(tenants_pb2, triggers_pb2, urls_pb2, versions_pb2),
+        *(layers_pb2, tenants_pb2, triggers_pb2, urls_pb2, versions_pb2),
     )
     for service in file.DESCRIPTOR.services_by_name.values()
 )
@@ -233,6 +236,7 @@ def _add_services(methods: Methods, backend: Backend, draining: asyncio.Event) -
     invocations_pb2_grpc.add_InvocationServiceServicer_to_server(
         InvocationService(backend, draining), methods
     )
+    layers_pb2_grpc.add_LayerServiceServicer_to_server(LayerService(backend), methods)
     tenants_pb2_grpc.add_TenantServiceServicer_to_server(
         TenantService(backend), methods
     )

@@ -15,6 +15,7 @@ class Showing:
         self._region = backend.region
         self._status = backend.status
         self._instances_of = backend.instances_of
+        self._settings = backend.settings
 
     async def one(self, function: Function) -> wire.Function:
         (shown,) = await self.all([function])
@@ -31,6 +32,7 @@ class Showing:
                 given_up=given_up,
                 weaker=weaker,
                 instances=self._instances_of(function),
+                tags=self._settings.of(function.tenant_id, function.name).tags,
             )
             for function in functions
         ]
