@@ -7,7 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sandlot.v1 import functions_pb2 as wire
+from sandlot.v1 import layers_pb2
 from sandlot_engine.gateway.rpc.beside import size_beside
+from sandlot_engine.gateway.rpc.interceptors import UPLOADS
 
 PACKAGE = wire.CreateFunctionRequest.DESCRIPTOR.fields_by_name["zip"].number
 MOST = 1_000_000
@@ -58,3 +60,20 @@ def test_what_does_not_end_counts_whole() -> None:
     cut = wire.CreateFunctionRequest(zip=b"x" * 100).SerializeToString()[:-1]
 
     assert size_beside(cut, PACKAGE, most=MOST) == len(cut)
+
+
+def test_every_method_with_a_package_is_known_by_its_field() -> None:
+    services = [
+        *wire.DESCRIPTOR.services_by_name.values(),
+        *layers_pb2.DESCRIPTOR.services_by_name.values(),
+    ]
+
+    packages = {
+        f"/{service.full_name}/{method.name}": field.number
+        for service in services
+        for method in service.methods
+        for field in method.input_type.fields
+        if field.type == field.TYPE_BYTES and field.name == "zip"
+    }
+
+    assert packages == UPLOADS
