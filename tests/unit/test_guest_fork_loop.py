@@ -362,3 +362,24 @@ result = places.find()
     )
 
     assert found is None
+
+
+@every_interpreter
+def test_a_clone_knows_how_it_was_asked_for(guest: Guest) -> None:
+    _, _, told = told_by(
+        guest,
+        """
+loop = loop_of()
+for number, how in enumerate([{}, {"is_ahead": True}, {"is_kept": True}]):
+    note = frames.encode_fork(number, port=9, **how)
+    socket.send_fds(ours, [note], [told_write] * 3)
+ours.send(frames.encode_terminate(9))
+result = run(loop, loop.asks_for)
+""",
+    )
+
+    assert [asked for _, _, asked in told] == [
+        [False, False],
+        [True, False],
+        [False, True],
+    ]

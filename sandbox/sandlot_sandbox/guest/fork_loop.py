@@ -216,6 +216,7 @@ _CMSG = struct.Struct("=Qii")
 """Before descriptors: the length of it all, SOL_SOCKET, SCM_RIGHTS."""
 
 _FD = struct.Struct("=i")
+_NOTE = int(_Page.note.offset)
 _SOL_SOCKET, _SCM_RIGHTS, _POLLIN = 1, 1, 1
 
 _Run = ctypes.PYFUNCTYPE(ctypes.c_int, ctypes.c_void_p)
@@ -297,8 +298,12 @@ class ForkLoop:
         got = self._page.got
         if got < 0:
             raise OSError(-got, f"recvmsg: {os.strerror(-got)}")
-        at = _Page.note.offset
-        return self._memory[at : at + got]
+        return self._memory[_NOTE : _NOTE + got]
+
+    def asks_for(self) -> tuple[bool, bool]:
+        """Of a fork's note: whether it is ahead of need, and provisioned. For a clone,
+        to which all of `frames.decode_task` would be pages of its own."""
+        return self._memory[_NOTE + 1] != 0, self._memory[_NOTE + 2] != 0
 
     @property
     def came_with(self) -> list[int]:

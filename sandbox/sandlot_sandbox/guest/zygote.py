@@ -333,7 +333,7 @@ class _Zygote:
             _forget_signals()
             if is_stranded:
                 raise loop.failed()
-            _, _, is_ahead, is_kept, _ = frames.decode_task(loop.note)
+            is_ahead, is_kept = loop.asks_for()
             if is_kept:
                 os.environ[_INITIALIZATION_TYPE] = _KEPT
             uniqueness.reseed_the_rest()
