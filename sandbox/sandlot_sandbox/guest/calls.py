@@ -14,7 +14,6 @@ import mmap
 import os
 import signal
 import struct
-from dataclasses import dataclass
 
 from sandlot_sandbox import linux
 from sandlot_sandbox.guest import machine_code
@@ -114,11 +113,15 @@ class CallFailed(OSError):
         self.name = name
 
 
-@dataclass(frozen=True)
 class Place:
     """Where something lies that arguments point to, counted from the first such."""
 
-    offset: int
+    # No dataclass, nor is anything that a zygote has: the module brings two megabytes
+    # of others along, whose pages every fork has to enter into tables.
+    __slots__ = ("offset",)
+
+    def __init__(self, offset: int) -> None:
+        self.offset = offset
 
 
 class Calls:

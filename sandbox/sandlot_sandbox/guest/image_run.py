@@ -11,7 +11,6 @@ import json
 import os
 import stat
 import sys
-from dataclasses import dataclass
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -49,14 +48,16 @@ class CannotRun(Exception):
         self.error_type = error_type
 
 
-@dataclass(frozen=True)
 class Run:
     """Settled in the zygote; entered by each clone, in its cell."""
 
-    argv: list[str]
-    folder: str
-    environment: dict[str, str]
-    """The image's. The function's own comes over it."""
+    def __init__(
+        self, argv: list[str], folder: str, environment: dict[str, str]
+    ) -> None:
+        self.argv = argv
+        self.folder = folder
+        self.environment = environment
+        """The image's. The function's own comes over it."""
 
     def enter(self, environment: dict[str, str]) -> list[str]:
         """Go to its folder; the argument list, its program found as a shell would.

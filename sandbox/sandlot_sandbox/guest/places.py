@@ -12,7 +12,6 @@ import _random
 import ctypes
 import os
 import struct
-from dataclasses import dataclass
 
 from sandlot_sandbox.guest import uniqueness
 
@@ -31,15 +30,14 @@ _BYTES = bytes.__basicsize__ - 1
 """Where the bytes of a bytes object begin."""
 
 
-@dataclass(frozen=True)
 class Places:
     """Addresses, valid until the log stream gets another name."""
 
-    name: tuple[int, int]
-    """Of the digits in the environment, Python's and C's."""
-
-    random: list[tuple[int, int]]
-    """And sizes, of what has to be random bytes."""
+    def __init__(self, name: tuple[int, int], random: list[tuple[int, int]]) -> None:
+        self.name = name
+        """Of the digits in the environment, Python's and C's."""
+        self.random = random
+        """And sizes, of what has to be random bytes."""
 
 
 def find() -> Places | None:

@@ -16,7 +16,6 @@ import signal
 import socket
 import stat
 import time
-from dataclasses import dataclass
 
 from sandlot_sandbox import frames, linux
 from sandlot_sandbox.guest import calls, delivery, failures, image_run
@@ -50,15 +49,16 @@ _FIRST_OF_OURS, _LAST_OF_ALL = 3, 0xFFFFFFFF
 _SIGTERM, _SIGKILL = int(signal.SIGTERM), int(signal.SIGKILL)
 
 
-@dataclass(frozen=True)
 class Start:
     """Of a program that is known before there is a process for it."""
 
-    program: list[str]
-    """What the zygote was given."""
-
-    argv: list[str]
-    environment: dict[str, str]
+    def __init__(
+        self, program: list[str], argv: list[str], environment: dict[str, str]
+    ) -> None:
+        self.program = program
+        """What the zygote was given."""
+        self.argv = argv
+        self.environment = environment
 
     def spawn(self, way: Calls, *, log: int, channel: int) -> int:
         """Have a child go that way, and become the program; its pid. Who cannot be
