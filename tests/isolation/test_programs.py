@@ -7,8 +7,9 @@ import subprocess
 
 import pytest
 
+from sandlot_sandbox.host.instance import State
 from sandlot_sandbox.outcome import Ended
-from tests.isolation.machine import GUESTS, Sandbox, ask, send
+from tests.isolation.machine import GUESTS, WAIT_S, Sandbox, ask, send
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -74,6 +75,43 @@ async def test_one_that_exits_takes_its_instance_along_and_no_other(
         await guest.wait_death(instance)
         assert (await ask(other, "greet"))["calls"] == 2
         await other.destroy()
+
+
+async def test_time_counts_of_who_was_seen_at_work_after_an_answer(
+    sandbox: Sandbox,
+) -> None:
+    async with sandbox.running_program(PROVIDED, SHELL) as guest:
+        instance = await guest.fork()
+        await ask(instance, "linger")
+        async with asyncio.timeout(WAIT_S):
+            while not instance.is_frozen:  # noqa: ASYNC110 - nobody sets an event
+                await asyncio.sleep(0)
+
+        ending = await send(instance, "linger")
+
+        assert ending.ended is Ended.ANSWERED
+        assert instance.state is State.SETTLING
+        async with asyncio.timeout(WAIT_S):
+            rest = await instance.wait_settled()
+        assert rest.duration_s >= 0.2
+        assert instance.is_usable
+        await instance.destroy()
+
+
+async def test_who_does_not_come_back_from_work_is_timed_out(sandbox: Sandbox) -> None:
+    async with sandbox.running_program(PROVIDED, SHELL) as guest:
+        instance = await guest.fork()
+        await ask(instance, "linger")
+        async with asyncio.timeout(WAIT_S):
+            while not instance.is_frozen:  # noqa: ASYNC110 - nobody sets an event
+                await asyncio.sleep(0)
+
+        await send(instance, "linger for ever", timeout_s=1.0)
+
+        async with asyncio.timeout(WAIT_S):
+            rest = await instance.wait_settled()
+        assert rest.error_type == "Sandbox.Timedout"
+        await guest.wait_death(instance)
 
 
 async def test_instances_of_one_function_have_an_api_each(sandbox: Sandbox) -> None:

@@ -35,6 +35,7 @@ class Listener:
         self.failures: list[tuple[str, str]] = []
         self.started = 0
         self.settled_times = 0
+        self.asked_times = 0
         self.delivers = True
 
     def answered(self, answer: frames.Answer) -> None:
@@ -45,6 +46,9 @@ class Listener:
 
     def settled(self) -> None:
         self.settled_times += 1
+
+    def asked(self) -> None:
+        self.asked_times += 1
 
     def can_deliver(self) -> bool:
         return self.delivers
@@ -163,6 +167,16 @@ def test_an_invocation_is_over_when_every_extension_has_asked_again() -> None:
     assert (talk.api.is_settled, talk.heard.settled_times) == (False, 0)
     talk.next(one)
     assert (talk.api.is_settled, talk.heard.settled_times) == (True, 1)
+
+
+def test_that_a_runtime_asks_again_is_told() -> None:
+    talk = Talk()
+    talk.runtime_next()
+    talk.send()
+    talk.answer()
+    told = talk.heard.asked_times
+    talk.runtime_next()
+    assert talk.heard.asked_times == told + 1
 
 
 def test_who_asked_before_the_answer_is_not_waited_for() -> None:

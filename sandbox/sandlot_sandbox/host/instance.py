@@ -48,6 +48,9 @@ MAX_LOOKS = 50
 """How often a program that does not ask for its next event is spared from freezing: for
 half a second, as `minder.FREEZE_AFTER_S` has it."""
 
+LATE_LOOKS = 2
+"""After so many of them it is at work, and not about to ask."""
+
 OUT_OF_MEMORY = "Runtime.OutOfMemory"
 """The error type of what was killed for want of memory, in AWS Lambda's words."""
 
@@ -103,6 +106,7 @@ class Instance:
         "_verdict",
         "_was_at_work",
         "_wire",
+        "_works_on",
         "idle_kb",
         "idle_since",
         "is_frozen",
@@ -161,6 +165,10 @@ class Instance:
 
         self._verdict = ""
         self._was_at_work = False
+        self._works_on = False
+        """Whether it was seen at work after an answer. From then on it is not done
+        before it has asked for its next event, and its time counts until then."""
+
         self._kill_cell = kill
         self._on_death = on_death
         self._init_is_over = False
@@ -317,6 +325,7 @@ class Instance:
                 # A program that has answered may be about to exit: it should come to
                 # that now, and not with the next event.
                 self._looks += 1
+                self._works_on |= self._looks == LATE_LOOKS
                 self._become_idle()
                 return
             self.is_frozen = self._hold.freeze()
@@ -385,7 +394,7 @@ class Instance:
         self.stop(Shutdown.FAILURE)
 
     def note_settled(self) -> None:
-        if self.state is State.SETTLING:
+        if self.state is State.SETTLING and self._is_done:
             self._deadline.lift()
             self._end_rest()
             self._become_idle()
@@ -479,13 +488,19 @@ class Instance:
             return
         ended = Ended.ANSWERED if answer.kind == frames.ANSWER else Ended.FAILED
         self._looks = 0
-        if self._wire.is_settled:
+        if self._is_done:
             self._become_idle()
         else:
             self.state = State.SETTLING
             self._rest = self._loop.create_future()
             self._account.answered()
         self._finish(ended, answer.payload, answer.error_type, peak_kb=peak_kb)
+
+    @property
+    def _is_done(self) -> bool:
+        """With what it has answered."""
+        may_be_idle = self._wire.is_waiting or not self._works_on
+        return self._wire.is_settled and may_be_idle
 
     def _become_idle(self) -> None:
         self.state = State.IDLE

@@ -41,6 +41,10 @@ class Listens(Protocol):
         """Every extension is done with the invocation, some time after its answer."""
         ...
 
+    def asked(self) -> None:
+        """The runtime has, for the event after an answer."""
+        ...
+
     def failed(self, error_type: str, why: str) -> None:
         """An extension has given up."""
         ...
@@ -128,7 +132,10 @@ class ProgramApi:
         elif request.path in subscription.PATHS and request.method == "PUT":
             respond(self._subscribe(request))
         else:
+            was_waiting = self.runtime.is_waiting
             self.runtime.hear(request, respond)
+            if self.runtime.is_waiting and not was_waiting and self._is_ready:
+                self._listens.asked()
 
     def forget(self, respond: Respond) -> None:
         """See `RuntimeApi.forget`."""

@@ -214,6 +214,9 @@ class RuntimeWire:
         if self._hears is not None:
             self._hears.note_settled()
 
+    def asked(self) -> None:
+        self.settled()
+
     def failed(self, error_type: str, why: str) -> None:
         if self._hears is not None:
             self._hears.note_crash(error_type, why)

@@ -33,4 +33,8 @@ while true; do
     "$path" "${#answer}" "$answer" >&5
   IFS= read -r _ <&5
   exec 5>&-
+  case "$event" in
+    *"for ever"*) sleep 99 ;;
+    *linger*) sleep 0.3 ;;
+  esac
 done
