@@ -318,11 +318,11 @@ def _tried(worlds: dict[str, World]) -> Iterator[str]:
             how = " by SO_BINDTODEVICE" if device else ""
             listed = ", ".join(f"{name} {what}" for name, what in tried.items())
             yield f"reached{how}, {NAMES[path]}: {listed}"
+    changes = [("forwarding off", "forwarding on")]
+    if shutil.which("nft"):
+        changes.insert(0, ("add firewall", "remove firewall"))
     for path, world in worlds.items():
-        for does, undoes in (
-            ("add firewall", "remove firewall"),
-            ("forwarding off", "forwarding on"),
-        ):
+        for does, undoes in changes:
             world.order("change", what=does)
             got = world.ask("reach", cell=world.cell, address=PUBLIC)
             world.order("change", what=undoes)

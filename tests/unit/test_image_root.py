@@ -209,6 +209,15 @@ def test_a_file_has_a_largest_size(make: Make, monkeypatch: pytest.MonkeyPatch) 
         make(image_of(layer(("a", b"12345"))))
 
 
+def test_a_file_has_so_many_names_at_most(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(image, "MAX_NAMES", 2)
+
+    with pytest.raises(BadImage, match="'a' has 3 names of 2 allowed"):
+        make(image_of(layer(("a", b""), hard_link("b", "a"), hard_link("c", "a"))))
+
+
 def test_files_are_counted_with_those_that_are_hidden(
     make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -35,6 +35,9 @@ if TYPE_CHECKING:
 MAX_UNPACKED = 2_000_000_000
 """Bytes of all layers, unpacked, hidden files included."""
 
+MAX_NAMES = 10_000
+"""Of one file; file systems have limits of their own, ext4 65,000."""
+
 MAX_ARCHIVED = 20_000
 """Files in an archive with an image."""
 
@@ -233,8 +236,11 @@ def _write_file(
     *,
     is_program: bool = False,
 ) -> None:
-    """Under its first name, and the others as links to that."""
+    """Under its first name, and the others as links to that. Raises `BadImage`."""
     (*folders, name), *more = paths
+    if len(paths) > MAX_NAMES:
+        shown = "/".join(paths[0])[:200]
+        raise BadImage(f"{shown!r} has {len(paths)} names of {MAX_NAMES} allowed")
     source = walk.enter(folders)
     with new_file(name, source, is_program=is_program) as descriptor:
         fill(descriptor)
