@@ -7,7 +7,7 @@ import subprocess
 
 import pytest
 
-from sandlot_sandbox.host.instance import State
+from sandlot_sandbox.host.instance import Instance, State
 from sandlot_sandbox.outcome import Ended
 from tests.isolation.machine import GUESTS, WAIT_S, Sandbox, ask, send
 
@@ -83,9 +83,7 @@ async def test_time_counts_of_who_was_seen_at_work_after_an_answer(
     async with sandbox.running_program(PROVIDED, SHELL) as guest:
         instance = await guest.fork()
         await ask(instance, "linger")
-        async with asyncio.timeout(WAIT_S):
-            while not instance.is_frozen:  # noqa: ASYNC110 - nobody sets an event
-                await asyncio.sleep(0)
+        await _frozen(instance)
 
         ending = await send(instance, "linger")
 
@@ -98,13 +96,17 @@ async def test_time_counts_of_who_was_seen_at_work_after_an_answer(
         await instance.destroy()
 
 
+async def _frozen(instance: Instance) -> None:
+    async with asyncio.timeout(WAIT_S):
+        while not instance.is_frozen:  # noqa: ASYNC110 - nobody sets an event
+            await asyncio.sleep(0)
+
+
 async def test_who_does_not_come_back_from_work_is_timed_out(sandbox: Sandbox) -> None:
     async with sandbox.running_program(PROVIDED, SHELL) as guest:
         instance = await guest.fork()
         await ask(instance, "linger")
-        async with asyncio.timeout(WAIT_S):
-            while not instance.is_frozen:  # noqa: ASYNC110 - nobody sets an event
-                await asyncio.sleep(0)
+        await _frozen(instance)
 
         await send(instance, "linger for ever", timeout_s=1.0)
 

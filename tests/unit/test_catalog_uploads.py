@@ -2,7 +2,8 @@
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 from sandlot_engine.catalog.code import BUILDS, CodeStore
@@ -55,12 +56,10 @@ async def _retire(_: str, __: str, ___: str) -> None:
     return
 
 
-async def test_one_tenants_packages_do_not_keep_another_s_waiting(
-    tmp_path: Path,
-) -> None:
-    builder = SlowBuilder()
+@asynccontextmanager
+async def _built_by(builder: SlowBuilder, folder: Path) -> AsyncIterator[Functions]:
     async with (
-        CodeStore(tmp_path / "code", build=builder.build) as codes,
+        CodeStore(folder / "code", build=builder.build) as codes,
         Functions(
             MemoryStore(),
             codes,
@@ -71,6 +70,16 @@ async def test_one_tenants_packages_do_not_keep_another_s_waiting(
             grant_network=lambda *_: None,
             concurrency=lambda _: 1_000,
         ) as functions,
+    ):
+        yield functions
+
+
+async def test_one_tenants_packages_do_not_keep_another_s_waiting(
+    tmp_path: Path,
+) -> None:
+    builder = SlowBuilder()
+    async with (
+        _built_by(builder, tmp_path) as functions,
         asyncio.timeout(DEADLINE_S),
         asyncio.TaskGroup() as group,
     ):
@@ -107,17 +116,7 @@ async def test_layers_that_are_merged_are_a_build_of_their_tenant_s(
     """Also those of a function that is deleted meanwhile: they are built to the end."""
     builder = SlowBuilder()
     async with (
-        CodeStore(tmp_path / "code", build=builder.build) as codes,
-        Functions(
-            MemoryStore(),
-            codes,
-            clock=SystemClock(),
-            runtimes=lambda: ["python3.11"],
-            prepare=_prepare,
-            retire=_retire,
-            grant_network=lambda *_: None,
-            concurrency=lambda _: 1_000,
-        ) as functions,
+        _built_by(builder, tmp_path) as functions,
         asyncio.timeout(DEADLINE_S),
         asyncio.TaskGroup() as group,
     ):

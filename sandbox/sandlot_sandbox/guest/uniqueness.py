@@ -113,8 +113,7 @@ def found() -> Collected | None:
 
 def reseed_the_rest() -> None:
     """In a clone that drew its random bytes itself: what is no bytes."""
-    if "uuid" in sys.modules:
-        _forget_uuid_state()
+    _forget_uuid_state()
 
 
 def reseed() -> Failure | None:
