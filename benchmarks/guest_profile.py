@@ -89,12 +89,12 @@ def write(fd: int, data: bytes) -> int:
     return written
 
 
-def read_event(channel: socket.socket) -> Any:
+def read_event(channel: socket.socket, *rest: Any) -> Any:
     if any(name == _EVENT for name, _, _ in _marks):
         mark("event: answer sent")
         _write(2, PREFIX + json.dumps(_marks).encode() + b"\n")
         _marks.clear()
-    result = _read_event(channel)
+    result = _read_event(channel, *rest)
     mark(_EVENT)
     return result
 
@@ -104,7 +104,7 @@ _recv_fds = socket.recv_fds
 _read_event = frames.read_event
 _write = os.write
 socket.recv_fds = receive_fork  # type: ignore[assignment]
-frames.read_event = read_event
+frames.read_event = read_event  # type: ignore[assignment]
 os.write = write  # type: ignore[assignment]
 os.fork = fork
 fork_loop.is_possible = lambda: False

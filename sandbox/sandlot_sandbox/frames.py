@@ -21,6 +21,10 @@ import json
 import socket
 import struct
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 MAX_PAYLOAD = 6_291_556
 """Bytes of an answer: AWS's 6 MB + 100."""
 
@@ -70,12 +74,15 @@ status, in digits."""
 DELIVERED = 10
 """A starter's: what became of a `DELIVER`; the payload is its number, with `+` or `-`
 before it."""
+HAS_SHED = 11
+"""What could be given back is. Comes once for each `SHED`."""
 _ANSWER_KINDS = (
     frozenset((READY, ANSWER, ERROR, INIT_ERROR, EXTENSIONS, RUNTIME_ENDED, DELIVERED))
     | STREAM_KINDS
+    | {HAS_SHED}
 )
 
-_SHORT = frozenset((STREAM_PIECE, EXTENSIONS, RUNTIME_ENDED, DELIVERED))
+_SHORT = frozenset((STREAM_PIECE, EXTENSIONS, RUNTIME_ENDED, DELIVERED, HAS_SHED))
 
 # Orders to a starter.
 START_RUNTIME = b"S"
@@ -92,7 +99,8 @@ _ORDERS = frozenset((START_RUNTIME, END_RUNTIME, KILL_RUNTIME, DELIVER))
 
 # Notes that come up.
 ZYGOTE_READY = 1
-"""The zygote can fork."""
+"""The zygote can fork. `status` is `SHEDS` where instances can give back memory."""
+SHEDS = 1
 ZYGOTE_UNSAFE = 2
 """It cannot be forked after its import; the text says why. `status` is 0 where the
 import left behind what clones must not share, and `FAILED` where it, or a hook after
@@ -249,10 +257,21 @@ def encode_event(header: EventHeader, payload: bytes) -> bytes:
     return b"".join((fixed, *texts, payload))
 
 
-def read_event(channel: socket.socket) -> tuple[EventHeader, bytes] | None:
-    """Wait for the next event; None when the engine has closed the channel."""
+SHED = encode_event(EventHeader("", 0, ""), b"")
+"""Nobody's event: the instance is to give back memory. One of somebody's may follow at
+once."""
+
+
+def read_event(
+    channel: socket.socket, shed: Callable[[], None] = lambda: None
+) -> tuple[EventHeader, bytes] | None:
+    """Wait for the next event; None when the engine has closed the channel. `shed` is
+    called as often as there is a `SHED` before it."""
     # Most events come whole at once; and none is followed by another unasked.
     data = channel.recv(_USUAL_EVENT)
+    while data.startswith(SHED):
+        shed()
+        data = data[len(SHED) :] or channel.recv(_USUAL_EVENT)
     data = _complete(channel, data, _EVENT.size)
     if len(data) < _EVENT.size:
         return None

@@ -179,6 +179,7 @@ _WAITING = "what is done once all is made, and waits for what comes then"
 _ASKS = "a question, whose answer decides and cannot be wrong by failing"
 _IN_THE_CELL = "after the last step into the cell: whatever is run, is run in there"
 _ENDS = "ends something; tried again until it is gone"
+_ITS_OWN = "the tenant's own memory, which stays where it is"
 _EARLY = "before the probe, which takes the same steps: nothing has been said yet"
 
 EXPLAINED_TEXTS = {
@@ -259,6 +260,10 @@ EXPLAINED = {
     "guest/fork_safety.py:_lines": "the tenant's own process looks at itself",
     "guest/fork_loop.py:expected_descriptors": "without it forks are Python's",
     "guest/places.py:_of_name": "without it forks are Python's",
+    "guest/sealed_memory.py:_lay_down": _ITS_OWN,
+    "guest/sealed_memory.py:seal": _ITS_OWN,
+    "guest/sealed_memory.py:_mappings": _ITS_OWN,
+    "guest/sealed_memory.py:resident_kb": _ITS_OWN,
     "guest/zygote.py:_say_not_entered": "makes a message",
     "guest/handler.py:invoke": "calls the tenant's handler",
     "guest/calls.py:Calls.add": "a number, of which `number_of` knows",
@@ -274,7 +279,8 @@ EXPLAINED = {
     "guest/instance.py:_take_pages": "without it a first event is slower",
     "guest/instance.py:_serve_an_event_of_ours": "makes nothing that lasts",
     "guest/instance.py:_live": "an instance that says nothing is none",
-    "guest/instance.py:_peak_kb": "a number for a report",
+    "guest/instance.py:_peak_read_kb": "a number for a report",
+    "guest/instance.py:_live.shed_and_say_so": "the minder stops waiting for it",
     "guest/program.py:Client.__init__": _IN_THE_CELL,
     "guest/program.py:Client._more": _IN_THE_CELL,
     "guest/image_layout.py:machine": _ASKS,

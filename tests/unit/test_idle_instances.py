@@ -84,6 +84,11 @@ async def test_of_many_that_are_busy_some_are_looked_at_each_in_its_turn() -> No
 
         def freeze_if_idle(self) -> None: ...
 
+        def shed_if_frozen(self) -> bool:
+            return False
+
+        def cease_to_shed(self) -> None: ...
+
         def end_if_greedy(self) -> None:
             looks[self.number] += 1
 

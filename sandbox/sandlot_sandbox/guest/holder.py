@@ -10,7 +10,9 @@ Where this is not to be had, `cell.py` does the same in Python.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
+import errno
 import mmap
 import os
 import signal
@@ -71,6 +73,10 @@ def made(blueprint: Blueprint) -> Holder | None:
     return Holder(blueprint, found)
 
 
+class _NotMapped(OSError):
+    """Not all of it is there."""
+
+
 class Holder:
     """Of all cells of a jail."""
 
@@ -115,7 +121,9 @@ class Holder:
         for line in lines:
             if not line.endswith(_OF_THE_KERNEL):
                 first, _, end = line.split()[0].partition("-")
-                _advise(int(first, 16), int(end, 16), _DONTFORK)
+                with contextlib.suppress(_NotMapped):
+                    # Of what is gone by now, the kernel advises what is left.
+                    _advise(int(first, 16), int(end, 16), _DONTFORK)
         of_code = (self._waits.address, calls.code_address())
         for start, size in (
             *((page, mmap.PAGESIZE) for page in of_code),
@@ -223,7 +231,8 @@ def _advise(start: int, end: int, advice: int) -> None:
     if ctypes.CDLL(None, use_errno=True).madvise(
         ctypes.c_void_p(start), ctypes.c_size_t(end - start), advice
     ):
-        raise OSError(ctypes.get_errno(), "madvise")
+        number = ctypes.get_errno()
+        raise (_NotMapped if number == errno.ENOMEM else OSError)(number, "madvise")
 
 
 def _load(made: Calls, program: bytes) -> None:

@@ -46,6 +46,18 @@ _FUNCTION = type(lambda: None)
 """Plain ones. What else may be a handler runs code of its own when it is looked at."""
 
 
+_HAS_SHED = frames.encode_answer(frames.HAS_SHED, b"")
+_unread_kb = 0
+"""Of the memory that a clone has from its zygote, what it has not come to yet."""
+
+
+def begin_with(whole_kb: int) -> None:
+    """Instances have so much memory from the start, whatever the kernel says of them:
+    it counts what they have read (`sealed_memory.py`)."""
+    global _unread_kb
+    _unread_kb = whole_kb
+
+
 def enter_cell(way: Prepared) -> None:
     """All of `Entry.calls`. Dies if one fails."""
     try:
@@ -62,17 +74,21 @@ def run(
     not_unique: failures.Failure | None,
     *,
     is_ahead: bool,
+    shed: Callable[[], int],
 ) -> None:
     """Initialise, announce, serve events until the channel is closed. Never returns.
 
     `function` is the handler if the zygote has imported it, else None. `channel` was
     the zygote's; behind its descriptor there is the instance's now. `not_unique` is why
     this clone could not be made different from others, if that failed. One that is
-    ahead of need writes to its pages before it announces itself.
+    ahead of need writes to its pages before it announces itself. What `shed` gives back
+    it has again when it next writes there.
     """
     status = 1
+    global _unread_kb
+    _unread_kb = max(0, _unread_kb - _peak_read_kb())
     try:
-        status = _live(function, handler_name, channel, not_unique, is_ahead)
+        status = _live(function, handler_name, channel, not_unique, is_ahead, shed)
     except SystemExit as error:
         status = _exit_status(error)
     except BaseException:  # noqa: BLE001 - the interpreter would do the same
@@ -82,7 +98,7 @@ def run(
         os._exit(status)
 
 
-def rehearse(way: Prepared) -> None:
+def rehearse(way: Prepared, shed: Callable[[], int]) -> None:
     """In the zygote: go the way of a clone, so that clones find it trodden. The `way`
     is one that leads nowhere."""
     ours, theirs = socket.socketpair()
@@ -91,6 +107,7 @@ def rehearse(way: Prepared) -> None:
             with contextlib.suppress(OSError):
                 way.make()
             _serve_an_event_of_ours(ours, theirs)
+            shed()
 
 
 def _take_pages(function: Any) -> None:
@@ -129,6 +146,7 @@ def _live(
     channel: socket.socket,
     failure: failures.Failure | None,
     is_ahead: bool,
+    shed: Callable[[], int],
 ) -> int:
     if function is None:
         function = handler.load_handler(handler_name)
@@ -152,7 +170,12 @@ def _live(
     # With its peak: of what crashes or hangs, nothing later may be known.
     ready = frames.encode_answer(frames.READY, b"", peak_memory_kb=_peak_kb())
     os.write(_CHANNEL, ready)
-    while (event := frames.read_event(channel)) is not None:
+
+    def shed_and_say_so() -> None:
+        shed()
+        os.write(_CHANNEL, _HAS_SHED)
+
+    while (event := frames.read_event(channel, shed_and_say_so)) is not None:
         _serve(channel, function, *event)
     return 0
 
@@ -207,6 +230,10 @@ def _serve(
 
 def _peak_kb() -> int:
     """The most memory that this process had at once."""
+    return _unread_kb + _peak_read_kb()
+
+
+def _peak_read_kb() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
 

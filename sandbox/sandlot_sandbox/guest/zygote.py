@@ -34,6 +34,8 @@ from sandlot_sandbox.guest import (
     instance,
     logging_setup,
     places,
+    sealed_memory,
+    shedding,
     starter,
     uniqueness,
 )
@@ -144,6 +146,7 @@ class _Zygote:
         self._loop: fork_loop.ForkLoop | None = None
         """What takes forks while there are no chores."""
         self._not_unique: failures.Failure | None = None
+        self._shedding = shedding.Shedding()
         self._instances: dict[int, int] = {}
         self._wake_read, self._wake_write = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
 
@@ -187,19 +190,23 @@ class _Zygote:
         """Fork on demand until the engine closes the channel."""
         self._make_unique()
         if not self._runs:
-            instance.rehearse(self._entry.rehearsal())
+            instance.rehearse(self._entry.rehearsal(), self._shedding.shed)
         gc.collect()
         if not self._runs:
             immortal.make()
         # A clone's collector does not look at what it inherited, and so does not
         # write to it either.
         gc.freeze()
+        sheds = not self._runs and self._lay_down()
         signal.set_wakeup_fd(self._wake_write, warn_on_full_buffer=False)
         signal.signal(signal.SIGCHLD, lambda *_: None)
         poll = select.poll()
         poll.register(self._channel, select.POLLIN)
         poll.register(self._wake_read, select.POLLIN)
-        self._channel.send(frames.encode_note(frames.ZYGOTE_READY))
+        ready = frames.encode_note(
+            frames.ZYGOTE_READY, status=frames.SHEDS if sheds else 0
+        )
+        self._channel.send(ready)
         while True:
             if self._loop is not None and not self._chores:
                 if not self._obey_by(self._loop):
@@ -213,6 +220,17 @@ class _Zygote:
                     self._reap()
                 elif not self._obey_next():
                     return
+
+    def _lay_down(self) -> bool:
+        """Whether clones can give back memory, because ours is in a file now."""
+        whole_kb = sealed_memory.resident_kb()
+        spans = sealed_memory.seal()
+        if spans:
+            instance.begin_with(whole_kb)
+            self._shedding.of(
+                (start, end) for start, end, is_writable in spans if is_writable
+            )
+        return bool(spans)
 
     def _obey_by(self, loop: fork_loop.ForkLoop) -> bool:
         _flush()
@@ -319,6 +337,7 @@ class _Zygote:
                 self._channel,
                 self._not_unique,
                 is_ahead=is_ahead,
+                shed=self._shedding.shed,
             )
         except BaseException as error:  # noqa: BLE001 - nobody else would tell of it
             _say_not_entered(error)
@@ -340,6 +359,7 @@ class _Zygote:
             instance.run(
                 *(self._function, self._settings["handler"], self._channel, None),
                 is_ahead=is_ahead,
+                shed=self._shedding.shed,
             )
         except BaseException as error:  # noqa: BLE001 - nobody else would tell of it
             _say_not_entered(error)

@@ -91,6 +91,7 @@ class Instance:
         "_init_counts",
         "_init_is_over",
         "_is_being_destroyed",
+        "_is_shedding",
         "_kill_cell",
         "_looks",
         "_loop",
@@ -100,6 +101,7 @@ class Instance:
         "_ready",
         "_rest",
         "_said_farewell",
+        "_sheds",
         "_sink",
         "_stream",
         "_timeout_s",
@@ -124,6 +126,7 @@ class Instance:
         minder: Minder,
         memory_mb: int,
         follows_reset: bool = False,
+        sheds: bool = False,
         kill: Callable[[], Awaitable[str]],
         terminate: Callable[[], None] = lambda: None,
         on_thaw: Callable[[], None],
@@ -154,6 +157,12 @@ class Instance:
         """
 
         self._said_farewell = False
+        self._sheds = sheds
+        """Whether it can give back memory while it waits."""
+
+        self._is_shedding = False
+        """Whether it was asked for that, and has not answered yet."""
+
         self.is_frozen = False
         """Whether nothing in it runs; until its next event."""
 
@@ -328,10 +337,38 @@ class Instance:
                 self._works_on |= self._looks == LATE_LOOKS
                 self._become_idle()
                 return
-            self.is_frozen = self._hold.freeze()
-            self.idle_kb = self._hold.used_kb()
-            if not self.is_frozen:
-                self.stop()
+            self._freeze()
+            self._note_frozen()
+
+    def _freeze(self) -> None:
+        self.is_frozen = self._hold.freeze()
+        self.idle_kb = self._hold.used_kb()
+        if not self.is_frozen:
+            self.stop()
+
+    def _note_frozen(self) -> None:
+        # What is ahead of its first event has its pages so that it has them then.
+        if self.is_frozen and self._sheds and not self._account.is_unused:
+            self._minder.note_frozen(self)
+
+    def shed_if_frozen(self) -> bool:
+        """Have it give back memory; whether it runs for that. It is frozen again when
+        it has, or is to cease."""
+        if self.state is not State.IDLE or not self.is_frozen:
+            return False
+        self._is_shedding = self._wire.shed()
+        if self._is_shedding and not self._thaw():
+            self.stop()
+        return self._is_shedding
+
+    def cease_to_shed(self) -> None:
+        """It has had its time for that. What is left, it does before its next event."""
+        if self._is_shedding and self.state is State.IDLE and not self.is_frozen:
+            self._freeze()
+
+    def _has_shed(self) -> None:
+        self.cease_to_shed()
+        self._is_shedding = False
 
     def end_if_greedy(self) -> None:
         """It may not use more than its function has."""
@@ -419,7 +456,9 @@ class Instance:
     def hear(self, answer: frames.Answer) -> None:
         self._account.note_peak(answer.peak_memory_kb)
         starting = self.state is State.STARTING and not self._account.is_ready
-        if starting and answer.kind == frames.READY:
+        if self._is_shedding and answer.kind == frames.HAS_SHED:
+            self._has_shed()
+        elif starting and answer.kind == frames.READY:
             self._became_ready()
         elif starting and answer.kind == frames.INIT_ERROR:
             self._finish(Ended.INIT_FAILED, answer.payload, answer.error_type)

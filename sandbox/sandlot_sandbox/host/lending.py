@@ -80,8 +80,8 @@ class LendableInstance(Instance):
             wire.read()  # what nobody asked for ends it
         if self.state is not State.IDLE or self._account.log.has_something:
             return None
-        if self._account.is_unused:
-            return None  # its first event is told what its init took
+        if self._account.is_unused or self._is_shedding:
+            return None  # its first event is told what its init took; and it says so
         channel = wire.lend()
         if channel is None:
             return None
@@ -118,6 +118,7 @@ class LendableInstance(Instance):
         if is_frozen:
             self.state = State.IDLE
             self.idle_since = time.monotonic()
+            self._note_frozen()
         else:
             self._become_idle()
 

@@ -1,7 +1,8 @@
 """Minds all instances of a launcher: idle ones are frozen, greedy ones ended.
 
 An instance that has answered runs on for a moment, so that a caller with many events
-does not pay for a thaw with each; then nothing in it runs until its next event. And
+does not pay for a thaw with each; then nothing in it runs until its next event. One
+that has waited for longer is asked to give back memory, once, and let go for that. And
 the memory of those that are busy is looked at, because /tmp is memory as well, and
 the kernel can only limit both together.
 """
@@ -14,6 +15,16 @@ from typing import Protocol
 
 FREEZE_AFTER_S = 0.01
 """How long an idle instance runs on."""
+
+SHED_AFTER_S = 5.0
+"""How long it was idle when it is asked to give back memory."""
+
+SHED_S = 0.1
+"""How long it may run for that: it takes a millisecond or two of a processor."""
+
+SHEDDING = 16
+"""Instances that are asked at once, as often as one may run for that. Nobody waits for
+it."""
 
 LOOK_S = 0.05
 """Between two looks at the memory of busy instances."""
@@ -31,6 +42,10 @@ class Minded(Protocol):
 
     def freeze_if_idle(self) -> None: ...
 
+    def shed_if_frozen(self) -> bool: ...
+
+    def cease_to_shed(self) -> None: ...
+
     def end_if_greedy(self) -> None: ...
 
 
@@ -41,6 +56,11 @@ class Minder:
         self._loop = asyncio.get_running_loop()
         self._idle: deque[tuple[float, Minded]] = deque()
         self._freezing: asyncio.TimerHandle | None = None
+        self._frozen: dict[Minded, None] = {}
+        """Those that have memory to give back, first those that are so for longest."""
+
+        self._shedding: list[Minded] = []
+        self._asking: asyncio.TimerHandle | None = None
         self._busy: dict[Minded, None] = {}
         """First those that were not looked at for longest."""
 
@@ -53,14 +73,23 @@ class Minder:
         if self._freezing is None:
             self._freezing = self._loop.call_later(FREEZE_AFTER_S, self._freeze_due)
 
+    def note_frozen(self, instance: Minded) -> None:
+        """It is, since its last answer, and may have memory to give back."""
+        self._frozen.pop(instance, None)
+        self._frozen[instance] = None
+        if self._asking is None:
+            self._asking = self._loop.call_later(SHED_AFTER_S, self._ask_to_shed)
+
     def note_busy(self, instance: Minded) -> None:
         """It may use memory from now on."""
+        self._frozen.pop(instance, None)
         self._busy.setdefault(instance)
         if self._looking is None:
             self._looking = self._loop.call_later(LOOK_S, self._look)
 
     def forget(self, instance: Minded) -> None:
         """It is dead."""
+        self._frozen.pop(instance, None)
         self._busy.pop(instance, None)
 
     def _freeze_due(self) -> None:
@@ -75,6 +104,23 @@ class Minder:
             # One that was busy since comes again, with its own time.
             if instance.idle_since == since:
                 instance.freeze_if_idle()
+
+    def _ask_to_shed(self) -> None:
+        self._asking = None
+        for instance in self._shedding:
+            instance.cease_to_shed()
+        self._shedding = []
+        now = time.monotonic()
+        delay_s = SHED_S
+        for instance in list(islice(self._frozen, SHEDDING)):
+            if (left := instance.idle_since + SHED_AFTER_S - now) > 0:
+                delay_s = SHED_S if self._shedding else left
+                break
+            del self._frozen[instance]
+            if instance.shed_if_frozen():
+                self._shedding.append(instance)
+        if self._shedding or self._frozen:
+            self._asking = self._loop.call_later(delay_s, self._ask_to_shed)
 
     def _look(self) -> None:
         self._looking = None

@@ -123,6 +123,10 @@ class RuntimeWire:
         self._starter.open(hears)
         self._loop.add_reader(self._listener, self._accept)
 
+    def shed(self) -> bool:
+        """A program's memory is its own."""
+        return False
+
     def send(self, header: frames.EventHeader, payload: bytes) -> None:
         self._api.send(header, payload)
 

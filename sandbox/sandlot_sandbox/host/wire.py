@@ -106,6 +106,10 @@ class Wire(Protocol):
         """The next event. Never waits: what does not fit is sent later."""
         ...
 
+    def shed(self) -> bool:
+        """Ask for memory that can be given back; whether there will be an answer."""
+        ...
+
     def read(self) -> None:
         """Have heard, when this returns, what has come by now."""
         ...
@@ -170,6 +174,12 @@ class FrameWire:
 
     def send(self, header: frames.EventHeader, payload: bytes) -> None:
         self.send_bytes(frames.encode_event(header, payload))
+
+    def shed(self) -> bool:
+        if self._is_lent or not self.is_quiet:
+            return False
+        self.send_bytes(frames.SHED)
+        return True
 
     def tell(
         self,

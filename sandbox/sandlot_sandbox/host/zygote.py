@@ -70,6 +70,10 @@ class Zygote:
         loop = asyncio.get_running_loop()
         self._started: asyncio.Future[None] = loop.create_future()
         self._ready: asyncio.Future[frames.Note] = loop.create_future()
+        self._sheds = False
+        """Whether its instances can give back memory. Its word: who lies has them run
+        for some milliseconds more."""
+
         self._instances: dict[int, Instance] = {}
         self._unreported: set[int] = set()
         """Forks of which the zygote may still say, once, how they ended."""
@@ -189,6 +193,7 @@ class Zygote:
             self.reason = f"the import took longer than {self._recipe.import_s:g} s"
             return False
         if note.kind == frames.ZYGOTE_READY:
+            self._sheds = note.status == frames.SHEDS
             return True
         has_failed = note.status == frames.FAILED
         self.obstacle = Obstacle.FAILED if has_failed else Obstacle.UNSAFE
@@ -248,6 +253,7 @@ class Zygote:
             minder=self._launcher.minder,
             memory_mb=self._recipe.limits.memory_mb,
             follows_reset=heir is not None,
+            sheds=self._sheds and not is_kept,
             kill=lambda: self._end_cell(berth.cell, instance),
             terminate=lambda: self._terminate(number),
             on_thaw=self._thaw,

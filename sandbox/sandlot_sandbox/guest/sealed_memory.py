@@ -1,0 +1,199 @@
+"""A zygote's memory as a sealed file that it and its clones map for themselves.
+
+Of what is private and in no file, a fork copies the tables, page by page: the more an
+import has brought along, the longer it takes. Of a file it copies nothing. A clone
+finds the pages when it reads them, sixteen at once, and has a copy of its own of what
+it writes to, as before.
+
+The file has no name, and no descriptor once this is done; it is sealed, so that nobody
+can write to it. What is laid down lies where it was. Nothing is written to between the
+copy of a piece and the moment where the file is mapped in its place: both are in one
+table of system calls (`calls.py`).
+"""
+
+from __future__ import annotations
+
+import ctypes
+import fcntl
+import mmap
+import os
+import resource
+import signal
+
+from sandlot_sandbox.guest import calls
+from sandlot_sandbox.guest.calls import Calls
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    Span = tuple[int, int, bool]
+    """Where it begins and ends, and whether one may write there."""
+
+_PIECE = 256 << 10
+"""Bytes that are there twice for a moment."""
+
+_LONGEST = 1 << 40
+_PLAIN = frozenset(("rd", "wr", "mr", "mw", "me", "ac", "sd"))
+"""Flags of mappings that are memory and nothing else: not locked or huge, and neither
+wiped nor left out at a fork."""
+
+_SPARSE = 1 << 20
+"""Of more bytes than this half has to be used."""
+
+_THREAD = 8192
+"""The kernel notes down where a thread runs within so many bytes of its pointer."""
+
+_MAY_MOVE_TO = 3
+_SEALS = (
+    fcntl.F_SEAL_SEAL | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE
+)
+_PAGE = mmap.PAGESIZE
+_WORDS = _PAGE // 8
+_KB = 1024
+
+
+def seal() -> list[Span]:
+    """Lay down the memory of this process, which has one thread; where it was. What
+    cannot be laid down stays as it is: everything, where we have no machine code or
+    nobody may have files without a name."""
+    if not calls.CAN_SPAWN:
+        return []
+    try:
+        fd = os.memfd_create("zygote", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+    except OSError:
+        return []
+    # A handler of Python's would write to what is being copied.
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+    try:
+        return _lay_down(fd)
+    except OSError:
+        return []  # each piece is in the file, or where it was
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        os.close(fd)
+
+
+def resident_kb() -> int:
+    """Of this process, with what it shares; 0 where the kernel does not say."""
+    try:
+        with open("/proc/self/statm", "rb") as file:
+            return int(file.read().split()[1]) * _PAGE // _KB
+    except OSError:
+        return 0
+
+
+def _lay_down(fd: int) -> list[Span]:
+    """Raises `OSError`."""
+    # Behind the end of a file there is nothing, not even zeros, and a library may have
+    # a block grow where it is (`mremap`). So it is as long as a file may be.
+    room, _ = resource.getrlimit(resource.RLIMIT_FSIZE)
+    room = _LONGEST if room == resource.RLIM_INFINITY else min(room, _LONGEST)
+    os.ftruncate(fd, room)
+    spans: list[Span] = []
+    size = 0
+    for start, end, is_writable in _spans():
+        if size + end - start <= room // 2:
+            spans.append((start, end, is_writable))
+            size += end - start
+    if spans:
+        _table(spans, fd, size).prepared().make()
+    # Whoever maps it from here on cannot write to it.
+    fcntl.fcntl(fd, fcntl.F_ADD_SEALS, _SEALS)
+    return spans
+
+
+def _table(spans: list[Span], fd: int, size: int) -> Calls:
+    """Raises `OSError`."""
+    base = _mapped(fd, size)
+    table, at = Calls(), 0
+    for first, end, is_writable in spans:
+        for start in range(first, end, _PIECE):
+            length = min(_PIECE, end - start)
+            # So that there is room for all of it, and not for a part.
+            table.add("fallocate", fd, 0, at, length)
+            table.add("pwrite64", fd, start, length, at)
+            if not is_writable:
+                table.add("mprotect", base + at, length, mmap.PROT_READ)
+            table.add("mremap", base + at, length, length, _MAY_MOVE_TO, start)
+            at += length
+    return table
+
+
+def _mapped(fd: int, size: int) -> int:
+    """The address. Raises `OSError`."""
+    map_file = ctypes.CDLL(None, use_errno=True).mmap
+    map_file.restype = ctypes.c_void_p
+    map_file.argtypes = [
+        *(ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int, ctypes.c_int, ctypes.c_int),
+        ctypes.c_long,
+    ]
+    rights = mmap.PROT_READ | mmap.PROT_WRITE
+    address = map_file(None, size, rights, mmap.MAP_PRIVATE, fd, 0)
+    if address in (None, ctypes.c_void_p(-1).value):
+        raise OSError(ctypes.get_errno(), "mmap")
+    return int(address)
+
+
+def _spans() -> Iterator[Span]:
+    """What can be laid down."""
+    libc = ctypes.CDLL(None)
+    libc.pthread_self.restype = ctypes.c_void_p
+    # On this machine, a thread's handle and its pointer are one.
+    thread = libc.pthread_self() // _PAGE * _PAGE
+    for start, end, rights, name, used in _mappings():
+        is_sparse = end - start > _SPARSE and 2 * used < end - start
+        if rights not in (b"rw-p", b"r--p") or not used or is_sparse:
+            continue
+        if name.startswith(b"[") and name != b"[heap]":
+            continue
+        for first, last in _without(start, end, thread - _THREAD, thread + _THREAD):
+            pieces = [(first, last)] if name else _without_blocks(first, last)
+            for piece in pieces:
+                yield (*piece, rights == b"rw-p")
+
+
+def _without(start: int, end: int, first: int, last: int) -> Iterator[tuple[int, int]]:
+    """What is outside of `first` to `last`."""
+    for pair in ((start, min(end, first)), (max(start, last), end)):
+        if pair[0] < pair[1]:
+            yield pair
+
+
+def _without_blocks(start: int, end: int) -> Iterator[tuple[int, int]]:
+    """What is not a large block of libc's, which may grow: it has its size in front, in
+    whole pages, marked as a mapping."""
+    words = memoryview((ctypes.c_char * (end - start)).from_address(start))
+    words = words.cast("B").cast("Q")
+    befores, sizes = words[::_WORDS].tolist(), words[1::_WORDS].tolist()
+    at = first = 0
+    while at < len(sizes):
+        length, rest = divmod(sizes[at] - 2, _PAGE)
+        if befores[at] or rest or not 0 < length <= len(sizes) - at:
+            at += 1
+            continue
+        if first < at:
+            yield start + first * _PAGE, start + at * _PAGE
+        at += length
+        first = at
+    if first < len(sizes):
+        yield start + first * _PAGE, end
+
+
+def _mappings() -> Iterator[tuple[int, int, bytes, bytes, int]]:
+    """Of this process, those that are memory and nothing else: begin and end, rights,
+    name, and bytes that are in no file. Raises `OSError`."""
+    with open("/proc/self/smaps", "rb") as file:
+        lines = file.read().splitlines()
+    start = end = used = 0
+    rights = name = b""
+    for line in lines:
+        first, _, rest = line.partition(b" ")
+        if not first.endswith(b":"):
+            start, end = (int(bound, 16) for bound in first.split(b"-"))
+            rights, _, _, _, *names = rest.split(None, 4)
+            name = names[0] if names else b""
+        elif first == b"Anonymous:":
+            used = int(rest.split()[0]) * _KB
+        elif first == b"VmFlags:" and _PLAIN.issuperset(rest.decode().split()):
+            yield start, end, rights, name, used

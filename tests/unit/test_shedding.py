@@ -1,0 +1,180 @@
+"""Instances that wait for long are asked to give back memory; who answers what."""
+
+import asyncio
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import ExitStack
+
+import pytest
+
+from sandlot_sandbox import frames
+from sandlot_sandbox.host.hold import Hold
+from sandlot_sandbox.host.instance import Instance, State
+from sandlot_sandbox.host.minder import Minder
+from sandlot_sandbox.host.wire import FrameWire
+from sandlot_sandbox.outcome import Ended
+
+WAIT_S = 5.0
+HAS_SHED = frames.encode_answer(frames.HAS_SHED, b"")
+
+
+class Other:
+    """An instance and what speaks for it."""
+
+    def __init__(self, stack: ExitStack, *, sheds: bool = True) -> None:
+        ours, self.channel = socket.socketpair()
+        stack.callback(self.channel.close)
+        read, write = os.pipe2(os.O_CLOEXEC)
+        stack.callback(os.close, write)
+        self.minder = Minder()
+        self.instance = Instance(
+            FrameWire(ours),
+            read,
+            hold=Hold({"freeze": os.open("/dev/null", os.O_WRONLY | os.O_CLOEXEC)}),
+            minder=self.minder,
+            memory_mb=128,
+            sheds=sheds,
+            kill=_kill,
+            on_thaw=lambda: None,
+            on_death=lambda _: None,
+        )
+        stack.callback(self.instance._bury)  # noqa: SLF001 - nobody kills it
+        self.channel.setblocking(False)
+
+    async def hears(self, size: int = 1 << 16) -> bytes:
+        async with asyncio.timeout(WAIT_S):
+            return await asyncio.get_running_loop().sock_recv(self.channel, size)
+
+    async def serve(self, *, after: bytes = b"") -> Ended:
+        """One event; what it hears before it is `after`."""
+        header = frames.EventHeader("r", 1, "arn")
+        running = asyncio.ensure_future(
+            self.instance.invoke(header, b"{}", timeout_s=WAIT_S)
+        )
+        heard = b""
+        while not heard.endswith(b"{}"):
+            heard += await self.hears()
+        assert heard == after + frames.encode_event(header, b"{}")
+        self.channel.send(HAS_SHED * bool(after))
+        self.channel.send(frames.encode_answer(frames.ANSWER, b"{}"))
+        async with asyncio.timeout(WAIT_S):
+            return (await running).ended
+
+    def wait_long(self) -> None:
+        self.instance.freeze_if_idle()
+        self.instance.idle_since = 0.0
+        self.minder._ask_to_shed()  # noqa: SLF001 - what the clock would do
+
+    def wait_longer(self) -> None:
+        self.minder._ask_to_shed()  # noqa: SLF001
+
+    async def becomes_frozen(self) -> None:
+        async with asyncio.timeout(WAIT_S):
+            while not self.instance.is_frozen:  # noqa: ASYNC110 - nobody tells
+                await asyncio.sleep(0)
+
+    def has_nothing_to_hear(self) -> bool:
+        try:
+            return not self.channel.recv(1)
+        except BlockingIOError:
+            return True
+
+
+@pytest.fixture
+def stack() -> Iterator[ExitStack]:
+    with ExitStack() as stack:
+        yield stack
+
+
+@pytest.fixture
+async def used(stack: ExitStack) -> Other:
+    """One that has answered."""
+    other = Other(stack)
+    other.channel.send(frames.encode_answer(frames.READY, b""))
+    assert await other.serve() is Ended.ANSWERED
+    return other
+
+
+async def test_who_waits_for_long_is_let_go_until_it_has_shed(used: Other) -> None:
+    used.wait_long()
+
+    assert not used.instance.is_frozen
+    assert await used.hears() == frames.SHED
+    used.channel.send(HAS_SHED)
+    await used.becomes_frozen()
+    used.wait_longer()
+    assert used.instance.is_frozen
+    assert used.has_nothing_to_hear(), "once is enough"
+
+
+async def test_who_has_waited_for_less_is_left_alone(used: Other) -> None:
+    used.instance.freeze_if_idle()
+    used.wait_longer()
+
+    assert used.instance.is_frozen
+    assert used.has_nothing_to_hear()
+
+
+async def test_an_event_that_comes_meanwhile_is_answered(used: Other) -> None:
+    used.wait_long()
+
+    assert await used.serve(after=frames.SHED) is Ended.ANSWERED
+    assert used.instance.state is State.IDLE
+    used.wait_long()
+    assert await used.hears() == frames.SHED
+
+
+async def test_who_does_not_answer_is_frozen_and_may_answer_later(used: Other) -> None:
+    used.wait_long()
+    used.wait_longer()
+
+    assert used.instance.is_frozen
+    assert await used.serve(after=frames.SHED) is Ended.ANSWERED
+
+
+async def test_nobody_else_says_that_it_has(used: Other) -> None:
+    used.wait_long()
+    used.channel.send(HAS_SHED * 2)
+
+    async with asyncio.timeout(WAIT_S):
+        while used.instance.state is State.IDLE:  # noqa: ASYNC110 - nobody tells
+            await asyncio.sleep(0)
+    assert used.instance.state in (State.STOPPING, State.DEAD)
+
+
+async def test_what_is_ahead_of_its_first_event_keeps_its_pages(
+    stack: ExitStack,
+) -> None:
+    other = Other(stack)
+    other.channel.send(frames.encode_answer(frames.READY, b""))
+    assert await other.instance.wait_ready(WAIT_S)
+
+    other.wait_long()
+
+    assert other.instance.is_frozen
+    assert other.has_nothing_to_hear()
+
+
+async def test_who_cannot_is_not_asked(stack: ExitStack) -> None:
+    other = Other(stack, sheds=False)
+    other.channel.send(frames.encode_answer(frames.READY, b""))
+    assert await other.serve() is Ended.ANSWERED
+
+    other.wait_long()
+
+    assert other.instance.is_frozen
+    assert other.has_nothing_to_hear()
+
+
+async def test_the_dead_are_not_asked(used: Other) -> None:
+    used.instance.freeze_if_idle()
+    used.instance.idle_since = 0.0
+    used.instance._bury()  # noqa: SLF001 - as its zygote's end does
+    used.wait_longer()
+
+    assert not used.minder._shedding  # noqa: SLF001
+
+
+async def _kill() -> str:
+    return ""
