@@ -262,6 +262,7 @@ EXPLAINED = {
     "guest/places.py:_of_name": "without it forks are Python's",
     "guest/sealed_memory.py:_lay_down": _ITS_OWN,
     "guest/sealed_memory.py:seal": _ITS_OWN,
+    "guest/sealed_memory.py:_file": _ITS_OWN,
     "guest/sealed_memory.py:_mappings": _ITS_OWN,
     "guest/sealed_memory.py:resident_kb": _ITS_OWN,
     "guest/zygote.py:_say_not_entered": "makes a message",

@@ -13,6 +13,7 @@ table of system calls (`calls.py`).
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import fcntl
 import mmap
@@ -45,6 +46,7 @@ _THREAD = 8192
 """The kernel notes down where a thread runs within so many bytes of its pointer."""
 
 _MAY_MOVE_TO = 3
+_NEVER_EXECUTED = 0x8
 _SEALS = (
     fcntl.F_SEAL_SEAL | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE
 )
@@ -59,9 +61,8 @@ def seal() -> list[Span]:
     nobody may have files without a name."""
     if not calls.CAN_SPAWN:
         return []
-    try:
-        fd = os.memfd_create("zygote", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
-    except OSError:
+    fd = _file()
+    if fd is None:
         return []
     # A handler of Python's would write to what is being copied.
     before = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
@@ -81,6 +82,15 @@ def resident_kb() -> int:
             return int(file.read().split()[1]) * _PAGE // _KB
     except OSError:
         return 0
+
+
+def _file() -> int | None:
+    """A new one; None where nobody may have files without a name."""
+    flags = os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING
+    for more in (_NEVER_EXECUTED, 0):  # kernels before 6.3 do not know that
+        with contextlib.suppress(OSError):
+            return os.memfd_create("zygote", flags | more)
+    return None
 
 
 def _lay_down(fd: int) -> list[Span]:
