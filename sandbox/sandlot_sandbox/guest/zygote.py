@@ -331,14 +331,7 @@ class _Zygote:
                 starter.run(
                     *(self._runs, port, self._channel, descriptors[-1]), self._image
                 )
-            instance.run(
-                self._function,
-                self._settings["handler"],
-                self._channel,
-                self._not_unique,
-                is_ahead=is_ahead,
-                shed=self._shedding.shed,
-            )
+            self._be_instance(is_ahead=is_ahead)
         except BaseException as error:  # noqa: BLE001 - nobody else would tell of it
             _say_not_entered(error)
         finally:
@@ -356,15 +349,22 @@ class _Zygote:
             if is_kept:
                 os.environ[_INITIALIZATION_TYPE] = _KEPT
             uniqueness.reseed_the_rest()
-            instance.run(
-                *(self._function, self._settings["handler"], self._channel, None),
-                is_ahead=is_ahead,
-                shed=self._shedding.shed,
-            )
+            self._be_instance(is_ahead=is_ahead)
         except BaseException as error:  # noqa: BLE001 - nobody else would tell of it
             _say_not_entered(error)
         finally:
             os._exit(1)
+
+    def _be_instance(self, *, is_ahead: bool) -> None:
+        """In a clone that is in its cell. Never returns."""
+        instance.run(
+            self._function,
+            self._settings["handler"],
+            self._channel,
+            self._not_unique,
+            is_ahead=is_ahead,
+            shed=self._shedding.shed,
+        )
 
     def _do_chores(self) -> None:
         """After a fork, once the clone has had its start: until the zygote sleeps, the
