@@ -213,11 +213,15 @@ def test_an_event_arrives_as_it_was_sent(
     payload: bytes,
 ) -> None:
     sent = frames.EventHeader(request_id, deadline_ms, arn, context, trace, tenant)
+    event = frames.encode_event(sent, payload)
+    assume(event != frames.SHED)
     ours, theirs = socket.socketpair()
+    asked: list[None] = []
     with ours, theirs:
-        ours.sendall(frames.encode_event(sent, payload))
-        arrived = frames.read_event(theirs)
+        ours.sendall(2 * frames.SHED + event)
+        arrived = frames.read_event(theirs, lambda: asked.append(None))
 
+    assert len(asked) == 2
     assert arrived is not None
     for name in frames.EventHeader.__slots__:
         assert getattr(arrived[0], name) == getattr(sent, name)
