@@ -58,23 +58,23 @@ ALLOWED = (
     group(
         "reading and writing what is already open",
         "read write close readv writev pread64 pwrite64 preadv pwritev preadv2 pwritev2"
-        " lseek dup dup2 dup3 pipe pipe2 flock fsync fdatasync sync_file_range"
-        " copy_file_range sendfile splice tee close_range",
+        " lseek dup dup2 dup3 pipe pipe2 copy_file_range sendfile splice tee"
+        " close_range",
     ),
     group(
         "files: the mounts are read-only but for /tmp",
         "open openat openat2 creat stat fstat lstat newfstatat statx access faccessat"
-        " faccessat2 truncate ftruncate fallocate fadvise64 readahead getdents"
-        " getdents64 getcwd chdir fchdir rename renameat renameat2 mkdir mkdirat rmdir"
-        " link linkat unlink unlinkat symlink symlinkat readlink readlinkat chmod"
-        " fchmod fchmodat fchmodat2 chown fchown lchown fchownat umask utime utimes"
-        " utimensat futimesat statfs fstatfs getxattr lgetxattr fgetxattr setxattr"
-        " lsetxattr fsetxattr listxattr llistxattr flistxattr removexattr lremovexattr"
+        " faccessat2 truncate ftruncate fallocate readahead getdents getdents64 getcwd"
+        " chdir fchdir rename renameat renameat2 mkdir mkdirat rmdir link linkat"
+        " unlink unlinkat symlink symlinkat readlink readlinkat chmod fchmod fchmodat"
+        " fchmodat2 chown fchown lchown fchownat umask utime utimes utimensat"
+        " futimesat statfs fstatfs getxattr lgetxattr fgetxattr setxattr lsetxattr"
+        " fsetxattr listxattr llistxattr flistxattr removexattr lremovexattr"
         " fremovexattr",
     ),
     group(
         "memory; PROT_EXEC stays, for libffi and compilers of numeric code",
-        "mprotect munmap mremap brk madvise mincore msync mlock mlock2 munlock mlockall"
+        "mprotect munmap mremap brk madvise mincore mlock mlock2 munlock mlockall"
         " munlockall membarrier pkey_alloc pkey_free pkey_mprotect mseal",
     ),
     group(
@@ -143,6 +143,11 @@ _OPTIONS_THAT_TAKE_ROOM = (
     *(69, 70, 74, 75, 76),  # PREFER_BUSY_POLL TXREHASH RCVMARK PASSPIDFD, ...
 )
 _MAP_HUGETLB, _MFD_HUGETLB = 0x40000, 0x4
+_MS_SYNC = 4
+_LOCKS = (
+    *(6, 7),  # F_SETLK, F_SETLKW
+    *(37, 38),  # F_OFD_SETLK, F_OFD_SETLKW
+)
 _NO_HUGE_PAGES = "no huge pages, which an operator has reserved and no group counts"
 
 
@@ -160,6 +165,10 @@ def _setsockopt(reason: str, options: tuple[int, ...]) -> Rule:
     return Rule("setsockopt", reason, (*levels, *of_sockets))
 
 
+def _always(call: str, reason: str) -> Rule:
+    return Rule(call, reason, ((),))
+
+
 def _pretended(reason: str, *options: int) -> Rule:
     of_sockets = ((Argument(1, _SOL_SOCKET), Argument(2, option)) for option in options)
     return Rule("setsockopt", reason, tuple(of_sockets))
@@ -171,6 +180,29 @@ _NOBODY_LINGERS = (
     " kernel's that closes for all of the machine"
 )
 
+_NO_LOCKS = (
+    "a lock on a file is memory that no group counts, any number of them; and where it"
+    " is a file that all jails share, whoever closes that file, on all of the machine,"
+    " goes through all of its locks (`docs/decisions/0040`)"
+)
+_NOTHING_TO_SYNC = (
+    "what can be written to is memory. Of the machine's files nothing is to be written"
+    " back, but each time the disk is told to flush what it has of everybody"
+)
+_PRETENDED_OF_FILES = (
+    only("fcntl", 1, _LOCKS, _NO_LOCKS),
+    _always("flock", _NO_LOCKS),
+    *(
+        _always(call, _NOTHING_TO_SYNC)
+        for call in ("fsync", "fdatasync", "sync_file_range")
+    ),
+    Rule("msync", _NOTHING_TO_SYNC, ((Argument(2, _MS_SYNC, _MS_SYNC),),)),
+    _always(
+        "fadvise64",
+        "advice; that a file is not needed, which anybody may say of what all jails"
+        " share, has the others read it from the disk again",
+    ),
+)
 
 RULES = (
     _setsockopt(
@@ -215,6 +247,11 @@ RULES = (
     ),
     only("socketpair", 0, (_AF_UNIX,), "the only family that has pairs"),
     Rule("mmap", _NO_HUGE_PAGES, ((Argument(3, 0, _MAP_HUGETLB),),)),
+    Rule(
+        "msync",
+        "libraries find out by it whether memory is mapped; to wait is pretended",
+        ((Argument(2, 0, _MS_SYNC),),),
+    ),
     Rule("memfd_create", _NO_HUGE_PAGES, ((Argument(1, 0, _MFD_HUGETLB),),)),
     *(
         only(
@@ -282,13 +319,9 @@ RULES = (
             3,  # F_GETFL
             4,  # F_SETFL
             5,  # F_GETLK
-            6,  # F_SETLK
-            7,  # F_SETLKW
             8,  # F_SETOWN
             9,  # F_GETOWN
             36,  # F_OFD_GETLK
-            37,  # F_OFD_SETLK
-            38,  # F_OFD_SETLKW
             1025,  # F_GETLEASE
             1030,  # F_DUPFD_CLOEXEC
             1032,  # F_GETPIPE_SZ
@@ -353,7 +386,7 @@ ZYGOTE = Policy(
     allowed=(*ALLOWED, *FORKING),
     rules=(*RULES, *FORKING_RULES),
     refused=(REFUSED,),
-    pretended=(_pretended(_NOBODY_LINGERS, _SO_LINGER),),
+    pretended=(_pretended(_NOBODY_LINGERS, _SO_LINGER), *_PRETENDED_OF_FILES),
 )
 
 _UNSEEN = group(
@@ -410,6 +443,7 @@ ZYGOTE_WITHOUT_GROUPS = Policy(
             f" {_NOBODY_LINGERS}",
             *(_SO_SNDBUF, _SO_RCVBUF, _SO_LINGER),
         ),
+        *_PRETENDED_OF_FILES,
     ),
 )
 
