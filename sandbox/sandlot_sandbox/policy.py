@@ -102,7 +102,7 @@ ALLOWED = (
         "asking about oneself and the scheduler; limits can only be lowered",
         "sched_yield sched_getaffinity sched_getparam sched_getscheduler"
         " sched_get_priority_max sched_get_priority_min sched_rr_get_interval"
-        " getpriority getcpu getrlimit setrlimit getrusage sysinfo uname",
+        " getpriority getcpu getrlimit getrusage sysinfo uname",
     ),
     group(
         "waiting for events",
@@ -126,8 +126,35 @@ _NEW_NAMESPACES = 0x7E020000
 
 _CLONE_THREAD, _CLONE_FILES = 0x10000, 0x400
 _SOL_SOCKET, _SO_SNDBUF, _SO_RCVBUF, _SO_LINGER = 1, 7, 8, 13
-_OTHER_LEVELS = (0, 6, 17, 41)
-"""IP, TCP, UDP, IPv6."""
+_IP, _TCP, _UDP, _IPV6 = 0, 6, 17, 41
+_MULTICAST = (*range(32, 41), *range(42, 48))
+"""Of IP: MULTICAST_IF, TTL, LOOP, memberships, by source and by group."""
+
+_OPTIONS = {
+    _IP: (
+        *(1, 2, 6, 7, 8),  # TOS TTL RECVOPTS RETOPTS PKTINFO
+        *(10, 11, 12, 13, 20, 24),  # MTU_DISCOVER RECVERR RECVTTL RECVTOS, ...
+        *(*_MULTICAST, 49, 50, 51),  # MULTICAST_ALL UNICAST_IF LOCAL_PORT_RANGE
+    ),
+    _TCP: (
+        *(1, 2, 3, 4, 5, 6, 8),  # NODELAY MAXSEG CORK KEEPIDLE KEEPINTVL, ...
+        *(10, 12, 13, 16, 17, 18),  # WINDOW_CLAMP QUICKACK CONGESTION, ...
+        *(25, 30, 36),  # NOTSENT_LOWAT FASTOPEN_CONNECT INQ
+    ),
+    _UDP: (1, 101, 102, 103, 104),  # CORK NO_CHECK6_TX NO_CHECK6_RX SEGMENT GRO
+    _IPV6: (
+        *(16, 17, 18, 19, 20, 21),  # UNICAST_HOPS MULTICAST_IF, ..., memberships
+        *(23, 24, 25, 26, 29, 31),  # MTU_DISCOVER MTU RECVERR V6ONLY, ...
+        *range(42, 48),  # groups
+        *(49, 51, 60, 62, 66, 67),  # RECVPKTINFO RECVHOPLIMIT, ..., TCLASS
+        *(70, 72, 76),  # AUTOFLOWLABEL ADDR_PREFERENCES UNICAST_IF
+    ),
+}
+"""Of each level but SOL_SOCKET. Not among them are those by which an answer is lost or
+not waited for (see `_HALF_OPEN`), and those of the kernel's less trodden parts: ULP,
+MD5, AO, REPAIR, encapsulation, flow labels, headers of one's own, packet filters."""
+
+_TCP_SYNCNT, _TCP_DEFER_ACCEPT = 7, 9
 
 _SOCKET_OPTIONS = (
     *(1, 2, 3, 4, 5, 6),  # DEBUG REUSEADDR TYPE ERROR DONTROUTE BROADCAST
@@ -143,6 +170,8 @@ _OPTIONS_THAT_TAKE_ROOM = (
     *(69, 70, 74, 75, 76),  # PREFER_BUSY_POLL TXREHASH RCVMARK PASSPIDFD, ...
 )
 _MAP_HUGETLB, _MFD_HUGETLB = 0x40000, 0x4
+_CORE = 4
+_LIMITS = tuple(each for each in range(16) if each != _CORE)
 _MS_SYNC = 4
 _LOCKS = (
     *(6, 7),  # F_SETLK, F_SETLKW
@@ -160,9 +189,13 @@ def _internet(family: int, kind: int, protocol: int) -> tuple[Argument, ...]:
 
 
 def _setsockopt(reason: str, options: tuple[int, ...]) -> Rule:
-    levels = ((Argument(1, level),) for level in _OTHER_LEVELS)
-    of_sockets = ((Argument(1, _SOL_SOCKET), Argument(2, option)) for option in options)
-    return Rule("setsockopt", reason, (*levels, *of_sockets))
+    known = {_SOL_SOCKET: options, **_OPTIONS}
+    alternatives = (
+        (Argument(1, level), Argument(2, option))
+        for level in known
+        for option in known[level]
+    )
+    return Rule("setsockopt", reason, tuple(alternatives))
 
 
 def _always(call: str, reason: str) -> Rule:
@@ -171,9 +204,18 @@ def _always(call: str, reason: str) -> Rule:
 
 def _pretended(reason: str, *options: int) -> Rule:
     of_sockets = ((Argument(1, _SOL_SOCKET), Argument(2, option)) for option in options)
-    return Rule("setsockopt", reason, tuple(of_sockets))
+    of_tcp = (
+        (Argument(1, _TCP), Argument(2, option))
+        for option in (_TCP_SYNCNT, _TCP_DEFER_ACCEPT)
+    )
+    return Rule("setsockopt", f"{reason}; and {_HALF_OPEN}", (*of_sockets, *of_tcp))
 
 
+_HALF_OPEN = (
+    "a connection that is half open is the kernel's, who counts it neither as memory"
+    " nor as a socket: it lasts no longer than it does by itself, and nobody who"
+    " connects has the answers lost"
+)
 _NOBODY_LINGERS = (
     "a socket that lingers is closed when its peer has taken all, and until then waits"
     " who had it last: that may be us, where it was sent to us, or a thread of the"
@@ -253,16 +295,20 @@ RULES = (
         ((Argument(2, 0, _MS_SYNC),),),
     ),
     Rule("memfd_create", _NO_HUGE_PAGES, ((Argument(1, 0, _MFD_HUGETLB),),)),
-    *(
-        only(
-            call,
-            0,
-            (0,),
-            "of oneself: pid 1 of a cell, and of a jail, are of the same user, and"
-            " whoever slows them down puts off what they watch over",
-        )
-        for call in ("sched_setaffinity", "prlimit64")
+    only(
+        "sched_setaffinity",
+        0,
+        (0,),
+        "of oneself: pid 1 of a cell, and of a jail, are of the same user, and whoever"
+        " slows them down puts off what they watch over",
     ),
+    Rule(
+        "prlimit64",
+        "of oneself, likewise; and not for cores: who lowers that limit from 1 to 0 has"
+        " the machine's own program, if there is one, given his cores",
+        tuple((Argument(0, 0), Argument(1, each)) for each in _LIMITS),
+    ),
+    only("setrlimit", 0, _LIMITS, "not for cores, likewise"),
     Rule(
         "setpriority",
         "of oneself, likewise: neither of another process nor of a user",

@@ -350,6 +350,48 @@ def test_no_socket_waits_when_it_is_closed(
     assert got == bpf.ERRNO, "it succeeds, and does nothing"
 
 
+LOST, NOT_WAITED_FOR = ((0, 4), (0, 15), (0, 21), (41, 73), (6, 14)), ((6, 7), (6, 9))
+"""By level: IP_OPTIONS, FREEBIND, MINTTL, IPV6_MINHOPCOUNT, TCP_MD5SIG, by which an
+answer does not arrive; TCP_SYNCNT, TCP_DEFER_ACCEPT."""
+
+
+@pytest.mark.parametrize("table", [policy.ZYGOTE, policy.ZYGOTE_WITHOUT_GROUPS])
+def test_no_connection_is_kept_half_open(
+    table: policy.Policy, program: Callable[[policy.Policy], bytes]
+) -> None:
+    made, call = program(table), _number("setsockopt")
+
+    for option in LOST:
+        assert bpf.decide(made, call, (3, *option), arch=ARCH) == MISSING, option
+    for option in NOT_WAITED_FOR:
+        assert bpf.decide(made, call, (3, *option), arch=ARCH) == bpf.ERRNO, option
+
+
+CORE, NOFILE, LOW = 4, 7, 1 << 32
+"""Two limits, and a pointer whose low half is none."""
+
+
+@pytest.mark.parametrize(
+    ("call", "arguments", "is_allowed"),
+    [
+        ("prlimit64", (0, NOFILE, LOW, 0), True),
+        ("prlimit64", (0, CORE, LOW, 0), False),
+        ("prlimit64", (0, HIGH | CORE, LOW, 0), False),
+        ("prlimit64", (1, NOFILE, 0, LOW), False),
+        ("setrlimit", (NOFILE, LOW), True),
+        ("setrlimit", (CORE, LOW), False),
+        ("getrlimit", (CORE, LOW), True),
+    ],
+    ids=str,
+)
+def test_the_limit_of_cores_stays(
+    filters: Filters, call: str, arguments: Sequence[int], is_allowed: bool
+) -> None:
+    wanted = bpf.ALLOW if is_allowed else MISSING
+
+    assert _zygote(filters, call, *arguments) == wanted
+
+
 def test_pairs_are_of_unix_sockets(filters: Filters) -> None:
     for family in range(64):
         got = _zygote(filters, "socketpair", family, STREAM, 0)

@@ -248,6 +248,31 @@ def attach_programs_that_filter(event):
         )
 
 
+def have_answers_lost(event):
+    """Who connects and does not hear the answer leaves a connection that is half open,
+    of which nothing counts as a socket or as memory: by IP_MINTTL and what is like it."""
+    answers = []
+    for family, level, option, value in (
+        (socket.AF_INET, 0, 21, 255),  # IP_MINTTL
+        (socket.AF_INET, 0, 4, b"\x01" * 4),  # IP_OPTIONS
+        (socket.AF_INET, 0, 15, 1),  # IP_FREEBIND
+        (socket.AF_INET6, 41, 73, 255),  # IPV6_MINHOPCOUNT
+        (socket.AF_INET6, 41, 78, 1),  # IPV6_FREEBIND
+    ):
+        with socket.socket(family, socket.SOCK_STREAM) as mine:
+            answers.append(attempt(lambda: mine.setsockopt(level, option, value)))  # noqa: B023
+    return each(answers)
+
+
+def keep_what_is_half_open(event):
+    """TCP_SYNCNT and TCP_DEFER_ACCEPT: whether any of it lasts longer than before."""
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as mine:
+        before = [mine.getsockopt(6, option) for option in (7, 9)]
+        mine.setsockopt(6, 7, 127)
+        mine.setsockopt(6, 9, 3600)
+        return [mine.getsockopt(6, option) for option in (7, 9)] != before
+
+
 def load_protocols_on_demand(event):
     """Options that make the kernel look for a module: TLS, congestion control."""
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as mine:
