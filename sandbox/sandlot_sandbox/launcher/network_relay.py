@@ -299,6 +299,7 @@ def _connect(output: int) -> socket.socket:
             slirp.close()
             continue
         slirp.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SOCKET_BYTES)
+        slirp.send(network_link.introduction())
         slirp.setblocking(False)
         return slirp
 
