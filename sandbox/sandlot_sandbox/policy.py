@@ -143,16 +143,16 @@ _OPTIONS = {
     ),
     _UDP: (1, 101, 102, 103, 104),  # CORK NO_CHECK6_TX NO_CHECK6_RX SEGMENT GRO
     _IPV6: (
-        *(16, 17, 18, 19, 20, 21),  # UNICAST_HOPS MULTICAST_IF, ..., memberships
-        *(23, 24, 25, 26, 29, 31),  # MTU_DISCOVER MTU RECVERR V6ONLY, ...
-        *range(42, 48),  # groups
+        *(16, 17, 18, 19),  # UNICAST_HOPS MULTICAST_IF MULTICAST_HOPS MULTICAST_LOOP
+        *(23, 24, 25, 26, 31),  # MTU_DISCOVER MTU RECVERR V6ONLY RECVERR_RFC4884
         *(49, 51, 60, 62, 66, 67),  # RECVPKTINFO RECVHOPLIMIT, ..., TCLASS
         *(70, 72, 76),  # AUTOFLOWLABEL ADDR_PREFERENCES UNICAST_IF
     ),
 }
 """Of each level but SOL_SOCKET. Not among them are those by which an answer is lost or
 not waited for (see `_HALF_OPEN`), and those of the kernel's less trodden parts: ULP,
-MD5, AO, REPAIR, encapsulation, flow labels, headers of one's own, packet filters."""
+MD5, AO, REPAIR, encapsulation, flow labels, headers of one's own, packet filters. Nor
+are groups of IPv6, any number of them for each socket, which no group counts."""
 
 _TCP_SYNCNT, _TCP_DEFER_ACCEPT = 7, 9
 

@@ -367,6 +367,17 @@ def test_no_connection_is_kept_half_open(
         assert bpf.decide(made, call, (3, *option), arch=ARCH) == bpf.ERRNO, option
 
 
+@pytest.mark.parametrize("table", [policy.ZYGOTE, policy.ZYGOTE_WITHOUT_GROUPS])
+def test_no_socket_is_in_more_groups_than_a_few(
+    table: policy.Policy, program: Callable[[policy.Policy], bytes]
+) -> None:
+    """Of IPv4 they are counted (`igmp_max_memberships`), of IPv6 they are not."""
+    made, call = program(table), _number("setsockopt")
+
+    for option in (20, 27, *range(42, 49)):
+        assert bpf.decide(made, call, (3, 41, option), arch=ARCH) == MISSING, option
+
+
 CORE, NOFILE, LOW = 4, 7, 1 << 32
 """Two limits, and a pointer whose low half is none."""
 

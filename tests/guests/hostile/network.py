@@ -264,6 +264,18 @@ def have_answers_lost(event):
     return each(answers)
 
 
+def join_groups_without_end(event):
+    """Of IPv6: memory of the kernel's for each of a socket's groups."""
+    joined = struct.pack("16sI", socket.inet_pton(socket.AF_INET6, "ff02::1:2"), 1)
+    with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as mine:
+        return each(
+            [
+                attempt(lambda: mine.setsockopt(41, option, joined))  # noqa: B023
+                for option in (20, 42)
+            ]
+        )
+
+
 def keep_what_is_half_open(event):
     """TCP_SYNCNT and TCP_DEFER_ACCEPT: whether any of it lasts longer than before."""
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as mine:
