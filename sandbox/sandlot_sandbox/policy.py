@@ -68,9 +68,8 @@ ALLOWED = (
         " chdir fchdir rename renameat renameat2 mkdir mkdirat rmdir link linkat"
         " unlink unlinkat symlink symlinkat readlink readlinkat chmod fchmod fchmodat"
         " fchmodat2 chown fchown lchown fchownat umask utime utimes utimensat"
-        " futimesat statfs fstatfs getxattr lgetxattr fgetxattr setxattr lsetxattr"
-        " fsetxattr listxattr llistxattr flistxattr removexattr lremovexattr"
-        " fremovexattr",
+        " futimesat statfs fstatfs getxattr lgetxattr fgetxattr listxattr llistxattr"
+        " flistxattr removexattr lremovexattr fremovexattr",
     ),
     group(
         "memory; PROT_EXEC stays, for libffi and compilers of numeric code",
@@ -381,8 +380,11 @@ RULES = (
 
 REFUSED = group(
     "known calls that no function needs: EPERM says so more plainly than ENOSYS; with"
-    " inotify, which tells what others do with the files that all jails share",
-    "inotify_init inotify_init1 inotify_add_watch inotify_rm_watch"
+    " inotify, which tells what others do with the files that all jails share; and with"
+    " attributes of files, among which are lists of who may what: 64 KB of memory each,"
+    " two for each folder, which neither a group nor the size of a /tmp counts",
+    "setxattr lsetxattr fsetxattr"
+    " inotify_init inotify_init1 inotify_add_watch inotify_rm_watch"
     " ptrace process_vm_readv process_vm_writev kcmp pidfd_getfd process_madvise mount"
     " umount2 pivot_root chroot unshare open_tree move_mount fsopen fsconfig fsmount"
     " fspick mount_setattr bpf perf_event_open keyctl add_key request_key userfaultfd"

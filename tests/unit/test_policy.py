@@ -463,6 +463,7 @@ def test_other_ioctls_are_missing_whatever_is_in_the_bits_above(
         ("unshare", (0x20000,), None),
         ("mount", (), None),
         ("ptrace", (16,), None),
+        *((call, (), None) for call in ("setxattr", "lsetxattr", "fsetxattr")),
         ("io_uring_setup", (), False),
         ("memfd_secret", (), False),
     ],
