@@ -132,7 +132,7 @@ _MULTICAST = (*range(32, 41), *range(42, 48))
 _OPTIONS = {
     _IP: (
         *(1, 2, 6, 7, 8),  # TOS TTL RECVOPTS RETOPTS PKTINFO
-        *(10, 11, 12, 13, 20, 24),  # MTU_DISCOVER RECVERR RECVTTL RECVTOS, ...
+        *(10, 12, 13, 20, 24),  # MTU_DISCOVER RECVTTL RECVTOS RECVORIGDSTADDR, ...
         *(*_MULTICAST, 49, 50, 51),  # MULTICAST_ALL UNICAST_IF LOCAL_PORT_RANGE
     ),
     _TCP: (
@@ -143,7 +143,7 @@ _OPTIONS = {
     _UDP: (1, 101, 102, 103, 104),  # CORK NO_CHECK6_TX NO_CHECK6_RX SEGMENT GRO
     _IPV6: (
         *(16, 17, 18, 19),  # UNICAST_HOPS MULTICAST_IF MULTICAST_HOPS MULTICAST_LOOP
-        *(23, 24, 25, 26, 31),  # MTU_DISCOVER MTU RECVERR V6ONLY RECVERR_RFC4884
+        *(23, 24, 26),  # MTU_DISCOVER MTU V6ONLY
         *(49, 51, 60, 62, 66, 67),  # RECVPKTINFO RECVHOPLIMIT, ..., TCLASS
         *(70, 72, 76),  # AUTOFLOWLABEL ADDR_PREFERENCES UNICAST_IF
     ),
@@ -153,19 +153,22 @@ not waited for (see `_HALF_OPEN`), and those of the kernel's less trodden parts:
 MD5, AO, REPAIR, encapsulation, flow labels, headers of one's own, packet filters. Nor
 are groups of IPv6, any number of them for each socket, which no group counts."""
 
-_TCP_SYNCNT, _TCP_DEFER_ACCEPT = 7, 9
+_PRETENDED = (
+    *((_TCP, 7), (_TCP, 9)),  # SYNCNT, DEFER_ACCEPT
+    *((_IP, 11), (_IPV6, 25)),  # RECVERR
+)
 
 _SOCKET_OPTIONS = (
     *(1, 2, 3, 4, 5, 6),  # DEBUG REUSEADDR TYPE ERROR DONTROUTE BROADCAST
     *(9, 10, 11, 12, 14, 15),  # KEEPALIVE OOBINLINE NO_CHECK PRIORITY, ...
     *(16, 17, 20, 21),  # PASSCRED PEERCRED RCVTIMEO SNDTIMEO
-    *(25, 29, 34, 35, 36, 37),  # BINDTODEVICE TIMESTAMP PASSSEC TIMESTAMPNS MARK, ...
+    *(25, 29, 34, 35, 36),  # BINDTODEVICE TIMESTAMP PASSSEC TIMESTAMPNS MARK
     *(40, 42, 46, 66, 67),  # RXQ_OVFL PEEK_OFF BUSY_POLL RCVTIMEO SNDTIMEO
 )
 _OPTIONS_THAT_TAKE_ROOM = (
     *(_SO_SNDBUF, _SO_RCVBUF, 18, 19),  # RCVLOWAT SNDLOWAT
     *(41, 43, 45, 47, 49),  # WIFI_STATUS SELECT_ERR_QUEUE MAX_PACING_RATE, ...
-    *(60, 61, 62, 63, 64, 65),  # ZEROCOPY TXTIME BINDTOIFINDEX TIMESTAMP, ...
+    *(62, 63, 64),  # BINDTOIFINDEX TIMESTAMP_NEW TIMESTAMPNS_NEW
     *(69, 70, 74, 75, 76),  # PREFER_BUSY_POLL TXREHASH RCVMARK PASSPIDFD, ...
 )
 _MAP_HUGETLB, _MFD_HUGETLB = 0x40000, 0x4
@@ -203,17 +206,19 @@ def _always(call: str, reason: str) -> Rule:
 
 def _pretended(reason: str, *options: int) -> Rule:
     of_sockets = ((Argument(1, _SOL_SOCKET), Argument(2, option)) for option in options)
-    of_tcp = (
-        (Argument(1, _TCP), Argument(2, option))
-        for option in (_TCP_SYNCNT, _TCP_DEFER_ACCEPT)
-    )
-    return Rule("setsockopt", f"{reason}; and {_HALF_OPEN}", (*of_sockets, *of_tcp))
+    others = ((Argument(1, level), Argument(2, option)) for level, option in _PRETENDED)
+    reason = f"{reason}; and {_HALF_OPEN}; and {_NO_ERRORS}"
+    return Rule("setsockopt", reason, (*of_sockets, *others))
 
 
 _HALF_OPEN = (
     "a connection that is half open is the kernel's, who counts it neither as memory"
     " nor as a socket: it lasts no longer than it does by itself, and nobody who"
     " connects has the answers lost"
+)
+_NO_ERRORS = (
+    "what was sent and came back, or was noted with a time, waits with its sender as"
+    " memory that no group counts; libc asks for the former where it looks up names"
 )
 _NOBODY_LINGERS = (
     "a socket that lingers is closed when its peer has taken all, and until then waits"

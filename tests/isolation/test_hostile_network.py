@@ -39,6 +39,7 @@ NETWORK = {
     "attach_programs_that_filter": ["ENOSYS"],
     "have_answers_lost": ["ENOSYS"],
     "keep_what_is_half_open": False,
+    "keep_what_came_back": "EAGAIN",
     "join_groups_without_end": ["ENOSYS"],
     "load_protocols_on_demand": False,
     "ask_who_the_engine_is": [0, True, True],

@@ -368,6 +368,19 @@ def test_no_connection_is_kept_half_open(
 
 
 @pytest.mark.parametrize("table", [policy.ZYGOTE, policy.ZYGOTE_WITHOUT_GROUPS])
+def test_no_socket_keeps_what_it_has_sent(
+    table: policy.Policy, program: Callable[[policy.Policy], bytes]
+) -> None:
+    made, call = program(table), _number("setsockopt")
+
+    for option in ((0, 11), (41, 25)):  # IP_RECVERR, IPV6_RECVERR
+        assert bpf.decide(made, call, (3, *option), arch=ARCH) == bpf.ERRNO
+    for option in ((1, 37), (1, 65), (1, 60), (1, 61)):
+        # SO_TIMESTAMPING, of both kinds, ZEROCOPY, TXTIME
+        assert bpf.decide(made, call, (3, *option), arch=ARCH) == MISSING
+
+
+@pytest.mark.parametrize("table", [policy.ZYGOTE, policy.ZYGOTE_WITHOUT_GROUPS])
 def test_no_socket_is_in_more_groups_than_a_few(
     table: policy.Policy, program: Callable[[policy.Policy], bytes]
 ) -> None:

@@ -276,6 +276,15 @@ def join_groups_without_end(event):
         )
 
 
+def keep_what_came_back(event):
+    """By IP_RECVERR: a datagram that nobody takes waits with its sender, as an error."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as mine:
+        mine.setsockopt(0, 11, 1)
+        mine.sendto(b"hello", ("127.0.0.1", 1))
+        flags = socket.MSG_ERRQUEUE | socket.MSG_DONTWAIT
+        return attempt(lambda: mine.recvmsg(64, 512, flags))
+
+
 def keep_what_is_half_open(event):
     """TCP_SYNCNT and TCP_DEFER_ACCEPT: whether any of it lasts longer than before."""
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as mine:
