@@ -58,23 +58,22 @@ ALLOWED = (
     group(
         "reading and writing what is already open",
         "read write close readv writev pread64 pwrite64 preadv pwritev preadv2 pwritev2"
-        " lseek dup dup2 dup3 pipe pipe2 flock fsync fdatasync sync_file_range"
-        " copy_file_range sendfile splice tee close_range",
+        " lseek dup dup2 dup3 pipe pipe2 copy_file_range sendfile splice tee"
+        " close_range",
     ),
     group(
         "files: the mounts are read-only but for /tmp",
         "open openat openat2 creat stat fstat lstat newfstatat statx access faccessat"
-        " faccessat2 truncate ftruncate fallocate fadvise64 readahead getdents"
-        " getdents64 getcwd chdir fchdir rename renameat renameat2 mkdir mkdirat rmdir"
-        " link linkat unlink unlinkat symlink symlinkat readlink readlinkat chmod"
-        " fchmod fchmodat fchmodat2 chown fchown lchown fchownat umask utime utimes"
-        " utimensat futimesat statfs fstatfs getxattr lgetxattr fgetxattr setxattr"
-        " lsetxattr fsetxattr listxattr llistxattr flistxattr removexattr lremovexattr"
-        " fremovexattr",
+        " faccessat2 truncate ftruncate fallocate readahead getdents getdents64 getcwd"
+        " chdir fchdir rename renameat renameat2 mkdir mkdirat rmdir link linkat"
+        " unlink unlinkat symlink symlinkat readlink readlinkat chmod fchmod fchmodat"
+        " fchmodat2 chown fchown lchown fchownat umask utime utimes utimensat"
+        " futimesat statfs fstatfs getxattr lgetxattr fgetxattr listxattr llistxattr"
+        " flistxattr removexattr lremovexattr fremovexattr",
     ),
     group(
         "memory; PROT_EXEC stays, for libffi and compilers of numeric code",
-        "mprotect munmap mremap brk madvise mincore msync mlock mlock2 munlock mlockall"
+        "mprotect munmap mremap brk madvise mincore mlock mlock2 munlock mlockall"
         " munlockall membarrier pkey_alloc pkey_free pkey_mprotect mseal",
     ),
     group(
@@ -102,7 +101,7 @@ ALLOWED = (
         "asking about oneself and the scheduler; limits can only be lowered",
         "sched_yield sched_getaffinity sched_getparam sched_getscheduler"
         " sched_get_priority_max sched_get_priority_min sched_rr_get_interval"
-        " getpriority getcpu getrlimit setrlimit getrusage sysinfo uname",
+        " getpriority getcpu getrlimit getrusage sysinfo uname",
     ),
     group(
         "waiting for events",
@@ -126,23 +125,60 @@ _NEW_NAMESPACES = 0x7E020000
 
 _CLONE_THREAD, _CLONE_FILES = 0x10000, 0x400
 _SOL_SOCKET, _SO_SNDBUF, _SO_RCVBUF, _SO_LINGER = 1, 7, 8, 13
-_OTHER_LEVELS = (0, 6, 17, 41)
-"""IP, TCP, UDP, IPv6."""
+_IP, _TCP, _UDP, _IPV6 = 0, 6, 17, 41
+_MULTICAST = (*range(32, 41), *range(42, 48))
+"""Of IP: MULTICAST_IF, TTL, LOOP, memberships, by source and by group."""
+
+_OPTIONS = {
+    _IP: (
+        *(1, 2, 6, 7, 8),  # TOS TTL RECVOPTS RETOPTS PKTINFO
+        *(10, 12, 13, 20, 24),  # MTU_DISCOVER RECVTTL RECVTOS RECVORIGDSTADDR, ...
+        *(*_MULTICAST, 49, 50, 51),  # MULTICAST_ALL UNICAST_IF LOCAL_PORT_RANGE
+    ),
+    _TCP: (
+        *(1, 2, 3, 4, 5, 6, 8),  # NODELAY MAXSEG CORK KEEPIDLE KEEPINTVL, ...
+        *(10, 12, 13, 16, 17, 18),  # WINDOW_CLAMP QUICKACK CONGESTION, ...
+        *(25, 30, 36),  # NOTSENT_LOWAT FASTOPEN_CONNECT INQ
+    ),
+    _UDP: (1, 101, 102, 103, 104),  # CORK NO_CHECK6_TX NO_CHECK6_RX SEGMENT GRO
+    _IPV6: (
+        *(16, 17, 18, 19),  # UNICAST_HOPS MULTICAST_IF MULTICAST_HOPS MULTICAST_LOOP
+        *(23, 24, 26),  # MTU_DISCOVER MTU V6ONLY
+        *(49, 51, 60, 62, 66, 67),  # RECVPKTINFO RECVHOPLIMIT, ..., TCLASS
+        *(70, 72, 76),  # AUTOFLOWLABEL ADDR_PREFERENCES UNICAST_IF
+    ),
+}
+"""Of each level but SOL_SOCKET. Not among them are those by which an answer is lost or
+not waited for (see `_HALF_OPEN`), and those of the kernel's less trodden parts: ULP,
+MD5, AO, REPAIR, encapsulation, flow labels, headers of one's own, packet filters. Nor
+are groups of IPv6, any number of them for each socket, which no group counts."""
+
+_PRETENDED = (
+    *((_TCP, 7), (_TCP, 9)),  # SYNCNT, DEFER_ACCEPT
+    *((_IP, 11), (_IPV6, 25)),  # RECVERR
+)
 
 _SOCKET_OPTIONS = (
     *(1, 2, 3, 4, 5, 6),  # DEBUG REUSEADDR TYPE ERROR DONTROUTE BROADCAST
     *(9, 10, 11, 12, 14, 15),  # KEEPALIVE OOBINLINE NO_CHECK PRIORITY, ...
     *(16, 17, 20, 21),  # PASSCRED PEERCRED RCVTIMEO SNDTIMEO
-    *(25, 29, 34, 35, 36, 37),  # BINDTODEVICE TIMESTAMP PASSSEC TIMESTAMPNS MARK, ...
+    *(25, 29, 34, 35, 36),  # BINDTODEVICE TIMESTAMP PASSSEC TIMESTAMPNS MARK
     *(40, 42, 46, 66, 67),  # RXQ_OVFL PEEK_OFF BUSY_POLL RCVTIMEO SNDTIMEO
 )
 _OPTIONS_THAT_TAKE_ROOM = (
     *(_SO_SNDBUF, _SO_RCVBUF, 18, 19),  # RCVLOWAT SNDLOWAT
     *(41, 43, 45, 47, 49),  # WIFI_STATUS SELECT_ERR_QUEUE MAX_PACING_RATE, ...
-    *(60, 61, 62, 63, 64, 65),  # ZEROCOPY TXTIME BINDTOIFINDEX TIMESTAMP, ...
+    *(62, 63, 64),  # BINDTOIFINDEX TIMESTAMP_NEW TIMESTAMPNS_NEW
     *(69, 70, 74, 75, 76),  # PREFER_BUSY_POLL TXREHASH RCVMARK PASSPIDFD, ...
 )
 _MAP_HUGETLB, _MFD_HUGETLB = 0x40000, 0x4
+_CORE = 4
+_LIMITS = tuple(each for each in range(16) if each != _CORE)
+_MS_SYNC = 4
+_LOCKS = (
+    *(6, 7),  # F_SETLK, F_SETLKW
+    *(37, 38),  # F_OFD_SETLK, F_OFD_SETLKW
+)
 _NO_HUGE_PAGES = "no huge pages, which an operator has reserved and no group counts"
 
 
@@ -155,22 +191,64 @@ def _internet(family: int, kind: int, protocol: int) -> tuple[Argument, ...]:
 
 
 def _setsockopt(reason: str, options: tuple[int, ...]) -> Rule:
-    levels = ((Argument(1, level),) for level in _OTHER_LEVELS)
-    of_sockets = ((Argument(1, _SOL_SOCKET), Argument(2, option)) for option in options)
-    return Rule("setsockopt", reason, (*levels, *of_sockets))
+    known = {_SOL_SOCKET: options, **_OPTIONS}
+    alternatives = (
+        (Argument(1, level), Argument(2, option))
+        for level in known
+        for option in known[level]
+    )
+    return Rule("setsockopt", reason, tuple(alternatives))
+
+
+def _always(call: str, reason: str) -> Rule:
+    return Rule(call, reason, ((),))
 
 
 def _pretended(reason: str, *options: int) -> Rule:
     of_sockets = ((Argument(1, _SOL_SOCKET), Argument(2, option)) for option in options)
-    return Rule("setsockopt", reason, tuple(of_sockets))
+    others = ((Argument(1, level), Argument(2, option)) for level, option in _PRETENDED)
+    reason = f"{reason}; and {_HALF_OPEN}; and {_NO_ERRORS}"
+    return Rule("setsockopt", reason, (*of_sockets, *others))
 
 
+_HALF_OPEN = (
+    "a connection that is half open is the kernel's, who counts it neither as memory"
+    " nor as a socket: it lasts no longer than it does by itself, and nobody who"
+    " connects has the answers lost"
+)
+_NO_ERRORS = (
+    "what was sent and came back, or was noted with a time, waits with its sender as"
+    " memory that no group counts; libc asks for the former where it looks up names"
+)
 _NOBODY_LINGERS = (
     "a socket that lingers is closed when its peer has taken all, and until then waits"
     " who had it last: that may be us, where it was sent to us, or a thread of the"
     " kernel's that closes for all of the machine"
 )
 
+_NO_LOCKS = (
+    "a lock on a file is memory that no group counts, any number of them; and where it"
+    " is a file that all jails share, whoever closes that file, on all of the machine,"
+    " goes through all of its locks (`docs/decisions/0040`)"
+)
+_NOTHING_TO_SYNC = (
+    "what can be written to is memory. Of the machine's files nothing is to be written"
+    " back, but each time the disk is told to flush what it has of everybody"
+)
+_PRETENDED_OF_FILES = (
+    only("fcntl", 1, _LOCKS, _NO_LOCKS),
+    _always("flock", _NO_LOCKS),
+    *(
+        _always(call, _NOTHING_TO_SYNC)
+        for call in ("fsync", "fdatasync", "sync_file_range")
+    ),
+    Rule("msync", _NOTHING_TO_SYNC, ((Argument(2, _MS_SYNC, _MS_SYNC),),)),
+    _always(
+        "fadvise64",
+        "advice; that a file is not needed, which anybody may say of what all jails"
+        " share, has the others read it from the disk again",
+    ),
+)
 
 RULES = (
     _setsockopt(
@@ -215,17 +293,26 @@ RULES = (
     ),
     only("socketpair", 0, (_AF_UNIX,), "the only family that has pairs"),
     Rule("mmap", _NO_HUGE_PAGES, ((Argument(3, 0, _MAP_HUGETLB),),)),
-    Rule("memfd_create", _NO_HUGE_PAGES, ((Argument(1, 0, _MFD_HUGETLB),),)),
-    *(
-        only(
-            call,
-            0,
-            (0,),
-            "of oneself: pid 1 of a cell, and of a jail, are of the same user, and"
-            " whoever slows them down puts off what they watch over",
-        )
-        for call in ("sched_setaffinity", "prlimit64")
+    Rule(
+        "msync",
+        "libraries find out by it whether memory is mapped; to wait is pretended",
+        ((Argument(2, 0, _MS_SYNC),),),
     ),
+    Rule("memfd_create", _NO_HUGE_PAGES, ((Argument(1, 0, _MFD_HUGETLB),),)),
+    only(
+        "sched_setaffinity",
+        0,
+        (0,),
+        "of oneself: pid 1 of a cell, and of a jail, are of the same user, and whoever"
+        " slows them down puts off what they watch over",
+    ),
+    Rule(
+        "prlimit64",
+        "of oneself, likewise; and not for cores: who lowers that limit from 1 to 0 has"
+        " the machine's own program, if there is one, given his cores",
+        tuple((Argument(0, 0), Argument(1, each)) for each in _LIMITS),
+    ),
+    only("setrlimit", 0, _LIMITS, "not for cores, likewise"),
     Rule(
         "setpriority",
         "of oneself, likewise: neither of another process nor of a user",
@@ -282,13 +369,9 @@ RULES = (
             3,  # F_GETFL
             4,  # F_SETFL
             5,  # F_GETLK
-            6,  # F_SETLK
-            7,  # F_SETLKW
             8,  # F_SETOWN
             9,  # F_GETOWN
             36,  # F_OFD_GETLK
-            37,  # F_OFD_SETLK
-            38,  # F_OFD_SETLKW
             1025,  # F_GETLEASE
             1030,  # F_DUPFD_CLOEXEC
             1032,  # F_GETPIPE_SZ
@@ -302,8 +385,11 @@ RULES = (
 
 REFUSED = group(
     "known calls that no function needs: EPERM says so more plainly than ENOSYS; with"
-    " inotify, which tells what others do with the files that all jails share",
-    "inotify_init inotify_init1 inotify_add_watch inotify_rm_watch"
+    " inotify, which tells what others do with the files that all jails share; and with"
+    " attributes of files, among which are lists of who may what: 64 KB of memory each,"
+    " two for each folder, which neither a group nor the size of a /tmp counts",
+    "setxattr lsetxattr fsetxattr"
+    " inotify_init inotify_init1 inotify_add_watch inotify_rm_watch"
     " ptrace process_vm_readv process_vm_writev kcmp pidfd_getfd process_madvise mount"
     " umount2 pivot_root chroot unshare open_tree move_mount fsopen fsconfig fsmount"
     " fspick mount_setattr bpf perf_event_open keyctl add_key request_key userfaultfd"
@@ -353,7 +439,7 @@ ZYGOTE = Policy(
     allowed=(*ALLOWED, *FORKING),
     rules=(*RULES, *FORKING_RULES),
     refused=(REFUSED,),
-    pretended=(_pretended(_NOBODY_LINGERS, _SO_LINGER),),
+    pretended=(_pretended(_NOBODY_LINGERS, _SO_LINGER), *_PRETENDED_OF_FILES),
 )
 
 _UNSEEN = group(
@@ -410,6 +496,7 @@ ZYGOTE_WITHOUT_GROUPS = Policy(
             f" {_NOBODY_LINGERS}",
             *(_SO_SNDBUF, _SO_RCVBUF, _SO_LINGER),
         ),
+        *_PRETENDED_OF_FILES,
     ),
 )
 

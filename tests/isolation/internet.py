@@ -473,6 +473,18 @@ def udp_by_packet_info(address: str, wait_s: float = WAIT_S) -> Any:
     return _outcome(act)
 
 
+def look_for_neighbours(count: int) -> Any:
+    """So many addresses that are nobody's, each said to be on the cable; and who of
+    them is looked for, as the kernel tells."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as handle:
+        _bind_to_device(handle, "eth0")
+        for number in range(count):
+            address = f"8.9.{number // 250}.{number % 250}"
+            handle.sendto(b"hello", socket.MSG_DONTROUTE, (address, PORT))
+    # Without the devices that have no need to look.
+    return Path("/proc/thread-self/net/arp").read_text().splitlines()[1:]
+
+
 def say_to_many(device: str) -> Any:
     """A datagram to `MULTICAST`, by way of a device."""
 
@@ -585,7 +597,7 @@ TRIES: dict[str, Callable[..., Any]] = {
     act.__name__: act
     for act in (
         *(tcp, udp, udp_by_packet_info, say_to_many, tcp6, look_up, ask_dns),
-        *(change_network, devices, throughput, farewells),
+        *(change_network, devices, throughput, farewells, look_for_neighbours),
     )
 }
 

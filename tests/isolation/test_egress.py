@@ -223,6 +223,11 @@ def test_no_socket_option_leads_around_the_filter(cell: Cell, address: str) -> N
     assert cell("udp_by_packet_info", address=PUBLIC) == "ok"
 
 
+def test_a_cell_takes_no_places_among_the_machine_s_neighbours(cell: Cell) -> None:
+    assert cell("look_for_neighbours", count=300) == []
+    assert cell("tcp", address=PUBLIC) == "ok"
+
+
 @pytest.mark.parametrize(
     "address",
     [GATEWAY, "198.19.255.3", "127.0.0.1", "0.0.0.0"],  # noqa: S104 - to connect to

@@ -7,7 +7,7 @@ import pytest
 
 from sandlot_sandbox.outcome import Ended, Ending
 from tests.isolation.aftermath import attacked, expect_answers, instance_of
-from tests.isolation.machine import WAIT_S, Guest, Sandbox, send
+from tests.isolation.machine import WAIT_S, Guest, Sandbox, ask, send
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -42,9 +42,11 @@ ROUTES = (
     "pages_behind_single_bytes",
     "short_segments",
     "connections_that_nobody_accepts",
-    "attributes_of_files",
     "locks_on_files",
 )
+
+UNCOUNTED = ("attributes_of_files", "lists_of_who_may")
+"""What there is none of, as nobody counts it."""
 
 _HELD = re.compile(rb"held (\d+)")
 
@@ -66,6 +68,15 @@ async def test_memory_ends_long_before_a_multiple_of_it(
         await instance.destroy()
         if not guest.zygote.is_lost:
             assert await guest.ask("nothing") == "nothing"
+
+
+@pytest.mark.parametrize("route", UNCOUNTED)
+async def test_of_what_nobody_counts_there_is_none(
+    sandbox: Sandbox, curious: Guest, route: str
+) -> None:
+    settings = {"memory_mb": MEMORY_MB, "tmp_mb": TMP_MB}
+    async with attacked(sandbox, curious, "hostile/memory", **settings) as guest:
+        assert await ask(await instance_of(guest), route, mb=TOO_MUCH_MB) == 0
 
 
 async def test_a_server_with_many_connections_has_room(

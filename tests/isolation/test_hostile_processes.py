@@ -24,6 +24,7 @@ SIGNALS = {
     "change_the_limits_of_process_1": ["ENOSYS"] * 4,
     "make_others_nicer": ["ENOSYS"] * 3,
     "make_itself_nicer": ["ok"] * 3,
+    "ask_for_cores": ["ENOSYS", ["1", "1"]],
     "abort_process_1_by_a_fault": Ended.SIGNALED,
 }
 

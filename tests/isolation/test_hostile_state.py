@@ -30,8 +30,7 @@ SIGNALS = {
     "open file locks": ("lock_a_range", "ask_for_locks", "free"),
     "flock of a device": ("lock_a_device", "try_the_device", "ok"),
 }
-"""Two programs of two tenants each: one says something, the other hears it. Who wants
-to be heard has accomplices; it is a promise we do not make, see `docs/security.md`."""
+"""Two programs of two tenants each: one says something, the other hears it."""
 
 
 async def test_a_sibling_finds_no_marks(sandbox: Sandbox, curious: Guest) -> None:
@@ -53,7 +52,6 @@ async def test_another_tenant_finds_no_marks(sandbox: Sandbox, curious: Guest) -
         assert await other.ask("find_marks") == []
 
 
-@pytest.mark.xfail(reason="files and devices are the machine's", strict=True)
 @pytest.mark.parametrize("how", SIGNALS)
 async def test_a_lock_is_no_word_to_another_tenant(
     sandbox: Sandbox, curious: Guest, how: str

@@ -6,7 +6,7 @@ import socket
 import struct
 
 import pytest
-from hypothesis import example, given
+from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 from sandlot_sandbox import frames

@@ -350,6 +350,72 @@ def test_no_socket_waits_when_it_is_closed(
     assert got == bpf.ERRNO, "it succeeds, and does nothing"
 
 
+LOST, NOT_WAITED_FOR = ((0, 4), (0, 15), (0, 21), (41, 73), (6, 14)), ((6, 7), (6, 9))
+"""By level: IP_OPTIONS, FREEBIND, MINTTL, IPV6_MINHOPCOUNT, TCP_MD5SIG, by which an
+answer does not arrive; TCP_SYNCNT, TCP_DEFER_ACCEPT."""
+
+
+@pytest.mark.parametrize("table", [policy.ZYGOTE, policy.ZYGOTE_WITHOUT_GROUPS])
+def test_no_connection_is_kept_half_open(
+    table: policy.Policy, program: Callable[[policy.Policy], bytes]
+) -> None:
+    made, call = program(table), _number("setsockopt")
+
+    for option in LOST:
+        assert bpf.decide(made, call, (3, *option), arch=ARCH) == MISSING, option
+    for option in NOT_WAITED_FOR:
+        assert bpf.decide(made, call, (3, *option), arch=ARCH) == bpf.ERRNO, option
+
+
+@pytest.mark.parametrize("table", [policy.ZYGOTE, policy.ZYGOTE_WITHOUT_GROUPS])
+def test_no_socket_keeps_what_it_has_sent(
+    table: policy.Policy, program: Callable[[policy.Policy], bytes]
+) -> None:
+    made, call = program(table), _number("setsockopt")
+
+    for option in ((0, 11), (41, 25)):  # IP_RECVERR, IPV6_RECVERR
+        assert bpf.decide(made, call, (3, *option), arch=ARCH) == bpf.ERRNO
+    for option in ((1, 37), (1, 65), (1, 60), (1, 61)):
+        # SO_TIMESTAMPING, of both kinds, ZEROCOPY, TXTIME
+        assert bpf.decide(made, call, (3, *option), arch=ARCH) == MISSING
+
+
+@pytest.mark.parametrize("table", [policy.ZYGOTE, policy.ZYGOTE_WITHOUT_GROUPS])
+def test_no_socket_is_in_more_groups_than_a_few(
+    table: policy.Policy, program: Callable[[policy.Policy], bytes]
+) -> None:
+    """Of IPv4 they are counted (`igmp_max_memberships`), of IPv6 they are not."""
+    made, call = program(table), _number("setsockopt")
+
+    for option in (20, 27, *range(42, 49)):
+        assert bpf.decide(made, call, (3, 41, option), arch=ARCH) == MISSING, option
+
+
+CORE, NOFILE, LOW = 4, 7, 1 << 32
+"""Two limits, and a pointer whose low half is none."""
+
+
+@pytest.mark.parametrize(
+    ("call", "arguments", "is_allowed"),
+    [
+        ("prlimit64", (0, NOFILE, LOW, 0), True),
+        ("prlimit64", (0, CORE, LOW, 0), False),
+        ("prlimit64", (0, HIGH | CORE, LOW, 0), False),
+        ("prlimit64", (1, NOFILE, 0, LOW), False),
+        ("setrlimit", (NOFILE, LOW), True),
+        ("setrlimit", (CORE, LOW), False),
+        ("getrlimit", (CORE, LOW), True),
+    ],
+    ids=str,
+)
+def test_the_limit_of_cores_stays(
+    filters: Filters, call: str, arguments: Sequence[int], is_allowed: bool
+) -> None:
+    wanted = bpf.ALLOW if is_allowed else MISSING
+
+    assert _zygote(filters, call, *arguments) == wanted
+
+
 def test_pairs_are_of_unix_sockets(filters: Filters) -> None:
     for family in range(64):
         got = _zygote(filters, "socketpair", family, STREAM, 0)
@@ -410,6 +476,7 @@ def test_other_ioctls_are_missing_whatever_is_in_the_bits_above(
         ("unshare", (0x20000,), None),
         ("mount", (), None),
         ("ptrace", (16,), None),
+        *((call, (), None) for call in ("setxattr", "lsetxattr", "fsetxattr")),
         ("io_uring_setup", (), False),
         ("memfd_secret", (), False),
     ],

@@ -35,12 +35,14 @@ _TUNSETIFF = 0x400454CA
 _TUNATTACHFILTER = 0x401054D5
 _IFF_TAP = 0x0002
 _IFF_NO_PI = 0x1000
-_IFF_UP = 0x1
+_IFF_UP, _IFF_NOARP = 0x1, 0x80
 
 _RTM_NEWLINK, _RTM_NEWADDR, _RTM_NEWROUTE, _RTM_GETROUTE = 16, 20, 24, 26
 _NLMSG_ERROR, _NLMSG_DONE = 2, 3
 _REQUEST, _ACK, _DUMP, _EXCL, _CREATE = 0x1, 0x4, 0x300, 0x200, 0x400
-_IFLA_MTU = 4
+_IFLA_ADDRESS, _IFLA_MTU = 1, 4
+_STATION = bytes.fromhex("02005a6e0001")
+"""The device's own address, and so that of all that it sends to."""
 _IFA_ADDRESS, _IFA_LOCAL = 1, 2
 _RTA_DST, _RTA_OIF, _RTA_GATEWAY = 1, 4, 5
 _MAIN_TABLE, _STATIC = 254, 4
@@ -72,6 +74,13 @@ def make_link(namespace: int, rules: Rules) -> tuple[int, socket.socket]:
     return tap, resolver
 
 
+def introduction() -> bytes:
+    """A frame by which slirp4netns learns who has `CELL`: the device answers nobody."""
+    who = struct.pack("!HHBBH", 1, 0x0800, 6, 4, 1)
+    addresses = _STATION + CELL.packed + bytes(6) + GATEWAY.packed
+    return b"\xff" * 6 + _STATION + b"\x08\x06" + who + addresses
+
+
 def own_networks() -> list[IPv4Network]:
     """What the machine takes for itself, in the network namespace that we are in.
 
@@ -100,8 +109,12 @@ def _attach_filter(tap: int, program: bytes) -> None:
 
 
 def _configuration(index: int, rules: Rules) -> Iterator[bytes]:
-    link = struct.pack("=BxHiII", socket.AF_UNSPEC, 0, index, _IFF_UP, _IFF_UP)
-    yield _message(_RTM_NEWLINK, 0, link, {_IFLA_MTU: struct.pack("=I", MTU)})
+    # Nobody is asked for: each neighbour that is has a place in a table of 1,024 which
+    # the whole machine has, and keeps it for seconds.
+    flags = _IFF_UP | _IFF_NOARP
+    link = struct.pack("=BxHiII", socket.AF_UNSPEC, 0, index, flags, flags)
+    attributes = {_IFLA_MTU: struct.pack("=I", MTU), _IFLA_ADDRESS: _STATION}
+    yield _message(_RTM_NEWLINK, 0, link, attributes)
     address = struct.pack("=BBBBi", socket.AF_INET, VIRTUAL.prefixlen, 0, 0, index)
     yield _message(
         _RTM_NEWADDR,
@@ -148,6 +161,7 @@ def _message(
 ) -> bytes:
     for name, value in (attributes or {}).items():
         body += struct.pack("=HH", 4 + len(value), name) + value
+        body += bytes(-len(body) % 4)
     wanted = _REQUEST | flags | (0 if flags & _DUMP == _DUMP else _ACK)
     return _HEADER.pack(_HEADER.size + len(body), kind, wanted, 0, 0) + body
 

@@ -239,7 +239,7 @@ def _start_slirp(plan: Plan) -> int:
 
 def _become_slirp(plan: Plan, go: int, output: int) -> None:
     linux.heed_signals()
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    _lower(resource.RLIMIT_CORE, 1)
     _lower(resource.RLIMIT_NOFILE, _SLIRP_FILES)
     _lower(resource.RLIMIT_DATA, _SLIRP_DATA)
     _give_up_privileges(plan)
@@ -299,12 +299,13 @@ def _connect(output: int) -> socket.socket:
             slirp.close()
             continue
         slirp.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SOCKET_BYTES)
+        slirp.send(network_link.introduction())
         slirp.setblocking(False)
         return slirp
 
 
 def _seal(plan: Plan) -> None:
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    _lower(resource.RLIMIT_CORE, 1)
     _lower(resource.RLIMIT_NOFILE, _RELAY_FILES)
     _give_up_privileges(plan)
     linux.set_dumpable(dumpable=False)

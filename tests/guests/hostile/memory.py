@@ -574,6 +574,26 @@ def attributes_of_files(event):
     return grow(event["mb"], take)
 
 
+def lists_of_who_may(event):
+    """Of a folder, and of what will be in it: 64 KB each, and no bytes of a file."""
+    import struct
+
+    def entry(tag, identity=0xFFFFFFFF):
+        return struct.pack("<HHI", tag, 7, identity)
+
+    many = entry(2, 1000) * 8_000
+    value = struct.pack("<I", 2) + entry(1) + many + entry(4) + entry(16) + entry(32)
+
+    def take():
+        path = "/tmp/l%d" % len(held)
+        held.append(os.mkdir(path))
+        for name in ("access", "default"):
+            os.setxattr(path, "system.posix_acl_" + name, value)
+        return 2 * len(value) / (1 << 20)
+
+    return grow(event["mb"], take)
+
+
 def locks_on_files(event):
     """Each other byte of a file locked: a structure of the kernel's for each."""
     import fcntl

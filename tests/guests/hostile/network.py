@@ -248,6 +248,52 @@ def attach_programs_that_filter(event):
         )
 
 
+def have_answers_lost(event):
+    """Who connects and does not hear the answer leaves a connection that is half open,
+    of which nothing counts as a socket or as memory: by IP_MINTTL and what is like it."""
+    answers = []
+    for family, level, option, value in (
+        (socket.AF_INET, 0, 21, 255),  # IP_MINTTL
+        (socket.AF_INET, 0, 4, b"\x01" * 4),  # IP_OPTIONS
+        (socket.AF_INET, 0, 15, 1),  # IP_FREEBIND
+        (socket.AF_INET6, 41, 73, 255),  # IPV6_MINHOPCOUNT
+        (socket.AF_INET6, 41, 78, 1),  # IPV6_FREEBIND
+    ):
+        with socket.socket(family, socket.SOCK_STREAM) as mine:
+            answers.append(attempt(lambda: mine.setsockopt(level, option, value)))  # noqa: B023
+    return each(answers)
+
+
+def join_groups_without_end(event):
+    """Of IPv6: memory of the kernel's for each of a socket's groups."""
+    joined = struct.pack("16sI", socket.inet_pton(socket.AF_INET6, "ff02::1:2"), 1)
+    with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as mine:
+        return each(
+            [
+                attempt(lambda: mine.setsockopt(41, option, joined))  # noqa: B023
+                for option in (20, 42)
+            ]
+        )
+
+
+def keep_what_came_back(event):
+    """By IP_RECVERR: a datagram that nobody takes waits with its sender, as an error."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as mine:
+        mine.setsockopt(0, 11, 1)
+        mine.sendto(b"hello", ("127.0.0.1", 1))
+        flags = socket.MSG_ERRQUEUE | socket.MSG_DONTWAIT
+        return attempt(lambda: mine.recvmsg(64, 512, flags))
+
+
+def keep_what_is_half_open(event):
+    """TCP_SYNCNT and TCP_DEFER_ACCEPT: whether any of it lasts longer than before."""
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as mine:
+        before = [mine.getsockopt(6, option) for option in (7, 9)]
+        mine.setsockopt(6, 7, 127)
+        mine.setsockopt(6, 9, 3600)
+        return [mine.getsockopt(6, option) for option in (7, 9)] != before
+
+
 def load_protocols_on_demand(event):
     """Options that make the kernel look for a module: TLS, congestion control."""
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as mine:

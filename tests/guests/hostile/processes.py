@@ -104,6 +104,15 @@ def make_others_nicer(event):
     ]
 
 
+def ask_for_cores(event):
+    """A limit of 1 has the kernel give no cores to a program of the machine's own, and
+    one of 0 does not."""
+    answer = attempt(lambda: resource.setrlimit(resource.RLIMIT_CORE, (0, 1)))
+    with open("/proc/self/limits") as file:
+        limits = [line.split()[4:6] for line in file if "core file" in line]
+    return [answer, *limits]
+
+
 def make_itself_nicer(event):
     """What is left: of oneself."""
     return [
