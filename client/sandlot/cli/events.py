@@ -9,7 +9,7 @@ import click
 from sandlot.cli.groups import Group
 from sandlot.cli.options import Flags, named, shared, whole_seconds
 from sandlot.cli.output import document, plain, show_list, show_one, table
-from sandlot.cli.text import one_line, second, size
+from sandlot.cli.text import one_line, second, size, with_zone
 
 if TYPE_CHECKING:
     from sandlot.client import Client
@@ -198,10 +198,10 @@ def _list(flags: Flags, client: "Client", name: str, states: tuple[str, ...]) ->
 
 
 def _show(flags: Flags, found: "Event") -> None:
-    fields = plain(found)
     if flags.as_json:
-        document(fields)
+        document(plain(found))
         return
+    fields = plain(found, moment=with_zone)
     attempts = fields.pop("attempts")
     rows = [
         [name, one_line(str(value))]

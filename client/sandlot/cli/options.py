@@ -221,9 +221,18 @@ def shared(command: Callable[..., None]) -> Callable[..., None]:
 
 
 def when(text: str) -> datetime | None:
-    """The type of an option that is a point in time: `10m` ago, or a date."""
+    """The type of an option that is a point in time: `10m` ago, or a date of UTC."""
+    return _when(text, is_local=False)
+
+
+def local_when(text: str) -> datetime | None:
+    """The same, where people write what they read: times that are shown are local."""
+    return _when(text, is_local=True)
+
+
+def _when(text: str, *, is_local: bool) -> datetime | None:
     try:
-        return point_in_time(text, now=datetime.now(UTC))
+        return point_in_time(text, now=datetime.now(UTC), is_local=is_local)
     except UsageError as error:
         raise click.BadParameter(error.message) from error
 

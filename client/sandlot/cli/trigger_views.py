@@ -1,11 +1,12 @@
 """How `trigger` and `schedule` show what there is."""
 
+from collections.abc import Callable
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from sandlot.cli.options import Flags
 from sandlot.cli.output import document, plain, show_one
-from sandlot.cli.text import second
+from sandlot.cli.text import second, with_zone
 
 if TYPE_CHECKING:
     from sandlot.triggers import Trigger
@@ -46,13 +47,13 @@ def show_trigger(flags: Flags, one: "Trigger") -> None:
     if flags.as_json:
         document(flat(one))
         return
-    fields = flat(one)
+    fields = flat(one, moment=with_zone)
     fields |= fields.pop(one.kind)
     show_one(flags, fields | (fields.pop("progress", None) or {}))
 
 
-def flat(one: "Trigger") -> dict[str, Any]:
-    """A trigger as JSON has it: its source under its kind."""
-    fields: dict[str, Any] = plain(one)
+def flat(one: "Trigger", **how: Callable[[datetime], str]) -> dict[str, Any]:
+    """A trigger as JSON has it, or as `how` says: its source under its kind."""
+    fields: dict[str, Any] = plain(one, **how)
     source = fields.pop("source")
     return {**fields, "kind": one.kind, one.kind: source}
