@@ -157,6 +157,20 @@ def test_a_program_is_not_told_that_it_is_not_forked(cli: Cli, engine: Engine) -
             ),
         ),
         ("ValueError: No module named 'app'", ""),
+        (
+            "Runtime.MalformedHandlerName: Bad handler 'app:handler': not enough",
+            "its handler is app.handler: name another with --handler MODULE.FUNCTION",
+        ),
+        (
+            (
+                "Runtime.ImportModuleError: Unable to import module 'app': attempted "
+                "relative import with no known parent package"
+            ),
+            (
+                "its module is in no package: import what lies beside it by name "
+                "alone, without the dot"
+            ),
+        ),
         ("MemoryError: ", "it wants more memory than it has: add --memory MB"),
     ],
 )

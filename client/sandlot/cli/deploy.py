@@ -143,6 +143,13 @@ def why_not_imported(error: str, handler: str, *, only_folder: str = "") -> str:
                 " yours"
             )
         return _another_handler(handler, "" if is_module_there else only_folder)
+    if error.startswith("Runtime.MalformedHandlerName"):
+        return _another_handler(handler, "")
+    if "attempted relative import with no known parent package" in error:
+        return (
+            "its module is in no package: import what lies beside it by name alone,"
+            " without the dot"
+        )
     if error.startswith("MemoryError"):
         return "it wants more memory than it has: add --memory MB"
     if missing := missing_module(error).partition(".")[0]:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from sandlot.cli.options import Flags, local_when, shared
+from sandlot.cli.options import Flags, local_when, shared, unqualified
 from sandlot.cli.output import line, plain
 from sandlot.cli.text import logged, minute, short
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("name")
+@click.argument("name", type=unqualified)
 @click.option(
     "--since",
     type=local_when,

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from sandlot.cli.groups import Group
-from sandlot.cli.options import Flags, shared
+from sandlot.cli.options import Flags, one_of, shared, unqualified
 from sandlot.cli.output import show_list, show_one
 from sandlot.cli.text import minute, one_line
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 METHODS = ("GET", "PUT", "HEAD", "POST", "PATCH", "DELETE", "*")
 
 _alias = click.option(
-    "--alias", default="", metavar="NAME", help="An alias of the function."
+    "--alias", default="", metavar="NAME", help="An alias of the function, as there."
 )
 
 
@@ -26,7 +26,7 @@ def url() -> None:
 
 
 @url.command()
-@click.argument("function")
+@click.argument("function", metavar="FUNCTION[:ALIAS]")
 @_alias
 @click.option(
     "--auth",
@@ -87,6 +87,7 @@ def add(
 
     Of one that is there, what is not said stays as it is.
     """
+    function, alias = one_of(function, alias)
     said: dict[str, Any] = {"origins": origins, "methods": methods, "headers": headers}
     said = {name: value for name, value in said.items() if value}
     if credentials is not None:
@@ -127,7 +128,7 @@ def _cors(old: "Cors | None", said: dict[str, Any]) -> "Cors | None":
 
 
 @url.command()
-@click.argument("function")
+@click.argument("function", type=unqualified)
 @shared
 def show(flags: Flags, *, function: str) -> None:
     """Show the addresses of FUNCTION and of its aliases."""
@@ -147,11 +148,12 @@ def show(flags: Flags, *, function: str) -> None:
 
 
 @url.command()
-@click.argument("function")
+@click.argument("function", metavar="FUNCTION[:ALIAS]")
 @_alias
 @shared
 def rm(flags: Flags, *, function: str, alias: str) -> None:
     """Take an address of FUNCTION away. The next one is another."""
+    function, alias = one_of(function, alias)
     flags.confirm(f"Delete the address of {one_line(function)} for good?")
     with flags.client() as client:
         client.delete_url(function, alias=alias)
