@@ -92,6 +92,8 @@ def add(
     said = {name: value for name, value in said.items() if value}
     if credentials is not None:
         said["credentials"] = credentials
+    for origin in origins:
+        _check_origin(origin)
     if no_cors and said:
         raise click.UsageError("--no-cors and other --cors-… options are opposites")
     with flags.client() as client:
@@ -112,6 +114,20 @@ def add(
     click.echo(one_line(made.url))
     who = "anybody who can reach it" if made.auth == "none" else "who signs with a key"
     flags.say(f"{one_line(function)} answers there to {who}")
+    if made.cors and made.cors.credentials and "*" in made.cors.origins:
+        flags.say("  no cookies of other sites: with the origin * there are none")
+
+
+def _check_origin(origin: str) -> None:
+    """Browsers send an exact one, and what is none is never allowed."""
+    if origin in ("*", "null"):  # that is what pages in files have
+        return
+    scheme, _, host = origin.partition("://")
+    if not (scheme and host) or "/" in host or "*" in host:
+        raise click.UsageError(
+            f"{origin!r} is no origin that a browser sends: write * or all of one,"
+            " without a path, as https://example.org or http://localhost:3000"
+        )
 
 
 def _cors(old: "Cors | None", said: dict[str, Any]) -> "Cors | None":
