@@ -11,6 +11,7 @@ import os
 import re
 import stat
 import zipfile
+import zlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -92,6 +93,20 @@ class Package:
         first = {name.partition("/")[0] if "/" in name else "" for name in self.names}
         first.discard("__MACOSX")
         return first.pop() if len(first) == 1 else ""
+
+    @property
+    def compiled_for(self) -> frozenset[str]:
+        """The runtimes that its extension modules were compiled for, and where, if that
+        is no Linux: `python3.12`, `python3.12 on macOS`. Of those that are good for
+        many, nothing is told by their names."""
+        found = (_COMPILED.search(name) for name in self.names)
+        return frozenset(
+            f"python3.{one[1]}{_SYSTEMS.get(one[2][:3], '')}" for one in found if one
+        )
+
+
+_COMPILED = re.compile(r"\.(?:cpython-|cp)3(\d+)-([\w-]+)\.(?:so|pyd)$")
+_SYSTEMS = {"dar": " on macOS", "win": " on Windows"}
 
 
 def pack(source: str | os.PathLike[str] | bytes) -> Package:
@@ -189,12 +204,20 @@ def _pack_zip(content: bytes) -> Package:
     return Package(
         zip=content,
         names=frozenset(names),
-        likely_handler=LIKELY_HANDLERS.get(likely),
+        likely_handler=_likely_in_zip(content, likely) if likely else None,
         likely_language=LANGUAGES.get(Path(likely).suffix),
     )
 
 
-def _likely_handler(file: Path) -> str:
+def _likely_in_zip(content: bytes, name: str) -> str:
+    try:
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            return _likely_handler(zipfile.Path(archive, name))
+    except (zipfile.BadZipFile, NotImplementedError, RuntimeError, zlib.error):
+        return LIKELY_HANDLERS[name]  # the engine says what is wrong with it
+
+
+def _likely_handler(file: Path | zipfile.Path) -> str:
     """What a file's handler is called mostly; or what AWS or others call it, where the
     file has that one alone."""
     usual = LIKELY_HANDLERS.get(file.name, f"{file.stem}.handler")

@@ -100,6 +100,9 @@ class Deployed:
     only_folder: str = ""
     """See `Package`."""
 
+    compiled_for: frozenset[str] = frozenset()
+    """Likewise."""
+
 
 def deploy(
     package: Package, *, name: str | None, options: FunctionOptions
@@ -119,9 +122,16 @@ def deploy(
         package, function
     )
     if "handler" in options or not likely or likely == before or not lacks:
-        return Deployed(function, lacks_handler=lacks, only_folder=package.only_folder)
+        return Deployed(
+            function,
+            lacks_handler=lacks,
+            only_folder=package.only_folder,
+            compiled_for=package.compiled_for,
+        )
     function = yield from configure(function.name, {"handler": likely})
-    return Deployed(function, replaced_handler=before)
+    return Deployed(
+        function, replaced_handler=before, compiled_for=package.compiled_for
+    )
 
 
 def _lacks_file(package: Package, function: Function) -> bool:
