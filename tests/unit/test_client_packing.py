@@ -227,7 +227,14 @@ def test_a_file_that_nothing_runs_is_refused(name: str, tmp_path: Path) -> None:
 def test_a_program_may_be_by_itself(tmp_path: Path) -> None:
     (tmp_path / "bootstrap").write_text("")
 
-    assert packing.pack(tmp_path / "bootstrap").language is None
+    alone = packing.pack(tmp_path / "bootstrap")
+    folder = packing.pack(tmp_path)
+    (tmp_path / "app.py").write_text("")
+
+    assert (alone.language, alone.likely_handler) == ("provided", "bootstrap")
+    assert (folder.likely_language, folder.likely_handler) == ("provided", "bootstrap")
+    assert packing.pack(folder.zip).likely_language == "provided"
+    assert packing.pack(tmp_path).likely_language == "python"
 
 
 @pytest.mark.parametrize("source", ["docker://a/b:1", "docker-archive:a.tar"])

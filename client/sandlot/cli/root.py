@@ -165,6 +165,10 @@ FAILED = (
             " asyncio.run(…) in a handler that is a plain `def`"
         ),
     ),
+    (
+        r"fork/exec /var/task/bootstrap: Permission denied",
+        "make it executable, and deploy it again: chmod +x bootstrap",
+    ),
     (r"Read-only file system", "only /tmp can be written to"),
     (
         # Not in /tmp, nor anywhere else of the machine's.
@@ -259,7 +263,7 @@ def _advice(error: errors.SandlotError) -> str:
         for begin, what in SAID:
             if found := re.match(begin, str(error)):
                 return found.expand(what)
-    if isinstance(error, errors.Unhandled):
+    if isinstance(error, errors.Unhandled | errors.InitFailed):
         for within, what in FAILED:
             if re.search(within, str(error)):
                 return what
