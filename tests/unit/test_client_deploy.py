@@ -332,6 +332,13 @@ def test_a_program_does_not_take_the_place_of_python(
         client.deploy(tmp_path / "bootstrap", name="it")
 
 
+def test_a_setting_that_there_is_not_is_told_with_those_there_are(
+    client: Client, source: Path
+) -> None:
+    with pytest.raises(TypeError, match=r"memory_mb; there are .*memory, "):
+        client.deploy(source, memory_mb=256)  # type: ignore[call-arg]
+
+
 def test_a_zip_needs_a_name(client: Client, source: Path) -> None:
     with pytest.raises(errors.InvalidParameter, match="no name of its own"):
         client.deploy(pack(source).zip, handler="hello.handler")
