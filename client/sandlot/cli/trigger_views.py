@@ -1,7 +1,7 @@
 """How `trigger` and `schedule` show what there is."""
 
 from collections.abc import Callable
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from sandlot.cli.options import Flags
@@ -9,7 +9,7 @@ from sandlot.cli.output import document, plain, show_one
 from sandlot.cli.text import second, with_zone
 
 if TYPE_CHECKING:
-    from sandlot.triggers import Trigger
+    from sandlot.triggers import Schedule, Trigger
 
 
 def group_and_name(text: str) -> tuple[str, str]:
@@ -41,6 +41,20 @@ def progress(one: "Trigger", name: str, default: Any = None) -> Any:
 
 def moment(when: datetime | None) -> str:
     return second(when) if when else "-"
+
+
+def due(schedule: "Schedule", *, now: datetime) -> str:
+    """When it is due next, or why it will not be: a single time may be long past."""
+    next_due = schedule.progress.next_due if schedule.progress else None
+    if next_due is None:
+        return "-"
+    is_skipped = schedule.missed_runs == "skip"
+    late_s = 60 if is_skipped else schedule.maximum_event_age_s
+    is_single = schedule.expression.startswith("at(")
+    if not is_single or now - next_due <= timedelta(seconds=late_s):
+        return second(next_due)
+    why = "--missed skip" if is_skipped else "--max-age"
+    return f"never: {second(next_due)} is past, and not made up for ({why})"
 
 
 def show_trigger(flags: Flags, one: "Trigger") -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,7 @@ from sandlot.cli.options import Flags, one_of, shared, unqualified
 from sandlot.cli.output import document, show_list
 from sandlot.cli.text import one_line
 from sandlot.cli.trigger_views import (
+    due,
     flat,
     full_name,
     group_and_name,
@@ -276,7 +278,7 @@ def _show_new(flags: Flags, made: "NewTrigger") -> None:
         how = _PROOFS.get(made.trigger.kind, "")
         flags.say(f"  post to that path on the engine's HTTP port{how}")
     if (found := made.trigger.schedule) and found.progress:
-        flags.say(f"  next: {moment(found.progress.next_due)}")
+        flags.say(f"  next: {due(found, now=datetime.now(UTC))}")
 
 
 # --- found, changed, deleted ------------------------------------------------------
