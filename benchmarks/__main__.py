@@ -10,6 +10,8 @@ import signal
 import sys
 import tempfile
 from pathlib import Path
+from types import FrameType
+from typing import NoReturn
 
 import uvloop
 from rich.console import Console
@@ -25,9 +27,18 @@ EX_INTERRUPTED = 130
 
 
 def main() -> int:
-    # As with Ctrl-C: whatever was started is ended on the way out.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
     options = _parse()
+    code = 0
+    came = []
+
+    def interrupt(number: int, _: FrameType | None) -> NoReturn:
+        came.append(number)
+        raise KeyboardInterrupt
+
+    # Whatever was started is ended on the way out. Not Python's own handler, which
+    # asyncio replaces by one that waits for what does not wait for the loop.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, interrupt)
     try:
         # All that is ever written is in there: an interrupt can come between the making
         # of a folder and its being known.
@@ -35,9 +46,12 @@ def main() -> int:
             # The engine's own user has to get through.
             Path(folder).chmod(0o755)
             tempfile.tempdir = folder
-            return _main(options)
-    except KeyboardInterrupt:
-        return EX_INTERRUPTED
+            code = _main(options)
+    except BaseException:
+        # Ctrl-C reaches what we have started, too: what misses it says so.
+        if not came:
+            raise
+    return EX_INTERRUPTED if came else code
 
 
 def _main(options: argparse.Namespace) -> int:

@@ -1,5 +1,7 @@
 """What a benchmark is told wrongly it says before it measures."""
 
+import os
+import signal
 import subprocess
 import sys
 from argparse import Namespace
@@ -76,3 +78,42 @@ def test_of_all_scenarios_one_that_cannot_be_run_keeps_no_other_back(
 
     assert [call.args[0] for call in run.call_args_list] == ["first", "second"]
     console.print.assert_any_call("first: this takes root")
+
+
+SCENARIO = """
+import subprocess, sys
+from benchmarks import __main__ as benchmarks
+
+def measure(options):
+    with subprocess.Popen(["cat"], stdin=-1, stdout=-1) as child:
+        print("it measures", flush=True)
+        try:
+            child.stdout.read()
+        finally:
+            raise RuntimeError("the child is gone")
+
+benchmarks._main = measure
+sys.argv = ["benchmarks", "cold"]
+sys.exit(benchmarks.main())
+"""
+
+
+def test_what_ends_with_the_interrupted_is_not_told_as_an_error() -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-c", SCENARIO],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        start_new_session=True,
+    )
+    assert process.stdout is not None
+    try:
+        assert b"it measures" in process.stdout.readline()
+        # As a terminal sends it: to all of the group.
+        os.killpg(process.pid, signal.SIGINT)
+        _, said = process.communicate(timeout=60)
+    finally:
+        process.kill()
+        process.wait()
+
+    assert (process.returncode, said) == (130, b"")
