@@ -5,10 +5,13 @@ others are set beside ours, and with `--remove` deletes it.
 """
 
 import argparse
+import os
 import signal
 import sys
 import tempfile
 from pathlib import Path
+from types import FrameType
+from typing import NoReturn
 
 import uvloop
 from rich.console import Console
@@ -24,9 +27,18 @@ EX_INTERRUPTED = 130
 
 
 def main() -> int:
-    # As with Ctrl-C: whatever was started is ended on the way out.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
     options = _parse()
+    code = 0
+    came = []
+
+    def interrupt(number: int, _: FrameType | None) -> NoReturn:
+        came.append(number)
+        raise KeyboardInterrupt
+
+    # Whatever was started is ended on the way out. Not Python's own handler, which
+    # asyncio replaces by one that waits for what does not wait for the loop.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, interrupt)
     try:
         # All that is ever written is in there: an interrupt can come between the making
         # of a folder and its being known.
@@ -34,9 +46,12 @@ def main() -> int:
             # The engine's own user has to get through.
             Path(folder).chmod(0o755)
             tempfile.tempdir = folder
-            return _main(options)
-    except KeyboardInterrupt:
-        return EX_INTERRUPTED
+            code = _main(options)
+    except BaseException:
+        # Ctrl-C reaches what we have started, too: what misses it says so.
+        if not came:
+            raise
+    return EX_INTERRUPTED if came else code
 
 
 def _main(options: argparse.Namespace) -> int:
@@ -46,10 +61,24 @@ def _main(options: argparse.Namespace) -> int:
         return 0
     if options.scenario == PEERS:
         return _peers(console, options.runtime, is_removal=options.remove)
-    names = list(SCENARIOS) if options.scenario == ALL else [options.scenario]
-    for name in names:
-        _run(name, SCENARIOS[name], options, console)
+    if options.scenario == ALL:
+        return run_all(options, console)
+    _run(options.scenario, SCENARIOS[options.scenario], options, console)
     return 0
+
+
+def run_all(options: argparse.Namespace, console: Console) -> int:
+    """What cannot be run here, or found something wrong, does not keep others back."""
+    ended = {}
+    for name, scenario in SCENARIOS.items():
+        try:
+            _run(name, scenario, options, console)
+        except SystemExit as error:
+            ended[name] = error.code
+            console.print(f"{name}: {error.code}")
+    if ended:
+        console.print(f"not run to its end: {', '.join(ended)}")
+    return 1 if ended else 0
 
 
 def _run(
@@ -74,7 +103,6 @@ def _run(
     report.print_tables(results, facts)
     as_json, as_markdown = options.json, options.markdown
     if options.save:
-        options.save.mkdir(parents=True, exist_ok=True)
         as_json = options.save / f"{name}.json"
         as_markdown = options.save / f"{name}.md"
     if as_json:
@@ -134,22 +162,50 @@ def _parse() -> argparse.Namespace:
         metavar="FOLDER",
         help="for `trace`: files of the Azure Functions trace of 2019",
     )
-    parser.add_argument("--json", type=Path, metavar="FILE", help="every sample, too")
     parser.add_argument(
-        "--markdown", type=Path, metavar="FILE", help="the tables; plots beside it"
+        "--json", type=new_file, metavar="FILE", help="every sample, too"
     )
     parser.add_argument(
-        "--save", type=Path, metavar="FOLDER", help="both, named for the scenario"
+        "--markdown", type=new_file, metavar="FILE", help="the tables; plots beside it"
+    )
+    parser.add_argument(
+        "--save", type=_folder, metavar="FOLDER", help="both, named for the scenario"
     )
     parser.add_argument("--remove", action="store_true", help="with `peers`")
-    return parser.parse_args()
+    options = parser.parse_args()
+    if options.scenario == ALL and (options.json or options.markdown):
+        parser.error("--json and --markdown are for one scenario; --save is for all")
+    return options
 
 
 def _count(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError("must be at least 1")
-    return number
+    if not text.isdecimal() or not int(text):
+        raise argparse.ArgumentTypeError(f"{text!r} is no whole number of 1 or more")
+    return int(text)
+
+
+# Whether there is a place for what was measured is asked before, which may take hours.
+
+
+def new_file(text: str) -> Path:
+    file = Path(text)
+    if file.is_dir():
+        raise argparse.ArgumentTypeError(f"{text} is a folder; --save takes one")
+    _folder(str(file.parent))
+    return file
+
+
+def _folder(text: str) -> Path:
+    folder = Path(text)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise argparse.ArgumentTypeError(
+            f"there can be no folder {text}: {error.strerror}"
+        ) from error
+    if not os.access(folder, os.W_OK):
+        raise argparse.ArgumentTypeError(f"{text} cannot be written to")
+    return folder
 
 
 if __name__ == "__main__":

@@ -51,6 +51,7 @@ class Facts:
 
     def rows(self) -> list[tuple[str, str]]:
         """For people."""
+        layers = f": {', '.join(self.layers)}" if self.layers else ""
         missing = f"; WITHOUT {', '.join(self.given_up)}" if self.given_up else ""
         before, after = (
             " ".join(f"{x:.2f}" for x in at)
@@ -61,7 +62,7 @@ class Facts:
             ("time", self.time),
             ("machine", f"{self.cpu}, {self.cores} cores, Linux {self.kernel}"),
             ("python", f"functions {self.python}, engine {self.engine_python}"),
-            ("isolation", f"{self.mode}: {', '.join(self.layers)}{missing}"),
+            ("isolation", f"{self.mode}{layers}{missing}"),
             ("load average", f"before {before}, after {after}"),
             ("memory", f"a fresh page {fresh:.1f} µs, a used one {used:.1f} µs"),
         ]

@@ -35,6 +35,8 @@ def main() -> None:
     # pages to copy here as there.
     importlib.import_module("sandlot_sandbox.guest.zygote")
     handler = importlib.import_module(sys.argv[4]).handler
+    # Of a terminal's Ctrl-C only the benchmark says anything: it ends us.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     # The kernel reaps what we fork.
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     start = clone if sys.argv[5] == "namespaces" else os.fork

@@ -43,6 +43,6 @@ SCENARIOS = {
     "programs": Scenario(run=programs.run, usual_n=2000, quick_n=5),
     "runtimes": Scenario(run=runtimes.run, usual_n=500, quick_n=5),
     "chaos": Scenario(run=chaos.run, usual_n=100, quick_n=3),
-    "throughput": Scenario(run=throughput.run, usual_n=20_000),
+    "throughput": Scenario(run=throughput.run, usual_n=20_000, quick_n=1_000),
     "soak": Scenario(run=soak.run, usual_n=10_000),
 }

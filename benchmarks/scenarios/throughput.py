@@ -9,6 +9,7 @@ and loaded in turns.
 
 import asyncio
 import json
+import math
 import os
 import sys
 from collections import Counter
@@ -72,8 +73,11 @@ class _Loaded:
 
     @property
     def server_us(self) -> float:
-        """Of the phase with the least: what others cost it is not its own."""
-        return min(self.costs_us)
+        """Of the phase with the least: what others cost it is not its own.
+
+        Not a number where all were so short that the kernel had counted nothing.
+        """
+        return min(filter(None, self.costs_us), default=math.nan)
 
     def note(self, phase: dict[str, Any], used: Counter[str], others_s: float) -> None:
         answers = len(phase["latencies_s"])

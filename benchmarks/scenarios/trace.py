@@ -63,7 +63,11 @@ def handler(event, context):
 async def run(plan: Plan) -> Results:
     days = QUICK_DAYS if plan.is_quick else DAYS
     if plan.trace is not None:
-        functions, told = azure.read(plan.trace, days=days), f"of {plan.trace.name}"
+        try:
+            functions = azure.read(plan.trace, days=days)
+        except FileNotFoundError as error:
+            raise SystemExit(f"there is no {error.filename}") from error
+        told = f"of {plan.trace.name}"
         apps = len({each.app for each in functions})
     else:
         apps = QUICK_APPS if plan.is_quick else APPS

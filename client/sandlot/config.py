@@ -182,26 +182,54 @@ def from_profile(
         tables = {}
     except (OSError, ValueError) as error:
         raise UsageError(f"{file} cannot be read: {error}") from error
+    if alone := [key for key, one in tables.items() if not isinstance(one, dict)]:
+        raise UsageError(f"{alone[0]} in {file} is in no table: put [{name}] above it")
     table = tables.get(name)
-    if not isinstance(table, dict):
+    if table is None:
         if must_exist:
             raise UsageError(
                 f"there is no profile {name!r} in {file}. Add a table [{name}] with "
                 "endpoint, access_key_id and secret_access_key."
             )
         return Layer()
+    _check(table, f"[{name}] in {file}")
     return Layer(
         address=address_of(
             table.get("endpoint"),
-            tls=table.get("tls") is True,
+            tls=table.get("tls", False),
             ca_file=table.get("ca_file"),
-            insecure=table.get("insecure") is True,
+            insecure=table.get("insecure", False),
         ),
         credentials=_pair(
             table.get("access_key_id"), table.get("secret_access_key"), str(file)
         ),
         tenant=table.get("tenant"),
     )
+
+
+_KINDS = {
+    "endpoint": str,
+    "tls": bool,
+    "ca_file": str,
+    "insecure": bool,
+    "access_key_id": str,
+    "secret_access_key": str,
+    "tenant": str,
+}
+"""What a profile may say."""
+
+
+def _check(table: Mapping[str, object], where: str) -> None:
+    """What is misspelt would not be heeded, and another engine asked. Values are not
+    told: one is the secret."""
+    for key, value in table.items():
+        if (kind := _KINDS.get(key)) is None:
+            raise UsageError(
+                f"{where} has {key!r}, which is none of {', '.join(_KINDS)}"
+            )
+        if not isinstance(value, kind):
+            wanted = "text in quotes" if kind is str else "true or false"
+            raise UsageError(f"{key} of {where} must be {wanted}")
 
 
 def profile_file(env: Mapping[str, str] = os.environ) -> Path:

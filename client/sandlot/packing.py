@@ -11,9 +11,11 @@ import os
 import re
 import stat
 import zipfile
+import zlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import IO
 
 from sandlot.errors import PayloadTooLarge, UsageError
 
@@ -26,6 +28,9 @@ MAX_UNPACKED = 262_144_000
 NEVER = ("__pycache__", ".git", ".venv", ".sandlotignore")
 """Names that are left out wherever they are."""
 
+PROGRAM = "bootstrap"
+"""The only file of another kind that can be a function by itself."""
+
 LIKELY_HANDLERS = {
     "lambda_function.py": "lambda_function.lambda_handler",
     "app.py": "app.handler",
@@ -33,6 +38,7 @@ LIKELY_HANDLERS = {
     "main.py": "main.handler",
     "index.mjs": "index.handler",
     "index.js": "index.handler",
+    PROGRAM: PROGRAM,
 }
 """The handler of this file, and of a folder or zip that has it and names no other: the
 first match wins."""
@@ -40,8 +46,8 @@ first match wins."""
 LANGUAGES = {".py": "python", ".js": "nodejs", ".mjs": "nodejs", ".cjs": "nodejs"}
 """How the names of the runtimes begin that run a file, by the end of its own."""
 
-PROGRAM = "bootstrap"
-"""The only file of another kind that can be a function by itself."""
+OF_PROGRAMS = "provided"
+"""The same of a program."""
 
 IMAGES = ("oci:", "oci-archive:")
 """How the address of an image begins that an engine takes."""
@@ -93,6 +99,20 @@ class Package:
         first.discard("__MACOSX")
         return first.pop() if len(first) == 1 else ""
 
+    @property
+    def compiled_for(self) -> frozenset[str]:
+        """The runtimes that its extension modules were compiled for, and where, if that
+        is no Linux: `python3.12`, `python3.12 on macOS`. Of those that are good for
+        many, nothing is told by their names."""
+        found = (_COMPILED.search(name) for name in self.names)
+        return frozenset(
+            f"python3.{one[1]}{_SYSTEMS.get(one[2][:3], '')}" for one in found if one
+        )
+
+
+_COMPILED = re.compile(r"\.(?:cpython-|cp)3(\d+)-([\w-]+)\.(?:so|pyd)$")
+_SYSTEMS = {"dar": " on macOS", "win": " on Windows"}
+
 
 def pack(source: str | os.PathLike[str] | bytes) -> Package:
     """Pack a folder, a file or `FILE.py:handler`, or take a zip (path or bytes), or an
@@ -118,8 +138,8 @@ def pack(source: str | os.PathLike[str] | bytes) -> Package:
         return _checked(_pack_zip(path.read_bytes()))
     if not path.is_file():
         raise UsageError(f"there is no file or folder {str(path)!r} to deploy")
-    language = LANGUAGES.get(path.suffix)
-    if not language and path.name != PROGRAM:
+    language = _language(path.name)
+    if not language:
         known = ", ".join(LANGUAGES)
         raise UsageError(
             f"{str(path)!r} is no function by itself: deploy a folder, a .zip, a file "
@@ -131,7 +151,7 @@ def pack(source: str | os.PathLike[str] | bytes) -> Package:
             names=frozenset([path.name]),
             name=path.stem,
             handler=handler and f"{path.stem}.{handler}",
-            likely_handler=_likely_handler(path),
+            likely_handler=_likely_in_file(path),
             language=language,
             likely_language=language,
         )
@@ -178,8 +198,8 @@ def _pack_folder(root: Path) -> Package:
         zip=_zip(files),
         names=frozenset(name for name, _ in files),
         name=root.resolve().name,
-        likely_handler=_likely_handler(root / likely) if likely else None,
-        likely_language=LANGUAGES.get(Path(likely).suffix),
+        likely_handler=_likely_in_file(root / likely) if likely else None,
+        likely_language=_language(likely),
     )
 
 
@@ -189,19 +209,32 @@ def _pack_zip(content: bytes) -> Package:
     return Package(
         zip=content,
         names=frozenset(names),
-        likely_handler=LIKELY_HANDLERS.get(likely),
-        likely_language=LANGUAGES.get(Path(likely).suffix),
+        likely_handler=_likely_in_zip(content, likely) if likely else None,
+        likely_language=_language(likely),
     )
 
 
-def _likely_handler(file: Path) -> str:
+def _likely_in_zip(content: bytes, name: str) -> str:
+    try:
+        with zipfile.ZipFile(io.BytesIO(content)) as archive, archive.open(name) as one:
+            return _likely_handler(name, one)
+    except (zipfile.BadZipFile, NotImplementedError, RuntimeError, zlib.error):
+        return LIKELY_HANDLERS[name]  # the engine says what is wrong with it
+
+
+def _likely_in_file(file: Path) -> str:
+    with file.open("rb") as opened:
+        return _likely_handler(file.name, opened)
+
+
+def _likely_handler(name: str, file: IO[bytes]) -> str:
     """What a file's handler is called mostly; or what AWS or others call it, where the
     file has that one alone."""
-    usual = LIKELY_HANDLERS.get(file.name, f"{file.stem}.handler")
-    if file.suffix != ".py":
+    module, _, suffix = name.rpartition(".")
+    usual = LIKELY_HANDLERS.get(name, f"{module}.handler")
+    if suffix != "py":
         return usual
-    with file.open("rb") as opened:
-        source = opened.read(MAX_READ)
+    source = file.read(MAX_READ)
     found = [name for name in HANDLERS if _defines(source, name)]
     module, _, function = usual.rpartition(".")
     return usual if function in found or not found else f"{module}.{found[0]}"
@@ -210,6 +243,10 @@ def _likely_handler(file: Path) -> str:
 def _defines(source: bytes, name: str) -> bool:
     is_it = rf"^(?:(?:async +)?def +{name}\b|{name} *[:=]|(?:from|import) .*\b{name}\b)"
     return bool(re.search(is_it.encode(), source, re.MULTILINE))
+
+
+def _language(file: str) -> str | None:
+    return OF_PROGRAMS if file == PROGRAM else LANGUAGES.get(Path(file).suffix)
 
 
 def _likely(names: Iterable[str]) -> str:

@@ -32,7 +32,7 @@ from sandlot.errors import (
     Unavailable,
     UsageError,
 )
-from sandlot.packing import Package, name_of
+from sandlot.packing import OF_PROGRAMS, Package, name_of
 from sandlot.results import (
     Event,
     Function,
@@ -100,6 +100,9 @@ class Deployed:
     only_folder: str = ""
     """See `Package`."""
 
+    compiled_for: frozenset[str] = frozenset()
+    """Likewise."""
+
 
 def deploy(
     package: Package, *, name: str | None, options: FunctionOptions
@@ -119,9 +122,16 @@ def deploy(
         package, function
     )
     if "handler" in options or not likely or likely == before or not lacks:
-        return Deployed(function, lacks_handler=lacks, only_folder=package.only_folder)
+        return Deployed(
+            function,
+            lacks_handler=lacks,
+            only_folder=package.only_folder,
+            compiled_for=package.compiled_for,
+        )
     function = yield from configure(function.name, {"handler": likely})
-    return Deployed(function, replaced_handler=before)
+    return Deployed(
+        function, replaced_handler=before, compiled_for=package.compiled_for
+    )
 
 
 def _lacks_file(package: Package, function: Function) -> bool:
@@ -320,6 +330,8 @@ def _check_kind(existing: Function, package: Package, options: FunctionOptions) 
 
 def _default_runtime(language: str) -> Steps[str]:
     """This interpreter's version if the engine has it, else the language's newest."""
+    if language == OF_PROGRAMS:
+        return NEWEST_OF_PROGRAMS
     mine = f"python{sys.version_info.major}.{sys.version_info.minor}"
     versions: dict[str, int] = {}
     with contextlib.suppress(Refused):
@@ -337,6 +349,9 @@ def _default_runtime(language: str) -> Steps[str]:
         return mine
     raise UsageError("no Node is known here: name the runtime (--runtime nodejs22.x)")
 
+
+NEWEST_OF_PROGRAMS = "provided.al2023"
+"""Every engine has it: it needs no interpreter."""
 
 _PLAIN = re.compile(r"(python3\.|nodejs)(\d+)(?:\.x)?")
 """A runtime as AWS names it: one with an operator's label is asked for by name."""

@@ -145,7 +145,12 @@ def test_where_what_there_is_can_be_seen_is_said(
             "Schedule tick already exists.",
             "sandlot schedule config tick --expression EXPRESSION",
         ),
-        ("Trigger hook already exists.", "sandlot trigger rm hook"),
+        ("Webhook hook already exists.", "sandlot trigger rm hook"),
+        ("Directory inbox already exists.", "sandlot trigger rm inbox"),
+        (
+            "Alias with name live points to the $LATEST version, which cannot have it.",
+            "sandlot fn publish hello",
+        ),
         ("There is no access key AKIA.", "sandlot key list"),
         ("There is no event 1, or it was over too long ago.", "sandlot event list"),
         ("There is no event 1 in the dead-letter store.", "sandlot dead-letter list"),

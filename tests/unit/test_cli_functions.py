@@ -7,7 +7,7 @@ from pathlib import Path
 import grpc
 import pytest
 
-from sandlot.cli.deploy import why_not_imported
+from sandlot.cli.deploy import compiled_for_another, why_not_imported
 from sandlot.v1 import functions_pb2
 from tests.fakes.engine import Engine, Failure, Refusal
 from tests.unit.conftest import Cli
@@ -157,11 +157,47 @@ def test_a_program_is_not_told_that_it_is_not_forked(cli: Cli, engine: Engine) -
             ),
         ),
         ("ValueError: No module named 'app'", ""),
+        (
+            "Runtime.MalformedHandlerName: Bad handler 'app:handler': not enough",
+            "its handler is app.handler: name another with --handler MODULE.FUNCTION",
+        ),
+        (
+            (
+                "Runtime.ImportModuleError: Unable to import module 'app': attempted "
+                "relative import with no known parent package"
+            ),
+            (
+                "its module is in no package: import what lies beside it by name "
+                "alone, without the dot"
+            ),
+        ),
         ("MemoryError: ", "it wants more memory than it has: add --memory MB"),
     ],
 )
 def test_what_newcomers_most_often_have_to_mend_is_said(error: str, hint: str) -> None:
     assert why_not_imported(error, "app.handler") == hint
+
+
+@pytest.mark.parametrize(
+    ("runtime", "found", "is_told"),
+    [
+        ("python3.12", {"python3.9"}, True),
+        ("python3.12", {"python3.12 on macOS"}, True),
+        ("python3.12", {"python3.9", "python3.12"}, False),
+        ("python3.12-custom", {"python3.12"}, False),
+        ("python3.12", set(), False),
+    ],
+)
+def test_a_package_for_another_python_is_told(
+    runtime: str, found: set[str], is_told: bool
+) -> None:
+    error = f"{CANNOT} No module named 'pydantic_core._pydantic_core'"
+
+    told = compiled_for_another(error, runtime, found)
+
+    assert bool(told) is is_told
+    assert not is_told or "--python-version 3.12 --only-binary :all:" in told
+    assert not compiled_for_another("ValueError: no", runtime, found)
 
 
 def test_a_folder_too_many_is_told() -> None:

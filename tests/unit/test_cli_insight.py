@@ -2,10 +2,6 @@
 
 import json
 import re
-import time
-from collections.abc import Iterator
-
-import pytest
 
 from tests.fakes.engine import Engine
 from tests.unit.conftest import Cli
@@ -87,25 +83,3 @@ def test_the_bill_shows_exact_sums_and_prices_them(cli: Cli, engine: Engine) -> 
     assert told["total"]["billed_mb_ms"] == 512_000
     assert told["total"]["cost"] == "0.00020833335"
     assert shown.splitlines()[-1].split()[-1] == "$0.000208333"
-
-
-@pytest.fixture
-def tokyo(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Nine hours ahead of UTC, all year."""
-    monkeypatch.setenv("TZ", "XYZ-9")
-    time.tzset()
-    yield
-    monkeypatch.undo()
-    time.tzset()
-
-
-@pytest.mark.usefixtures("tokyo")
-def test_lists_have_the_same_local_time_as_logs(cli: Cli, engine: Engine) -> None:
-    engine.add_function("hello")
-    engine.log("hello", b"a line")
-    cli("invoke", "hello")
-
-    # NOW is 2026-10-26 07:33:20 in UTC.
-    assert cli("logs", "hello").stdout.startswith("2026-10-26 16:33:20")
-    assert "2026-10-26 16:33" in cli("fn", "list").stdout
-    assert "2026-10-26 16:33" in cli("tenant", "list").stdout

@@ -85,6 +85,29 @@ def test_a_profile_that_does_not_exist_is_an_error_and_names_the_file(
         config.resolve(profile="wrok", env=env)
 
 
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("[default]\nendpoint = 9071", r"endpoint of \[default\] in .* text in quotes"),
+        ("[default]\ntenant = 123456789012", r"tenant of \[default\]"),
+        ('[default]\ntls = "true"', r"tls of \[default\] .* must be true or false"),
+        ('[default]\nendpont = "127.0.0.1:1"', r"has 'endpont', which is none of end"),
+        ('endpoint = "127.0.0.1:1"', r"endpoint in .* put \[default\] above it"),
+    ],
+)
+def test_a_profile_that_says_something_else_is_refused(
+    tmp_path: Path, text: str, told: str
+) -> None:
+    with pytest.raises(UsageError, match=told):
+        config.resolve(env=profile(tmp_path, text))
+
+
+def test_a_profile_that_is_not_meant_is_not_looked_at(tmp_path: Path) -> None:
+    env = profile(tmp_path, '[default]\nendpoint = "127.0.0.1:1"\n[work]\nnew = 1')
+
+    assert config.resolve(env=env).address.endpoint == "127.0.0.1:1"
+
+
 def test_a_data_directory_gives_the_address_and_the_operators_key(data: Path) -> None:
     settings = config.resolve(env={"HOME": str(data), "SANDLOT_DATA": str(data)})
 

@@ -311,6 +311,34 @@ def test_a_zip_of_a_folder_is_told_from_one_of_what_is_in_it(
     assert client.deploy(pack(inside).zip, name="site").only_folder == ""
 
 
+@pytest.mark.parametrize("what", ["bootstrap", "."])
+def test_a_program_gets_the_runtime_of_programs(
+    client: Client, tmp_path: Path, what: str
+) -> None:
+    (tmp_path / "bootstrap").write_text("#!/bin/sh")
+
+    made = client.deploy(tmp_path / what, name="it").config()
+
+    assert (made.runtime, made.handler) == ("provided.al2023", "bootstrap")
+
+
+def test_a_program_does_not_take_the_place_of_python(
+    client: Client, source: Path, tmp_path: Path
+) -> None:
+    client.deploy(source, name="it")
+    (tmp_path / "bootstrap").write_text("#!/bin/sh")
+
+    with pytest.raises(errors.UsageError, match="does not run such a file"):
+        client.deploy(tmp_path / "bootstrap", name="it")
+
+
+def test_a_setting_that_there_is_not_is_told_with_those_there_are(
+    client: Client, source: Path
+) -> None:
+    with pytest.raises(TypeError, match=r"memory_mb; there are .*memory, "):
+        client.deploy(source, memory_mb=256)  # type: ignore[call-arg]
+
+
 def test_a_zip_needs_a_name(client: Client, source: Path) -> None:
     with pytest.raises(errors.InvalidParameter, match="no name of its own"):
         client.deploy(pack(source).zip, handler="hello.handler")

@@ -83,6 +83,33 @@ def test_a_handler_that_is_called_otherwise_is_found(
     assert packing.pack(tmp_path / file).likely_handler == handler
     if file in packing.LIKELY_HANDLERS:
         assert packing.pack(tmp_path).likely_handler == handler
+        assert packing.pack(packing.pack(tmp_path).zip).likely_handler == handler
+
+
+def test_a_zip_that_cannot_be_read_is_the_engines_to_refuse(tmp_path: Path) -> None:
+    (tmp_path / "app.py").write_text("def lambda_handler(e, c): ...")
+    content = bytearray(packing.pack(tmp_path).zip)
+    content[content.index(b"app.py") + len("app.py")] ^= 0xFF
+
+    assert packing.pack(bytes(content)).likely_handler == "app.handler"
+
+
+def test_what_was_compiled_says_for_which_python(tmp_path: Path) -> None:
+    (tmp_path / "app.py").write_text("")
+    for name in (
+        "a.cpython-312-x86_64-linux-gnu.so",
+        "b.cpython-313-darwin.so",
+        "c.cp311-win_amd64.pyd",
+        "good_for_many.abi3.so",
+        "libplain.so",
+    ):
+        (tmp_path / name).touch()
+
+    assert packing.pack(tmp_path).compiled_for == {
+        "python3.12",
+        "python3.13 on macOS",
+        "python3.11 on Windows",
+    }
 
 
 def test_executable_bits_are_kept(folder: Path) -> None:
@@ -200,7 +227,14 @@ def test_a_file_that_nothing_runs_is_refused(name: str, tmp_path: Path) -> None:
 def test_a_program_may_be_by_itself(tmp_path: Path) -> None:
     (tmp_path / "bootstrap").write_text("")
 
-    assert packing.pack(tmp_path / "bootstrap").language is None
+    alone = packing.pack(tmp_path / "bootstrap")
+    folder = packing.pack(tmp_path)
+    (tmp_path / "app.py").write_text("")
+
+    assert (alone.language, alone.likely_handler) == ("provided", "bootstrap")
+    assert (folder.likely_language, folder.likely_handler) == ("provided", "bootstrap")
+    assert packing.pack(folder.zip).likely_language == "provided"
+    assert packing.pack(tmp_path).likely_language == "python"
 
 
 @pytest.mark.parametrize("source", ["docker://a/b:1", "docker-archive:a.tar"])

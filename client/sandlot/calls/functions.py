@@ -180,7 +180,10 @@ def _settings(options: FunctionOptions) -> dict[str, Any]:
     `UsageError` for a value that there is not.
     """
     if unknown := options.keys() - FIELDS.keys():
-        raise TypeError(f"no such setting of a function: {', '.join(sorted(unknown))}")
+        raise TypeError(
+            f"no such setting of a function: {', '.join(sorted(unknown))}; there are "
+            f"{', '.join(FIELDS)}"
+        )
     settings = {FIELDS[option]: value for option, value in options.items()}
     if "init_mode" in settings:
         settings["init_mode"] = INIT_MODES[member(InitMode, settings["init_mode"])]

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import click
 
 from sandlot.cli.groups import Group
-from sandlot.cli.options import Flags, pair, shared
+from sandlot.cli.options import Flags, pair, shared, unqualified
 from sandlot.cli.output import show_list, show_one
 from sandlot.cli.text import one_line
 
@@ -32,7 +32,7 @@ def alias() -> None:
 
 
 @alias.command("set")
-@click.argument("function")
+@click.argument("function", type=unqualified)
 @click.argument("name", metavar="ALIAS")
 @click.argument("version")
 @click.option(
@@ -76,7 +76,7 @@ def set_(
 
 
 @alias.command("list")
-@click.argument("function")
+@click.argument("function", type=unqualified)
 @click.option("--version", default="", help="Only those that lead to this version.")
 @shared
 def list_aliases(flags: Flags, *, function: str, version: str) -> None:
@@ -94,7 +94,7 @@ def list_aliases(flags: Flags, *, function: str, version: str) -> None:
 
 
 @alias.command()
-@click.argument("function")
+@click.argument("function", type=unqualified)
 @click.argument("name", metavar="ALIAS")
 @shared
 def delete(flags: Flags, *, function: str, name: str) -> None:

@@ -14,7 +14,7 @@ from sandlot.cli.text import dollars
     "--since",
     type=when,
     metavar="WHEN",
-    help="From 7d ago on, or from a date; by default from this month's first (UTC).",
+    help="From 7d ago on, or from a date, in UTC; by default from this month's first.",
 )
 @click.option(
     "--until", type=when, metavar="WHEN", help="Until then; by default until now."

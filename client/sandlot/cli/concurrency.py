@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from sandlot.cli.groups import Group
-from sandlot.cli.options import Flags, named, shared
+from sandlot.cli.options import Flags, named, shared, unqualified
 from sandlot.cli.output import document, plain, show_list, show_one
 from sandlot.cli.root import FUNCTION_FAILED
 from sandlot.cli.text import one_line
@@ -24,7 +24,7 @@ def concurrency() -> None:
 
 
 @concurrency.command()
-@click.argument("function", required=False)
+@click.argument("function", type=unqualified, required=False)
 @shared
 def show(flags: Flags, *, function: str | None) -> None:
     """Show what the tenant has, and what of it is reserved and provisioned.
@@ -59,7 +59,7 @@ def show(flags: Flags, *, function: str | None) -> None:
 
 
 @concurrency.command()
-@click.argument("function")
+@click.argument("function", type=unqualified)
 @click.argument("count", type=_COUNT)
 @shared
 def reserve(flags: Flags, *, function: str, count: int) -> None:
@@ -75,7 +75,7 @@ def reserve(flags: Flags, *, function: str, count: int) -> None:
 
 
 @concurrency.command()
-@click.argument("function")
+@click.argument("function", type=unqualified)
 @shared
 def unreserve(flags: Flags, *, function: str) -> None:
     """Let FUNCTION share in what all others have."""

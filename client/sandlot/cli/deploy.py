@@ -2,6 +2,7 @@
 
 import sys
 import time
+from collections.abc import Collection
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -19,7 +20,10 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("source", metavar="[PATH|FILE.py:HANDLER]", default=".")
-@click.option("--name", help="The function's name; by default the file's or folder's.")
+@click.option(
+    "--name",
+    help="The function's name; by default the file's or folder's. A zip has none.",
+)
 @click.option(
     "--image",
     metavar="oci:PATH[:TAG]",
@@ -103,7 +107,12 @@ def _say(
     if function.network == "host":
         flags.say("  shares the machine's network, and reaches its local services")
     if function.import_error:
-        say_not_imported(flags, function, only_folder=handle.only_folder)
+        say_not_imported(
+            flags,
+            function,
+            only_folder=handle.only_folder,
+            compiled_for=handle.compiled_for,
+        )
         return
     if handle.lacks_handler:
         # Of Node nothing is imported before somebody invokes it.
@@ -120,14 +129,36 @@ def _say(
 
 
 def say_not_imported(
-    flags: Flags, function: "Function", *, only_folder: str = ""
+    flags: Flags,
+    function: "Function",
+    *,
+    only_folder: str = "",
+    compiled_for: Collection[str] = (),
 ) -> None:
     """Why, and what to do."""
     error = function.import_error
     flags.say(f"  cannot be imported: {one_line(error)}")
     flags.say("  next: mend it and deploy again; until then every invocation fails")
-    if hint := why_not_imported(error, function.handler, only_folder=only_folder):
+    hint = compiled_for_another(error, function.runtime, compiled_for)
+    if not hint:
+        hint = why_not_imported(error, function.handler, only_folder=only_folder)
+    if hint:
         flags.say(f"  {one_line(hint)}")
+
+
+def compiled_for_another(error: str, runtime: str, found: Collection[str]) -> str:
+    """What to do about a package that was made for another Python, or machine; empty
+    where it was not, or that does not matter."""
+    matters = error.startswith(("Runtime.ImportModuleError", "ImportError"))
+    plain = runtime.partition("-")[0]
+    if not matters or not found or plain in found:
+        return ""
+    number = plain.removeprefix("python")
+    return (
+        f"what is compiled in it is for {', '.join(sorted(found))}, and not for"
+        f" {plain} on Linux: pip install --target FOLDER --platform"
+        f" manylinux2014_x86_64 --python-version {number} --only-binary :all: …"
+    )
 
 
 def why_not_imported(error: str, handler: str, *, only_folder: str = "") -> str:
@@ -143,6 +174,13 @@ def why_not_imported(error: str, handler: str, *, only_folder: str = "") -> str:
                 " yours"
             )
         return _another_handler(handler, "" if is_module_there else only_folder)
+    if error.startswith("Runtime.MalformedHandlerName"):
+        return _another_handler(handler, "")
+    if "attempted relative import with no known parent package" in error:
+        return (
+            "its module is in no package: import what lies beside it by name alone,"
+            " without the dot"
+        )
     if error.startswith("MemoryError"):
         return "it wants more memory than it has: add --memory MB"
     if missing := missing_module(error).partition(".")[0]:

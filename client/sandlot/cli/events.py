@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from sandlot.cli.groups import Group
-from sandlot.cli.options import Flags, named, shared, whole_seconds
+from sandlot.cli.options import Flags, named, shared, unqualified, whole_seconds
 from sandlot.cli.output import document, plain, show_list, show_one, table
-from sandlot.cli.text import one_line, second, size
+from sandlot.cli.text import one_line, second, size, with_zone
 
 if TYPE_CHECKING:
     from sandlot.client import Client
@@ -41,7 +41,7 @@ def show(flags: Flags, *, request_id: str, wait: bool, payload: bool) -> None:
 
 
 @event.command("list")
-@click.argument("name", required=False, default="")
+@click.argument("name", type=unqualified, required=False, default="")
 @click.option(
     "--state", "states", type=click.Choice(STATES), multiple=True, help="Repeatable."
 )
@@ -117,7 +117,7 @@ def dead_letter() -> None:
 
 
 @dead_letter.command("list")
-@click.argument("name", required=False, default="")
+@click.argument("name", type=unqualified, required=False, default="")
 @shared
 def list_dead(flags: Flags, *, name: str) -> None:
     """List dead events, newest first; of the function NAME, or of all."""
@@ -138,7 +138,13 @@ def _which(command: Any) -> Any:
     """One, a function's, or all."""
     for option in (
         click.option("--all", "every", is_flag=True, help="All of them."),
-        click.option("--function", default="", metavar="NAME", help="One function's."),
+        click.option(
+            "--function",
+            type=unqualified,
+            default="",
+            metavar="NAME",
+            help="One function's.",
+        ),
         click.argument("request_id", required=False, default=""),
     ):
         command = option(command)
@@ -198,10 +204,10 @@ def _list(flags: Flags, client: "Client", name: str, states: tuple[str, ...]) ->
 
 
 def _show(flags: Flags, found: "Event") -> None:
-    fields = plain(found)
     if flags.as_json:
-        document(fields)
+        document(plain(found))
         return
+    fields = plain(found, moment=with_zone)
     attempts = fields.pop("attempts")
     rows = [
         [name, one_line(str(value))]

@@ -7,7 +7,7 @@ import click
 
 from sandlot.cli.deploy import say_not_imported
 from sandlot.cli.groups import Group
-from sandlot.cli.options import Flags, named, pair, shared
+from sandlot.cli.options import Flags, named, pair, shared, unqualified
 from sandlot.cli.output import document, plain, show_list, show_one
 from sandlot.cli.root import FUNCTION_FAILED
 from sandlot.cli.settings import chosen, function_settings
@@ -54,7 +54,7 @@ def show(flags: Flags, *, name: str) -> None:
 
 
 @fn.command()
-@click.argument("name")
+@click.argument("name", type=unqualified)
 @function_settings
 @shared
 def config(flags: Flags, *, name: str, **options: Any) -> None:
@@ -73,7 +73,7 @@ def config(flags: Flags, *, name: str, **options: Any) -> None:
 
 
 @fn.command()
-@click.argument("name")
+@click.argument("name", type=unqualified)
 @click.option(
     "--description", metavar="TEXT", help="The version's, in place of the function's."
 )
@@ -106,7 +106,7 @@ def _say_published(flags: Flags, version: "Function") -> None:
 
 
 @fn.command()
-@click.argument("name")
+@click.argument("name", type=unqualified)
 @shared
 def versions(flags: Flags, *, name: str) -> None:
     """List the versions of a function: $LATEST, and then those published."""
@@ -127,7 +127,7 @@ def versions(flags: Flags, *, name: str) -> None:
 
 
 @fn.command()
-@click.argument("name")
+@click.argument("name", type=unqualified)
 @click.argument("tags", type=pair, nargs=-1, required=True, metavar="KEY=VALUE…")
 @shared
 def tag(flags: Flags, *, name: str, tags: tuple[tuple[str, str], ...]) -> None:
@@ -137,7 +137,7 @@ def tag(flags: Flags, *, name: str, tags: tuple[tuple[str, str], ...]) -> None:
 
 
 @fn.command()
-@click.argument("name")
+@click.argument("name", type=unqualified)
 @click.argument("keys", nargs=-1, required=True, metavar="KEY…")
 @shared
 def untag(flags: Flags, *, name: str, keys: tuple[str, ...]) -> None:
@@ -147,7 +147,7 @@ def untag(flags: Flags, *, name: str, keys: tuple[str, ...]) -> None:
 
 
 @fn.command()
-@click.argument("name")
+@click.argument("name", type=unqualified)
 @click.option(
     "--version",
     metavar="NUMBER",

@@ -98,7 +98,7 @@ def delete(flags: Flags, *, layer_version: str) -> None:
     name, _, number = layer_version.partition(":")
     if not (name and number.isdecimal() and len(number) < 19):
         raise click.UsageError(
-            f"{layer_version!r} is no version of a layer: deps:3. "
+            f"{layer_version!r} is no version of a layer, as deps:3 is. "
             "`sandlot layer versions` has their numbers"
         )
     called = one_line(layer_version)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from sandlot.cli.options import Flags, shared, when
+from sandlot.cli.options import Flags, local_when, shared, unqualified
 from sandlot.cli.output import line, plain
 from sandlot.cli.text import logged, minute, short
 
@@ -15,14 +15,15 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("name")
+@click.argument("name", type=unqualified)
 @click.option(
     "--since",
-    type=when,
+    type=local_when,
     default="10m",
     show_default=True,
     metavar="WHEN",
-    help="From 30s, 10m, 2h or 7d ago on, or from a date.",
+    help="From 30s, 10m, 2h or 7d ago on, or from a time such as '2026-11-01 09:30', "
+    "which is local, as those of the log are, unless it has a zone.",
 )
 @click.option("-f", "--follow", is_flag=True, help="Go on as new lines come.")
 @click.option("--raw", is_flag=True, help="Print the lines' bytes as they are.")

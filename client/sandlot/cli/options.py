@@ -221,9 +221,18 @@ def shared(command: Callable[..., None]) -> Callable[..., None]:
 
 
 def when(text: str) -> datetime | None:
-    """The type of an option that is a point in time: `10m` ago, or a date."""
+    """The type of an option that is a point in time: `10m` ago, or a date of UTC."""
+    return _when(text, is_local=False)
+
+
+def local_when(text: str) -> datetime | None:
+    """The same, where people write what they read: times that are shown are local."""
+    return _when(text, is_local=True)
+
+
+def _when(text: str, *, is_local: bool) -> datetime | None:
     try:
-        return point_in_time(text, now=datetime.now(UTC))
+        return point_in_time(text, now=datetime.now(UTC), is_local=is_local)
     except UsageError as error:
         raise click.BadParameter(error.message) from error
 
@@ -236,6 +245,17 @@ def pair(text: str) -> tuple[str, str]:
     return key, value
 
 
+def unqualified(text: str) -> str:
+    """The type of an argument that is a whole function: its name alone."""
+    name, qualifier = named(text)
+    if qualifier:
+        raise click.BadParameter(
+            f"{text!r} is a version or an alias, and this is of the whole function: "
+            f"{name}"
+        )
+    return name
+
+
 def named(text: str) -> tuple[str, str]:
     """A function's name and its qualifier, which may be missing: `hello:live`."""
     if text.startswith("arn:"):
@@ -245,3 +265,11 @@ def named(text: str) -> tuple[str, str]:
         )
     name, _, qualifier = text.partition(":")
     return name, qualifier
+
+
+def one_of(text: str, qualifier: str) -> tuple[str, str]:
+    """The same, where the qualifier has an option, too."""
+    name, also = named(text)
+    if also and qualifier and also != qualifier:
+        raise click.UsageError(f"{text!r} is not {name}:{qualifier}: say one of them")
+    return name, also or qualifier

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 import click
 
 from sandlot.cli.options import Flags
-from sandlot.cli.text import block, one_line
+from sandlot.cli.text import block, one_line, with_zone
 
 T = TypeVar("T")
 
@@ -35,10 +35,10 @@ def show_list(
 
 def show_one(flags: Flags, item: object) -> None:
     """One thing: one JSON document, or its fields, one on a line."""
-    fields = plain(item)
     if flags.as_json:
-        document(fields)
+        document(plain(item))
         return
+    fields = plain(item, moment=with_zone)
     rows = [[name, one_line(_in_words(value))] for name, value in fields.items()]
     table(None, rows)
 
@@ -121,23 +121,30 @@ def rich_table(titles: list[str] | None, rows: list[list[str]]) -> None:
     console.print(drawn)
 
 
-def plain(value: Any) -> Any:
-    """A result as JSON can hold it; money as text, so that nothing rounds it."""
+def _in_utc(when: datetime) -> str:
+    return when.isoformat().replace("+00:00", "Z")
+
+
+def plain(value: Any, *, moment: Callable[[datetime], str] = _in_utc) -> Any:
+    """A result as JSON can hold it; money as text, so that nothing rounds it.
+
+    People get it with a `moment` of their own: `with_zone`.
+    """
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         names = [field.name for field in dataclasses.fields(value)]
         names += [name for name in COMPUTED if hasattr(value, name)]
-        return {name: plain(getattr(value, name)) for name in names}
+        return {name: plain(getattr(value, name), moment=moment) for name in names}
     match value:
         case datetime():
-            return value.isoformat().replace("+00:00", "Z")
+            return moment(value)
         case Decimal():
             return f"{value:f}"
         case bytes():
             return value.decode("utf-8", "replace")
         case dict():
-            return {key: plain(one) for key, one in value.items()}
+            return {key: plain(one, moment=moment) for key, one in value.items()}
         case list() | tuple():
-            return [plain(one) for one in value]
+            return [plain(one, moment=moment) for one in value]
         case _:
             return value
 

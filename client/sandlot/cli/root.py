@@ -95,7 +95,7 @@ SAID = (
         r"change it: sandlot schedule config \1 --expression EXPRESSION",
     ),
     (
-        r"Trigger (\S+) already exists",
+        r"(?:Webhook|Bucket|Directory) (\S+) already exists",
         r"give another name, or delete it first: sandlot trigger rm \1",
     ),
     (
@@ -135,6 +135,10 @@ SAID = (
         f"reserve more first: sandlot concurrency reserve {_FUNCTION} COUNT",
     ),
     (
+        r"Alias with name \S+ points to the \$LATEST version, which cannot",
+        f"publish a version, and have it lead there: sandlot fn publish {_FUNCTION}",
+    ),
+    (
         r"Provisioned Concurrency Configs cannot be applied to unpublished",
         f"publish a version: sandlot fn publish {_FUNCTION}",
     ),
@@ -142,11 +146,40 @@ SAID = (
 """The same by how the engine's message begins, where that is AWS's and says what and
 why alone."""
 
-NO_NETWORK = re.compile(
-    r"name resolution|[Nn]ame or service not known|Network is unreachable|EAI_AGAIN"
-    r"|ENETUNREACH|Could not connect to the endpoint URL|nodename nor servname"
+FAILED = (
+    (
+        (
+            r"name resolution|[Nn]ame or service not known|Network is unreachable"
+            r"|EAI_AGAIN|ENETUNREACH|Could not connect to the endpoint URL"
+            r"|nodename nor servname"
+        ),
+        (
+            "it may have no network, as is so unless one is asked for: "
+            f"sandlot fn config {_FUNCTION} --network egress"
+        ),
+    ),
+    (
+        r"Object of type coroutine is not JSON serializable",
+        (
+            "nobody awaits what an `async def` returns, on AWS neither: call"
+            " asyncio.run(…) in a handler that is a plain `def`"
+        ),
+    ),
+    (
+        r"fork/exec /var/task/bootstrap: Permission denied",
+        "make it executable, and deploy it again: chmod +x bootstrap",
+    ),
+    (r"Read-only file system", "only /tmp can be written to"),
+    (
+        # Not in /tmp, nor anywhere else of the machine's.
+        r"No such file or directory: '(?!/(?!var/task/))",
+        (
+            "what it reads has to be in the folder or zip that is deployed; of a single"
+            " file, that is all there is"
+        ),
+    ),
 )
-"""What is in the error of a function that has no way to what it reached for."""
+"""The same by what is in the error of a function that was run."""
 
 TOLD_IN_FULL = frozenset({"NetworkNotAllowed"})
 """Reasons whose messages say what to do, though others of their class do not."""
@@ -230,11 +263,10 @@ def _advice(error: errors.SandlotError) -> str:
         for begin, what in SAID:
             if found := re.match(begin, str(error)):
                 return found.expand(what)
-    if isinstance(error, errors.Unhandled) and NO_NETWORK.search(str(error)):
-        return (
-            "it may have no network, as is so unless one is asked for: "
-            f"sandlot fn config {_FUNCTION} --network egress"
-        )
+    if isinstance(error, errors.Unhandled | errors.InitFailed):
+        for within, what in FAILED:
+            if re.search(within, str(error)):
+                return what
     return next((what for kind, what in NEXT if isinstance(error, kind)), "")
 
 

@@ -5,7 +5,7 @@ import itertools
 import click
 
 from sandlot.cli.groups import Group
-from sandlot.cli.options import Flags, shared
+from sandlot.cli.options import Flags, shared, unqualified
 from sandlot.cli.output import show_list
 from sandlot.cli.text import dollars, second
 
@@ -16,7 +16,7 @@ def runs() -> None:
 
 
 @runs.command("list")
-@click.argument("name", required=False, default="")
+@click.argument("name", type=unqualified, required=False, default="")
 @click.option(
     "--limit",
     type=click.IntRange(min=1),

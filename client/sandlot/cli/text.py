@@ -80,6 +80,11 @@ def second(when: datetime) -> str:
     return f"{when.astimezone():%Y-%m-%d %H:%M:%S}"
 
 
+def with_zone(when: datetime) -> str:
+    """The same, and whose time it is, where there is room for it."""
+    return f"{when.astimezone():%Y-%m-%d %H:%M:%S %Z}"
+
+
 def short(request_id: str) -> str:
     """The beginning of a request id, enough to find it again by eye."""
     return f"{one_line(request_id)[:8]}…" if request_id else "-"

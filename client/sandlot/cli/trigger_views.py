@@ -1,14 +1,15 @@
 """How `trigger` and `schedule` show what there is."""
 
-from datetime import datetime
+from collections.abc import Callable
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from sandlot.cli.options import Flags
 from sandlot.cli.output import document, plain, show_one
-from sandlot.cli.text import second
+from sandlot.cli.text import second, with_zone
 
 if TYPE_CHECKING:
-    from sandlot.triggers import Trigger
+    from sandlot.triggers import Schedule, Trigger
 
 
 def group_and_name(text: str) -> tuple[str, str]:
@@ -42,17 +43,31 @@ def moment(when: datetime | None) -> str:
     return second(when) if when else "-"
 
 
+def due(schedule: "Schedule", *, now: datetime) -> str:
+    """When it is due next, or why it will not be: a single time may be long past."""
+    next_due = schedule.progress.next_due if schedule.progress else None
+    if next_due is None:
+        return "-"
+    is_skipped = schedule.missed_runs == "skip"
+    late_s = 60 if is_skipped else schedule.maximum_event_age_s
+    is_single = schedule.expression.startswith("at(")
+    if not is_single or now - next_due <= timedelta(seconds=late_s):
+        return second(next_due)
+    why = "--missed skip" if is_skipped else "--max-age"
+    return f"never: {second(next_due)} is past, and not made up for ({why})"
+
+
 def show_trigger(flags: Flags, one: "Trigger") -> None:
     if flags.as_json:
         document(flat(one))
         return
-    fields = flat(one)
+    fields = flat(one, moment=with_zone)
     fields |= fields.pop(one.kind)
     show_one(flags, fields | (fields.pop("progress", None) or {}))
 
 
-def flat(one: "Trigger") -> dict[str, Any]:
-    """A trigger as JSON has it: its source under its kind."""
-    fields: dict[str, Any] = plain(one)
+def flat(one: "Trigger", **how: Callable[[datetime], str]) -> dict[str, Any]:
+    """A trigger as JSON has it, or as `how` says: its source under its kind."""
+    fields: dict[str, Any] = plain(one, **how)
     source = fields.pop("source")
     return {**fields, "kind": one.kind, one.kind: source}

@@ -2,16 +2,18 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from sandlot.cli.groups import Group
-from sandlot.cli.options import Flags, shared
+from sandlot.cli.options import Flags, one_of, shared, unqualified
 from sandlot.cli.output import document, show_list
 from sandlot.cli.text import one_line
 from sandlot.cli.trigger_views import (
+    due,
     flat,
     full_name,
     group_and_name,
@@ -49,8 +51,8 @@ def add() -> None:
 
 _COMMON = (
     click.argument("name"),
-    click.argument("function"),
-    click.option("--qualifier", default="", help="A version or an alias."),
+    click.argument("function", metavar="FUNCTION[:QUALIFIER]"),
+    click.option("--qualifier", default="", help="A version or an alias, as there."),
     click.option("--description", default="", metavar="TEXT"),
     click.option("--paused", is_flag=True, help="Begin paused."),
 )
@@ -250,6 +252,7 @@ def _create(
     flags: Flags, name: str, function: str, source: "Source", **more: Any
 ) -> None:
     group, name = group_and_name(name)
+    function, more["qualifier"] = one_of(function, more["qualifier"])
     with flags.client() as client:
         made = client.create_trigger(name, function, source, group=group, **more)
     _show_new(flags, made)
@@ -275,14 +278,20 @@ def _show_new(flags: Flags, made: "NewTrigger") -> None:
         how = _PROOFS.get(made.trigger.kind, "")
         flags.say(f"  post to that path on the engine's HTTP port{how}")
     if (found := made.trigger.schedule) and found.progress:
-        flags.say(f"  next: {moment(found.progress.next_due)}")
+        flags.say(f"  next: {due(found, now=datetime.now(UTC))}")
 
 
 # --- found, changed, deleted ------------------------------------------------------
 
 
 @trigger.command("list")
-@click.option("--function", default="", help="Of this one alone.")
+@click.option(
+    "--function",
+    type=unqualified,
+    default="",
+    metavar="NAME",
+    help="Of this one alone.",
+)
 @click.option("--kind", type=click.Choice(KINDS), help="Of this kind alone.")
 @shared
 def list_triggers(flags: Flags, *, function: str, kind: str | None) -> None:
@@ -291,7 +300,13 @@ def list_triggers(flags: Flags, *, function: str, kind: str | None) -> None:
 
 
 @schedule.command("list")
-@click.option("--function", default="", help="Of this one alone.")
+@click.option(
+    "--function",
+    type=unqualified,
+    default="",
+    metavar="NAME",
+    help="Of this one alone.",
+)
 @shared
 def list_schedules(flags: Flags, *, function: str) -> None:
     """List schedules by name."""

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from sandlot.cli.groups import Group
-from sandlot.cli.options import Flags, shared
+from sandlot.cli.options import Flags, one_of, shared, unqualified
 from sandlot.cli.output import show_list, show_one
 from sandlot.cli.text import minute, one_line
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 METHODS = ("GET", "PUT", "HEAD", "POST", "PATCH", "DELETE", "*")
 
 _alias = click.option(
-    "--alias", default="", metavar="NAME", help="An alias of the function."
+    "--alias", default="", metavar="NAME", help="An alias of the function, as there."
 )
 
 
@@ -26,7 +26,7 @@ def url() -> None:
 
 
 @url.command()
-@click.argument("function")
+@click.argument("function", metavar="FUNCTION[:ALIAS]")
 @_alias
 @click.option(
     "--auth",
@@ -87,10 +87,13 @@ def add(
 
     Of one that is there, what is not said stays as it is.
     """
+    function, alias = one_of(function, alias)
     said: dict[str, Any] = {"origins": origins, "methods": methods, "headers": headers}
     said = {name: value for name, value in said.items() if value}
     if credentials is not None:
         said["credentials"] = credentials
+    for origin in origins:
+        _check_origin(origin)
     if no_cors and said:
         raise click.UsageError("--no-cors and other --cors-… options are opposites")
     with flags.client() as client:
@@ -111,6 +114,20 @@ def add(
     click.echo(one_line(made.url))
     who = "anybody who can reach it" if made.auth == "none" else "who signs with a key"
     flags.say(f"{one_line(function)} answers there to {who}")
+    if made.cors and made.cors.credentials and "*" in made.cors.origins:
+        flags.say("  no cookies of other sites: with the origin * there are none")
+
+
+def _check_origin(origin: str) -> None:
+    """Browsers send an exact one, and what is none is never allowed."""
+    if origin in ("*", "null"):  # that is what pages in files have
+        return
+    scheme, _, host = origin.partition("://")
+    if not (scheme and host) or "/" in host or "*" in host:
+        raise click.UsageError(
+            f"{origin!r} is no origin that a browser sends: write * or all of one,"
+            " without a path, as https://example.org or http://localhost:3000"
+        )
 
 
 def _cors(old: "Cors | None", said: dict[str, Any]) -> "Cors | None":
@@ -127,7 +144,7 @@ def _cors(old: "Cors | None", said: dict[str, Any]) -> "Cors | None":
 
 
 @url.command()
-@click.argument("function")
+@click.argument("function", type=unqualified)
 @shared
 def show(flags: Flags, *, function: str) -> None:
     """Show the addresses of FUNCTION and of its aliases."""
@@ -147,11 +164,12 @@ def show(flags: Flags, *, function: str) -> None:
 
 
 @url.command()
-@click.argument("function")
+@click.argument("function", metavar="FUNCTION[:ALIAS]")
 @_alias
 @shared
 def rm(flags: Flags, *, function: str, alias: str) -> None:
     """Take an address of FUNCTION away. The next one is another."""
+    function, alias = one_of(function, alias)
     flags.confirm(f"Delete the address of {one_line(function)} for good?")
     with flags.client() as client:
         client.delete_url(function, alias=alias)

@@ -74,6 +74,7 @@ class Client(
         handle.replaced_handler = done.replaced_handler
         handle.lacks_handler = done.lacks_handler
         handle.only_folder = done.only_folder
+        handle.compiled_for = done.compiled_for
         return handle
 
     def function(self, name: str) -> FunctionHandle:

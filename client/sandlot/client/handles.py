@@ -65,6 +65,10 @@ class FunctionHandle:
         """The folder that all files of what was deployed are in, which is mostly one
         too many; empty where there is none."""
 
+        self.compiled_for: frozenset[str] = frozenset()
+        """The runtimes that what was deployed has extension modules for: `python3.12`,
+        or `python3.12 on macOS`."""
+
         self._client = client
 
     def invoke(

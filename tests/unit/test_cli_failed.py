@@ -1,0 +1,34 @@
+"""What somebody is told to do next whose function has failed."""
+
+import pytest
+
+from tests.fakes.engine import Engine, Failure
+from tests.unit.conftest import Cli
+
+
+@pytest.mark.parametrize(
+    ("why", "what"),
+    [
+        ("Object of type coroutine is not JSON serializable", "asyncio.run(…)"),
+        ("[Errno 30] Read-only file system: 'out.txt'", "only /tmp can be written to"),
+        ("[Errno 2] No such file or directory: 'data.txt'", "that is deployed"),
+        ("ENOENT: No such file or directory: '/var/task/a'", "that is deployed"),
+        ("fork/exec /var/task/bootstrap: Permission denied", "chmod +x bootstrap"),
+        ("[Errno 2] No such file or directory: '/tmp/a'", "sandlot logs hello"),
+        ("list index out of range", "sandlot logs hello"),
+    ],
+)
+def test_what_newcomers_most_often_do_wrong_is_said_when_it_fails(
+    cli: Cli, engine: Engine, why: str, what: str
+) -> None:
+    def fail(_: object) -> None:
+        raise Failure("Error", why)
+
+    engine.add_function("hello", fail)
+
+    (told,) = (
+        line
+        for line in cli("invoke", "hello").stderr.splitlines()
+        if line.startswith("  next: ")
+    )
+    assert what in told
