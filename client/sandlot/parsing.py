@@ -12,6 +12,7 @@ from sandlot.results import (
     Alias,
     Bill,
     BillLine,
+    Condition,
     Cors,
     EngineStatus,
     Event,
@@ -28,6 +29,7 @@ from sandlot.results import (
     LogSource,
     Network,
     NewKey,
+    Permission,
     Reply,
     Report,
     Run,
@@ -43,6 +45,7 @@ from sandlot.v1 import (
     functions_pb2,
     invocations_pb2,
     layers_pb2,
+    permissions_pb2,
     tenants_pb2,
     urls_pb2,
     versions_pb2,
@@ -279,6 +282,19 @@ def url(message: urls_pb2.Url) -> Url:
         stream=message.streamed,
         cors=_cors(message.cors) if message.HasField("cors") else None,
         created=time_of(message.created),
+    )
+
+
+def permission(message: permissions_pb2.Permission) -> Permission:
+    return Permission(
+        id=message.id,
+        is_denial=message.is_denial,
+        actions=tuple(message.actions),
+        principals=tuple(message.principals),
+        conditions=tuple(
+            Condition(operator=each.operator, key=each.key, values=tuple(each.values))
+            for each in message.conditions
+        ),
     )
 
 
