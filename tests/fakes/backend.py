@@ -30,7 +30,6 @@ from sandlot_engine.catalog.event_configs import EventConfigs, kept_event_config
 from sandlot_engine.catalog.keeper import Keeper
 from sandlot_engine.catalog.kept import Kept
 from sandlot_engine.catalog.layers import Layers
-from sandlot_engine.catalog.locks import KeyedLocks
 from sandlot_engine.catalog.mappings import Mappings, kept_mappings
 from sandlot_engine.catalog.policies import Policies, kept_policies
 from sandlot_engine.catalog.provisioned import (
@@ -64,6 +63,7 @@ from sandlot_engine.gateway.rpc.listeners import Tls
 from sandlot_engine.gateway.rpc.server import MAX_CONNECTIONS, MAX_SENT, serve
 from sandlot_engine.gateway.urls.addresses import Addresses
 from sandlot_engine.invocation.invoker import Invoker
+from sandlot_engine.locks import KeyedLocks
 from sandlot_engine.model.function import (
     Alias,
     Code,

@@ -27,7 +27,6 @@ from sandlot_engine.catalog.keeper import Keeper
 from sandlot_engine.catalog.kept import Kept
 from sandlot_engine.catalog.layers import Layers
 from sandlot_engine.catalog.life import Prepared
-from sandlot_engine.catalog.locks import KeyedLocks
 from sandlot_engine.catalog.preparing import GrantNetwork, Prepare, Preparing
 from sandlot_engine.catalog.quotas import Quota, Quotas
 from sandlot_engine.catalog.retiring import Retire, Retiring
@@ -36,6 +35,7 @@ from sandlot_engine.catalog.uploads import Uploads
 from sandlot_engine.catalog.validation import check_kind, check_name
 from sandlot_engine.catalog.versions import Versions, page_of_versions
 from sandlot_engine.clock import Clock
+from sandlot_engine.locks import KeyedLocks
 from sandlot_engine.model.function import (
     LATEST,
     Alias,

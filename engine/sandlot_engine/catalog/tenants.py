@@ -14,7 +14,6 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 
-from sandlot_engine.catalog.locks import KeyedLocks
 from sandlot_engine.catalog.seal import Sealer
 from sandlot_engine.catalog.validation import check_network, checked_cidrs
 from sandlot_engine.clock import Clock
@@ -24,6 +23,7 @@ from sandlot_engine.errors import (
     QuotaExceeded,
     Unauthenticated,
 )
+from sandlot_engine.locks import KeyedLocks
 from sandlot_engine.model.network import Network
 from sandlot_engine.model.tenant import DEFAULT_TENANT_ID, AccessKey, Tenant
 from sandlot_engine.store.ports import TenantStore

@@ -42,6 +42,20 @@ _RECORD = (
     " duration_ms, init_ms, wait_ms, billed_ms, memory_mb, max_memory_used_mb"
 )
 
+_HOUR_US = 3_600_000_000
+
+_BILL = """
+SELECT function, sum(invocations), sum(billed_ms), sum(billed_mb_ms) FROM (
+    SELECT function, invocations, billed_ms, billed_mb_ms FROM bills
+        WHERE tenant_id = ?1 AND hour >= ?2 AND hour < ?3
+    UNION ALL SELECT function, 1, billed_ms, billed_mb_ms FROM records
+        WHERE tenant_id = ?1 AND time >= ?4 AND time < ?5
+    UNION ALL SELECT function, -1, -billed_ms, -billed_mb_ms FROM records
+        WHERE tenant_id = ?1 AND time >= ?6 AND time < ?7
+) GROUP BY function HAVING sum(invocations) > 0 ORDER BY function
+"""
+"""Whole hours, and what is before them; without what is after it in the last one."""
+
 _log = logging.getLogger(__name__)
 
 
@@ -127,7 +141,7 @@ class SqliteRecords:
     async def list_records(
         self, tenant_id: str, function: str, *, before: int, limit: int
     ) -> list[tuple[int, Record]]:
-        clauses, values = ["tenant_id = ?"], [tenant_id]
+        clauses, values = ["tenant_id = ?"], list[str]()
         if function:
             clauses.append("function = ?")
             values.append(function)
@@ -138,7 +152,7 @@ class SqliteRecords:
             f"SELECT {_RECORD}, position FROM records"  # noqa: S608 -- constants
             f" WHERE {' AND '.join(clauses)} ORDER BY position DESC LIMIT ?"
         )
-        rows = await self._select_records(sql, *values, *below, limit)
+        rows = await self._select_records(sql, tenant_id, *values, *below, limit)
         return [(row[-1], _from_row(row)) for row in rows]
 
     async def list_log(
@@ -180,12 +194,9 @@ class SqliteRecords:
     ) -> list[BillLine]:
         await self.flush()
         rows = await self._select_records(
-            "SELECT function, count(*), sum(billed_ms), sum(billed_mb_ms)"
-            " FROM records WHERE tenant_id = ? AND time >= ? AND time < ?"
-            " GROUP BY function ORDER BY function",
+            _BILL,
             tenant_id,
-            to_us(since),
-            to_us(until),
+            *_parts_of_bill(to_us(since), to_us(until)),
         )
         return [
             BillLine(
@@ -197,9 +208,12 @@ class SqliteRecords:
             for function, invocations, billed_ms, billed_mb_ms in rows
         ]
 
-    async def _select_records(self, sql: str, *values: object) -> list[Any]:
-        return await self._database.read(
-            lambda connection: connection.execute(sql, values).fetchall()
+    async def _select_records(
+        self, sql: str, tenant_id: str, *values: object
+    ) -> list[Any]:
+        return await self._database.read_for(
+            tenant_id,
+            lambda connection: connection.execute(sql, (tenant_id, *values)).fetchall(),
         )
 
     async def _record(self) -> None:
@@ -245,6 +259,17 @@ class SqliteRecords:
             )
         if not was_failing:
             self.on_failing()
+
+
+def _parts_of_bill(since: int, until: int) -> tuple[int, int, int, int, int, int]:
+    """For `_BILL`: hours, records that are added, records that are taken away.
+
+    Until now is the rule, and after it there are none.
+    """
+    first, end = -(-since // _HOUR_US), -(-until // _HOUR_US)
+    if first >= end:
+        return 0, 0, since, until, 0, 0
+    return first, end, since, first * _HOUR_US, until, end * _HOUR_US
 
 
 def _settle(flushing: list["asyncio.Future[None]"], error: SandlotError | None) -> None:
