@@ -333,6 +333,7 @@ def tenant(message: tenants_pb2.Tenant) -> Tenant:
         concurrency=message.concurrency,
         network=_network(message.network),
         network_allow=tuple(message.network_allow),
+        suspended=message.suspended,
         created=time_of(message.created),
     )
 

@@ -293,8 +293,11 @@ class FakeTenants:
         concurrency: int | None = None,
         network: Network | None = None,
         network_allow: Iterable[str] | None = None,
+        is_suspended: bool | None = None,
     ) -> Tenant:
         tenant = self._get(tenant_id)
+        if is_suspended is not None:
+            tenant = replace(tenant, is_suspended=is_suspended)
         self.all[tenant_id] = replace(
             tenant,
             name=tenant.name if name is None else name,

@@ -47,10 +47,12 @@ class AsyncTenants(AsyncService):
         concurrency: int | None = None,
         network: Network | str | None = None,
         network_allow: Sequence[str] | None = None,
+        suspended: bool | None = None,
     ) -> Tenant:
         """Change what is given, and only that; `network_allow` is replaced whole.
 
-        Functions above a lower `network` are refused from then on.
+        Functions above a lower `network` are refused from then on. Of a tenant that is
+        `suspended` keys are refused and nothing runs; its events wait.
         """
         return await self._connection.ask(
             calls.update_tenant(
@@ -59,6 +61,7 @@ class AsyncTenants(AsyncService):
                 concurrency=concurrency,
                 network=network,
                 network_allow=network_allow,
+                suspended=suspended,
             )
         )
 

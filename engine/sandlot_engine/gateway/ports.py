@@ -146,6 +146,7 @@ class Tenants(SigningKeys, BearerKeys, Protocol):
         concurrency: int | None = None,
         network: Network | None = None,
         network_allow: Iterable[str] | None = None,
+        is_suspended: bool | None = None,
     ) -> Tenant: ...
 
     async def get(self, tenant_id: str) -> Tenant: ...

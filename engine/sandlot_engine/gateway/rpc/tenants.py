@@ -43,6 +43,7 @@ class TenantService:
             concurrency=request.concurrency if has("concurrency") else None,
             network=network_of(request.network) if has("network") else None,
             network_allow=request.network_allow.cidrs if has("network_allow") else None,
+            is_suspended=request.suspended if has("suspended") else None,
         )
         if has("network") or has("network_allow"):
             await self._functions.renew(tenant.id)
