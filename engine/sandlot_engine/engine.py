@@ -181,7 +181,11 @@ async def _running(config: EngineConfig, stop: "_Stop") -> AsyncIterator[Facts]:
     async with contextlib.AsyncExitStack() as stack:
         enter = stack.enter_async_context
         check_ours(data, uid=os.geteuid())
-        store = await enter(SqliteStore.open(data / "sandlot.db"))
+        store = await enter(
+            SqliteStore.open(
+                data / "sandlot.db", keep_records_s=config.keep_records_days * 86_400
+            )
+        )
         # Workers run nothing on what they were lent before.
         store.on_failing = partial(link.note_change, "")
         tenants = await tenants_of(data, store, link)

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from sandlot_engine.errors import InvalidParameter
 from sandlot_engine.model.invocation import BillLine, Record
 from sandlot_engine.store.sqlite import SqliteStore
 from sandlot_engine.store.sqlite.connection import READERS, Database
@@ -152,3 +153,34 @@ async def test_who_gives_up_has_no_other_turn_while_that_one_is_read(
     assert other == "theirs"
     assert not begun.acquire(blocking=False), "one was read, and no more"
     assert all(task.cancelled() for task in given_up)
+
+
+async def test_old_records_go_and_their_hours_stay_billed(tmp_path: Path) -> None:
+    hour = NOON.replace(minute=0, second=0, microsecond=0)
+    old = [record(f"o-{n}", time=hour + timedelta(minutes=n)) for n in range(30)]
+    new = record("new", time=hour + timedelta(days=2, minutes=7))
+
+    path = tmp_path / "engine.db"
+    async with SqliteStore.open(path, keep_records_s=86_400) as store:
+        for each in old:
+            store.append(each, [])
+        await store.flush()
+        store.append(new, [])
+        left = await store.bill("1", since=hour, until=new.time)
+        kept = await store.list_records("1", "", before=0, limit=99)
+        with pytest.raises(InvalidParameter, match="with a full hour"):
+            await store.bill("1", since=NOON + timedelta(minutes=5), until=new.time)
+        mid = await store.bill("1", since=new.time, until=NOON + timedelta(days=3))
+
+    assert [each.request_id for _, each in kept] == ["new"]
+    assert [line.invocations for line in left] == [30]
+    assert [line.invocations for line in mid] == [1]
+
+
+async def test_records_are_kept_for_ever_if_nothing_is_said(tmp_path: Path) -> None:
+    async with SqliteStore.open(tmp_path / "engine.db") as store:
+        store.append(record("old", time=NOON.replace(year=1999)), [])
+        store.append(record("new"), [])
+        await store.flush()
+
+        assert len(await store.list_records("1", "", before=0, limit=9)) == 2

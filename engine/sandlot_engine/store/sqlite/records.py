@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sandlot_engine.errors import SandlotError, Unavailable
+from sandlot_engine.errors import InvalidParameter, SandlotError, Unavailable
 from sandlot_engine.model.invocation import (
     BillLine,
     LogLine,
@@ -56,6 +56,13 @@ SELECT function, sum(invocations), sum(billed_ms), sum(billed_mb_ms) FROM (
 """
 """Whole hours, and what is before them; without what is after it in the last one."""
 
+_KEPT = """
+SELECT (SELECT coalesce(sum(invocations), 0) FROM bills
+            WHERE tenant_id = ?1 AND hour = ?2),
+       (SELECT count(*) FROM records
+            WHERE tenant_id = ?1 AND time >= ?3 AND time < ?4)
+"""
+
 _log = logging.getLogger(__name__)
 
 
@@ -76,8 +83,17 @@ class RecordCounters:
 class SqliteRecords:
     """`RecordStore` over the database; inside `recording()` it writes."""
 
-    def __init__(self, database: Database, *, bounds: LogBounds | None = None) -> None:
+    def __init__(
+        self,
+        database: Database,
+        *,
+        bounds: LogBounds | None = None,
+        keep_records_s: float = 0,
+    ) -> None:
+        """Records older than `keep_records_s` are deleted, some with each write; 0
+        keeps all. What was billed stays in the sums."""
         self._database = database
+        self._keep_us = round(keep_records_s * 1_000_000)
         self._log_writer = LogWriter(bounds or LogBounds())
         self._followers = Followers()
         self._buffer = RecordBuffer()
@@ -193,11 +209,10 @@ class SqliteRecords:
         self, tenant_id: str, *, since: datetime, until: datetime
     ) -> list[BillLine]:
         await self.flush()
-        rows = await self._select_records(
-            _BILL,
-            tenant_id,
-            *_parts_of_bill(to_us(since), to_us(until)),
-        )
+        parts = _parts_of_bill(to_us(since), to_us(until))
+        if self._keep_us:
+            await self._check_kept(tenant_id, to_us(since), to_us(until))
+        rows = await self._select_records(_BILL, tenant_id, *parts)
         return [
             BillLine(
                 function=function,
@@ -207,6 +222,24 @@ class SqliteRecords:
             )
             for function, invocations, billed_ms, billed_mb_ms in rows
         ]
+
+    async def _check_kept(self, tenant_id: str, *moments: int) -> None:
+        """Raise `InvalidParameter` where a bill would begin or end in the midst of an
+        hour whose records are not all there."""
+        for moment in moments:
+            hour, rest = divmod(moment, _HOUR_US)
+            if not rest:
+                continue
+            ((billed, kept),) = await self._select_records(
+                _KEPT, tenant_id, hour, hour * _HOUR_US, (hour + 1) * _HOUR_US
+            )
+            if billed != kept:
+                raise InvalidParameter(
+                    f"The records around {from_us(moment):%Y-%m-%dT%H:%M:%SZ} are not"
+                    " kept any more, only what was billed in each hour: let the time"
+                    " begin and end with a full hour, UTC.",
+                    field="since",
+                )
 
     async def _select_records(
         self, sql: str, tenant_id: str, *values: object
@@ -234,7 +267,7 @@ class SqliteRecords:
         try:
             if batch:
                 await self._database.write(
-                    lambda connection: _write(connection, batch, self._log_writer),
+                    lambda connection: self._write(connection, batch),
                     durable=False,
                 )
         except SandlotError as error:
@@ -246,6 +279,18 @@ class SqliteRecords:
             self._why_failing = ""
             self._followers.wake({owner for owner, _ in batch.lines})
             _settle(flushing, None)
+
+    def _write(self, connection: sqlite3.Connection, batch: Batch) -> None:
+        insert_records(connection, batch.records)
+        self._log_writer.write(connection, batch.lines)
+        if self._keep_us and batch.records:
+            newest = max(to_us(record.time) for record in batch.records)
+            # More than came, so that it is caught up with; but not all at once.
+            connection.execute(
+                "DELETE FROM records WHERE time < ? AND position IN"
+                " (SELECT position FROM records ORDER BY position LIMIT ?)",
+                (newest - self._keep_us, 2 * len(batch.records) + 100),
+            )
 
     def _keep_for_later(self, batch: Batch, error: SandlotError) -> None:
         self._buffer.put_back(batch)
@@ -285,11 +330,6 @@ def _settle(flushing: list["asyncio.Future[None]"], error: SandlotError | None) 
 def insert_records(connection: sqlite3.Connection, records: Iterable[Record]) -> None:
     """Within a transaction of somebody else's, who has more to keep with them."""
     insert(connection, f"records ({_RECORD}, billed_mb_ms)", map(_to_row, records))
-
-
-def _write(connection: sqlite3.Connection, batch: Batch, log: LogWriter) -> None:
-    insert_records(connection, batch.records)
-    log.write(connection, batch.lines)
 
 
 def _to_row(record: Record) -> tuple[object, ...]:
