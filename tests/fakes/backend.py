@@ -315,8 +315,12 @@ class FakeTenants:
     async def delete(self, tenant_id: str) -> None:
         del self.all[self._get(tenant_id).id]
 
-    async def create_key(self, tenant_id: str) -> tuple[AccessKey, str]:
-        key = self._add_key(f"key{len(self.keys)}", self._get(tenant_id).id)
+    async def create_key(
+        self, tenant_id: str, operator: bool = False
+    ) -> tuple[AccessKey, str]:
+        key = self._add_key(
+            f"key{len(self.keys)}", self._get(tenant_id).id, is_operator=operator
+        )
         return key, f"{key.id}-secret"
 
     async def import_key(

@@ -464,3 +464,15 @@ async def test_nothing_of_a_suspended_tenant_runs_and_its_keys_say_so(
 async def test_the_operators_own_tenant_is_not_suspended(tenants: Tenants) -> None:
     with pytest.raises(InvalidParameter, match="cannot be suspended"):
         await tenants.update(DEFAULT_TENANT_ID, is_suspended=True)
+
+
+async def test_an_operator_has_another_key_and_no_other_tenant_has_one(
+    tenants: Tenants,
+) -> None:
+    await tenants.create("acme", ACME)
+
+    key, secret = await tenants.create_key(DEFAULT_TENANT_ID, operator=True)
+
+    assert (await tenants.authenticate(key.id, secret)).is_operator
+    with pytest.raises(InvalidParameter, match="belongs to tenant 000000000001"):
+        await tenants.create_key(ACME, operator=True)

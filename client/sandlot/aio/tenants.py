@@ -69,9 +69,15 @@ class AsyncTenants(AsyncService):
         """Delete a tenant that has no functions, and its keys. Its bill stays."""
         await self._connection.ask(calls.delete_tenant(tenant_id))
 
-    async def create_key(self, tenant_id: str = "") -> NewKey:
-        """Another key, for the caller's own tenant if none is given."""
-        return await self._connection.ask(calls.create_key(tenant_id))
+    async def create_key(
+        self, tenant_id: str = "", *, operator: bool = False
+    ) -> NewKey:
+        """Another key, for the caller's own tenant if none is given; an operator's, if
+        that is said, which only operators may.
+        """
+        return await self._connection.ask(
+            calls.create_key(tenant_id, operator=operator)
+        )
 
     async def import_key(
         self, access_key_id: str, secret_access_key: str, *, tenant_id: str = ""

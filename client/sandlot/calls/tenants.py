@@ -76,10 +76,10 @@ def delete_tenant(id: str) -> Call[None]:  # noqa: A002  # the message's word
     )
 
 
-def create_key(tenant_id: str) -> Call[NewKey]:
+def create_key(tenant_id: str, *, operator: bool) -> Call[NewKey]:
     return Call(
         method="/sandlot.v1.TenantService/CreateKey",
-        request=ten.CreateKeyRequest(tenant_id=tenant_id),
+        request=ten.CreateKeyRequest(tenant_id=tenant_id, operator=operator),
         response=ten.CreateKeyResponse,
         parse=parsing.new_key,
     )

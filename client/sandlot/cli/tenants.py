@@ -190,11 +190,14 @@ def key() -> None:
 
 
 @key.command("create")
+@click.option(
+    "--operator", is_flag=True, help="One that may do everything, for every tenant."
+)
 @shared
-def create_key(flags: Flags) -> None:
+def create_key(flags: Flags, *, operator: bool) -> None:
     """Make another key, whose secret is shown this once."""
     with flags.client() as client:
-        made = client.create_key()
+        made = client.create_key(operator=operator)
     _show_once(flags, made)
 
 

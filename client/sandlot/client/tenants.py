@@ -69,9 +69,11 @@ class Tenants(Service):
         """Delete a tenant that has no functions, and its keys. Its bill stays."""
         self._connection.ask(calls.delete_tenant(tenant_id))
 
-    def create_key(self, tenant_id: str = "") -> NewKey:
-        """Another key, for the caller's own tenant if none is given."""
-        return self._connection.ask(calls.create_key(tenant_id))
+    def create_key(self, tenant_id: str = "", *, operator: bool = False) -> NewKey:
+        """Another key, for the caller's own tenant if none is given; an operator's, if
+        that is said, which only operators may.
+        """
+        return self._connection.ask(calls.create_key(tenant_id, operator=operator))
 
     def import_key(
         self, access_key_id: str, secret_access_key: str, *, tenant_id: str = ""

@@ -26,15 +26,15 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from sandlot.v1 import functions_pb2 as sandlot_dot_v1_dot_functions__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18sandlot/v1/tenants.proto\x12\nsandlot.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1asandlot/v1/functions.proto\"\xb4\x01\n\x06Tenant\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x13\n\x0b\x63oncurrency\x18\x03 \x01(\x05\x12+\n\x07\x63reated\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12$\n\x07network\x18\x05 \x01(\x0e\x32\x13.sandlot.v1.Network\x12\x15\n\rnetwork_allow\x18\x06 \x03(\t\x12\x11\n\tsuspended\x18\x07 \x01(\x08\"q\n\x03Key\x12\x11\n\ttenant_id\x18\x01 \x01(\t\x12\x15\n\raccess_key_id\x18\x02 \x01(\t\x12\x13\n\x0bis_operator\x18\x03 \x01(\x08\x12+\n\x07\x63reated\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x81\x01\n\x13\x43reateTenantRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\n\n\x02id\x18\x02 \x01(\t\x12\x13\n\x0b\x63oncurrency\x18\x03 \x01(\x05\x12$\n\x07network\x18\x04 \x01(\x0e\x32\x13.sandlot.v1.Network\x12\x15\n\rnetwork_allow\x18\x05 \x03(\t\"l\n\x14\x43reateTenantResponse\x12\"\n\x06tenant\x18\x01 \x01(\x0b\x32\x12.sandlot.v1.Tenant\x12\x15\n\raccess_key_id\x18\x02 \x01(\t\x12\x19\n\x11secret_access_key\x18\x03 \x01(\t\"\x16\n\x05\x43idrs\x12\r\n\x05\x63idrs\x18\x01 \x03(\t\"\x85\x02\n\x13UpdateTenantRequest\x12\n\n\x02id\x18\x01 \x01(\t\x12\x11\n\x04name\x18\x02 \x01(\tH\x00\x88\x01\x01\x12\x18\n\x0b\x63oncurrency\x18\x03 \x01(\x05H\x01\x88\x01\x01\x12)\n\x07network\x18\x04 \x01(\x0e\x32\x13.sandlot.v1.NetworkH\x02\x88\x01\x01\x12-\n\rnetwork_allow\x18\x05 \x01(\x0b\x32\x11.sandlot.v1.CidrsH\x03\x88\x01\x01\x12\x16\n\tsuspended\x18\x06 \x01(\x08H\x04\x88\x01\x01\x42\x07\n\x05_nameB\x0e\n\x0c_concurrencyB\n\n\x08_networkB\x10\n\x0e_network_allowB\x0c\n\n_suspended\":\n\x14UpdateTenantResponse\x12\"\n\x06tenant\x18\x01 \x01(\x0b\x32\x12.sandlot.v1.Tenant\";\n\x12ListTenantsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"S\n\x13ListTenantsResponse\x12#\n\x07tenants\x18\x01 \x03(\x0b\x32\x12.sandlot.v1.Tenant\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"!\n\x13\x44\x65leteTenantRequest\x12\n\n\x02id\x18\x01 \x01(\t\"\x16\n\x14\x44\x65leteTenantResponse\"%\n\x10\x43reateKeyRequest\x12\x11\n\ttenant_id\x18\x01 \x01(\t\"L\n\x11\x43reateKeyResponse\x12\x1c\n\x03key\x18\x01 \x01(\x0b\x32\x0f.sandlot.v1.Key\x12\x19\n\x11secret_access_key\x18\x02 \x01(\t\"W\n\x10ImportKeyRequest\x12\x11\n\ttenant_id\x18\x01 \x01(\t\x12\x15\n\raccess_key_id\x18\x02 \x01(\t\x12\x19\n\x11secret_access_key\x18\x03 \x01(\t\"1\n\x11ImportKeyResponse\x12\x1c\n\x03key\x18\x01 \x01(\x0b\x32\x0f.sandlot.v1.Key\"K\n\x0fListKeysRequest\x12\x11\n\ttenant_id\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"J\n\x10ListKeysResponse\x12\x1d\n\x04keys\x18\x01 \x03(\x0b\x32\x0f.sandlot.v1.Key\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\")\n\x10RevokeKeyRequest\x12\x15\n\raccess_key_id\x18\x01 \x01(\t\"\x13\n\x11RevokeKeyResponse\"Z\n\x08\x42illLine\x12\x10\n\x08\x66unction\x18\x01 \x01(\t\x12\x13\n\x0binvocations\x18\x02 \x01(\x03\x12\x11\n\tbilled_ms\x18\x03 \x01(\x03\x12\x14\n\x0c\x62illed_mb_ms\x18\x04 \x01(\x03\"y\n\x0eGetBillRequest\x12\x11\n\ttenant_id\x18\x01 \x01(\t\x12)\n\x05since\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12)\n\x05until\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"n\n\x0fGetBillResponse\x12\x11\n\ttenant_id\x18\x01 \x01(\t\x12#\n\x05lines\x18\x02 \x03(\x0b\x32\x14.sandlot.v1.BillLine\x12#\n\x05total\x18\x03 \x01(\x0b\x32\x14.sandlot.v1.BillLine\"^\n\x0eIsolationLayer\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05stops\x18\x02 \x01(\t\x12\r\n\x05holds\x18\x03 \x01(\x08\x12\x0e\n\x06\x64\x65tail\x18\x04 \x01(\t\x12\x10\n\x08given_up\x18\x05 \x01(\x08\"\x98\x01\n\x07Runtime\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\x12%\n\x04kind\x18\x03 \x01(\x0e\x32\x17.sandlot.v1.RuntimeKind\x12\x0c\n\x04path\x18\x04 \x01(\t\x12\x15\n\ris_registered\x18\x05 \x01(\x08\x12\x0f\n\x07problem\x18\x06 \x01(\t\x12\x11\n\tfunctions\x18\x07 \x01(\x05\"\x15\n\x13ListRuntimesRequest\"=\n\x14ListRuntimesResponse\x12%\n\x08runtimes\x18\x01 \x03(\x0b\x32\x13.sandlot.v1.Runtime\"3\n\x0bHostNetwork\x12\x11\n\ttenant_id\x18\x01 \x01(\t\x12\x11\n\tfunctions\x18\x02 \x01(\x05\"\x12\n\x10GetStatusRequest\"\xdb\x01\n\x11GetStatusResponse\x12\x0f\n\x07version\x18\x01 \x01(\t\x12\x0c\n\x04mode\x18\x02 \x01(\t\x12*\n\x06layers\x18\x03 \x03(\x0b\x32\x1a.sandlot.v1.IsolationLayer\x12%\n\x08runtimes\x18\x04 \x03(\x0b\x32\x13.sandlot.v1.Runtime\x12\x0f\n\x07zygotes\x18\x05 \x01(\x05\x12\x11\n\tinstances\x18\x06 \x01(\x05\x12\x30\n\x0fon_host_network\x18\x07 \x03(\x0b\x32\x17.sandlot.v1.HostNetwork*^\n\x0bRuntimeKind\x12\x1c\n\x18RUNTIME_KIND_UNSPECIFIED\x10\x00\x12\x17\n\x13RUNTIME_KIND_ZYGOTE\x10\x01\x12\x18\n\x14RUNTIME_KIND_PROGRAM\x10\x02\x32\xfd\x04\n\rTenantService\x12Q\n\x0c\x43reateTenant\x12\x1f.sandlot.v1.CreateTenantRequest\x1a .sandlot.v1.CreateTenantResponse\x12Q\n\x0cUpdateTenant\x12\x1f.sandlot.v1.UpdateTenantRequest\x1a .sandlot.v1.UpdateTenantResponse\x12N\n\x0bListTenants\x12\x1e.sandlot.v1.ListTenantsRequest\x1a\x1f.sandlot.v1.ListTenantsResponse\x12Q\n\x0c\x44\x65leteTenant\x12\x1f.sandlot.v1.DeleteTenantRequest\x1a .sandlot.v1.DeleteTenantResponse\x12H\n\tCreateKey\x12\x1c.sandlot.v1.CreateKeyRequest\x1a\x1d.sandlot.v1.CreateKeyResponse\x12H\n\tImportKey\x12\x1c.sandlot.v1.ImportKeyRequest\x1a\x1d.sandlot.v1.ImportKeyResponse\x12\x45\n\x08ListKeys\x12\x1b.sandlot.v1.ListKeysRequest\x1a\x1c.sandlot.v1.ListKeysResponse\x12H\n\tRevokeKey\x12\x1c.sandlot.v1.RevokeKeyRequest\x1a\x1d.sandlot.v1.RevokeKeyResponse2T\n\x0e\x42illingService\x12\x42\n\x07GetBill\x12\x1a.sandlot.v1.GetBillRequest\x1a\x1b.sandlot.v1.GetBillResponse2\xac\x01\n\rEngineService\x12H\n\tGetStatus\x12\x1c.sandlot.v1.GetStatusRequest\x1a\x1d.sandlot.v1.GetStatusResponse\x12Q\n\x0cListRuntimes\x12\x1f.sandlot.v1.ListRuntimesRequest\x1a .sandlot.v1.ListRuntimesResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18sandlot/v1/tenants.proto\x12\nsandlot.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1asandlot/v1/functions.proto\"\xb4\x01\n\x06Tenant\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x13\n\x0b\x63oncurrency\x18\x03 \x01(\x05\x12+\n\x07\x63reated\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12$\n\x07network\x18\x05 \x01(\x0e\x32\x13.sandlot.v1.Network\x12\x15\n\rnetwork_allow\x18\x06 \x03(\t\x12\x11\n\tsuspended\x18\x07 \x01(\x08\"q\n\x03Key\x12\x11\n\ttenant_id\x18\x01 \x01(\t\x12\x15\n\raccess_key_id\x18\x02 \x01(\t\x12\x13\n\x0bis_operator\x18\x03 \x01(\x08\x12+\n\x07\x63reated\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x81\x01\n\x13\x43reateTenantRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\n\n\x02id\x18\x02 \x01(\t\x12\x13\n\x0b\x63oncurrency\x18\x03 \x01(\x05\x12$\n\x07network\x18\x04 \x01(\x0e\x32\x13.sandlot.v1.Network\x12\x15\n\rnetwork_allow\x18\x05 \x03(\t\"l\n\x14\x43reateTenantResponse\x12\"\n\x06tenant\x18\x01 \x01(\x0b\x32\x12.sandlot.v1.Tenant\x12\x15\n\raccess_key_id\x18\x02 \x01(\t\x12\x19\n\x11secret_access_key\x18\x03 \x01(\t\"\x16\n\x05\x43idrs\x12\r\n\x05\x63idrs\x18\x01 \x03(\t\"\x85\x02\n\x13UpdateTenantRequest\x12\n\n\x02id\x18\x01 \x01(\t\x12\x11\n\x04name\x18\x02 \x01(\tH\x00\x88\x01\x01\x12\x18\n\x0b\x63oncurrency\x18\x03 \x01(\x05H\x01\x88\x01\x01\x12)\n\x07network\x18\x04 \x01(\x0e\x32\x13.sandlot.v1.NetworkH\x02\x88\x01\x01\x12-\n\rnetwork_allow\x18\x05 \x01(\x0b\x32\x11.sandlot.v1.CidrsH\x03\x88\x01\x01\x12\x16\n\tsuspended\x18\x06 \x01(\x08H\x04\x88\x01\x01\x42\x07\n\x05_nameB\x0e\n\x0c_concurrencyB\n\n\x08_networkB\x10\n\x0e_network_allowB\x0c\n\n_suspended\":\n\x14UpdateTenantResponse\x12\"\n\x06tenant\x18\x01 \x01(\x0b\x32\x12.sandlot.v1.Tenant\";\n\x12ListTenantsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"S\n\x13ListTenantsResponse\x12#\n\x07tenants\x18\x01 \x03(\x0b\x32\x12.sandlot.v1.Tenant\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"!\n\x13\x44\x65leteTenantRequest\x12\n\n\x02id\x18\x01 \x01(\t\"\x16\n\x14\x44\x65leteTenantResponse\"7\n\x10\x43reateKeyRequest\x12\x11\n\ttenant_id\x18\x01 \x01(\t\x12\x10\n\x08operator\x18\x02 \x01(\x08\"L\n\x11\x43reateKeyResponse\x12\x1c\n\x03key\x18\x01 \x01(\x0b\x32\x0f.sandlot.v1.Key\x12\x19\n\x11secret_access_key\x18\x02 \x01(\t\"W\n\x10ImportKeyRequest\x12\x11\n\ttenant_id\x18\x01 \x01(\t\x12\x15\n\raccess_key_id\x18\x02 \x01(\t\x12\x19\n\x11secret_access_key\x18\x03 \x01(\t\"1\n\x11ImportKeyResponse\x12\x1c\n\x03key\x18\x01 \x01(\x0b\x32\x0f.sandlot.v1.Key\"K\n\x0fListKeysRequest\x12\x11\n\ttenant_id\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"J\n\x10ListKeysResponse\x12\x1d\n\x04keys\x18\x01 \x03(\x0b\x32\x0f.sandlot.v1.Key\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\")\n\x10RevokeKeyRequest\x12\x15\n\raccess_key_id\x18\x01 \x01(\t\"\x13\n\x11RevokeKeyResponse\"Z\n\x08\x42illLine\x12\x10\n\x08\x66unction\x18\x01 \x01(\t\x12\x13\n\x0binvocations\x18\x02 \x01(\x03\x12\x11\n\tbilled_ms\x18\x03 \x01(\x03\x12\x14\n\x0c\x62illed_mb_ms\x18\x04 \x01(\x03\"y\n\x0eGetBillRequest\x12\x11\n\ttenant_id\x18\x01 \x01(\t\x12)\n\x05since\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12)\n\x05until\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"n\n\x0fGetBillResponse\x12\x11\n\ttenant_id\x18\x01 \x01(\t\x12#\n\x05lines\x18\x02 \x03(\x0b\x32\x14.sandlot.v1.BillLine\x12#\n\x05total\x18\x03 \x01(\x0b\x32\x14.sandlot.v1.BillLine\"^\n\x0eIsolationLayer\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05stops\x18\x02 \x01(\t\x12\r\n\x05holds\x18\x03 \x01(\x08\x12\x0e\n\x06\x64\x65tail\x18\x04 \x01(\t\x12\x10\n\x08given_up\x18\x05 \x01(\x08\"\x98\x01\n\x07Runtime\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\x12%\n\x04kind\x18\x03 \x01(\x0e\x32\x17.sandlot.v1.RuntimeKind\x12\x0c\n\x04path\x18\x04 \x01(\t\x12\x15\n\ris_registered\x18\x05 \x01(\x08\x12\x0f\n\x07problem\x18\x06 \x01(\t\x12\x11\n\tfunctions\x18\x07 \x01(\x05\"\x15\n\x13ListRuntimesRequest\"=\n\x14ListRuntimesResponse\x12%\n\x08runtimes\x18\x01 \x03(\x0b\x32\x13.sandlot.v1.Runtime\"3\n\x0bHostNetwork\x12\x11\n\ttenant_id\x18\x01 \x01(\t\x12\x11\n\tfunctions\x18\x02 \x01(\x05\"\x12\n\x10GetStatusRequest\"\xdb\x01\n\x11GetStatusResponse\x12\x0f\n\x07version\x18\x01 \x01(\t\x12\x0c\n\x04mode\x18\x02 \x01(\t\x12*\n\x06layers\x18\x03 \x03(\x0b\x32\x1a.sandlot.v1.IsolationLayer\x12%\n\x08runtimes\x18\x04 \x03(\x0b\x32\x13.sandlot.v1.Runtime\x12\x0f\n\x07zygotes\x18\x05 \x01(\x05\x12\x11\n\tinstances\x18\x06 \x01(\x05\x12\x30\n\x0fon_host_network\x18\x07 \x03(\x0b\x32\x17.sandlot.v1.HostNetwork*^\n\x0bRuntimeKind\x12\x1c\n\x18RUNTIME_KIND_UNSPECIFIED\x10\x00\x12\x17\n\x13RUNTIME_KIND_ZYGOTE\x10\x01\x12\x18\n\x14RUNTIME_KIND_PROGRAM\x10\x02\x32\xfd\x04\n\rTenantService\x12Q\n\x0c\x43reateTenant\x12\x1f.sandlot.v1.CreateTenantRequest\x1a .sandlot.v1.CreateTenantResponse\x12Q\n\x0cUpdateTenant\x12\x1f.sandlot.v1.UpdateTenantRequest\x1a .sandlot.v1.UpdateTenantResponse\x12N\n\x0bListTenants\x12\x1e.sandlot.v1.ListTenantsRequest\x1a\x1f.sandlot.v1.ListTenantsResponse\x12Q\n\x0c\x44\x65leteTenant\x12\x1f.sandlot.v1.DeleteTenantRequest\x1a .sandlot.v1.DeleteTenantResponse\x12H\n\tCreateKey\x12\x1c.sandlot.v1.CreateKeyRequest\x1a\x1d.sandlot.v1.CreateKeyResponse\x12H\n\tImportKey\x12\x1c.sandlot.v1.ImportKeyRequest\x1a\x1d.sandlot.v1.ImportKeyResponse\x12\x45\n\x08ListKeys\x12\x1b.sandlot.v1.ListKeysRequest\x1a\x1c.sandlot.v1.ListKeysResponse\x12H\n\tRevokeKey\x12\x1c.sandlot.v1.RevokeKeyRequest\x1a\x1d.sandlot.v1.RevokeKeyResponse2T\n\x0e\x42illingService\x12\x42\n\x07GetBill\x12\x1a.sandlot.v1.GetBillRequest\x1a\x1b.sandlot.v1.GetBillResponse2\xac\x01\n\rEngineService\x12H\n\tGetStatus\x12\x1c.sandlot.v1.GetStatusRequest\x1a\x1d.sandlot.v1.GetStatusResponse\x12Q\n\x0cListRuntimes\x12\x1f.sandlot.v1.ListRuntimesRequest\x1a .sandlot.v1.ListRuntimesResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'sandlot.v1.tenants_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_RUNTIMEKIND']._serialized_start=2627
-  _globals['_RUNTIMEKIND']._serialized_end=2721
+  _globals['_RUNTIMEKIND']._serialized_start=2645
+  _globals['_RUNTIMEKIND']._serialized_end=2739
   _globals['_TENANT']._serialized_start=102
   _globals['_TENANT']._serialized_end=282
   _globals['_KEY']._serialized_start=284
@@ -58,45 +58,45 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_DELETETENANTRESPONSE']._serialized_start=1170
   _globals['_DELETETENANTRESPONSE']._serialized_end=1192
   _globals['_CREATEKEYREQUEST']._serialized_start=1194
-  _globals['_CREATEKEYREQUEST']._serialized_end=1231
-  _globals['_CREATEKEYRESPONSE']._serialized_start=1233
-  _globals['_CREATEKEYRESPONSE']._serialized_end=1309
-  _globals['_IMPORTKEYREQUEST']._serialized_start=1311
-  _globals['_IMPORTKEYREQUEST']._serialized_end=1398
-  _globals['_IMPORTKEYRESPONSE']._serialized_start=1400
-  _globals['_IMPORTKEYRESPONSE']._serialized_end=1449
-  _globals['_LISTKEYSREQUEST']._serialized_start=1451
-  _globals['_LISTKEYSREQUEST']._serialized_end=1526
-  _globals['_LISTKEYSRESPONSE']._serialized_start=1528
-  _globals['_LISTKEYSRESPONSE']._serialized_end=1602
-  _globals['_REVOKEKEYREQUEST']._serialized_start=1604
-  _globals['_REVOKEKEYREQUEST']._serialized_end=1645
-  _globals['_REVOKEKEYRESPONSE']._serialized_start=1647
-  _globals['_REVOKEKEYRESPONSE']._serialized_end=1666
-  _globals['_BILLLINE']._serialized_start=1668
-  _globals['_BILLLINE']._serialized_end=1758
-  _globals['_GETBILLREQUEST']._serialized_start=1760
-  _globals['_GETBILLREQUEST']._serialized_end=1881
-  _globals['_GETBILLRESPONSE']._serialized_start=1883
-  _globals['_GETBILLRESPONSE']._serialized_end=1993
-  _globals['_ISOLATIONLAYER']._serialized_start=1995
-  _globals['_ISOLATIONLAYER']._serialized_end=2089
-  _globals['_RUNTIME']._serialized_start=2092
-  _globals['_RUNTIME']._serialized_end=2244
-  _globals['_LISTRUNTIMESREQUEST']._serialized_start=2246
-  _globals['_LISTRUNTIMESREQUEST']._serialized_end=2267
-  _globals['_LISTRUNTIMESRESPONSE']._serialized_start=2269
-  _globals['_LISTRUNTIMESRESPONSE']._serialized_end=2330
-  _globals['_HOSTNETWORK']._serialized_start=2332
-  _globals['_HOSTNETWORK']._serialized_end=2383
-  _globals['_GETSTATUSREQUEST']._serialized_start=2385
-  _globals['_GETSTATUSREQUEST']._serialized_end=2403
-  _globals['_GETSTATUSRESPONSE']._serialized_start=2406
-  _globals['_GETSTATUSRESPONSE']._serialized_end=2625
-  _globals['_TENANTSERVICE']._serialized_start=2724
-  _globals['_TENANTSERVICE']._serialized_end=3361
-  _globals['_BILLINGSERVICE']._serialized_start=3363
-  _globals['_BILLINGSERVICE']._serialized_end=3447
-  _globals['_ENGINESERVICE']._serialized_start=3450
-  _globals['_ENGINESERVICE']._serialized_end=3622
+  _globals['_CREATEKEYREQUEST']._serialized_end=1249
+  _globals['_CREATEKEYRESPONSE']._serialized_start=1251
+  _globals['_CREATEKEYRESPONSE']._serialized_end=1327
+  _globals['_IMPORTKEYREQUEST']._serialized_start=1329
+  _globals['_IMPORTKEYREQUEST']._serialized_end=1416
+  _globals['_IMPORTKEYRESPONSE']._serialized_start=1418
+  _globals['_IMPORTKEYRESPONSE']._serialized_end=1467
+  _globals['_LISTKEYSREQUEST']._serialized_start=1469
+  _globals['_LISTKEYSREQUEST']._serialized_end=1544
+  _globals['_LISTKEYSRESPONSE']._serialized_start=1546
+  _globals['_LISTKEYSRESPONSE']._serialized_end=1620
+  _globals['_REVOKEKEYREQUEST']._serialized_start=1622
+  _globals['_REVOKEKEYREQUEST']._serialized_end=1663
+  _globals['_REVOKEKEYRESPONSE']._serialized_start=1665
+  _globals['_REVOKEKEYRESPONSE']._serialized_end=1684
+  _globals['_BILLLINE']._serialized_start=1686
+  _globals['_BILLLINE']._serialized_end=1776
+  _globals['_GETBILLREQUEST']._serialized_start=1778
+  _globals['_GETBILLREQUEST']._serialized_end=1899
+  _globals['_GETBILLRESPONSE']._serialized_start=1901
+  _globals['_GETBILLRESPONSE']._serialized_end=2011
+  _globals['_ISOLATIONLAYER']._serialized_start=2013
+  _globals['_ISOLATIONLAYER']._serialized_end=2107
+  _globals['_RUNTIME']._serialized_start=2110
+  _globals['_RUNTIME']._serialized_end=2262
+  _globals['_LISTRUNTIMESREQUEST']._serialized_start=2264
+  _globals['_LISTRUNTIMESREQUEST']._serialized_end=2285
+  _globals['_LISTRUNTIMESRESPONSE']._serialized_start=2287
+  _globals['_LISTRUNTIMESRESPONSE']._serialized_end=2348
+  _globals['_HOSTNETWORK']._serialized_start=2350
+  _globals['_HOSTNETWORK']._serialized_end=2401
+  _globals['_GETSTATUSREQUEST']._serialized_start=2403
+  _globals['_GETSTATUSREQUEST']._serialized_end=2421
+  _globals['_GETSTATUSRESPONSE']._serialized_start=2424
+  _globals['_GETSTATUSRESPONSE']._serialized_end=2643
+  _globals['_TENANTSERVICE']._serialized_start=2742
+  _globals['_TENANTSERVICE']._serialized_end=3379
+  _globals['_BILLINGSERVICE']._serialized_start=3381
+  _globals['_BILLINGSERVICE']._serialized_end=3465
+  _globals['_ENGINESERVICE']._serialized_start=3468
+  _globals['_ENGINESERVICE']._serialized_end=3640
 # @@protoc_insertion_point(module_scope)

@@ -230,8 +230,15 @@ class Tenants:
     ) -> tuple[AccessKey, str]:
         """Make another key and its secret.
 
-        Raises `NotFound`, and `QuotaExceeded` over `MAX_KEYS_PER_TENANT`.
+        Raises `NotFound`, `QuotaExceeded` over `MAX_KEYS_PER_TENANT`, and
+        `InvalidParameter` for an operator's key of another tenant than their own.
         """
+        if operator and tenant_id != DEFAULT_TENANT_ID:
+            raise InvalidParameter(
+                f"An operator's key belongs to tenant {DEFAULT_TENANT_ID}, and to no "
+                f"other: not to {tenant_id[:64]}.",
+                field="operator",
+            )
         async with self._turns.hold(_ALL):
             self._tenant(tenant_id)
             return await self._add_key(tenant_id, is_operator=operator)

@@ -153,7 +153,9 @@ class Tenants(SigningKeys, BearerKeys, Protocol):
 
     async def delete(self, tenant_id: str) -> None: ...
 
-    async def create_key(self, tenant_id: str) -> tuple[AccessKey, str]: ...
+    async def create_key(
+        self, tenant_id: str, operator: bool = False
+    ) -> tuple[AccessKey, str]: ...
 
     async def import_key(
         self, tenant_id: str, access_key_id: str, secret: str

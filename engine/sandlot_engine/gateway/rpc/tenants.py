@@ -72,8 +72,11 @@ class TenantService:
     async def CreateKey(
         self, request: wire.CreateKeyRequest, _: Context
     ) -> wire.CreateKeyResponse:
+        caller = current_caller()
+        if request.operator:
+            require_operator(caller)
         key, secret = await self._tenants.create_key(
-            tenant_meant(current_caller(), request.tenant_id)
+            tenant_meant(caller, request.tenant_id), operator=request.operator
         )
         return wire.CreateKeyResponse(key=key_out(key), secret_access_key=secret)
 
