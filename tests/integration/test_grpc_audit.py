@@ -8,6 +8,7 @@ import pytest
 
 from sandlot.v1 import tenants_pb2 as wire
 from sandlot.v1 import tenants_pb2_grpc
+from sandlot_engine.gateway.rpc import audit
 from tests.fakes.backend import ACME, OPERATOR, FakeEngine, as_tenant, fake_engine
 
 
@@ -50,6 +51,14 @@ async def test_what_an_operator_changes_is_told(
     assert f"for tenant {OPERATOR}: id={ACME} " in changed
     assert f"tenant_id={ACME} access_key_id=AKIAIMPORTED00000 " in imported
     assert "not-to-be-told" not in caplog.text
+
+
+def test_what_a_worker_forwards_is_told_by_the_core_alone() -> None:
+    request = wire.RevokeKeyRequest(access_key_id="AKIA")
+
+    assert audit.about(request) == "access_key_id=AKIA"
+    assert audit.about(wire.RevokeKeyRequest()) == "-"
+    assert not audit.about(request.SerializeToString())
 
 
 async def test_what_is_refused_or_a_tenants_is_not(

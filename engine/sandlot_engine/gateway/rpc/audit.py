@@ -27,7 +27,9 @@ def changes_something(path: str) -> bool:
 
 
 def about(request: Any) -> str:
-    """What a request names."""
+    """What a request names; nothing for one that a worker forwards: the core tells."""
+    if isinstance(request, bytes):
+        return ""
     said = [
         f"{field}={value[:_MOST]}"
         for field in _SHOWN

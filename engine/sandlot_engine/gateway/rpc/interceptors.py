@@ -248,7 +248,8 @@ def _audited(method: Behaviour) -> Behaviour:
         about, work = audit.about(request), method(request, context)
         del request  # it may be a package
         answered = await work
-        audit.tell(call.method, call.caller, about, request_id=call.request_id)
+        if about:
+            audit.tell(call.method, call.caller, about, request_id=call.request_id)
         return answered
 
     return answer
