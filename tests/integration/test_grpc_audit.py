@@ -27,24 +27,19 @@ async def test_what_an_operator_changes_is_told(
     key = as_tenant("operator")
     async with fake_engine() as engine:
         tenants = _tenants(engine)
-        for request in (
-            tenants.ListTenants(wire.ListTenantsRequest(), metadata=key, timeout=20),
-            tenants.UpdateTenant(
-                wire.UpdateTenantRequest(id=ACME, suspended=True),
-                metadata=key,
-                timeout=20,
+        await tenants.ListTenants(wire.ListTenantsRequest(), metadata=key, timeout=20)
+        await tenants.UpdateTenant(
+            wire.UpdateTenantRequest(id=ACME, suspended=True), metadata=key, timeout=20
+        )
+        await tenants.ImportKey(
+            wire.ImportKeyRequest(
+                tenant_id=ACME,
+                access_key_id="AKIAIMPORTED00000",
+                secret_access_key="not-to-be-told",
             ),
-            tenants.ImportKey(
-                wire.ImportKeyRequest(
-                    tenant_id=ACME,
-                    access_key_id="AKIAIMPORTED00000",
-                    secret_access_key="not-to-be-told",
-                ),
-                metadata=key,
-                timeout=20,
-            ),
-        ):
-            await request
+            metadata=key,
+            timeout=20,
+        )
 
     changed, imported = _told(caplog)
     assert changed.startswith("UpdateTenant by ")
