@@ -8,6 +8,7 @@ import pytest
 
 from sandlot_engine.model.function import Function
 from sandlot_engine.node import hosted as module
+from sandlot_engine.node import node
 from sandlot_engine.node.hosted import Hosted
 from sandlot_engine.node.instances import NodeMachine
 from tests.fakes.zygotes import FakeZygotes
@@ -147,4 +148,28 @@ async def test_who_has_fewer_places_gets_the_next(world: World) -> None:
 
     assert made.recipe.identity.name == "first"
     for task in (more, first):
+        task.cancel()
+
+
+async def test_only_some_are_started_at_once_for_events(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(node, "FOR_EVENTS", 1)
+    machine = NodeMachine(world.node)
+    first, second = (
+        _task(machine.make_ready(*_of(world.host(f"event {n}", f"{n}"))))
+        for n in range(2)
+    )
+    event = await world.made()
+    awaited = _task(
+        machine.make_ready(*_of(world.host("call", "last")), is_awaited=True)
+    )
+    call = await world.made()
+
+    assert call.recipe.identity.name == "call"
+    assert world.zygotes.made.empty()
+    event.be_ready()
+    await first
+    assert (await world.made()).recipe.identity.name == "event 1"
+    for task in (second, awaited):
         task.cancel()

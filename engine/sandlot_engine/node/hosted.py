@@ -65,6 +65,10 @@ class Places(Protocol):
 
     def give_back_place(self, hosted: "Hosted", /) -> None: ...
 
+    def note_started(self, hosted: "Hosted", /) -> None:
+        """What it took a place for is there, or is not to be had."""
+        ...
+
 
 def _known_reason(function: Function, revision: Revision) -> str:
     """Why instances import for themselves, as far as it is known beforehand."""
@@ -309,6 +313,7 @@ class Hosted:
     def _started(self, task: asyncio.Task[Zygote]) -> None:
         self._starting = None
         self.is_awaited = False
+        self._places.note_started(self)
         # Whoever waited has it; if all of them gave up, nobody else will look.
         if not task.cancelled():
             task.exception()

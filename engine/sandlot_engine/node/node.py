@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import time
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from sandlot_engine.errors import Throttled
@@ -39,6 +39,12 @@ FAREWELL_S = 4.0
 """How long the engine's end waits for extensions, which have two seconds."""
 
 _RETRY_AFTER_S = 5.0
+
+
+FOR_EVENTS, FOR_EVENTS_OF_TENANT = 16, 8
+"""Versions that are started at once because of events alone: when events of a thousand
+functions come due, starts of all places at once would each take as long as all, and
+who calls would find nobody who could make room."""
 
 
 @dataclass(slots=True, eq=False)
@@ -93,6 +99,9 @@ class Node:
 
         self._waiting: dict[_Waiter, None] = {}
         """In the order in which they came."""
+
+        self._for_events: set[Hosted] = set()
+        """Who is being started, and no caller waited for it when it was let in."""
 
         self._let_in = 0
         self._look: asyncio.TimerHandle | None = None
@@ -218,6 +227,12 @@ class Node:
             del self._held[tenant_id]
         self._share_out()
 
+    def note_started(self, hosted: Hosted) -> None:
+        """It has come up, or has failed."""
+        if hosted in self._for_events:
+            self._for_events.discard(hosted)
+            self._share_out()
+
     def _share_out(self) -> None:
         """Let in whom there is a place for, and have others make room for the rest:
         now, or when they can."""
@@ -229,6 +244,8 @@ class Node:
             self._places[waiter.hosted] += 1
             self._held[waiter.tenant_id] += 1
             self._let_in += 1
+            if not waiter.hosted.is_awaited:
+                self._for_events.add(waiter.hosted)
             waiter.turn.set_result(None)
         if self._waiting and self._look is None:
             self._make_room()
@@ -247,6 +264,7 @@ class Node:
                 for waiter in self._waiting
                 if not waiter.turn.done()
                 and self._held[waiter.tenant_id] < self._max_of_tenant
+                and (waiter.hosted.is_awaited or self._may_start(waiter.tenant_id))
             ),
             key=lambda one: (
                 one.hosted.is_awaited == is_for_events,
@@ -254,6 +272,13 @@ class Node:
             ),
             default=None,
         )
+
+    def _may_start(self, tenant_id: str) -> bool:
+        """Whether one more may, for an event."""
+        of_tenant = sum(
+            hosted.function.tenant_id == tenant_id for hosted in self._for_events
+        )
+        return len(self._for_events) < FOR_EVENTS and of_tenant < FOR_EVENTS_OF_TENANT
 
     def _full(self, tenant_id: str) -> Throttled:
         is_share = self._held[tenant_id] >= self._max_of_tenant
@@ -275,9 +300,9 @@ class Node:
             for hosted in self._places
             if hosted.may_rest and hosted.revision.id not in self._kept
         }
-        waiting = Counter(waiter.tenant_id for waiter in self._waiting)
+        waiting = Counter(waiter.tenant_id for waiter in self._could_start())
         leaving = Counter(hosted.function.tenant_id for hosted in self._leaving)
-        missing = 0
+        missing = self._places.total() - self._max_zygotes
         for tenant_id, count in waiting.items():
             if self._held[tenant_id] < self._max_of_tenant:
                 missing += count
@@ -292,6 +317,16 @@ class Node:
             some = [h for h in idle if self._held[h.function.tenant_id] == most]
             if not self._rest_first(some, idle):
                 break
+
+    def _could_start(self) -> Iterator[_Waiter]:
+        """If there were places; no more events' than may start now."""
+        for_events = FOR_EVENTS - len(self._for_events)
+        for waiter in self._waiting:
+            if waiter.hosted.is_awaited:
+                yield waiter
+            elif for_events > 0:
+                for_events -= 1
+                yield waiter
 
     def _rest_first(self, hosted: Iterable[Hosted], idle: set[Hosted]) -> bool:
         first = _first_to_go(hosted)
