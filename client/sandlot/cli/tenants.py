@@ -142,8 +142,8 @@ def update(
 def suspend(flags: Flags, *, tenant_id: str) -> None:
     """Refuse a tenant's keys and run nothing of it, until `resume`.
 
-    What runs may finish. Its events wait until they are too old; messages of queues
-    stay there; URLs, webhooks and schedules are refused.
+    What runs may finish. Its events and schedules wait until they are too old;
+    messages of queues stay there; URLs and webhooks are refused.
     """
     with flags.client() as client:
         show_one(flags, client.update_tenant(tenant_id, suspended=True))
