@@ -12,6 +12,7 @@ from sandlot.results import (
     Alias,
     Bill,
     BillLine,
+    Condition,
     Cors,
     EngineStatus,
     Event,
@@ -28,6 +29,7 @@ from sandlot.results import (
     LogSource,
     Network,
     NewKey,
+    Permission,
     Reply,
     Report,
     Run,
@@ -43,6 +45,7 @@ from sandlot.v1 import (
     functions_pb2,
     invocations_pb2,
     layers_pb2,
+    permissions_pb2,
     tenants_pb2,
     urls_pb2,
     versions_pb2,
@@ -282,6 +285,19 @@ def url(message: urls_pb2.Url) -> Url:
     )
 
 
+def permission(message: permissions_pb2.Permission) -> Permission:
+    return Permission(
+        id=message.id,
+        is_denial=message.is_denial,
+        actions=tuple(message.actions),
+        principals=tuple(message.principals),
+        conditions=tuple(
+            Condition(operator=each.operator, key=each.key, values=tuple(each.values))
+            for each in message.conditions
+        ),
+    )
+
+
 def _cors(message: urls_pb2.UrlCors) -> Cors:
     return Cors(
         origins=tuple(message.allow_origins),
@@ -317,6 +333,7 @@ def tenant(message: tenants_pb2.Tenant) -> Tenant:
         concurrency=message.concurrency,
         network=_network(message.network),
         network_allow=tuple(message.network_allow),
+        suspended=message.suspended,
         created=time_of(message.created),
     )
 

@@ -24,6 +24,7 @@ import uvloop
 from sandlot_engine import garbage, priority
 from sandlot_engine.assembly.announcing import Facts, announce
 from sandlot_engine.assembly.machine import Refused, first_hello, node_of, room
+from sandlot_engine.assembly.ownership import check_ours
 from sandlot_engine.errors import SandlotError
 from sandlot_engine.log_format import Plain
 from sandlot_engine.options import EngineConfig
@@ -179,7 +180,12 @@ async def _running(config: EngineConfig, stop: "_Stop") -> AsyncIterator[Facts]:
     known = Registry(parse_runtimes(config.runtimes), data / "runtimes" / FILE)
     async with contextlib.AsyncExitStack() as stack:
         enter = stack.enter_async_context
-        store = await enter(SqliteStore.open(data / "sandlot.db"))
+        check_ours(data, uid=os.geteuid())
+        store = await enter(
+            SqliteStore.open(
+                data / "sandlot.db", keep_records_s=config.keep_records_days * 86_400
+            )
+        )
         # Workers run nothing on what they were lent before.
         store.on_failing = partial(link.note_change, "")
         tenants = await tenants_of(data, store, link)

@@ -70,6 +70,10 @@ class Unauthenticated(Refusal):
     aws = "UnrecognizedClientException"
 
 
+SUSPENDED = "TenantSuspended"
+"""The reason where nothing of a tenant runs because the operator says so."""
+
+
 class PermissionDenied(Refusal):
     """The key is good, but not for this."""
 

@@ -86,6 +86,8 @@ class UpOptions:
 
     idempotency_s: float = DEFAULT_IDEMPOTENCY_S
     """How long an answer is given again to repeats with the same idempotency key."""
+    keep_records_days: int = 0
+    """How long records of invocations are kept; 0: for ever."""
     watch_dirs: tuple[Path, ...] = ()
     """Folders of which, and of those in them, an operator may make triggers."""
     image_dirs: tuple[Path, ...] = ()
@@ -134,6 +136,7 @@ class EngineConfig:
     s3_endpoint: str
     public_url: str
     idempotency_s: float
+    keep_records_days: int
     watch_dirs: list[str]
     image_dirs: list[str]
     event_retry_delays_s: tuple[float, ...]

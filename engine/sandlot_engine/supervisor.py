@@ -218,6 +218,7 @@ class _Supervisor:
             s3_endpoint=options.s3_endpoint,
             public_url=options.public_url,
             idempotency_s=options.idempotency_s,
+            keep_records_days=options.keep_records_days,
             watch_dirs=[str(path.absolute()) for path in options.watch_dirs],
             image_dirs=[str(path.absolute()) for path in options.image_dirs],
             event_retry_delays_s=options.event_retry_delays_s,

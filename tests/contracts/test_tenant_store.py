@@ -43,6 +43,7 @@ async def test_a_change_replaces_a_tenant(store: Store) -> None:
         concurrency=99,
         network=Network.EGRESS,
         network_allow=("10.1.0.0/16", "fd00::/8"),
+        is_suspended=True,
     )
 
     await store.put_tenant(changed)

@@ -30,7 +30,6 @@ from sandlot_engine.catalog.event_configs import EventConfigs, kept_event_config
 from sandlot_engine.catalog.keeper import Keeper
 from sandlot_engine.catalog.kept import Kept
 from sandlot_engine.catalog.layers import Layers
-from sandlot_engine.catalog.locks import KeyedLocks
 from sandlot_engine.catalog.mappings import Mappings, kept_mappings
 from sandlot_engine.catalog.policies import Policies, kept_policies
 from sandlot_engine.catalog.provisioned import (
@@ -64,6 +63,7 @@ from sandlot_engine.gateway.rpc.listeners import Tls
 from sandlot_engine.gateway.rpc.server import MAX_CONNECTIONS, MAX_SENT, serve
 from sandlot_engine.gateway.urls.addresses import Addresses
 from sandlot_engine.invocation.invoker import Invoker
+from sandlot_engine.locks import KeyedLocks
 from sandlot_engine.model.function import (
     Alias,
     Code,
@@ -293,8 +293,11 @@ class FakeTenants:
         concurrency: int | None = None,
         network: Network | None = None,
         network_allow: Iterable[str] | None = None,
+        is_suspended: bool | None = None,
     ) -> Tenant:
         tenant = self._get(tenant_id)
+        if is_suspended is not None:
+            tenant = replace(tenant, is_suspended=is_suspended)
         self.all[tenant_id] = replace(
             tenant,
             name=tenant.name if name is None else name,
@@ -312,8 +315,12 @@ class FakeTenants:
     async def delete(self, tenant_id: str) -> None:
         del self.all[self._get(tenant_id).id]
 
-    async def create_key(self, tenant_id: str) -> tuple[AccessKey, str]:
-        key = self._add_key(f"key{len(self.keys)}", self._get(tenant_id).id)
+    async def create_key(
+        self, tenant_id: str, operator: bool = False
+    ) -> tuple[AccessKey, str]:
+        key = self._add_key(
+            f"key{len(self.keys)}", self._get(tenant_id).id, is_operator=operator
+        )
         return key, f"{key.id}-secret"
 
     async def import_key(

@@ -19,6 +19,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from sandlot.v1 import concurrency_pb2 as con
 from sandlot.v1 import functions_pb2 as fn
 from sandlot.v1 import invocations_pb2 as inv
+from sandlot.v1 import permissions_pb2 as permissions
 from sandlot.v1 import tenants_pb2 as ten
 from sandlot.v1 import urls_pb2 as urls
 from sandlot.v1 import versions_pb2 as versions
@@ -68,6 +69,7 @@ class Engine:
         self.answers: dict[str, Answer] = {}
         """How a function answers its event; it returns it if it is not in here."""
 
+        self.permissions: dict[tuple[str, str], list[permissions.Permission]] = {}
         self.urls: dict[tuple[str, str], urls.Url] = {}
         """By function and alias."""
 

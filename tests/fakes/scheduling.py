@@ -124,7 +124,9 @@ class FakeMachine:
     def shed(self, short_mb: float) -> None:
         self.shed_mb = short_mb
 
-    async def make_ready(self, function: Function, revision: Revision) -> None:
+    async def make_ready(
+        self, function: Function, revision: Revision, *, is_awaited: bool = False
+    ) -> None:
         if self.import_refusal is not None:
             raise self.import_refusal
         await self.importing[function.name].wait()

@@ -14,6 +14,7 @@ from sandlot.v1 import events_pb2_grpc as evt_grpc
 from sandlot.v1 import functions_pb2_grpc as fn_grpc
 from sandlot.v1 import invocations_pb2_grpc as inv_grpc
 from sandlot.v1 import layers_pb2_grpc as lay_grpc
+from sandlot.v1 import permissions_pb2_grpc as per_grpc
 from sandlot.v1 import tenants_pb2_grpc as ten_grpc
 from sandlot.v1 import urls_pb2_grpc as url_grpc
 from sandlot.v1 import versions_pb2_grpc as ver_grpc
@@ -21,6 +22,7 @@ from tests.fakes.concurrency_service import Concurrency
 from tests.fakes.engine import Engine
 from tests.fakes.event_service import Events
 from tests.fakes.layer_service import Layers
+from tests.fakes.permission_service import Permissions
 from tests.fakes.refusals import Refusals
 from tests.fakes.services import Billing, Functions, Invocations, Status, Tenants, Urls
 from tests.fakes.version_service import Versions
@@ -46,6 +48,9 @@ class Server:
         )
         ten_grpc.add_TenantServiceServicer_to_server(Tenants(self.engine), self._server)
         url_grpc.add_UrlServiceServicer_to_server(Urls(self.engine), self._server)
+        per_grpc.add_PermissionServiceServicer_to_server(
+            Permissions(self.engine), self._server
+        )
         lay_grpc.add_LayerServiceServicer_to_server(Layers(self.engine), self._server)
         con_grpc.add_ConcurrencyServiceServicer_to_server(
             Concurrency(self.engine), self._server

@@ -269,6 +269,8 @@ class Tenants(ten_grpc.TenantServiceServicer):
             tenant.network = request.network
         if request.HasField("network_allow"):
             tenant.network_allow[:] = request.network_allow.cidrs
+        if request.HasField("suspended"):
+            tenant.suspended = request.suspended
         return ten.UpdateTenantResponse(tenant=tenant)
 
     def ListTenants(self, request: Any, context: Any) -> Any:

@@ -143,6 +143,8 @@ class MemoryStore(MemoryEvents):
         for document in [key for key in self._documents if key[0] == tenant_id]:
             del self._documents[document]
         self._answers = [e for e in self._answers if e.tenant_id != tenant_id]
+        for log in [key for key in self._logs if key[0] == tenant_id]:
+            del self._logs[log]
         self.forget_events(tenant_id)
         return self._tenants.pop(tenant_id, None) is not None
 

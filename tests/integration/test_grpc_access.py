@@ -18,6 +18,7 @@ from sandlot.v1 import (
     functions_pb2,
     invocations_pb2,
     layers_pb2,
+    permissions_pb2,
     tenants_pb2,
     versions_pb2,
 )
@@ -35,7 +36,7 @@ METHODS = [
     pytest.param(method, id=method.name)
     for file in (
         *(concurrency_pb2, events_pb2, functions_pb2, invocations_pb2),
-        *(layers_pb2, tenants_pb2, versions_pb2),
+        *(layers_pb2, permissions_pb2, tenants_pb2, versions_pb2),
     )
     for service in file.DESCRIPTOR.services_by_name.values()
     for method in service.methods

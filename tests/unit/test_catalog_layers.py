@@ -16,7 +16,6 @@ from sandlot_engine.catalog.layers import (
     Layers,
     check_unpacked_size,
 )
-from sandlot_engine.catalog.locks import KeyedLocks
 from sandlot_engine.errors import (
     AlreadyExists,
     Conflict,
@@ -27,6 +26,7 @@ from sandlot_engine.errors import (
     QuotaExceeded,
     Unavailable,
 )
+from sandlot_engine.locks import KeyedLocks
 from sandlot_engine.model.function import Code, LayerUse
 from sandlot_engine.model.layer import LayerVersion, layer_version_arn
 from tests.fakes.runner import FakeClock

@@ -437,3 +437,42 @@ async def test_tenants_are_listed_page_by_page(tenants: Tenants) -> None:
 
     assert [each.id for each in page + rest] == [DEFAULT_TENANT_ID, ACME]
     assert end == ""
+
+
+async def test_nothing_of_a_suspended_tenant_runs_and_its_keys_say_so(
+    store: MemoryStore,
+) -> None:
+    tenants = await started(store)
+    _, key, secret = await tenants.create("acme", ACME)
+    await tenants.authenticate(key.id, secret)
+
+    await tenants.update(ACME, is_suspended=True)
+    again = await started(store)
+
+    for each in (tenants, again):
+        with pytest.raises(Conflict, match="suspended by the operator"):
+            each.grant_network(ACME, Network.NONE)
+        assert (await each.authenticate(key.id, secret)).is_suspended
+        found, _ = await each.signing_secret(key.id)
+        assert found is not None
+        assert found.is_suspended
+    await tenants.update(ACME, is_suspended=False)
+    assert tenants.grant_network(ACME, Network.NONE) == ()
+    assert await tenants.authenticate(key.id, secret) == key
+
+
+async def test_the_operators_own_tenant_is_not_suspended(tenants: Tenants) -> None:
+    with pytest.raises(InvalidParameter, match="cannot be suspended"):
+        await tenants.update(DEFAULT_TENANT_ID, is_suspended=True)
+
+
+async def test_an_operator_has_another_key_and_no_other_tenant_has_one(
+    tenants: Tenants,
+) -> None:
+    await tenants.create("acme", ACME)
+
+    key, secret = await tenants.create_key(DEFAULT_TENANT_ID, operator=True)
+
+    assert (await tenants.authenticate(key.id, secret)).is_operator
+    with pytest.raises(InvalidParameter, match="belongs to tenant 000000000001"):
+        await tenants.create_key(ACME, operator=True)

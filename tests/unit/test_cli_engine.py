@@ -45,6 +45,7 @@ def test_up_hands_its_options_to_the_engine_and_exits_as_it_says(
             "s3_endpoint": "",
             "public_url": "",
             "idempotency_s": 86_400.0,
+            "keep_records_days": 0,
             "watch_dirs": (),
             "image_dirs": (),
             "event_retry_delays_s": (60.0, 120.0),

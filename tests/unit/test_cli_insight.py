@@ -73,6 +73,13 @@ def test_runs_are_listed_newest_first_and_no_more_than_asked_for(
     assert [one["report"]["request_id"] for one in told] == newest[:3]
 
 
+def test_the_bill_of_a_tenant_that_is_gone_is_shown(cli: Cli, engine: Engine) -> None:
+    done = cli("bill", "--tenant", "222222222222", "--json")
+
+    assert done.exit_code == 0
+    assert json.loads(done.stdout)["tenant_id"] == "222222222222"
+
+
 def test_the_bill_shows_exact_sums_and_prices_them(cli: Cli, engine: Engine) -> None:
     engine.add_function("hello")
     cli("invoke", "hello", "-n", "1000", "--summary")

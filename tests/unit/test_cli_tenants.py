@@ -94,3 +94,27 @@ def test_the_tenant_flag_acts_for_another(cli: Cli, engine: Engine) -> None:
     cli("fn", "list", "--tenant", "123456789012")
 
     assert engine.metadata[-1]["sandlot-tenant"] == "123456789012"
+
+
+def test_a_tenant_is_suspended_and_resumed(cli: Cli, engine: Engine) -> None:
+    engine.add_tenant("123456789012", "acme", key=("KEY", "secret"))
+
+    off = cli("tenant", "suspend", "123456789012", "--json")
+    listed = cli("tenant", "list")
+    on = cli("tenant", "resume", "123456789012", "--json")
+
+    assert json.loads(off.stdout)["suspended"]
+    assert "suspended" in listed.stdout
+    assert not json.loads(on.stdout)["suspended"]
+
+
+def test_a_tenant_is_deleted_with_its_functions(cli: Cli, engine: Engine) -> None:
+    engine.add_tenant("123456789012", "acme", key=("KEY", "secret"))
+    for name in ("one", "two"):
+        engine.add_function(name, tenant_id="123456789012")
+
+    done = cli("tenant", "delete", "123456789012", "--with-functions", "--yes")
+
+    assert done.exit_code == 0
+    assert not any(owner == "123456789012" for owner, *_ in engine.functions)
+    assert "123456789012" not in engine.tenants

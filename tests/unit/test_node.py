@@ -33,7 +33,7 @@ WAIT_S = 5.0
 class World:
     """A node that has a launcher, with room for four zygotes: two of one tenant."""
 
-    def __init__(self, zygotes: FakeZygotes) -> None:
+    def __init__(self, zygotes: FakeZygotes, *, room_s: float = 0.05) -> None:
         self.zygotes = zygotes
         self.launchers = Launchers()
         self.node = Node(
@@ -43,7 +43,7 @@ class World:
             printed=lambda *_: None,
             region="us-east-1",
             max_zygotes=4,
-            room_s=0.05,
+            room_s=room_s,
         )
         self.has_extensions = False
         self.may_unpack = asyncio.Event()
@@ -491,7 +491,7 @@ async def test_places_of_a_tenant_that_is_gone_are_forgotten(world: World) -> No
         _, zygote = await world.live(f"number {number}", f"tenant {number}")
         zygote.die()
 
-    assert not world.node._shares  # noqa: SLF001 - nobody else tells
+    assert not world.node._held  # noqa: SLF001 - nobody else tells
 
 
 async def test_what_takes_long_to_start_is_spared_for_longer(world: World) -> None:

@@ -313,7 +313,9 @@ async def test_records_wait_out_a_disk_that_fails(
 ) -> None:
     async with SqliteStore.open(tmp_path / "engine.db") as store:
         with monkeypatch.context() as patch:
-            patch.setattr("sandlot_engine.store.sqlite.records._write", _full_disk)
+            patch.setattr(
+                "sandlot_engine.store.sqlite.records.insert_records", _full_disk
+            )
             store.append(record(), [])
             with pytest.raises(Internal, match="full disk"):
                 await store.flush()
@@ -345,7 +347,9 @@ async def test_a_log_is_read_though_the_disk_is_full(
         store.append(record(), [line(b"kept")])
         await store.flush()
         with monkeypatch.context() as patch:
-            patch.setattr("sandlot_engine.store.sqlite.records._write", _full_disk)
+            patch.setattr(
+                "sandlot_engine.store.sqlite.records.insert_records", _full_disk
+            )
             store.append(record(), [line(b"behind")])
             reading = tail(store, "1", "resize", since=None, follow=False)
             pages = [page async for page in reading]

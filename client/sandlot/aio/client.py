@@ -18,6 +18,7 @@ from sandlot.aio.functions import AsyncFunctions
 from sandlot.aio.handles import AsyncFunctionHandle
 from sandlot.aio.invocations import AsyncInvocations
 from sandlot.aio.layers import AsyncLayers
+from sandlot.aio.permissions import AsyncPermissions
 from sandlot.aio.tenants import AsyncTenants
 from sandlot.aio.triggers import AsyncTriggers
 from sandlot.aio.urls import AsyncUrls
@@ -33,6 +34,7 @@ class AsyncClient(
     AsyncLayers,
     AsyncShares,
     AsyncUrls,
+    AsyncPermissions,
     AsyncInvocations,
     AsyncEvents,
     AsyncTriggers,

@@ -47,10 +47,12 @@ class AsyncTenants(AsyncService):
         concurrency: int | None = None,
         network: Network | str | None = None,
         network_allow: Sequence[str] | None = None,
+        suspended: bool | None = None,
     ) -> Tenant:
         """Change what is given, and only that; `network_allow` is replaced whole.
 
-        Functions above a lower `network` are refused from then on.
+        Functions above a lower `network` are refused from then on. Of a tenant that is
+        `suspended` keys are refused and nothing runs; its events wait.
         """
         return await self._connection.ask(
             calls.update_tenant(
@@ -59,6 +61,7 @@ class AsyncTenants(AsyncService):
                 concurrency=concurrency,
                 network=network,
                 network_allow=network_allow,
+                suspended=suspended,
             )
         )
 
@@ -66,9 +69,15 @@ class AsyncTenants(AsyncService):
         """Delete a tenant that has no functions, and its keys. Its bill stays."""
         await self._connection.ask(calls.delete_tenant(tenant_id))
 
-    async def create_key(self, tenant_id: str = "") -> NewKey:
-        """Another key, for the caller's own tenant if none is given."""
-        return await self._connection.ask(calls.create_key(tenant_id))
+    async def create_key(
+        self, tenant_id: str = "", *, operator: bool = False
+    ) -> NewKey:
+        """Another key, for the caller's own tenant if none is given; an operator's, if
+        that is said, which only operators may.
+        """
+        return await self._connection.ask(
+            calls.create_key(tenant_id, operator=operator)
+        )
 
     async def import_key(
         self, access_key_id: str, secret_access_key: str, *, tenant_id: str = ""

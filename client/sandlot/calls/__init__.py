@@ -55,6 +55,11 @@ from sandlot.calls.layers import (
     list_layers,
     publish_layer,
 )
+from sandlot.calls.permissions import (
+    add_permission,
+    list_permissions,
+    remove_permission,
+)
 from sandlot.calls.tenants import (
     create_key,
     create_tenant,
@@ -87,6 +92,7 @@ __all__ = [
     "READS",
     "Call",
     "FunctionOptions",
+    "add_permission",
     "check_event_size",
     "create_function",
     "create_key",
@@ -120,6 +126,7 @@ __all__ = [
     "list_keys",
     "list_layer_versions",
     "list_layers",
+    "list_permissions",
     "list_provisioned_concurrency",
     "list_runtimes",
     "list_tenants",
@@ -134,6 +141,7 @@ __all__ = [
     "put_reserved_concurrency",
     "put_url",
     "redrive_events",
+    "remove_permission",
     "revoke_key",
     "tag_function",
     "tail_logs",

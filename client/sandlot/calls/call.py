@@ -35,6 +35,7 @@ READS = frozenset(
         "/sandlot.v1.LayerService/ListLayers",
         "/sandlot.v1.LayerService/ListLayerVersions",
         "/sandlot.v1.UrlService/ListUrls",
+        "/sandlot.v1.PermissionService/ListPermissions",
         "/sandlot.v1.VersionService/ListVersions",
         "/sandlot.v1.VersionService/ListAliases",
         "/sandlot.v1.ConcurrencyService/GetConcurrency",

@@ -39,18 +39,20 @@ def update_tenant(
     concurrency: int | None,
     network: Network | str | None,
     network_allow: Sequence[str] | None,
+    suspended: bool | None,
 ) -> Call[Tenant]:
+    request = ten.UpdateTenantRequest(
+        id=id,
+        name=name,
+        concurrency=concurrency,
+        network=None if network is None else NETWORKS[member(Network, network)],
+        network_allow=None if network_allow is None else ten.Cidrs(cidrs=network_allow),
+    )
+    if suspended is not None:
+        request.suspended = suspended
     return Call(
         method="/sandlot.v1.TenantService/UpdateTenant",
-        request=ten.UpdateTenantRequest(
-            id=id,
-            name=name,
-            concurrency=concurrency,
-            network=None if network is None else NETWORKS[member(Network, network)],
-            network_allow=None
-            if network_allow is None
-            else ten.Cidrs(cidrs=network_allow),
-        ),
+        request=request,
         response=ten.UpdateTenantResponse,
         parse=lambda message: parsing.tenant(message.tenant),
     )
@@ -74,10 +76,10 @@ def delete_tenant(id: str) -> Call[None]:  # noqa: A002  # the message's word
     )
 
 
-def create_key(tenant_id: str) -> Call[NewKey]:
+def create_key(tenant_id: str, *, operator: bool) -> Call[NewKey]:
     return Call(
         method="/sandlot.v1.TenantService/CreateKey",
-        request=ten.CreateKeyRequest(tenant_id=tenant_id),
+        request=ten.CreateKeyRequest(tenant_id=tenant_id, operator=operator),
         response=ten.CreateKeyResponse,
         parse=parsing.new_key,
     )

@@ -19,6 +19,7 @@ from sandlot.cli.functions import fn
 from sandlot.cli.invoke import invoke
 from sandlot.cli.layers import layer
 from sandlot.cli.logs import logs
+from sandlot.cli.permissions import permission
 from sandlot.cli.root import Root
 from sandlot.cli.runs import runs
 from sandlot.cli.runtimes import runtime
@@ -32,7 +33,7 @@ os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
 
 SECTIONS: tuple[tuple[str, tuple[click.Command, ...]], ...] = (
     ("Everyday", (up, deploy, invoke, logs)),
-    ("Functions", (fn, alias, layer, concurrency, url)),
+    ("Functions", (fn, alias, layer, concurrency, url, permission)),
     ("Triggers", (schedule, trigger)),
     ("Insight", (runs, bill)),
     ("Events", (event, dead_letter)),

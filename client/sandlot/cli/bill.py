@@ -1,5 +1,6 @@
 """`bill`: exact sums, and what they would cost at AWS's prices."""
 
+from dataclasses import replace
 from datetime import datetime
 
 import click
@@ -22,8 +23,9 @@ from sandlot.cli.text import dollars
 @shared
 def bill(flags: Flags, *, since: datetime | None, until: datetime | None) -> None:
     """Show what is owed, by function, and its exact total."""
-    with flags.client() as client:
-        owed = client.bill(since, until)
+    # Asked for and not spoken for, because bills outlive their tenants.
+    with replace(flags, tenant=None).client() as client:
+        owed = client.bill(since, until, tenant_id=flags.tenant or "")
     if flags.as_json:
         document(plain(owed))
         return

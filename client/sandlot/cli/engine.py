@@ -205,6 +205,17 @@ def given_up_of(options: dict[str, Any]) -> frozenset[str]:
     help="How long repeats with an idempotency key get the first answer.",
 )
 @click.option(
+    "--keep-records",
+    "keep_records_days",
+    type=click.IntRange(min=0),
+    default=0,
+    metavar="DAYS",
+    envvar="SANDLOT_KEEP_RECORDS",
+    show_envvar=True,
+    help="How long records of single invocations are kept; 0: for ever. What is billed"
+    " stays.",
+)
+@click.option(
     "--watch-dir",
     "watch_dirs",
     type=click.Path(exists=True, file_okay=False, path_type=Path),

@@ -99,6 +99,10 @@ SAID = (
         r"give another name, or delete it first: sandlot trigger rm \1",
     ),
     (
+        r"No policy|Statement \S+ is not found",
+        f"see which there are: sandlot permission list {_FUNCTION}",
+    ),
+    (
         r"The resource you requested does not exist",
         f"see what there is: sandlot url show {_FUNCTION}",
     ),

@@ -1,6 +1,7 @@
 """`tenant` and `key`: who may do what, for the operator."""
 
 import sys
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import click
@@ -82,6 +83,7 @@ def list_tenants(flags: Flags) -> None:
                 ("NAME", lambda one: one.name),
                 ("CONCURRENCY", lambda one: one.concurrency),
                 ("NETWORK", _network_of),
+                ("STATE", lambda one: "suspended" if one.suspended else "active"),
                 ("CREATED", lambda one: minute(one.created)),
             ],
         )
@@ -134,13 +136,50 @@ def update(
         show_one(flags, changed)
 
 
-@tenant.command("delete")
+@tenant.command()
 @click.argument("tenant_id", metavar="ID")
 @shared
-def delete_tenant(flags: Flags, *, tenant_id: str) -> None:
-    """Delete a tenant that has no functions, and its keys. Its bill stays."""
-    flags.confirm(f"Delete the tenant {one_line(tenant_id)} and its keys?")
+def suspend(flags: Flags, *, tenant_id: str) -> None:
+    """Refuse a tenant's keys and run nothing of it, until `resume`.
+
+    What runs may finish. Its events and schedules wait until they are too old;
+    messages of queues stay there; URLs and webhooks are refused.
+    """
     with flags.client() as client:
+        show_one(flags, client.update_tenant(tenant_id, suspended=True))
+
+
+@tenant.command()
+@click.argument("tenant_id", metavar="ID")
+@shared
+def resume(flags: Flags, *, tenant_id: str) -> None:
+    """Take `suspend` back, at once."""
+    with flags.client() as client:
+        show_one(flags, client.update_tenant(tenant_id, suspended=False))
+
+
+@tenant.command("delete")
+@click.argument("tenant_id", metavar="ID")
+@click.option(
+    "--with-functions",
+    is_flag=True,
+    help="Delete its functions first, after suspending it.",
+)
+@shared
+def delete_tenant(flags: Flags, *, tenant_id: str, with_functions: bool) -> None:
+    """Delete a tenant that has no functions, with its keys, layers and logs.
+
+    Its bill stays.
+    """
+    what = "its functions and all that is its" if with_functions else "its keys"
+    flags.confirm(f"Delete the tenant {one_line(tenant_id)}, {what}, for good?")
+    with flags.client() as client:
+        if with_functions:
+            # Else it could make others meanwhile.
+            client.update_tenant(tenant_id, suspended=True)
+            with replace(flags, tenant=tenant_id).client() as theirs:
+                for each in list(theirs.functions()):
+                    theirs.delete_function(each.name)
         client.delete_tenant(tenant_id)
     flags.say(f"deleted {one_line(tenant_id)}")
 
@@ -151,11 +190,14 @@ def key() -> None:
 
 
 @key.command("create")
+@click.option(
+    "--operator", is_flag=True, help="One that may do everything, for every tenant."
+)
 @shared
-def create_key(flags: Flags) -> None:
+def create_key(flags: Flags, *, operator: bool) -> None:
     """Make another key, whose secret is shown this once."""
     with flags.client() as client:
-        made = client.create_key()
+        made = client.create_key(operator=operator)
     _show_once(flags, made)
 
 

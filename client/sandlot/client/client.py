@@ -18,6 +18,7 @@ from sandlot.client.functions import Functions
 from sandlot.client.handles import FunctionHandle
 from sandlot.client.invocations import Invocations
 from sandlot.client.layers import Layers
+from sandlot.client.permissions import Permissions
 from sandlot.client.tenants import Tenants
 from sandlot.client.triggers import Triggers
 from sandlot.client.urls import Urls
@@ -32,6 +33,7 @@ class Client(
     Layers,
     Shares,
     Urls,
+    Permissions,
     Invocations,
     Events,
     Triggers,

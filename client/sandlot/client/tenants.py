@@ -47,10 +47,12 @@ class Tenants(Service):
         concurrency: int | None = None,
         network: Network | str | None = None,
         network_allow: Sequence[str] | None = None,
+        suspended: bool | None = None,
     ) -> Tenant:
         """Change what is given, and only that; `network_allow` is replaced whole.
 
-        Functions above a lower `network` are refused from then on.
+        Functions above a lower `network` are refused from then on. Of a tenant that is
+        `suspended` keys are refused and nothing runs; its events wait.
         """
         return self._connection.ask(
             calls.update_tenant(
@@ -59,6 +61,7 @@ class Tenants(Service):
                 concurrency=concurrency,
                 network=network,
                 network_allow=network_allow,
+                suspended=suspended,
             )
         )
 
@@ -66,9 +69,11 @@ class Tenants(Service):
         """Delete a tenant that has no functions, and its keys. Its bill stays."""
         self._connection.ask(calls.delete_tenant(tenant_id))
 
-    def create_key(self, tenant_id: str = "") -> NewKey:
-        """Another key, for the caller's own tenant if none is given."""
-        return self._connection.ask(calls.create_key(tenant_id))
+    def create_key(self, tenant_id: str = "", *, operator: bool = False) -> NewKey:
+        """Another key, for the caller's own tenant if none is given; an operator's, if
+        that is said, which only operators may.
+        """
+        return self._connection.ask(calls.create_key(tenant_id, operator=operator))
 
     def import_key(
         self, access_key_id: str, secret_access_key: str, *, tenant_id: str = ""

@@ -28,6 +28,7 @@ from sandlot.results.invocations import (
     Status,
 )
 from sandlot.results.layers import LayerVersion
+from sandlot.results.permissions import Condition, Permission
 from sandlot.results.tenants import (
     Bill,
     BillLine,
@@ -48,6 +49,7 @@ __all__ = [
     "Bill",
     "BillLine",
     "Concurrency",
+    "Condition",
     "Cors",
     "EngineStatus",
     "Event",
@@ -65,6 +67,7 @@ __all__ = [
     "MapResult",
     "Network",
     "NewKey",
+    "Permission",
     "ProvisionStatus",
     "ProvisionedConcurrency",
     "Reply",

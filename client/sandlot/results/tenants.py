@@ -65,6 +65,9 @@ class Tenant:
     network_allow: tuple[str, ...]
     """What its functions with `EGRESS` may reach although it is not public: CIDRs."""
 
+    suspended: bool
+    """Whether its keys are refused, and nothing of it runs."""
+
     created: datetime
 
 

@@ -18,20 +18,22 @@ RUNTIME_KIND_ZYGOTE: RuntimeKind
 RUNTIME_KIND_PROGRAM: RuntimeKind
 
 class Tenant(_message.Message):
-    __slots__ = ("id", "name", "concurrency", "created", "network", "network_allow")
+    __slots__ = ("id", "name", "concurrency", "created", "network", "network_allow", "suspended")
     ID_FIELD_NUMBER: _ClassVar[int]
     NAME_FIELD_NUMBER: _ClassVar[int]
     CONCURRENCY_FIELD_NUMBER: _ClassVar[int]
     CREATED_FIELD_NUMBER: _ClassVar[int]
     NETWORK_FIELD_NUMBER: _ClassVar[int]
     NETWORK_ALLOW_FIELD_NUMBER: _ClassVar[int]
+    SUSPENDED_FIELD_NUMBER: _ClassVar[int]
     id: str
     name: str
     concurrency: int
     created: _timestamp_pb2.Timestamp
     network: _functions_pb2.Network
     network_allow: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(self, id: _Optional[str] = ..., name: _Optional[str] = ..., concurrency: _Optional[int] = ..., created: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., network: _Optional[_Union[_functions_pb2.Network, str]] = ..., network_allow: _Optional[_Iterable[str]] = ...) -> None: ...
+    suspended: bool
+    def __init__(self, id: _Optional[str] = ..., name: _Optional[str] = ..., concurrency: _Optional[int] = ..., created: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., network: _Optional[_Union[_functions_pb2.Network, str]] = ..., network_allow: _Optional[_Iterable[str]] = ..., suspended: bool = ...) -> None: ...
 
 class Key(_message.Message):
     __slots__ = ("tenant_id", "access_key_id", "is_operator", "created")
@@ -76,18 +78,20 @@ class Cidrs(_message.Message):
     def __init__(self, cidrs: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class UpdateTenantRequest(_message.Message):
-    __slots__ = ("id", "name", "concurrency", "network", "network_allow")
+    __slots__ = ("id", "name", "concurrency", "network", "network_allow", "suspended")
     ID_FIELD_NUMBER: _ClassVar[int]
     NAME_FIELD_NUMBER: _ClassVar[int]
     CONCURRENCY_FIELD_NUMBER: _ClassVar[int]
     NETWORK_FIELD_NUMBER: _ClassVar[int]
     NETWORK_ALLOW_FIELD_NUMBER: _ClassVar[int]
+    SUSPENDED_FIELD_NUMBER: _ClassVar[int]
     id: str
     name: str
     concurrency: int
     network: _functions_pb2.Network
     network_allow: Cidrs
-    def __init__(self, id: _Optional[str] = ..., name: _Optional[str] = ..., concurrency: _Optional[int] = ..., network: _Optional[_Union[_functions_pb2.Network, str]] = ..., network_allow: _Optional[_Union[Cidrs, _Mapping]] = ...) -> None: ...
+    suspended: bool
+    def __init__(self, id: _Optional[str] = ..., name: _Optional[str] = ..., concurrency: _Optional[int] = ..., network: _Optional[_Union[_functions_pb2.Network, str]] = ..., network_allow: _Optional[_Union[Cidrs, _Mapping]] = ..., suspended: bool = ...) -> None: ...
 
 class UpdateTenantResponse(_message.Message):
     __slots__ = ("tenant",)
@@ -122,10 +126,12 @@ class DeleteTenantResponse(_message.Message):
     def __init__(self) -> None: ...
 
 class CreateKeyRequest(_message.Message):
-    __slots__ = ("tenant_id",)
+    __slots__ = ("tenant_id", "operator")
     TENANT_ID_FIELD_NUMBER: _ClassVar[int]
+    OPERATOR_FIELD_NUMBER: _ClassVar[int]
     tenant_id: str
-    def __init__(self, tenant_id: _Optional[str] = ...) -> None: ...
+    operator: bool
+    def __init__(self, tenant_id: _Optional[str] = ..., operator: bool = ...) -> None: ...
 
 class CreateKeyResponse(_message.Message):
     __slots__ = ("key", "secret_access_key")

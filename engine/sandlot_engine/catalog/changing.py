@@ -14,7 +14,6 @@ from sandlot_engine.catalog.finding import Finding
 from sandlot_engine.catalog.keeper import Keeper
 from sandlot_engine.catalog.layers import check_unpacked_size
 from sandlot_engine.catalog.life import Prepared
-from sandlot_engine.catalog.locks import KeyedLocks
 from sandlot_engine.catalog.preparing import GrantNetwork, Preparing
 from sandlot_engine.catalog.quotas import Quotas
 from sandlot_engine.catalog.retiring import Retiring
@@ -24,6 +23,7 @@ from sandlot_engine.catalog.validation import check_config
 from sandlot_engine.catalog.versions import Versions, check_revision_id
 from sandlot_engine.clock import Clock
 from sandlot_engine.errors import AlreadyExists, InvalidParameter, SandlotError
+from sandlot_engine.locks import KeyedLocks
 from sandlot_engine.model.function import (
     LATEST,
     Code,

@@ -34,13 +34,13 @@ from typing import Protocol, Self, TypeVar
 
 from sandlot_engine.catalog import packages
 from sandlot_engine.catalog.keeper import Keeper
-from sandlot_engine.catalog.locks import KeyedLocks
 from sandlot_engine.errors import (
     Internal,
     InvalidParameter,
     NotFound,
     SandlotError,
 )
+from sandlot_engine.locks import KeyedLocks
 from sandlot_engine.model.function import (
     IMAGE,
     Code,

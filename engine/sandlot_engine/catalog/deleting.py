@@ -7,10 +7,10 @@ from typing import Any
 from sandlot_engine.catalog.aliases import Aliases
 from sandlot_engine.catalog.finding import Finding
 from sandlot_engine.catalog.kept import Kept
-from sandlot_engine.catalog.locks import KeyedLocks
 from sandlot_engine.catalog.settings import Settings
 from sandlot_engine.catalog.versions import Versions
 from sandlot_engine.errors import Conflict, InvalidParameter
+from sandlot_engine.locks import KeyedLocks
 from sandlot_engine.model.function import LATEST, Function
 from sandlot_engine.store.ports import FunctionStore
 

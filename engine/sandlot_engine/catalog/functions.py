@@ -27,15 +27,15 @@ from sandlot_engine.catalog.keeper import Keeper
 from sandlot_engine.catalog.kept import Kept
 from sandlot_engine.catalog.layers import Layers
 from sandlot_engine.catalog.life import Prepared
-from sandlot_engine.catalog.locks import KeyedLocks
 from sandlot_engine.catalog.preparing import GrantNetwork, Prepare, Preparing
 from sandlot_engine.catalog.quotas import Quota, Quotas
 from sandlot_engine.catalog.retiring import Retire, Retiring
 from sandlot_engine.catalog.settings import Settings, checked_tags
 from sandlot_engine.catalog.uploads import Uploads
 from sandlot_engine.catalog.validation import check_kind, check_name
-from sandlot_engine.catalog.versions import Versions, page_of_versions
+from sandlot_engine.catalog.versions import Versions, name_in, page_of_versions
 from sandlot_engine.clock import Clock
+from sandlot_engine.locks import KeyedLocks
 from sandlot_engine.model.function import (
     LATEST,
     Alias,
@@ -481,9 +481,9 @@ class Functions:
 
         Raises `InvalidParameter` for a negative page size.
         """
-        found = self._versions.all(tenant_id)
+        found = self._versions.all(tenant_id, since=name_in(page_token))
         return page_of_versions(
-            [each for each in found if all_versions or each.version == LATEST],
+            (each for each in found if all_versions or each.version == LATEST),
             page_size,
             page_token,
         )

@@ -17,14 +17,19 @@ def page_of(
 
     Raises `InvalidParameter` for a negative page size.
     """
-    if page_size < 0:
-        raise InvalidParameter(
-            f"page_size is {page_size}; it must be 0 to {MAX_PAGE}.",
-            field="page_size",
-        )
-    size = min(page_size or DEFAULT_PAGE, MAX_PAGE)
+    size = size_of(page_size)
     # The token is the last name shown: it stays right when things come and go
     # between two pages.
     first = bisect_right(names, page_token)
     page = names[first : first + size]
     return page, page[-1] if first + size < len(names) else ""
+
+
+def size_of(page_size: int) -> int:
+    """Of a page that was asked for. Raises `InvalidParameter` where it is negative."""
+    if page_size < 0:
+        raise InvalidParameter(
+            f"page_size is {page_size}; it must be 0 to {MAX_PAGE}.",
+            field="page_size",
+        )
+    return min(page_size or DEFAULT_PAGE, MAX_PAGE)

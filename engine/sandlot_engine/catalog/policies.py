@@ -247,6 +247,14 @@ class Policies:
 
         await self._functions.in_turn(tenant_id, delete)
 
+    # Last, because from here on the class's `list` hides the builtin.
+    def list(
+        self, tenant_id: str, function: str, qualifier: str = ""
+    ) -> tuple[Statement, ...]:
+        """Its statements, none where there is no policy. Raises `NotFound`."""
+        self._require(tenant_id, function, qualifier)
+        return self.of(tenant_id, function, qualifier).statements
+
     # --- in turn ------------------------------------------------------------------
 
     async def _put(

@@ -14,16 +14,18 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 
-from sandlot_engine.catalog.locks import KeyedLocks
 from sandlot_engine.catalog.seal import Sealer
 from sandlot_engine.catalog.validation import check_network, checked_cidrs
 from sandlot_engine.clock import Clock
 from sandlot_engine.errors import (
+    SUSPENDED,
+    Conflict,
     InvalidParameter,
     NotFound,
     QuotaExceeded,
     Unauthenticated,
 )
+from sandlot_engine.locks import KeyedLocks
 from sandlot_engine.model.network import Network
 from sandlot_engine.model.tenant import DEFAULT_TENANT_ID, AccessKey, Tenant
 from sandlot_engine.store.ports import TenantStore
@@ -145,6 +147,7 @@ class Tenants:
         concurrency: int | None = None,
         network: Network | None = None,
         network_allow: Iterable[str] | None = None,
+        is_suspended: bool | None = None,
     ) -> Tenant:
         """Change what is given. Raises `NotFound`, `InvalidParameter`.
 
@@ -162,6 +165,14 @@ class Tenants:
             if network_allow is not None:
                 allow = _checked_allow(network_allow, tenant.network)
                 tenant = replace(tenant, network_allow=allow)
+            if is_suspended is not None:
+                if is_suspended and tenant_id == DEFAULT_TENANT_ID:
+                    raise InvalidParameter(
+                        f"Tenant {tenant_id} is the operator's own and cannot be "
+                        "suspended.",
+                        field="suspended",
+                    )
+                tenant = replace(tenant, is_suspended=is_suspended)
             await self._store.put_tenant(tenant)
             self._tenants[tenant_id] = tenant
             self._note_change(tenant_id)
@@ -184,9 +195,14 @@ class Tenants:
         none but for `EGRESS`. Never waits.
 
         Raises `PermissionDenied` where the tenant may not have `network` (any more),
-        and `NotFound`.
+        `Conflict` where it is suspended, for which events wait, and `NotFound`.
         """
         tenant = self._tenant(tenant_id)
+        if tenant.is_suspended:
+            raise Conflict(
+                f"Tenant {tenant_id} is suspended by the operator. Nothing ran.",
+                reason=SUSPENDED,
+            )
         check_network(network, tenant)
         return tenant.network_allow if network is Network.EGRESS else ()
 
@@ -214,8 +230,15 @@ class Tenants:
     ) -> tuple[AccessKey, str]:
         """Make another key and its secret.
 
-        Raises `NotFound`, and `QuotaExceeded` over `MAX_KEYS_PER_TENANT`.
+        Raises `NotFound`, `QuotaExceeded` over `MAX_KEYS_PER_TENANT`, and
+        `InvalidParameter` for an operator's key of another tenant than their own.
         """
+        if operator and tenant_id != DEFAULT_TENANT_ID:
+            raise InvalidParameter(
+                f"An operator's key belongs to tenant {DEFAULT_TENANT_ID}, and to no "
+                f"other: not to {tenant_id[:64]}.",
+                field="operator",
+            )
         async with self._turns.hold(_ALL):
             self._tenant(tenant_id)
             return await self._add_key(tenant_id, is_operator=operator)
@@ -285,7 +308,7 @@ class Tenants:
                 "The access key id or its secret is wrong. Check the credentials, or "
                 "ask the operator for a new key."
             )
-        return known.key
+        return self._as_it_is(known.key)
 
     async def signing_secret(self, access_key_id: str) -> tuple[AccessKey | None, str]:
         """A key and the secret to check a signature with.
@@ -294,7 +317,14 @@ class Tenants:
         signature with it before refusing, and both refusals take the same work.
         """
         known = await self._known(access_key_id)
-        return known.key, known.secret
+        key = None if known.key is None else self._as_it_is(known.key)
+        return key, known.secret
+
+    def _as_it_is(self, key: AccessKey) -> AccessKey:
+        tenant = self._tenants.get(key.tenant_id)
+        if tenant is None or not tenant.is_suspended:
+            return key
+        return replace(key, is_suspended=True)
 
     # Last, because from here on the class's `list` hides the builtin.
     async def list(

@@ -23,7 +23,7 @@ from typing import TypeVar
 
 from sandlot_engine.catalog.code import CodeStore
 from sandlot_engine.catalog.keeper import Keeper
-from sandlot_engine.catalog.locks import KeyedLocks
+from sandlot_engine.locks import KeyedLocks
 from sandlot_engine.model.function import Code, ImageSource
 from sandlot_engine.store.ports import FunctionStore
 

@@ -1,10 +1,12 @@
 """All versions of all functions, in memory: found, counted, named, put in order."""
 
+from bisect import bisect_left
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import islice
 from types import MappingProxyType
 
-from sandlot_engine.catalog.pages import page_of
+from sandlot_engine.catalog.pages import size_of
 from sandlot_engine.errors import Conflict, NotFound
 from sandlot_engine.model.function import (
     LATEST,
@@ -26,8 +28,14 @@ class Versions:
         self._by_tenant: dict[str, dict[str, dict[str, Function]]] = {}
         """By tenant, name and version."""
 
+        self._names: dict[str, list[str]] = {}
+        """By tenant, in order; of those who were asked for since they changed."""
+
+        self._networks: dict[str, Mapping[Network, int]] = {}
+        """How many functions have which, likewise."""
+
         self._by_network: dict[Network, Mapping[str, int]] = {}
-        """What was counted since the last change."""
+        """What was counted since the last change of anybody's."""
 
     def __repr__(self) -> str:
         return f"<Versions of {len(self._by_tenant)} tenants>"
@@ -55,13 +63,19 @@ class Versions:
         return last[0] if last and last[0].version != LATEST else None
 
     def names(self, tenant_id: str) -> list[str]:
-        """In order."""
-        return sorted(self._by_tenant.get(tenant_id, {}))
+        """In order. They are not to be changed."""
+        names = self._names.get(tenant_id)
+        if names is None:
+            names = sorted(self._by_tenant.get(tenant_id, {}))
+            if names:
+                self._names[tenant_id] = names
+        return names
 
-    def all(self, tenant_id: str) -> Iterator[Function]:
-        """A tenant's, by name, each as `of` has them."""
-        for name in self.names(tenant_id):
-            yield from self.of(tenant_id, name)
+    def all(self, tenant_id: str, *, since: str = "") -> Iterator[Function]:
+        """A tenant's, by name, each as `of` has them; from a name on."""
+        names = self.names(tenant_id)
+        for place in range(bisect_left(names, since), len(names)):
+            yield from self.of(tenant_id, names[place])
 
     def tenants(self) -> list[str]:
         """Those who have a function."""
@@ -72,25 +86,29 @@ class Versions:
         return len(self._by_tenant.get(tenant_id, {}))
 
     def count_by_network(self, network: Network) -> Mapping[str, int]:
-        """See `Functions.count_by_network`. Counted again only after a change, for
-        strangers ask as often as they like."""
+        """See `Functions.count_by_network`. Counted again only of those who changed
+        something, for strangers ask as often as they like."""
         counted = self._by_network.get(network)
         if counted is None:
-            counted = self._by_network[network] = self._counted_by_network(network)
+            counts = {
+                who: self._networks_of(who).get(network, 0) for who in self.tenants()
+            }
+            counted = self._by_network[network] = MappingProxyType(
+                {who: count for who, count in counts.items() if count}
+            )
         return counted
 
-    def _counted_by_network(self, network: Network) -> Mapping[str, int]:
-        counts = {
-            tenant_id: len(
-                {
-                    function.name
+    def _networks_of(self, tenant_id: str) -> Mapping[Network, int]:
+        counted = self._networks.get(tenant_id)
+        if counted is None:
+            counted = self._networks[tenant_id] = Counter(
+                network
+                for _, network in {
+                    (function.name, function.current.config.network)
                     for function in self.all(tenant_id)
-                    if function.current.config.network is network
                 }
             )
-            for tenant_id in self.tenants()
-        }
-        return MappingProxyType({who: count for who, count in counts.items() if count})
+        return counted
 
     def count_by_runtime(self) -> Mapping[str, int]:
         """See `Functions.count_by_runtime`."""
@@ -106,17 +124,22 @@ class Versions:
     def keep(self, function: Function) -> None:
         """Add a version, or replace it."""
         self._by_network.clear()
+        self._networks.pop(function.tenant_id, None)
         functions = self._by_tenant.setdefault(function.tenant_id, {})
+        if function.name not in functions:
+            self._names.pop(function.tenant_id, None)
         functions.setdefault(function.name, {})[function.version] = function
 
     def forget(self, function: Function) -> None:
         """One version that is gone; with the last one its function."""
         self._by_network.clear()
+        self._networks.pop(function.tenant_id, None)
         functions = self._by_tenant[function.tenant_id]
         versions = functions[function.name]
         del versions[function.version]
         if not versions:
             del functions[function.name]
+            self._names.pop(function.tenant_id, None)
         if not functions:
             del self._by_tenant[function.tenant_id]
 
@@ -150,13 +173,19 @@ def number_of(function: Function) -> int:
 
 
 def page_of_versions(
-    functions: list[Function], page_size: int, page_token: str
+    functions: Iterable[Function], page_size: int, page_token: str
 ) -> tuple[list[Function], str]:
-    """Of versions in order. The token says the last one shown, by name and number, so
-    that tokens are in the same order."""
-    by_token = {_token(function): function for function in functions}
-    page, token = page_of(list(by_token), page_size, page_token)
-    return [by_token[each] for each in page], token
+    """Of versions in order, of which no more are looked at than needed. The token says
+    the last one shown, by name and number, so that tokens are in the same order."""
+    size = size_of(page_size)
+    left = (function for function in functions if _token(function) > page_token)
+    page = list(islice(left, size + 1))
+    return page[:size], _token(page[size - 1]) if len(page) > size else ""
+
+
+def name_in(page_token: str) -> str:
+    """Of the function that was shown last."""
+    return page_token.partition(" ")[0]
 
 
 def _token(function: Function) -> str:

@@ -1,6 +1,7 @@
 """Who is calling: from the words of a request to a `Caller`."""
 
 from sandlot_engine.errors import (
+    SUSPENDED,
     InvalidParameter,
     NotFound,
     PermissionDenied,
@@ -21,12 +22,14 @@ class Authenticator:
     async def caller_of(self, authorization: str, on_behalf_of: str = "") -> Caller:
         """The caller with the credentials `Bearer ID:SECRET`.
 
-        Raises `Unauthenticated`; `PermissionDenied` where somebody who is no
-        operator speaks for a tenant, even for its own; `NotFound` where an operator
-        speaks for one that does not exist.
+        Raises `Unauthenticated`; `PermissionDenied` for a tenant that is suspended, and
+        where somebody who is no operator speaks for one, even for its own; `NotFound`
+        where an operator speaks for one that does not exist.
         """
         key_id, secret = _credentials(authorization)
         key = await self._tenants.authenticate(key_id, secret)
+        if key.is_suspended:
+            raise PermissionDenied(suspended(key.tenant_id), reason=SUSPENDED)
         if not on_behalf_of:
             return Caller(
                 tenant_id=key.tenant_id,
@@ -39,6 +42,11 @@ class Authenticator:
             )
         tenant_id = await self._tenants.known(on_behalf_of)
         return Caller(tenant_id=tenant_id, access_key_id=key.id, is_operator=True)
+
+
+def suspended(tenant_id: str) -> str:
+    """What its keys are told, whatever they ask for."""
+    return f"tenant {tenant_id} is suspended: ask the operator"
 
 
 def require_operator(caller: Caller) -> None:

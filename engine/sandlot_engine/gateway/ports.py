@@ -146,13 +146,16 @@ class Tenants(SigningKeys, BearerKeys, Protocol):
         concurrency: int | None = None,
         network: Network | None = None,
         network_allow: Iterable[str] | None = None,
+        is_suspended: bool | None = None,
     ) -> Tenant: ...
 
     async def get(self, tenant_id: str) -> Tenant: ...
 
     async def delete(self, tenant_id: str) -> None: ...
 
-    async def create_key(self, tenant_id: str) -> tuple[AccessKey, str]: ...
+    async def create_key(
+        self, tenant_id: str, operator: bool = False
+    ) -> tuple[AccessKey, str]: ...
 
     async def import_key(
         self, tenant_id: str, access_key_id: str, secret: str

@@ -29,6 +29,9 @@ class Tenant:
     """Networks in CIDR notation, canonical and sorted: what functions with `EGRESS`
     may reach although it is private, link-local or otherwise not public."""
 
+    is_suspended: bool = False
+    """Its keys are refused, and nothing of it runs."""
+
     created: datetime
     """UTC."""
 
@@ -42,6 +45,9 @@ class AccessKey:
     is_operator: bool
     created: datetime
     """UTC."""
+
+    is_suspended: bool = False
+    """Its tenant is, just now; the store does not know."""
 
 
 class Caller(Struct, frozen=True, kw_only=True):

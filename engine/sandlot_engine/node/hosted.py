@@ -7,6 +7,7 @@ the zygote stops before the import, and every instance imports for itself.
 import asyncio
 import hashlib
 import logging
+import math
 import time
 from collections.abc import Awaitable, Callable
 from typing import Protocol
@@ -39,6 +40,9 @@ _TRIES = 2
 """How often a start is tried: what was lost under us deserves a second one. So does an
 import that was killed, which it may not have been for its memory."""
 
+PROMISED_S = 10.0
+"""How long a zygote that has not been forked is left to whom it was started for."""
+
 log = logging.getLogger(__name__)
 
 Printed = Callable[[Function, tuple[Line, ...]], None]
@@ -55,11 +59,15 @@ GrantNetwork = Callable[[str, Network], tuple[str, ...]]
 class Places(Protocol):
     """Room for zygotes on this machine."""
 
-    async def take_place(self, tenant_id: str, /) -> None:
-        """Raises `Throttled` where there is none for that tenant."""
+    async def take_place(self, hosted: "Hosted", /) -> None:
+        """Raises `Throttled` where there is none for it."""
         ...
 
-    def give_back_place(self, tenant_id: str, /) -> None: ...
+    def give_back_place(self, hosted: "Hosted", /) -> None: ...
+
+    def note_started(self, hosted: "Hosted", /) -> None:
+        """What it took a place for is there, or is not to be had."""
+        ...
 
 
 def _known_reason(function: Function, revision: Revision) -> str:
@@ -124,6 +132,14 @@ class Hosted:
         self.start_s = 0.0
         """What it took to have its zygote ready, the last time."""
 
+        self.is_awaited = False
+        """While it starts: whether somebody's caller waits for it."""
+
+        self._promised = -math.inf
+        """When somebody was told that it is ready, who has not forked it since."""
+
+        self._forking = 0
+
     def __repr__(self) -> str:
         state = "live" if self.is_live else "no zygote"
         return f"<Hosted {self.function.name} {self.revision.id[:8]} · {state}>"
@@ -136,7 +152,15 @@ class Hosted:
     @property
     def is_busy(self) -> bool:
         """Whether anything of it is more than idle."""
-        return not all(instance.is_usable for instance in self._instances)
+        return self._forking > 0 or not all(
+            instance.is_usable for instance in self._instances
+        )
+
+    @property
+    def may_rest(self) -> bool:
+        """Whether its zygote is there, and nobody has it or is about to."""
+        is_promised = time.monotonic() - self._promised < PROMISED_S
+        return self.is_live and not self.is_busy and not is_promised
 
     @property
     def zygotes(self) -> int:
@@ -167,13 +191,15 @@ class Hosted:
     def has_instances(self) -> bool:
         return bool(self._instances)
 
-    async def prepare(self) -> str:
-        """Have a zygote running; returns `reason`.
+    async def prepare(self, *, is_awaited: bool = True) -> str:
+        """Have a zygote running; returns `reason`. `is_awaited` is whether a caller
+        waits for it, or only an event.
 
         Raises `Unavailable`, `Throttled` where there is no room for it,
         `PermissionDenied` where its tenant may not have its network any more, and
         `Refusal` where its snapshot could not be taken.
         """
+        self.is_awaited = self.is_awaited or is_awaited
         for attempt in range(1, _TRIES + 1):
             try:
                 zygote = await self._live_zygote()
@@ -186,6 +212,11 @@ class Hosted:
                 zygote.prepare_cells()
                 return self.reason
         raise AssertionError
+
+    async def make_ready(self, *, is_awaited: bool) -> None:
+        """`prepare` for somebody who forks it next: until then it does not rest."""
+        await self.prepare(is_awaited=is_awaited)
+        self._promised = time.monotonic()
 
     async def fork(
         self,
@@ -203,6 +234,7 @@ class Hosted:
         if zygote is None or zygote.is_lost:
             return None
         self.last_used = time.monotonic()
+        self._promised = -math.inf
 
         def bury(instance: Instance) -> None:
             self._instances.discard(instance)
@@ -212,6 +244,7 @@ class Hosted:
                 self._emptied.set()
             on_death()
 
+        self._forking += 1
         try:
             instance = await zygote.fork(
                 on_death=bury, is_ahead=is_ahead, is_kept=is_kept
@@ -220,6 +253,8 @@ class Hosted:
             return None
         except SandboxError as error:
             raise Unavailable(f"no instance could be started: {error}") from error
+        finally:
+            self._forking -= 1
         self._instances.add(instance)
         return instance, zygote
 
@@ -277,6 +312,8 @@ class Hosted:
 
     def _started(self, task: asyncio.Task[Zygote]) -> None:
         self._starting = None
+        self.is_awaited = False
+        self._places.note_started(self)
         # Whoever waited has it; if all of them gave up, nobody else will look.
         if not task.cancelled():
             task.exception()
@@ -368,12 +405,12 @@ class Hosted:
             keeps_tmp=not config.per_tenant,
             import_s=IMPORT_S if self._snapshot is None else config.init_ahead_s,
         )
-        await self._places.take_place(self.function.tenant_id)
+        await self._places.take_place(self)
         try:
             launcher = await self._launchers.current()
             zygote = Zygote(launcher, recipe, on_lost=self._note_loss)
         except BaseException:
-            self._places.give_back_place(self.function.tenant_id)
+            self._places.give_back_place(self)
             raise
         self._zygotes.add(zygote)
         return zygote
@@ -397,7 +434,7 @@ class Hosted:
 
     def _note_loss(self, zygote: Zygote) -> None:
         self._zygotes.discard(zygote)
-        self._places.give_back_place(self.function.tenant_id)
+        self._places.give_back_place(self)
         if zygote is self._current:
             self._current = None
             if not self._launchers.is_stopping:

@@ -199,8 +199,10 @@ class NodeMachine:
     def has_reset(self, function: Function, revision: Revision) -> bool:
         return self._node.host(function, revision).has_reset
 
-    async def make_ready(self, function: Function, revision: Revision) -> None:
-        await self._node.host(function, revision).prepare()
+    async def make_ready(
+        self, function: Function, revision: Revision, *, is_awaited: bool = False
+    ) -> None:
+        await self._node.host(function, revision).make_ready(is_awaited=is_awaited)
 
     async def start(
         self,

@@ -4,7 +4,8 @@ import asyncio
 import contextlib
 import time
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 
 from sandlot_engine.errors import Throttled
 from sandlot_engine.model.function import Function, Revision
@@ -27,10 +28,35 @@ others must find some."""
 ROOM_S = 5.0
 """How long a start waits for such a one to be dead."""
 
+LOOK_S = 0.05
+"""How often it is looked whether anybody can make room, while somebody waits."""
+
+PATIENT_SHARE = 4
+"""Of so many places that become free, one goes to an event, where such a one waits; the
+others go to those whose callers wait."""
+
 FAREWELL_S = 4.0
 """How long the engine's end waits for extensions, which have two seconds."""
 
 _RETRY_AFTER_S = 5.0
+
+
+FOR_EVENTS, FOR_EVENTS_OF_TENANT = 16, 8
+"""Versions that are started at once because of events alone: when events of a thousand
+functions come due, starts of all places at once would each take as long as all, and
+who calls would find nobody who could make room."""
+
+
+@dataclass(slots=True, eq=False)
+class _Waiter:
+    """A start that has no place yet."""
+
+    hosted: Hosted
+    turn: "asyncio.Future[None]"
+
+    @property
+    def tenant_id(self) -> str:
+        return self.hosted.function.tenant_id
 
 
 class Node:
@@ -62,12 +88,23 @@ class Node:
         self._memory_mb = memory_mb
         """What all zygotes and instances may use; 0: as much as the machine has."""
         self._max_of_tenant = max(1, max_zygotes // SHARE)
-        self._room = asyncio.Semaphore(max_zygotes)
-        self._shares: dict[str, asyncio.Semaphore] = {}
-        """Of tenants that have places, or wait for one."""
+        self._places: Counter[Hosted] = Counter()
+        """Who has some, and how many: one for each zygote."""
 
-        self._taken: Counter[str] = Counter()
-        """Places, by tenant; those that are waited for included."""
+        self._held: Counter[str] = Counter()
+        """The same by tenant."""
+
+        self._leaving: Counter[Hosted] = Counter()
+        """Places that were made free, and are not yet: their zygotes are dying."""
+
+        self._waiting: dict[_Waiter, None] = {}
+        """In the order in which they came."""
+
+        self._for_events: set[Hosted] = set()
+        """Who is being started, and no caller waited for it when it was let in."""
+
+        self._let_in = 0
+        self._look: asyncio.TimerHandle | None = None
 
     @property
     def region(self) -> str:
@@ -108,6 +145,7 @@ class Node:
                 for revision, hosted in self._hosted.items()
                 if hosted.is_live
                 and not hosted.has_instances
+                and not hosted.is_busy
                 and revision not in self._kept
             )
             if hosted is None:
@@ -156,43 +194,94 @@ class Node:
                 for hosted in tuple(self._hosted.values()):
                     group.create_task(hosted.say_farewell())
 
-    async def take_place(self, tenant_id: str) -> None:
+    async def take_place(self, hosted: Hosted) -> None:
         """A place for one more zygote, to be given back when that is dead.
 
+        Who has less gets the next one; but those whose callers wait come first, mostly.
         Raises `Throttled` where none becomes free.
         """
-        share = self._shares.setdefault(
-            tenant_id, asyncio.Semaphore(self._max_of_tenant)
-        )
-        self._make_room(tenant_id, share)
-        self._taken[tenant_id] += 1
+        waiter = _Waiter(hosted, asyncio.get_running_loop().create_future())
+        self._waiting[waiter] = None
+        self._share_out()
         try:
             async with asyncio.timeout(self._room_s):
-                await share.acquire()
-                try:
-                    await self._room.acquire()
-                except BaseException:
-                    share.release()
-                    raise
-        except TimeoutError:
-            self._forget_place(tenant_id)
-            raise self._full(is_share=share.locked()) from None
-        except BaseException:
-            self._forget_place(tenant_id)
+                await waiter.turn
+        except BaseException as error:
+            if waiter.turn.done() and not waiter.turn.cancelled():
+                self.give_back_place(hosted)
+            if isinstance(error, TimeoutError):
+                raise self._full(waiter.tenant_id) from None
             raise
+        finally:
+            self._waiting.pop(waiter, None)
 
-    def give_back_place(self, tenant_id: str) -> None:
+    def give_back_place(self, hosted: Hosted) -> None:
         """See `take_place`."""
-        self._shares[tenant_id].release()
-        self._room.release()
-        self._forget_place(tenant_id)
+        for counts in (self._places, self._leaving):
+            counts[hosted] -= 1
+            if counts[hosted] <= 0:
+                del counts[hosted]
+        tenant_id = hosted.function.tenant_id
+        self._held[tenant_id] -= 1
+        if not self._held[tenant_id]:
+            del self._held[tenant_id]
+        self._share_out()
 
-    def _forget_place(self, tenant_id: str) -> None:
-        self._taken[tenant_id] -= 1
-        if not self._taken[tenant_id]:
-            del self._taken[tenant_id], self._shares[tenant_id]
+    def note_started(self, hosted: Hosted) -> None:
+        """It has come up, or has failed."""
+        if hosted in self._for_events:
+            self._for_events.discard(hosted)
+            self._share_out()
 
-    def _full(self, *, is_share: bool) -> Throttled:
+    def _share_out(self) -> None:
+        """Let in whom there is a place for, and have others make room for the rest:
+        now, or when they can."""
+        while self._places.total() < self._max_zygotes:
+            waiter = self._next_waiter()
+            if waiter is None:
+                break
+            del self._waiting[waiter]
+            self._places[waiter.hosted] += 1
+            self._held[waiter.tenant_id] += 1
+            self._let_in += 1
+            if not waiter.hosted.is_awaited:
+                self._for_events.add(waiter.hosted)
+            waiter.turn.set_result(None)
+        if self._waiting and self._look is None:
+            self._make_room()
+            loop = asyncio.get_running_loop()
+            self._look = loop.call_later(LOOK_S, self._look_again)
+
+    def _look_again(self) -> None:
+        self._look = None
+        self._share_out()
+
+    def _next_waiter(self) -> _Waiter | None:
+        is_for_events = self._let_in % PATIENT_SHARE == PATIENT_SHARE - 1
+        return min(
+            (
+                waiter
+                for waiter in self._waiting
+                if not waiter.turn.done()
+                and self._held[waiter.tenant_id] < self._max_of_tenant
+                and (waiter.hosted.is_awaited or self._may_start(waiter.tenant_id))
+            ),
+            key=lambda one: (
+                one.hosted.is_awaited == is_for_events,
+                self._held[one.tenant_id],
+            ),
+            default=None,
+        )
+
+    def _may_start(self, tenant_id: str) -> bool:
+        """Whether one more may, for an event."""
+        of_tenant = sum(
+            hosted.function.tenant_id == tenant_id for hosted in self._for_events
+        )
+        return len(self._for_events) < FOR_EVENTS and of_tenant < FOR_EVENTS_OF_TENANT
+
+    def _full(self, tenant_id: str) -> Throttled:
+        is_share = self._held[tenant_id] >= self._max_of_tenant
         limit = self._max_of_tenant if is_share else self._max_zygotes
         whose = "this tenant" if is_share else "this machine"
         return Throttled(
@@ -203,25 +292,50 @@ class Node:
             retry_after_s=_RETRY_AFTER_S,
         )
 
-    def _make_room(self, tenant_id: str, share: asyncio.Semaphore) -> None:
-        """Rest a version, where somebody has to give way."""
-        idle = [
+    def _make_room(self) -> None:
+        """Rest versions that nobody needs now: one for each who waits, those that are
+        resting already included."""
+        idle = {
             hosted
-            for revision, hosted in self._hosted.items()
-            if hosted.is_live and not hosted.is_busy and revision not in self._kept
-        ]
-        if share.locked():
-            _rest_first(h for h in idle if h.function.tenant_id == tenant_id)
-        elif self._room.locked() and idle:
+            for hosted in self._places
+            if hosted.may_rest and hosted.revision.id not in self._kept
+        }
+        waiting = Counter(waiter.tenant_id for waiter in self._could_start())
+        leaving = Counter(hosted.function.tenant_id for hosted in self._leaving)
+        missing = self._places.total() - self._max_zygotes
+        for tenant_id, count in waiting.items():
+            if self._held[tenant_id] < self._max_of_tenant:
+                missing += count
+                continue
+            for _ in range(count - leaving[tenant_id]):
+                own = [h for h in idle if h.function.tenant_id == tenant_id]
+                if not self._rest_first(own, idle):
+                    break
+        for _ in range(missing - self._leaving.total()):
             # Who has the most gives first, however busy it keeps what it has.
-            most = max(self._taken[h.function.tenant_id] for h in idle)
-            _rest_first(h for h in idle if self._taken[h.function.tenant_id] == most)
+            most = max((self._held[h.function.tenant_id] for h in idle), default=0)
+            some = [h for h in idle if self._held[h.function.tenant_id] == most]
+            if not self._rest_first(some, idle):
+                break
 
+    def _could_start(self) -> Iterator[_Waiter]:
+        """If there were places; no more events' than may start now."""
+        for_events = FOR_EVENTS - len(self._for_events)
+        for waiter in self._waiting:
+            if waiter.hosted.is_awaited:
+                yield waiter
+            elif for_events > 0:
+                for_events -= 1
+                yield waiter
 
-def _rest_first(hosted: Iterable[Hosted]) -> None:
-    first = _first_to_go(hosted)
-    if first is not None:
+    def _rest_first(self, hosted: Iterable[Hosted], idle: set[Hosted]) -> bool:
+        first = _first_to_go(hosted)
+        if first is None:
+            return False
+        idle.discard(first)
+        self._leaving[first] += 1
         first.rest()
+        return True
 
 
 def _first_to_go(hosted: Iterable[Hosted]) -> Hosted | None:

@@ -141,8 +141,11 @@ class Machine(Protocol):
         """Give some of it back by what instances come from, of those that have none."""
         ...
 
-    async def make_ready(self, function: Function, revision: Revision) -> None:
-        """Start what instances come from; takes as long as the tenant's import.
+    async def make_ready(
+        self, function: Function, revision: Revision, *, is_awaited: bool = False
+    ) -> None:
+        """Start what instances come from; takes as long as the tenant's import. Where
+        room is short, those whose callers wait come first: `is_awaited`.
 
         Raises `Unavailable`, and `Refusal` where it should have a snapshot and has
         none.

@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from sandlot_engine.clock import Clock
 from sandlot_engine.errors import Unavailable
 from sandlot_engine.model.function import Function, Revision
-from sandlot_engine.model.invocation import Ended, Invocation, Run
+from sandlot_engine.model.invocation import Ended, Invocation, InvocationType, Run
 from sandlot_engine.scheduler.ahead import Ahead
 from sandlot_engine.scheduler.borrowing import Borrowing
 from sandlot_engine.scheduler.bounds import (
@@ -381,7 +381,11 @@ class Scheduler:
             if not self._machine.is_ready(function, revision):
                 # Before we ask for a place to start in: the places are everybody's,
                 # and an import takes as long as its tenant likes.
-                await self._machine.make_ready(function, revision)
+                await self._machine.make_ready(
+                    function,
+                    revision,
+                    is_awaited=invocation.type is not InvocationType.EVENT,
+                )
             # As on Lambda, an environment that was reset comes before unused ones; but
             # for provisioned ones, which are there so that nothing has to be started.
             is_reset = revision.id not in self.provisions and self._machine.has_reset(

@@ -16,6 +16,7 @@ from typing import Any
 
 from sandlot_engine.clock import Clock
 from sandlot_engine.errors import Throttled
+from sandlot_engine.gateway.auth import suspended
 from sandlot_engine.gateway.aws.faults import AwsError
 from sandlot_engine.gateway.aws.sigv4 import (
     SERVICE,
@@ -235,6 +236,8 @@ class Receiver:
             receive, headers, self.room, key.tenant_id, limit=limit, too_large=too_large
         )
         _check_body(claim, secret, body)
+        if key.is_suspended:
+            raise AwsError("AccessDeniedException", suspended(key.tenant_id))
         if (connection := scope.get(KEY)) is not None:
             connection.owner = key.tenant_id
         return Received(

@@ -361,6 +361,7 @@ def tenant_out(tenant: Tenant) -> tenants.Tenant:
         created=timestamp(tenant.created),
         network=_NETWORKS_OUT[tenant.network],
         network_allow=tenant.network_allow,
+        suspended=tenant.is_suspended,
     )
 
 

@@ -34,7 +34,7 @@ from sandlot_engine.errors import (
     Unauthenticated,
 )
 from sandlot_engine.gateway.auth import Authenticator, single
-from sandlot_engine.gateway.rpc import Context
+from sandlot_engine.gateway.rpc import Context, audit
 from sandlot_engine.gateway.rpc.beside import size_beside
 from sandlot_engine.gateway.rpc.faces import abort
 from sandlot_engine.gateway.turns import RETRY_AFTER_S, Held, Turns
@@ -227,6 +227,8 @@ class Steps(grpc.aio.ServerInterceptor):
 
     def _around(self, handler: Handler, path: str) -> tuple[Handler, bool]:
         method = cast("Behaviour", _method_of(handler))
+        if audit.changes_something(path):
+            method = _audited(method)
         answer = self._answers.of(method) if path.startswith(SERVICES) else method
         if handler.request_streaming:
             make = (
@@ -236,6 +238,21 @@ class Steps(grpc.aio.ServerInterceptor):
             )
             return _made(make, answer, handler, handler.request_deserializer), True
         return self._limits.reading(answer, handler, path), False
+
+
+def _audited(method: Behaviour) -> Behaviour:
+    async def answer(request: Any, context: Context) -> Any:
+        call = _current.get()
+        if call.caller is None or not call.caller.is_operator:
+            return await method(request, context)
+        about, work = audit.about(request), method(request, context)
+        del request  # it may be a package
+        answered = await work
+        if about:
+            audit.tell(call.method, call.caller, about, request_id=call.request_id)
+        return answered
+
+    return answer
 
 
 def _method_of(handler: Handler) -> object:

@@ -29,6 +29,8 @@ from sandlot.v1 import (
     invocations_pb2_grpc,
     layers_pb2,
     layers_pb2_grpc,
+    permissions_pb2,
+    permissions_pb2_grpc,
     tenants_pb2,
     tenants_pb2_grpc,
     triggers_pb2,
@@ -51,6 +53,7 @@ from sandlot_engine.gateway.rpc.invocations import InvocationService
 from sandlot_engine.gateway.rpc.layers import LayerService
 from sandlot_engine.gateway.rpc.listeners import Tls, serving
 from sandlot_engine.gateway.rpc.methods import Methods
+from sandlot_engine.gateway.rpc.permissions import PermissionService
 from sandlot_engine.gateway.rpc.tenants import TenantService
 from sandlot_engine.gateway.rpc.triggers import TriggerService
 from sandlot_engine.gateway.rpc.urls import UrlService
@@ -95,7 +98,8 @@ SERVICE_NAMES = tuple(
     service.full_name
     for file in (
         *(concurrency_pb2, events_pb2, functions_pb2, invocations_pb2),
-        *(layers_pb2, tenants_pb2, triggers_pb2, urls_pb2, versions_pb2),
+        *(layers_pb2, permissions_pb2, tenants_pb2, triggers_pb2, urls_pb2),
+        versions_pb2,
     )
     for service in file.DESCRIPTOR.services_by_name.values()
 )
@@ -237,6 +241,9 @@ def _add_services(methods: Methods, backend: Backend, draining: asyncio.Event) -
         InvocationService(backend, draining), methods
     )
     layers_pb2_grpc.add_LayerServiceServicer_to_server(LayerService(backend), methods)
+    permissions_pb2_grpc.add_PermissionServiceServicer_to_server(
+        PermissionService(backend), methods
+    )
     tenants_pb2_grpc.add_TenantServiceServicer_to_server(
         TenantService(backend), methods
     )

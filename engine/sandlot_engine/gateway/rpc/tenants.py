@@ -43,6 +43,7 @@ class TenantService:
             concurrency=request.concurrency if has("concurrency") else None,
             network=network_of(request.network) if has("network") else None,
             network_allow=request.network_allow.cidrs if has("network_allow") else None,
+            is_suspended=request.suspended if has("suspended") else None,
         )
         if has("network") or has("network_allow"):
             await self._functions.renew(tenant.id)
@@ -71,8 +72,11 @@ class TenantService:
     async def CreateKey(
         self, request: wire.CreateKeyRequest, _: Context
     ) -> wire.CreateKeyResponse:
+        caller = current_caller()
+        if request.operator:
+            require_operator(caller)
         key, secret = await self._tenants.create_key(
-            tenant_meant(current_caller(), request.tenant_id)
+            tenant_meant(caller, request.tenant_id), operator=request.operator
         )
         return wire.CreateKeyResponse(key=key_out(key), secret_access_key=secret)
 

@@ -8,9 +8,12 @@ import json
 import logging
 
 from sandlot_engine.errors import (
+    SUSPENDED,
+    Conflict,
     DeadlineExceeded,
     Fault,
     NotFound,
+    PermissionDenied,
     SandlotError,
     Stopping,
     Throttled,
@@ -48,7 +51,10 @@ def refusal_of(error: Exception, request_id: str) -> Response:
     match error:
         case Forbidden():
             return _message(403, _FORBIDDEN, _DENIED)
-        case NotFound():
+        case NotFound() | PermissionDenied():
+            # What its owner may not have any more is between it and the operator.
+            return nothing_here()
+        case Conflict() if error.reason == SUSPENDED:
             return nothing_here()
         case TooLarge():
             return _message(413, "Request Entity Too Large", "RequestTooLargeException")

@@ -32,7 +32,11 @@ class SqliteStore(
     @classmethod
     @asynccontextmanager
     async def open(
-        cls, path: Path, *, bounds: LogBounds | None = None
+        cls,
+        path: Path,
+        *,
+        bounds: LogBounds | None = None,
+        keep_records_s: float = 0,
     ) -> AsyncIterator[Self]:
         """Open or make the file at `path`; leaving writes out all that was appended.
 
@@ -40,6 +44,6 @@ class SqliteStore(
         where it cannot be opened or is not a database.
         """
         async with Database.open(path) as database:
-            store = cls(database, bounds=bounds)
+            store = cls(database, bounds=bounds, keep_records_s=keep_records_s)
             async with store.recording():
                 yield store

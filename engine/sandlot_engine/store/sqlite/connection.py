@@ -18,13 +18,14 @@ from queue import Empty, SimpleQueue
 from typing import Any, Self, TypeVar
 
 from sandlot_engine.errors import Internal, SandlotError, Unavailable
+from sandlot_engine.locks import KeyedLocks
 from sandlot_engine.store.sqlite.migrations import migrate
 
 T = TypeVar("T")
 Work = Callable[[sqlite3.Connection], T]
 
 READERS = 2
-"""Threads, each with a connection, that answer queries."""
+"""Threads, each with a connection, that answer queries; and as many for `read_for`."""
 
 MAX_JOBS_PER_COMMIT = 256
 """Changes that may share one transaction."""
@@ -42,6 +43,8 @@ class Database:
     def __init__(self, path: Path, connection: sqlite3.Connection) -> None:
         self._writer = _Writer(connection)
         self._readers = _Readers(path)
+        self._slow_readers = _Readers(path)
+        self._turns = KeyedLocks()
 
     @classmethod
     @asynccontextmanager
@@ -72,10 +75,24 @@ class Database:
             self._readers.pool, self._readers.run, work
         )
 
+    async def read_for(self, tenant_id: str, work: Work[T]) -> T:
+        """The same for what takes the longer the more a tenant has: one at a time, and
+        in other threads, so that it keeps nobody else waiting."""
+        async with self._turns.hold(tenant_id):
+            job = self._slow_readers.pool.submit(self._slow_readers.run, work)
+            try:
+                return await asyncio.wrap_future(job)
+            except asyncio.CancelledError:
+                # Its turn is over when the thread is free again, and not before.
+                if not job.cancel():
+                    await asyncio.wait([asyncio.wrap_future(job)])
+                raise
+
     def _close(self) -> None:
         # The writer last: the last connection to close folds the write-ahead log
         # into the file, and a query-only one may not.
         self._readers.close()
+        self._slow_readers.close()
         self._writer.close()
 
 

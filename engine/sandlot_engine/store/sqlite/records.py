@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sandlot_engine.errors import SandlotError, Unavailable
+from sandlot_engine.errors import InvalidParameter, SandlotError, Unavailable
 from sandlot_engine.model.invocation import (
     BillLine,
     LogLine,
@@ -42,6 +42,27 @@ _RECORD = (
     " duration_ms, init_ms, wait_ms, billed_ms, memory_mb, max_memory_used_mb"
 )
 
+_HOUR_US = 3_600_000_000
+
+_BILL = """
+SELECT function, sum(invocations), sum(billed_ms), sum(billed_mb_ms) FROM (
+    SELECT function, invocations, billed_ms, billed_mb_ms FROM bills
+        WHERE tenant_id = ?1 AND hour >= ?2 AND hour < ?3
+    UNION ALL SELECT function, 1, billed_ms, billed_mb_ms FROM records
+        WHERE tenant_id = ?1 AND time >= ?4 AND time < ?5
+    UNION ALL SELECT function, -1, -billed_ms, -billed_mb_ms FROM records
+        WHERE tenant_id = ?1 AND time >= ?6 AND time < ?7
+) GROUP BY function HAVING sum(invocations) > 0 ORDER BY function
+"""
+"""Whole hours, and what is before them; without what is after it in the last one."""
+
+_KEPT = """
+SELECT (SELECT coalesce(sum(invocations), 0) FROM bills
+            WHERE tenant_id = ?1 AND hour = ?2),
+       (SELECT count(*) FROM records
+            WHERE tenant_id = ?1 AND time >= ?3 AND time < ?4)
+"""
+
 _log = logging.getLogger(__name__)
 
 
@@ -62,8 +83,17 @@ class RecordCounters:
 class SqliteRecords:
     """`RecordStore` over the database; inside `recording()` it writes."""
 
-    def __init__(self, database: Database, *, bounds: LogBounds | None = None) -> None:
+    def __init__(
+        self,
+        database: Database,
+        *,
+        bounds: LogBounds | None = None,
+        keep_records_s: float = 0,
+    ) -> None:
+        """Records older than `keep_records_s` are deleted, some with each write; 0
+        keeps all. What was billed stays in the sums."""
         self._database = database
+        self._keep_us = round(keep_records_s * 1_000_000)
         self._log_writer = LogWriter(bounds or LogBounds())
         self._followers = Followers()
         self._buffer = RecordBuffer()
@@ -127,7 +157,7 @@ class SqliteRecords:
     async def list_records(
         self, tenant_id: str, function: str, *, before: int, limit: int
     ) -> list[tuple[int, Record]]:
-        clauses, values = ["tenant_id = ?"], [tenant_id]
+        clauses, values = ["tenant_id = ?"], list[str]()
         if function:
             clauses.append("function = ?")
             values.append(function)
@@ -138,7 +168,7 @@ class SqliteRecords:
             f"SELECT {_RECORD}, position FROM records"  # noqa: S608 -- constants
             f" WHERE {' AND '.join(clauses)} ORDER BY position DESC LIMIT ?"
         )
-        rows = await self._select_records(sql, *values, *below, limit)
+        rows = await self._select_records(sql, tenant_id, *values, *below, limit)
         return [(row[-1], _from_row(row)) for row in rows]
 
     async def list_log(
@@ -179,14 +209,10 @@ class SqliteRecords:
         self, tenant_id: str, *, since: datetime, until: datetime
     ) -> list[BillLine]:
         await self.flush()
-        rows = await self._select_records(
-            "SELECT function, count(*), sum(billed_ms), sum(billed_mb_ms)"
-            " FROM records WHERE tenant_id = ? AND time >= ? AND time < ?"
-            " GROUP BY function ORDER BY function",
-            tenant_id,
-            to_us(since),
-            to_us(until),
-        )
+        parts = _parts_of_bill(to_us(since), to_us(until))
+        if self._keep_us:
+            await self._check_kept(tenant_id, to_us(since), to_us(until))
+        rows = await self._select_records(_BILL, tenant_id, *parts)
         return [
             BillLine(
                 function=function,
@@ -197,9 +223,30 @@ class SqliteRecords:
             for function, invocations, billed_ms, billed_mb_ms in rows
         ]
 
-    async def _select_records(self, sql: str, *values: object) -> list[Any]:
-        return await self._database.read(
-            lambda connection: connection.execute(sql, values).fetchall()
+    async def _check_kept(self, tenant_id: str, *moments: int) -> None:
+        """Raise `InvalidParameter` where a bill would begin or end in the midst of an
+        hour whose records are not all there."""
+        for moment in moments:
+            hour, rest = divmod(moment, _HOUR_US)
+            if not rest:
+                continue
+            ((billed, kept),) = await self._select_records(
+                _KEPT, tenant_id, hour, hour * _HOUR_US, (hour + 1) * _HOUR_US
+            )
+            if billed != kept:
+                raise InvalidParameter(
+                    f"The records around {from_us(moment):%Y-%m-%dT%H:%M:%SZ} are not"
+                    " kept any more, only what was billed in each hour: let the time"
+                    " begin and end with a full hour, UTC.",
+                    field="since",
+                )
+
+    async def _select_records(
+        self, sql: str, tenant_id: str, *values: object
+    ) -> list[Any]:
+        return await self._database.read_for(
+            tenant_id,
+            lambda connection: connection.execute(sql, (tenant_id, *values)).fetchall(),
         )
 
     async def _record(self) -> None:
@@ -220,7 +267,7 @@ class SqliteRecords:
         try:
             if batch:
                 await self._database.write(
-                    lambda connection: _write(connection, batch, self._log_writer),
+                    lambda connection: self._write(connection, batch),
                     durable=False,
                 )
         except SandlotError as error:
@@ -232,6 +279,18 @@ class SqliteRecords:
             self._why_failing = ""
             self._followers.wake({owner for owner, _ in batch.lines})
             _settle(flushing, None)
+
+    def _write(self, connection: sqlite3.Connection, batch: Batch) -> None:
+        insert_records(connection, batch.records)
+        self._log_writer.write(connection, batch.lines)
+        if self._keep_us and batch.records:
+            newest = max(to_us(record.time) for record in batch.records)
+            # More than came, so that it is caught up with; but not all at once.
+            connection.execute(
+                "DELETE FROM records WHERE time < ? AND position IN"
+                " (SELECT position FROM records ORDER BY position LIMIT ?)",
+                (newest - self._keep_us, 2 * len(batch.records) + 100),
+            )
 
     def _keep_for_later(self, batch: Batch, error: SandlotError) -> None:
         self._buffer.put_back(batch)
@@ -247,6 +306,17 @@ class SqliteRecords:
             self.on_failing()
 
 
+def _parts_of_bill(since: int, until: int) -> tuple[int, int, int, int, int, int]:
+    """For `_BILL`: hours, records that are added, records that are taken away.
+
+    Until now is the rule, and after it there are none.
+    """
+    first, end = -(-since // _HOUR_US), -(-until // _HOUR_US)
+    if first >= end:
+        return 0, 0, since, until, 0, 0
+    return first, end, since, first * _HOUR_US, until, end * _HOUR_US
+
+
 def _settle(flushing: list["asyncio.Future[None]"], error: SandlotError | None) -> None:
     for done in flushing:
         if done.done():
@@ -260,11 +330,6 @@ def _settle(flushing: list["asyncio.Future[None]"], error: SandlotError | None) 
 def insert_records(connection: sqlite3.Connection, records: Iterable[Record]) -> None:
     """Within a transaction of somebody else's, who has more to keep with them."""
     insert(connection, f"records ({_RECORD}, billed_mb_ms)", map(_to_row, records))
-
-
-def _write(connection: sqlite3.Connection, batch: Batch, log: LogWriter) -> None:
-    insert_records(connection, batch.records)
-    log.write(connection, batch.lines)
 
 
 def _to_row(record: Record) -> tuple[object, ...]:

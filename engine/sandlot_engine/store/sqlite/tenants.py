@@ -2,6 +2,7 @@
 
 import json
 import sqlite3
+from functools import partial
 from typing import Any
 
 from sandlot_engine.errors import AlreadyExists, Conflict, NotFound
@@ -13,8 +14,11 @@ from sandlot_engine.store.sqlite.damage import UNREADABLE, SqliteDamage
 from sandlot_engine.store.sqlite.event_rows import delete_all_events
 from sandlot_engine.store.sqlite.times import from_us, to_us
 
+_LINES_AT_ONCE = 2_000
+"""Of a log that goes with its tenant."""
+
 _KEY = "id, tenant_id, is_operator, created"
-_TENANT = "id, name, concurrency, created, network, network_allow"
+_TENANT = "id, name, concurrency, created, network, network_allow, suspended"
 
 
 class SqliteTenants(SqliteDamage):
@@ -26,8 +30,8 @@ class SqliteTenants(SqliteDamage):
         def insert(connection: sqlite3.Connection) -> None:
             done = connection.execute(
                 "INSERT OR IGNORE INTO tenants"
-                " (name, concurrency, created, network, network_allow, id)"
-                " VALUES (?, ?, ?, ?, ?, ?)",
+                " (name, concurrency, created, network, network_allow, suspended, id)"
+                " VALUES (?, ?, ?, ?, ?, ?, ?)",
                 _to_row(tenant),
             )
             if not done.rowcount:
@@ -39,7 +43,7 @@ class SqliteTenants(SqliteDamage):
         def update(connection: sqlite3.Connection) -> None:
             done = connection.execute(
                 "UPDATE tenants SET name = ?, concurrency = ?, created = ?,"
-                " network = ?, network_allow = ? WHERE id = ?",
+                " network = ?, network_allow = ?, suspended = ? WHERE id = ?",
                 _to_row(tenant),
             )
             if not done.rowcount:
@@ -93,7 +97,11 @@ class SqliteTenants(SqliteDamage):
             done = connection.execute("DELETE FROM tenants WHERE id = ?", (tenant_id,))
             return done.rowcount > 0
 
-        return await self._database.write(delete)
+        was_there = await self._database.write(delete)
+        # Last, and by parts: it may be much, and others write, too.
+        while await self._database.write(partial(_delete_some_log, tenant_id)):
+            pass
+        return was_there
 
     async def create_key(self, key: AccessKey, sealed_secret: bytes) -> None:
         def insert(connection: sqlite3.Connection) -> None:
@@ -147,6 +155,18 @@ class SqliteTenants(SqliteDamage):
         )
 
 
+def _delete_some_log(tenant_id: str, connection: sqlite3.Connection) -> bool:
+    """Whether there was any."""
+    done = connection.execute(
+        "DELETE FROM log WHERE (tenant_id, function, position) IN (SELECT tenant_id,"
+        " function, position FROM log WHERE tenant_id = ? LIMIT ?)",
+        (tenant_id, _LINES_AT_ONCE),
+    )
+    if not done.rowcount:
+        connection.execute("DELETE FROM log_kept WHERE tenant_id = ?", (tenant_id,))
+    return done.rowcount > 0
+
+
 def _to_row(tenant: Tenant) -> tuple[str | int, ...]:
     return (
         tenant.name,
@@ -154,18 +174,20 @@ def _to_row(tenant: Tenant) -> tuple[str | int, ...]:
         to_us(tenant.created),
         tenant.network.value,
         json.dumps(tenant.network_allow),
+        tenant.is_suspended,
         tenant.id,
     )
 
 
-def _tenant(row: tuple[str, str, int, int, str, str]) -> Tenant:
-    tenant_id, name, concurrency, created, network, network_allow = row
+def _tenant(row: tuple[str, str, int, int, str, str, int]) -> Tenant:
+    tenant_id, name, concurrency, created, network, network_allow, suspended = row
     return Tenant(
         id=tenant_id,
         name=name,
         concurrency=concurrency,
         network=Network(network),
         network_allow=tuple(json.loads(network_allow)),
+        is_suspended=bool(suspended),
         created=from_us(created),
     )
 
