@@ -46,6 +46,10 @@ class Entry:
         self._setns = _Setns(("setns", ctypes.CDLL(None, use_errno=True)))
         self._last: tuple[list[int], Prepared] | None = None
 
+    def begin_in(self, folder: str) -> None:
+        """Before the first fork: instances begin in another folder."""
+        self._folder = os.fsencode(folder)
+
     def before(self, pid_namespace: int) -> Calls:
         """The same as `enter_pid_namespace`, to be made by machine code."""
         calls = Calls()
