@@ -275,8 +275,8 @@ def _create(name: str, package: Package, options: FunctionOptions) -> Steps[Func
         yield from ask(calls.create_function(name, b"", options, image=package.image))
         return (yield from _ready(name))
     language = package.language
-    if not (handler := options.get("handler")):
-        handler = package.likely_handler
+    handler = options.get("handler") or package.likely_handler
+    if handler == package.likely_handler:
         language = language or package.likely_language
     if not handler:
         raise UsageError(

@@ -423,7 +423,7 @@ FORKING_RULES = (
 @dataclass(frozen=True, slots=True)
 class Policy:
     """What a filter is built from. `default` is an errno or `allow`; what is
-    `pretended` succeeds, and does nothing."""
+    `pretended` succeeds, and does nothing; what is `unsuited` is answered EINVAL."""
 
     name: str
     default: str
@@ -431,6 +431,7 @@ class Policy:
     rules: tuple[Rule, ...] = ()
     refused: tuple[Group, ...] = ()
     pretended: tuple[Rule, ...] = ()
+    unsuited: tuple[Group, ...] = ()
 
 
 ZYGOTE = Policy(
@@ -446,6 +447,11 @@ _UNSEEN = group(
     "memory that no process maps: files without a name; and pages that are handed to"
     " sockets and pipes whole, and counted by the bytes of them that were sent",
     "memfd_create sendfile splice tee",
+)
+_UNSUITED = group(
+    "of the same; but libuv, and with it Node's `fs.copyFile`, copies by itself only"
+    " when it hears that these two files will not do",
+    "sendfile",
 )
 _SEEN_IN_PART = group("see the rules", "setsockopt sendto sendmsg sendmmsg")
 
@@ -498,6 +504,7 @@ ZYGOTE_WITHOUT_GROUPS = Policy(
         ),
         *_PRETENDED_OF_FILES,
     ),
+    unsuited=(_UNSUITED,),
 )
 
 _SIGCHLD = 17

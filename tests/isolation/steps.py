@@ -316,6 +316,7 @@ EXPLAINED = {
     "guest/proc.py:ticks_of": _WAITING,
     "guest/proc.py:_mappings": _WAITING,
     "guest/proc.py:_fields": _WAITING,
+    "guest/zygote.py:_folder": "a name, that the import could choose itself",
     "guest/zygote.py:_Zygote._say_unsafe": "a zygote that says nothing is killed",
     "guest/zygote.py:_Zygote._say_failed": "a zygote that says nothing is killed",
     "guest/zygote.py:_Zygote._reap": _WAITING,

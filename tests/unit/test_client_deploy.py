@@ -259,9 +259,11 @@ def test_a_folder_gets_node_by_its_likely_handler_alone(
     source.with_name("index.js").write_text("")
 
     likely = client.deploy(source.parent, name="likely").config()
+    named = client.deploy(source.parent, name="named", handler="index.handler").config()
     given = client.deploy(source.parent, name="given", handler="hello.main").config()
 
     assert (likely.runtime, likely.handler) == ("nodejs22.x", "index.handler")
+    assert (named.runtime, named.handler) == ("nodejs22.x", "index.handler")
     assert given.runtime == "python3.10"
 
 

@@ -133,6 +133,13 @@ SOCKETS = {
             "inside the handler, or in an after-restore hook"
         ),
     ),
+    "a UDP socket that has sent nothing": (
+        "import socket\nport = 0\nit = socket.socket(type=socket.SOCK_DGRAM)",
+        (
+            "the import left a UDP socket open: open it inside the handler, or in an "
+            "after-restore hook"
+        ),
+    ),
     "a Unix socket pair": (
         "import socket\nport = 0\npair = socket.socketpair()",
         (

@@ -30,8 +30,8 @@ _report = os.dup(int(sys.argv[1]))
 os.close(int(sys.argv[1]))
 sys.path.insert(0, {sandbox!r})
 from sandlot_sandbox.guest import (
-    context, failures, fork_safety, handler, hooks, logging_setup, marshalling,
-    uniqueness,
+    context, event_loops, failures, fork_safety, handler, hooks, logging_setup,
+    marshalling, uniqueness,
 )
 sys.path[:1] = [{tenant!r}, {library!r}]
 result = None

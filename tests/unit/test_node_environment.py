@@ -56,6 +56,18 @@ def test_code_does_not_see_an_operator_s_label(
     assert environment[variable] == expected
 
 
+def test_pythons_libraries_are_told_to_start_no_threads_at_import() -> None:
+    config = replace(revision().config, environment={"OMP_NUM_THREADS": "4"})
+
+    environment = environment_of(
+        function(), replace(revision(), config=config), "eu-north-1"
+    )
+
+    assert environment["OPENBLAS_NUM_THREADS"] == "1"
+    assert environment["JE_ARROW_MALLOC_CONF"] == "background_thread:false"
+    assert environment["OMP_NUM_THREADS"] == "4"
+
+
 def test_a_log_group_of_ones_own_is_in_the_environment() -> None:
     config = replace(revision().config, logging=Logging(group="/my/own"))
 

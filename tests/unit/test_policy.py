@@ -40,6 +40,7 @@ ONLY_ON_X86_64 = frozenset(
 )
 
 REFUSED = bpf.ERRNO | errno.EPERM
+UNSUITED = bpf.ERRNO | errno.EINVAL
 MISSING = bpf.ERRNO | errno.ENOSYS
 HIGH = 1 << 32
 ALL_BITS = 2**64 - 1
@@ -81,6 +82,10 @@ def _refused(table: policy.Policy) -> list[str]:
     return [call for group in table.refused for call in group.calls]
 
 
+def _unsuited(table: policy.Policy) -> list[str]:
+    return [call for group in table.unsuited for call in group.calls]
+
+
 def _zygote(filters: Filters, call: str, *arguments: int) -> int:
     return bpf.decide(filters.zygote, _number(call), arguments, arch=ARCH)
 
@@ -97,6 +102,7 @@ class _Reading:
         )
         self._answers = {_number(call): bpf.ALLOW for call in _allowed(table)}
         self._answers |= {_number(call): REFUSED for call in _refused(table)}
+        self._answers |= {_number(call): UNSUITED for call in _unsuited(table)}
         self._rules = {_number(rule.call): rule for rule in table.rules}
         self._pretended = {_number(rule.call): rule for rule in table.pretended}
 
@@ -142,7 +148,8 @@ def _around(values: set[int]) -> list[int]:
 
 @by_name
 def test_every_call_of_a_table_has_a_number(table: policy.Policy) -> None:
-    names = [*_allowed(table), *_refused(table), *(rule.call for rule in table.rules)]
+    listed = [*_allowed(table), *_refused(table), *_unsuited(table)]
+    names = [*listed, *(rule.call for rule in table.rules)]
     unknown = {call for call in names if _number(call) < 0}
 
     assert unknown - NEWER_THAN_SOME_LIBSECCOMP <= (
@@ -152,16 +159,15 @@ def test_every_call_of_a_table_has_a_number(table: policy.Policy) -> None:
 
 @by_name
 def test_a_call_stands_in_a_table_once(table: policy.Policy) -> None:
-    counts = Counter(
-        [*_allowed(table), *_refused(table), *(rule.call for rule in table.rules)]
-    )
+    listed = [*_allowed(table), *_refused(table), *_unsuited(table)]
+    counts = Counter([*listed, *(rule.call for rule in table.rules)])
 
     assert [call for call, count in counts.items() if count > 1] == []
 
 
 @by_name
 def test_every_group_and_rule_gives_a_reason(table: policy.Policy) -> None:
-    for group in (*table.allowed, *table.refused):
+    for group in (*table.allowed, *table.refused, *table.unsuited):
         assert group.reason.strip()
         assert group.calls
     for rule in table.rules:
@@ -210,6 +216,7 @@ def test_where_nobody_counts_memory_only_what_nobody_sees_is_missing() -> None:
     assert {rule.call for rule in less} == {"memfd_create", "setsockopt"}
     assert in_part == {"setsockopt", "sendto", "sendmsg", "sendmmsg"}
     assert policy.ZYGOTE_WITHOUT_GROUPS.refused == policy.ZYGOTE.refused
+    assert _unsuited(policy.ZYGOTE_WITHOUT_GROUPS) == ["sendfile"]
 
 
 @by_name

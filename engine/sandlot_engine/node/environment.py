@@ -21,6 +21,8 @@ _OF_PYTHON = {
     "OPENBLAS_NUM_THREADS": "1",
     "OMP_NUM_THREADS": "1",
     "MKL_NUM_THREADS": "1",
+    # pyarrow's allocator starts one, too, to give memory back.
+    "JE_ARROW_MALLOC_CONF": "background_thread:false",
 }
 
 

@@ -4,7 +4,7 @@ import sys
 
 sys.path.insert(0, "/var/runtime")
 
-from sandlot_sandbox.guest import zygote
+from sandlot_sandbox.guest import awslambdaricmain, zygote  # noqa: F401 - see there
 
 if __name__ == "__main__":
     sys.path.remove("/var/runtime")

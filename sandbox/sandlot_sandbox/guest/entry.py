@@ -42,6 +42,10 @@ class Entry:
         self._folder = folder.encode()
         self._last: tuple[list[int], Prepared] | None = None
 
+    def begin_in(self, folder: str) -> None:
+        """Before the first fork: instances begin in another folder."""
+        self._folder = os.fsencode(folder)
+
     def before(self, pid_namespace: int) -> Calls:
         """What the zygote does, so that its next fork comes up in a cell."""
         calls = Calls()

@@ -238,7 +238,10 @@ def _described(probe: _socket.socket) -> str:
     except OSError as error:
         if error.errno not in (errno.ENOTCONN, errno.EINVAL, errno.EOPNOTSUPP):
             return f"{kind} socket"
-        return f"{kind} socket bound to {_address(probe.getsockname())}"
+        own = probe.getsockname()
+        if isinstance(own, tuple) and own[1] == 0:
+            return f"{kind} socket"
+        return f"{kind} socket bound to {_address(own)}"
     if probe.family == _socket.AF_UNIX and not peer:
         return f"{kind} socket pair"
     return f"{kind} connection to {_address(peer)}"

@@ -12,7 +12,7 @@ import importlib
 import sys
 from contextlib import suppress
 
-from . import streaming
+from . import awslambdaricmain, streaming
 from .failures import Failure, error_payload, failure_of, print_failure, text_of
 from .marshalling import MAX_RESPONSE, marshal, unmarshal
 
@@ -159,7 +159,10 @@ def _function_of(
         )
     except Exception as error:  # noqa: BLE001  (a module may have a __getattr__)
         return failure_of(error)
-    return function
+    try:
+        return awslambdaricmain.as_changed(function)
+    except Exception as error:  # noqa: BLE001  (what was put there is tenant code)
+        return failure_of(error)
 
 
 def _call(

@@ -18,6 +18,7 @@ import sys
 from sandlot_sandbox import frames
 from sandlot_sandbox.guest import (
     context,
+    event_loops,
     failures,
     handler,
     hooks,
@@ -152,6 +153,7 @@ def _live(
         function = handler.load_handler(handler_name)
         failure = function if isinstance(function, failures.Failure) else None
     elif failure is None:
+        event_loops.reopen()
         failure = hooks.run_after_restore()
     if failure is not None:
         handler.print_init_failure(failure)

@@ -20,6 +20,7 @@ if __name__ == "__main__":
 
 from sandlot_sandbox import frames  # noqa: E402 - found only now
 from sandlot_sandbox.guest import (  # noqa: E402
+    awslambdaricmain,  # noqa: F401 - see there
     failures,
     handler,
     instance,

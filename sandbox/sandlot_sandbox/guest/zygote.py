@@ -24,6 +24,7 @@ import time
 from sandlot_sandbox import frames
 from sandlot_sandbox.guest import (
     delivery,
+    event_loops,
     failures,
     fork_loop,
     fork_safety,
@@ -117,6 +118,16 @@ def _left_behind() -> Iterator[str]:
         yield "the import left a process running: start it inside the handler"
 
 
+def _folder() -> str:
+    """Where the import left us, for instances to begin there."""
+    try:
+        folder = os.getcwd()
+    except FileNotFoundError:  # It has removed it since.
+        return _TASK
+    # No folder of /proc is there in a cell.
+    return _TASK if folder.startswith("/proc/") else folder
+
+
 class _Zygote:
     def __init__(
         self, channel: socket.socket, settings: dict[str, Any], layers: list[str]
@@ -168,6 +179,7 @@ class _Zygote:
         if failure is not None:
             self._say_failed(f"a before-snapshot hook failed: {failure.message}")
             return False
+        event_loops.close()
         reasons = [*fork_safety.inspect_process(before), *_left_behind()]
         found = uniqueness.collect(fork_safety.files_to_reopen(before))
         if not reasons and not found.is_complete:
@@ -175,6 +187,7 @@ class _Zygote:
         if reasons:
             self._say_unsafe(reasons)
             return False
+        self._entry.begin_in(_folder())
         self._function = loaded
         return True
 

@@ -72,6 +72,9 @@ def compile_policy(policy: Policy) -> bytes:
     for refused in policy.refused:
         for call in refused.calls:
             _add(library, built, library.ERRNO(errno.EPERM), call)
+    for unsuited in policy.unsuited:
+        for call in unsuited.calls:
+            _add(library, built, library.ERRNO(errno.EINVAL), call)
     return _export(built)
 
 

@@ -5,11 +5,13 @@
 import { loadHandler } from './handler.mjs';
 import { logError, patchConsole, setRequestId } from './log.mjs';
 import { Api } from './api.mjs';
+import { patchOs } from './machine.mjs';
 import { named, typeOf } from './errors.mjs';
 import { streamifyResponse, HttpResponseStream, isStreaming, ResponseStream } from './stream.mjs';
 
 const api = new Api(process.env.AWS_LAMBDA_RUNTIME_API);
 patchConsole();
+patchOs();
 globalThis.awslambda = { streamifyResponse, HttpResponseStream };
 
 let requestId = '';

@@ -1,0 +1,38 @@
+"""What an import makes and clones go on with, each with its own."""
+
+from tests.e2e.conftest import Deploy
+from tests.e2e.overlaps import invoke_at_once
+
+_CLONES = 3
+
+
+def test_clones_run_the_event_loop_of_their_import_each_its_own(deploy: Deploy) -> None:
+    function = deploy("event_loop")
+
+    answers = invoke_at_once(function, _CLONES)
+
+    config = function.config()
+    assert config.fork_safe, config.fork_safety_reason
+    assert all(answer["is_own"] for answer in answers)
+    assert len({answer["instance"] for answer in answers}) == _CLONES
+    assert function.invoke().value["is_own"]
+
+
+def test_clones_begin_in_the_folder_that_their_import_went_to(deploy: Deploy) -> None:
+    gone_to = {
+        name: deploy(
+            {
+                "app.py": f"import os\nos.chdir({name!r})\n"
+                "def handler(event, context): return os.getcwd()\n"
+            }
+        )
+        for name in ("/tmp", "/usr/lib", "/proc/self")
+    }
+
+    folders = {name: function.invoke().value for name, function in gone_to.items()}
+
+    assert folders == {
+        "/tmp": "/tmp",
+        "/usr/lib": "/usr/lib",
+        "/proc/self": "/var/task",
+    }
