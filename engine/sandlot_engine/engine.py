@@ -40,7 +40,6 @@ if TYPE_CHECKING:
     from sandlot_engine.gateway.aws.call import Parts
     from sandlot_engine.gateway.ports import Backend, Catalog
     from sandlot_engine.invocation.invoker import Invoker
-    from sandlot_engine.node.launchers import Launchers
     from sandlot_engine.scheduler.scheduler import Scheduler
     from sandlot_engine.workers.link import Link
     from sandlot_engine.workers.pool import Core
@@ -279,11 +278,15 @@ async def _running(config: EngineConfig, stop: "_Stop") -> AsyncIterator[Facts]:
             addresses=addresses,
             sources=poller,
         )
+
+        def trouble() -> str:
+            return launchers.trouble or store.trouble
+
         if config.workers > 1:
             core = _core(backend, catalog, tenants, scheduler)
-            gateways = _worker_gateways(config, backend, parts, launchers, core, link)
+            gateways = _worker_gateways(config, backend, parts, trouble, core, link)
         else:
-            gateways = _gateways(config, backend, parts, launchers)
+            gateways = _gateways(config, backend, parts, trouble)
         grpc, http = await enter(gateways)
         given_up = [layer.name for layer in hello.layers if layer.given_up]
         weaker = [r.name for r in hello.layers if not (r.holds or r.given_up)]
@@ -302,7 +305,7 @@ async def _gateways(
     config: EngineConfig,
     backend: "Backend",
     parts: "Parts",
-    launchers: "Launchers",
+    trouble: Callable[[], str],
 ) -> AsyncIterator[tuple[str, str]]:
     """Where gRPC and HTTP are served."""
     from sandlot_engine.gateway import connections
@@ -329,7 +332,7 @@ async def _gateways(
             backend,
             parts,
             address=config.http,
-            trouble=lambda: launchers.trouble,
+            trouble=trouble,
             max_connections=min(connections.MAX_CONNECTIONS, room().connections // 2),
         ) as http_port,
     ):
@@ -367,7 +370,7 @@ async def _worker_gateways(
     config: EngineConfig,
     backend: "Backend",
     parts: "Parts",
-    launchers: "Launchers",
+    trouble: Callable[[], str],
     core: "Core",
     link: "Link",
 ) -> AsyncIterator[tuple[str, str]]:
@@ -379,7 +382,7 @@ async def _worker_gateways(
         config.workers,
         core=core,
         backend=backend,
-        router=Router(backend, parts, lambda: launchers.trouble),
+        router=Router(backend, parts, trouble),
         link=link,
         config=config,
         connections=room().connections // 2 // config.workers,

@@ -9,6 +9,7 @@ import pytest
 
 from sandlot import errors
 from tests.e2e.engines import USER, Engine, Mode, new_engine
+from tests.e2e.test_trouble import health_of
 from tests.e2e.waiting import wait_until
 from tests.fakes.zips import zip_of
 
@@ -58,7 +59,11 @@ def test_while_the_disk_is_full_nothing_is_run_that_could_not_be_billed(
     assert not is_refused()
     with _Filled(engine.data / "filler"):
         wait_until(is_refused, "an invocation is refused")
+        status, health = health_of(engine)
+        assert status == 503
+        assert "could not bill" in health["reason"]
     wait_until(lambda: not is_refused(), "there is room again")
+    assert health_of(engine)[0] == 200
 
     (line,) = engine.client().bill().lines
     assert line.invocations == ran
