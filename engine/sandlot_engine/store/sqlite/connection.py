@@ -10,7 +10,7 @@ import os
 import sqlite3
 import threading
 from collections.abc import AsyncIterator, Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,6 +20,7 @@ from typing import Any, Self, TypeVar
 from sandlot_engine.errors import Internal, SandlotError, Unavailable
 from sandlot_engine.ownership import check_ours
 from sandlot_engine.store.sqlite.migrations import migrate
+from sandlot_engine.threads import started
 
 T = TypeVar("T")
 Work = Callable[[sqlite3.Connection], T]
@@ -165,7 +166,7 @@ class _Readers:
     """A few threads with a connection each, so that a long query blocks no write."""
 
     def __init__(self, path: Path) -> None:
-        self.pool = ThreadPoolExecutor(READERS, thread_name_prefix="store-reader")
+        self.pool = started(READERS, "store-reader")
         self._path = path
         self._mine = threading.local()
         self._all: list[sqlite3.Connection] = []
