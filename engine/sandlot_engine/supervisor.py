@@ -185,7 +185,10 @@ class _Supervisor:
                 process.wait()
         if ends_by is not None and engine.returncode == -signal.SIGTERM:
             return 0  # it had not come so far as to listen, nor to serve
-        return engine.returncode if engine.returncode >= 0 else 1
+        if engine.returncode >= 0:
+            return engine.returncode
+        _say(_how_killed(-engine.returncode, was_asked=ends_by is not None))
+        return 1
 
     def _replaced(
         self, launcher: "subprocess.Popen[bytes]"
@@ -265,6 +268,18 @@ class _Supervisor:
 def _ends_by(before: float | None, *, now: float) -> float:
     """When the patience with an engine ends that has just been asked to stop."""
     return now + _DRAIN_S if before is None else min(before, now + _HURRY_S)
+
+
+def _how_killed(number: int, *, was_asked: bool) -> str:
+    """What became of an engine that could not say so itself."""
+    how = f"the engine was killed by signal {number} ({signal.strsignal(number)})"
+    if number != signal.SIGKILL:
+        return how
+    if was_asked:
+        return f"{how}, as it did not end when it was asked to"
+    return (
+        f"{how}: by somebody, or by the kernel for want of memory, which its log says"
+    )
 
 
 def _python_path() -> dict[str, str]:

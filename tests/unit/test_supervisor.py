@@ -145,13 +145,23 @@ def test_an_engine_that_was_not_listening_yet_when_it_was_stopped_ends_cleanly(
     assert [launcher.returncode for launcher in children.launchers] == [-9]
 
 
-def test_an_engine_that_crashes_is_no_clean_end(tmp_path: Path) -> None:
-    children = Children(tmp_path, engine="kill -SEGV $$", launcher="exec cat")
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("SEGV", "killed by signal 11 (Segmentation fault)"),
+        ("KILL", "killed by signal 9 (Killed): by somebody, or by the kernel for want"),
+    ],
+)
+def test_an_engine_that_is_killed_is_no_clean_end_and_is_told(
+    tmp_path: Path, name: str, told: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    children = Children(tmp_path, engine=f"kill -{name} $$", launcher="exec cat")
 
     status = children.run()
 
     children.end()
     assert status == 1
+    assert told in capfd.readouterr().err
 
 
 @pytest.mark.parametrize("layer", ["mount", "no-such-layer"])
