@@ -246,9 +246,10 @@ class SqliteRecords:
         was_failing, self._why_failing = bool(self._why_failing), error.message
         if not was_failing or self._is_closing:
             _log.error(
-                "records could not be written: %s",
+                "%d records could not be written%s: %s",
+                self._buffer.behind,
+                ", and are lost" if self._is_closing else "",
                 error.message,
-                extra={"records_behind": self._buffer.behind},
             )
         if not was_failing:
             self.on_failing()
