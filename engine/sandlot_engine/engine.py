@@ -102,7 +102,8 @@ async def _serve(config: EngineConfig, started: float) -> int:
         refused = _refusal_in(error)
         if refused is None:
             raise
-        print(f"sandlot: {refused}", file=sys.stderr)  # noqa: T201 - the operator's terminal
+        with contextlib.suppress(OSError):  # a full disk, say
+            print(f"sandlot: {refused}", file=sys.stderr)  # noqa: T201 - the operator's terminal
         return EX_CONFIG
     return 0
 

@@ -49,6 +49,12 @@ _LOCK_WAIT_S = 3.0
 
 _STOPPING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 _LAST_PORT = 65_535
+_STDERR = 2
+_OURSELVES = (sys.executable, "-P", "-u")
+"""-P, here and wherever we start ourselves: or a json.py in the folder that we are
+started in would be ours, with all that we may do. -u, or what stderr did not take, on a
+full disk, would be tried again at the end, and fail it."""
+
 _DRAIN_S = 60.0
 """How long the engine may take to end after SIGTERM."""
 
@@ -232,9 +238,7 @@ class _Supervisor:
             runtimes=self._runtimes,
         )
         process = subprocess.Popen(  # noqa: S603 - ourselves
-            # -P, here and wherever we start ourselves: or a json.py in the folder that
-            # we are started in would be ours, with all that we may do.
-            [sys.executable, "-P", "-m", "sandlot_engine.engine", config.to_json()],
+            [*_OURSELVES, "-m", "sandlot_engine.engine", config.to_json()],
             # The lock goes along: the folder is taken as long as either lives.
             pass_fds=(self._theirs.fileno(), self._lock),
             start_new_session=True,
@@ -249,7 +253,7 @@ class _Supervisor:
         with engines_end, launchers_end:
             process = subprocess.Popen(  # noqa: S603 - ourselves
                 [
-                    *(sys.executable, "-P", "-m", "sandlot_sandbox.launcher"),
+                    *(*_OURSELVES, "-m", "sandlot_sandbox.launcher"),
                     *("--channel", str(launchers_end.fileno())),
                     *("--parent", str(os.getpid())),
                     *("--code", str(self._data / "code")),
@@ -404,4 +408,7 @@ def _refuse(message: str) -> int:
 
 
 def _say(message: str) -> None:
-    print(f"sandlot: {message}", file=sys.stderr)  # noqa: T201 - the operator's terminal
+    """To the operator; where that is a full disk or a closed pipe, to nobody."""
+    # Not by `print`: what was not taken would be tried again at the end, and fail it.
+    with contextlib.suppress(OSError):
+        os.write(_STDERR, f"sandlot: {message}\n".encode(errors="backslashreplace"))

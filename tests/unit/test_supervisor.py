@@ -166,12 +166,12 @@ def test_an_engine_that_is_killed_is_no_clean_end_and_is_told(
 
 @pytest.mark.parametrize("layer", ["mount", "no-such-layer"])
 def test_what_cannot_be_given_up_is_refused_with_what_can(
-    tmp_path: Path, layer: str, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, layer: str, capfd: pytest.CaptureFixture[str]
 ) -> None:
     options = UpOptions(data=tmp_path, given_up=frozenset((layer, "seccomp")))
 
     assert module.up(options) == EX_CONFIG
-    said = capsys.readouterr().err
+    said = capfd.readouterr().err
     assert f"{layer!r} cannot be given up; these can: " in said
     assert "seccomp" in said
 
