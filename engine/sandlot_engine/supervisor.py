@@ -73,6 +73,7 @@ def default_data() -> Path:
 def up(options: UpOptions) -> int:
     """Run until SIGTERM, SIGINT, or the engine's end; the exit status."""
     data = (options.data or default_data()).absolute()
+    _open_standard_streams()
     for number in _STOPPING:
         # Until there is an engine to drain. What was begun is undone on the way out.
         signal.signal(number, lambda *_: sys.exit(0))
@@ -412,3 +413,11 @@ def _say(message: str) -> None:
     # Not by `print`: what was not taken would be tried again at the end, and fail it.
     with contextlib.suppress(OSError):
         os.write(_STDERR, f"sandlot: {message}\n".encode(errors="backslashreplace"))
+
+
+def _open_standard_streams() -> None:
+    """Those that were closed: or what we open next is in their place, and is written
+    to."""
+    while (fd := os.open(os.devnull, os.O_RDWR)) <= _STDERR:
+        os.set_inheritable(fd, True)
+    os.close(fd)

@@ -1,4 +1,4 @@
-"""An engine that nobody hears, as where its log's disk is full, goes on."""
+"""An engine that nobody hears, as where the disk of its log is full, goes on."""
 
 import os
 import signal
@@ -32,6 +32,21 @@ def test_a_launcher_is_replaced_though_nobody_can_be_told(
         )
 
         assert function.invoke({"n": 2}).value == {"n": 2}
+        assert engine.stop() == 0
+
+
+@pytest.mark.parametrize("streams", ["1> /dev/full", "0<&- 1>&- 2>&-"])
+def test_an_engine_starts_though_its_standard_streams_take_nothing(
+    mode: Mode, streams: str
+) -> None:
+    with new_engine(mode) as engine:
+        engine.started_by = ("sh", "-c", f'exec "$@" {streams}', "sh")
+        engine.begin()
+        wait_until((engine.data / "engine.json").exists, "it serves")
+        client = engine.client()
+        function = client.deploy(CODE, name="echo", handler="app.handler")
+
+        assert function.invoke({"n": 1}).value == {"n": 1}
         assert engine.stop() == 0
 
 
