@@ -41,7 +41,6 @@ if TYPE_CHECKING:
     from sandlot_engine.gateway.aws.call import Parts
     from sandlot_engine.gateway.ports import Backend, Catalog
     from sandlot_engine.invocation.invoker import Invoker
-    from sandlot_engine.node.launchers import Launchers
     from sandlot_engine.scheduler.scheduler import Scheduler
     from sandlot_engine.workers.link import Link
     from sandlot_engine.workers.pool import Core
@@ -104,7 +103,8 @@ async def _serve(config: EngineConfig, started: float) -> int:
         refused = _refusal_in(error)
         if refused is None:
             raise
-        print(f"sandlot: {refused}", file=sys.stderr)  # noqa: T201 - the operator's terminal
+        with contextlib.suppress(OSError):  # a full disk, say
+            print(f"sandlot: {refused}", file=sys.stderr)  # noqa: T201 - the operator's terminal
         return EX_CONFIG
     return 0
 
@@ -285,11 +285,15 @@ async def _running(config: EngineConfig, stop: "_Stop") -> AsyncIterator[Facts]:
             addresses=addresses,
             sources=poller,
         )
+
+        def trouble() -> str:
+            return launchers.trouble or store.trouble
+
         if config.workers > 1:
             core = _core(backend, catalog, tenants, scheduler)
-            gateways = _worker_gateways(config, backend, parts, launchers, core, link)
+            gateways = _worker_gateways(config, backend, parts, trouble, core, link)
         else:
-            gateways = _gateways(config, backend, parts, launchers)
+            gateways = _gateways(config, backend, parts, trouble)
         grpc, http = await enter(gateways)
         given_up = [layer.name for layer in hello.layers if layer.given_up]
         weaker = [r.name for r in hello.layers if not (r.holds or r.given_up)]
@@ -308,7 +312,7 @@ async def _gateways(
     config: EngineConfig,
     backend: "Backend",
     parts: "Parts",
-    launchers: "Launchers",
+    trouble: Callable[[], str],
 ) -> AsyncIterator[tuple[str, str]]:
     """Where gRPC and HTTP are served."""
     from sandlot_engine.gateway import connections
@@ -335,7 +339,7 @@ async def _gateways(
             backend,
             parts,
             address=config.http,
-            trouble=lambda: launchers.trouble,
+            trouble=trouble,
             max_connections=min(connections.MAX_CONNECTIONS, room().connections // 2),
         ) as http_port,
     ):
@@ -373,7 +377,7 @@ async def _worker_gateways(
     config: EngineConfig,
     backend: "Backend",
     parts: "Parts",
-    launchers: "Launchers",
+    trouble: Callable[[], str],
     core: "Core",
     link: "Link",
 ) -> AsyncIterator[tuple[str, str]]:
@@ -385,7 +389,7 @@ async def _worker_gateways(
         config.workers,
         core=core,
         backend=backend,
-        router=Router(backend, parts, lambda: launchers.trouble),
+        router=Router(backend, parts, trouble),
         link=link,
         config=config,
         connections=room().connections // 2 // config.workers,

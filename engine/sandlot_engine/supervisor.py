@@ -15,6 +15,7 @@ import grp
 import os
 import pwd
 import selectors
+import shutil
 import signal
 import socket
 import stat
@@ -49,6 +50,12 @@ _LOCK_WAIT_S = 3.0
 
 _STOPPING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 _LAST_PORT = 65_535
+_STDERR = 2
+_OURSELVES = (sys.executable, "-P", "-u")
+"""-P, here and wherever we start ourselves: or a json.py in the folder that we are
+started in would be ours, with all that we may do. -u, or what stderr did not take, on a
+full disk, would be tried again at the end, and fail it."""
+
 _DRAIN_S = 60.0
 """How long the engine may take to end after SIGTERM."""
 
@@ -67,6 +74,7 @@ def default_data() -> Path:
 def up(options: UpOptions) -> int:
     """Run until SIGTERM, SIGINT, or the engine's end; the exit status."""
     data = (options.data or default_data()).absolute()
+    _open_standard_streams()
     for number in _STOPPING:
         # Until there is an engine to drain. What was begun is undone on the way out.
         signal.signal(number, lambda *_: sys.exit(0))
@@ -94,6 +102,10 @@ def up(options: UpOptions) -> int:
         return _refuse(f"{unreadable}; remove it, and register again")
     except TimeoutError as busy:
         return _refuse(f"{busy}; wait for that, or end it")
+    except shutil.Error as several:
+        # One for each of a hundred files; the last is like the first.
+        (*_, why) = several.args[0][0]
+        return _refuse(f"{why}; is the folder {data} yours, and is there room?")
     except OSError as error:
         return _refuse(f"{error}; is the folder {data} yours, and is there room?")
 
@@ -185,7 +197,10 @@ class _Supervisor:
                 process.wait()
         if ends_by is not None and engine.returncode == -signal.SIGTERM:
             return 0  # it had not come so far as to listen, nor to serve
-        return engine.returncode if engine.returncode >= 0 else 1
+        if engine.returncode >= 0:
+            return engine.returncode
+        _say(_how_killed(-engine.returncode, was_asked=ends_by is not None))
+        return 1
 
     def _replaced(
         self, launcher: "subprocess.Popen[bytes]"
@@ -230,9 +245,7 @@ class _Supervisor:
             runtimes=self._runtimes,
         )
         process = subprocess.Popen(  # noqa: S603 - ourselves
-            # -P, here and wherever we start ourselves: or a json.py in the folder that
-            # we are started in would be ours, with all that we may do.
-            [sys.executable, "-P", "-m", "sandlot_engine.engine", config.to_json()],
+            [*_OURSELVES, "-m", "sandlot_engine.engine", config.to_json()],
             # The lock goes along: the folder is taken as long as either lives.
             pass_fds=(self._theirs.fileno(), self._lock),
             start_new_session=True,
@@ -247,7 +260,7 @@ class _Supervisor:
         with engines_end, launchers_end:
             process = subprocess.Popen(  # noqa: S603 - ourselves
                 [
-                    *(sys.executable, "-P", "-m", "sandlot_sandbox.launcher"),
+                    *(*_OURSELVES, "-m", "sandlot_sandbox.launcher"),
                     *("--channel", str(launchers_end.fileno())),
                     *("--parent", str(os.getpid())),
                     *("--code", str(self._data / "code")),
@@ -266,6 +279,18 @@ class _Supervisor:
 def _ends_by(before: float | None, *, now: float) -> float:
     """When the patience with an engine ends that has just been asked to stop."""
     return now + _DRAIN_S if before is None else min(before, now + _HURRY_S)
+
+
+def _how_killed(number: int, *, was_asked: bool) -> str:
+    """What became of an engine that could not say so itself."""
+    how = f"the engine was killed by signal {number} ({signal.strsignal(number)})"
+    if number != signal.SIGKILL:
+        return how
+    if was_asked:
+        return f"{how}, as it did not end when it was asked to"
+    return (
+        f"{how}: by somebody, or by the kernel for want of memory, which its log says"
+    )
 
 
 def _python_path() -> dict[str, str]:
@@ -390,4 +415,15 @@ def _refuse(message: str) -> int:
 
 
 def _say(message: str) -> None:
-    print(f"sandlot: {message}", file=sys.stderr)  # noqa: T201 - the operator's terminal
+    """To the operator; where that is a full disk or a closed pipe, to nobody."""
+    # Not by `print`: what was not taken would be tried again at the end, and fail it.
+    with contextlib.suppress(OSError):
+        os.write(_STDERR, f"sandlot: {message}\n".encode(errors="backslashreplace"))
+
+
+def _open_standard_streams() -> None:
+    """Those that were closed: or what we open next is in their place, and is written
+    to."""
+    while (fd := os.open(os.devnull, os.O_RDWR)) <= _STDERR:
+        os.set_inheritable(fd, True)
+    os.close(fd)

@@ -1,9 +1,12 @@
 """What is damaged on disk, or gone: told, and nobody else is any worse for it."""
 
+import os
 import re
 import sqlite3
 import urllib.request
 from contextlib import closing
+
+import pytest
 
 from sandlot import Schedule
 from tests.e2e.conftest import client_of, deploy_guest
@@ -65,3 +68,19 @@ def test_a_master_key_that_is_gone_is_told_and_not_replaced(
     assert "master.key is gone" in said
     assert "Traceback" not in said
     assert not (fresh_engine.data / "master.key").exists()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
+@pytest.mark.parametrize("name", ["sandlot.db", "sandlot.db-wal", "sandlot.db-shm"])
+def test_a_database_that_is_somebody_elses_is_told_with_what_to_do(
+    fresh_engine: Engine, name: str
+) -> None:
+    fresh_engine.stop()
+    (fresh_engine.data / name).touch(mode=0o600)
+    os.chown(fresh_engine.data / name, 0, 0)
+
+    status, said = fresh_engine.start_in_vain()
+
+    assert status == 78
+    assert f"{name} cannot be used: it belongs to user 0" in said
+    assert "Traceback" not in said

@@ -3,35 +3,51 @@
 import os
 import subprocess
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from sandlot import errors
 from tests.e2e.engines import USER, Engine, Mode, new_engine
+from tests.e2e.test_trouble import health_of
 from tests.e2e.waiting import wait_until
 from tests.fakes.zips import zip_of
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root mounts a disk")
 
-DISK_MB = 48
 
-
-@pytest.fixture
-def on_small_disk(mode: Mode) -> Iterator[Engine]:
-    """An engine whose data folder is a disk of its own."""
+@contextmanager
+def _with_disk_of(size: str, mode: Mode) -> Iterator[Engine]:
+    """An engine whose data folder is a disk of its own, not started yet."""
     with new_engine(mode) as engine:
         owner = 0 if mode is Mode.ROOT else USER
-        options = f"size={DISK_MB}m,mode=0700,uid={owner},gid={owner}"
+        options = f"size={size},mode=0700,uid={owner},gid={owner}"
         mount = ["mount", "-t", "tmpfs", "-o", options, "none", str(engine.data)]
         subprocess.run(mount, check=True)
         try:
-            engine.start()
             yield engine
             engine.stop_quietly()
         finally:
             unmount = ["umount", "--lazy", str(engine.data)]
             subprocess.run(unmount, check=True)
+
+
+@pytest.fixture
+def on_small_disk(mode: Mode) -> Iterator[Engine]:
+    with _with_disk_of("48m", mode) as engine:
+        engine.start()
+        yield engine
+
+
+def test_a_first_start_without_room_is_refused_in_one_line(mode: Mode) -> None:
+    with _with_disk_of("64k", mode) as engine:
+        status, said = engine.start_in_vain()
+
+    assert status == 78
+    assert "No space left on device" in said
+    assert said.count("\n") == 1
+    assert len(said) < 1_000
 
 
 @pytest.mark.parametrize("workers", [0, 2])
@@ -58,7 +74,11 @@ def test_while_the_disk_is_full_nothing_is_run_that_could_not_be_billed(
     assert not is_refused()
     with _Filled(engine.data / "filler"):
         wait_until(is_refused, "an invocation is refused")
+        status, health = health_of(engine)
+        assert status == 503
+        assert "could not bill" in health["reason"]
     wait_until(lambda: not is_refused(), "there is room again")
+    assert health_of(engine)[0] == 200
 
     (line,) = engine.client().bill().lines
     assert line.invocations == ran

@@ -236,6 +236,9 @@ EXPLAINED = {
     "launcher/runtimes.py:_is_script": "the supervisor, before there is a launcher",
     "launcher/runtimes.py:prepare": "the supervisor, before there is a launcher",
     "launcher/runtimes.py:_copy": "the supervisor, before there is a launcher",
+    "launcher/runtimes.py:_sync_file_system": (
+        "the supervisor, before there is a launcher"
+    ),
     "launcher/server.py:Server._open_way_out": "`Network.start` is tried",
     "launcher/server.py:Server._tell": "the engine is gone then, and the launcher ends",
     "launcher/server.py:_last_words": "reads what went wrong",

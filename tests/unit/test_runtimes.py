@@ -252,6 +252,26 @@ def test_it_is_prepared_once_and_again_when_it_was_changed(tmp_path: Path) -> No
     assert prepared()[0] > first
 
 
+@pytest.mark.usefixtures("_no_others")
+def test_what_is_prepared_is_on_disk_before_it_is_said_to_be(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    there: list[int] = []
+
+    def look(_: int) -> int:
+        compiled = len(list(tmp_path.rglob("*.pyc")))
+        there.append(0 if list(tmp_path.rglob(".stamp")) else compiled)
+        return 0
+
+    monkeypatch.setattr(runtimes, "_syncfs", look)
+    runtimes.discover(tmp_path / "store", named={NAME: sys.executable})
+    runtimes.discover(tmp_path / "store", named={NAME: sys.executable})
+
+    (compiled,) = there
+    assert compiled
+    assert list(tmp_path.rglob(".stamp"))
+
+
 def test_runtimes_survive_the_command_line() -> None:
     known = [
         Runtime("python3.9", "3.9.18", Path("/usr"), Path("/data/runtimes/a")),

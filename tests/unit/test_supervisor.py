@@ -145,23 +145,33 @@ def test_an_engine_that_was_not_listening_yet_when_it_was_stopped_ends_cleanly(
     assert [launcher.returncode for launcher in children.launchers] == [-9]
 
 
-def test_an_engine_that_crashes_is_no_clean_end(tmp_path: Path) -> None:
-    children = Children(tmp_path, engine="kill -SEGV $$", launcher="exec cat")
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("SEGV", "killed by signal 11 (Segmentation fault)"),
+        ("KILL", "killed by signal 9 (Killed): by somebody, or by the kernel for want"),
+    ],
+)
+def test_an_engine_that_is_killed_is_no_clean_end_and_is_told(
+    tmp_path: Path, name: str, told: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    children = Children(tmp_path, engine=f"kill -{name} $$", launcher="exec cat")
 
     status = children.run()
 
     children.end()
     assert status == 1
+    assert told in capfd.readouterr().err
 
 
 @pytest.mark.parametrize("layer", ["mount", "no-such-layer"])
 def test_what_cannot_be_given_up_is_refused_with_what_can(
-    tmp_path: Path, layer: str, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, layer: str, capfd: pytest.CaptureFixture[str]
 ) -> None:
     options = UpOptions(data=tmp_path, given_up=frozenset((layer, "seccomp")))
 
     assert module.up(options) == EX_CONFIG
-    said = capsys.readouterr().err
+    said = capfd.readouterr().err
     assert f"{layer!r} cannot be given up; these can: " in said
     assert "seccomp" in said
 

@@ -1,6 +1,7 @@
 """The Ready line, and where other commands find the engine."""
 
 import json
+import logging
 import os
 import secrets
 from dataclasses import dataclass
@@ -8,6 +9,8 @@ from pathlib import Path
 
 from sandlot_engine.catalog.packages import sync_folder
 from sandlot_engine.options import EngineConfig
+
+_log = logging.getLogger("sandlot")
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +57,11 @@ def announce(config: EngineConfig, facts: Facts, took_s: float) -> None:
             f"Ready in {took_s:.1f} s · grpc {facts.grpc} · {facts.http}"
             f" · {facts.mode}{without}{less} · data {data}"
         )
-    print(line, flush=True)  # noqa: T201 - the one line on stdout
+    try:
+        print(line, flush=True)  # noqa: T201 - the one line on stdout
+    except OSError as error:
+        # Where to connect is in the file as well.
+        _log.warning("the Ready line was not taken: %s", error)
 
 
 def _tls(certificate: str) -> dict[str, object]:

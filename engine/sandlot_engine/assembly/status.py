@@ -1,5 +1,6 @@
 """What whoever asks is told of the engine."""
 
+import functools
 import importlib.metadata
 
 from sandlot_engine.gateway.ports import EngineStatus, IsolationLayer, Runtime
@@ -60,7 +61,9 @@ def _runtimes(known: Registry) -> tuple[Runtime, ...]:
     return (*usable, *broken)
 
 
+@functools.cache
 def _version() -> str:
+    """What runs, whatever has been installed since; and read from disk once."""
     try:
         return importlib.metadata.version("sandlot")
     except importlib.metadata.PackageNotFoundError:

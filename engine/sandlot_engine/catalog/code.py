@@ -49,6 +49,7 @@ from sandlot_engine.model.function import (
     ImageSource,
     Unpacked,
 )
+from sandlot_engine.threads import started
 
 T = TypeVar("T")
 _log = logging.getLogger(__name__)
@@ -131,10 +132,10 @@ class CodeStore:
         self._keeper = Keeper()
         self._locks = KeyedLocks()
         self._room = asyncio.Semaphore(BUILDS)
-        self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="code")
+        self._threads = started(THREADS, "code")
         # Of its own: a zygote's start looks whether its folder is there, and the others
         # copy an image, or remove a hundred thousand files.
-        self._looking = ThreadPoolExecutor(1, thread_name_prefix="code-look")
+        self._looking = started(1, "code-look")
         self._unpacked: dict[str, Unpacked] = {}
         """By hash, of packages that are here and were built by us."""
 

@@ -65,9 +65,18 @@ class Upkeep:
 
     async def watch_memory(self) -> None:
         """For ever."""
+        was_told = False
         while True:
             await asyncio.sleep(MEMORY_S)
-            self.relieve()
+            try:
+                self.relieve()
+            except OSError as error:
+                # No file can be opened just now: that ends no engine.
+                if not was_told:
+                    _log.warning("memory could not be looked at: %s", error)
+                was_told = True
+            else:
+                was_told = False
 
     def retire_idle(self, *, since: float) -> int:
         """Retire every instance that has been idle since before `since` and is not

@@ -20,7 +20,12 @@ from urllib.parse import quote_plus
 from uuid import uuid4
 
 from sandlot_engine.clock import Clock
-from sandlot_engine.errors import InvalidParameter, PermissionDenied, SandlotError
+from sandlot_engine.errors import (
+    InvalidParameter,
+    PermissionDenied,
+    SandlotError,
+    Unavailable,
+)
 from sandlot_engine.model.trigger import Trigger, TriggerKind
 from sandlot_engine.triggers import inotify
 from sandlot_engine.triggers.events import encoded, in_iso
@@ -182,8 +187,17 @@ class Directories:
 
     @contextmanager
     def open(self) -> Iterator[Inotify]:
-        """Watch what there is, and hear of changes."""
-        with contextlib.closing(Inotify()) as queue:
+        """Watch what there is, and hear of changes. Raises `Unavailable`."""
+        try:
+            made = Inotify()
+        except OSError as error:
+            raise Unavailable(
+                f"no folder can be watched: {error.strerror}. The engine's user may "
+                "have only so many of the kernel's queues, all programs of that user "
+                "together: raise fs.inotify.max_user_instances by sysctl, or start "
+                "without --watch-dir"
+            ) from error
+        with contextlib.closing(made) as queue:
             self._inotify = queue
             for trigger in self._triggers.of_kind(TriggerKind.DIRECTORY):
                 self._watch(trigger)

@@ -178,8 +178,9 @@ class Launcher:
                 return await future
         except TimeoutError:
             self._discard(key, future)
-            # Its warden is stopped or starved, and only a tenant can have done that.
-            self.kill_zygote(zygote)
+            if not self._mail.is_late:
+                # Its warden is stopped or starved: only a tenant can have done that.
+                self.kill_zygote(zygote)
             raise StartFailed(f"no cell came within {_MAKE_CELL_S:g} s") from None
         except asyncio.CancelledError:
             self._discard(key, future)
@@ -213,14 +214,15 @@ class Launcher:
             death = asyncio.get_running_loop().create_future()
             self._cell_deaths[key] = death
             self._mail.send(encode(KillCell(*key, int(keeps))))
-        try:
-            async with asyncio.timeout(_KILL_CELL_S):
+        while not death.done():
+            # In turns, as the launcher or we may stand still: that takes nobody's jail.
+            await asyncio.wait([death], timeout=_KILL_CELL_S)
+            if not (death.done() or self._mail.is_late):
+                # Its warden does not reap. The jail's death is a cell's death, too, and
+                # needs nobody inside.
+                self.kill_zygote(zygote)
                 return await asyncio.shield(death)
-        except TimeoutError:
-            # Its warden does not reap. The jail's death is a cell's death, too, and
-            # needs nobody inside.
-            self.kill_zygote(zygote)
-            return await asyncio.shield(death)
+        return death.result()
 
     def close(self) -> None:
         """Hang up: the launcher kills every jail and exits."""

@@ -14,6 +14,9 @@ MAX_QUEUED = 8_192
 """Datagrams that wait for a receiver; beyond it we take the receiver for dead."""
 
 
+LATE_S = 1.0
+"""Who has read nothing for so long is late, whatever the machine is busy with."""
+
 _RETRY_S = 0.002
 _LATER = frozenset((errno.ETOOMANYREFS, errno.ENOBUFS, errno.ENOMEM))
 
@@ -72,6 +75,12 @@ class Mail:
         self._look()
         return self._loop.time() - self._progress_at if self._unread else 0.0
 
+    @property
+    def is_late(self) -> bool:
+        """Whether one end has something to read that it has not read: it was stopped,
+        or waits for a processor. Then nothing follows from what has not come."""
+        return self.unread_for_s >= LATE_S or self._count(termios.FIONREAD) > 0
+
     def _look(self) -> None:
         left = self._outstanding()
         if left < self._unread or not left:
@@ -79,10 +88,13 @@ class Mail:
         self._unread = left
 
     def _outstanding(self) -> int:
+        return self._count(termios.TIOCOUTQ)
+
+    def _count(self, request: int) -> int:
         if not self._is_open:
             return 0
-        left = fcntl.ioctl(self._channel, termios.TIOCOUTQ, b"\0" * _INT.size)
-        return int(_INT.unpack(left)[0])
+        found = fcntl.ioctl(self._channel, request, b"\0" * _INT.size)
+        return int(_INT.unpack(found)[0])
 
     def send(self, datagram: bytes, descriptors: Sequence[int] = ()) -> None:
         """Send, or keep until it can be sent; closes the descriptors afterwards."""

@@ -4,6 +4,7 @@ Runs in the supervisor, before anything else is started: it executes interpreter
 that the operator's own PATH names, which the launcher never does.
 """
 
+import ctypes
 import glob
 import hashlib
 import json
@@ -185,7 +186,7 @@ def prepare(runtimes: list[Runtime], started: Asked) -> list[Runtime]:
         started.append(process)
         compiling.append((runtime, marker, process))
     until = time.monotonic() + TRY_S
-    broken = []
+    broken, made = [], []
     for runtime, marker, process in compiling:
         try:
             status = process.wait(timeout=max(0, until - time.monotonic()))
@@ -193,10 +194,27 @@ def prepare(runtimes: list[Runtime], started: Asked) -> list[Runtime]:
             status = -1
         if status == 0:
             _make_readable(runtime.guest_code)
-            marker.write_text(stamp)
+            made.append(marker)
         else:
             broken += [one for one in runtimes if one.guest_code == runtime.guest_code]
+    if made:
+        # Or a power cut could leave the stamp of files that are empty.
+        _sync_file_system(made[0].parent)
+    for marker in made:
+        marker.write_text(stamp)
     return broken
+
+
+def _sync_file_system(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        if _syncfs(descriptor) != 0:
+            raise OSError(ctypes.get_errno(), "syncfs failed")
+    finally:
+        os.close(descriptor)
+
+
+_syncfs = ctypes.CDLL(None, use_errno=True).syncfs
 
 
 def _copy(source: Path, target: Path) -> None:

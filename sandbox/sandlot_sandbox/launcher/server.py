@@ -453,5 +453,7 @@ def _close(parts: list[tuple[str, int]]) -> None:
 
 
 def _say(text: str) -> None:
-    """To the operator. Not by `logging`, which would have every fork call it."""
-    print(f"sandlot launcher: {text}", file=sys.stderr)  # noqa: T201
+    """To the operator, if it is taken: a full disk is no reason to end all jails.
+    Not by `logging`, which would have every fork call it."""
+    with contextlib.suppress(OSError):
+        print(f"sandlot launcher: {text}", file=sys.stderr)  # noqa: T201

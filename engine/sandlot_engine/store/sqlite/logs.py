@@ -7,6 +7,7 @@ log, so that neither the next position nor the size has to be counted.
 import sqlite3
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from sandlot_engine.model.invocation import LogLine
 from sandlot_engine.store.buffer import Owner
@@ -31,6 +32,9 @@ class LogBounds:
 
     tenant_bytes: int = 256 * 2**20
     """Of one tenant, deleted functions included; the longest log gives way."""
+
+    tenant_lines: int = 2_000_000
+    """Likewise: a line of no bytes takes a hundred and more on disk."""
 
 
 @dataclass(slots=True)
@@ -72,10 +76,18 @@ class LogWriter:
             self._trim_tenant(connection, tenant_id)
 
     def _trim_tenant(self, connection: sqlite3.Connection, tenant_id: str) -> None:
-        while _tenant_bytes(connection, tenant_id) > self._bounds.tenant_bytes:
-            kept = _longest(connection, tenant_id)
+        bounds = self._bounds
+        while True:
+            lines, size = _sums(connection, tenant_id)
             # Half of the longest: a tenant's other functions keep their logs.
-            self._trim(connection, kept, self._bounds.lines, kept.bytes // 2)
+            if size > bounds.tenant_bytes:
+                kept = _longest(connection, tenant_id, "bytes")
+                self._trim(connection, kept, bounds.lines, kept.bytes // 2)
+            elif lines > bounds.tenant_lines:
+                kept = _longest(connection, tenant_id, "lines")
+                self._trim(connection, kept, kept.lines // 2, bounds.bytes)
+            else:
+                return
             _save(connection, kept)
 
     def _trim(
@@ -133,17 +145,21 @@ def _save(connection: sqlite3.Connection, kept: _Kept) -> None:
     )
 
 
-def _tenant_bytes(connection: sqlite3.Connection, tenant_id: str) -> int:
-    size: int = connection.execute(
-        "SELECT coalesce(sum(bytes), 0) FROM log_kept WHERE tenant_id = ?", (tenant_id,)
-    ).fetchone()[0]
-    return size
+def _sums(connection: sqlite3.Connection, tenant_id: str) -> tuple[int, int]:
+    lines, size = connection.execute(
+        "SELECT coalesce(sum(lines), 0), coalesce(sum(bytes), 0) FROM log_kept"
+        " WHERE tenant_id = ?",
+        (tenant_id,),
+    ).fetchone()
+    return lines, size
 
 
-def _longest(connection: sqlite3.Connection, tenant_id: str) -> _Kept:
+def _longest(
+    connection: sqlite3.Connection, tenant_id: str, by: Literal["lines", "bytes"]
+) -> _Kept:
     function, *rest = connection.execute(
-        "SELECT function, lines, bytes, last_position FROM log_kept"
-        " WHERE tenant_id = ? ORDER BY bytes DESC LIMIT 1",
+        "SELECT function, lines, bytes, last_position FROM log_kept"  # noqa: S608 - one of two
+        f" WHERE tenant_id = ? ORDER BY {by} DESC LIMIT 1",
         (tenant_id,),
     ).fetchone()
     return _Kept((tenant_id, function), *rest)

@@ -136,12 +136,19 @@ class SqliteRecords:
         if self._buffer.behind == MAX_BATCH:
             self._hurry.set()
 
+    @property
+    def trouble(self) -> str:
+        """Why nothing is run now; empty while records can be written."""
+        if not self._why_failing:
+            return ""
+        return (
+            "the engine cannot write records just now, and runs nothing that it"
+            f" could not bill: {self._why_failing}"
+        )
+
     def check_writing(self) -> None:
-        if self._why_failing:
-            raise Unavailable(
-                "the engine cannot write records just now, and runs nothing that it"
-                f" could not bill: {self._why_failing}"
-            )
+        if trouble := self.trouble:
+            raise Unavailable(trouble)
 
     def append_log(self, tenant_id: str, function: str, log: Sequence[LogLine]) -> None:
         self._buffer.append_log((tenant_id, function), log)
@@ -298,9 +305,10 @@ class SqliteRecords:
         was_failing, self._why_failing = bool(self._why_failing), error.message
         if not was_failing or self._is_closing:
             _log.error(
-                "records could not be written: %s",
+                "%d records could not be written%s: %s",
+                self._buffer.behind,
+                ", and are lost" if self._is_closing else "",
                 error.message,
-                extra={"records_behind": self._buffer.behind},
             )
         if not was_failing:
             self.on_failing()
