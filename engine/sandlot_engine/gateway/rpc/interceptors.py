@@ -12,6 +12,7 @@ call would go through a few coroutines more.
 """
 
 import asyncio
+import inspect
 import traceback
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator
@@ -28,6 +29,7 @@ from sandlot_engine.clock import Clock
 from sandlot_engine.errors import (
     DeadlineExceeded,
     InvalidParameter,
+    NotSupported,
     SandlotError,
     Throttled,
     TooLarge,
@@ -227,15 +229,47 @@ class Steps(grpc.aio.ServerInterceptor):
 
     def _around(self, handler: Handler, path: str) -> tuple[Handler, bool]:
         method = cast("Behaviour", _method_of(handler))
-        answer = self._answers.of(method) if path.startswith(SERVICES) else method
+        parse = handler.request_deserializer
+        if path.startswith(SERVICES):
+            answer = self._answers.of(method)
+        else:
+            answer, parse = _of_grpc(method), _or_empty(parse)
         if handler.request_streaming:
             make = (
                 grpc.stream_stream_rpc_method_handler
                 if handler.response_streaming
                 else grpc.stream_unary_rpc_method_handler
             )
-            return _made(make, answer, handler, handler.request_deserializer), True
+            return _made(make, answer, handler, parse), True
         return self._limits.reading(answer, handler, path), False
+
+
+def _of_grpc(method: Behaviour) -> Behaviour:
+    """A method of grpc's own services, which strangers may call: what it lacks is a
+    refusal, and nothing for the operator's log."""
+    if inspect.isasyncgenfunction(method):
+        return cast("Behaviour", method)  # grpc knows what to do with it
+
+    async def answer(request: Any, context: Context) -> Any:
+        try:
+            return await method(request, context)
+        except NotImplementedError:
+            raise NotSupported("there is no such method") from None
+
+    return answer
+
+
+def _or_empty(parse: Parse | None) -> Parse:
+    """What is no message is an empty one, which such a method refuses."""
+    assert parse is not None  # noqa: S101 - every method of a .proto has one
+
+    def read(data: bytes) -> Any:
+        try:
+            return parse(data)
+        except DecodeError:
+            return parse(b"")
+
+    return read
 
 
 def _method_of(handler: Handler) -> object:
