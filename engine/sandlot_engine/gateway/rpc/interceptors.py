@@ -42,6 +42,7 @@ from sandlot_engine.gateway.rpc.faces import abort
 from sandlot_engine.gateway.turns import RETRY_AFTER_S, Held, Turns
 from sandlot_engine.gateway.untaken import Unsent
 from sandlot_engine.ids import new_request_id
+from sandlot_engine.model.invocation import MAX_PAYLOAD
 from sandlot_engine.model.tenant import Caller
 from sandlot_engine.timeouts import Timeouts
 
@@ -62,6 +63,12 @@ UPLOADS = {
 """Methods that take a package, and the number of its field."""
 
 INVOKE = f"{SERVICES}InvocationService/Invoke"
+
+PAYLOAD = 3
+"""The number of its field."""
+
+INVOKE_STREAM = f"{SERVICES}InvocationService/InvokeStream"
+"""Has an event as well, one message deeper."""
 
 DEFAULT_DEADLINE_S = 120.0
 """For a call that answers once and was sent without a deadline. `Invoke` has its
@@ -442,7 +449,7 @@ class Limits:
         async with self._reading.take(who):
             data = await self._message(context, BODY_S)
             size = len(data)
-            _check_size(call.method, size)
+            _check_size(call.method, data)
             request = _parsed(parse, data)
             del data
         with self._held.hold(who, size):
@@ -453,7 +460,7 @@ class Limits:
     ) -> Any:
         async with self._uploads.take(_who(call)):
             data = await self._message(context, UPLOAD_S)
-            _check_size_beside(call.method, data)
+            _check_size_beside(data, UPLOADS[call.method], "package")
             request = _parsed(parse, data)
             del data
             work = method(request, context)
@@ -499,17 +506,23 @@ def _check_room(who: str, taken: int, allowed: int, what: str) -> None:
         )
 
 
-def _check_size(method: str, size: int) -> None:
+def _check_size(method: str, data: bytes) -> None:
     # The server's own limit must let packages through, so this one is ours.
-    # An invocation's payload is the invoker's to measure, in AWS's words.
-    if method != INVOKE and size > MAX_REQUEST:
-        raise TooLarge(f"the request has {size} bytes of {MAX_REQUEST} allowed")
+    if len(data) <= MAX_REQUEST:
+        return
+    if method == INVOKE:
+        # Its payload is the invoker's to measure, in AWS's words.
+        _check_size_beside(data, PAYLOAD, "payload")
+        return
+    allowed = MAX_REQUEST + (MAX_PAYLOAD if method == INVOKE_STREAM else 0)
+    if len(data) > allowed:
+        raise TooLarge(f"the request has {len(data)} bytes of {allowed} allowed")
 
 
-def _check_size_beside(method: str, data: bytes) -> None:
-    if size_beside(data, UPLOADS[method], most=MAX_REQUEST) > MAX_REQUEST:
+def _check_size_beside(data: bytes, field: int, what: str) -> None:
+    if size_beside(data, field, most=MAX_REQUEST) > MAX_REQUEST:
         raise TooLarge(
-            f"the request has more than {MAX_REQUEST} bytes beside its package"
+            f"the request has more than {MAX_REQUEST} bytes beside its {what}"
         )
 
 
