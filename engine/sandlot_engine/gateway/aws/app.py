@@ -21,6 +21,7 @@ from sandlot_engine.errors import (
     SandlotError,
     Stopping,
 )
+from sandlot_engine.garbage import let_go
 from sandlot_engine.gateway.aws import operations
 from sandlot_engine.gateway.aws.call import Call, Parts
 from sandlot_engine.gateway.aws.checking import check
@@ -117,6 +118,7 @@ class AwsApp:
         except Exception as error:  # noqa: BLE001 - the edge: it ends in a face or a log
             refusal = face_of(error, request_id)
             answer = raw_answer(write_error(refusal, request_id))
+            let_go(error)
         status, headers, body = answer
         await send(
             {"type": "http.response.start", "status": status, "headers": headers}

@@ -23,6 +23,7 @@ from sandlot_engine.errors import (
     Stopping,
     Throttled,
 )
+from sandlot_engine.garbage import let_go
 from sandlot_engine.gateway.rpc import Context
 
 DOMAIN = "sandlot"
@@ -87,6 +88,7 @@ def face_of(error: Exception, request_id: str) -> Face:
 async def abort(context: Context, error: Exception, request_id: str) -> NoReturn:
     """End the call with the exception's face."""
     status = rpc_status.to_status(face_of(error, request_id).as_status())
+    let_go(error)
     metadata = (*status.trailing_metadata, ("x-request-id", request_id))
     await context.abort(status.code, status.details, metadata)
 

@@ -423,6 +423,8 @@ class Limits:
                 await read(call, parse, method, context)
             except SandlotError as refusal:
                 await abort(context, refusal, call.request_id)
+            except grpc.aio.AbortError as aborted:
+                raise _without_frames(aborted) from None
 
         if handler.response_streaming:
             return _made(grpc.stream_stream_rpc_method_handler, streamed, handler, None)
@@ -438,6 +440,8 @@ class Limits:
             except SandlotError as refusal:
                 answer = b""  # or the error, which knows this frame, would keep it
                 await abort(context, refusal, call.request_id)
+            except grpc.aio.AbortError as aborted:
+                raise _without_frames(aborted) from None
             return answer
 
         return grpc.stream_unary_rpc_method_handler(answered)
@@ -479,6 +483,12 @@ class Limits:
         if data is grpc.aio.EOF:
             raise InvalidParameter("the call ended without a request")
         return cast("bytes", data)
+
+
+def _without_frames(aborted: grpc.aio.AbortError) -> grpc.aio.AbortError:
+    """The context of a call keeps it, and so would keep the frames, which know the
+    context and what was sent: see `let_go`."""
+    return aborted.with_traceback(None)
 
 
 def _until_taken(call: Call, size: int) -> None:

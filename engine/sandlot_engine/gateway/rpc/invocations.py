@@ -18,6 +18,7 @@ from google.protobuf.message import DecodeError
 from sandlot.v1 import invocations_pb2 as wire
 from sandlot_engine.clock import Clock
 from sandlot_engine.errors import InvalidParameter, Stopping, Throttled
+from sandlot_engine.garbage import let_go
 from sandlot_engine.gateway.paging import page_size, position
 from sandlot_engine.gateway.ports import Backend
 from sandlot_engine.gateway.rpc import Context
@@ -197,6 +198,7 @@ class InvocationService:
             sending.enter_context(call.sending(len(response.payload)))
         except Exception as error:  # noqa: BLE001 - as in `interceptors.Errors`
             refused = refused_out(face_of(error, request_id))
+            let_go(error)
             return wire.InvokeManyResponse(id=request.id, refused=refused)
         return wire.InvokeManyResponse(id=request.id, response=response)
 

@@ -19,6 +19,7 @@ from sandlot_engine.errors import (
     SandlotError,
     Throttled,
 )
+from sandlot_engine.garbage import let_go
 from sandlot_engine.gateway.aws.app import told, too_large
 from sandlot_engine.gateway.aws.checking import check
 from sandlot_engine.gateway.aws.faults import AwsError
@@ -89,6 +90,7 @@ class SchedulerApp:
         except Exception as error:  # noqa: BLE001 - the edge: it ends in a face or a log
             face = _face_of(error, request_id)
             answer = write_error(face, request_id, self._service)
+            let_go(error)
         status, headers, body = _raw(answer)
         await send(
             {"type": "http.response.start", "status": status, "headers": headers}
