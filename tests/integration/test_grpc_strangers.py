@@ -1,12 +1,15 @@
-"""What strangers send to grpc's own services is no error of the engine's."""
+"""What strangers have of grpc's own services: what they send is no error of the
+engine's, and nobody keeps others from asking whether it is well."""
 
 from typing import Any
 
 import grpc
 import grpc.aio
 import pytest
+from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2
 
+from sandlot_engine.gateway.rpc import interceptors
 from tests.fakes.backend import FakeEngine, fake_engine
 
 REFLECTION = "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo"
@@ -43,3 +46,22 @@ async def test_nothing_that_a_stranger_sends_is_logged(
     assert lacking is grpc.StatusCode.UNIMPLEMENTED
     assert unreadable is grpc.StatusCode.INVALID_ARGUMENT
     assert caplog.records == []
+
+
+async def test_who_watches_for_ever_leaves_room_to_who_asks_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(interceptors, "MAX_CALLS_OF_STRANGERS", 3)
+    monkeypatch.setattr(interceptors, "MAX_WATCHES_OF_STRANGERS", 2)
+    async with fake_engine() as engine:
+        health: Any = health_pb2_grpc.HealthStub(engine.channel)
+        asked = health_pb2.HealthCheckRequest()
+        watching = [health.Watch(asked) for _ in range(2)]
+        for each in watching:
+            await each.read()
+
+        one_more = await code_of(health.Watch(asked).read())
+        answer = await health.Check(asked)
+
+    assert one_more is grpc.StatusCode.RESOURCE_EXHAUSTED
+    assert answer.status == health_pb2.HealthCheckResponse.SERVING

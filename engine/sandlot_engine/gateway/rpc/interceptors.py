@@ -84,6 +84,10 @@ MAX_OPEN_CALLS = 10_000
 MAX_CALLS_OF_STRANGERS = 200
 """Of all who need no key, together: health and reflection."""
 
+MAX_WATCHES_OF_STRANGERS = 150
+"""Of those, calls whose answers may go on for ever: the others are for who asks once
+whether we are well, and restarts us if nobody says so."""
+
 MAX_EVENT_STREAMS = 32
 """Of those, streams of requests: each may have us hold a message that does not end."""
 
@@ -216,7 +220,9 @@ class Steps(grpc.aio.ServerInterceptor):
             known = self._known[method] = self._around(handler, method)
         handler, is_stream = known
         try:
-            self._limits.count(call, is_stream=is_stream)
+            self._limits.count(
+                call, is_stream=is_stream, may_last=handler.response_streaming
+            )
         except SandlotError as refusal:
             return _refusal(refusal, call.request_id)
         return handler
@@ -361,6 +367,7 @@ class Limits:
         self._all = 0
         self._open: Counter[str] = Counter()
         self._streams: Counter[str] = Counter()
+        self._watches: Counter[str] = Counter()
         self._held = Held(most=MAX_HELD, of_tenant=MAX_HELD_OF_TENANT)
         self._unsent = Unsent()
         self._timeouts = Timeouts()
@@ -379,7 +386,7 @@ class Limits:
             wait_s=READING_WAIT_S,
         )
 
-    def count(self, call: Call, *, is_stream: bool) -> None:
+    def count(self, call: Call, *, is_stream: bool, may_last: bool) -> None:
         """As open until it is over. Raises `Throttled`."""
         who = _who(call)
         allowed = MAX_CALLS if who else MAX_CALLS_OF_STRANGERS
@@ -396,6 +403,10 @@ class Limits:
         if is_stream:
             _check_room(who, self._streams[who], MAX_EVENT_STREAMS, "streams")
             counters.append(self._streams)
+        if may_last and not who:
+            allowed = MAX_WATCHES_OF_STRANGERS
+            _check_room(who, self._watches[who], allowed, "streams")
+            counters.append(self._watches)
         self._all += 1
         for counter in counters:
             counter[who] += 1
