@@ -272,9 +272,11 @@ def _of_grpc(method: Behaviour) -> Behaviour:
     return answer
 
 
-def _or_empty(parse: Parse | None) -> Parse:
-    """What is no message is an empty one, which such a method refuses."""
-    assert parse is not None  # noqa: S101 - every method of a .proto has one
+def _or_empty(parse: Parse | None) -> Parse | None:
+    """What is no message is an empty one, which such a method refuses. A worker parses
+    none of them."""
+    if parse is None:
+        return None
 
     def read(data: bytes) -> Any:
         try:
