@@ -111,6 +111,25 @@ async def test_over_its_bytes_a_tenants_oldest_go(store: Store) -> None:
     assert await found(store, answer(b"large")) is not None
 
 
+@pytest.mark.parametrize("body", [b"y", b"y" * 30])
+async def test_one_functions_answers_are_not_anothers_to_push_out(
+    store: Store, body: bytes
+) -> None:
+    """Strangers may call a function that has an open URL, with keys of their own."""
+    bounds = AnswerBounds(answers=5, bytes=100, all_bytes=1_000)
+    others = answer(b"other", function="g", body=b"xx")
+    await keep(store, others, bounds)
+
+    for n in range(9):
+        await keep(store, answer(bytes([n]), body=body), bounds)
+    new = answer(b"new", function="g", body=b"xx")
+    await keep(store, new, bounds)
+
+    assert await found(store, others) == others
+    assert await found(store, new) == new
+    assert await found(store, answer(bytes([8]), body=body)) is not None
+
+
 async def test_one_tenants_answers_are_not_anothers_to_push_out(store: Store) -> None:
     bounds = AnswerBounds(answers=10, bytes=60, all_bytes=80)
     small = answer(b"small", tenant_id="2", body=b"x" * 10)

@@ -186,15 +186,23 @@ class MemoryStore(MemoryEvents):
         self._answers = [*kept, answer]
         before = len(self._answers)
         while _is_over(self._of(answer.tenant_id), bounds):
-            self._drop(self._of(answer.tenant_id)[0])
+            self._drop_of(answer.tenant_id, bounds)
         while _bytes(self._answers) > bounds.all_bytes:
             tenants = {each.tenant_id for each in self._answers}
             largest = max(tenants, key=lambda tenant: _bytes(self._of(tenant)))
-            self._drop(self._of(largest)[0])
+            self._drop_of(largest, bounds)
         return before - len(self._answers)
 
-    def _drop(self, answer: KeptAnswer) -> None:
-        self._answers = [each for each in self._answers if each is not answer]
+    def _drop_of(self, tenant_id: str, bounds: AnswerBounds) -> None:
+        """The oldest of the function that has the most."""
+        functions: dict[str, list[KeptAnswer]] = {}
+        for each in self._of(tenant_id):
+            functions.setdefault(each.function, []).append(each)
+        of_one = max(
+            functions.values(),
+            key=lambda all_: len(all_) * bounds.bytes + _bytes(all_) * bounds.answers,
+        )
+        self._answers = [each for each in self._answers if each is not of_one[0]]
 
     def _of(self, tenant_id: str) -> list[KeptAnswer]:
         return [each for each in self._answers if each.tenant_id == tenant_id]

@@ -212,6 +212,26 @@ async def test_a_refusal_does_not_end_its_stream(engine: FakeEngine) -> None:
     assert (await stream.read()).response.payload == b"2"
 
 
+async def test_what_is_no_message_ends_its_stream_and_nothing_before_it(
+    engine: FakeEngine, caplog: pytest.LogCaptureFixture
+) -> None:
+    held = engine.runner.hold("slow")
+    stream: Any = engine.channel.stream_stream(
+        "/sandlot.v1.InvocationService/InvokeMany",
+        response_deserializer=wire.InvokeManyResponse.FromString,
+    )(metadata=KEY)
+
+    await stream.write(numbered(1, "slow").SerializeToString())
+    await stream.write(b"\xff")
+    await engine.runner.started.get()
+    held.set()
+    answer = await stream.read()
+
+    assert answer.response.payload == b"1"
+    assert await stream.code() is grpc.StatusCode.INVALID_ARGUMENT
+    assert caplog.records == []
+
+
 async def test_a_cancelled_stream_cancels_its_invocations(engine: FakeEngine) -> None:
     engine.runner.hold("slow")
     stream = many(engine)

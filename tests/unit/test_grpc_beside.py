@@ -7,9 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sandlot.v1 import functions_pb2 as wire
-from sandlot.v1 import layers_pb2
+from sandlot.v1 import invocations_pb2, layers_pb2
 from sandlot_engine.gateway.rpc.beside import size_beside
-from sandlot_engine.gateway.rpc.interceptors import UPLOADS
+from sandlot_engine.gateway.rpc.interceptors import PAYLOAD, UPLOADS
 
 PACKAGE = wire.CreateFunctionRequest.DESCRIPTOR.fields_by_name["zip"].number
 MOST = 1_000_000
@@ -77,3 +77,9 @@ def test_every_method_with_a_package_is_known_by_its_field() -> None:
     }
 
     assert packages == UPLOADS
+
+
+def test_the_field_of_an_event_is_known() -> None:
+    fields = invocations_pb2.InvokeRequest.DESCRIPTOR.fields_by_name
+
+    assert fields["payload"].number == PAYLOAD

@@ -33,3 +33,14 @@ def test_what_is_not_the_engines_may_be_anybodys(tmp_path: Path) -> None:
     (tmp_path / "code" / "notes").touch()
 
     check_ours(tmp_path, uid=SOMEBODY)
+
+
+def test_a_database_that_may_not_be_written_to_is_told_with_what_mends_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "sandlot.db-wal"
+    path.touch(mode=0o400)
+    monkeypatch.setattr(os, "access", lambda *_: False)  # root may write to everything
+
+    with pytest.raises(Refusal, match=rf"{path.name}.* mode is 0400.*chmod 600"):
+        check_ours(tmp_path, uid=os.geteuid())

@@ -1,5 +1,6 @@
 """Secrets at rest open only where they were sealed for."""
 
+import errno
 import os
 import stat
 from pathlib import Path
@@ -60,11 +61,12 @@ def test_a_master_key_that_we_may_not_read_is_refused_with_what_to_do(
     path = tmp_path / "master.key"
     Sealer.open(path)
 
-    somebody_else = os.geteuid() + 1
-    monkeypatch.setattr(os, "access", lambda *_: False)  # root may read everything
-    monkeypatch.setattr(os, "geteuid", lambda: somebody_else)
+    def refuse(_: Path) -> bytes:
+        raise PermissionError(errno.EACCES, "Permission denied")
 
-    with pytest.raises(Refusal, match=rf"chown {somebody_else} {path}"):
+    monkeypatch.setattr(Path, "read_bytes", refuse)  # root may read everything
+
+    with pytest.raises(Refusal, match=rf"chown {os.geteuid()} {path}"):
         Sealer.open(path)
 
 

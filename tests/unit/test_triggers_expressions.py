@@ -202,6 +202,17 @@ def test_what_is_no_time_zone_is_refused(zone: str) -> None:
         parse("rate(1 day)", zone=zone, anchor=NOON)
 
 
+@pytest.mark.parametrize("zone", ["Pacific/Kiritimati", "Pacific/Pago_Pago"])
+def test_at_the_ends_of_all_dates_nothing_breaks(zone: str) -> None:
+    timing = parse("cron(0 0 1 1 ? *)", zone=zone, anchor=NOON)
+    first, last = datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)
+
+    assert timing.after(last) is None
+    assert timing.before(first) is None
+    assert timing.before(last) == timing.before(at("2250-01-01T00:00:00+00:00"))
+    assert timing.after(first) == timing.after(at("1900-01-01T00:00:00+00:00"))
+
+
 def test_counting_ends_at_its_bound() -> None:
     timing = parse("cron(* * * * ? *)", anchor=NOON)
 

@@ -171,6 +171,18 @@ async def test_slack_is_answered_when_it_asks_whether_we_are_there(
     assert world.events.taken == []
 
 
+async def test_what_slack_cannot_read_back_is_an_event(world: World) -> None:
+    await webhook(world, Scheme.SLACK)
+    asked = rb'{"challenge":"\ud800","type":"url_verification"}'
+
+    taken = await world.parts.hooks.post(
+        TENANT, "orders", post(world, asked, Scheme.SLACK)
+    )
+
+    assert taken.answer == ""
+    assert taken.request_id
+
+
 async def test_while_one_is_paused_its_sender_is_told_to_come_again(
     world: World,
 ) -> None:

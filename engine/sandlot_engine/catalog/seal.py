@@ -13,7 +13,6 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from sandlot_engine.errors import Internal, Refusal
-from sandlot_engine.ownership import check_ours
 
 MASTER_KEY_BYTES = 32
 _NONCE_BYTES = 12
@@ -43,8 +42,15 @@ class Sealer:
                 f"Others may read the master key {path}, and with it every tenant's "
                 f"secret. Run: chmod 600 {path}"
             )
-        check_ours(path, "The master key", need=os.R_OK)
-        master_key = path.read_bytes()
+        try:
+            master_key = path.read_bytes()
+        except PermissionError as error:
+            raise Refusal(
+                f"The master key {path} cannot be read: it belongs to user "
+                f"{path.stat().st_uid}, and the engine runs as {os.geteuid()}, as "
+                "after a backup was brought back by somebody else. Run, with all other "
+                f"files of the folder that the engine made: chown {os.geteuid()} {path}"
+            ) from error
         if len(master_key) != MASTER_KEY_BYTES:
             raise Refusal(
                 f"The master key {path} has {len(master_key)} bytes instead of "

@@ -93,21 +93,25 @@ class Connection(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         self._piece_bytes, self._is_silent = len(data), True
         super().data_received(data)
-        if self._at is _At.NOTHING or self.transport.is_closing():
+        if self.transport.is_closing() or (
+            self._at is _At.NOTHING and self._is_answering
+        ):
             return  # nearly always: a whole request came at once
         if self._at is _At.HEAD:
             self._head_bytes += len(data)
             if self._head_bytes > MAX_HEAD:
                 self._refuse(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE)
                 return
-        elif self._is_silent:
+        elif self._at is _At.BODY and self._is_silent:
             self._silent_bytes += len(data)
             if self._silent_bytes > MAX_SILENT:
                 self._give_up(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE)
                 return
         if self._deadline is None:
-            is_head = self._at is _At.HEAD
-            self._expect_by(HEAD_DEADLINE_S if is_head else BODY_DEADLINE_S)
+            # Of blank lines between requests, too: for uvicorn the connection is not
+            # idle any more, and there is no request that has to end.
+            is_body = self._at is _At.BODY
+            self._expect_by(BODY_DEADLINE_S if is_body else HEAD_DEADLINE_S)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.is_lost = True
@@ -220,8 +224,9 @@ class Connection(HttpToolsProtocol):
 
     def _give_up(self, status: HTTPStatus) -> None:
         """Wait no more for the rest of a request."""
-        if self._at is _At.BODY and (
-            not self._is_answering or self.cycle.response_started
+        if (self._at is _At.NOTHING and self.cycle is not None) or (
+            self._at is _At.BODY
+            and (not self._is_answering or self.cycle.response_started)
         ):
             self._expect_nothing()
             self.transport.close()  # it has its answer

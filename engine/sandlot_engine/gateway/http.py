@@ -13,7 +13,7 @@ import contextlib
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, cast
 
 import uvicorn
 from starlette.responses import JSONResponse, Response
@@ -150,7 +150,9 @@ class Cancelling:
             if not connection.is_lost:
                 raise
             # The caller is gone, which was what the cancellation said. What it asked
-            # for has been undone on the way here; nobody is to be told.
+            # for has been undone on the way here; nobody is to be told. uvicorn knows
+            # it of the last of several requests alone, and would write an answer.
+            cast("Any", receive).__self__.disconnected = True
         finally:
             connection.serving = None
 

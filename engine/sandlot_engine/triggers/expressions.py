@@ -83,7 +83,7 @@ class OnTheWall:
     zone: tzinfo
 
     def after(self, moment: datetime) -> datetime | None:
-        wall = moment.astimezone(self.zone).replace(tzinfo=None)
+        wall = self._local(moment).replace(tzinfo=None)
         while (found := self.cron.after(wall)) is not None:
             wall = found
             # In the hour that comes a second time, what is later on the wall is mostly
@@ -93,7 +93,7 @@ class OnTheWall:
         return None
 
     def before(self, moment: datetime) -> datetime | None:
-        local = moment.astimezone(self.zone)
+        local = self._local(moment)
         # For the same reason: past may be what the wall will show again.
         ahead = _LONGEST_BACK if local.fold else timedelta(0)
         wall = local.replace(tzinfo=None) + ahead
@@ -105,6 +105,16 @@ class OnTheWall:
 
     def _moment(self, wall: datetime) -> datetime | None:
         return moment_of(wall, self.zone)
+
+    def _local(self, moment: datetime) -> datetime:
+        """What the clock shows; where no date has it any more, the last that has one,
+        or the first."""
+        try:
+            return moment.astimezone(self.zone)
+        except OverflowError:
+            if moment.year > 1:
+                return datetime.max.replace(tzinfo=self.zone)
+            return datetime.min.replace(tzinfo=self.zone)
 
 
 _LONGEST_BACK = timedelta(hours=25)

@@ -10,6 +10,7 @@ import json
 from dataclasses import dataclass
 
 from sandlot_engine.catalog.seal import Sealer
+from sandlot_engine.catalog.validation import is_unicode
 from sandlot_engine.clock import Clock
 from sandlot_engine.errors import PermissionDenied, Unavailable
 from sandlot_engine.model.invocation import MAX_EVENT_PAYLOAD
@@ -200,7 +201,9 @@ def _challenge(webhook: Webhook, post: Post) -> str:
     if not isinstance(asked, dict) or asked.get("type") != "url_verification":
         return ""
     challenge = asked.get("challenge")
-    return challenge if isinstance(challenge, str) else ""
+    if isinstance(challenge, str) and is_unicode(challenge):
+        return challenge
+    return ""
 
 
 _MAX_CHALLENGE = 4_096

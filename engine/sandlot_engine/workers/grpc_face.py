@@ -7,6 +7,7 @@ from typing import Any, cast
 import grpc
 import grpc.aio
 from google.protobuf.descriptor import MethodDescriptor
+from google.protobuf.message import DecodeError
 from grpc_health.v1 import health_pb2
 from grpc_reflection.v1alpha import reflection_pb2
 
@@ -23,6 +24,7 @@ from sandlot.v1 import (
     versions_pb2,
 )
 from sandlot.v1 import invocations_pb2 as wire
+from sandlot_engine.errors import InvalidParameter
 from sandlot_engine.gateway.rpc import Context
 from sandlot_engine.gateway.rpc.interceptors import INVOKE, Handler
 from sandlot_engine.workers.forward_grpc import ForwardGrpc
@@ -78,7 +80,7 @@ class Calls(grpc.GenericRpcHandler):  # type: ignore[misc,type-arg,unused-ignore
 
     async def _invoke(self, data: bytes, context: Context) -> bytes:
         try:
-            request = wire.InvokeRequest.FromString(data)
+            request = _parsed(data)
             if _may_be_local(request):
                 answer = await self._run(request)
                 return answer.SerializeToString()
@@ -89,6 +91,13 @@ class Calls(grpc.GenericRpcHandler):  # type: ignore[misc,type-arg,unused-ignore
         if want is not None:
             self._want(want)
         return there
+
+
+def _parsed(data: bytes) -> wire.InvokeRequest:
+    try:
+        return wire.InvokeRequest.FromString(data)
+    except DecodeError as error:
+        raise InvalidParameter("the request is not what this method takes") from error
 
 
 def _may_be_local(request: wire.InvokeRequest) -> bool:

@@ -21,6 +21,7 @@ from sandlot_engine.errors import (
     SandlotError,
     Stopping,
 )
+from sandlot_engine.garbage import let_go
 from sandlot_engine.gateway.aws import operations
 from sandlot_engine.gateway.aws.call import Call, Parts
 from sandlot_engine.gateway.aws.checking import check
@@ -48,7 +49,7 @@ from sandlot_engine.gateway.aws.receiving import (
     Scope,
     Send,
 )
-from sandlot_engine.gateway.aws.service import Operation, Service
+from sandlot_engine.gateway.aws.service import Operation, Service, takes_package
 from sandlot_engine.gateway.aws.sigv4 import fold
 from sandlot_engine.gateway.aws.support import refusal
 from sandlot_engine.gateway.aws.writing import Answer, write, write_error
@@ -64,8 +65,16 @@ MAX_HELD, MAX_HELD_OF_TENANT = 512 << 20, 256 << 20
 """Bytes of requests that are being answered: of packages that wait until they are
 built, above all. `BodyRoom` is for those that are half here."""
 
-MAX_TOLD = 5
-"""Unknown parameters that a refusal names."""
+MAX_PLAIN_REQUEST = 1_048_576
+"""Bytes of a request's body that has no package in it. AWS's largest has 20 KB, of a
+policy; what takes 70 MB apart does nothing else for seconds."""
+
+MAX_VALUES = 20_000
+"""Values in its JSON, more or less; a package is one. AWS's largest are environments,
+which have 4 KB."""
+
+MAX_TOLD, MAX_TOLD_NAME = 5, 64
+"""Unknown parameters that a refusal names, and the characters of each."""
 
 _OURS = re.compile(rb"/20\d\d-\d\d-\d\d/|%s" % PREFIX.encode())
 _log = logging.getLogger(__name__)
@@ -109,6 +118,7 @@ class AwsApp:
         except Exception as error:  # noqa: BLE001 - the edge: it ends in a face or a log
             refusal = face_of(error, request_id)
             answer = raw_answer(write_error(refusal, request_id))
+            let_go(error)
         status, headers, body = answer
         await send(
             {"type": "http.response.start", "status": status, "headers": headers}
@@ -171,16 +181,17 @@ class AwsApp:
         operation, labels = self._service.match(
             scope["method"], scope["raw_path"].decode("latin-1"), query
         )
+        limit = MAX_REQUEST if takes_package(operation) else MAX_PLAIN_REQUEST
         received = await self.receiver.receive(
             scope,
             receive,
             headers,
-            limit=MAX_REQUEST,
-            too_large=lambda _: _too_large(operation),
+            limit=limit,
+            too_large=lambda _: too_large(operation, limit),
         )
         body, received.body.data = received.body.data, None
         if body is None:
-            raise _too_large(operation)
+            raise too_large(operation, limit)
         tenant_id = received.caller.tenant_id
         with ExitStack() as holding:
             holding.enter_context(self._held.hold(tenant_id, len(body)))
@@ -214,12 +225,12 @@ class AwsApp:
             [pair for pair in query if not pair[0].startswith("X-Amz-")],
             {name.decode(): value.decode("latin-1") for name, value in headers.items()},
             body,
+            most_values=MAX_VALUES,
         )
         if asked.unknown:
             raise AwsError(
                 "InvalidParameterValueException",
-                f"{operation.name} has no parameter "
-                f"{', '.join(asked.unknown[:MAX_TOLD])}",
+                f"{operation.name} has no parameter {told(asked.unknown)}",
             )
         check(operation, asked.input)
         return asked.input
@@ -280,10 +291,15 @@ def _is_from_bucket(asked: Mapping[str, Any]) -> bool:
     return any(isinstance(source, dict) and "S3Key" in source for source in sources)
 
 
-def _too_large(operation: Operation) -> AwsError:
+def told(unknown: Sequence[str]) -> str:
+    """The first names of those that no member has."""
+    return ", ".join(name[:MAX_TOLD_NAME] for name in unknown[:MAX_TOLD])
+
+
+def too_large(operation: Operation, limit: int) -> AwsError:
     return AwsError(
         "RequestEntityTooLargeException",
-        f"Request must be smaller than {MAX_REQUEST} bytes for the {operation.name} "
+        f"Request must be smaller than {limit} bytes for the {operation.name} "
         "operation",
     )
 

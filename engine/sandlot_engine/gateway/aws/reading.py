@@ -17,6 +17,7 @@ from email.utils import parsedate_to_datetime
 from typing import Any, NamedTuple
 from urllib.parse import parse_qsl
 
+from sandlot_engine.catalog.validation import is_unicode
 from sandlot_engine.gateway.aws.faults import AwsError
 from sandlot_engine.gateway.aws.service import Kind, Location, Member, Operation, Shape
 
@@ -55,6 +56,8 @@ def read(
     query: Sequence[tuple[str, str]],
     headers: Mapping[str, str],
     body: bytes,
+    *,
+    most_values: int = MAX_PARTS,
 ) -> Read:
     """The input, under botocore's member names; what was not given, or null, is absent.
 
@@ -68,7 +71,7 @@ def read(
     shape = operation.input
     if shape is None:
         return Read({}, tuple(_unknown_query(operation, (), query)))
-    reader = _Reader([])
+    reader = _Reader([], most_values)
     values = _outside_body(shape, labels, query, headers)
     try:
         values |= reader.body(shape, body)
@@ -257,6 +260,7 @@ class _Reader:
     """One body's way through the shapes; gathers the names that none of them has."""
 
     unknown: list[str]
+    most_values: int
 
     def body(self, shape: Shape, body: bytes) -> dict[str, Any]:
         if shape.payload:
@@ -264,7 +268,7 @@ class _Reader:
         # Without a member in it, a body is not read: clients send `{}`, or form data.
         if not shape.body or not body:
             return {}
-        document = _json(body)
+        document = _json(body, self.most_values)
         if not isinstance(document, dict):
             raise _unexpected(document, Kind.STRUCTURE)
         return self.structure(shape, document, "")
@@ -278,7 +282,9 @@ class _Reader:
             case _ if not body:
                 return {}
             case _:
-                value = self.value(member, member.shape, _json(body), "")
+                value = self.value(
+                    member, member.shape, _json(body, self.most_values), ""
+                )
                 return {} if value is None else {member.name: value}
 
     def structure(
@@ -398,8 +404,7 @@ def _epoch(seconds: float) -> datetime:
 
 
 def _text(value: str) -> str:
-    # A lone surrogate can be written in JSON, and is in no file, wire or answer.
-    if not value.isascii() and any("\ud800" <= char <= "\udfff" for char in value):
+    if not is_unicode(value):
         raise _malformed("A string is not Unicode text")
     return value
 
@@ -434,10 +439,10 @@ class _NotJson(ValueError):
     """Python's parser takes it, and JSON has no such thing, or we do not."""
 
 
-def _json(body: bytes) -> Any:
+def _json(body: bytes, most_values: int = MAX_PARTS) -> Any:
     # Before it is parsed; what is within texts counts as well.
-    if body.count(b",") + body.count(b"[") + body.count(b"{") > MAX_PARTS:
-        raise _malformed(f"The request body has more than {MAX_PARTS} values")
+    if body.count(b",") + body.count(b"[") + body.count(b"{") > most_values:
+        raise _malformed(f"The request body has more than {most_values} values")
     try:
         return _DECODER.decode(_utf8(body))
     except json.JSONDecodeError as error:

@@ -141,6 +141,14 @@ class Operation:
         return f"<Operation {self.name} · {self.method}>"
 
 
+@cache
+def takes_package(operation: Operation) -> bool:
+    """Whether a zip may be within the JSON of a request."""
+    members = list(operation.input.body.values()) if operation.input else []
+    members += [each for member in members for each in member.shape.body.values()]
+    return any(member.shape.kind is Kind.BLOB for member in members)
+
+
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Service:
     """The whole API. `Service.load()` is Lambda's."""

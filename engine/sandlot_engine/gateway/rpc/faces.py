@@ -4,11 +4,13 @@ A message is cut at `MAX_TEXT` bytes: it travels twice, in headers, and a peer
 refuses headers over 8 KB altogether.
 """
 
+import asyncio
 import logging
 from dataclasses import dataclass
 from typing import NoReturn
 
 import grpc
+import grpc.aio
 from google.protobuf import any_pb2, duration_pb2
 from google.protobuf.message import Message
 from google.rpc import error_details_pb2, status_pb2
@@ -23,6 +25,7 @@ from sandlot_engine.errors import (
     Stopping,
     Throttled,
 )
+from sandlot_engine.garbage import let_go
 from sandlot_engine.gateway.rpc import Context
 
 DOMAIN = "sandlot"
@@ -87,8 +90,14 @@ def face_of(error: Exception, request_id: str) -> Face:
 async def abort(context: Context, error: Exception, request_id: str) -> NoReturn:
     """End the call with the exception's face."""
     status = rpc_status.to_status(face_of(error, request_id).as_status())
+    let_go(error)
     metadata = (*status.trailing_metadata, ("x-request-id", request_id))
-    await context.abort(status.code, status.details, metadata)
+    try:
+        await context.abort(status.code, status.details, metadata)
+    except grpc.aio.InternalError:
+        # grpc's word for a caller that is gone: it cancels us next, and would write a
+        # traceback to the log first.
+        raise asyncio.CancelledError from None
 
 
 def _unforeseen(request_id: str) -> Face:

@@ -12,6 +12,7 @@ call would go through a few coroutines more.
 """
 
 import asyncio
+import inspect
 import traceback
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator
@@ -28,6 +29,7 @@ from sandlot_engine.clock import Clock
 from sandlot_engine.errors import (
     DeadlineExceeded,
     InvalidParameter,
+    NotSupported,
     SandlotError,
     Throttled,
     TooLarge,
@@ -40,6 +42,7 @@ from sandlot_engine.gateway.rpc.faces import abort
 from sandlot_engine.gateway.turns import RETRY_AFTER_S, Held, Turns
 from sandlot_engine.gateway.untaken import Unsent
 from sandlot_engine.ids import new_request_id
+from sandlot_engine.model.invocation import MAX_PAYLOAD
 from sandlot_engine.model.tenant import Caller
 from sandlot_engine.timeouts import Timeouts
 
@@ -61,6 +64,12 @@ UPLOADS = {
 
 INVOKE = f"{SERVICES}InvocationService/Invoke"
 
+PAYLOAD = 3
+"""The number of its field."""
+
+INVOKE_STREAM = f"{SERVICES}InvocationService/InvokeStream"
+"""Has an event as well, one message deeper."""
+
 DEFAULT_DEADLINE_S = 120.0
 """For a call that answers once and was sent without a deadline. `Invoke` has its
 function's timeout instead; streams may last."""
@@ -74,6 +83,10 @@ MAX_OPEN_CALLS = 10_000
 
 MAX_CALLS_OF_STRANGERS = 200
 """Of all who need no key, together: health and reflection."""
+
+MAX_WATCHES_OF_STRANGERS = 150
+"""Of those, calls whose answers may go on for ever: the others are for who asks once
+whether we are well, and restarts us if nobody says so."""
 
 MAX_EVENT_STREAMS = 32
 """Of those, streams of requests: each may have us hold a message that does not end."""
@@ -207,7 +220,9 @@ class Steps(grpc.aio.ServerInterceptor):
             known = self._known[method] = self._around(handler, method)
         handler, is_stream = known
         try:
-            self._limits.count(call, is_stream=is_stream)
+            self._limits.count(
+                call, is_stream=is_stream, may_last=handler.response_streaming
+            )
         except SandlotError as refusal:
             return _refusal(refusal, call.request_id)
         return handler
@@ -229,14 +244,18 @@ class Steps(grpc.aio.ServerInterceptor):
         method = cast("Behaviour", _method_of(handler))
         if audit.changes_something(path):
             method = _audited(method)
-        answer = self._answers.of(method) if path.startswith(SERVICES) else method
+        parse = handler.request_deserializer
+        if path.startswith(SERVICES):
+            answer = self._answers.of(method)
+        else:
+            answer, parse = _of_grpc(method), _or_empty(parse)
         if handler.request_streaming:
             make = (
                 grpc.stream_stream_rpc_method_handler
                 if handler.response_streaming
                 else grpc.stream_unary_rpc_method_handler
             )
-            return _made(make, answer, handler, handler.request_deserializer), True
+            return _made(make, answer, handler, parse), True
         return self._limits.reading(answer, handler, path), False
 
 
@@ -253,6 +272,36 @@ def _audited(method: Behaviour) -> Behaviour:
         return answered
 
     return answer
+
+
+def _of_grpc(method: Behaviour) -> Behaviour:
+    """A method of grpc's own services, which strangers may call: what it lacks is a
+    refusal, and nothing for the operator's log."""
+    if inspect.isasyncgenfunction(method):
+        return cast("Behaviour", method)  # grpc knows what to do with it
+
+    async def answer(request: Any, context: Context) -> Any:
+        try:
+            return await method(request, context)
+        except NotImplementedError:
+            raise NotSupported("there is no such method") from None
+
+    return answer
+
+
+def _or_empty(parse: Parse | None) -> Parse | None:
+    """What is no message is an empty one, which such a method refuses. A worker parses
+    none of them."""
+    if parse is None:
+        return None
+
+    def read(data: bytes) -> Any:
+        try:
+            return parse(data)
+        except DecodeError:
+            return parse(b"")
+
+    return read
 
 
 def _method_of(handler: Handler) -> object:
@@ -337,6 +386,7 @@ class Limits:
         self._all = 0
         self._open: Counter[str] = Counter()
         self._streams: Counter[str] = Counter()
+        self._watches: Counter[str] = Counter()
         self._held = Held(most=MAX_HELD, of_tenant=MAX_HELD_OF_TENANT)
         self._unsent = Unsent()
         self._timeouts = Timeouts()
@@ -355,7 +405,7 @@ class Limits:
             wait_s=READING_WAIT_S,
         )
 
-    def count(self, call: Call, *, is_stream: bool) -> None:
+    def count(self, call: Call, *, is_stream: bool, may_last: bool) -> None:
         """As open until it is over. Raises `Throttled`."""
         who = _who(call)
         allowed = MAX_CALLS if who else MAX_CALLS_OF_STRANGERS
@@ -372,6 +422,10 @@ class Limits:
         if is_stream:
             _check_room(who, self._streams[who], MAX_EVENT_STREAMS, "streams")
             counters.append(self._streams)
+        if may_last and not who:
+            allowed = MAX_WATCHES_OF_STRANGERS
+            _check_room(who, self._watches[who], allowed, "streams")
+            counters.append(self._watches)
         self._all += 1
         for counter in counters:
             counter[who] += 1
@@ -399,6 +453,8 @@ class Limits:
                 await read(call, parse, method, context)
             except SandlotError as refusal:
                 await abort(context, refusal, call.request_id)
+            except grpc.aio.AbortError as aborted:
+                raise _without_frames(aborted) from None
 
         if handler.response_streaming:
             return _made(grpc.stream_stream_rpc_method_handler, streamed, handler, None)
@@ -414,6 +470,8 @@ class Limits:
             except SandlotError as refusal:
                 answer = b""  # or the error, which knows this frame, would keep it
                 await abort(context, refusal, call.request_id)
+            except grpc.aio.AbortError as aborted:
+                raise _without_frames(aborted) from None
             return answer
 
         return grpc.stream_unary_rpc_method_handler(answered)
@@ -425,7 +483,7 @@ class Limits:
         async with self._reading.take(who):
             data = await self._message(context, BODY_S)
             size = len(data)
-            _check_size(call.method, size)
+            _check_size(call.method, data)
             request = _parsed(parse, data)
             del data
         with self._held.hold(who, size):
@@ -436,7 +494,7 @@ class Limits:
     ) -> Any:
         async with self._uploads.take(_who(call)):
             data = await self._message(context, UPLOAD_S)
-            _check_size_beside(call.method, data)
+            _check_size_beside(data, UPLOADS[call.method], "package")
             request = _parsed(parse, data)
             del data
             work = method(request, context)
@@ -455,6 +513,12 @@ class Limits:
         if data is grpc.aio.EOF:
             raise InvalidParameter("the call ended without a request")
         return cast("bytes", data)
+
+
+def _without_frames(aborted: grpc.aio.AbortError) -> grpc.aio.AbortError:
+    """The context of a call keeps it, and so would keep the frames, which know the
+    context and what was sent: see `let_go`."""
+    return aborted.with_traceback(None)
 
 
 def _until_taken(call: Call, size: int) -> None:
@@ -482,17 +546,23 @@ def _check_room(who: str, taken: int, allowed: int, what: str) -> None:
         )
 
 
-def _check_size(method: str, size: int) -> None:
+def _check_size(method: str, data: bytes) -> None:
     # The server's own limit must let packages through, so this one is ours.
-    # An invocation's payload is the invoker's to measure, in AWS's words.
-    if method != INVOKE and size > MAX_REQUEST:
-        raise TooLarge(f"the request has {size} bytes of {MAX_REQUEST} allowed")
+    if len(data) <= MAX_REQUEST:
+        return
+    if method == INVOKE:
+        # Its payload is the invoker's to measure, in AWS's words.
+        _check_size_beside(data, PAYLOAD, "payload")
+        return
+    allowed = MAX_REQUEST + (MAX_PAYLOAD if method == INVOKE_STREAM else 0)
+    if len(data) > allowed:
+        raise TooLarge(f"the request has {len(data)} bytes of {allowed} allowed")
 
 
-def _check_size_beside(method: str, data: bytes) -> None:
-    if size_beside(data, UPLOADS[method], most=MAX_REQUEST) > MAX_REQUEST:
+def _check_size_beside(data: bytes, field: int, what: str) -> None:
+    if size_beside(data, field, most=MAX_REQUEST) > MAX_REQUEST:
         raise TooLarge(
-            f"the request has more than {MAX_REQUEST} bytes beside its package"
+            f"the request has more than {MAX_REQUEST} bytes beside its {what}"
         )
 
 

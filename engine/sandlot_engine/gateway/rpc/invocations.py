@@ -13,10 +13,12 @@ from contextlib import (
 from typing import Any
 
 import grpc.aio
+from google.protobuf.message import DecodeError
 
 from sandlot.v1 import invocations_pb2 as wire
 from sandlot_engine.clock import Clock
 from sandlot_engine.errors import InvalidParameter, Stopping, Throttled
+from sandlot_engine.garbage import let_go
 from sandlot_engine.gateway.paging import page_size, position
 from sandlot_engine.gateway.ports import Backend
 from sandlot_engine.gateway.rpc import Context
@@ -153,11 +155,17 @@ class InvocationService:
             asyncio.Semaphore(MAX_IN_FLIGHT),
             asyncio.Lock(),  # grpc takes one message at a time
         )
+        malformed = False
 
         async def read(answers: asyncio.TaskGroup) -> None:
-            while (request := await context.read()) is not grpc.aio.EOF:
-                await room.acquire()
-                answers.create_task(answer(request))
+            nonlocal malformed
+            try:
+                while (request := await context.read()) is not grpc.aio.EOF:
+                    await room.acquire()
+                    answers.create_task(answer(request))
+            except DecodeError:
+                # Nobody knows its id. What came before it is answered all the same.
+                malformed = True
 
         async def answer(request: wire.InvokeManyRequest) -> None:
             try:
@@ -175,6 +183,8 @@ class InvocationService:
             was_cut = await self._cut_by_draining(read(answers))
         if was_cut:
             raise _stopping()
+        if malformed:
+            raise InvalidParameter("a message is not what this method takes")
 
     async def _answer(
         self, request: wire.InvokeManyRequest, call: Call, sending: ExitStack
@@ -188,6 +198,7 @@ class InvocationService:
             sending.enter_context(call.sending(len(response.payload)))
         except Exception as error:  # noqa: BLE001 - as in `interceptors.Errors`
             refused = refused_out(face_of(error, request_id))
+            let_go(error)
             return wire.InvokeManyResponse(id=request.id, refused=refused)
         return wire.InvokeManyResponse(id=request.id, response=response)
 

@@ -81,13 +81,13 @@ def _make_room(
     """Delete the oldest over the bounds; how many went."""
     gone = 0
     while _is_over(connection, tenant_id, bounds):
-        gone += _delete_oldest(connection, tenant_id)
+        gone += _delete_oldest(connection, tenant_id, bounds)
     while _all_bytes(connection) > bounds.all_bytes:
         # Of whoever has the most, so that nobody pays for another's flood.
         largest = connection.execute(
             "SELECT tenant_id FROM answer_totals ORDER BY bytes DESC LIMIT 1"
         ).fetchone()
-        gone += _delete_oldest(connection, largest[0])
+        gone += _delete_oldest(connection, largest[0], bounds)
     return gone
 
 
@@ -100,11 +100,17 @@ def _is_over(
     return row is not None and (row[0] > bounds.answers or row[1] > bounds.bytes)
 
 
-def _delete_oldest(connection: sqlite3.Connection, tenant_id: str) -> int:
+def _delete_oldest(
+    connection: sqlite3.Connection, tenant_id: str, bounds: AnswerBounds
+) -> int:
+    """Of the tenant's function that has the most, by either bound: strangers may call
+    one with keys of their own, and are not to push out those of the others."""
     done = connection.execute(
-        "DELETE FROM answers WHERE position ="
-        " (SELECT min(position) FROM answers WHERE tenant_id = ?)",
-        (tenant_id,),
+        "DELETE FROM answers WHERE position = (SELECT min(position) FROM answers"
+        " WHERE tenant_id = :tenant AND function = ("
+        "SELECT function FROM answer_function_totals WHERE tenant_id = :tenant"
+        " ORDER BY answers * :bytes + bytes * :answers DESC LIMIT 1))",
+        {"tenant": tenant_id, "bytes": bounds.bytes, "answers": bounds.answers},
     )
     return done.rowcount
 

@@ -19,7 +19,6 @@ from typing import Any, Self, TypeVar
 
 from sandlot_engine.errors import Internal, SandlotError, Unavailable
 from sandlot_engine.locks import KeyedLocks
-from sandlot_engine.ownership import check_ours
 from sandlot_engine.store.sqlite.migrations import migrate
 from sandlot_engine.threads import started
 
@@ -34,8 +33,6 @@ MAX_JOBS_PER_COMMIT = 256
 
 BUSY_TIMEOUT_S = 5.0
 """For a lock that somebody else's `sqlite3` shell may hold."""
-
-_FILES = ("", "-wal", "-shm")
 
 MAX_WAL_BYTES = 64 * 2**20
 """What a checkpoint leaves of the write-ahead log."""
@@ -206,9 +203,6 @@ class _Readers:
 
 
 def _prepare(path: Path) -> sqlite3.Connection:
-    for suffix in _FILES:
-        # SQLite itself would open them to read, and fail with the first change.
-        check_ours(path.with_name(path.name + suffix), "The database's file")
     # Ours alone: logs and sealed secrets are in there. SQLite gives the mode of
     # the database to its write-ahead log.
     os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))

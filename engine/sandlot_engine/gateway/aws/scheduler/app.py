@@ -19,7 +19,8 @@ from sandlot_engine.errors import (
     SandlotError,
     Throttled,
 )
-from sandlot_engine.gateway.aws.app import MAX_TOLD
+from sandlot_engine.garbage import let_go
+from sandlot_engine.gateway.aws.app import told, too_large
 from sandlot_engine.gateway.aws.checking import check
 from sandlot_engine.gateway.aws.faults import AwsError
 from sandlot_engine.gateway.aws.invoke import RawAnswer, WireHeaders
@@ -33,7 +34,7 @@ from sandlot_engine.gateway.aws.receiving import (
 )
 from sandlot_engine.gateway.aws.scheduler.operations import OPERATIONS, Call
 from sandlot_engine.gateway.aws.scheduler.support import TABLE
-from sandlot_engine.gateway.aws.service import Operation, Service
+from sandlot_engine.gateway.aws.service import Service
 from sandlot_engine.gateway.aws.sigv4 import fold
 from sandlot_engine.gateway.aws.support import refusal
 from sandlot_engine.gateway.aws.writing import Answer, write, write_error
@@ -89,6 +90,7 @@ class SchedulerApp:
         except Exception as error:  # noqa: BLE001 - the edge: it ends in a face or a log
             face = _face_of(error, request_id)
             answer = write_error(face, request_id, self._service)
+            let_go(error)
         status, headers, body = _raw(answer)
         await send(
             {"type": "http.response.start", "status": status, "headers": headers}
@@ -106,12 +108,12 @@ class SchedulerApp:
             receive,
             headers,
             limit=MAX_REQUEST,
-            too_large=lambda _: _too_large(operation),
+            too_large=lambda _: too_large(operation, MAX_REQUEST),
             service=SERVICE,
         )
         body = received.body.data
         if body is None:
-            raise _too_large(operation)
+            raise too_large(operation, MAX_REQUEST)
         asked = read(
             operation,
             labels,
@@ -122,8 +124,7 @@ class SchedulerApp:
         if asked.unknown:
             raise AwsError(
                 "ValidationException",
-                f"{operation.name} has no parameter "
-                f"{', '.join(asked.unknown[:MAX_TOLD])}",
+                f"{operation.name} has no parameter {told(asked.unknown)}",
             )
         check(operation, asked.input)
         if why := refusal(operation.name, asked.input, TABLE):
@@ -162,14 +163,6 @@ def _face_of(error: Exception, request_id: str) -> AwsError:
                 "InternalServerException",
                 f"internal error; it was logged as request {request_id}",
             )
-
-
-def _too_large(operation: Operation) -> AwsError:
-    return AwsError(
-        "RequestEntityTooLargeException",
-        f"Request must be smaller than {MAX_REQUEST} bytes for the {operation.name} "
-        "operation",
-    )
 
 
 def _raw(answer: Answer) -> RawAnswer:

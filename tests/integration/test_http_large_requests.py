@@ -1,0 +1,61 @@
+"""What takes the engine long to read has bounds: a request that has no package in it,
+and what is beside one."""
+
+import json
+from typing import Any
+
+import pytest
+
+from sandlot_engine.gateway.aws.app import MAX_PLAIN_REQUEST, MAX_TOLD_NAME, MAX_VALUES
+from tests.integration.test_http_invoke import Port, code_of, port
+
+__all__ = ["port"]
+
+CONFIGURATION = "/2015-03-31/functions/echo/configuration"
+
+
+async def put(port: Port, body: bytes) -> tuple[int, dict[str, str], bytes]:
+    return await port.exchange(port.signed(CONFIGURATION, method="PUT", body=body))
+
+
+async def test_what_has_no_package_in_it_is_small(port: Port) -> None:
+    answer = await put(port, b'{"%s": 1}' % ("é" * MAX_PLAIN_REQUEST).encode())
+
+    assert code_of(answer) == (413, "RequestEntityTooLargeException")
+    assert json.loads(answer[2])["message"] == (
+        "Request must be smaller than 1048576 bytes for the "
+        "UpdateFunctionConfiguration operation"
+    )
+
+
+async def test_it_has_only_so_many_values(port: Port) -> None:
+    answer = await put(port, b'{"Layers": [%s1]}' % (b"1," * MAX_VALUES))
+
+    assert code_of(answer) == (400, "SerializationException")
+    assert b"more than 20000 values" in answer[2]
+
+
+async def test_what_is_unknown_is_not_repeated_at_length(port: Port) -> None:
+    answer = await put(port, b'{"%s": 1}' % (b"x" * 100_000))
+
+    assert code_of(answer) == (400, "InvalidParameterValueException")
+    assert answer[2].count(b"x") < MAX_TOLD_NAME + 10
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body"),
+    [
+        ("POST", "/2015-03-31/functions", {"Code": {"ZipFile": ""}}),
+        ("PUT", "/2015-03-31/functions/echo/code", {"ZipFile": ""}),
+        ("POST", "/2018-10-31/layers/l/versions", {"Content": {"ZipFile": ""}}),
+    ],
+)
+async def test_where_there_may_be_a_package_it_may_be_large(
+    port: Port, method: str, path: str, body: dict[str, Any]
+) -> None:
+    sent = json.dumps(body).replace('""', f'"{"A" * MAX_PLAIN_REQUEST}!"').encode()
+
+    answer = await port.exchange(port.signed(path, method=method, body=sent))
+
+    assert code_of(answer) == (400, "SerializationException")
+    assert b"base64" in answer[2]
