@@ -243,6 +243,9 @@ class _Zygote:
             self._shedding.of(
                 (start, end) for start, end, is_writable in spans if is_writable
             )
+            # A fork does copy the tables of what is in them already: of what each clone
+            # reads at once, so that it need not be found.
+            instance.rehearse(self._entry.rehearsal(), self._shedding.shed)
         return bool(spans)
 
     def _obey_by(self, loop: fork_loop.ForkLoop) -> bool:
