@@ -4,6 +4,7 @@ CPython counts references in the objects themselves, up and down again: of the p
 that a clone wrote to, many are what they were. Where those of the zygote are in a file
 (`sealed_memory.py`), a page that is dropped is the file's again. So each page that is
 this process's own is set aside, dropped and compared, and put back where it differs.
+What of the stack nobody is in any more goes as well.
 
 Nobody may run meanwhile: not with threads, and no signal's handler. It is machine code,
 because Python would write to the pages that it looks at. A page that may not be written
@@ -39,10 +40,10 @@ _X86_64 = bytes.fromhex(
     "4531d2"  # xor r10d, r10d
     "0f05"  # syscall
     "4885c0"  # test rax, rax
-    "0f8869010000"  # js tidy
+    "0f8889010000"  # js tidy
     "488b13"  # mov rdx, [rbx]                 scratch
     "48837a1003"  # cmp [rdx + 16], 3          links: two, and one for each thread
-    "0f855b010000"  # jne tidy
+    "0f857b010000"  # jne tidy
     "b801010000"  # mov eax, 257               openat
     "bf9cffffff"  # mov edi, -100              AT_FDCWD
     "488d7340"  # lea rsi, [rbx + 64]          pagemap
@@ -50,7 +51,7 @@ _X86_64 = bytes.fromhex(
     "4531d2"  # xor r10d, r10d
     "0f05"  # syscall
     "4885c0"  # test rax, rax
-    "0f883a010000"  # js tidy
+    "0f885a010000"  # js tidy
     "4989c7"  # mov r15, rax
     "b80e000000"  # mov eax, 14                rt_sigprocmask
     "bf02000000"  # mov edi, 2                 SIG_SETMASK
@@ -133,6 +134,12 @@ _X86_64 = bytes.fromhex(
     "4981c500100000"  # add r13, 4096
     "e96bffffff"  # jmp page
     # done:
+    "b81c000000"  # mov eax, 28                madvise
+    "488dbc2400f0feff"  # lea rdi, [rsp - 0x11000]  of the stack what is free
+    "4881e700f0ffff"  # and rdi, -4096
+    "be00000100"  # mov esi, 0x10000
+    "ba04000000"  # mov edx, 4                 MADV_DONTNEED
+    "0f05"  # syscall
     "b80e000000"  # mov eax, 14                rt_sigprocmask
     "bf02000000"  # mov edi, 2                 SIG_SETMASK
     "4889e6"  # mov rsi, rsp

@@ -22,7 +22,7 @@ SHED_AFTER_S = 5.0
 SHED_S = 0.1
 """How long it may run for that: it takes a millisecond or two of a processor."""
 
-SHEDDING = 16
+SHEDDING = 24
 """Instances that are asked at once, as often as one may run for that. Nobody waits for
 it."""
 
