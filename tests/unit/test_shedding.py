@@ -11,7 +11,7 @@ import pytest
 from sandlot_sandbox import frames
 from sandlot_sandbox.host.hold import Hold
 from sandlot_sandbox.host.instance import Instance, State
-from sandlot_sandbox.host.minder import Minder
+from sandlot_sandbox.host.minder import SHEDDING, Minder
 from sandlot_sandbox.host.wire import FrameWire
 from sandlot_sandbox.outcome import Ended
 
@@ -22,12 +22,14 @@ HAS_SHED = frames.encode_answer(frames.HAS_SHED, b"")
 class Other:
     """An instance and what speaks for it."""
 
-    def __init__(self, stack: ExitStack, *, sheds: bool = True) -> None:
+    def __init__(
+        self, stack: ExitStack, *, sheds: bool = True, minder: Minder | None = None
+    ) -> None:
         ours, self.channel = socket.socketpair()
         stack.callback(self.channel.close)
         read, write = os.pipe2(os.O_CLOEXEC)
         stack.callback(os.close, write)
-        self.minder = Minder()
+        self.minder = minder or Minder()
         self.instance = Instance(
             FrameWire(ours),
             read,
@@ -67,6 +69,8 @@ class Other:
         self.minder._ask_to_shed()  # noqa: SLF001 - what the clock would do
 
     def wait_longer(self) -> None:
+        shedding = self.minder._shedding  # noqa: SLF001
+        shedding.update(dict.fromkeys(shedding, 0.0))
         self.minder._ask_to_shed()  # noqa: SLF001
 
     async def becomes_frozen(self) -> None:
@@ -141,6 +145,27 @@ async def test_nobody_else_says_that_it_has(used: Other) -> None:
         while used.instance.state is State.IDLE:  # noqa: ASYNC110 - nobody tells
             await asyncio.sleep(0)
     assert used.instance.state in (State.STOPPING, State.DEAD)
+
+
+async def test_few_do_so_at_once(stack: ExitStack) -> None:
+    minder = Minder()
+    others = [Other(stack, minder=minder) for _ in range(SHEDDING + 1)]
+    for other in others:
+        other.channel.send(frames.encode_answer(frames.READY, b""))
+        assert await other.serve() is Ended.ANSWERED
+        other.instance.freeze_if_idle()
+        other.instance.idle_since = 0.0
+
+    minder._ask_to_shed()  # noqa: SLF001 - what the clock would do
+
+    assert [other.instance.is_frozen for other in others] == [
+        *[False] * SHEDDING,
+        True,
+    ]
+    others[0].channel.send(HAS_SHED)
+    await others[0].becomes_frozen()
+    minder._ask_to_shed()  # noqa: SLF001 - what the clock would do
+    assert not others[-1].instance.is_frozen
 
 
 async def test_what_is_ahead_of_its_first_event_keeps_its_pages(

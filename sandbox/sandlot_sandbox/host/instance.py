@@ -91,7 +91,6 @@ class Instance:
         "_init_counts",
         "_init_is_over",
         "_is_being_destroyed",
-        "_is_shedding",
         "_kill_cell",
         "_looks",
         "_loop",
@@ -112,6 +111,7 @@ class Instance:
         "idle_kb",
         "idle_since",
         "is_frozen",
+        "is_shedding",
         "last_words",
         "state",
     )
@@ -160,7 +160,7 @@ class Instance:
         self._sheds = sheds
         """Whether it can give back memory while it waits."""
 
-        self._is_shedding = False
+        self.is_shedding = False
         """Whether it was asked for that, and has not answered yet."""
 
         self.is_frozen = False
@@ -356,19 +356,19 @@ class Instance:
         it has, or is to cease."""
         if self.state is not State.IDLE or not self.is_frozen:
             return False
-        self._is_shedding = self._wire.shed()
-        if self._is_shedding and not self._thaw():
+        self.is_shedding = self._wire.shed()
+        if self.is_shedding and not self._thaw():
             self.stop()
-        return self._is_shedding
+        return self.is_shedding
 
     def cease_to_shed(self) -> None:
         """It has had its time for that. What is left, it does before its next event."""
-        if self._is_shedding and self.state is State.IDLE and not self.is_frozen:
+        if self.is_shedding and self.state is State.IDLE and not self.is_frozen:
             self._freeze()
 
     def _has_shed(self) -> None:
         self.cease_to_shed()
-        self._is_shedding = False
+        self.is_shedding = False
 
     def end_if_greedy(self) -> None:
         """It may not use more than its function has."""
@@ -456,7 +456,7 @@ class Instance:
     def hear(self, answer: frames.Answer) -> None:
         self._account.note_peak(answer.peak_memory_kb)
         starting = self.state is State.STARTING and not self._account.is_ready
-        if self._is_shedding and answer.kind == frames.HAS_SHED:
+        if self.is_shedding and answer.kind == frames.HAS_SHED:
             self._has_shed()
         elif starting and answer.kind == frames.READY:
             self._became_ready()

@@ -22,9 +22,11 @@ SHED_AFTER_S = 5.0
 SHED_S = 0.1
 """How long it may run for that: it takes a millisecond or two of a processor."""
 
-SHEDDING = 24
-"""Instances that are asked at once, as often as one may run for that. Nobody waits for
-it."""
+SHEDDING = 4
+"""Instances that do at once: more would keep one another from being done in time."""
+
+SHED_EVERY_S = 0.02
+"""Between two looks who is done, and whose turn it is. Nobody waits for it."""
 
 LOOK_S = 0.05
 """Between two looks at the memory of busy instances."""
@@ -39,6 +41,9 @@ class Minded(Protocol):
 
     @property
     def idle_since(self) -> float: ...
+
+    @property
+    def is_shedding(self) -> bool: ...
 
     def freeze_if_idle(self) -> None: ...
 
@@ -59,7 +64,9 @@ class Minder:
         self._frozen: dict[Minded, None] = {}
         """Those that have memory to give back, first those that are so for longest."""
 
-        self._shedding: list[Minded] = []
+        self._shedding: dict[Minded, float] = {}
+        """Since when."""
+
         self._asking: asyncio.TimerHandle | None = None
         self._busy: dict[Minded, None] = {}
         """First those that were not looked at for longest."""
@@ -90,6 +97,7 @@ class Minder:
     def forget(self, instance: Minded) -> None:
         """It is dead."""
         self._frozen.pop(instance, None)
+        self._shedding.pop(instance, None)
         self._busy.pop(instance, None)
 
     def _freeze_due(self) -> None:
@@ -107,19 +115,20 @@ class Minder:
 
     def _ask_to_shed(self) -> None:
         self._asking = None
-        for instance in self._shedding:
-            instance.cease_to_shed()
-        self._shedding = []
         now = time.monotonic()
-        delay_s = SHED_S
-        for instance in list(islice(self._frozen, SHEDDING)):
+        for instance, since in list(self._shedding.items()):
+            if not instance.is_shedding or now - since > SHED_S:
+                del self._shedding[instance]
+                instance.cease_to_shed()
+        left = 0.0
+        for instance in list(islice(self._frozen, SHEDDING - len(self._shedding))):
             if (left := instance.idle_since + SHED_AFTER_S - now) > 0:
-                delay_s = SHED_S if self._shedding else left
                 break
             del self._frozen[instance]
             if instance.shed_if_frozen():
-                self._shedding.append(instance)
+                self._shedding[instance] = now
         if self._shedding or self._frozen:
+            delay_s = SHED_EVERY_S if self._shedding else max(SHED_EVERY_S, left)
             self._asking = self._loop.call_later(delay_s, self._ask_to_shed)
 
     def _look(self) -> None:
