@@ -32,7 +32,7 @@ def group(reason: str, calls: str) -> Group:
 @dataclass(frozen=True, slots=True)
 class Argument:
     """A condition on argument number `index`: `argument & mask == value`. Of 32 bits,
-    as the kernel reads an `int`."""
+    as the kernel reads an `int`; of all 64, where a pointer is to be none."""
 
     index: int
     value: int
@@ -172,6 +172,7 @@ _OPTIONS_THAT_TAKE_ROOM = (
     *(69, 70, 74, 75, 76),  # PREFER_BUSY_POLL TXREHASH RCVMARK PASSPIDFD, ...
 )
 _MAP_HUGETLB, _MFD_HUGETLB = 0x40000, 0x4
+_POINTER = 0xFFFF_FFFF_FFFF_FFFF
 _CORE = 4
 _LIMITS = tuple(each for each in range(16) if each != _CORE)
 _MS_SYNC = 4
@@ -310,7 +311,10 @@ RULES = (
         "prlimit64",
         "of oneself, likewise; and not for cores: who lowers that limit from 1 to 0 has"
         " the machine's own program, if there is one, given his cores",
-        tuple((Argument(0, 0), Argument(1, each)) for each in _LIMITS),
+        (
+            (Argument(0, 0), Argument(2, 0, _POINTER)),  # asks, and sets nothing
+            *((Argument(0, 0), Argument(1, each)) for each in _LIMITS),
+        ),
     ),
     only("setrlimit", 0, _LIMITS, "not for cores, likewise"),
     Rule(

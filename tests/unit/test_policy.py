@@ -186,7 +186,8 @@ def test_a_rule_s_condition_can_hold(table: policy.Policy) -> None:
 
     for condition in conditions:
         assert condition.value & condition.mask == condition.value, condition
-        assert condition.mask <= 0xFFFFFFFF, "only the bits that the kernel reads"
+        is_no_pointer = (condition.value, condition.mask) == (0, (1 << 64) - 1)
+        assert condition.mask <= 0xFFFFFFFF or is_no_pointer, "what the kernel reads"
 
 
 @by_name
@@ -406,6 +407,8 @@ CORE, NOFILE, LOW = 4, 7, 1 << 32
     ("call", "arguments", "is_allowed"),
     [
         ("prlimit64", (0, NOFILE, LOW, 0), True),
+        ("prlimit64", (0, CORE, 0, LOW), True),
+        ("prlimit64", (0, CORE, 1 << 32, LOW), False),
         ("prlimit64", (0, CORE, LOW, 0), False),
         ("prlimit64", (0, HIGH | CORE, LOW, 0), False),
         ("prlimit64", (1, NOFILE, 0, LOW), False),

@@ -30,6 +30,7 @@ class Other:
         read, write = os.pipe2(os.O_CLOEXEC)
         stack.callback(os.close, write)
         self.minder = minder or Minder()
+        self.thaws = 0
         self.instance = Instance(
             FrameWire(ours),
             read,
@@ -38,11 +39,14 @@ class Other:
             memory_mb=128,
             sheds=sheds,
             kill=_kill,
-            on_thaw=lambda: None,
+            on_thaw=self._note_thaw,
             on_death=lambda _: None,
         )
         stack.callback(self.instance._bury)  # noqa: SLF001 - nobody kills it
         self.channel.setblocking(False)
+
+    def _note_thaw(self) -> None:
+        self.thaws += 1
 
     async def hears(self, size: int = 1 << 16) -> bytes:
         async with asyncio.timeout(WAIT_S):
@@ -122,8 +126,10 @@ async def test_who_has_waited_for_less_is_left_alone(used: Other) -> None:
 
 async def test_an_event_that_comes_meanwhile_is_answered(used: Other) -> None:
     used.wait_long()
+    assert used.thaws == 0, "its zygote sleeps on"
 
     assert await used.serve(after=frames.SHED) is Ended.ANSWERED
+    assert used.thaws == 1
     assert used.instance.state is State.IDLE
     used.wait_long()
     assert await used.hears() == frames.SHED

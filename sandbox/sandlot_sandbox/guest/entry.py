@@ -6,6 +6,7 @@ privilege, any more.
 
 from __future__ import annotations
 
+import ctypes
 import os
 import resource
 import struct
@@ -21,6 +22,7 @@ LEFT_TO_FORK = 1024
 """By so much an instance's limit of all processes of its zygote is below the zygote's
 own: a fork bomb leaves it room to fork."""
 
+_Setns = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_int, ctypes.c_int, use_errno=True)
 _CHANNEL = 3
 _OUTPUTS = (1, 2)
 
@@ -40,6 +42,8 @@ class Entry:
         self._has_network = has_network
         self._has_ruleset = has_ruleset
         self._folder = folder.encode()
+        # Prepared, as it is called before every fork: see `prepared`.
+        self._setns = _Setns(("setns", ctypes.CDLL(None, use_errno=True)))
         self._last: tuple[list[int], Prepared] | None = None
 
     def begin_in(self, folder: str) -> None:
@@ -47,14 +51,15 @@ class Entry:
         self._folder = os.fsencode(folder)
 
     def before(self, pid_namespace: int) -> Calls:
-        """What the zygote does, so that its next fork comes up in a cell."""
+        """The same as `enter_pid_namespace`, to be made by machine code."""
         calls = Calls()
         calls.add("setns", pid_namespace, linux.CLONE_NEWPID)
         return calls
 
     def enter_pid_namespace(self, pid_namespace: int) -> None:
-        """Do so. Raises `OSError`."""
-        self.before(pid_namespace).prepared().make()
+        """Have the next fork come up in a cell. In the zygote. Raises `OSError`."""
+        if self._setns(pid_namespace, linux.CLONE_NEWPID):
+            raise OSError(ctypes.get_errno(), "setns")
 
     def prepared(self, cell: list[int], ours: tuple[int, ...]) -> Prepared:
         """The way in. The last one again if descriptors have the same numbers, as they

@@ -286,6 +286,8 @@ class Instance:
     def _thaw(self) -> bool:
         """Whether it could be ordered, if it had to be."""
         if not self.is_frozen:
+            if self.is_shedding:
+                self._on_thaw()  # its zygote was left asleep for that
             return True
         self.is_frozen = False
         is_thawed = self._hold.thaw()
@@ -357,8 +359,11 @@ class Instance:
         if self.state is not State.IDLE or not self.is_frozen:
             return False
         self.is_shedding = self._wire.shed()
-        if self.is_shedding and not self._thaw():
-            self.stop()
+        if self.is_shedding:
+            self.is_frozen = False
+            # Its zygote sleeps on: should it end now, that is told when it is killed.
+            if not self._hold.thaw():
+                self.stop()
         return self.is_shedding
 
     def cease_to_shed(self) -> None:
