@@ -58,7 +58,6 @@ class Tree:
         tree = cls(layout, f"{PREFIX}{os.getpid()}")
         if not tree.parts:
             raise CgroupsUnavailable("no cgroup that we may write to")
-        sweep([folder.parent for folder in tree.parts.values()])
         try:
             if layout.v2 is not None:
                 make_room_in_v2(layout.v2, layout.v2_controllers)
@@ -78,6 +77,7 @@ class Tree:
         except OSError as error:
             tree.remove()
             raise CgroupsUnavailable(f"{error}") from error
+        sweep([folder.parent for folder in tree.parts.values()])
         return tree
 
     def make(self, owner: int = 0) -> Family:
