@@ -12,7 +12,6 @@ from sandlot_engine.errors import Refusal
 PACKAGES = (".zip", ".tar")
 """What of `code/` is brought back; the rest is made anew."""
 
-
 _DATABASE = ("sandlot.db", "sandlot.db-wal", "sandlot.db-shm")
 
 

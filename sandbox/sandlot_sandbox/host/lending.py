@@ -94,6 +94,7 @@ class LendableInstance(Instance):
         self._borrower = borrower
         self.state = State.BUSY
         self.idle_since = time.monotonic()  # so that nobody here freezes it
+        self._minder.forget(self)
         self.is_frozen = False
         # Its zygote must run: it reaps what ends.
         self._on_thaw()

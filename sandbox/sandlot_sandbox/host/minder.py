@@ -95,7 +95,7 @@ class Minder:
             self._looking = self._loop.call_later(LOOK_S, self._look)
 
     def forget(self, instance: Minded) -> None:
-        """It is dead."""
+        """It is dead, or somebody else minds it."""
         self._frozen.pop(instance, None)
         self._shedding.pop(instance, None)
         self._busy.pop(instance, None)
