@@ -13,6 +13,11 @@ Optimizing the Serverless Workload at a Large Cloud Provider", USENIX ATC 2020:
                            for those with timers alone                          (fig. 6)
     average duration       log-normal, of seconds: mean -0.38, sigma 2.36       (fig. 7)
     memory of an app       Burr: c = 11.652, k = 0.221, lambda = 107.083 MB     (fig. 8)
+    cold with ten minutes  about half of the invocations, in the third-quartile app
+
+The last one says that what is rare comes in clusters: at random in the published rates,
+it would be more than nine tenths. So it is the rarer apps that vary here, in sessions
+of invocations that are minutes apart; how long they are, the last line has decided.
 
 What is not there: the very most popular apps. The paper's rates reach over eight orders
 of magnitude; ours end where the share of the popular ones is as published.
@@ -46,10 +51,17 @@ TRIGGERS = {
 
 LOG_MEAN_S, LOG_SIGMA = -0.38, 2.36
 BURR_C, BURR_K, BURR_LAMBDA_MB = 11.652, 0.221, 107.083
-VARIED = 0.40
-"""Of apps, those whose times between invocations vary more than at random."""
+CLUSTERED, CLUSTERED_RANK = 0.75, 0.6
+"""So many of the apps below that rank come in sessions: together, those whose times
+between invocations vary more than at random."""
 
-MOST_VARIATION = 6.0
+SESSION = (5.0, 60.0)
+"""Invocations of one, on average: from the app with the fewest to that with the most.
+"""
+
+_WITHIN_MIN = 1.5
+"""Between two of a session, on average."""
+
 STEADY = 0.5
 """Of the volume, what does not go up and down with the day."""
 
@@ -91,19 +103,20 @@ def _app(
     # Some of an app's functions have nearly all of its invocations.
     weights = [chance.paretovariate(1.0) for _ in range(size)]
     memory_mb = min(_LARGEST_MB, burr_mb(chance.random()))
-    varied = 1.0
-    if chance.random() < VARIED:
-        varied = chance.uniform(1.5, MOST_VARIATION)
-    for index, weight in enumerate(weights):
-        trigger = chance.choices([*TRIGGERS], [*TRIGGERS.values()])[0]
-        per_minute = daily_rate(rank) * weight / sum(weights) / MINUTES
+    session = 1.0
+    if rank <= CLUSTERED_RANK and chance.random() < CLUSTERED:
+        session = math.exp(chance.uniform(*map(math.log, SESSION)))
+    triggers = chance.choices([*TRIGGERS], [*TRIGGERS.values()], k=size)
+    rates = [daily_rate(rank) * weight / sum(weights) / MINUTES for weight in weights]
+    counts = _counts(chance, triggers, rates, days * MINUTES, session)
+    for index in range(size):
         average_s = min(_LONGEST_S, chance.lognormvariate(LOG_MEAN_S, LOG_SIGMA))
         yield Traced(
             owner=f"owner{number:06}",
             app=f"app{number:06}",
             function=f"function{number:06}-{index}",
-            trigger=trigger,
-            counts=_counts(chance, trigger, per_minute, days * MINUTES, varied),
+            trigger=triggers[index],
+            counts=counts[index],
             average_ms=round(average_s * 1e3, 3),
             percentiles_ms=_spread(average_s),
             memory_mb=round(memory_mb, 1),
@@ -130,24 +143,34 @@ def _spread(average_s: float) -> tuple[float, ...]:
 
 
 def _counts(
-    chance: random.Random, trigger: str, per_minute: float, minutes: int, varied: float
-) -> "array[int]":
-    counts = empty(minutes)
-    if trigger == "timer":
-        every = max(1.0, round(1 / per_minute))
-        for at in _regularly(chance.random() * every, every, minutes):
-            counts[at] += 1
-        return counts
+    chance: random.Random,
+    triggers: list[str],
+    rates: list[float],
+    minutes: int,
+    session: float,
+) -> "list[array[int]]":
+    """Of an app's functions, which have so many invocations a minute each."""
+    counts = [empty(minutes) for _ in triggers]
     phase = chance.random()
-    if per_minute >= _MANY_A_MINUTE:
-        for minute in range(minutes):
-            mean = per_minute * _tide(minute, phase)
-            counts[minute] = max(0, round(chance.gauss(mean, math.sqrt(mean))))
-        return counts
-    for at in _irregularly(chance, per_minute, minutes, varied):
-        # Some that come at low tide do not come: what is left has the mean rate.
-        if chance.random() < _tide(at, phase) / _HIGH:
-            counts[at] += 1
+    together: dict[int, float] = {}
+    for index, (trigger, rate) in enumerate(zip(triggers, rates, strict=True)):
+        if trigger == "timer":
+            every = max(1.0, round(1 / rate))
+            for at in _regularly(chance.random() * every, every, minutes):
+                counts[index][at] += 1
+        elif rate >= _MANY_A_MINUTE:
+            for minute in range(minutes):
+                mean = rate * _tide(minute, phase)
+                drawn = round(chance.gauss(mean, math.sqrt(mean)))
+                counts[index][minute] = max(0, drawn)
+        else:
+            together[index] = rate
+    if together:
+        indices, shares = [*together], [*together.values()]
+        for at in _in_sessions(chance, sum(shares) * _HIGH, minutes, session):
+            # Some that come at low tide do not come: what is left has the mean rate.
+            if chance.random() < _tide(at, phase) / _HIGH:
+                counts[chance.choices(indices, shares)[0]][at] += 1
     return counts
 
 
@@ -167,16 +190,21 @@ def _regularly(first: float, every: float, minutes: int) -> Iterator[int]:
         at += every
 
 
-def _irregularly(
-    chance: random.Random, per_minute: float, minutes: int, varied: float
+def _in_sessions(
+    chance: random.Random, per_minute: float, minutes: int, session: float
 ) -> Iterator[int]:
-    """Gamma-distributed times between, of the variation that was asked for."""
-    mean, shape = 1 / (per_minute * _HIGH), 1 / varied**2
+    """Sessions that begin at random, of so many on average; of 1, all is at random."""
+    between = session / per_minute
     # Begun somewhere within the first time, or all would be late.
-    at = -chance.random() * mean
-    while (at := at + chance.gammavariate(shape, mean / shape)) < minutes:
-        if at >= 0:
-            yield int(at)
+    begun = -chance.random() * between
+    while (begun := begun + chance.expovariate(1 / between)) < minutes:
+        at = begun
+        while at < minutes:
+            if at >= 0:
+                yield int(at)
+            if chance.random() < 1 / session:
+                break
+            at += chance.expovariate(1 / _WITHIN_MIN)
 
 
 def popular_share(functions: list[Traced], most: int) -> float:

@@ -107,6 +107,7 @@ class FakeMachine:
         self.lost_zygotes = 0
         self.missing_mb = 0.0
         self.shed_mb = 0.0
+        self.away: frozenset[str] = frozenset()
         self.endings: list[Run | Exception] = []
 
     def is_ready(self, function: Function, revision: Revision) -> bool:
@@ -123,6 +124,9 @@ class FakeMachine:
 
     def shed(self, short_mb: float) -> None:
         self.shed_mb = short_mb
+
+    def note_away(self, revisions: frozenset[str]) -> None:
+        self.away = revisions
 
     async def make_ready(
         self, function: Function, revision: Revision, *, is_awaited: bool = False

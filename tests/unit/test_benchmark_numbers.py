@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from benchmarks import openloop, plots
 from benchmarks.plots import Curve, Plot
 from benchmarks.stats import Line, Series, fairness, percentile, spread_of
-from benchmarks.traces import azure, generator, keep_alive, replay
+from benchmarks.traces import azure, generator, keep_alive, replay, room
 from benchmarks.traces.keep_alive import App, Policy
 from benchmarks.workloads import WORKLOADS
 
@@ -180,6 +180,15 @@ def test_a_made_trace_has_the_marginals_that_were_published() -> None:
     assert 110 < generator.burr_mb(0.25) < generator.burr_mb(0.5) < 170
 
 
+def test_a_made_trace_comes_in_clusters_as_the_published_one_does() -> None:
+    apps = keep_alive.apps_of(generator.make(200, days=7, seed=1))
+    ten_minutes = Policy("fixed", lambda: keep_alive.Fixed(600.0), 600.0)
+
+    third = keep_alive.simulate(ten_minutes, apps).third_quartile
+
+    assert 30 < third < 75, "about 50; at random it would be more than 90"
+
+
 arrivals_of_app = st.lists(
     st.tuples(st.integers(0, 2000), st.integers(1, 5)),
     min_size=1,
@@ -282,3 +291,25 @@ def test_a_function_on_another_interpreter_has_packages_for_that_one(
 
     assert not WORKLOADS["numpy"].is_missing(other)
     assert sources == ["numpy_function.py", "numpy"]
+
+
+def test_zygotes_stay_while_there_is_room_and_those_that_will_be_back_go_first() -> (
+    None
+):
+    hourly = App(100.0, [(60 * hour, 1) for hour in range(10)], 600)
+    seldom = App(100.0, [(1, 1), (500, 1)], 600)
+
+    def with_room(size_mb: float, *, regular: type[keep_alive.Keeper]) -> list[float]:
+        keepers = iter([regular(), keep_alive.Fixed(60.0)])
+        policy = Policy("two", lambda: next(keepers))
+        return room.simulate(policy, [hourly, seldom], size_mb=size_mb).cold_shares
+
+    assert with_room(200.0, regular=_Regular) == [10.0, 50.0], "the first one ever"
+    # The hourly one's place is free while it is away, but for the minutes around.
+    assert with_room(199.0, regular=_Regular) == [10.0, 100.0]
+    assert with_room(0.0, regular=_Always)[1] == 100.0
+
+
+class _Always(_Regular):
+    def window(self) -> tuple[float, float]:
+        return 0.0, 7200.0

@@ -508,6 +508,18 @@ async def test_what_takes_long_to_start_is_spared_for_longer(world: World) -> No
     preparing.cancel()
 
 
+async def test_what_is_not_expected_soon_makes_room_first(world: World) -> None:
+    regular, zygote = await world.live("regular")
+    other, _ = await world.live("other")
+    other.last_used -= 1_000
+    world.node.note_away(frozenset([regular.revision.id]))
+
+    world.node.shed(0.5)
+
+    assert zygote.is_killed
+    assert other.is_live
+
+
 async def test_where_memory_is_short_what_has_no_instances_rests(world: World) -> None:
     first, zygote = await world.live("first")
     second, other = await world.live("second")

@@ -193,6 +193,9 @@ class NodeMachine:
     def shed(self, short_mb: float) -> None:
         self._node.shed(short_mb)
 
+    def note_away(self, revisions: frozenset[str]) -> None:
+        self._node.note_away(revisions)
+
     def drop_kept(self) -> None:
         self._node.drop_kept()
 

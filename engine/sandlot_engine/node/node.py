@@ -80,6 +80,9 @@ class Node:
         self._printed = printed
         self._region = region
         self._hosted: dict[str, Hosted] = {}
+        self._away: frozenset[str] = frozenset()
+        """Revisions that are not expected before a while."""
+
         self._kept: dict[str, str] = {}
         """Revisions that need not make room, and their tenants."""
 
@@ -140,7 +143,7 @@ class Node:
     def shed(self, short_mb: float) -> None:
         """Rest versions without instances, until that much memory is given back."""
         while short_mb > 0:
-            hosted = _first_to_go(
+            hosted = self._first_to_go(
                 hosted
                 for revision, hosted in self._hosted.items()
                 if hosted.is_live
@@ -152,6 +155,10 @@ class Node:
                 return
             short_mb -= max(1.0, hosted.used_mb)
             hosted.rest()
+
+    def note_away(self, revisions: frozenset[str]) -> None:
+        """These are not expected before a while. They go first."""
+        self._away = revisions
 
     def host(self, function: Function, revision: Revision) -> Hosted:
         """The hosted version; nothing is started yet."""
@@ -329,7 +336,7 @@ class Node:
                 yield waiter
 
     def _rest_first(self, hosted: Iterable[Hosted], idle: set[Hosted]) -> bool:
-        first = _first_to_go(hosted)
+        first = self._first_to_go(hosted)
         if first is None:
             return False
         idle.discard(first)
@@ -337,16 +344,18 @@ class Node:
         first.rest()
         return True
 
+    def _first_to_go(self, hosted: Iterable[Hosted]) -> Hosted | None:
+        """Who is not expected before a while; then who was left alone longest, by how
+        long it takes to be back: an import of a second is kept ten times as long as one
+        of a tenth."""
+        now = time.monotonic()
 
-def _first_to_go(hosted: Iterable[Hosted]) -> Hosted | None:
-    """Who was left alone longest, by how long it takes to be back: an import of a
-    second is kept ten times as long as one of a tenth."""
-    now = time.monotonic()
-    return max(
-        hosted,
-        key=lambda one: (now - one.last_used) / max(one.start_s, _LEAST_START_S),
-        default=None,
-    )
+        def by_need(one: Hosted) -> tuple[bool, float]:
+            alone_s = now - one.last_used
+            is_away = one.revision.id in self._away
+            return is_away, alone_s / max(one.start_s, _LEAST_START_S)
+
+        return max(hosted, key=by_need, default=None)
 
 
 _LEAST_START_S = 0.05

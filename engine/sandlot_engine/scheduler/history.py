@@ -169,6 +169,16 @@ class History:
             and 0 < window.opens_s <= idle_s < window.closes_s
         )
 
+    def is_away(self, now: float) -> bool:
+        """Whether the next invocation is expected, and not before a while: until then
+        nothing of it is needed."""
+        window = self._histogram.window()
+        return (
+            not self.running
+            and window is not None
+            and now - self.last_used < window.opens_s
+        )
+
     def worth(self) -> float:
         """Of an idle instance, beside others: how often it saves how long a start, by
         what it takes."""

@@ -141,6 +141,11 @@ class Machine(Protocol):
         """Give some of it back by what instances come from, of those that have none."""
         ...
 
+    def note_away(self, revisions: frozenset[str]) -> None:
+        """These are not expected before a while, and are made ready ahead of that: when
+        others need room, what their instances come from goes first."""
+        ...
+
     async def make_ready(
         self, function: Function, revision: Revision, *, is_awaited: bool = False
     ) -> None:

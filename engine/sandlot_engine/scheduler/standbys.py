@@ -76,6 +76,11 @@ class Standbys:
     def find(self, revision: str) -> Known | None:
         return self._known.get(revision)
 
+    def away(self, now: float) -> frozenset[str]:
+        """Revisions that will be back, and of which nothing is needed until then."""
+        known = self._known.items()
+        return frozenset(each for each, one in known if one.history.is_away(now))
+
     def __iter__(self) -> Iterator[Known]:
         return iter(tuple(self._known.values()))
 

@@ -60,6 +60,7 @@ class Upkeep:
             await asyncio.sleep(min(_SWEEP_S, self._idle_s))
             now = self._clock.monotonic()
             self._standbys.sweep(now)
+            self._tell_away(now)
             self.bring_back(now)
             self.retire_idle(since=now - self._idle_s)
 
@@ -122,8 +123,12 @@ class Upkeep:
                 self._act(self._state.evict(number))
                 count += 1
         if short_mb > 0:
+            self._tell_away(self._clock.monotonic())
             self._machine.shed(short_mb)
         return count
+
+    def _tell_away(self, now: float) -> None:
+        self._machine.note_away(self._standbys.away(now))
 
     def bring_back(self, now: float) -> None:
         """What is expected soon and has gone meanwhile: one at a time."""

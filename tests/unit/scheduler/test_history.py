@@ -129,6 +129,16 @@ def test_what_was_away_is_coming_back_and_is_not_tried_twice() -> None:
     assert history.is_coming_back(last + 1_800 + 1_700)
 
 
+def test_what_comes_regularly_is_away_in_between() -> None:
+    history, last = _every(HOUR_S / 2)
+
+    assert history.is_away(last + 60)
+    assert not history.is_away(last + 1_700), "it is expected"
+    assert not history.is_away(last + 3 * HOUR_S), "it has not come"
+    history.note_arrival(last + 1_800)
+    assert not history.is_away(last + 1_860), "it runs"
+
+
 def test_what_is_there_all_the_time_does_not_come_back() -> None:
     history, last = _every(30.0)
 

@@ -75,6 +75,24 @@ async def test_what_is_expected_is_made_ready_and_stands_by(ready: World) -> Non
     assert len(ready.machine.instances) >= made
 
 
+async def test_what_is_not_expected_soon_is_named_before_others_give_room(
+    ready: World,
+) -> None:
+    for _ in range(30):
+        await ready.invoke()
+        ready.clock.advance(1_800)
+    await ready.invoke()
+    (known,) = ready.scheduler.standbys
+    ready.machine.missing_mb = 1_000.0
+
+    ready.scheduler.upkeep.relieve()
+
+    assert ready.machine.away == {known.revision.id}
+    ready.clock.advance(1_790)
+    ready.scheduler.upkeep.relieve()
+    assert not ready.machine.away, "now it is"
+
+
 async def test_what_cannot_be_made_ready_ahead_is_not_tried_for_ever(
     ready: World,
 ) -> None:
