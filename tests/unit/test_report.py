@@ -29,7 +29,7 @@ from sandlot_engine.model.invocation import (
     Run,
     Status,
 )
-from tests.fakes.backend import make_function
+from tests.fakes.functions import make_function
 
 ID = "8f5a1c9e-0000-4000-8000-000000000001"
 ENDED = datetime(2026, 5, 17, 12, 30, tzinfo=UTC)
