@@ -261,7 +261,7 @@ async def test_a_package_stays_while_another_function_has_it(bench: Bench) -> No
 
     path = await bench.functions.code_path(second.current)
     assert (path / "app.py").exists()
-    assert await bench.functions.read_code(TENANT, "second") == ZIP
+    assert await bench.code_of("second") == ZIP
 
 
 async def test_a_package_that_arrives_while_its_last_user_goes_is_kept(
@@ -273,7 +273,7 @@ async def test_a_package_that_arrives_while_its_last_user_goes_is_kept(
     await asyncio.gather(bench.functions.delete(TENANT, "old"), bench.create("new"))
     await bench.settled("new")
 
-    assert await bench.functions.read_code(TENANT, "new") == ZIP
+    assert await bench.code_of("new") == ZIP
 
 
 async def test_a_caller_who_hangs_up_does_not_leave_half_a_function(

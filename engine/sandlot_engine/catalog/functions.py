@@ -255,11 +255,6 @@ class Functions:
             for owner in list(kept.owners(tenant_id)):
                 await kept.delete_all(tenant_id, owner)
 
-    async def read_code(self, tenant_id: str, name: str, qualifier: str = "") -> bytes:
-        """The newest package, as it was uploaded. Raises `NotFound`."""
-        function = self._finding.find(tenant_id, name, qualifier)
-        return await self._codes.read(function.current.code)
-
     async def read_package(self, sha256: str) -> bytes:
         """A function's or a layer's, by its hash. Raises `NotFound`."""
         return await self._codes.read_hash(sha256)

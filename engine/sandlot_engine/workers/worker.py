@@ -56,8 +56,6 @@ from sandlot_engine.workers.settings import (
 from sandlot_sandbox import linux
 from sandlot_sandbox.host.mail import Mail
 
-_log = logging.getLogger("sandlot.worker")
-
 
 def main() -> int:
     given: dict[str, Any] = json.loads(sys.argv[1])
