@@ -15,9 +15,8 @@ from sandlot_engine.model.trigger import ObjectFilter, Scheme, TriggerKind
 from sandlot_engine.triggers import desk
 from sandlot_engine.triggers.making import new_trigger
 from tests.fakes.backend import ACME
+from tests.fakes.hooks import record, signed, told
 from tests.integration.http_port import Port, answer_from, serving
-from tests.unit.test_triggers_objects import record, told
-from tests.unit.test_triggers_signatures import signed
 
 SECRET = "a secret of the sender's"
 REFUSED = {"message": "there is no such hook, or it may not be posted to so"}

@@ -11,7 +11,7 @@ import pytest
 
 from sandlot_sandbox.guest import context
 from sandlot_sandbox.guest.failures import Failure
-from tests.unit.test_guest_interpreters import Guest, every_interpreter
+from tests.fakes.guest_interpreters import Guest, every_interpreter
 
 MINUTE_MS = 60_000
 
