@@ -273,7 +273,7 @@ class Functions:
         return self._versions.count_by_runtime()
 
     def code_bytes(self, tenant_id: str) -> int:
-        """Of a tenant's packages and layers, zipped and unpacked."""
+        """How many bytes a tenant's packages and layers take, zipped and unpacked."""
         return self._quotas.code_bytes(tenant_id)
 
     async def list_versions(
@@ -451,7 +451,7 @@ class Functions:
         return self._versions.arn(tenant_id, name, qualifier)
 
     def revision_id(self, tenant_id: str, name: str, qualifier: str = "") -> str:
-        """Of a version, or of an alias itself. Raises `NotFound`."""
+        """The revision id of a version, or of an alias itself. Raises `NotFound`."""
         return self._finding.revision_id(tenant_id, name, qualifier)
 
     async def touch(self, tenant_id: str, name: str, qualifier: str = "") -> str:

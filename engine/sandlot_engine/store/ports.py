@@ -179,7 +179,8 @@ class TenantStore(Protocol):
     async def list_tenants(self, *, after: str, limit: int) -> list[Tenant]: ...
 
     async def delete_tenant(self, tenant_id: str) -> bool:
-        """And its keys, documents and logs. Raise `Conflict` while it has functions."""
+        """Delete it, with its keys, documents and logs. Raise `Conflict` while it has
+        functions."""
         ...
 
     async def create_key(self, key: AccessKey, sealed_secret: bytes) -> None:
