@@ -1,6 +1,6 @@
 """What the engine needs kept, and what it may rely on.
 
-Both the embedded adapter (`sqlite.py`) and its fake pass `tests/contracts`. All
+Both the embedded adapter (`sqlite/`) and its fake pass `tests/contracts`. All
 calls are coroutines and are safe to make from many tasks at once. A method that
 changes something returns when the change would survive `kill -9`, except
 `RecordStore.append`, which promises at most the last flush interval.
