@@ -80,6 +80,7 @@ def main() -> int:
 async def _serve(
     settings: WorkerSettings, *, control: int, ledger: int, marks: int, epochs: int
 ) -> None:
+    """Make the parts, as `assembly/running.py` has the core's; serve till drained."""
     draining = asyncio.Event()
     loop = asyncio.get_running_loop()
     # The core says when: a signal to the whole group is meant for it.
