@@ -78,8 +78,7 @@ class Quotas:
         self._check_room(tenant_id, dict(_of_revision(revision)))
 
     def code_bytes(self, tenant_id: str) -> int:
-        """How many bytes a tenant's packages and layers take: see
-        `Quota.code_bytes`."""
+        """Of a tenant's packages and layers: see `Quota.code_bytes`."""
         return sum(self._on_disk(tenant_id).values())
 
     def _check_room(self, tenant_id: str, more: "_OnDisk") -> None:

@@ -10,7 +10,11 @@ from sandlot_sandbox.policy.sockets import (
     setsockopt,
 )
 from sandlot_sandbox.policy.terms import Argument, Group, Policy, Rule, group
-from sandlot_sandbox.policy.zygote import PRETENDED_OF_FILES, ZYGOTE
+from sandlot_sandbox.policy.zygote import (
+    PRETENDED_OF_FILES,
+    PRETENDED_OF_MEMORY,
+    ZYGOTE,
+)
 
 _UNSEEN = group(
     "memory that no process maps: files without a name; and pages that are handed to"
@@ -72,6 +76,7 @@ ZYGOTE_WITHOUT_GROUPS = Policy(
             *(SO_SNDBUF, SO_RCVBUF, SO_LINGER),
         ),
         *PRETENDED_OF_FILES,
+        *PRETENDED_OF_MEMORY,
     ),
     unsuited=(_UNSUITED,),
 )
