@@ -155,12 +155,3 @@ def fairness(shares: Sequence[float]) -> float:
     """Jain's index: 1 where all have the same, 1/n where one has everything."""
     squares = len(shares) * sum(share * share for share in shares)
     return sum(shares) ** 2 / squares if squares else 1.0
-
-
-def spread_of(values: Sequence[float]) -> float:
-    """The coefficient of variation; 0 for fewer than two."""
-    if len(values) < 2:
-        return 0.0
-    mean = sum(values) / len(values)
-    variance = sum((value - mean) ** 2 for value in values) / len(values)
-    return math.sqrt(variance) / mean if mean else 0.0

@@ -3,6 +3,7 @@
 Imports little, because the supervisor lives here: see `supervisor.py`.
 """
 
+import importlib.util
 import tempfile
 from dataclasses import asdict
 from pathlib import Path
@@ -24,6 +25,14 @@ __all__ = [
     "unregister",
     "up",
 ]
+
+for _needed in ("pyseccomp", "uvloop"):
+    # The client's wheel has the engine's code, but not what its processes import. That
+    # is told here, to whoever asks for them, and not by one of them in a traceback.
+    if importlib.util.find_spec(_needed) is None:
+        raise ModuleNotFoundError(
+            f"no module {_needed!r}: pip install 'sandlot[engine]'", name=_needed
+        )
 
 
 def doctor(*, given_up: frozenset[str], data: str | None = None) -> dict[str, Any]:

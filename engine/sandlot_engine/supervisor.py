@@ -150,6 +150,8 @@ class _Restarts:
 
 
 class _Supervisor:
+    """Starts the engine, and a launcher as often as one dies; ends with the engine."""
+
     def __init__(
         self,
         options: UpOptions,

@@ -13,7 +13,7 @@ from typing import Self
 
 
 class Timeouts:
-    """Of one event loop."""
+    """The timeouts of one event loop."""
 
     def __init__(self) -> None:
         self._open: dict[Timeout, float] = {}

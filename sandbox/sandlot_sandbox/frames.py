@@ -395,8 +395,8 @@ def decode_configure(note: bytes) -> dict[str, object]:
 def encode_fork(
     instance: int, *, is_ahead: bool = False, is_kept: bool = False, port: int = 0
 ) -> bytes:
-    """Asks the zygote to fork; the descriptors of `ForkDescriptors` go with it. `port`
-    is that of the Runtime API in the cell, for an instance that speaks it. One that
+    """Asks the zygote to fork; what `FORK_DESCRIPTORS` names goes with it. `port` is
+    that of the Runtime API in the cell, for an instance that speaks it. One that
     `is_kept` is provisioned, and finds so in its environment."""
     return _FORK.pack(FORK, is_ahead, is_kept, port, instance)
 

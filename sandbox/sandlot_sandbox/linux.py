@@ -341,7 +341,7 @@ def set_no_new_privileges() -> None:
 
 def last_capability() -> int:
     """The highest capability this kernel knows."""
-    with open("/proc/sys/kernel/cap_last_cap", encoding="ascii") as file:
+    with open("/proc/sys/kernel/cap_last_cap", encoding="utf-8") as file:
         return int(file.read())
 
 

@@ -117,7 +117,7 @@ class KillCell:
 
 @dataclass(frozen=True)
 class KillZygote:
-    """And all its instances. Answered by `ZygoteDied` in any case."""
+    """Kill it, and all its instances. Answered by `ZygoteDied` in any case."""
 
     zygote: int
 

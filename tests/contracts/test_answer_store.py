@@ -1,17 +1,16 @@
 """What every `AnswerStore` promises."""
 
 from collections.abc import AsyncIterator
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
 
 from sandlot_engine.store.ports import AnswerBounds, KeptAnswer
+from tests.fakes.answers import LONG_AGO, NOW, answer
 from tests.fakes.stores import ADAPTERS, OpenStore, Store
 from tests.fakes.things import function, tenant
 
-NOW = datetime(2026, 5, 17, 12, 30, 0, 123_456, tzinfo=UTC)
-LONG_AGO = NOW - timedelta(days=365)
 ROOMY = AnswerBounds(answers=100, bytes=10_000, all_bytes=100_000)
 
 
@@ -20,24 +19,6 @@ async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator
     open_store: OpenStore = request.param
     async with open_store(tmp_path) as opened:
         yield opened
-
-
-def answer(
-    key: bytes = b"k",
-    *,
-    tenant_id: str = "1",
-    function: str = "f",
-    body: bytes = b"body",
-    time: datetime = NOW,
-) -> KeptAnswer:
-    return KeptAnswer(
-        tenant_id=tenant_id,
-        function=function,
-        key=key,
-        request=b"r",
-        time=time,
-        body=body,
-    )
 
 
 async def keep(

@@ -23,9 +23,7 @@ async def test_a_tenant_comes_back_as_it_was_stored(store: Store) -> None:
     trusted = replace(tenant(), network=Network.HOST, network_allow=("10.0.0.1/32",))
     await store.create_tenant(trusted)
 
-    assert await store.get_tenant(trusted.id) == trusted
     assert await store.list_tenants(after="", limit=9) == [trusted]
-    assert await store.get_tenant("000000000008") is None
 
 
 async def test_a_tenant_id_is_taken_once(store: Store) -> None:
@@ -48,7 +46,7 @@ async def test_a_change_replaces_a_tenant(store: Store) -> None:
 
     await store.put_tenant(changed)
 
-    assert await store.get_tenant(tenant().id) == changed
+    assert await store.list_tenants(after="", limit=9) == [changed]
 
 
 async def test_a_tenant_that_is_gone_cannot_be_changed(store: Store) -> None:

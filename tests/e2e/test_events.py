@@ -14,7 +14,7 @@ from tests.e2e.conftest import client_of, deploy_guest, guest_zip
 from tests.e2e.engines import Engine
 from tests.e2e.processes import Role
 from tests.e2e.waiting import DEADLINE_S, wait_until
-from tests.integration.test_event_endpoints import Service
+from tests.fakes.aws_endpoint import Service
 
 RAISES = json.dumps({"how": "raise"}).encode()
 

@@ -124,6 +124,11 @@ class Bench:
         version = await self.functions.publish(TENANT, "resize", **given)
         return await self.settled(qualifier=version.version)
 
+    async def code_of(self, name: str, qualifier: str = "") -> bytes:
+        """The newest package, as it was uploaded."""
+        function = await self.functions.get(TENANT, name, qualifier)
+        return await self.functions.read_package(function.current.code.sha256)
+
     async def codes_left(self, count: int) -> None:
         """Wait until there are as many packages on disk."""
 

@@ -126,9 +126,6 @@ class MemoryStore(MemoryEvents):
             raise NotFound(f"There is no tenant {tenant.id}.")
         self._tenants[tenant.id] = tenant
 
-    async def get_tenant(self, tenant_id: str) -> Tenant | None:
-        return self._tenants.get(tenant_id)
-
     async def list_tenants(self, *, after: str, limit: int) -> list[Tenant]:
         return [self._tenants[id_] for id_ in sorted(self._tenants) if id_ > after][
             :limit

@@ -14,7 +14,7 @@ from sandlot_engine.gateway.connections import Connection
 from sandlot_engine.model.invocation import Ended, Run
 from sandlot_engine.model.url import Cors, FunctionUrl, InvokeMode, UrlAuthType
 from tests.fakes.backend import ACME
-from tests.integration.test_http_invoke import Port
+from tests.integration.http_port import Port
 
 ORIGIN = "https://page.test"
 CORS = Cors(allow_origins=(ORIGIN,), allow_methods=("PUT",), max_age_s=60)

@@ -11,7 +11,7 @@ import pytest
 
 from sandlot.v1 import invocations_pb2 as wire
 from tests.fakes.backend import as_tenant, fake_engine
-from tests.integration.test_http_invoke import code_of, serving, until
+from tests.integration.http_port import code_of, serving, until
 
 _before: list[FrameType] = []
 """Frames that other tests of the same process have left, in exceptions that they keep.

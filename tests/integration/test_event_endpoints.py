@@ -2,9 +2,7 @@
 
 import asyncio
 import json
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs
 
@@ -20,6 +18,7 @@ from sandlot_engine.model.event import (
     EventState,
 )
 from sandlot_engine.store.event_ports import Parcel
+from tests.fakes.aws_endpoint import Service
 from tests.fakes.things import NOON
 
 TENANT = "123456789012"
@@ -27,44 +26,8 @@ QUEUE = f"arn:aws:sqs:eu-west-1:{TENANT}:jobs"
 TOPIC = f"arn:aws:sns:eu-west-1:{TENANT}:alarms"
 BUS = f"arn:aws:events:eu-west-1:{TENANT}:event-bus/results"
 
-TAKEN = 200, b'{"MessageId":"1"}'
 PUBLISHED = 200, b"<A><PublishResult><MessageId>1</MessageId></PublishResult></A>"
 PUT = 200, b'{"FailedEntryCount":0,"Entries":[{"EventId":"1"}]}'
-
-
-class Service:
-    """An endpoint that keeps what it is sent."""
-
-    def __init__(self) -> None:
-        self.answer: tuple[int, bytes] = TAKEN
-        self.headers: dict[str, str] = {}
-        self.path = ""
-        self.body = b""
-        service = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
-                service.headers = {k.lower(): v for k, v in self.headers.items()}
-                service.path = self.path
-                service.body = self.rfile.read(int(self.headers["content-length"]))
-                status, body = service.answer
-                self.send_response(status)
-                self.send_header("content-length", str(len(body)))
-                self.end_headers()
-                self.wfile.write(body)
-
-            def log_message(self, *_: object) -> None:
-                """Not to the terminal."""
-
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self.server.server_port}"
-        self._thread = threading.Thread(target=self.server.serve_forever)
-        self._thread.start()
-
-    def close(self) -> None:
-        self.server.shutdown()
-        self.server.server_close()
-        self._thread.join()
 
 
 @pytest.fixture

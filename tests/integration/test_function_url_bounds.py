@@ -16,8 +16,8 @@ from sandlot_engine.gateway.urls.streams import INTEGRATION
 from sandlot_engine.invocation.streamed import Streamed
 from sandlot_engine.model.invocation import MAX_PAYLOAD, Invocation
 from sandlot_engine.model.url import InvokeMode
+from tests.integration.http_port import Port, answer_from, serving, until
 from tests.integration.sites import CORS, ORIGIN, Site, noting_losses, site_of
-from tests.integration.test_http_invoke import Port, answer_from, serving, until
 
 
 @pytest.fixture

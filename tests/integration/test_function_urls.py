@@ -16,8 +16,8 @@ from sandlot_engine.model.function import FunctionState
 from sandlot_engine.model.invocation import Ended, LogSource, Run
 from sandlot_engine.model.url import UrlAuthType
 from tests.fakes.backend import ACME
+from tests.integration.http_port import answer_from, serving, until
 from tests.integration.sites import CORS, ORIGIN, Site, noting_losses, site_of
-from tests.integration.test_http_invoke import answer_from, serving, until
 
 FORBIDDEN = b'{"Message":"Forbidden. For troubleshooting Function URL authorization'
 

@@ -29,8 +29,8 @@ from tests.fakes.backend import (
     FakeEngine,
     as_tenant,
     fake_engine,
-    make_function,
 )
+from tests.fakes.functions import make_function
 
 METHODS = [
     pytest.param(method, id=method.name)

@@ -8,8 +8,6 @@ from typing import Any
 import grpc
 import grpc.aio
 import pytest
-from google.rpc import error_details_pb2 as details
-from grpc_status import rpc_status
 
 from sandlot.v1 import functions_pb2, invocations_pb2, tenants_pb2
 from sandlot_engine.errors import (
@@ -21,6 +19,7 @@ from sandlot_engine.errors import (
 )
 from sandlot_engine.gateway.rpc import interceptors
 from tests.fakes.backend import FakeEngine, as_tenant, fake_engine
+from tests.integration.failures import failure
 
 KEY = as_tenant("acme")
 
@@ -29,44 +28,6 @@ KEY = as_tenant("acme")
 async def engine() -> AsyncIterator[FakeEngine]:
     async with fake_engine() as engine:
         yield engine
-
-
-async def failure(awaitable: Any) -> tuple[grpc.aio.AioRpcError, dict[str, Any]]:
-    """How a call failed, and its details by the names of their types."""
-    with pytest.raises(grpc.aio.AioRpcError) as caught:
-        await awaitable
-    status: Any = await rpc_status.aio.from_call(_AsCall(caught.value))
-    kinds = (
-        details.ErrorInfo,
-        details.RequestInfo,
-        details.RetryInfo,
-        details.BadRequest,
-        details.ResourceInfo,
-        details.QuotaFailure,
-    )
-    found = {}
-    for packed in status.details:
-        for kind in kinds:
-            if packed.Is(kind.DESCRIPTOR):
-                found[kind.__name__] = kind()
-                packed.Unpack(found[kind.__name__])
-    return caught.value, found
-
-
-class _AsCall:
-    """grpcio-status reads calls; a raised error has the same facts."""
-
-    def __init__(self, error: grpc.aio.AioRpcError) -> None:
-        self._error = error
-
-    async def code(self) -> grpc.StatusCode:
-        return self._error.code()
-
-    async def details(self) -> str | None:
-        return self._error.details()
-
-    async def trailing_metadata(self) -> Any:
-        return self._error.trailing_metadata()
 
 
 def invoke(engine: FakeEngine, function: str = "echo", payload: bytes = b"{}") -> Any:

@@ -18,8 +18,9 @@ from sandlot_engine.gateway import untaken
 from sandlot_engine.gateway.rpc import interceptors
 from sandlot_engine.gateway.rpc.server import MAX_STREAMS
 from sandlot_engine.model.function import ImageSource
-from tests.fakes.backend import FakeEngine, FakeFunctions, as_tenant, fake_engine
-from tests.integration.test_grpc_errors import failure
+from tests.fakes.backend import FakeEngine, as_tenant, fake_engine
+from tests.fakes.functions import FakeFunctions
+from tests.integration.failures import failure
 
 WAIT_S = 5.0
 BRIEFLY_S = 0.05

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from sandlot_engine.gateway import connections
-from tests.integration.test_http_invoke import answer_from, serving
+from tests.integration.http_port import answer_from, serving
 
 REQUEST = b"GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n"
 

@@ -5,19 +5,18 @@ import json
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 
 import pytest
 
 from sandlot_engine.errors import Throttled
-from sandlot_engine.gateway import hooks, http
+from sandlot_engine.gateway import hooks
 from sandlot_engine.model.invocation import MAX_EVENT_PAYLOAD
 from sandlot_engine.model.trigger import ObjectFilter, Scheme, TriggerKind
 from sandlot_engine.triggers import desk
 from sandlot_engine.triggers.making import new_trigger
-from tests.fakes.backend import ACME, FakeEngine
-from tests.unit.test_triggers_objects import record, told
-from tests.unit.test_triggers_signatures import signed
+from tests.fakes.backend import ACME
+from tests.fakes.hooks import record, signed, told
+from tests.integration.http_port import Port, answer_from, serving
 
 SECRET = "a secret of the sender's"
 REFUSED = {"message": "there is no such hook, or it may not be posted to so"}
@@ -25,24 +24,29 @@ Answer = tuple[int, dict[str, str], bytes]
 
 
 @dataclass
-class Port:
-    engine: FakeEngine
-    port: int
+class HooksPort(Port):
+    """With a webhook `orders`, a Slack one `talk`, and a bucket `pictures`."""
+
     token: str = ""
+    """What opens `pictures`, which was made last."""
+
+    async def make(self) -> None:
+        for name, kind, fields in (
+            ("orders", TriggerKind.WEBHOOK, {"webhook": desk.webhook(Scheme.GENERIC)}),
+            ("talk", TriggerKind.WEBHOOK, {"webhook": desk.webhook(Scheme.SLACK)}),
+            ("pictures", TriggerKind.BUCKET, {"bucket": desk.bucket(ObjectFilter())}),
+        ):
+            trigger = new_trigger(
+                ACME, kind, name, "echo", now=self.engine.clock.now(), **fields
+            )
+            secret = SECRET if kind is TriggerKind.WEBHOOK else ""
+            _, self.token = await self.engine.triggers.desk.create(
+                trigger, secret=secret
+            )
 
     def headers(self, body: bytes, scheme: Scheme = Scheme.GENERIC) -> dict[str, str]:
         at = self.engine.clock.now().timestamp()
         return signed(scheme, body, at=at, secret=SECRET.encode())
-
-    @asynccontextmanager
-    async def connected(
-        self,
-    ) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
-        reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
-        try:
-            yield reader, writer
-        finally:
-            writer.close()
 
     async def post(
         self,
@@ -57,53 +61,24 @@ class Port:
         size = len(body) if length is None else length
         lines = [f"{name}: {value}" for name, value in sent.items()]
         head = [f"{method} {path} HTTP/1.1", "Host: x", f"Content-Length: {size}"]
-        async with self.connected() as (reader, writer):
-            writer.write("\r\n".join([*head, *lines, "", ""]).encode() + body)
-            return await answer_from(reader)
-
-
-async def answer_from(reader: asyncio.StreamReader) -> Answer:
-    head = (await reader.readuntil(b"\r\n\r\n")).decode().split("\r\n")
-    pairs = [line.partition(": ") for line in head[1:] if line]
-    headers = {name.lower(): value for name, _, value in pairs}
-    body = await reader.readexactly(int(headers.get("content-length", "0")))
-    return int(head[0].split()[1]), headers, body
+        return await self.exchange("\r\n".join([*head, *lines, "", ""]).encode() + body)
 
 
 @pytest.fixture
-async def port() -> AsyncIterator[Port]:
-    async with serving() as made:
+async def port() -> AsyncIterator[HooksPort]:
+    async with serving_hooks() as made:
         yield made
 
 
 @asynccontextmanager
-async def serving() -> AsyncIterator[Port]:
-    """With a webhook `orders`, a Slack one `talk`, and a bucket `pictures`."""
-    engine = FakeEngine()
-    engine.clock.start = datetime.now(UTC)
-    made = Port(engine, 0)
-    for name, kind, fields in (
-        ("orders", TriggerKind.WEBHOOK, {"webhook": desk.webhook(Scheme.GENERIC)}),
-        ("talk", TriggerKind.WEBHOOK, {"webhook": desk.webhook(Scheme.SLACK)}),
-        ("pictures", TriggerKind.BUCKET, {"bucket": desk.bucket(ObjectFilter())}),
-    ):
-        trigger = new_trigger(
-            ACME, kind, name, "echo", now=engine.clock.now(), **fields
-        )
-        secret = SECRET if kind is TriggerKind.WEBHOOK else ""
-        _, made.token = await engine.triggers.desk.create(trigger, secret=secret)
-    async with engine.invoker:
-        async with http.serve(
-            engine.backend(),
-            engine.parts(),
-            address="127.0.0.1:0",
-            trouble=lambda: "",
-            drain_s=1,
-        ) as made.port:
-            yield made
+async def serving_hooks() -> AsyncIterator[HooksPort]:
+    async with serving() as plain:
+        made = HooksPort(plain.engine, plain.port)
+        await made.make()
+        yield made
 
 
-async def test_a_signed_post_is_accepted_with_its_requests_id(port: Port) -> None:
+async def test_a_signed_post_is_accepted_with_its_requests_id(port: HooksPort) -> None:
     status, headers, body = await port.post(f"/hooks/{ACME}/orders?a=1&b=2")
 
     (event,) = port.engine.fired.taken
@@ -115,7 +90,7 @@ async def test_a_signed_post_is_accepted_with_its_requests_id(port: Port) -> Non
     assert told["headers"]["host"] == "x"
 
 
-async def test_a_notification_is_accepted_with_a_token(port: Port) -> None:
+async def test_a_notification_is_accepted_with_a_token(port: HooksPort) -> None:
     token = {"authorization": f"Bearer {port.token}"}
 
     made = await port.post(f"/hooks/{ACME}/pictures", told(record()), token)
@@ -127,7 +102,7 @@ async def test_a_notification_is_accepted_with_a_token(port: Port) -> None:
     assert bad[0] == 400
 
 
-async def test_whoever_may_not_post_gets_one_answer(port: Port) -> None:
+async def test_whoever_may_not_post_gets_one_answer(port: HooksPort) -> None:
     wrong = port.headers(b"another body")
     answers = [
         await port.post(),
@@ -149,7 +124,7 @@ async def test_whoever_may_not_post_gets_one_answer(port: Port) -> None:
     assert len(port.engine.fired.taken) == 1
 
 
-async def test_slack_reads_its_challenge_back(port: Port) -> None:
+async def test_slack_reads_its_challenge_back(port: HooksPort) -> None:
     body = b'{"challenge":"3eZbrw1aB","type":"url_verification"}'
 
     answer = await port.post(
@@ -159,13 +134,13 @@ async def test_slack_reads_its_challenge_back(port: Port) -> None:
     assert (answer[0], answer[2]) == (200, b"3eZbrw1aB")
 
 
-async def test_only_posts_are_taken(port: Port) -> None:
+async def test_only_posts_are_taken(port: HooksPort) -> None:
     status, headers, _ = await port.post(method="PUT")
 
     assert (status, headers["allow"]) == (405, "POST")
 
 
-async def test_senders_are_told_when_to_come_again(port: Port) -> None:
+async def test_senders_are_told_when_to_come_again(port: HooksPort) -> None:
     port.engine.fired.refusal = Throttled(
         "full", reason="x", limit=1, retry_after_s=2.5
     )
@@ -181,7 +156,7 @@ async def test_senders_are_told_when_to_come_again(port: Port) -> None:
     assert b"orders" not in paused[2]
 
 
-async def test_what_is_too_large_is_refused_unread(port: Port) -> None:
+async def test_what_is_too_large_is_refused_unread(port: HooksPort) -> None:
     declared = await port.post(body=b"", length=MAX_EVENT_PAYLOAD + 1)
     sent = b"x" * (MAX_EVENT_PAYLOAD + 1)
     async with port.connected() as (reader, writer):
@@ -196,7 +171,7 @@ async def test_what_is_too_large_is_refused_unread(port: Port) -> None:
     assert chunked[0] == 413
 
 
-async def test_a_body_in_pieces_is_put_together(port: Port) -> None:
+async def test_a_body_in_pieces_is_put_together(port: HooksPort) -> None:
     body = b'{"n": 12345678}'
     lines = "".join(f"{k}: {v}\r\n" for k, v in port.headers(body).items())
     async with port.connected() as (reader, writer):
@@ -227,7 +202,7 @@ async def test_half_a_body_has_its_room_until_its_sender_goes(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(hooks, "MAX_BODIES_OF_HOOK", 100)
-    async with serving() as port:
+    async with serving_hooks() as port:
         async with port.connected() as (_, first), port.connected() as (reader, second):
             first.write(chunked() + PIECE)
             await first.drain()
@@ -246,7 +221,7 @@ async def test_strangers_who_do_not_end_keep_nobody_out(
     monkeypatch.setattr(hooks, "MAX_BODIES", 400)
     monkeypatch.setattr(hooks, "SLOW_S", 0.0)
     body = b"x" * 160
-    async with serving() as port, AsyncExitStack() as strangers:
+    async with serving_hooks() as port, AsyncExitStack() as strangers:
         lines = [f"{name}: {value}" for name, value in port.headers(body).items()]
         told = set()
         for number in range(6):
@@ -271,7 +246,7 @@ async def test_strangers_who_do_not_end_keep_nobody_out(
 
 
 async def test_a_body_that_does_not_come_is_not_waited_for(
-    port: Port, monkeypatch: pytest.MonkeyPatch
+    port: HooksPort, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(hooks, "BODY_S", 0.05)
 

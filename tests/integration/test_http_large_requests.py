@@ -7,9 +7,7 @@ from typing import Any
 import pytest
 
 from sandlot_engine.gateway.aws.app import MAX_PLAIN_REQUEST, MAX_TOLD_NAME, MAX_VALUES
-from tests.integration.test_http_invoke import Port, code_of, port
-
-__all__ = ["port"]
+from tests.integration.http_port import Port, code_of
 
 CONFIGURATION = "/2015-03-31/functions/echo/configuration"
 

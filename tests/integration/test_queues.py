@@ -11,8 +11,8 @@ import pytest
 from sandlot_engine.events.endpoints import EndpointAccess
 from sandlot_engine.polling.queues import ANSWER_S, NoQueue, Queues, QueueTrouble
 from sandlot_engine.polling.sources import Source
+from tests.fakes.aws_endpoint import Service
 from tests.fakes.queues import Sqs, serving_sqs
-from tests.integration.test_event_endpoints import Service
 
 ACCOUNT = "123456789012"
 

@@ -1,4 +1,4 @@
-"""A launcher for each mode, shared by the tests that do not harm it."""
+"""A launcher for each mode, shared by the tests that do not harm it; an internet."""
 
 import os
 from collections.abc import AsyncIterator, Generator, Iterator
@@ -9,6 +9,7 @@ import pytest_asyncio
 
 from sandlot_sandbox.host import zygote
 from tests.isolation import steps
+from tests.isolation.egress import Cell, World, what_internet_lacks
 from tests.isolation.faults import Step
 from tests.isolation.machine import (
     MODES,
@@ -102,3 +103,25 @@ async def curious(sandbox: Sandbox) -> AsyncIterator[Guest]:
     """The guest that looks and tries; shared, as it leaves nothing behind."""
     async with sandbox.running("curious", environment={"MINE": "yes"}) as guest:
         yield guest
+
+
+@pytest.fixture(scope="session")
+def an_internet() -> None:
+    """Skips, and says why, where a test can have none."""
+    if lacks := what_internet_lacks():
+        pytest.skip(lacks)
+
+
+@pytest.fixture(scope="module", params=["root", "rootless"])
+def world(request: pytest.FixtureRequest, an_internet: None) -> Iterator[World]:
+    made = World(request.param)
+    yield made
+    made.close()
+
+
+@pytest.fixture(scope="module")
+def cell(world: World) -> Iterator[Cell]:
+    """One that was allowed nothing; for tests that leave it as it is."""
+    made = world.open()
+    yield made
+    made.order("end_cell")

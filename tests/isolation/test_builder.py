@@ -1,26 +1,18 @@
 """A package is unpacked and compiled in a jail of its own, and leaves nothing else."""
 
 import asyncio
-import hashlib
 import os
-import secrets
-import shutil
 import signal
 import stat
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from sandlot_sandbox.errors import LauncherLost, StartFailed
-from sandlot_sandbox.host import builder
 from sandlot_sandbox.host.builder import Built, Refused
 from sandlot_sandbox.spec import OPT
 from tests.fakes.zips import zip_of
 from tests.isolation.machine import (
-    ORDINARY_UID,
     RUNTIME,
     WAIT_S,
     Sandbox,
@@ -29,11 +21,10 @@ from tests.isolation.machine import (
     open_files,
     wait_gone,
 )
+from tests.isolation.packages import build, packed
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
-ENGINE_UID = 990_072
-"""Whose the folder is where the launcher is root: a number nobody has."""
 
 FILES = {
     "app.py": "import lib.tool\ndef handler(event, context): return lib.tool.ANSWER\n",
@@ -45,63 +36,6 @@ SLOW = {f"{number}.py": f"a = {number}\n" * 1_000 for number in range(2_000)}
 """Takes long enough to be caught at it."""
 
 MODES = {"bin/run": stat.S_IFREG | 0o4755, "app.py": stat.S_IFREG | 0o666}
-
-
-class Package:
-    """Zips and an empty folder, as the engine hands them over."""
-
-    def __init__(self, store: Path, zips: Sequence[bytes], uid: int) -> None:
-        name = f"{hashlib.sha256(b''.join(zips)).hexdigest()}-{RUNTIME}"
-        self.folder = store / f".new-{name}-{secrets.token_hex(8)}"
-        self.uid = uid
-        self.folder.mkdir(mode=0o700)
-        if os.geteuid() == 0:
-            os.chown(self.folder, uid, uid)
-        self.folder_fd = os.open(self.folder, os.O_RDONLY | os.O_CLOEXEC)
-        self.zip_fds = [_read_only(data) for data in zips]
-
-    def found(self) -> dict[str, tuple[int, str]]:
-        """Owner and mode of what is in the folder, by path."""
-        return {
-            str(path.relative_to(self.folder)): (
-                path.lstat().st_uid,
-                stat.filemode(path.lstat().st_mode),
-            )
-            for path in self.folder.rglob("*")
-        }
-
-    def close(self) -> None:
-        for fd in (*self.zip_fds, self.folder_fd):
-            os.close(fd)
-        shutil.rmtree(self.folder)
-
-
-def _read_only(data: bytes) -> int:
-    written = os.memfd_create("package.zip")
-    os.write(written, data)
-    opened = os.open(f"/proc/self/fd/{written}", os.O_RDONLY | os.O_CLOEXEC)
-    os.close(written)
-    return opened
-
-
-@contextmanager
-def packed(sandbox: Sandbox, *zips: bytes) -> Iterator[Package]:
-    uid = ENGINE_UID if sandbox.mode == "root" else ORDINARY_UID
-    if os.geteuid() != 0:
-        uid = os.geteuid()
-    package = Package(sandbox.store.code, zips, uid)
-    try:
-        yield package
-    finally:
-        package.close()
-
-
-async def build(
-    sandbox: Sandbox, package: Package, *, runtime: str = RUNTIME, **options: Any
-) -> Built:
-    return await builder.build(
-        sandbox.launcher, runtime, package.zip_fds, package.folder_fd, **options
-    )
 
 
 async def test_a_package_is_unpacked_compiled_and_its_owner_s(

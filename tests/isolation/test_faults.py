@@ -46,7 +46,7 @@ from tests.isolation.machine import (
     temporary_store,
     wait_gone,
 )
-from tests.isolation.test_builder import build, packed
+from tests.isolation.packages import build, packed
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 

@@ -13,7 +13,7 @@ from sandlot_sandbox.errors import ZygoteLost
 from sandlot_sandbox.spec import OPT
 from tests.fakes.zips import zip_of
 from tests.isolation.machine import RUNTIME, Guest, Sandbox
-from tests.isolation.test_builder import build, packed
+from tests.isolation.packages import build, packed
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 

@@ -67,6 +67,15 @@ def test_root_of_a_namespace_with_one_user_has_every_layer() -> None:
     assert json.loads(done.stdout) == {}, done.stderr
 
 
+def test_a_python_whose_library_only_root_may_enter_is_enough() -> None:
+    """As one of root's own under /root: whoever is in a jail imports nothing more."""
+    no_other_codec = "import encodings; encodings.__path__ = []; "
+
+    done = _run([sys.executable, "-c", no_other_codec + TRY_ALL])
+
+    assert "limits" not in json.loads(done.stdout), done.stdout
+
+
 @pytest.mark.parametrize(("name", "missing"), LIMITS.items())
 def test_a_kind_of_namespace_that_is_not_given_is_found_missing(
     name: str, missing: set[str]

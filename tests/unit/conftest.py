@@ -1,4 +1,4 @@
-"""Fixtures of the unit tests: an engine in memory, and clients that talk to it."""
+"""Fixtures of the unit tests: a catalog, an engine in memory, and its clients."""
 
 import os
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -10,13 +10,22 @@ from click.testing import CliRunner, Result
 from sandlot import AsyncClient, Client
 from sandlot.cli import main
 from sandlot_sandbox.guest.image import Made, make_root
+from tests.fakes.catalog import Bench, Node, opened
 from tests.fakes.engine import OPERATOR, Engine
 from tests.fakes.server import Server
+from tests.fakes.stores import MemoryStore
 
 Cli = Callable[..., Result]
 
 Make = Callable[..., Made]
 """`make(archive, tag)`: an OCI archive becomes a root, in `place`."""
+
+
+@pytest.fixture
+async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
+    """A catalog that is empty."""
+    async with opened(tmp_path, MemoryStore(), Node(), None) as made:
+        yield made
 
 
 @pytest.fixture

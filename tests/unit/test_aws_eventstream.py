@@ -5,7 +5,6 @@ from typing import Any
 
 import pytest
 from botocore.eventstream import EventStream, EventStreamBuffer
-from botocore.exceptions import EventStreamError
 from botocore.loaders import Loader
 from botocore.model import ServiceModel
 from botocore.parsers import EventStreamJSONParser
@@ -13,10 +12,8 @@ from botocore.parsers import EventStreamJSONParser
 from sandlot_engine.gateway.aws.eventstream import (
     MAX_PAYLOAD,
     event,
-    failure,
     frame,
 )
-from sandlot_engine.gateway.aws.faults import AwsError
 from sandlot_engine.gateway.aws.service import Service, Shape
 
 NAME = "InvokeWithResponseStream"
@@ -59,13 +56,6 @@ def test_botocore_reads_what_is_written() -> None:
         {"PayloadChunk": {"Payload": b""}},
         {"InvokeComplete": {"LogResult": "é"}},
     ]
-
-
-def test_an_error_in_the_middle_is_raised_there() -> None:
-    body = failure(stream_shape(), AwsError("ServiceException", "broken"))
-
-    with pytest.raises(EventStreamError, match=r"ServiceException.*broken"):
-        events_of(body)
 
 
 def test_the_payload_may_be_as_large_as_said_and_no_larger() -> None:

@@ -7,18 +7,13 @@ from sandlot_engine.gateway.aws.names import (
     CODE_SIGNING_CONFIG,
     EVENT_SOURCE_MAPPING,
     FunctionId,
-    LayerId,
     ThingId,
     bare_name,
-    capacity_provider_arn,
     code_signing_config_arn,
     event_source_mapping_arn,
     function_arn,
     kind_of,
-    layer_arn,
     parse_function,
-    parse_layer,
-    parse_layer_version,
     parse_thing,
     runtime_version_arn,
 )
@@ -128,47 +123,6 @@ def test_a_function_s_arn_is_qualified_as_it_is() -> None:
     assert parse("f:live").arn(REGION) == f"{ARN}:{MINE}:function:f:live"
 
 
-@pytest.mark.parametrize(
-    ("text", "layer"),
-    [
-        ("l", LayerId(REGION, MINE, "l")),
-        (f"{ARN}:{OTHER}:layer:l", LayerId(REGION, OTHER, "l")),
-        (
-            f"arn:aws:lambda:us-east-1:{MINE}:layer:l:3",
-            LayerId("us-east-1", MINE, "l", 3),
-        ),
-        (
-            "arn:aws:lambda:::awslayer:AmazonLinux1703",
-            LayerId("", "", "AmazonLinux1703"),
-        ),
-    ],
-)
-def test_a_layer_is_found_by_name_or_arn(text: str, layer: LayerId) -> None:
-    assert parse_layer(text, region=REGION, account=MINE) == layer
-
-
-def test_a_layer_version_s_arn_comes_back() -> None:
-    arn = f"{ARN}:{OTHER}:layer:l:3"
-
-    assert parse_layer_version(arn).arn == arn
-
-
-@pytest.mark.parametrize(
-    ("text", "because"),
-    [
-        (f"{ARN}:{MINE}:layer:l", "Invalid layer version ARN"),
-        ("l:3", "Invalid layer version ARN"),
-        ("arn:aws:lambda:::awslayer:x", "Invalid layer version ARN"),
-        (f"{ARN}:{MINE}:layer:l:0", "Layer Version Cannot be less than 1"),
-        (f"{ARN}:{MINE}:function:f", "Invalid layer name or ARN"),
-        (f"{ARN}:{MINE}:layer:l:{'9' * 30}", "Invalid layer name or ARN"),
-    ],
-)
-def test_what_is_no_layer_version_is_refused(text: str, because: str) -> None:
-    with pytest.raises(AwsError, match=because):
-        parse_layer_version(text)
-
-
 def test_mappings_and_signing_configs_are_found_by_name_or_arn() -> None:
     uuid = "5d2a8f0e-0000-4000-8000-000000000000"
     mapping = event_source_mapping_arn(REGION, OTHER, uuid)
@@ -187,10 +141,10 @@ def test_mappings_and_signing_configs_are_found_by_name_or_arn() -> None:
     ("arn", "kind"),
     [
         (function_arn(REGION, MINE, "f", "1"), "function"),
-        (layer_arn(REGION, MINE, "l", 1), "layer"),
+        (f"{ARN}:{MINE}:layer:l:1", "layer"),
         (event_source_mapping_arn(REGION, MINE, "u"), "event-source-mapping"),
         (code_signing_config_arn(REGION, MINE, "c"), "code-signing-config"),
-        (capacity_provider_arn(REGION, MINE, "p"), "capacity-provider"),
+        (f"{ARN}:{MINE}:capacity-provider:p", "capacity-provider"),
         ("f", ""),
         ("", ""),
     ],
@@ -201,5 +155,7 @@ def test_an_arn_says_what_it_is_of(arn: str, kind: str) -> None:
 
 def test_a_partition_follows_from_the_region() -> None:
     assert function_arn("cn-north-1", MINE, "f").startswith("arn:aws-cn:lambda:cn-")
-    assert layer_arn("us-gov-west-1", MINE, "l").startswith("arn:aws-us-gov:")
+    assert code_signing_config_arn("us-gov-west-1", MINE, "c").startswith(
+        "arn:aws-us-gov:"
+    )
     assert runtime_version_arn(REGION, "abc") == f"{ARN}::runtime:abc"

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from benchmarks import openloop, plots
 from benchmarks.plots import Curve, Plot
-from benchmarks.stats import Line, Series, fairness, percentile, spread_of
+from benchmarks.stats import Line, Series, fairness, percentile
 from benchmarks.traces import azure, generator, keep_alive, replay, room
 from benchmarks.traces.keep_alive import App, Policy
 from benchmarks.workloads import WORKLOADS
@@ -48,13 +48,6 @@ def test_fairness_is_between_one_for_all_alike_and_a_share_for_one_alone(
 ) -> None:
     assert 1 / len(values) - 1e-9 <= fairness(values) <= 1 + 1e-9
     assert math.isclose(fairness([7.0] * len(values)), 1)
-
-
-@given(st.lists(st.floats(min_value=1, max_value=1e3), min_size=2), st.just(3.0))
-def test_a_spread_does_not_know_the_unit(values: list[float], unit: float) -> None:
-    assert math.isclose(
-        spread_of(values), spread_of([v * unit for v in values]), abs_tol=1e-9
-    )
 
 
 def test_a_target_is_met_only_if_its_p99_is_met_as_well() -> None:

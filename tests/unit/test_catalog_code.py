@@ -90,7 +90,7 @@ async def test_a_package_is_kept_for_us_only(codes: CodeStore, root: Path) -> No
     assert kept.size == len(PACKAGE)
     assert kept.unpacked_size == len("def handler(event, context): return 1")
     assert await codes.hash(PACKAGE) == kept.sha256
-    assert await codes.read(kept) == PACKAGE
+    assert await codes.read_hash(kept.sha256) == PACKAGE
 
 
 async def test_a_package_is_built_when_it_is_put(
@@ -324,7 +324,7 @@ async def test_a_layer_is_kept_as_a_zip_alone_and_measured(
     assert again == kept
     assert kept.unpacked_size == len("def handler(event, context): return 1")
     assert _names(root) == [f"{kept.sha256}.zip"]
-    assert await codes.read(kept) == PACKAGE
+    assert await codes.read_hash(kept.sha256) == PACKAGE
     assert (builder.runtimes, builder.for_opt) == ([RUNTIME], [True])
 
 

@@ -1,7 +1,6 @@
 """Functions with layers: what is on disk for them, and for how long."""
 
 import asyncio
-from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,12 +20,6 @@ from tests.fakes.zips import zip_of
 REGION = "eu-north-1"
 ONE = zip_of({"python/m.py": "ANSWER = 1"})
 TWO = zip_of({"python/m.py": "ANSWER = 2", "python/n.py": ""})
-
-
-@pytest.fixture
-async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
-    async with opened(tmp_path, MemoryStore(), Node(), None) as made:
-        yield made
 
 
 async def publish(bench: Bench, name: str, content: bytes) -> LayerVersion:

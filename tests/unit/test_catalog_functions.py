@@ -1,27 +1,20 @@
 """The life of a function: made ready, changed, found, deleted, resumed."""
 
 import asyncio
-from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from sandlot_engine.catalog import preparing
 from sandlot_engine.catalog.code import CodeStore
-from sandlot_engine.catalog.functions import Prepared, Quota
+from sandlot_engine.catalog.functions import Prepared
 from sandlot_engine.catalog.life import changed_config
-from sandlot_engine.catalog.quotas import ENTRY_BYTES
 from sandlot_engine.errors import (
     AlreadyExists,
     Conflict,
     Internal,
     InvalidParameter,
     NotFound,
-    PermissionDenied,
-    QuotaExceeded,
-    SandlotError,
-    Unavailable,
 )
 from sandlot_engine.model.function import (
     IMAGE,
@@ -30,27 +23,10 @@ from sandlot_engine.model.function import (
     ImageConfig,
     UpdateStatus,
 )
-from sandlot_engine.model.network import Network
 from tests.fakes.building import build_here
-from tests.fakes.catalog import (
-    ARN,
-    CONFIG,
-    OTHER_ZIP,
-    TENANT,
-    ZIP,
-    Bench,
-    Node,
-    opened,
-)
+from tests.fakes.catalog import ARN, CONFIG, OTHER_ZIP, TENANT, ZIP, Bench, Node, opened
 from tests.fakes.stores import MemoryStore
 from tests.fakes.waiting import DEADLINE_S, eventually
-from tests.fakes.zips import zip_of
-
-
-@pytest.fixture
-async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
-    async with opened(tmp_path, MemoryStore(), Node(), None) as made:
-        yield made
 
 
 async def test_a_new_function_is_pending_until_it_is_made_ready(bench: Bench) -> None:
@@ -192,271 +168,6 @@ async def test_what_is_refused_leaves_nothing_behind(
     await bench.codes_left(0)
 
 
-@pytest.mark.parametrize("error", [Unavailable("no launcher"), Internal("broken")])
-async def test_a_function_that_cannot_be_made_ready_has_failed(
-    bench: Bench, error: SandlotError
-) -> None:
-    bench.node.error = error
-    await bench.create()
-
-    failed = await bench.settled()
-
-    assert failed.state is FunctionState.FAILED
-    assert failed.state_reason == error.message
-    with pytest.raises(Conflict, match=r"state: Failed.*Delete the function"):
-        bench.functions.resolve(TENANT, "resize")
-    with pytest.raises(Conflict, match="state: Failed"):
-        await bench.functions.update_code(TENANT, "resize", ZIP)
-
-
-async def test_a_failed_function_can_be_deleted_and_created_again(
-    bench: Bench,
-) -> None:
-    bench.node.error = Unavailable("no launcher")
-    await bench.create()
-    await bench.settled()
-    bench.node.error = None
-
-    await bench.functions.delete(TENANT, "resize")
-    await bench.create()
-
-    assert (await bench.settled()).state is FunctionState.ACTIVE
-
-
-async def test_a_bug_of_ours_fails_the_function_and_tells_no_details(
-    bench: Bench, caplog: pytest.LogCaptureFixture
-) -> None:
-    bench.node.error = ZeroDivisionError("at secret place")
-    await bench.create()
-
-    failed = await bench.settled()
-
-    assert failed.state is FunctionState.FAILED
-    assert "secret" not in failed.state_reason
-    assert "secret" in caplog.text
-
-
-async def test_what_takes_too_long_has_failed(
-    bench: Bench, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(preparing, "PREPARE_TIMEOUT_S", 0.0)
-    await bench.create()
-
-    async def is_given_up() -> bool:
-        return bool(bench.node.cancelled)
-
-    await eventually(is_given_up)
-
-    failed = await bench.settled()
-
-    assert failed.state is FunctionState.FAILED
-    assert "not ready after" in failed.state_reason
-
-
-async def test_the_old_revision_serves_until_the_new_one_is_ready(
-    bench: Bench,
-) -> None:
-    await bench.create()
-    old = await bench.settled()
-    bench.node.go.clear()
-
-    updating = await bench.functions.update_code(TENANT, "resize", OTHER_ZIP)
-
-    assert updating.update_status is UpdateStatus.IN_PROGRESS
-    assert bench.functions.resolve(TENANT, "resize").serving == old.serving
-    assert updating.current.code != old.current.code
-
-    new = await bench.settled()
-
-    assert new.update_status is UpdateStatus.SUCCESSFUL
-    assert new.serving == updating.pending
-    await bench.codes_left(1)
-    assert bench.node.retired == [old.current.id]
-
-
-async def test_an_update_that_fails_leaves_the_old_revision_serving(
-    bench: Bench,
-) -> None:
-    await bench.create()
-    old = await bench.settled()
-    bench.node.error = Unavailable("no launcher")
-
-    await bench.functions.update_code(TENANT, "resize", OTHER_ZIP)
-    failed = await bench.settled()
-
-    assert failed.update_status is UpdateStatus.FAILED
-    assert failed.update_reason == "no launcher"
-    assert failed.state is FunctionState.ACTIVE
-    assert failed.serving == old.serving
-    await bench.codes_left(1)
-
-
-@pytest.mark.parametrize("first", [True, False], ids=["create", "update"])
-async def test_what_could_not_be_made_ready_is_retired(
-    bench: Bench, *, first: bool
-) -> None:
-    if not first:
-        await bench.create()
-        await bench.settled()
-    bench.node.error = Unavailable("no launcher")
-
-    if first:
-        failing = await bench.create()
-    else:
-        failing = await bench.functions.update_code(TENANT, "resize", OTHER_ZIP)
-    await bench.settled()
-
-    async def is_retired() -> bool:
-        return bench.node.retired == [failing.current.id]
-
-    await eventually(is_retired)
-
-
-async def test_a_package_stays_while_what_has_it_mounted_still_runs(
-    bench: Bench,
-) -> None:
-    await bench.create()
-    old = await bench.settled()
-    bench.node.busy[old.current.id] = asyncio.Event()
-    await bench.functions.update_configuration(TENANT, "resize", {"timeout_s": 9})
-    new = await bench.settled()
-
-    await bench.functions.delete(TENANT, "resize")
-    retired, kept = list(bench.node.retired), list(bench.code_folder.glob("*.zip"))
-    bench.node.busy[old.current.id].set()
-
-    assert retired == [new.current.id]
-    assert len(kept) == 1
-    await bench.codes_left(0)
-
-
-# --- networks --------------------------------------------------------------------
-
-
-async def test_a_network_that_the_tenant_may_not_have_is_refused_at_deploy(
-    bench: Bench,
-) -> None:
-    with pytest.raises(PermissionDenied, match="may have 'none' at most"):
-        await bench.create(network=Network.EGRESS)
-
-    assert await bench.functions.list(TENANT) == ([], "")
-    await bench.codes_left(0)
-
-
-async def test_a_network_that_the_tenant_may_not_have_is_refused_as_a_change(
-    bench: Bench,
-) -> None:
-    await bench.create()
-    old = await bench.settled()
-
-    with pytest.raises(PermissionDenied, match="may have 'none' at most"):
-        await bench.functions.update_configuration(
-            TENANT, "resize", {"network": Network.HOST}
-        )
-
-    assert await bench.functions.get(TENANT, "resize") == old
-
-
-async def test_a_function_above_its_tenants_policy_changes_only_to_less(
-    bench: Bench,
-) -> None:
-    await bench.set_policy(Network.HOST)
-    await bench.create(network=Network.HOST)
-    await bench.settled()
-    await bench.set_policy(Network.EGRESS)
-
-    with pytest.raises(PermissionDenied):
-        await bench.functions.update_code(TENANT, "resize", OTHER_ZIP)
-    with pytest.raises(PermissionDenied):
-        await bench.functions.update_configuration(TENANT, "resize", {"timeout_s": 9})
-    await bench.functions.update_configuration(
-        TENANT, "resize", {"network": Network.EGRESS}
-    )
-    less = await bench.settled()
-
-    assert less.current.config.network is Network.EGRESS
-    await bench.codes_left(1)
-
-
-async def test_a_changed_policy_ends_what_ran_before_it_and_nothing_else(
-    bench: Bench,
-) -> None:
-    await bench.set_policy(Network.EGRESS)
-    await bench.create("without")
-    await bench.create("with", code=OTHER_ZIP, network=Network.EGRESS)
-    without = await bench.settled("without")
-    old = await bench.settled("with")
-
-    await bench.set_policy(Network.EGRESS)
-    new = bench.functions.resolve(TENANT, "with")
-
-    async def is_retired() -> bool:
-        return bench.node.retired == [old.current.id]
-
-    await eventually(is_retired)
-    assert new.current.id != old.current.id
-    assert replace(new, serving=old.serving) == old
-    assert await bench.store.get_function(TENANT, "with") == new
-    assert bench.functions.resolve(TENANT, "without") == without
-    await bench.codes_left(2)
-
-
-async def test_a_change_that_is_under_way_goes_by_the_new_policy(bench: Bench) -> None:
-    await bench.set_policy(Network.EGRESS)
-    created = await bench.create(network=Network.EGRESS)
-    async with asyncio.timeout(DEADLINE_S):
-        await bench.node.preparing.wait()
-
-    await bench.set_policy(Network.NONE)
-    failed = await bench.settled()
-
-    assert failed.state is FunctionState.FAILED
-    assert "may have 'none' at most" in failed.state_reason
-    assert bench.node.prepared == []
-    assert bench.node.cancelled == [created.current.id]
-
-
-async def test_a_change_that_is_still_allowed_is_made_ready_under_the_new_policy(
-    bench: Bench,
-) -> None:
-    await bench.set_policy(Network.EGRESS)
-    created = await bench.create(network=Network.EGRESS)
-    async with asyncio.timeout(DEADLINE_S):
-        await bench.node.preparing.wait()
-
-    await bench.set_policy(Network.HOST)
-    ready = await bench.settled()
-
-    assert ready.state is FunctionState.ACTIVE
-    assert bench.node.prepared == [ready.current.id] != [created.current.id]
-    assert created.current.id in bench.node.retired
-
-
-async def test_a_policy_that_changed_while_the_engine_was_down_holds_at_its_start(
-    tmp_path: Path,
-) -> None:
-    store = MemoryStore()
-    async with opened(tmp_path, store, Node(), None) as before:
-        await before.set_policy(Network.HOST)
-        await before.create(network=Network.HOST)
-
-    async with opened(tmp_path, store, Node(), None) as after:
-        failed = await after.settled()
-
-        assert failed.state is FunctionState.FAILED
-        assert after.node.prepared == []
-
-
-async def test_functions_are_counted_by_their_network(bench: Bench) -> None:
-    await bench.set_policy(Network.HOST)
-    await bench.create("a", network=Network.HOST)
-    await bench.create("b", network=Network.HOST)
-    await bench.create("c", network=Network.EGRESS)
-
-    assert bench.functions.count_by_network(Network.HOST) == {TENANT: 2}
-    assert bench.functions.count_by_network(Network.EGRESS) == {TENANT: 1}
-
-
 async def test_a_change_of_settings_names_what_it_changes(bench: Bench) -> None:
     await bench.create()
     old = await bench.settled()
@@ -550,7 +261,7 @@ async def test_a_package_stays_while_another_function_has_it(bench: Bench) -> No
 
     path = await bench.functions.code_path(second.current)
     assert (path / "app.py").exists()
-    assert await bench.functions.read_code(TENANT, "second") == ZIP
+    assert await bench.code_of("second") == ZIP
 
 
 async def test_a_package_that_arrives_while_its_last_user_goes_is_kept(
@@ -562,7 +273,7 @@ async def test_a_package_that_arrives_while_its_last_user_goes_is_kept(
     await asyncio.gather(bench.functions.delete(TENANT, "old"), bench.create("new"))
     await bench.settled("new")
 
-    assert await bench.functions.read_code(TENANT, "new") == ZIP
+    assert await bench.code_of("new") == ZIP
 
 
 async def test_a_caller_who_hangs_up_does_not_leave_half_a_function(
@@ -591,65 +302,6 @@ async def test_functions_are_listed_by_name_and_page_by_page(bench: Bench) -> No
     assert [each.name for each in page] == ["a", "b"]
     assert [each.name for each in rest] == ["c"]
     assert end == ""
-
-
-async def test_a_tenant_has_a_bounded_number_of_functions(tmp_path: Path) -> None:
-    quota = Quota(functions=2)
-    async with opened(tmp_path, MemoryStore(), Node(), quota) as bench:
-        results = await asyncio.gather(
-            *(bench.create(str(n)) for n in range(4)), return_exceptions=True
-        )
-
-        assert sum(isinstance(each, QuotaExceeded) for each in results) == 2
-
-
-async def test_a_tenant_has_a_bounded_number_of_code_bytes(tmp_path: Path) -> None:
-    quota = Quota(code_bytes=len(ZIP) + ENTRY_BYTES + 100)
-    async with opened(tmp_path, MemoryStore(), Node(), quota) as bench:
-        await bench.create("first")
-        await bench.create("same-package")
-
-        with pytest.raises(QuotaExceeded) as refusal:
-            await bench.create("other", code=OTHER_ZIP)
-
-        assert refusal.value.reason == "CodeStorageExceeded"
-        await bench.codes_left(1)
-
-
-async def test_what_is_retired_counts_until_it_is_gone(bench: Bench) -> None:
-    """It is on disk for as long as its last invocation: a function that is invoked and
-    changed again and again had as many packages there as it liked."""
-    await bench.create()
-    old = (await bench.settled()).current
-    alone = bench.functions.code_bytes(TENANT)
-    bench.node.busy[old.id] = asyncio.Event()
-
-    await bench.functions.update_code(TENANT, "resize", OTHER_ZIP)
-    new = (await bench.settled()).current
-    more = new.code.size + new.code.unpacked_size + ENTRY_BYTES
-
-    async def is_counted(bytes_: int) -> bool:
-        return bench.functions.code_bytes(TENANT) == bytes_
-
-    await eventually(lambda: is_counted(alone + more))
-    bench.node.busy[old.id].set()
-    await eventually(lambda: is_counted(more))
-
-
-async def test_each_file_counts_and_so_does_each_runtime(bench: Bench) -> None:
-    """Of files without content a file system has no more than of others."""
-    files = zip_of({"app.py": "x = 1", **{f"{n}.txt": "" for n in range(10)}})
-
-    await bench.create(code=files)
-    await bench.settled()
-    once = bench.functions.code_bytes(TENANT)
-    await bench.functions.update_configuration(
-        TENANT, "resize", {"runtime": "python3.12"}
-    )
-    twice = bench.functions.code_bytes(TENANT)
-
-    assert once == len(files) + len("x = 1") + 11 * ENTRY_BYTES
-    assert twice == once + len("x = 1") + 11 * ENTRY_BYTES
 
 
 async def test_an_engine_that_stopped_half_way_goes_on(tmp_path: Path) -> None:

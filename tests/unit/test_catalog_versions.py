@@ -147,8 +147,8 @@ async def test_a_version_stays_as_it_is(bench: Bench) -> None:
 
     assert await bench.functions.get(TENANT, "resize", "1") == one
     assert latest.current.code != one.current.code
-    assert await bench.functions.read_code(TENANT, "resize", "1") == ZIP
-    assert await bench.functions.read_code(TENANT, "resize") == OTHER_ZIP
+    assert await bench.code_of("resize", "1") == ZIP
+    assert await bench.code_of("resize") == OTHER_ZIP
     await bench.codes_left(2)
 
 

@@ -219,10 +219,11 @@ def test_doctor_prints_what_the_engine_found_as_json(
     assert json.loads(cli("doctor", "--json").stdout) == app.found
 
 
+@pytest.mark.parametrize("lacking", ["sandlot_engine", "uvloop", "pyseccomp"])
 def test_without_the_engine_up_says_how_to_install_it(
-    cli: Cli, monkeypatch: pytest.MonkeyPatch
+    cli: Cli, monkeypatch: pytest.MonkeyPatch, lacking: str
 ) -> None:
-    monkeypatch.setitem(sys.modules, "sandlot_engine", None)
+    monkeypatch.setitem(sys.modules, lacking, None)
     monkeypatch.delitem(sys.modules, "sandlot_engine.app", raising=False)
 
     done = cli("up")

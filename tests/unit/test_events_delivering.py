@@ -16,7 +16,7 @@ from sandlot_engine.events.verdicts import Settings
 from sandlot_engine.model.event import Condition, Event, EventState
 from sandlot_engine.model.invocation import Invocation, Outcome, Record
 from sandlot_engine.store.event_ports import Lane, Parcel
-from tests.unit.test_events_queue import Failed, World
+from tests.fakes.event_queue import Failed, World
 
 TENANT = "111111111111"
 QUEUE = f"arn:aws:sqs:us-east-1:{TENANT}:jobs"

@@ -5,7 +5,7 @@ from dataclasses import replace
 from sandlot.v1 import functions_pb2 as wire
 from sandlot_engine.gateway.rpc.convert import changes_of, config_of, function_out
 from sandlot_engine.model.function import IMAGE, ImageConfig
-from tests.fakes.backend import make_function
+from tests.fakes.functions import make_function
 
 
 def test_what_isolates_it_less_stands_beside_why_it_failed() -> None:

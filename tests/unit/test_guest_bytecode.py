@@ -21,12 +21,12 @@ import pytest
 
 from sandlot_sandbox import frames
 from sandlot_sandbox.guest import archive, bytecode, unpacking
-from tests.fakes.zips import zip_of
-from tests.unit.test_guest_interpreters import (
+from tests.fakes.guest_interpreters import (
     DEADLINE_S,
     SANDBOX,
     every_interpreter,
 )
+from tests.fakes.zips import zip_of
 
 TAG = sys.implementation.cache_tag
 LIBRARY = {

@@ -11,20 +11,19 @@ import pytest
 
 from sandlot_sandbox.guest import context
 from sandlot_sandbox.guest.failures import Failure
-from tests.unit.test_guest_interpreters import Guest, every_interpreter
+from tests.fakes.guest_interpreters import Guest, every_interpreter
 
 MINUTE_MS = 60_000
 
 
 def make(
-    *, client_context_json: str = "", identity_json: str = "", deadline_ms: int = 0
+    *, client_context_json: str = "", deadline_ms: int = 0
 ) -> context.LambdaContext:
     made = context.make(
         request_id="req-1",
         deadline_ms=deadline_ms,
         function_arn="arn:f",
         client_context_json=client_context_json,
-        identity_json=identity_json,
         tenant_id="t-1",
     )
     assert isinstance(made, context.LambdaContext), made
@@ -83,7 +82,8 @@ def test_a_null_client_context_is_none() -> None:
 
 
 def test_an_identity_has_its_ids() -> None:
-    made = make(identity_json='{"cognitoIdentityId": "i"}').identity
+    fields = {"cognitoIdentityId": "i"}
+    made = context.LambdaContext("req-1", None, fields, 0).identity
 
     assert (made.cognito_identity_id, made.cognito_identity_pool_id) == ("i", None)
 

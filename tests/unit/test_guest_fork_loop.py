@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from sandlot_sandbox.guest import fork_loop
-from tests.unit.test_guest_interpreters import (
+from tests.fakes.guest_interpreters import (
     Guest,
     every_interpreter,
     python_with_numpy,

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.unit.test_guest_interpreters import DEADLINE_S, Guest, every_interpreter
+from tests.fakes.guest_interpreters import DEADLINE_S, Guest, every_interpreter
 
 IN_A_JAILS_PROC = (
     "unshare --user --map-root-user --pid --fork --mount sh -c "

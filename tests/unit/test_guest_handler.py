@@ -14,7 +14,7 @@ import pytest
 
 from sandlot_sandbox import frames
 from sandlot_sandbox.guest import context, failures, handler, marshalling
-from tests.unit.test_guest_interpreters import Guest, every_interpreter
+from tests.fakes.guest_interpreters import Guest, every_interpreter
 
 LOAD = """
 loaded = handler.load_handler({name!r})

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.unit.test_guest_interpreters import Guest, every_interpreter, interpreters
+from tests.fakes.guest_interpreters import Guest, every_interpreter, interpreters
 
 HAVE_IMMORTALS = [
     python for python in interpreters() if python.endswith(("3.12", "3.13"))

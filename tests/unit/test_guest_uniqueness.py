@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.unit.test_guest_interpreters import (
+from tests.fakes.guest_interpreters import (
     DEADLINE_S,
     Guest,
     every_interpreter,

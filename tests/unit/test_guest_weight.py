@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import subprocess
 
-from tests.unit.test_guest_interpreters import DEADLINE_S, SANDBOX, every_interpreter
+from tests.fakes.guest_interpreters import DEADLINE_S, SANDBOX, every_interpreter
 
 LOADED = f"""
 import sys

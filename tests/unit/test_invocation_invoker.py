@@ -34,7 +34,8 @@ from sandlot_engine.model.invocation import (
     Status,
 )
 from sandlot_engine.model.network import Network
-from tests.fakes.backend import ACME, FakeEngine, make_function
+from tests.fakes.backend import ACME, FakeEngine
+from tests.fakes.functions import make_function
 from tests.fakes.waiting import eventually
 
 

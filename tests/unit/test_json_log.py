@@ -14,7 +14,7 @@ from sandlot_engine.invocation.json_log import Level, level_of
 from sandlot_engine.invocation.report import outcome_of
 from sandlot_engine.model.function import Logging
 from sandlot_engine.model.invocation import Ended, LogLine, LogSource, Run
-from tests.unit.test_report import ENDED, ID, INVOCATION, RAN, revision
+from tests.fakes.runs import ENDED, ID, INVOCATION, RAN, revision
 
 
 def log(run: Run, **levels: str) -> list[LogLine]:

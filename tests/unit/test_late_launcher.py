@@ -11,7 +11,7 @@ from sandlot_sandbox import spec
 from sandlot_sandbox.errors import StartFailed
 from sandlot_sandbox.host import launcher as module
 from sandlot_sandbox.host import mail
-from tests.unit.test_zygote import Jail
+from tests.fakes.jail import Jail
 
 CELL = 7
 

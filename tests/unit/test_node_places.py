@@ -1,41 +1,20 @@
 """Who gets the next place for a zygote where many wait, and who makes room for it."""
 
 import asyncio
-from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from sandlot_engine.model.function import Function
-from sandlot_engine.node import hosted as module
 from sandlot_engine.node import node
 from sandlot_engine.node.hosted import Hosted
 from sandlot_engine.node.instances import NodeMachine
-from tests.fakes.zygotes import FakeZygotes
-from tests.unit.test_node import WAIT_S, World
+from tests.fakes.nodes import WAIT_S, World, begun, until, world_of
 
 
 @pytest.fixture
 async def world(monkeypatch: pytest.MonkeyPatch) -> World:
-    zygotes = FakeZygotes()
-    monkeypatch.setattr(module, "Zygote", zygotes)
-    made = World(zygotes, room_s=WAIT_S)
-
-    async def current() -> None:
-        """There is always one, and nobody asks it for anything."""
-
-    monkeypatch.setattr(made.launchers, "current", current)
-    return made
-
-
-def _task(work: Any) -> "asyncio.Task[Any]":
-    return asyncio.get_running_loop().create_task(work)
-
-
-async def _until(is_so: Callable[[], bool]) -> None:
-    async with asyncio.timeout(WAIT_S):
-        while not is_so():  # noqa: ASYNC110 - nobody sets an event
-            await asyncio.sleep(0.001)
+    return world_of(monkeypatch, room_s=WAIT_S)
 
 
 async def _asked() -> None:
@@ -64,11 +43,11 @@ def _of(hosted: Hosted) -> tuple[Function, Any]:
 async def test_who_waits_has_room_made_as_soon_as_somebody_can(world: World) -> None:
     (instance, zygote), *_ = await _all_busy(world)
     late = world.host("late", "three")
-    preparing = _task(late.prepare())
+    preparing = begun(late.prepare())
     await _asked()
 
     instance.is_usable = True
-    await _until(lambda: zygote.is_killed)
+    await until(lambda: zygote.is_killed)
     zygote.die()
     (await world.made()).be_ready()
     await preparing
@@ -82,11 +61,11 @@ async def test_those_who_wait_have_only_so_many_make_room(world: World) -> None:
         for name, tenant in (("a", "one"), ("b", "one"), ("c", "two"), ("d", "two"))
     ]
 
-    preparing = _task(world.host("late", "three").prepare())
-    await _until(lambda: any(zygote.is_killed for _, zygote in idle))
+    preparing = begun(world.host("late", "three").prepare())
+    await until(lambda: any(zygote.is_killed for _, zygote in idle))
     # It is looked again, as its zygote takes its time to die.
-    others = _task(world.host("later", "four").prepare())
-    await _until(lambda: sum(zygote.is_killed for _, zygote in idle) == 2)
+    others = begun(world.host("later", "four").prepare())
+    await until(lambda: sum(zygote.is_killed for _, zygote in idle) == 2)
 
     assert sum(not hosted.is_live for hosted, _ in idle) == 2
     preparing.cancel()
@@ -98,19 +77,19 @@ async def test_what_was_started_for_somebody_is_left_to_them(world: World) -> No
     started: list[tuple[Hosted, Any]] = []
     for name, tenant in (("a", "one"), ("b", "one"), ("c", "two"), ("d", "two")):
         hosted = world.host(name, tenant)
-        ready = _task(machine.make_ready(*_of(hosted)))
+        ready = begun(machine.make_ready(*_of(hosted)))
         zygote = await world.made()
         zygote.be_ready()
         await ready
         started.append((hosted, zygote))
-    waiting = [_task(world.host(f"{n}", f"{n}").prepare()) for n in range(8)]
+    waiting = [begun(world.host(f"{n}", f"{n}").prepare()) for n in range(8)]
     await _asked()
     assert not any(zygote.is_killed for _, zygote in started), "nobody has forked it"
 
     hosted, forked = started[2]
     instance: Any = await machine.start(*_of(hosted), on_death=lambda: None)
     assert instance is not None
-    await _until(lambda: forked.is_killed)
+    await until(lambda: forked.is_killed)
 
     assert sum(zygote.is_killed for _, zygote in started) == 1
     for task in waiting:
@@ -121,10 +100,10 @@ async def test_whose_caller_waits_comes_before_events(world: World) -> None:
     (_, zygote), *_ = await _all_busy(world)
     machine = NodeMachine(world.node)
     events = [
-        _task(machine.make_ready(*_of(world.host(f"event {n}", f"{n}"))))
+        begun(machine.make_ready(*_of(world.host(f"event {n}", f"{n}"))))
         for n in range(20)
     ]
-    awaited = _task(
+    awaited = begun(
         machine.make_ready(*_of(world.host("call", "last")), is_awaited=True)
     )
     await _asked()
@@ -139,8 +118,8 @@ async def test_whose_caller_waits_comes_before_events(world: World) -> None:
 
 async def test_who_has_fewer_places_gets_the_next(world: World) -> None:
     (_, zygote), *_ = await _all_busy(world)
-    more = _task(world.host("more", "two").prepare())
-    first = _task(world.host("first", "three").prepare())
+    more = begun(world.host("more", "two").prepare())
+    first = begun(world.host("first", "three").prepare())
     await _asked()
 
     zygote.die()
@@ -157,11 +136,11 @@ async def test_only_some_are_started_at_once_for_events(
     monkeypatch.setattr(node, "FOR_EVENTS", 1)
     machine = NodeMachine(world.node)
     first, second = (
-        _task(machine.make_ready(*_of(world.host(f"event {n}", f"{n}"))))
+        begun(machine.make_ready(*_of(world.host(f"event {n}", f"{n}"))))
         for n in range(2)
     )
     event = await world.made()
-    awaited = _task(
+    awaited = begun(
         machine.make_ready(*_of(world.host("call", "last")), is_awaited=True)
     )
     call = await world.made()

@@ -15,7 +15,8 @@ from sandlot_engine.model.mapping import Mapping
 from sandlot_engine.polling.poller import NOBODY, Poller, State
 from sandlot_engine.polling.queues import NoQueue, QueueTrouble
 from sandlot_engine.polling.turns import TURNS
-from tests.fakes.backend import ACME, FakeFunctions, make_function
+from tests.fakes.backend import ACME
+from tests.fakes.functions import FakeFunctions, make_function
 from tests.fakes.polling import FakeFunction, FakeQueue, until
 from tests.fakes.stores import MemoryStore
 

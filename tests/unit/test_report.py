@@ -1,7 +1,6 @@
 """AWS's words for how an invocation ended. The texts are AWS's to the letter."""
 
 import json
-from datetime import UTC, datetime
 from fractions import Fraction
 from math import ceil
 
@@ -18,36 +17,16 @@ from sandlot_engine.invocation.report import (
     record_of,
 )
 from sandlot_engine.invocation.verdict import signal_text
-from sandlot_engine.model.function import Revision
 from sandlot_engine.model.invocation import (
     MAX_LOG_TAIL,
     Ended,
-    Invocation,
     LogLine,
     LogSource,
     Outcome,
     Run,
     Status,
 )
-from tests.fakes.backend import make_function
-
-ID = "8f5a1c9e-0000-4000-8000-000000000001"
-ENDED = datetime(2026, 5, 17, 12, 30, tzinfo=UTC)
-INVOCATION = Invocation(
-    request_id=ID,
-    tenant_id="111111111111",
-    function="f",
-    payload=b"{}",
-    tail_log=True,
-    arrived=0.0,
-)
-RAN = Run(ended=Ended.ANSWERED, duration_s=0.00301, wait_s=0.0, max_memory_mb=36)
-
-
-def revision(**config: int) -> Revision:
-    serving = make_function("111111111111", "f", **config).serving
-    assert serving is not None
-    return serving
+from tests.fakes.runs import ENDED, ID, INVOCATION, RAN, revision
 
 
 def outcome(run: Run, **config: int) -> Outcome:

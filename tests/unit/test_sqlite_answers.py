@@ -8,7 +8,7 @@ from sandlot_engine.store.ports import AnswerBounds
 from sandlot_engine.store.sqlite import SqliteStore
 from sandlot_engine.store.sqlite.migrations import schema_steps
 from sandlot_engine.store.sqlite.times import to_us
-from tests.contracts.test_answer_store import LONG_AGO, NOW, answer
+from tests.fakes.answers import LONG_AGO, NOW, answer
 
 BOUNDS = AnswerBounds(answers=4, bytes=10_000, all_bytes=100_000)
 

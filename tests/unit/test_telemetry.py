@@ -12,7 +12,7 @@ from sandlot_sandbox.host import subscription, telemetry
 from sandlot_sandbox.host.runtime_api import Reply
 from sandlot_sandbox.host.subscription import LOGS, TELEMETRY, Subscription, parse
 from sandlot_sandbox.host.telemetry import Batch, Room, Telemetry
-from tests.unit.test_extensions_api import Talk
+from tests.fakes.extensions import Talk
 
 HTTP = {"protocol": "HTTP", "URI": "http://sandbox.localdomain:8080/a?b"}
 WANTS: dict[str, Any] = {

@@ -22,9 +22,8 @@ from sandlot_engine.model.trigger import ObjectFilter, Scheme, Trigger, TriggerK
 from sandlot_engine.triggers import desk
 from sandlot_engine.triggers.hooks import Post
 from tests.fakes.catalog import TENANT
+from tests.fakes.hooks import record, signed, told
 from tests.fakes.triggers import World, world_in
-from tests.unit.test_triggers_objects import record, told
-from tests.unit.test_triggers_signatures import signed
 
 SECRET = "a secret of the sender's"
 

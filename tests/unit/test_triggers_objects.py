@@ -10,25 +10,7 @@ from hypothesis import strategies as st
 from sandlot_engine.errors import InvalidParameter
 from sandlot_engine.model.trigger import ObjectFilter
 from sandlot_engine.triggers.objects import chosen, records_of
-
-
-def record(key: str = "red/flower.jpg", **fields: Any) -> dict[str, Any]:
-    return {
-        "eventVersion": "2.1",
-        "eventSource": "aws:s3",
-        "awsRegion": "us-west-2",
-        "eventTime": "1970-01-01T00:00:00.000Z",
-        "eventName": "ObjectCreated:Put",
-        "s3": {
-            "s3SchemaVersion": "1.0",
-            "bucket": {"name": "pictures"},
-            "object": {"key": key, "size": 1024, "eTag": "d41d8cd9"},
-        },
-    } | fields
-
-
-def told(*records: object, **more: Any) -> bytes:
-    return json.dumps({**more, "Records": list(records)}).encode()
+from tests.fakes.hooks import record, told
 
 
 def keys(body: bytes, **by: Any) -> list[str]:

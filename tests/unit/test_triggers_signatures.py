@@ -1,8 +1,5 @@
 """Who signed a webhook's request, in four senders' ways."""
 
-import hashlib
-import hmac
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -13,41 +10,7 @@ from sandlot_engine.triggers.signatures import (
     NotSigned,
     check_signature,
 )
-
-SECRET = b"It's a Secret to Everybody"
-BODY = b"Hello, World!"
-NOW_S = 1_700_000_000.0
-
-
-def mac(signed: bytes, secret: bytes = SECRET) -> str:
-    return hmac.new(secret, signed, hashlib.sha256).hexdigest()
-
-
-def signed(
-    scheme: Scheme, body: bytes = BODY, *, at: float = NOW_S, secret: bytes = SECRET
-) -> dict[str, str]:
-    """The headers that a sender adds."""
-    time = str(int(at))
-    match scheme:
-        case Scheme.GENERIC:
-            return {
-                "x-signature-timestamp": time,
-                "x-signature-256": "sha256=" + mac(f"{time}.".encode() + body, secret),
-            }
-        case Scheme.GITHUB:
-            return {
-                "x-hub-signature-256": "sha256=" + mac(body, secret),
-                "x-github-delivery": "72d3162e-cc78-11e3-81ab-4c9367dc0958",
-            }
-        case Scheme.STRIPE:
-            v1 = mac(f"{time}.".encode() + body, secret)
-            return {"stripe-signature": f"t={time},v0=6ffbb59b,v1={v1}"}
-        case Scheme.SLACK:
-            v0 = mac(f"v0:{time}:".encode() + body, secret)
-            return {
-                "x-slack-request-timestamp": time,
-                "x-slack-signature": f"v0={v0}",
-            }
+from tests.fakes.hooks import BODY, NOW_S, SECRET, mac, signed
 
 
 def check(scheme: Scheme, headers: dict[str, str], body: bytes = BODY) -> str:

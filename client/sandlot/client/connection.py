@@ -28,7 +28,8 @@ T = TypeVar("T")
 
 
 class Connection:
-    """To one engine, with one key. `deadline_s` is for calls that bring none."""
+    """A connection to one engine, with one key. `deadline_s` is for calls that bring
+    none."""
 
     def __init__(self, settings: config.Settings, *, deadline_s: float | None) -> None:
         self.endpoint = settings.address.endpoint

@@ -18,7 +18,8 @@ class Functions(Service):
         return self._connection.pages(calls.list_functions)
 
     def get_function(self, name: str, *, qualifier: str = "") -> Function:
-        """As it is now; or a version of it, by its number or by an alias."""
+        """The function as it is now; or a version of it, by its number or by an
+        alias."""
         return self._connection.ask(calls.get_function(name, qualifier=qualifier))
 
     def update_function(

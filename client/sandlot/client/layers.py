@@ -41,7 +41,7 @@ class Layers(Service):
         return self._connection.pages(calls.list_layers)
 
     def list_layer_versions(self, name: str) -> Iterator[LayerVersion]:
-        """Of one, the newest first."""
+        """The versions of a layer, the newest first."""
         return self._connection.pages(
             lambda token: calls.list_layer_versions(name, token)
         )

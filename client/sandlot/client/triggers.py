@@ -41,7 +41,8 @@ class Triggers(Service):
         )
 
     def list_triggers(self, function: str = "", *, kind: str = "") -> Iterator[Trigger]:
-        """By group and name; of one function or one kind, if these are given."""
+        """Triggers by group and name; of one function or one kind, if these are
+        given."""
         return self._connection.pages(
             lambda token: triggers.list_(function, kind, token)
         )

@@ -1,1 +1,1 @@
-"""How the engine's parts are made; `engine.py` puts them together."""
+"""How the engine's parts are made; `running.py` puts them together."""

@@ -41,8 +41,8 @@ class Changes(Protocol):
 
 
 class Aliases:
-    """Of all functions. `belongings` have things by function and qualifier, which go
-    with the alias they are about."""
+    """The aliases of all functions. `belongings` have things by function and qualifier,
+    which go with the alias they are about."""
 
     def __init__(
         self,

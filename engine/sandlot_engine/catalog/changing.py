@@ -42,7 +42,8 @@ versions or aliases; does not wait."""
 
 
 class Changing:
-    """Of all functions. Raises as `Functions`, which says what each step is for."""
+    """Changes of all functions. Raises as `Functions` does, which says what each step
+    is for."""
 
     def __init__(
         self,

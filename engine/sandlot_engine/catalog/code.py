@@ -252,10 +252,6 @@ class CodeStore:
         await self._alone(code.sha256, lambda: self._make(code.sha256, runtime))
         return folder
 
-    async def read(self, code: Code) -> bytes:
-        """The package as it was uploaded."""
-        return await self._run(self._zip(code.sha256).read_bytes)
-
     async def read_hash(self, sha256: str) -> bytes:
         """A package by its hash. Raises `NotFound` where it is gone."""
         path = self._zip(sha256)

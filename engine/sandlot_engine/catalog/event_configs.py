@@ -25,12 +25,13 @@ _NO_FUNCTION = "The function doesn't exist."
 
 
 def kept_event_configs(store: DocumentStore) -> Kept[EventConfig]:
-    """By function and qualifier: one of the `belongings` of `Functions`."""
+    """Kept by function and qualifier: one of the `belongings` of `Functions`."""
     return Kept(store, "event-config", EventConfig)
 
 
 class EventConfigs:
-    """Of all functions. A qualifier may be empty, and means `$LATEST` then."""
+    """How events of all functions are treated. A qualifier may be empty, and means
+    `$LATEST` then."""
 
     def __init__(
         self, kept: Kept[EventConfig], functions: Functions, *, clock: Clock

@@ -42,6 +42,6 @@ class Finding:
         return function
 
     def revision_id(self, tenant_id: str, name: str, qualifier: str = "") -> str:
-        """Of a version, or of an alias itself. Raises `NotFound`."""
+        """The revision id of a version, or of an alias itself. Raises `NotFound`."""
         alias = self._aliases.find(tenant_id, name, qualifier)
         return (alias or self.find(tenant_id, name, qualifier)).revision_id

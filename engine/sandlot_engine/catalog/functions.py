@@ -255,11 +255,6 @@ class Functions:
             for owner in list(kept.owners(tenant_id)):
                 await kept.delete_all(tenant_id, owner)
 
-    async def read_code(self, tenant_id: str, name: str, qualifier: str = "") -> bytes:
-        """The newest package, as it was uploaded. Raises `NotFound`."""
-        function = self._finding.find(tenant_id, name, qualifier)
-        return await self._codes.read(function.current.code)
-
     async def read_package(self, sha256: str) -> bytes:
         """A function's or a layer's, by its hash. Raises `NotFound`."""
         return await self._codes.read_hash(sha256)
@@ -278,7 +273,7 @@ class Functions:
         return self._versions.count_by_runtime()
 
     def code_bytes(self, tenant_id: str) -> int:
-        """Of a tenant's packages and layers, zipped and unpacked."""
+        """How many bytes a tenant's packages and layers take, zipped and unpacked."""
         return self._quotas.code_bytes(tenant_id)
 
     async def list_versions(
@@ -456,7 +451,7 @@ class Functions:
         return self._versions.arn(tenant_id, name, qualifier)
 
     def revision_id(self, tenant_id: str, name: str, qualifier: str = "") -> str:
-        """Of a version, or of an alias itself. Raises `NotFound`."""
+        """The revision id of a version, or of an alias itself. Raises `NotFound`."""
         return self._finding.revision_id(tenant_id, name, qualifier)
 
     async def touch(self, tenant_id: str, name: str, qualifier: str = "") -> str:

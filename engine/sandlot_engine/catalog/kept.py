@@ -73,7 +73,7 @@ class Kept(Generic[T]):
         return MappingProxyType(self._things.get(tenant_id, {}).get(owner, {}))
 
     def tenants(self) -> list[str]:
-        """Those who have any."""
+        """The tenants that have any."""
         return list(self._things)
 
     def owners(self, tenant_id: str) -> Mapping[str, Mapping[str, T]]:

@@ -111,7 +111,7 @@ class Layers:
 
     @property
     def hashes(self) -> Collection[str]:
-        """Of the packages that layer versions have. Never waits."""
+        """The hashes of all layer versions' packages. Never waits."""
         return self._codes.keys()
 
     def codes(self, tenant_id: str) -> dict[str, Code]:

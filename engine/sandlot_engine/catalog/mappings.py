@@ -37,12 +37,12 @@ _FOR_STREAMS = (
 
 
 def kept_mappings(store: DocumentStore) -> Kept[Mapping]:
-    """By UUID; they belong to no function, since they outlive it."""
+    """Kept by UUID; they belong to no function, since they outlive it."""
     return Kept(store, "mapping", Mapping, keys_are_unique=True)
 
 
 class Mappings:
-    """Of all tenants."""
+    """The event source mappings of all tenants."""
 
     def __init__(
         self, kept: Kept[Mapping], functions: Functions, *, clock: Clock

@@ -38,13 +38,13 @@ _NOTHING = Policy()
 
 
 def kept_policies(store: DocumentStore) -> Kept[Policy]:
-    """By function and qualifier, which is empty for the function itself: one of the
-    `belongings` of `Functions`."""
+    """Kept by function and qualifier, which is empty for the function itself: one of
+    the `belongings` of `Functions`."""
     return Kept(store, "policy", Policy)
 
 
 class Policies:
-    """Of all functions."""
+    """The resource policies of all functions."""
 
     def __init__(self, kept: Kept[Policy], functions: Functions) -> None:
         self._kept = kept

@@ -42,7 +42,7 @@ _log = logging.getLogger(__name__)
 
 
 def kept_provisioned(store: DocumentStore) -> Kept[ProvisionedConfig]:
-    """By function and qualifier: one of the `belongings` of `Functions`."""
+    """Kept by function and qualifier: one of the `belongings` of `Functions`."""
     return Kept(store, "provisioned", ProvisionedConfig)
 
 

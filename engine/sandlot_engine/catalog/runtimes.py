@@ -12,12 +12,12 @@ _DEFAULT = RuntimeManagement()
 
 
 def kept_runtime_management(store: DocumentStore) -> Kept[RuntimeManagement]:
-    """By function and qualifier: one of the `belongings` of `Functions`."""
+    """Kept by function and qualifier: one of the `belongings` of `Functions`."""
     return Kept(store, "runtime-management", RuntimeManagement)
 
 
 class Runtimes:
-    """Of all functions."""
+    """How all functions want their runtimes updated."""
 
     def __init__(self, kept: Kept[RuntimeManagement], functions: Functions) -> None:
         self._kept = kept

@@ -28,17 +28,17 @@ _MISSING = "CodeSigningConfigNotFoundException"
 
 
 def kept_signing_configs(store: DocumentStore) -> Kept[SigningConfig]:
-    """By id; they belong to no function."""
+    """Kept by id; they belong to no function."""
     return Kept(store, "signing-config", SigningConfig, keys_are_unique=True)
 
 
 def kept_signings(store: DocumentStore) -> Kept[Signing]:
-    """By function: one of the `belongings` of `Functions`."""
+    """Kept by function: one of the `belongings` of `Functions`."""
     return Kept(store, "signing", Signing)
 
 
 class SigningConfigs:
-    """Of all tenants."""
+    """The code signing configs of all tenants."""
 
     def __init__(
         self,

@@ -79,7 +79,7 @@ class Uploads:
     async def image_arrived(
         self, tenant_id: str, source: ImageSource
     ) -> AsyncIterator[Code]:
-        """The same, of a container image on this machine."""
+        """As `arrived`, for a container image on this machine."""
         code = None
         try:
             with ExitStack() as held:

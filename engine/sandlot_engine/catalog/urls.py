@@ -29,13 +29,13 @@ _NO_URL = "The resource you requested does not exist."
 
 
 def kept_urls(store: DocumentStore) -> Kept[FunctionUrl]:
-    """By function and id, since they outlive their aliases: one of the `belongings` of
-    `Functions`."""
+    """Kept by function and id, since they outlive their aliases: one of the
+    `belongings` of `Functions`."""
     return Kept(store, "url", FunctionUrl, keys_are_unique=True)
 
 
 class Urls:
-    """Of all functions. A qualifier is empty, or names an alias."""
+    """The URLs of all functions. A qualifier is empty, or names an alias."""
 
     def __init__(
         self, kept: Kept[FunctionUrl], functions: Functions, *, clock: Clock

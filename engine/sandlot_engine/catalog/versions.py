@@ -78,7 +78,7 @@ class Versions:
             yield from self.of(tenant_id, names[place])
 
     def tenants(self) -> list[str]:
-        """Those who have a function."""
+        """The tenants that have a function."""
         return list(self._by_tenant)
 
     def count(self, tenant_id: str) -> int:

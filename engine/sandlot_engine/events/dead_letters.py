@@ -25,7 +25,7 @@ class Done:
 
 
 class DeadLetters:
-    """Of all tenants; each call is about one tenant's."""
+    """The dead letters of all tenants; each call is about one tenant's."""
 
     def __init__(
         self, store: EventStore, queue: EventQueue, settings_of: SettingsOf

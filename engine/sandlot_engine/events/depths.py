@@ -77,7 +77,7 @@ class Depths:
 
     @property
     def tenants(self) -> set[str]:
-        """Those of whom there is anything."""
+        """The tenants that have anything here."""
         return {tenant_id for tenant_id, _ in self._kept}
 
     def of(self, tenant_id: str, state: EventState) -> tuple[int, int]:

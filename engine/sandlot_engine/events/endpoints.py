@@ -4,7 +4,6 @@ Only the endpoints that the operator named are ever spoken to.
 """
 
 import asyncio
-import logging
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -21,8 +20,6 @@ TIMEOUT_S = 10
 
 AT_ONCE = 4
 """Messages that one service is told at once; the others wait."""
-
-_log = logging.getLogger(__name__)
 
 
 class Untold(Exception):

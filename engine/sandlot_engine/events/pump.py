@@ -51,11 +51,6 @@ class Pump:
         self._woken = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
 
-    @property
-    def is_idle(self) -> bool:
-        """Whether nothing is being done."""
-        return not self._tasks
-
     def now(self) -> float:
         return self._time.now().timestamp()
 

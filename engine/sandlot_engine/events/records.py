@@ -100,16 +100,6 @@ def bus_entry(event: Event, record: bytes, *, bus: str, region: str) -> dict[str
     }
 
 
-def bucket_key(event: Event, *, unique: str) -> str:
-    """Where AWS puts a record into a bucket. `unique` is a UUID."""
-    assert event.ended is not None  # noqa: S101 - it is over
-    ended = event.ended.astimezone(UTC)
-    return (
-        f"aws/lambda/async/{event.function}/{ended:%Y/%m/%d}/"
-        f"{ended:%Y-%m-%dT%H.%M.%S}-{unique}"
-    )
-
-
 def arn_of(event: Event, *, region: str) -> str:
     """Of the function, with the qualifier that it was invoked by."""
     qualifier = event.qualifier or LATEST

@@ -38,9 +38,6 @@ MAX_AGE_S = 21_600
 RETRY_DELAYS_S = (60.0, 120.0)
 """AWS's pauses after the first and the second error of a function."""
 
-MAX_RETRY_DELAY_S = 3_600.0
-"""The longest that an operator can set."""
-
 MAX_BUILT = 65_536
 """Bytes of an error object that is built whole. Of a longer one, which may be megabytes
 of anything, only the message is, if it is a text."""

@@ -14,7 +14,8 @@ class Destinations:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EventConfig:
-    """Of a version, an alias or `$LATEST`; none of them inherits another's."""
+    """How the events of a version, an alias or `$LATEST` are treated; none inherits
+    another's."""
 
     tenant_id: str
     function: str

@@ -217,7 +217,7 @@ class FunctionConfig:
 
     @property
     def layer_hashes(self) -> tuple[str, ...]:
-        """Of the layers' packages, in their order."""
+        """The hashes of the layers' packages, in their order."""
         return tuple(layer.code.sha256 for layer in self.layers)
 
     @property

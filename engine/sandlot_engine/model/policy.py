@@ -49,8 +49,8 @@ class Statement:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Policy:
-    """Of a function, a version or an alias. It has no revision id of its own: it
-    shares its function's or alias's."""
+    """The resource policy of a function, a version or an alias. It has no revision id
+    of its own: it shares its function's or alias's."""
 
     statements: tuple[Statement, ...] = ()
     id: str = "default"

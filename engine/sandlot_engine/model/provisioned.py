@@ -14,7 +14,7 @@ class ProvisionStatus(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProvisionedConfig:
-    """Of a published version or an alias: what was asked for."""
+    """What was asked for, of a published version or an alias."""
 
     tenant_id: str
     function: str
@@ -28,7 +28,7 @@ class ProvisionedConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Provisioned:
-    """And what became of it."""
+    """What was asked for, and what became of it."""
 
     config: ProvisionedConfig
     allocated: int = 0

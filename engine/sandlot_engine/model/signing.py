@@ -48,6 +48,7 @@ class UpdateRuntimeOn(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RuntimeManagement:
-    """Of a function, or of one of its versions. Kept and shown."""
+    """How the runtime of a function, or of a version of it, is to be updated: kept and
+    shown, and no more."""
 
     update_on: UpdateRuntimeOn = UpdateRuntimeOn.AUTO

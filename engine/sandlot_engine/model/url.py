@@ -33,7 +33,7 @@ class Cors:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FunctionUrl:
-    """Of a function or of an alias; there is one of each at most."""
+    """The URL of a function or of an alias; there is one of each at most."""
 
     id: str
     """The host name's first label: 32 characters, not given again once it is gone."""

@@ -172,7 +172,7 @@ class Hosted:
 
     @property
     def used_mb(self) -> float:
-        """Of memory, as far as anybody counts it."""
+        """How much memory it uses, as far as anybody counts that."""
         return sum(zygote.used_kb for zygote in self._zygotes) / 1024
 
     @property

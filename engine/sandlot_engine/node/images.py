@@ -42,7 +42,7 @@ _CHUNK = 1 << 20
 
 
 class Images:
-    """Those below some folders, which are there."""
+    """The images below some folders, which have to be there."""
 
     def __init__(self, launchers: Launchers, roots: Iterable[str]) -> None:
         self._launchers = launchers

@@ -24,7 +24,7 @@ _CODES = {
 
 
 class Snapshot:
-    """Of one revision that has asked for it."""
+    """The snapshot of one revision that has asked for it."""
 
     def __init__(self, *, was_taken: bool) -> None:
         self._was_taken = was_taken

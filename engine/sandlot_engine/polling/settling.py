@@ -20,7 +20,8 @@ _log = logging.getLogger(__name__)
 
 
 class Settling:
-    """Of one queue. `pause` waits for so many seconds, or until there is a hurry."""
+    """Settles the messages of one queue. `pause` waits for so many seconds, or until
+    there is a hurry."""
 
     def __init__(
         self,

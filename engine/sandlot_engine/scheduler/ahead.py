@@ -20,7 +20,8 @@ _log = logging.getLogger(__name__)
 
 
 class Ahead:
-    """Of one scheduler. None is refilled while memory `is_short`."""
+    """What one scheduler starts ahead. No standby is refilled while memory
+    `is_short`."""
 
     def __init__(
         self,

@@ -23,9 +23,6 @@ STANDBYS_SHARE = 8
 """Of those that may live, the part divided by this may stand by; they are the first to
 go where there is no room."""
 
-MAX_STANDBYS = 256
-"""In all: each takes a megabyte at least."""
-
 REFILL_S = 0.02
 """A standby that was used is replaced this much later, and no two at once, so that
 starting it does not compete with the invocation that it was used for."""

@@ -39,8 +39,8 @@ class Known:
 
 
 class Standbys:
-    """Of all revisions. `keep_s`: how long after its last use a revision has some,
-    where its history does not tell."""
+    """The standbys of all revisions. `keep_s`: how long after its last use a revision
+    has some, where its history does not tell."""
 
     def __init__(
         self,

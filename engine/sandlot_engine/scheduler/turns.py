@@ -16,7 +16,7 @@ from sandlot_engine.scheduler.state import ClusterState
 
 
 class Turns:
-    """Of one scheduler. Nobody waits for longer than `place_s`."""
+    """The turns of one scheduler. Nobody waits for longer than `place_s`."""
 
     def __init__(
         self,

@@ -25,7 +25,7 @@ _log = logging.getLogger(__name__)
 
 
 class Upkeep:
-    """Of one scheduler, which runs `sweep` and `watch_memory` beside it."""
+    """The upkeep of one scheduler, which runs `sweep` and `watch_memory` beside it."""
 
     def __init__(
         self,

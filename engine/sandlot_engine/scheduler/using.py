@@ -5,7 +5,8 @@ from collections import Counter
 
 
 class Using:
-    """By revision, with who waits for the last invocation of it."""
+    """Counts invocations by revision, and tells when the last one of a revision is
+    over."""
 
     def __init__(self) -> None:
         self._running: Counter[str] = Counter()

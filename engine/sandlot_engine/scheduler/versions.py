@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 @dataclass(slots=True)
 class Version:
-    """Of one revision, and one isolation key."""
+    """The instances and waiting invocations of one revision, and one isolation key."""
 
     tenant: str
     idle: list[int] = field(default_factory=list)
@@ -71,12 +71,14 @@ class Version:
 
     @property
     def unused(self) -> int:
-        """Those that are being started ahead included."""
+        """Instances that nobody has used, those that are being started ahead
+        included."""
         return len(self.fresh) + len(self.initialising) + self.starting_ahead
 
     @property
     def used(self) -> int:
-        """Those that are being started for somebody included."""
+        """Instances that were used, those that are being started for somebody
+        included."""
         return len(self.idle) + self.serving + self.starting - self.starting_ahead
 
     @property

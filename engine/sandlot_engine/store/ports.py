@@ -1,6 +1,6 @@
 """What the engine needs kept, and what it may rely on.
 
-Both the embedded adapter (`sqlite.py`) and its fake pass `tests/contracts`. All
+Both the embedded adapter (`sqlite/`) and its fake pass `tests/contracts`. All
 calls are coroutines and are safe to make from many tasks at once. A method that
 changes something returns when the change would survive `kill -9`, except
 `RecordStore.append`, which promises at most the last flush interval.
@@ -176,12 +176,11 @@ class TenantStore(Protocol):
         """Raise `NotFound` if there is none of that id."""
         ...
 
-    async def get_tenant(self, tenant_id: str) -> Tenant | None: ...
-
     async def list_tenants(self, *, after: str, limit: int) -> list[Tenant]: ...
 
     async def delete_tenant(self, tenant_id: str) -> bool:
-        """And its keys, documents and logs. Raise `Conflict` while it has functions."""
+        """Delete it, with its keys, documents and logs. Raise `Conflict` while it has
+        functions."""
         ...
 
     async def create_key(self, key: AccessKey, sealed_secret: bytes) -> None:

@@ -94,7 +94,7 @@ class Desk:
         return replace(trigger, webhook=webhook), secret
 
     def next_due(self, trigger: Trigger) -> datetime | None:
-        """Of a schedule: when it is due next, as far as is known; None: never, or it is
+        """When a schedule is due next, as far as is known; None: never, or it is
         paused."""
         assert trigger.schedule is not None  # noqa: S101 - others are not asked
         if not trigger.is_enabled:

@@ -88,7 +88,8 @@ def roots_of(named: Iterable[str]) -> tuple[Path, ...]:
 
 
 class Directories:
-    """Of all tenants. `running` watches by itself; tests call `turn`."""
+    """The watched folders of all tenants. `running` watches by itself; tests call
+    `turn`."""
 
     def __init__(
         self,

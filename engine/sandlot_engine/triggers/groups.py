@@ -21,7 +21,8 @@ _DEFAULT = ScheduleGroup(name=DEFAULT_GROUP, created=EPOCH, modified=EPOCH)
 
 
 class Groups:
-    """Of all tenants. Each has the group `default` from the beginning."""
+    """The groups of all tenants' schedules. Each tenant has the group `default` from
+    the beginning."""
 
     def __init__(
         self,
@@ -86,7 +87,7 @@ class Groups:
         return await self._functions.in_turn(tenant_id, tag)
 
     async def delete(self, tenant_id: str, name: str) -> None:
-        """And all its schedules. Raises `NotFound`, `InvalidParameter`."""
+        """Delete it, with all its schedules. Raises `NotFound`, `InvalidParameter`."""
         if name == DEFAULT_GROUP:
             raise InvalidParameter(
                 f"The schedule group {DEFAULT_GROUP} cannot be deleted.", field="Name"

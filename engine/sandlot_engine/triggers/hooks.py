@@ -52,7 +52,7 @@ class Taken:
 
 
 class Hooks:
-    """Those of all tenants."""
+    """The hooks of all tenants."""
 
     def __init__(
         self, triggers: Triggers, sender: Sender, sealer: Sealer, *, clock: Clock

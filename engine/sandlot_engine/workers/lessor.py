@@ -7,7 +7,6 @@ ends when the worker gives it back, or says that the instance is of no use, or d
 
 import asyncio
 import contextlib
-import logging
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
@@ -36,8 +35,6 @@ NOTED_S = 0.1
 
 LATE_S = 2.0
 """How long a worker may keep what it was asked for and does not use: then it hangs."""
-
-_log = logging.getLogger(__name__)
 
 
 class Catalog(Protocol):

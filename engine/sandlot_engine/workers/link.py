@@ -46,7 +46,7 @@ class Link:
 
     @property
     def unused(self) -> int:
-        """Of those, how many nothing runs on."""
+        """How many of those that are lent nothing runs on."""
         return self.pool.unused if self.pool is not None else 0
 
     @property

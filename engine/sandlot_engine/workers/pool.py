@@ -144,7 +144,7 @@ class Pool:
 
     @property
     def unused(self) -> int:
-        """Of those, how many nothing runs on."""
+        """How many of those that are lent nothing runs on."""
         return sum(seat.lessor.unused for seat in self._seats.values())
 
     # --- what the core tells, and asks for ------------------------------------------

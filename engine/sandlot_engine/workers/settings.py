@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorkerSettings:
-    """The same for all workers."""
+    """What a worker is told; the same for all of them."""
 
     http: str
     """`HOST:PORT`, with the port that the core found."""

@@ -56,8 +56,6 @@ from sandlot_engine.workers.settings import (
 from sandlot_sandbox import linux
 from sandlot_sandbox.host.mail import Mail
 
-_log = logging.getLogger("sandlot.worker")
-
 
 def main() -> int:
     given: dict[str, Any] = json.loads(sys.argv[1])
@@ -82,6 +80,7 @@ def main() -> int:
 async def _serve(
     settings: WorkerSettings, *, control: int, ledger: int, marks: int, epochs: int
 ) -> None:
+    """Make the parts, as `assembly/running.py` has the core's; serve till drained."""
     draining = asyncio.Event()
     loop = asyncio.get_running_loop()
     # The core says when: a signal to the whole group is meant for it.

@@ -52,7 +52,7 @@ class Bare:
 
     @property
     def address(self) -> int:
-        """To go on at, with this in the first register of arguments; only after
+        """Where to go on, with this in the first register of arguments; only after
         `prepare` said so."""
         return self._page.address
 

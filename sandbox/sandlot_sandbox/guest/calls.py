@@ -125,7 +125,7 @@ class Place:
 
 
 class Calls:
-    """To be made in this order, until one fails."""
+    """System calls, to be made in this order until one fails."""
 
     def __init__(self) -> None:
         self._names: list[str] = []
@@ -200,16 +200,17 @@ class Prepared:
 
     @property
     def address(self) -> int:
-        """Of the table."""
+        """Where the table is."""
         return self._address
 
     @property
     def end_address(self) -> int:
-        """Of what is to be done at its end, for whoever has it made elsewhere."""
+        """Where it is said what to do at the table's end, for whoever has it made
+        elsewhere."""
         return ctypes.addressof(self._end)
 
     def make(self) -> None:
-        """In this process. Raises `CallFailed`."""
+        """Make them, in this process. Raises `CallFailed`."""
         if _run is None:
             self._make_each()
         elif _run(self._address, ctypes.addressof(self._end), 0):
@@ -240,7 +241,7 @@ class Prepared:
 
 
 def code_address() -> int:
-    """Of the page that whoever makes calls must have."""
+    """Where the page of code is, which whoever makes calls must have."""
     assert _page is not None  # noqa: S101 - see CAN_SPAWN
     return _page.address
 

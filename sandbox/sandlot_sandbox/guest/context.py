@@ -22,7 +22,6 @@ def make(
     deadline_ms: int,
     function_arn: str,
     client_context_json: str = "",
-    identity_json: str = "",
     tenant_id: str | None = None,
 ) -> LambdaContext | Failure:
     """The context of one invocation, or the failure of a bad client context.
@@ -31,17 +30,16 @@ def make(
     from the environment is read from the environment, at this moment.
     """
     try:
-        client_context = _parsed(client_context_json, "Client Context")
-        identity = _parsed(identity_json, "Cognito Identity")
+        client_context = _parsed(client_context_json)
     except ValueError as error:
         return Failure("Runtime.LambdaContextUnmarshalError", str(error))
     return LambdaContext(
-        request_id, client_context, identity, deadline_ms, function_arn, tenant_id
+        request_id, client_context, None, deadline_ms, function_arn, tenant_id
     )
 
 
 class CognitoIdentity:
-    """Always there; both ids are None unless the caller sent them."""
+    """Always there. No caller of ours has one, so both ids are None."""
 
     __slots__ = ("cognito_identity_id", "cognito_identity_pool_id")
 
@@ -132,7 +130,7 @@ class LambdaContext:
         )
 
 
-def _parsed(text: str, name: str) -> dict[str, Any] | None:
+def _parsed(text: str) -> dict[str, Any] | None:
     """The JSON object in `text`, None for none. Raises ValueError with AWS's words."""
     if not text:
         return None
@@ -140,12 +138,12 @@ def _parsed(text: str, name: str) -> dict[str, Any] | None:
         value = _loads(text)
     except (ValueError, RecursionError) as error:
         reason = text_of(error)
-        raise ValueError(f"Unable to parse {name} JSON: {reason}") from error
+        raise ValueError(f"Unable to parse Client Context JSON: {reason}") from error
     client = value.get("client") if isinstance(value, dict) else None
     if not isinstance(value, (dict, type(None))) or not isinstance(
         client, (dict, type(None))
     ):
-        raise ValueError(f"Unable to parse {name} JSON: not an object")  # noqa: TRY004
+        raise ValueError("Unable to parse Client Context JSON: not an object")  # noqa: TRY004
     return value
 
 

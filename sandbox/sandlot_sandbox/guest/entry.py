@@ -28,7 +28,7 @@ _OUTPUTS = (1, 2)
 
 
 class Entry:
-    """Of one zygote, for all its clones."""
+    """The way from one zygote into cells, for all its clones."""
 
     def __init__(
         self,

@@ -78,7 +78,7 @@ class _NotMapped(OSError):
 
 
 class Holder:
-    """Of all cells of a jail."""
+    """Makes the first processes of all cells of a jail."""
 
     def __init__(self, blueprint: Blueprint, waits: Bare) -> None:
         """From here on we have no children that go on in Python."""

@@ -71,7 +71,7 @@ class Symlink:
 
 
 class Tree:
-    """Of layers that are added one after another."""
+    """What layers come to that are added one after another."""
 
     def __init__(self) -> None:
         self.root = Folder()

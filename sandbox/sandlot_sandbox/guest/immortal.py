@@ -137,6 +137,8 @@ class _OutOfTimeError(Exception):
 
 
 class _Walk:
+    """One walk through what was imported. What is inert is immortal afterwards."""
+
     def __init__(self) -> None:
         # All memory as one array: an object of ctypes for each address would take
         # several times as long.

@@ -19,7 +19,9 @@ def bound(processes: int) -> None:
     Raises `OSError`, where that is read-only."""
     for kind in ("mnt", "net"):
         path = f"/proc/sys/user/max_{kind}_namespaces"
-        with open(path, "w", encoding="ascii") as file:
+        # The codec that every interpreter has at its start: here it may find no other,
+        # as its library may be in a folder that only root may enter.
+        with open(path, "w", encoding="utf-8") as file:
             file.write(str(most(processes)))
 
 

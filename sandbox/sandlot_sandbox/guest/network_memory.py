@@ -55,7 +55,7 @@ def open_questions() -> int:
 
 
 class NetworkMemory:
-    """Of one network. Owns `questions`."""
+    """The memory of one network's sockets. Owns `questions`, a netlink socket in it."""
 
     def __init__(self, questions: int) -> None:
         self._questions = socket.socket(_NETLINK, socket.SOCK_DGRAM, fileno=questions)

@@ -50,7 +50,7 @@ _SIGTERM, _SIGKILL = int(signal.SIGTERM), int(signal.SIGKILL)
 
 
 class Start:
-    """Of a program that is known before there is a process for it."""
+    """How a program is started that is known before there is a process for it."""
 
     def __init__(
         self, program: list[str], argv: list[str], environment: dict[str, str]
@@ -197,8 +197,8 @@ class _Trouble(Exception):
 
 
 class _Parent:
-    """Of the runtime and the extensions, until one that was not told to end has ended,
-    which ends all."""
+    """The parent of the runtime and the extensions, until one that was not told to end
+    has ended, which ends all."""
 
     def __init__(
         self,

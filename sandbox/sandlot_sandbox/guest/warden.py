@@ -312,6 +312,8 @@ def _use_up_pid_2() -> None:
 
 
 class _Warden:
+    """From when its zygote is there: does what the launcher orders, and reaps."""
+
     def __init__(self, plan: Plan, link: socket.socket, zygote: int) -> None:
         self._blueprint = plan.blueprint
         self._link = link

@@ -117,7 +117,8 @@ class Watch:
             self._networks[self._zygote] = network
 
     def stop_zygote(self) -> bool:
-        """And all that its import has started; False where somebody forks away."""
+        """Stop it, and all that its import has started; False where somebody forks
+        away."""
         stopped: set[int] = set()
         for _ in range(_ROUNDS):
             new = set(self._at_home()) - stopped

@@ -129,6 +129,8 @@ def _folder() -> str:
 
 
 class _Zygote:
+    """What it was told, how it imports, and what each of its forks needs."""
+
     def __init__(
         self, channel: socket.socket, settings: dict[str, Any], layers: list[str]
     ) -> None:

@@ -25,7 +25,7 @@ class How(TypedDict, total=False):
 
 
 class Account:
-    """Of one instance. Owns what it prints to."""
+    """The account of one instance. Owns the pipes that it prints to."""
 
     __slots__ = (
         "_answered_at",
@@ -125,12 +125,13 @@ class Account:
             self._events.started(self._request_id)
 
     def answered(self) -> None:
-        """It has; its extensions go on."""
+        """It has answered; its extensions go on."""
         self._answered_at = time.monotonic()
 
     def note_peak(self, peak_kb: int) -> None:
-        """Of the instance's own word, which has what it shares with its zygote, and the
-        kernel's, which does not: the larger, up to what it may have."""
+        """Keep the larger of two counts, up to what it may have: the instance's own,
+        which includes what it shares with its zygote, and the kernel's, which does
+        not."""
         if peak_kb > self.peak_kb:
             self.peak_kb = min(peak_kb, self.memory_mb * _KB_PER_MB)
 
@@ -190,7 +191,7 @@ class Account:
         )
 
     def rest(self, error_type: str) -> Rest:
-        """Of what went on after the answer."""
+        """What is told of what went on after the answer."""
         self.note_peak(self._hold.peak_kb())
         printed, dropped = self.take_printed()
         now = time.monotonic()

@@ -14,7 +14,8 @@ RUNTIME_SHARE = 0.3
 
 
 class Farewell:
-    """Of one instance, said once. `terminate` asks its first process to end."""
+    """What one instance is told at its end, once. `terminate` asks its first process to
+    end."""
 
     # Every instance has one, and few ever say it.
     __slots__ = ("_has_runtime_ended", "_is_over", "_news", "_terminate", "_wire")

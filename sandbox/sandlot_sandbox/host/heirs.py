@@ -34,16 +34,17 @@ the machine is swamped."""
 
 
 class Estate:
-    """How many more heirs there may be of all zygotes, which keep so many spare cells
-    ready."""
+    """How many more heirs all zygotes together may have; `spares` is how many cells
+    they keep ready."""
 
     def __init__(self, *, spares: int) -> None:
         self.left = min(MAX_OF_ALL, spares // _PART)
 
 
 class Heirs:
-    """Of one zygote. `make` is given a dead cell's number, and makes its heir; `drop`
-    lets go of one whose heir cannot be made; `kill` kills a cell that nobody is in."""
+    """The heirs of one zygote. `make` is given a dead cell's number, and makes its
+    heir; `drop` lets go of one whose heir cannot be made; `kill` kills a cell that
+    nobody is in."""
 
     def __init__(
         self,

@@ -64,7 +64,8 @@ class Hold:
         return self.ran_out() or self.uses_more_than(limit)
 
     def uses_more_than(self, limit: int) -> bool:
-        """The first of these."""
+        """The first half of `uses_too_much`: whether it is more than `limit`, whatever
+        was killed."""
         if self._memory is None:
             return False
         files = FILES[self._memory]

@@ -284,7 +284,8 @@ class Instance:
         return await asyncio.shield(self._rest)
 
     def _thaw(self) -> bool:
-        """Whether it could be ordered, if it had to be."""
+        """Have it run, if it does not; whether that could be ordered, where it had to
+        be."""
         if not self.is_frozen:
             if self.is_shedding:
                 self._on_thaw()  # its zygote was left asleep for that
@@ -311,9 +312,9 @@ class Instance:
 
     @property
     def leaves_tmp(self) -> bool:
-        """Whether its /tmp may be the next one's: it ended while it worked, and neither
-        for want of memory, of which what lies there may be a part, nor because nobody
-        knows what it is."""
+        """Whether its /tmp may go to the next instance. Only where it ended at work,
+        and was killed neither for want of memory, of which what lies there may be a
+        part, nor for a violation, after which nothing of it is kept."""
         return self._was_at_work and not self._verdict
 
     def _leave(self) -> None:

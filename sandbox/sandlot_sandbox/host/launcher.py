@@ -196,7 +196,7 @@ class Launcher:
             self._mail.send(encode(KillCell(*key)))
 
     def keep_cell_no_more(self, zygote: int, cell: int) -> None:
-        """Of one that is dead."""
+        """Let go of what is kept of a cell that is dead."""
         if zygote in self._deaths:
             self._mail.send(encode(KillCell(zygote, cell)))
 

@@ -64,10 +64,6 @@ class LendableInstance(Instance):
         super().__init__(wire, log, **rest)
         self._borrower: Borrower | None = None
 
-    @property
-    def is_lent(self) -> bool:
-        return self._borrower is not None
-
     def lend(self, borrower: Borrower) -> tuple[Loan, dict[str, int]] | None:
         """What the borrower needs: facts, and descriptors that stay ours, to be sent
         now. None where it is not idle, or has printed what belongs to nobody yet; and

@@ -15,7 +15,7 @@ def pair_with_jail(
     That we take none is not enough: what is sent along and not taken, the kernel
     closes; and where nobody else holds it, it is we who wait until it is taken apart,
     for as long as its sender likes. From Linux 6.16 on the sender is refused; before,
-    nothing takes longer than its memory takes to be freed: see `policy.py` on
+    nothing takes longer than its memory takes to be freed: see `policy` on
     sockets that linger.
     """
     ours, theirs = socket.socketpair(socket.AF_UNIX, kind)

@@ -22,7 +22,7 @@ _INIT, _INVOKE = "init", "invoke"
 
 
 class PlatformEvents:
-    """Of one instance. Where nobody listens, nothing is made."""
+    """The platform events of one instance. Where nobody listens, nothing is made."""
 
     __slots__ = (
         "_born",

@@ -70,8 +70,8 @@ class _Subscriber:
 
 
 class Telemetry:
-    """Of one instance. Of a log in JSON, lines that are objects are told as objects to
-    who takes them so."""
+    """The telemetry of one instance. Of a log in JSON, lines that are objects are told
+    as objects to who takes them so."""
 
     def __init__(self, room: Room, *, has_json_log: bool = False) -> None:
         self._room = room
@@ -88,7 +88,7 @@ class Telemetry:
 
     @property
     def has_listeners(self) -> bool:
-        """Or may have some yet."""
+        """Whether anybody listens, or may yet."""
         return self._is_open or bool(self._subscribers)
 
     def close_subscriptions(self) -> None:
@@ -99,7 +99,7 @@ class Telemetry:
     def subscribe(
         self, identifier: str, name: str, path: str, wants: Subscription, *, now: float
     ) -> None:
-        """In place of what that extension wanted before."""
+        """Have it told this in place of what that extension wanted before."""
         old = self._subscribers.get(identifier)
         number = len(self._subscribers) if old is None else old.number
         subscriber = _Subscriber(number, name, wants)

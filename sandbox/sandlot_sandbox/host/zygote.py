@@ -156,7 +156,8 @@ class Zygote:
 
     @property
     def used_kb(self) -> int:
-        """By itself and all of its instances, as far as anybody counts."""
+        """The memory that it uses with all of its instances, as far as anybody
+        counts."""
         own = 0 if self.is_lost else self._hold.used_kb()
         idle = sum(instance.idle_kb for instance in self._instances.values())
         return own + idle + self._heirs.used_kb
@@ -264,8 +265,8 @@ class Zygote:
         return instance
 
     def _may_inherit(self, is_standby: bool) -> bool:
-        """Of clones, heirs are for invocations, which come before standbys there: a
-        standby that is started a moment later must not take what they wait for."""
+        """Whether it may have an heir's cell. A standby that is a clone may not: heirs
+        are for invocations, and it must not take what one waits for."""
         return not (is_standby and self._recipe.settings.get("import_in_zygote"))
 
     def _identity(self, *, is_kept: bool) -> Identity:
@@ -291,11 +292,12 @@ class Zygote:
         return way_in
 
     def kill(self) -> None:
-        """And every instance of it."""
+        """Kill it, and every instance of it."""
         self._launcher.kill_zygote(self._number)
 
     def kill_gently(self) -> None:
-        """With its instances stopped; those with extensions have AWS's time for it."""
+        """Kill it when its instances are stopped; those with extensions have AWS's time
+        for it."""
         instances = list(self._instances.values())
         for instance in instances:
             # At once useless to whoever is just being given it.
@@ -356,7 +358,8 @@ class Zygote:
 
     @property
     def _most_bytes(self) -> int:
-        """Without a /tmp: what an import leaves there, no instance would find."""
+        """What it may use with its clones. No /tmp is added: what an import leaves
+        there, no instance would find."""
         limits = self._recipe.limits
         own = (limits.memory_mb + ZYGOTE_EXTRA_MB) << 20
         return own + limits.of_clones(len(self._instances))

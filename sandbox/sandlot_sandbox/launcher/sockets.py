@@ -34,7 +34,7 @@ class Crowded(Protocol):
 
 
 class SocketWatch:
-    """Of all jails of a launcher."""
+    """Watches the sockets of all jails of a launcher."""
 
     def __init__(self) -> None:
         self._looked_at = 0.0

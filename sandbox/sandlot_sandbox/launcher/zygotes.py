@@ -487,7 +487,7 @@ def _plan(
 def prefer_as_victim(pid: int) -> None:
     """Where memory runs out, the kernel shall end jails and not the engine. A jail can
     lower it again where we have no CAP_SYS_RESOURCE over the machine."""
-    with open(f"/proc/{pid}/oom_score_adj", "w", encoding="ascii") as file:
+    with open(f"/proc/{pid}/oom_score_adj", "w", encoding="utf-8") as file:
         file.write(str(_OOM_SCORE))
 
 

@@ -11,15 +11,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 from zlib import crc32
 
-from sandlot_engine.gateway.aws.faults import AwsError
 from sandlot_engine.gateway.aws.service import Kind, Member, Shape
 from sandlot_engine.gateway.aws.writing import dumped, header_text, json_of
 
 MAX_PAYLOAD = 16 * 1024 * 1024
 """Bytes in one frame. AWS's clients take 24 MB; who has more cuts it."""
-
-_MAX_TEXT = 4_096
-"""Characters of a message in a header, which has room for 32 KB."""
 
 _STRING = 7
 """The type of a header whose value is text, as the protocol's own are."""
@@ -45,27 +41,6 @@ def event(stream: Shape, name: str, members: Mapping[str, Any]) -> bytes:
             *_event_headers(shape, members),
         ],
         payload,
-    )
-
-
-def failure(stream: Shape, error: AwsError) -> bytes:
-    """The end of a stream that broke after its head was sent: no more can follow."""
-    if error.code in stream.members:
-        return frame(
-            [
-                (":message-type", "exception"),
-                (":exception-type", error.code),
-                (":content-type", "application/json"),
-            ],
-            dumped({"message": error.message}),
-        )
-    return frame(
-        [
-            (":message-type", "error"),
-            (":error-code", error.code),
-            (":error-message", error.message[:_MAX_TEXT]),
-        ],
-        b"",
     )
 
 

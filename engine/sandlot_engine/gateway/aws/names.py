@@ -27,23 +27,9 @@ class FunctionId:
 
 
 @dataclass(frozen=True, slots=True)
-class LayerId:
-    """A layer, or one version of it. AWS's own have no account and no region."""
-
-    region: str
-    account: str
-    name: str
-    version: int | None = None
-
-    @property
-    def arn(self) -> str:
-        return layer_arn(self.region, self.account, self.name, self.version)
-
-
-@dataclass(frozen=True, slots=True)
 class ThingId:
-    """What has an ARN of the form `…:KIND:NAME`: an event source mapping's UUID, a code
-    signing config's `csc-…`, a capacity provider's name."""
+    """What has an ARN of the form `…:KIND:NAME`: an event source mapping's UUID, or a
+    code signing config's `csc-…`."""
 
     region: str
     account: str
@@ -52,8 +38,6 @@ class ThingId:
 
 EVENT_SOURCE_MAPPING = "event-source-mapping"
 CODE_SIGNING_CONFIG = "code-signing-config"
-CAPACITY_PROVIDER = "capacity-provider"
-KINDS = frozenset({EVENT_SOURCE_MAPPING, CODE_SIGNING_CONFIG, CAPACITY_PROVIDER})
 
 
 # --- reading ------------------------------------------------------------------
@@ -69,13 +53,6 @@ _FUNCTION = re.compile(
     r"(?P<name>[a-zA-Z0-9_.-]+)"
     r"(?::(?P<qualifier>\$LATEST(?:\.PUBLISHED)?|[a-zA-Z0-9_-]+))?",
     re.ASCII,
-)
-_LAYER = re.compile(
-    rf"(?:{_LAMBDA}:layer:)?(?P<name>[a-zA-Z0-9_-]+)(?::(?P<version>\d{{1,18}}))?",
-    re.ASCII,
-)
-_AWS_LAYER = re.compile(
-    r"arn:[a-zA-Z0-9-]+:lambda:::awslayer:(?P<name>[a-zA-Z0-9_-]+)", re.ASCII
 )
 _THING = re.compile(rf"{_LAMBDA}:(?P<kind>[a-z-]+):(?P<name>[a-zA-Z0-9_-]+)", re.ASCII)
 
@@ -124,40 +101,8 @@ def check_region(given: str | None, region: str) -> None:
         )
 
 
-def parse_layer(text: str, *, region: str, account: str) -> LayerId:
-    """A layer by name or ARN, with its version if it has one.
-
-    A region or account of its own is kept, for the caller to judge. Raises `AwsError`
-    `InvalidParameterValueException` for what is no layer.
-    """
-    if found := _AWS_LAYER.fullmatch(text):
-        return LayerId("", "", found["name"])
-    if found := _LAYER.fullmatch(text):
-        return LayerId(
-            region=found["region"] or region,
-            account=found["account"] or account,
-            name=found["name"],
-            version=int(found["version"]) if found["version"] else None,
-        )
-    raise _invalid(f"Invalid layer name or ARN: {text[:_SHOWN]}")
-
-
-def parse_layer_version(text: str) -> LayerId:
-    """A layer's version by its ARN.
-
-    Raises `AwsError` `InvalidParameterValueException` for another ARN, and for version
-    0; the account and the region are the caller's to judge.
-    """
-    layer = parse_layer(text, region="", account="")
-    if layer.version is not None and layer.version < 1:
-        raise _invalid("Layer Version Cannot be less than 1.")
-    if layer.version is None or not layer.account:
-        raise _invalid(f"Invalid layer version ARN: {text[:_SHOWN]}")
-    return layer
-
-
 def parse_thing(kind: str, text: str, *, region: str, account: str) -> ThingId:
-    """A thing of one of `KINDS` by its ARN or its bare name.
+    """A thing of that kind by its ARN or its bare name.
 
     Raises `AwsError` `InvalidParameterValueException` for an ARN of anything else.
     """
@@ -170,7 +115,7 @@ def parse_thing(kind: str, text: str, *, region: str, account: str) -> ThingId:
 
 
 def kind_of(arn: str) -> str:
-    """`function`, `layer`, or one of `KINDS`: what an ARN of Lambda's is of.
+    """`function`, `layer` or another kind: what an ARN of Lambda's is of.
 
     Empty for everything else. What tags hang on is told apart by this.
     """
@@ -196,11 +141,6 @@ def function_arn(
     return f"{arn_prefix(region)}:{account}:function:{name}{suffix}"
 
 
-def layer_arn(region: str, account: str, name: str, version: int | None = None) -> str:
-    suffix = f":{version}" if version is not None else ""
-    return f"{arn_prefix(region)}:{account}:layer:{name}{suffix}"
-
-
 def event_source_mapping_arn(region: str, account: str, uuid: str) -> str:
     return f"{arn_prefix(region)}:{account}:{EVENT_SOURCE_MAPPING}:{uuid}"
 
@@ -208,10 +148,6 @@ def event_source_mapping_arn(region: str, account: str, uuid: str) -> str:
 def code_signing_config_arn(region: str, account: str, config: str) -> str:
     """`config` is `csc-` and 17 letters or digits."""
     return f"{arn_prefix(region)}:{account}:{CODE_SIGNING_CONFIG}:{config}"
-
-
-def capacity_provider_arn(region: str, account: str, name: str) -> str:
-    return f"{arn_prefix(region)}:{account}:{CAPACITY_PROVIDER}:{name}"
 
 
 def runtime_version_arn(region: str, version: str) -> str:

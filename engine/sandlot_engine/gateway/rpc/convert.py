@@ -415,7 +415,7 @@ def status_out(
 
 
 def runtime_out(runtime: Runtime, functions: int) -> tenants.Runtime:
-    """With how many functions use it."""
+    """A runtime, with how many functions use it."""
     return tenants.Runtime(
         name=runtime.name,
         version=runtime.version,

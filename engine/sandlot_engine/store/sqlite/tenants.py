@@ -53,13 +53,6 @@ class SqliteTenants(SqliteDamage):
 
         await self._database.write(update)
 
-    async def get_tenant(self, tenant_id: str) -> Tenant | None:
-        rows = await self._select_tenants(
-            f"SELECT {_TENANT} FROM tenants WHERE id = ?",  # noqa: S608 -- constants
-            (tenant_id,),
-        )
-        return next(iter(self._readable_tenants(rows)), None)
-
     async def list_tenants(self, *, after: str, limit: int) -> list[Tenant]:
         rows = await self._select_tenants(
             f"SELECT {_TENANT} FROM tenants WHERE id > ?"  # noqa: S608 -- constants

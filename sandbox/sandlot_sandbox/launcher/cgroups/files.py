@@ -8,7 +8,7 @@ from pathlib import Path
 
 
 def make_folder(folder: Path) -> None:
-    """That others may go through: jails' users open what they join."""
+    """Make one that others may go through: jails' users open what they join."""
     before = os.umask(0o066)
     try:
         folder.mkdir()
@@ -17,7 +17,8 @@ def make_folder(folder: Path) -> None:
 
 
 def remove_all(folder: Path) -> None:
-    """With all groups below it, from the lowest up, as far as they are empty."""
+    """Remove it with all groups below it, from the lowest up, as far as they are
+    empty."""
     with contextlib.suppress(OSError):
         for inner in folder.iterdir():
             if inner.is_dir():

@@ -31,8 +31,8 @@ _MAX_V2_WEIGHT = 10_000
 
 
 class Interface:
-    """Of all groups of a layout. Theirs are folders, by the part of it they are in: a
-    controller in v1, `v2` in v2."""
+    """The interface of all groups of a layout. These are folders, by the part of it
+    they are in: a controller in v1, `v2` in v2."""
 
     def __init__(self, layout: Layout) -> None:
         self._layout = layout

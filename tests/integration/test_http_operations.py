@@ -1,0 +1,195 @@
+"""AWS's other operations, and the engine's own paths, over the real HTTP port."""
+
+import asyncio
+import json
+import socket
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+
+from sandlot_engine.errors import Throttled, Unavailable
+from sandlot_engine.gateway import http
+from sandlot_engine.gateway.aws import app, receiving
+from sandlot_engine.gateway.aws.operations import OPERATIONS, Call
+from tests.fakes.backend import ACME
+from tests.integration.http_port import Port, code_of, serving
+
+# --- the other operations ---------------------------------------------------------
+
+
+@pytest.fixture
+def account_settings(monkeypatch: pytest.MonkeyPatch) -> list[Call]:
+    """The calls of an operation that is registered for this test."""
+    calls = []
+
+    async def get_account_settings(call: Call) -> Mapping[str, Any]:
+        calls.append(call)
+        return {"AccountUsage": {"FunctionCount": 2}}
+
+    monkeypatch.setitem(OPERATIONS, "GetAccountSettings", get_account_settings)
+    return calls
+
+
+async def test_an_operation_gets_what_was_asked_and_by_whom(
+    port: Port, account_settings: list[Call]
+) -> None:
+    answer = await port.call("get_account_settings")
+
+    [call] = account_settings
+    assert answer["AccountUsage"] == {"FunctionCount": 2}
+    assert (call.caller.tenant_id, call.region) == (ACME, "eu-central-1")
+    assert (call.operation, call.input) == ("GetAccountSettings", {})
+    assert call.base_url == port.url
+    assert call.request_id == answer["ResponseMetadata"]["RequestId"]
+
+
+async def test_what_is_not_there_yet_is_refused_by_name(port: Port) -> None:
+    answer = await port.refused("list_capacity_providers")
+
+    assert answer["ResponseMetadata"]["HTTPStatusCode"] == 501
+    assert answer["Error"]["Code"] == "NotImplementedException"
+    assert answer["Error"]["Message"].startswith("ListCapacityProviders is not suppor")
+
+
+async def test_an_operation_that_takes_too_long_is_ended(
+    port: Port, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def forever(_: Call) -> Mapping[str, Any]:
+        await asyncio.Event().wait()
+        return {}
+
+    monkeypatch.setitem(OPERATIONS, "GetAccountSettings", forever)
+    monkeypatch.setattr(app, "OPERATION_DEADLINE_S", 0.01)
+
+    answer = await port.refused("get_account_settings")
+
+    assert answer["Error"]["Code"] == "DeadlineExceededException"
+
+
+async def test_requests_that_are_being_answered_have_a_bound(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Else a tenant has as many packages in memory as it has connections."""
+    begun, go = asyncio.Event(), asyncio.Event()
+
+    async def slow(_: Call) -> Mapping[str, Any]:
+        begun.set()
+        await go.wait()
+        return {}
+
+    monkeypatch.setattr(app, "MAX_HELD_OF_TENANT", 300_000)
+    layer: dict[str, Any] = {
+        "LayerName": "one",
+        "Content": {"ZipFile": bytes(150_000)},
+    }
+    async with serving() as port, asyncio.TaskGroup() as group:
+        monkeypatch.setitem(OPERATIONS, "PublishLayerVersion", slow)
+        first = group.create_task(port.call("publish_layer_version", **layer))
+        await begun.wait()
+
+        refused = await port.refused("publish_layer_version", **layer)
+        of_another = group.create_task(
+            port.call("publish_layer_version", "globex", **layer)
+        )
+        go.set()
+
+        await first
+        await of_another
+        await port.call("publish_layer_version", **layer)
+        in_bucket = {"S3Bucket": "packages", "S3Key": "one.zip"}
+        too_much = await port.refused(
+            "publish_layer_version", LayerName="one", Content=in_bucket
+        )
+
+    for answer in (refused, too_much):
+        assert answer["Error"]["Code"] == "TooManyRequestsException"
+
+
+async def test_a_parameter_that_nobody_knows_is_refused_by_name(port: Port) -> None:
+    answer = await port.exchange(
+        port.signed("/2016-08-19/account-settings?Verbose=1", method="GET", body=b"")
+    )
+
+    assert code_of(answer) == (400, "InvalidParameterValueException")
+    assert b"Verbose" in answer[2]
+
+
+async def test_a_request_that_is_too_large_names_its_operation(port: Port) -> None:
+    declared = f"content-length: {receiving.MAX_REQUEST + 1}".encode()
+    sent = port.signed("/2015-03-31/functions", body=b"").replace(
+        b"Content-Length: 0", declared
+    )
+
+    answer = await port.exchange(sent)
+
+    assert code_of(answer) == (413, "RequestEntityTooLargeException")
+    assert json.loads(answer[2])["message"] == (
+        "Request must be smaller than 70167211 bytes for the CreateFunction operation"
+    )
+
+
+async def test_paths_that_aws_does_not_have(port: Port) -> None:
+    unknown = await port.exchange(b"GET /2015-03-31/no HTTP/1.1\r\nhost: x\r\n\r\n")
+    elsewhere, _, told = await port.exchange(b"GET /x HTTP/1.1\r\nhost: x\r\n\r\n")
+
+    assert code_of(unknown) == (404, "UnknownOperationException")
+    assert elsewhere == 404
+    assert b"AWS_ENDPOINT_URL_LAMBDA" in told
+
+
+async def test_the_engines_health_is_for_everybody(port: Port) -> None:
+    status, _, body = await port.exchange(b"GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n")
+    posted, _, _ = await port.exchange(b"POST /healthz HTTP/1.1\r\nhost: x\r\n\r\n")
+
+    assert (status, json.loads(body)["status"]) == (200, "ok")
+    assert posted == 405
+
+
+async def test_a_taken_port_is_said(port: Port) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        with pytest.raises(Unavailable, match="cannot serve HTTP"):
+            async with http.serve(
+                port.engine.backend(),
+                port.engine.parts(),
+                address=address,
+                trouble=lambda: "",
+            ):
+                pass
+
+
+# --- /metrics -------------------------------------------------------------------
+
+ASKED = b"GET /metrics HTTP/1.1\r\nhost: x\r\n"
+
+
+async def test_the_machine_s_own_may_read_how_busy_the_engine_is(port: Port) -> None:
+    await port.invoke()
+    port.engine.runner.answers["echo"] = Throttled(
+        "full", reason="ConcurrentInvocationLimitExceeded", limit=1, retry_after_s=1
+    )
+    await port.refused()
+
+    status, headers, body = await port.exchange(ASKED + b"\r\n")
+
+    assert status == 200
+    assert headers["content-type"].startswith("text/plain; version=0.0.4")
+    assert b'sandlot_invocations_total{status="ok"} 1.0' in body
+    reason = b'reason="ConcurrentInvocationLimitExceeded"'
+    assert b"sandlot_throttled_total{" + reason + b"} 1.0" in body
+    assert b"acme" not in body
+
+
+@pytest.mark.parametrize(
+    ("key", "allowed"), [("", 403), ("key-of-acme", 403), ("key-of-operator", 200)]
+)
+async def test_from_elsewhere_only_an_operator_may(
+    port: Port, monkeypatch: pytest.MonkeyPatch, key: str, allowed: int
+) -> None:
+    monkeypatch.setattr(http, "is_of_this_machine", lambda _: False)
+    sent = f"authorization: Bearer {key}:{key}-secret\r\n" if key else ""
+
+    status, _, _ = await port.exchange(ASKED + sent.encode() + b"\r\n")
+
+    assert status == allowed

@@ -1,0 +1,394 @@
+"""Control groups of the machine's own kernel: made with their limits, and removed."""
+
+import mmap
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from sandlot_sandbox.host.hold import Hold
+from sandlot_sandbox.launcher.cgroups import (
+    CgroupsUnavailable,
+    Family,
+    Group,
+    Janitor,
+    Tree,
+    find,
+)
+from sandlot_sandbox.launcher.cgroups.files import make_folder, remove_all
+from sandlot_sandbox.launcher.cgroups.sweeping import claim, sweep
+from sandlot_sandbox.limits import Limits
+from sandlot_sandbox.memory_group import MEMORY_V1, MEMORY_V2
+
+SHARE = Limits(memory_mb=128, tmp_mb=512).instance_share
+
+needs_root = pytest.mark.skipif(
+    os.geteuid() != 0, reason="an ordinary user may make no groups"
+)
+
+
+@pytest.fixture(params=["v1", "v2"])
+def tree(request: pytest.FixtureRequest) -> Iterator[Tree]:
+    layout = find(only=request.param)
+    if not layout.v1 and layout.v2 is None:
+        pytest.skip(f"this kernel's groups are not {request.param}")
+    made = Tree.plant(layout)
+    try:
+        yield made
+    finally:
+        made.prune()
+        made.remove()
+        assert not any(folder.exists() for folder in made.parts.values())
+
+
+def _inner(tree: Tree) -> set[Path]:
+    """All groups in it."""
+    return {
+        inner
+        for folder in tree.parts.values()
+        for inner in folder.iterdir()
+        if inner.is_dir()
+    }
+
+
+@needs_root
+def test_in_v1_something_is_always_frozen(tree: Tree) -> None:
+    states = [inner / "freezer.state" for inner in _inner(tree)]
+
+    assert [state.read_text().strip() for state in states] == (
+        [] if tree.is_v2 else ["FROZEN"]
+    )
+
+
+def _folders(group: Group) -> list[Path]:
+    return list(group._folders.values())  # noqa: SLF001 - nobody else has to know
+
+
+@needs_root
+def test_a_group_is_in_every_hierarchy_with_its_limits(tree: Tree) -> None:
+    group = tree.make().add(SHARE)
+
+    assert all(folder.is_dir() for folder in _folders(group))
+    for part, file, value in tree.interface.limits_of(SHARE):
+        folder = group._folders[part]  # noqa: SLF001
+        assert (folder / file).read_bytes().strip() == value
+    assert group.remove()
+    assert not any(folder.exists() for folder in _folders(group))
+
+
+@needs_root
+def test_a_group_that_cannot_be_made_leaves_nothing(
+    tree: Tree, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    *_, last = tree.parts.values()
+    real = Path.mkdir
+
+    def fail_at_last(path: Path) -> None:
+        if last in path.parents:
+            raise OSError(12, "no memory")
+        real(path)
+
+    before = _inner(tree)
+    family = tree.make()
+    monkeypatch.setattr(Path, "mkdir", fail_at_last)
+
+    with pytest.raises(OSError, match="no memory"):
+        family.add(SHARE)
+    tree.give_up(family)
+    assert _inner(tree) == before
+
+
+@needs_root
+def test_processors_are_dealt_out_among_owners_before_their_functions(
+    tree: Tree,
+) -> None:
+    part = "v2" if tree.is_v2 else "cpu"
+    if part not in tree.parts:
+        pytest.skip("nobody shares out processors here")
+    families = [tree.make(owner) for owner in (1, 1, 2)]
+    estates = [family._roof[part].parent for family in families]  # noqa: SLF001
+
+    assert estates[0] == estates[1] != estates[2]
+    assert {estate.parent for estate in estates} == {tree.parts[part]}
+    tree.give_up(families[0])
+    assert estates[0].exists()
+    for family in families[1:]:
+        tree.give_up(family)
+    assert not any(estate.exists() for estate in estates)
+
+
+@needs_root
+def test_who_is_alone_in_an_estate_and_cannot_be_made_leaves_nothing(
+    tree: Tree, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(_: Family) -> None:
+        raise OSError(12, "no memory")
+
+    before = _inner(tree)
+    monkeypatch.setattr(Family, "make", fail)
+
+    with pytest.raises(OSError, match="no memory"):
+        tree.make(7)
+    assert _inner(tree) == before
+
+
+@needs_root
+def test_the_name_of_a_group_says_nothing_of_others(tree: Tree) -> None:
+    groups = [tree.make().add(SHARE) for _ in range(3)]
+
+    names = [folder.name for group in groups for folder in _folders(group)]
+    assert len(set(names)) == 3
+    assert all(re.fullmatch("[0-9a-f]{16}", name) for name in names)
+    assert all(group.remove() for group in groups)
+
+
+@needs_root
+def test_who_writes_0_to_each_is_in_the_group(tree: Tree) -> None:
+    group = tree.make().add(SHARE)
+
+    with _member(group) as member:
+        for folder in _folders(group):
+            assert (folder / "cgroup.procs").read_text().split() == [str(member.pid)]
+
+
+@needs_root
+def test_a_group_that_a_process_is_still_in_is_removed_later(tree: Tree) -> None:
+    family = tree.make()
+    group = family.add(SHARE)
+    with _member(group):
+        tree.give_up(family)
+        assert all(folder.exists() for folder in _folders(group))
+
+    tree.prune()
+
+    assert not any(folder.exists() for folder in _folders(group))
+
+
+@needs_root
+def test_what_is_opened_of_a_group_freezes_it_and_tells_of_it(tree: Tree) -> None:
+    group = tree.make().add(SHARE)
+    files = group.open_files()
+    try:
+        assert ("freeze" if tree.is_v2 else "freezer") in files
+        kind = MEMORY_V2 if tree.is_v2 else MEMORY_V1
+        assert (kind in files) == ("memory" in tree.controls)
+        if kind in files:
+            hold = Hold({kind: os.dup(files[kind])})
+            try:
+                assert hold.uses_more_than(-1)
+                assert not hold.uses_more_than(1 << 20)
+                assert not hold.uses_too_much(1 << 20)
+            finally:
+                hold.close()
+    finally:
+        for fd in files.values():
+            os.close(fd)
+        group.remove()
+
+
+@needs_root
+def test_only_groups_of_launchers_that_are_gone_are_swept(tree: Tree) -> None:
+    gone, alive, others = "sandlot-999999999", "sandlot-1", "sandlot-engine"
+    parents = [folder.parent for folder in tree.parts.values()]
+    for parent in parents:
+        for name in (gone, alive, others):
+            (parent / name / "1.2").mkdir(parents=True)
+    try:
+        sweep(parents)  # what `plant` does, without another tree
+
+        left = {n: (p / n).exists() for p in parents for n in (gone, alive, others)}
+        assert left == {gone: False, alive: True, others: True}
+    finally:
+        for parent in parents:
+            for name in (gone, alive, others):
+                remove_all(parent / name)
+
+
+@needs_root
+def test_groups_of_a_launcher_in_another_pid_namespace_are_not_swept(
+    tree: Tree,
+) -> None:
+    """Its pid is nobody's here; only its claim tells that it lives."""
+    parents = [folder.parent for folder in tree.parts.values()]
+    theirs = [parent / "sandlot-999999998" for parent in parents]
+    claims = []
+    try:
+        for folder in theirs:
+            make_folder(folder)
+            claims.append(claim(folder))
+
+        sweep(parents)
+
+        assert all(folder.exists() for folder in theirs)
+
+        while claims:
+            os.close(claims.pop())
+        sweep(parents)
+
+        assert not any(folder.exists() for folder in theirs)
+    finally:
+        for fd in claims:
+            os.close(fd)
+        for folder in theirs:
+            remove_all(folder)
+
+
+@needs_root
+def test_a_janitor_removes_a_tree_with_what_is_in_it(tree: Tree) -> None:
+    janitor = Janitor(tree)
+    tree.make().add(SHARE)
+    tree.make().add(SHARE)
+
+    janitor.dismiss()
+
+    assert not any(folder.exists() for folder in tree.parts.values())
+
+
+@needs_root
+def test_a_tree_that_is_there_already_is_not_shared(tree: Tree) -> None:
+    with pytest.raises(CgroupsUnavailable, match="exist"):
+        Tree.plant(find(only="v2" if tree.is_v2 else "v1"))
+
+    assert all(folder.exists() for folder in tree.parts.values())
+
+
+@needs_root
+def test_a_tree_that_could_not_be_claimed_is_not_left(
+    tree: Tree, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(_folder: Path) -> int:
+        raise OSError("no locks left")
+
+    tree.remove()
+    monkeypatch.setattr("sandlot_sandbox.launcher.cgroups.tree.claim", fails)
+
+    with pytest.raises(CgroupsUnavailable, match="no locks left"):
+        Tree.plant(find(only="v2" if tree.is_v2 else "v1"))
+
+    assert not any(folder.exists() for folder in tree.parts.values())
+
+
+class _member:  # noqa: N801 - reads as the context manager that it is
+    """A process that has joined a group, until it is told to end."""
+
+    _JOIN = (
+        "import os, sys; [os.write(int(fd), b'0') for fd in sys.argv[1:]];"
+        " print(flush=True); sys.stdin.read()"
+    )
+
+    def __init__(self, group: Group) -> None:
+        joins = group.open_joins()
+        self._process = subprocess.Popen(
+            [sys.executable, "-c", self._JOIN, *map(str, joins)],
+            pass_fds=joins,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+        )
+        for fd in joins:
+            os.close(fd)
+        assert self._process.stdout is not None
+        assert self._process.stdout.readline() == b"\n"
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    def __enter__(self) -> "_member":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._process.communicate()
+
+
+@needs_root
+def test_the_roof_holds_what_its_groups_may_use_and_no_more(tree: Tree) -> None:
+    if "memory" not in tree.controls:
+        pytest.skip("nobody counts memory here")
+    family = tree.make()
+    one = family.add(SHARE)
+    (roof,) = {
+        folder.parent
+        for folder in _folders(one)
+        if (folder / "memory.limit_in_bytes").exists()
+    }
+
+    def limit() -> int:
+        return int((roof / "memory.limit_in_bytes").read_text())
+
+    most = (9 * SHARE.memory_bytes // 8) & -mmap.PAGESIZE
+    assert limit() == most
+    other = family.add(SHARE)
+    assert limit() == 2 * most
+    assert not family.uses_too_much()
+    assert family.take_away(other)
+    assert limit() == 2 * most, "what was used may be in use still"
+    assert family.take_away(one)
+    assert family.remove()
+
+
+@needs_root
+def test_all_of_a_function_weighs_no_more_than_the_machine(tree: Tree) -> None:
+    if "cpu" not in tree.controls:
+        pytest.skip("nobody shares out processors here")
+    family = tree.make()
+    large = replace(SHARE, cpus=float(os.cpu_count() or 1))
+    one = family.add(large)
+    (roof,) = {
+        folder.parent
+        for folder in _folders(one)
+        if (folder / "cpu.shares").exists() and (folder / "cpu.cfs_quota_us").exists()
+    }
+    alone = int((roof / "cpu.shares").read_text())
+
+    others = [family.add(large) for _ in range(3)]
+
+    assert int((roof / "cpu.shares").read_text()) == alone
+    for group in (*others, one):
+        assert family.take_away(group)
+    assert family.remove()
+
+
+@needs_root
+def test_memory_of_a_group_that_is_gone_counts_under_its_roof(tree: Tree) -> None:
+    if "memory" not in tree.controls:
+        pytest.skip("nobody counts memory here")
+    family = tree.make()
+    kept, gone = family.add(SHARE), family.add(SHARE)
+    mover = subprocess.Popen(
+        [sys.executable, "-I", "-S", "-c", HOPPING],
+        pass_fds=[*(joins := gone.open_joins()), *(others := kept.open_joins())],
+        env={"FROM": " ".join(map(str, joins)), "TO": " ".join(map(str, others))},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    )
+    with mover:
+        assert mover.stdout is not None
+        assert mover.stdout.read(1) == b"+"
+        assert family.take_away(gone)
+
+        assert family.uses_too_much()
+
+        mover.kill()
+    for fd in (*joins, *others):
+        os.close(fd)
+    tree.give_up(family)
+
+
+HOPPING = f"""
+import os, sys
+for join in os.environ["FROM"].split():
+    os.write(int(join), b"0")
+kept = bytearray({SHARE.memory_bytes - (8 << 20)})
+kept[::4096] = bytes(len(kept) // 4096)
+for join in os.environ["TO"].split():
+    os.write(int(join), b"0")
+more = bytearray({16 << 20})
+more[::4096] = bytes(len(more) // 4096)
+os.write(1, b"+")
+sys.stdin.read()
+"""
