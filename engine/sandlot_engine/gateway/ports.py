@@ -125,7 +125,11 @@ class BearerKeys(Protocol):
         ...
 
 
-class Tenants(SigningKeys, BearerKeys, Protocol):
+class Keys(SigningKeys, BearerKeys, Protocol):
+    """Keys, for whoever does both."""
+
+
+class Tenants(Keys, Protocol):
     """Tenants and their keys."""
 
     async def create(
