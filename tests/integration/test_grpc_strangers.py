@@ -65,3 +65,21 @@ async def test_who_watches_for_ever_leaves_room_to_who_asks_once(
 
     assert one_more is grpc.StatusCode.RESOURCE_EXHAUSTED
     assert answer.status == health_pb2.HealthCheckResponse.SERVING
+
+
+async def test_who_sends_nothing_keeps_nobody_waiting(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(interceptors, "READING_OF_STRANGERS", 3)
+    async with fake_engine() as engine:
+        method: Any = engine.channel.stream_unary("/grpc.health.v1.Health/Check")
+        silent = [method() for _ in range(4)]
+        cut = await silent[0].code()
+
+        health: Any = health_pb2_grpc.HealthStub(engine.channel)
+        answer = await health.Check(health_pb2.HealthCheckRequest())
+        for call in silent:
+            call.cancel()
+
+    assert cut is grpc.StatusCode.RESOURCE_EXHAUSTED
+    assert answer.status == health_pb2.HealthCheckResponse.SERVING

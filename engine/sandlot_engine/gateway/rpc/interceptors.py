@@ -39,7 +39,7 @@ from sandlot_engine.gateway.auth import Authenticator, single
 from sandlot_engine.gateway.rpc import Context, audit
 from sandlot_engine.gateway.rpc.beside import size_beside
 from sandlot_engine.gateway.rpc.faces import abort
-from sandlot_engine.gateway.turns import RETRY_AFTER_S, Held, Turns
+from sandlot_engine.gateway.turns import RETRY_AFTER_S, Held, StrangersTurns, Turns
 from sandlot_engine.gateway.untaken import Unsent
 from sandlot_engine.ids import new_request_id
 from sandlot_engine.model.invocation import MAX_PAYLOAD
@@ -104,6 +104,9 @@ UPLOAD_S = 100.0
 READING_AT_ONCE, READING_OF_TENANT = 64, 8
 """Other requests that are being taken in. Nobody knows their size before, and it may
 be that of a package."""
+
+READING_OF_STRANGERS = 16
+"""Of those who need no key, beside these: they wait in no line."""
 
 READING_WAIT_S = 10.0
 
@@ -404,6 +407,7 @@ class Limits:
             waiting=MAX_CALLS,
             wait_s=READING_WAIT_S,
         )
+        self._of_strangers = StrangersTurns("requests", most=READING_OF_STRANGERS)
 
     def count(self, call: Call, *, is_stream: bool, may_last: bool) -> None:
         """As open until it is over. Raises `Throttled`."""
@@ -480,7 +484,8 @@ class Limits:
         self, call: Call, parse: Parse | None, method: Behaviour, context: Context
     ) -> Any:
         who = _who(call)
-        async with self._reading.take(who):
+        turn = self._reading.take(who) if who else self._of_strangers.take()
+        async with turn:
             data = await self._message(context, BODY_S)
             size = len(data)
             _check_size(call.method, data)
