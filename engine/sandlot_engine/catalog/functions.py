@@ -247,6 +247,10 @@ class Functions:
         """A version by its number, or the one of an alias. Raises `NotFound`."""
         return self._finding.find(tenant_id, name, qualifier)
 
+    def resume(self, tenant_id: str) -> None:
+        """Make ready what had to wait while its tenant was suspended."""
+        self._preparing.resume(tenant_id)
+
     async def forget(self, tenant_id: str) -> None:
         """Let go of what a tenant that was deleted had beside functions. Others'
         functions that have its layers keep them."""

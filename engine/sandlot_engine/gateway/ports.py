@@ -84,6 +84,10 @@ class Functions(Protocol):
         """To be called after each change of a tenant's network policy."""
         ...
 
+    def resume(self, tenant_id: str) -> None:
+        """To be called after a tenant that was suspended is so no more."""
+        ...
+
     async def forget(self, tenant_id: str) -> None:
         """To be called after a tenant was deleted."""
         ...
