@@ -11,7 +11,7 @@ from sandlot_engine.catalog import preparing
 from sandlot_engine.catalog.code import CodeStore
 from sandlot_engine.catalog.functions import Prepared, Quota
 from sandlot_engine.catalog.life import changed_config
-from sandlot_engine.catalog.quotas import ENTRY_BYTES
+from sandlot_engine.catalog.on_disk import ENTRY_BYTES
 from sandlot_engine.errors import (
     SUSPENDED,
     AlreadyExists,
