@@ -182,6 +182,25 @@ async def test_only_so_many_packages_wait_for_their_turn(engine: FakeEngine) -> 
         call.cancel()
 
 
+async def test_a_package_that_waited_is_not_taken_with_a_key_that_was_taken_back(
+    engine: FakeEngine,
+) -> None:
+    assert isinstance(engine.functions, SlowFunctions)
+    first = [upload(engine, str(number)) for number in range(2)]
+    for _ in range(2):
+        await arrived(engine)
+    late = upload(engine, "late")
+    await nothing_arrives(engine)
+
+    await engine.tenants.revoke_key(None, "key-of-acme")
+    engine.functions.may_go_on.set()
+    error, _ = await failure(late)
+    await asyncio.gather(*first)
+
+    assert error.code() is grpc.StatusCode.UNAUTHENTICATED
+    assert engine.functions.arrived.empty()
+
+
 @pytest.mark.parametrize("method", ["Invoke", "TailLogs"])
 async def test_a_request_that_does_not_arrive_is_not_waited_for(
     engine: FakeEngine, method: str

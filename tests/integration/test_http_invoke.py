@@ -646,6 +646,22 @@ async def test_a_body_in_small_chunks_is_a_body(
     assert status == 200
 
 
+async def test_a_key_that_is_taken_back_while_a_body_comes_is_unknown(
+    port: Port,
+) -> None:
+    head, _, body = port.signed(headers={"Expect": "100-continue"}).rpartition(b"{")
+    async with port.connected() as (reader, writer):
+        writer.write(head)
+        await reader.readuntil(b"100 Continue\r\n\r\n")  # the key was looked at
+
+        await port.engine.tenants.revoke_key(ACME, "key-of-acme")
+        writer.write(b"{" + body)
+        answer = await answer_from(reader)
+
+    assert code_of(answer) == (403, "UnrecognizedClientException")
+    assert port.engine.runner.started.empty()
+
+
 async def test_connections_have_a_bound() -> None:
     async with serving(max_connections=1) as port, port.connected() as (_, writer):
         port.engine.runner.hold("slow")

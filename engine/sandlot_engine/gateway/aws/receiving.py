@@ -237,6 +237,10 @@ class Receiver:
             receive, headers, self.room, key.tenant_id, limit=limit, too_large=too_large
         )
         _check_body(claim, secret, body)
+        # Again: a body may take minutes, and the key may be taken back meanwhile.
+        key, _ = await self._tenants.signing_secret(claim.access_key_id)
+        if key is None:
+            raise unrecognized()
         if key.is_suspended:
             raise AwsError("AccessDeniedException", suspended(key.tenant_id))
         if (connection := scope.get(KEY)) is not None:

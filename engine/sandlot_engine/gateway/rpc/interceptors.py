@@ -197,7 +197,7 @@ class Steps(grpc.aio.ServerInterceptor):
     ) -> None:
         self._authenticator = authenticator
         self._public = public
-        self._limits = Limits()
+        self._limits = Limits(authenticator)
         self._answers = Answers(clock)
         self._known: dict[str, tuple[Handler, bool]] = {}
         """Of methods that there are: what serves them, and whether they take a stream.
@@ -385,7 +385,8 @@ class Limits:
     within a time, and measured before it is parsed.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, authenticator: Authenticator) -> None:
+        self._authenticator = authenticator
         self._all = 0
         self._open: Counter[str] = Counter()
         self._streams: Counter[str] = Counter()
@@ -486,7 +487,7 @@ class Limits:
         who = _who(call)
         turn = self._reading.take(who) if who else self._of_strangers.take()
         async with turn:
-            data = await self._message(context, BODY_S)
+            data = await self._message(call, context, BODY_S)
             size = len(data)
             _check_size(call.method, data)
             request = _parsed(parse, data)
@@ -498,7 +499,7 @@ class Limits:
         self, call: Call, parse: Parse | None, method: Behaviour, context: Context
     ) -> Any:
         async with self._uploads.take(_who(call)):
-            data = await self._message(context, UPLOAD_S)
+            data = await self._message(call, context, UPLOAD_S)
             _check_size_beside(data, UPLOADS[call.method], "package")
             request = _parsed(parse, data)
             del data
@@ -506,8 +507,9 @@ class Limits:
             del request
             return await _whole(work)
 
-    async def _message(self, context: Context, within_s: float) -> bytes:
-        """The call's one message. Raises `DeadlineExceeded`, `InvalidParameter`."""
+    async def _message(self, call: Call, context: Context, within_s: float) -> bytes:
+        """The call's one message. Raises `DeadlineExceeded`, `InvalidParameter`, and
+        for a key that was taken back while it came as `Authenticator` does."""
         try:
             with self._timeouts.within(within_s):
                 data = await context.read()
@@ -517,6 +519,8 @@ class Limits:
             ) from None
         if data is grpc.aio.EOF:
             raise InvalidParameter("the call ended without a request")
+        if call.caller is not None:
+            await self._authenticator.check_still(call.caller)
         return cast("bytes", data)
 
 
