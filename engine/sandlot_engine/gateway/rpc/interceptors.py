@@ -105,7 +105,7 @@ READING_AT_ONCE, READING_OF_TENANT = 64, 8
 """Other requests that are being taken in. Nobody knows their size before, and it may
 be that of a package."""
 
-READING_OF_STRANGERS = 16
+READING_OF_STRANGERS = 8
 """Of those who need no key, beside these: they wait in no line."""
 
 READING_WAIT_S = 10.0
