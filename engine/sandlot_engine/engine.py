@@ -23,7 +23,7 @@ import uvloop
 
 from sandlot_engine import garbage, priority
 from sandlot_engine.assembly.announcing import Facts, announce
-from sandlot_engine.assembly.machine import Refused, first_hello, node_of, room
+from sandlot_engine.assembly.machine import Refused, first_hello, may_run, node_of, room
 from sandlot_engine.assembly.ownership import check_ours
 from sandlot_engine.errors import SandlotError
 from sandlot_engine.log_format import Plain
@@ -206,6 +206,7 @@ async def _running(config: EngineConfig, stop: "_Stop") -> AsyncIterator[Facts]:
                 max_standbys=config.scale.standbys,
                 scaling=config.scale.scaling,
                 idle_s=config.idle_s,
+                check=may_run(tenants),
             )
         )
         kept = KeptTriggers.over(store)
