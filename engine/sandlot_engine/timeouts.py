@@ -42,6 +42,14 @@ class Timeouts:
             self.discard(timeout)
             timeout.expire()
 
+    def expire_first(self, *, begun_before: float, limit_s: float) -> None:
+        """The first of those that are there, of which all have that limit, if it began
+        before then, of `time.monotonic`."""
+        timeout, due = next(iter(self._open.items()), (None, 0.0))
+        if timeout is not None and due - limit_s <= begun_before:
+            self.discard(timeout)
+            timeout.expire()
+
     def _ring_at(self, due: float) -> None:
         if self._timer is not None:
             self._timer.cancel()

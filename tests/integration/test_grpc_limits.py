@@ -220,6 +220,29 @@ async def test_a_request_that_does_not_arrive_is_not_waited_for(
     assert code is grpc.StatusCode.DEADLINE_EXCEEDED
 
 
+async def test_who_sends_nothing_gives_way_to_other_tenants(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(interceptors, "READING_AT_ONCE", 1)
+    monkeypatch.setattr(interceptors, "SLOW_S", 0.0)
+    method = f"{interceptors.SERVICES}InvocationService/Invoke"
+    async with fake_engine() as engine:
+        silent: Any = engine.channel.stream_unary(method)(metadata=as_tenant("acme"))
+        # It is there: this one comes after it, and is refused before it is read.
+        nobody: Any = engine.channel.unary_unary(method)
+        await failure(nobody(b""))
+
+        answer = await engine.function_service.ListFunctions(
+            functions_pb2.ListFunctionsRequest(),
+            metadata=as_tenant("globex"),
+            timeout=WAIT_S,
+        )
+        code = await silent.code()
+
+    assert answer.functions
+    assert code is grpc.StatusCode.DEADLINE_EXCEEDED
+
+
 async def test_what_is_no_request_is_refused_as_that(engine: FakeEngine) -> None:
     call: Any = engine.channel.unary_unary("/sandlot.v1.FunctionService/GetFunction")
 

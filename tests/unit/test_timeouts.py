@@ -1,6 +1,7 @@
 """Time limits that share a timer behave as `asyncio.timeout` does."""
 
 import asyncio
+import time
 
 import pytest
 
@@ -53,6 +54,28 @@ async def test_limits_that_begin_later_end_later() -> None:
         await asyncio.gather(*(wait(limit_s) for limit_s in (0.03, 0.01, 0.02)))
 
     assert ended == [0.01, 0.02, 0.03]
+
+
+async def test_the_first_may_be_ended_if_it_is_old_enough() -> None:
+    timeouts, never = Timeouts(), asyncio.Event()
+
+    async def wait() -> None:
+        with timeouts.within(LONG_S):
+            await never.wait()
+
+    first, second = asyncio.create_task(wait()), asyncio.create_task(wait())
+    await asyncio.sleep(0)
+    began = time.monotonic()
+    timeouts.expire_first(begun_before=began - LONG_S, limit_s=LONG_S)
+    none_ended = len(timeouts)
+    timeouts.expire_first(begun_before=began, limit_s=LONG_S)
+
+    with pytest.raises(TimeoutError):
+        await first
+    assert (none_ended, len(timeouts), second.done()) == (2, 1, False)
+    never.set()
+    await second
+    timeouts.expire_first(begun_before=began, limit_s=LONG_S)
 
 
 async def test_a_cancellation_by_others_stays_one() -> None:

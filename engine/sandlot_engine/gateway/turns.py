@@ -28,6 +28,11 @@ class Turns:
         self._shares: dict[str, tuple[asyncio.Semaphore, int]] = {}
         """With those who have a turn, or wait for one."""
 
+    @property
+    def is_full(self) -> bool:
+        """Whoever comes has to wait for others than itself."""
+        return self._room.locked()
+
     def take(self, tenant_id: str) -> "Turn":
         """A turn, as long as the block lasts (`async with`). Raises `Throttled`."""
         return Turn(self, tenant_id)

@@ -13,6 +13,7 @@ call would go through a few coroutines more.
 
 import asyncio
 import inspect
+import time
 import traceback
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator
@@ -44,7 +45,7 @@ from sandlot_engine.gateway.untaken import Unsent
 from sandlot_engine.ids import new_request_id
 from sandlot_engine.model.invocation import MAX_PAYLOAD
 from sandlot_engine.model.tenant import Caller
-from sandlot_engine.timeouts import Timeouts
+from sandlot_engine.timeouts import Timeout, Timeouts
 
 SERVICES = "/sandlot.v1."
 """Our own methods. Health and reflection are public knowledge."""
@@ -112,6 +113,9 @@ READING_WAIT_S = 10.0
 
 BODY_S = 10.0
 """In which any other request has to arrive."""
+
+SLOW_S = 2.0
+"""After which one that has not arrived gives way where all turns are taken."""
 
 MAX_HELD, MAX_HELD_OF_TENANT = 512 << 20, 128 << 20
 """Bytes of requests that are being answered, packages aside."""
@@ -393,7 +397,7 @@ class Limits:
         self._watches: Counter[str] = Counter()
         self._held = Held(most=MAX_HELD, of_tenant=MAX_HELD_OF_TENANT)
         self._unsent = Unsent()
-        self._timeouts = Timeouts()
+        self._of_requests, self._of_others = Timeouts(), Timeouts()
         self._uploads = Turns(
             "packages",
             most=UPLOADS_AT_ONCE,
@@ -485,9 +489,16 @@ class Limits:
         self, call: Call, parse: Parse | None, method: Behaviour, context: Context
     ) -> Any:
         who = _who(call)
+        if self._reading.is_full:
+            # Those who begin and send nothing are not to keep all others waiting.
+            self._of_requests.expire_first(
+                begun_before=time.monotonic() - SLOW_S, limit_s=BODY_S
+            )
         turn = self._reading.take(who) if who else self._of_strangers.take()
         async with turn:
-            data = await self._message(call, context, BODY_S)
+            timeouts = self._of_requests if who else self._of_others
+            arriving = timeouts.within(BODY_S)
+            data = await self._message(call, context, arriving)
             size = len(data)
             _check_size(call.method, data)
             request = _parsed(parse, data)
@@ -499,7 +510,8 @@ class Limits:
         self, call: Call, parse: Parse | None, method: Behaviour, context: Context
     ) -> Any:
         async with self._uploads.take(_who(call)):
-            data = await self._message(call, context, UPLOAD_S)
+            arriving = self._of_others.within(UPLOAD_S)
+            data = await self._message(call, context, arriving)
             _check_size_beside(data, UPLOADS[call.method], "package")
             request = _parsed(parse, data)
             del data
@@ -507,16 +519,14 @@ class Limits:
             del request
             return await _whole(work)
 
-    async def _message(self, call: Call, context: Context, within_s: float) -> bytes:
+    async def _message(self, call: Call, context: Context, arriving: Timeout) -> bytes:
         """The call's one message. Raises `DeadlineExceeded`, `InvalidParameter`, and
         for a key that was taken back while it came as `Authenticator` does."""
         try:
-            with self._timeouts.within(within_s):
+            with arriving:
                 data = await context.read()
         except TimeoutError:
-            raise DeadlineExceeded(
-                f"the request did not arrive within {within_s:g} s"
-            ) from None
+            raise DeadlineExceeded("the request did not arrive in time") from None
         if data is grpc.aio.EOF:
             raise InvalidParameter("the call ended without a request")
         if call.caller is not None:
