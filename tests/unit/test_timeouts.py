@@ -1,7 +1,6 @@
 """Time limits that share a timer behave as `asyncio.timeout` does."""
 
 import asyncio
-import time
 
 import pytest
 
@@ -65,17 +64,17 @@ async def test_the_first_may_be_ended_if_it_is_old_enough() -> None:
 
     first, second = asyncio.create_task(wait()), asyncio.create_task(wait())
     await asyncio.sleep(0)
-    began = time.monotonic()
-    timeouts.expire_first(begun_before=began - LONG_S, limit_s=LONG_S)
+    left_s = timeouts.expire_first(after_s=LONG_S, limit_s=LONG_S)
     none_ended = len(timeouts)
-    timeouts.expire_first(begun_before=began, limit_s=LONG_S)
+    now_s = timeouts.expire_first(after_s=0.0, limit_s=LONG_S)
 
     with pytest.raises(TimeoutError):
         await first
     assert (none_ended, len(timeouts), second.done()) == (2, 1, False)
+    assert 0.0 == now_s < left_s <= LONG_S
     never.set()
     await second
-    timeouts.expire_first(begun_before=began, limit_s=LONG_S)
+    assert timeouts.expire_first(after_s=0.0, limit_s=LONG_S) == 0.0
 
 
 async def test_a_cancellation_by_others_stays_one() -> None:

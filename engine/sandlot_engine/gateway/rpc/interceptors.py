@@ -13,7 +13,6 @@ call would go through a few coroutines more.
 
 import asyncio
 import inspect
-import time
 import traceback
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator
@@ -489,11 +488,8 @@ class Limits:
         self, call: Call, parse: Parse | None, method: Behaviour, context: Context
     ) -> Any:
         who = _who(call)
-        if self._reading.is_full:
-            # Those who begin and send nothing are not to keep all others waiting.
-            self._of_requests.expire_first(
-                begun_before=time.monotonic() - SLOW_S, limit_s=BODY_S
-            )
+        if who:
+            self._make_room()
         turn = self._reading.take(who) if who else self._of_strangers.take()
         async with turn:
             timeouts = self._of_requests if who else self._of_others
@@ -505,6 +501,15 @@ class Limits:
             del data
         with self._held.hold(who, size):
             return await method(request, context)
+
+    def _make_room(self) -> None:
+        """Those who begin and send nothing are not to keep all others waiting: for each
+        that waits, one of them goes, now or as soon as it is slow."""
+        if not self._reading.is_full:
+            return
+        after_s = self._of_requests.expire_first(after_s=SLOW_S, limit_s=BODY_S)
+        if after_s:
+            asyncio.get_running_loop().call_later(after_s, self._make_room)
 
     async def _upload(
         self, call: Call, parse: Parse | None, method: Behaviour, context: Context
