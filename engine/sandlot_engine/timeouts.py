@@ -42,6 +42,18 @@ class Timeouts:
             self.discard(timeout)
             timeout.expire()
 
+    def expire_first(self, *, after_s: float, limit_s: float) -> float:
+        """The first of those that are there, of which all have that limit, if it began
+        so long ago; else in how many seconds that will be so."""
+        timeout, due = next(iter(self._open.items()), (None, 0.0))
+        if timeout is None:
+            return 0.0
+        left_s = due - limit_s + after_s - time.monotonic()
+        if left_s <= 0.0:
+            self.discard(timeout)
+            timeout.expire()
+        return max(left_s, 0.0)
+
     def _ring_at(self, due: float) -> None:
         if self._timer is not None:
             self._timer.cancel()

@@ -51,6 +51,9 @@ class Node:
     retired: list[str] = field(default_factory=list)
     cancelled: list[str] = field(default_factory=list)
     error: BaseException | None = None
+    refused: int = 0
+    """How often that was raised."""
+
     answer: Prepared = READY
     preparing: asyncio.Event = field(default_factory=asyncio.Event)
     busy: dict[str, asyncio.Event] = field(default_factory=dict)
@@ -64,10 +67,14 @@ class Node:
             self.cancelled.append(revision.id)
             raise
         if self.error is not None:
+            self.refused += 1
             raise self.error
         assert path.name == f"{revision.code.sha256}-{revision.config.runtime}"
         self.prepared.append(revision.id)
         return self.answer
+
+    async def has_refused(self) -> bool:
+        return bool(self.refused)
 
     async def retire(self, tenant_id: str, name: str, revision_id: str) -> None:
         assert tenant_id == TENANT

@@ -146,6 +146,9 @@ class FakeFunctions:
     async def renew(self, tenant_id: str) -> None:
         self.renewed.append(tenant_id)
 
+    def resume(self, tenant_id: str) -> None:
+        """Nothing waits here."""
+
     async def forget(self, tenant_id: str) -> None:
         self.forgotten.append(tenant_id)
 

@@ -103,12 +103,17 @@ class FakeMachine:
         self.may_answer.set()
         self.refusal: Exception | None = None
         self.import_refusal: Exception | None = None
+        self.run_refusal: Exception | None = None
         self.importing: dict[str, asyncio.Event] = {}
         self.lost_zygotes = 0
         self.missing_mb = 0.0
         self.shed_mb = 0.0
         self.away: frozenset[str] = frozenset()
         self.endings: list[Run | Exception] = []
+
+    def check(self, _: Function) -> None:
+        if self.run_refusal is not None:
+            raise self.run_refusal
 
     def is_ready(self, function: Function, revision: Revision) -> bool:
         return function.name not in self.importing
@@ -254,6 +259,7 @@ async def new_world(
         max_kept=max_kept,
         place_s=place_s,
         again_s=again_s,
+        check=machine.check,
     ) as scheduler:
         made = World(scheduler, machine)
         yield made

@@ -43,7 +43,7 @@ async def test_what_an_operator_changes_is_told(
 
     changed, imported = _told(caplog)
     assert changed.startswith("UpdateTenant by ")
-    assert f"for tenant {OPERATOR}: id={ACME} " in changed
+    assert f"for tenant {OPERATOR}: id={ACME} suspended=true " in changed
     assert f"tenant_id={ACME} access_key_id=AKIAIMPORTED00000 " in imported
     assert "not-to-be-told" not in caplog.text
 
@@ -54,6 +54,19 @@ def test_what_a_worker_forwards_is_told_by_the_core_alone() -> None:
     assert audit.about(request) == "access_key_id=AKIA"
     assert audit.about(wire.RevokeKeyRequest()) == "-"
     assert not audit.about(request.SerializeToString())
+
+
+@pytest.mark.parametrize(
+    ("request_", "told"),
+    [
+        (wire.UpdateTenantRequest(id=ACME, suspended=False), "suspended=false"),
+        (wire.UpdateTenantRequest(id=ACME, concurrency=1), ""),
+        (wire.CreateKeyRequest(tenant_id=OPERATOR, operator=True), "operator=true"),
+        (wire.CreateKeyRequest(tenant_id=ACME), ""),
+    ],
+)
+def test_what_makes_it_another_thing_is_told(request_: Any, told: str) -> None:
+    assert audit.about(request_).partition(" ")[2] == told
 
 
 async def test_what_is_refused_or_a_tenants_is_not(

@@ -212,6 +212,22 @@ async def test_a_refusal_does_not_end_its_stream(engine: FakeEngine) -> None:
     assert (await stream.read()).response.payload == b"2"
 
 
+async def test_a_key_that_is_taken_back_invokes_nothing_over_an_open_stream(
+    engine: FakeEngine,
+) -> None:
+    stream = many(engine)
+    await stream.write(numbered(1))
+    before = await stream.read()
+
+    await engine.tenants.revoke_key(ACME, "key-of-acme")
+    await stream.write(numbered(2))
+    refused = (await stream.read()).refused
+
+    assert before.response.payload == b"1"
+    assert refused.code == grpc.StatusCode.UNAUTHENTICATED.value[0]
+    assert len(engine.records.records) == 1
+
+
 async def test_what_is_no_message_ends_its_stream_and_nothing_before_it(
     engine: FakeEngine, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -307,6 +323,24 @@ async def test_a_log_is_replayed_and_then_followed(engine: FakeEngine) -> None:
     assert [line.text for line in replayed.lines] == [b"kept"]
     assert [line.text for line in followed.lines] == [b"new"]
     assert followed.lines[0].source == wire.LOG_SOURCE_FUNCTION
+
+
+async def test_a_log_is_followed_no_more_with_a_key_that_is_taken_back(
+    engine: FakeEngine,
+) -> None:
+    request = wire.TailLogsRequest(function="echo", follow=True)
+    request.since.FromDatetime(engine.clock.now() - timedelta(minutes=1))
+    engine.records.append_log(ACME, "echo", [line(engine, "kept")])
+    stream = engine.invocation_service.TailLogs(request, metadata=KEY)
+    await stream.read()
+
+    await engine.tenants.revoke_key(ACME, "key-of-acme")
+    engine.records.append_log(ACME, "echo", [line(engine, "new")])
+    await engine.records.flush()
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await stream.read()
+
+    assert caught.value.code() is grpc.StatusCode.UNAUTHENTICATED
 
 
 async def test_a_log_that_is_not_followed_ends(engine: FakeEngine) -> None:

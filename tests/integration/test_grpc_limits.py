@@ -183,6 +183,25 @@ async def test_only_so_many_packages_wait_for_their_turn(engine: FakeEngine) -> 
         call.cancel()
 
 
+async def test_a_package_that_waited_is_not_taken_with_a_key_that_was_taken_back(
+    engine: FakeEngine,
+) -> None:
+    assert isinstance(engine.functions, SlowFunctions)
+    first = [upload(engine, str(number)) for number in range(2)]
+    for _ in range(2):
+        await arrived(engine)
+    late = upload(engine, "late")
+    await nothing_arrives(engine)
+
+    await engine.tenants.revoke_key(None, "key-of-acme")
+    engine.functions.may_go_on.set()
+    error, _ = await failure(late)
+    await asyncio.gather(*first)
+
+    assert error.code() is grpc.StatusCode.UNAUTHENTICATED
+    assert engine.functions.arrived.empty()
+
+
 @pytest.mark.parametrize("method", ["Invoke", "TailLogs"])
 async def test_a_request_that_does_not_arrive_is_not_waited_for(
     engine: FakeEngine, method: str
@@ -199,6 +218,29 @@ async def test_a_request_that_does_not_arrive_is_not_waited_for(
     async with asyncio.timeout(WAIT_S):
         code = await call.code()
 
+    assert code is grpc.StatusCode.DEADLINE_EXCEEDED
+
+
+async def test_who_sends_nothing_gives_way_to_other_tenants(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(interceptors, "READING_AT_ONCE", 1)
+    monkeypatch.setattr(interceptors, "SLOW_S", 0.0)
+    method = f"{interceptors.SERVICES}InvocationService/Invoke"
+    async with fake_engine() as engine:
+        silent: Any = engine.channel.stream_unary(method)(metadata=as_tenant("acme"))
+        # It is there: this one comes after it, and is refused before it is read.
+        nobody: Any = engine.channel.unary_unary(method)
+        await failure(nobody(b""))
+
+        answer = await engine.function_service.ListFunctions(
+            functions_pb2.ListFunctionsRequest(),
+            metadata=as_tenant("globex"),
+            timeout=WAIT_S,
+        )
+        code = await silent.code()
+
+    assert answer.functions
     assert code is grpc.StatusCode.DEADLINE_EXCEEDED
 
 

@@ -1,6 +1,7 @@
 """What strangers have of grpc's own services: what they send is no error of the
 engine's, and nobody keeps others from asking whether it is well."""
 
+import asyncio
 from typing import Any
 
 import grpc
@@ -64,4 +65,24 @@ async def test_who_watches_for_ever_leaves_room_to_who_asks_once(
         answer = await health.Check(asked)
 
     assert one_more is grpc.StatusCode.RESOURCE_EXHAUSTED
+    assert answer.status == health_pb2.HealthCheckResponse.SERVING
+
+
+async def test_who_sends_nothing_keeps_nobody_waiting(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(interceptors, "READING_OF_STRANGERS", 3)
+    async with fake_engine() as engine:
+        method: Any = engine.channel.stream_unary("/grpc.health.v1.Health/Check")
+        silent = [method() for _ in range(4)]
+        codes = [asyncio.ensure_future(call.code()) for call in silent]
+        [cut], _ = await asyncio.wait(codes, return_when=asyncio.FIRST_COMPLETED)
+
+        health: Any = health_pb2_grpc.HealthStub(engine.channel)
+        answer = await health.Check(health_pb2.HealthCheckRequest())
+        for call in silent:
+            call.cancel()
+        await asyncio.wait(codes)
+
+    assert cut.result() is grpc.StatusCode.RESOURCE_EXHAUSTED
     assert answer.status == health_pb2.HealthCheckResponse.SERVING

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from contextlib import suppress
 
 import pytest
 
@@ -204,14 +205,72 @@ async def test_a_body_in_small_chunks_is_a_body(
     assert status == 200
 
 
+async def test_a_key_that_is_taken_back_while_a_body_comes_is_unknown(
+    port: Port,
+) -> None:
+    head, _, body = port.signed(headers={"Expect": "100-continue"}).rpartition(b"{")
+    async with port.connected() as (reader, writer):
+        writer.write(head)
+        await reader.readuntil(b"100 Continue\r\n\r\n")  # the key was looked at
+
+        await port.engine.tenants.revoke_key(ACME, "key-of-acme")
+        writer.write(b"{" + body)
+        answer = await answer_from(reader)
+
+    assert code_of(answer) == (403, "UnrecognizedClientException")
+    assert port.engine.runner.started.empty()
+
+
 async def test_connections_have_a_bound() -> None:
     async with serving(max_connections=1) as port, port.connected() as (_, writer):
-        writer.write(b"GET /healthz HTTP/1.1\r\n")
-        await asyncio.sleep(0)
+        port.engine.runner.hold("slow")
+        writer.write(port.signed("/2015-03-31/functions/slow/invocations"))
+        await port.engine.runner.started.get()
         async with port.connected() as (reader, _):
             status, _, _ = await answer_from(reader)
 
     assert status == 503
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        pytest.param(b"", id="nothing"),
+        pytest.param(b"GET /healthz HTTP/1.1\r\n", id="half a head"),
+        pytest.param(b"GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n", id="a request"),
+        pytest.param(
+            b"POST /2015-03-31/functions HTTP/1.1\r\ncontent-length: 9\r\n\r\n",
+            id="half a body that is not read",
+        ),
+    ],
+)
+async def test_who_is_idle_makes_room(sent: bytes) -> None:
+    async with (
+        serving(max_connections=1) as port,
+        port.connected() as (reader, writer),
+    ):
+        writer.write(sent)
+        if sent.endswith(b"\r\n\r\n"):
+            await answer_from(reader)
+        status, _, _ = await port.exchange(b"GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n")
+        with suppress(ConnectionError):
+            assert await reader.read() == b""
+
+    assert status == 200
+
+
+async def test_who_is_idle_for_longest_goes_first() -> None:
+    async with (
+        serving(max_connections=2) as port,
+        port.connected() as (first, _),
+        port.connected() as (second, writer),
+        port.connected(),
+    ):
+        closed = await first.read()
+        writer.write(b"GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n")
+        status, _, _ = await answer_from(second)
+
+    assert (closed, status) == (b"", 200)
 
 
 @pytest.mark.parametrize(

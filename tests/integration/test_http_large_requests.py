@@ -2,11 +2,14 @@
 and what is beside one."""
 
 import json
+import os
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
 
 from sandlot_engine.gateway.aws.app import MAX_PLAIN_REQUEST, MAX_TOLD_NAME, MAX_VALUES
+from sandlot_engine.gateway.aws.operations import OPERATIONS, Call
 from tests.integration.http_port import Port, code_of
 
 CONFIGURATION = "/2015-03-31/functions/echo/configuration"
@@ -57,3 +60,39 @@ async def test_where_there_may_be_a_package_it_may_be_large(
 
     assert code_of(answer) == (400, "SerializationException")
     assert b"base64" in answer[2]
+
+
+async def test_a_package_that_is_taken_out_is_what_was_sent(
+    port: Port, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    package, calls = os.urandom(2 * MAX_PLAIN_REQUEST), list[Call]()
+
+    async def publish(call: Call) -> Mapping[str, Any]:
+        calls.append(call)
+        return {}
+
+    monkeypatch.setitem(OPERATIONS, "PublishLayerVersion", publish)
+    await port.call(
+        "publish_layer_version", LayerName="l", Content={"ZipFile": package}
+    )
+
+    assert calls[0].input == {"LayerName": "l", "Content": {"ZipFile": package}}
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"S3Key": "A" * 4 * MAX_PLAIN_REQUEST},
+        {"ZipFile": "A" * 2 * MAX_PLAIN_REQUEST, "S3Key": "é" * MAX_PLAIN_REQUEST},
+    ],
+)
+async def test_what_is_beside_a_package_is_small(
+    port: Port, body: dict[str, str]
+) -> None:
+    path = "/2015-03-31/functions/echo/code"
+    sent = json.dumps(body).encode()
+
+    answer = await port.exchange(port.signed(path, method="PUT", body=sent))
+
+    assert code_of(answer) == (413, "RequestEntityTooLargeException")
+    assert b"1048576 bytes beside its package" in answer[2]

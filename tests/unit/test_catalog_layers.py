@@ -16,6 +16,7 @@ from sandlot_engine.catalog.layers import (
     Layers,
     check_unpacked_size,
 )
+from sandlot_engine.catalog.on_disk import OnDisk
 from sandlot_engine.errors import (
     AlreadyExists,
     Conflict,
@@ -65,6 +66,7 @@ class World:
         self.store = MemoryStore()
         self.packages = FakePackages()
         self.runtimes: tuple[str, ...] = RUNTIMES
+        self.on_disk = OnDisk()
         self.layers = self._new()
 
     def _new(self, check_room: CheckRoom = lambda *_: None, **more: int) -> Layers:
@@ -76,10 +78,12 @@ class World:
             clock=FakeClock(),
             runtimes=lambda: self.runtimes,
             check_room=check_room,
+            on_disk=self.on_disk,
             **more,
         )
 
     async def restart(self, **more: Any) -> Layers:
+        self.on_disk = OnDisk()
         self.layers = self._new(**more)
         await self.layers.load()
         return self.layers
@@ -292,10 +296,15 @@ async def test_of_a_tenant_that_goes_nothing_is_left(world: World) -> None:
 
 async def test_a_package_of_several_versions_counts_once(world: World) -> None:
     await world.publish("a", "same")
+    alone = world.on_disk.total(MINE)
     await world.publish("b", "same")
+    twice = world.on_disk.total(MINE)
+    await world.layers.delete(MINE, "a", 1)
+    once = world.on_disk.total(MINE)
+    await world.layers.delete(MINE, "b", 1)
 
-    assert list(world.layers.codes(MINE)) == ["same"]
-    assert world.layers.codes(OTHER) == {}
+    assert once == twice == alone > 0
+    assert world.on_disk.total(MINE) == world.on_disk.total(OTHER) == 0
 
 
 async def test_a_tenant_without_room_publishes_nothing(world: World) -> None:

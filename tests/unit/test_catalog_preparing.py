@@ -5,7 +5,13 @@ import asyncio
 import pytest
 
 from sandlot_engine.catalog import preparing
-from sandlot_engine.errors import Conflict, Internal, SandlotError, Unavailable
+from sandlot_engine.errors import (
+    SUSPENDED,
+    Conflict,
+    Internal,
+    SandlotError,
+    Unavailable,
+)
 from sandlot_engine.model.function import FunctionState, UpdateStatus
 from tests.fakes.catalog import OTHER_ZIP, TENANT, ZIP, Bench
 from tests.fakes.waiting import eventually
@@ -26,6 +32,37 @@ async def test_a_function_that_cannot_be_made_ready_has_failed(
         bench.functions.resolve(TENANT, "resize")
     with pytest.raises(Conflict, match="state: Failed"):
         await bench.functions.update_code(TENANT, "resize", ZIP)
+
+
+@pytest.mark.parametrize("is_resumed_meanwhile", [False, True])
+async def test_what_a_suspended_tenant_has_under_way_is_made_ready_when_it_is_resumed(
+    bench: Bench, *, is_resumed_meanwhile: bool
+) -> None:
+    bench.node.error = Conflict("suspended", reason=SUSPENDED)
+    await bench.create()
+    await bench.node.preparing.wait()
+
+    if is_resumed_meanwhile:
+        bench.functions.resume(TENANT)
+    bench.node.go.set()
+    await eventually(bench.node.has_refused)
+    bench.node.error = None
+    if not is_resumed_meanwhile:
+        bench.functions.resume(TENANT)
+    ready = await bench.settled()
+
+    assert ready.state is FunctionState.ACTIVE
+
+
+async def test_what_waits_for_its_tenant_can_be_deleted(bench: Bench) -> None:
+    bench.node.error = Conflict("suspended", reason=SUSPENDED)
+    await bench.create()
+    bench.node.go.set()
+    await eventually(bench.node.has_refused)
+
+    await bench.functions.delete(TENANT, "resize")
+
+    await bench.codes_left(0)
 
 
 async def test_a_failed_function_can_be_deleted_and_created_again(

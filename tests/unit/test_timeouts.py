@@ -55,6 +55,28 @@ async def test_limits_that_begin_later_end_later() -> None:
     assert ended == [0.01, 0.02, 0.03]
 
 
+async def test_the_first_may_be_ended_if_it_is_old_enough() -> None:
+    timeouts, never = Timeouts(), asyncio.Event()
+
+    async def wait() -> None:
+        with timeouts.within(LONG_S):
+            await never.wait()
+
+    first, second = asyncio.create_task(wait()), asyncio.create_task(wait())
+    await asyncio.sleep(0)
+    left_s = timeouts.expire_first(after_s=LONG_S, limit_s=LONG_S)
+    none_ended = len(timeouts)
+    now_s = timeouts.expire_first(after_s=0.0, limit_s=LONG_S)
+
+    with pytest.raises(TimeoutError):
+        await first
+    assert (none_ended, len(timeouts), second.done()) == (2, 1, False)
+    assert 0.0 == now_s < left_s <= LONG_S
+    never.set()
+    await second
+    assert timeouts.expire_first(after_s=0.0, limit_s=LONG_S) == 0.0
+
+
 async def test_a_cancellation_by_others_stays_one() -> None:
     timeouts, has_begun = Timeouts(), asyncio.Event()
 

@@ -2,6 +2,7 @@
 
 import logging
 import resource
+from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -15,7 +16,7 @@ from sandlot_sandbox.spec import Hello, Layer
 if TYPE_CHECKING:
     from sandlot_engine.catalog.code import CodeStore
     from sandlot_engine.catalog.tenants import Tenants
-    from sandlot_engine.model.function import Revision
+    from sandlot_engine.model.function import Function, Revision
     from sandlot_engine.node.launchers import Launchers
     from sandlot_engine.node.node import Node
     from sandlot_engine.store.sqlite import SqliteStore
@@ -89,6 +90,16 @@ def node_of(
         max_zygotes=min(MAX_ZYGOTES, room().zygotes),
         memory_mb=config.scale.memory_mb,
     )
+
+
+def may_run(tenants: "Tenants") -> Callable[["Function"], None]:
+    """Raises what `Tenants.grant_network` does."""
+
+    def check(function: "Function") -> None:
+        if (revision := function.serving) is not None:
+            tenants.grant_network(function.tenant_id, revision.config.network)
+
+    return check
 
 
 async def _unpack(codes: "CodeStore", revision: "Revision") -> bool:

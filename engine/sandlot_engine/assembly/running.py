@@ -11,7 +11,7 @@ from sandlot_engine.assembly.access import addresses_of, bucket_access, endpoint
 from sandlot_engine.assembly.announcing import Facts
 from sandlot_engine.assembly.catalog import catalog_of, tenants_of, triggers_of
 from sandlot_engine.assembly.gateways import gateways
-from sandlot_engine.assembly.machine import first_hello, node_of, room
+from sandlot_engine.assembly.machine import first_hello, may_run, node_of, room
 from sandlot_engine.assembly.ownership import check_ours
 from sandlot_engine.assembly.status import status_of
 from sandlot_engine.assembly.stopping import Stop
@@ -71,7 +71,7 @@ async def running(config: EngineConfig, stop: Stop) -> AsyncIterator[Facts]:
         hello = await first_hello(launchers)
         # When nothing is started any more, and all that is started still lives.
         stack.push_async_callback(node.say_farewell)
-        scheduler = await enter(_scheduler(config, node, clock))
+        scheduler = await enter(_scheduler(config, node, tenants, clock))
         kept = KeptTriggers.over(store)
         catalog = await enter(
             catalog_of(
@@ -151,7 +151,7 @@ async def running(config: EngineConfig, stop: Stop) -> AsyncIterator[Facts]:
 
 
 def _scheduler(
-    config: EngineConfig, node: Node, clock: SystemClock
+    config: EngineConfig, node: Node, tenants: Tenants, clock: SystemClock
 ) -> AbstractAsyncContextManager[Scheduler]:
     return Scheduler.running(
         NodeMachine(node),
@@ -160,6 +160,7 @@ def _scheduler(
         max_standbys=config.scale.standbys,
         scaling=config.scale.scaling,
         idle_s=config.idle_s,
+        check=may_run(tenants),
     )
 
 

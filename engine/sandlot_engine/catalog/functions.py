@@ -27,6 +27,7 @@ from sandlot_engine.catalog.keeper import Keeper
 from sandlot_engine.catalog.kept import Kept
 from sandlot_engine.catalog.layers import Layers
 from sandlot_engine.catalog.life import Prepared
+from sandlot_engine.catalog.on_disk import OnDisk
 from sandlot_engine.catalog.preparing import GrantNetwork, Prepare, Preparing
 from sandlot_engine.catalog.quotas import Quota, Quotas
 from sandlot_engine.catalog.retiring import Retire, Retiring
@@ -105,19 +106,15 @@ class Functions:
         self._keeper = Keeper()
         self._turns = KeyedLocks()
         """By tenant: whose turn it is to change something."""
-        self._versions = Versions(region)
+        on_disk = OnDisk()
+        self._versions = Versions(region, on_disk)
         self._uploads = Uploads(
             store,
             codes,
             keeper=self._keeper,
             kept_elsewhere=lambda: self.layers.hashes,
         )
-        self._quotas = Quotas(
-            self.quota,
-            self._versions,
-            layer_codes=lambda tenant_id: self.layers.codes(tenant_id),
-            leaving=lambda tenant_id: self._retiring.leaving(tenant_id),
-        )
+        self._quotas = Quotas(self.quota, self._versions, on_disk)
         self._preparing = Preparing(
             self._keeper,
             code_path=lambda function, revision: self._uploads.in_turn(
@@ -127,7 +124,9 @@ class Functions:
             grant_network=grant_network,
             settle=lambda *settled: self._changing.settle(*settled),
         )
-        self._retiring = Retiring(self._uploads, self._preparing, retire=retire)
+        self._retiring = Retiring(
+            self._uploads, self._preparing, on_disk, retire=retire
+        )
         belongings = tuple(belongings)
         self._of_tenants = tuple(of_tenants)
         aliases = Kept(store, "alias", Alias)
@@ -159,6 +158,7 @@ class Functions:
             clock=clock,
             runtimes=runtimes,
             check_room=self._quotas.check_room,
+            on_disk=on_disk,
         )
         self._finding = Finding(self._versions, self.aliases, chance=chance)
         self._changing = Changing(
@@ -246,6 +246,10 @@ class Functions:
     async def get(self, tenant_id: str, name: str, qualifier: str = "") -> Function:
         """A version by its number, or the one of an alias. Raises `NotFound`."""
         return self._finding.find(tenant_id, name, qualifier)
+
+    def resume(self, tenant_id: str) -> None:
+        """Make ready what had to wait while its tenant was suspended."""
+        self._preparing.resume(tenant_id)
 
     async def forget(self, tenant_id: str) -> None:
         """Let go of what a tenant that was deleted had beside functions. Others'

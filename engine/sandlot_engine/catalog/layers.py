@@ -19,6 +19,7 @@ from sandlot_engine.catalog.aliases import Changes
 from sandlot_engine.catalog.keeper import Keeper
 from sandlot_engine.catalog.kept import Kept
 from sandlot_engine.catalog.life import new_id
+from sandlot_engine.catalog.on_disk import OnDisk, of_layer
 from sandlot_engine.catalog.pages import page_of
 from sandlot_engine.clock import Clock
 from sandlot_engine.errors import (
@@ -83,12 +84,14 @@ class Layers:
         clock: Clock,
         runtimes: Callable[[], Collection[str]],
         check_room: CheckRoom,
+        on_disk: OnDisk | None = None,
         max_versions: int = MAX_VERSIONS,
     ) -> None:
         self._packages = packages
         self._clock = clock
         self._runtimes = runtimes
         self._check_room = check_room
+        self._on_disk = on_disk or OnDisk()
         self._max_versions = max_versions
         self._layers = Kept(store, "layer", Layer)
         """By name: also of those that have no version any more."""
@@ -103,21 +106,14 @@ class Layers:
         """Read all there are."""
         await self._layers.load()
         await self._versions.load()
-        self._codes = Counter(
-            version.code.sha256
-            for tenant_id in self._versions.tenants()
-            for version in self._of(tenant_id)
-        )
+        for tenant_id in self._versions.tenants():
+            for version in self._of(tenant_id):
+                self._note(version)
 
     @property
     def hashes(self) -> Collection[str]:
         """The hashes of all layer versions' packages. Never waits."""
         return self._codes.keys()
-
-    def codes(self, tenant_id: str) -> dict[str, Code]:
-        """The packages that a tenant's have, by hash."""
-        codes = [version.code for version in self._of(tenant_id)]
-        return {code.sha256: code for code in codes}
 
     # --- used ---------------------------------------------------------------------
 
@@ -378,7 +374,7 @@ class Layers:
             )
             version = replace(template, version=number, code=code)
             await self._versions.put(tenant_id, name, str(number), version)
-            self._codes[code.sha256] += 1
+            self._note(version)
             return version
 
     async def _delete(self, tenant_id: str, name: str, number: int) -> bool:
@@ -395,8 +391,13 @@ class Layers:
         for name in tuple(self._layers.owners(tenant_id)):
             await self._layers.delete(tenant_id, name)
 
+    def _note(self, version: LayerVersion) -> None:
+        self._codes[version.code.sha256] += 1
+        self._on_disk.add(version.tenant_id, of_layer(version.code))
+
     async def _let_go(self, version: LayerVersion) -> None:
         sha256 = version.code.sha256
+        self._on_disk.remove(version.tenant_id, of_layer(version.code))
         self._codes[sha256] -= 1
         if not self._codes[sha256]:
             del self._codes[sha256]

@@ -9,7 +9,13 @@ from typing import Any
 
 from sandlot_engine.catalog.keeper import Keeper
 from sandlot_engine.catalog.life import Prepared
-from sandlot_engine.errors import Internal, SandlotError, Unavailable
+from sandlot_engine.errors import (
+    SUSPENDED,
+    Conflict,
+    Internal,
+    SandlotError,
+    Unavailable,
+)
 from sandlot_engine.model.function import Function, Revision
 from sandlot_engine.model.network import Network
 
@@ -33,7 +39,7 @@ where that is impossible; a failing import is no reason to."""
 
 GrantNetwork = Callable[[str, Network], object]
 """Raises `PermissionDenied` where functions of a tenant, by its id, may not have a
-network: `Tenants.grant_network`."""
+network, and `Conflict` while it is suspended: `Tenants.grant_network`."""
 
 Settle = Callable[
     [Function, Revision, Prepared | SandlotError], Coroutine[Any, Any, None]
@@ -72,6 +78,9 @@ class Preparing:
         self._tasks: dict[str, asyncio.Task[None]] = {}
         """By revision id."""
 
+        self._resumed: defaultdict[str, asyncio.Event] = defaultdict(asyncio.Event)
+        """By tenant: what is set when that is suspended no more."""
+
     def begin(self, function: Function) -> None:
         """Make its pending revision ready, if there is one."""
         revision = function.pending
@@ -80,6 +89,10 @@ class Preparing:
         task = self._keeper.aside(self._make_ready(function, revision))
         self._tasks[revision.id] = task
         task.add_done_callback(lambda _: self._tasks.pop(revision.id, None))
+
+    def resume(self, tenant_id: str) -> None:
+        """Go on with what had to wait, as its tenant was suspended."""
+        self._resumed.pop(tenant_id, asyncio.Event()).set()
 
     async def ended(self, revision: Revision, *, within_s: float) -> None:
         """Return when it is ready or has been given up, and after `within_s`."""
@@ -93,10 +106,7 @@ class Preparing:
             await asyncio.wait({task})
 
     async def _make_ready(self, function: Function, revision: Revision) -> None:
-        try:
-            prepared: Prepared | SandlotError = await self._prepared(function, revision)
-        except SandlotError as error:
-            prepared = error
+        prepared = await self._prepared_once_it_may(function, revision)
         try:
             await self._keeper.whole(self._settle(function, revision, prepared))
         except SandlotError as error:
@@ -104,6 +114,21 @@ class Preparing:
             _log.error(
                 "function stays unsettled: %s", error.message, extra=_ids(function)
             )
+
+    async def _prepared_once_it_may(
+        self, function: Function, revision: Revision
+    ) -> Prepared | SandlotError:
+        while True:
+            # Before the attempt: its tenant may be resumed in the midst of one.
+            resumed = self._resumed[function.tenant_id]
+            try:
+                return await self._prepared(function, revision)
+            except Conflict as refusal:
+                if refusal.reason != SUSPENDED:
+                    return refusal
+            except SandlotError as error:
+                return error
+            await resumed.wait()
 
     async def _prepared(self, function: Function, revision: Revision) -> Prepared:
         shares, room, limit_s = self._shares, self._room, PREPARE_TIMEOUT_S

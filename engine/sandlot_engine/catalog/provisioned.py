@@ -250,19 +250,25 @@ class ProvisionedConcurrency:
     async def _have(self, asked: _Asked) -> None:
         """Until as many as were asked for are there; another asking cancels it."""
         while True:
+            before = asked.there
             asked.there = await self._provision(asked.function, asked.count)
             if asked.there >= asked.count:
                 return
-            _log.warning(
-                "%d of %d instances are provisioned",
-                asked.there,
-                asked.count,
-                extra={
-                    "tenant_id": asked.function.tenant_id,
-                    "function": asked.function.name,
-                },
-            )
+            if asked.there != before:
+                self._tell_lacking(asked)
             await asyncio.sleep(self._again_s)
+
+    @staticmethod
+    def _tell_lacking(asked: _Asked) -> None:
+        _log.warning(
+            "%d of %d instances are provisioned",
+            asked.there,
+            asked.count,
+            extra={
+                "tenant_id": asked.function.tenant_id,
+                "function": asked.function.name,
+            },
+        )
 
     def _wanted(self, tenant_id: str, function: str) -> dict[str, tuple[Function, int]]:
         """By the id of the revision that serves."""

@@ -4,16 +4,12 @@ Asked within the tenant's turn: between the question and what follows from the a
 nobody else may add anything.
 """
 
-from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
+from sandlot_engine.catalog.on_disk import Files, OnDisk, of_layer, of_revision
 from sandlot_engine.catalog.versions import Versions
 from sandlot_engine.errors import QuotaExceeded
-from sandlot_engine.model.function import LATEST, Code, Revision
-
-ENTRY_BYTES = 4_096
-"""What a file or folder takes on disk beside its content. A file system has as many as
-it was made for, and a package of 5 MB may have 50,000."""
+from sandlot_engine.model.function import Code, Revision
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,22 +28,12 @@ class Quota:
 
 
 class Quotas:
-    """Every tenant has the same. `layer_codes` are a tenant's layers, by hash, and
-    `leaving` its revisions that are not gone yet. All that is checked raises
-    `QuotaExceeded`."""
+    """Every tenant has the same. All that is checked raises `QuotaExceeded`."""
 
-    def __init__(
-        self,
-        quota: Quota,
-        versions: Versions,
-        *,
-        layer_codes: Callable[[str], dict[str, Code]],
-        leaving: Callable[[str], Iterable[Revision]],
-    ) -> None:
+    def __init__(self, quota: Quota, versions: Versions, on_disk: OnDisk) -> None:
         self.quota = quota
         self._versions = versions
-        self._layer_codes = layer_codes
-        self._leaving = leaving
+        self._on_disk = on_disk
 
     def check_can_create(self, tenant_id: str) -> None:
         """One more function."""
@@ -61,7 +47,7 @@ class Quotas:
 
     def check_can_publish(self, tenant_id: str) -> None:
         """One more version."""
-        count = sum(each.version != LATEST for each in self._versions.all(tenant_id))
+        count = self._versions.count_published(tenant_id)
         if count >= self.quota.versions:
             raise QuotaExceeded(
                 f"Tenant {tenant_id} has {count} published versions of "
@@ -71,21 +57,21 @@ class Quotas:
 
     def check_room(self, tenant_id: str, code: Code) -> None:
         """For one more layer."""
-        self._check_room(tenant_id, dict(_of_layer(code)))
+        self._check_room(tenant_id, of_layer(code))
 
     def check_room_for(self, tenant_id: str, revision: Revision) -> None:
         """For what a revision has on disk."""
-        self._check_room(tenant_id, dict(_of_revision(revision)))
+        self._check_room(tenant_id, of_revision(revision))
 
     def code_bytes(self, tenant_id: str) -> int:
         """Of a tenant's packages and layers: see `Quota.code_bytes`."""
-        return sum(self._on_disk(tenant_id).values())
+        return self._on_disk.total(tenant_id)
 
-    def _check_room(self, tenant_id: str, more: "_OnDisk") -> None:
-        before = self._on_disk(tenant_id)
-        total = sum((before | more).values())
+    def _check_room(self, tenant_id: str, files: Files) -> None:
+        missing = self._on_disk.missing(tenant_id, files)
+        total = self._on_disk.total(tenant_id) + missing
         # What takes nothing more is no worse for somebody who has too much already.
-        if total > self.quota.code_bytes and total > sum(before.values()):
+        if missing and total > self.quota.code_bytes:
             raise QuotaExceeded(
                 f"Code storage limit exceeded: the packages of tenant {tenant_id} "
                 f"would take {total} bytes, zipped and unpacked, of "
@@ -94,38 +80,3 @@ class Quotas:
                 reason="CodeStorageExceeded",
                 limit=self.quota.code_bytes,
             )
-
-    def _on_disk(self, tenant_id: str) -> "_OnDisk":
-        found: _OnDisk = {}
-        for code in self._layer_codes(tenant_id).values():
-            found |= _of_layer(code)
-        for revision in self._leaving(tenant_id):
-            found |= _of_revision(revision)
-        for function in self._versions.all(tenant_id):
-            for revision in function.revisions:
-                found |= _of_revision(revision)
-        return found
-
-
-_OnDisk = dict[tuple[object, ...], int]
-"""Files and folders of the code store, by what makes them the same, and their bytes."""
-
-
-def _of_layer(code: Code) -> Iterator[tuple[tuple[object, ...], int]]:
-    # Functions have layers merged; unpacked alone they are for a check and no longer.
-    yield (code.sha256,), code.size
-    yield (code.sha256, "layer"), code.unpacked_size
-
-
-def _of_revision(revision: Revision) -> Iterator[tuple[tuple[object, ...], int]]:
-    code, config = revision.code, revision.config
-    yield (code.sha256,), code.size
-    yield (code.sha256, config.runtime), _unpacked(code)
-    if config.layers:
-        # Whosever the layers are: merged, they are this tenant's.
-        merged = sum(_unpacked(layer.code) for layer in config.layers)
-        yield (config.layer_hashes, config.runtime), merged
-
-
-def _unpacked(code: Code) -> int:
-    return code.unpacked_size + code.entries * ENTRY_BYTES

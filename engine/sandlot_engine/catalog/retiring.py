@@ -1,10 +1,10 @@
 """Retiring revisions: all that runs of them is stopped, and then their files go."""
 
 import logging
-from collections import defaultdict
 from collections.abc import Awaitable, Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 
+from sandlot_engine.catalog.on_disk import OnDisk, of_revision
 from sandlot_engine.catalog.preparing import Preparing
 from sandlot_engine.catalog.uploads import Uploads
 from sandlot_engine.errors import SandlotError
@@ -22,18 +22,17 @@ class Retiring:
     """What it does may take as long as invocations do; run it beside the caller."""
 
     def __init__(
-        self, uploads: Uploads, preparing: Preparing, *, retire: Retire
+        self,
+        uploads: Uploads,
+        preparing: Preparing,
+        on_disk: OnDisk,
+        *,
+        retire: Retire,
     ) -> None:
         self._uploads = uploads
         self._preparing = preparing
+        self._on_disk = on_disk
         self._retire = retire
-        self._leaving: defaultdict[str, list[Revision]] = defaultdict(list)
-        """By tenant."""
-
-    def leaving(self, tenant_id: str) -> Iterable[Revision]:
-        """A tenant's that are retired: on disk until their last invocation ends, for a
-        quarter of an hour each. Never waits."""
-        return tuple(self._leaving.get(tenant_id, ()))
 
     async def all_of(
         self, functions: Iterable[Function], *, but: Function | None = None
@@ -71,10 +70,9 @@ class Retiring:
 
     @contextmanager
     def _counted(self, tenant_id: str, revision: Revision) -> Iterator[None]:
-        self._leaving[tenant_id].append(revision)
+        """On disk until its last invocation ends, for a quarter of an hour."""
+        self._on_disk.add(tenant_id, of_revision(revision))
         try:
             yield
         finally:
-            self._leaving[tenant_id].remove(revision)
-            if not self._leaving[tenant_id]:
-                del self._leaving[tenant_id]
+            self._on_disk.remove(tenant_id, of_revision(revision))

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from itertools import islice
 from types import MappingProxyType
 
+from sandlot_engine.catalog.on_disk import OnDisk, of_function
 from sandlot_engine.catalog.pages import size_of
 from sandlot_engine.errors import Conflict, NotFound
 from sandlot_engine.model.function import (
@@ -23,8 +24,9 @@ NOT_NOW = "The operation cannot be performed at this time. "
 class Versions:
     """An index; whoever changes it has told the store before. Never waits."""
 
-    def __init__(self, region: str) -> None:
+    def __init__(self, region: str, on_disk: OnDisk | None = None) -> None:
         self._region = region
+        self._on_disk = on_disk or OnDisk()
         self._by_tenant: dict[str, dict[str, dict[str, Function]]] = {}
         """By tenant, name and version."""
 
@@ -59,8 +61,9 @@ class Versions:
 
     def last_published(self, tenant_id: str, name: str) -> Function | None:
         """The one with the highest number, of those there are."""
-        last = self.of(tenant_id, name)[-1:]
-        return last[0] if last and last[0].version != LATEST else None
+        versions = self._by_tenant.get(tenant_id, {}).get(name, {}).values()
+        last = max(versions, key=number_of, default=None)
+        return None if last is None or last.version == LATEST else last
 
     def names(self, tenant_id: str) -> list[str]:
         """In order. They are not to be changed."""
@@ -84,6 +87,11 @@ class Versions:
     def count(self, tenant_id: str) -> int:
         """How many functions a tenant has."""
         return len(self._by_tenant.get(tenant_id, {}))
+
+    def count_published(self, tenant_id: str) -> int:
+        """How many versions that have a number."""
+        functions = self._by_tenant.get(tenant_id, {}).values()
+        return sum(len(versions) - (LATEST in versions) for versions in functions)
 
     def count_by_network(self, network: Network) -> Mapping[str, int]:
         """See `Functions.count_by_network`. Counted again only of those who changed
@@ -128,7 +136,12 @@ class Versions:
         functions = self._by_tenant.setdefault(function.tenant_id, {})
         if function.name not in functions:
             self._names.pop(function.tenant_id, None)
-        functions.setdefault(function.name, {})[function.version] = function
+        versions = functions.setdefault(function.name, {})
+        replaced = versions.get(function.version)
+        versions[function.version] = function
+        self._on_disk.add(function.tenant_id, of_function(function))
+        if replaced is not None:
+            self._on_disk.remove(function.tenant_id, of_function(replaced))
 
     def forget(self, function: Function) -> None:
         """One version that is gone; with the last one its function."""
@@ -136,7 +149,8 @@ class Versions:
         self._networks.pop(function.tenant_id, None)
         functions = self._by_tenant[function.tenant_id]
         versions = functions[function.name]
-        del versions[function.version]
+        gone = versions.pop(function.version)
+        self._on_disk.remove(function.tenant_id, of_function(gone))
         if not versions:
             del functions[function.name]
             self._names.pop(function.tenant_id, None)

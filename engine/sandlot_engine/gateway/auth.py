@@ -7,8 +7,8 @@ from sandlot_engine.errors import (
     PermissionDenied,
     Unauthenticated,
 )
-from sandlot_engine.gateway.ports import BearerKeys
-from sandlot_engine.model.tenant import Caller
+from sandlot_engine.gateway.ports import Keys
+from sandlot_engine.model.tenant import AccessKey, Caller
 
 SCHEME = "bearer "
 
@@ -16,7 +16,7 @@ SCHEME = "bearer "
 class Authenticator:
     """Checks keys, and lets operators speak for a tenant."""
 
-    def __init__(self, tenants: BearerKeys) -> None:
+    def __init__(self, tenants: Keys) -> None:
         self._tenants = tenants
 
     async def caller_of(self, authorization: str, on_behalf_of: str = "") -> Caller:
@@ -28,8 +28,7 @@ class Authenticator:
         """
         key_id, secret = _credentials(authorization)
         key = await self._tenants.authenticate(key_id, secret)
-        if key.is_suspended:
-            raise PermissionDenied(suspended(key.tenant_id), reason=SUSPENDED)
+        _check_active(key)
         if not on_behalf_of:
             return Caller(
                 tenant_id=key.tenant_id,
@@ -42,6 +41,19 @@ class Authenticator:
             )
         tenant_id = await self._tenants.known(on_behalf_of)
         return Caller(tenant_id=tenant_id, access_key_id=key.id, is_operator=True)
+
+    async def check_still(self, caller: Caller) -> None:
+        """Raise `Unauthenticated` or `PermissionDenied` where a key that was right once
+        has been taken back since, or its tenant suspended: for calls that last."""
+        key, _ = await self._tenants.signing_secret(caller.access_key_id)
+        if key is None:
+            raise Unauthenticated("The access key was taken back since the call began.")
+        _check_active(key)
+
+
+def _check_active(key: AccessKey) -> None:
+    if key.is_suspended:
+        raise PermissionDenied(suspended(key.tenant_id), reason=SUSPENDED)
 
 
 def suspended(tenant_id: str) -> str:

@@ -7,8 +7,10 @@ over gRPC.
 """
 
 import asyncio
+import heapq
 from enum import Enum, auto
 from http import HTTPStatus
+from operator import itemgetter
 from typing import Any, NoReturn, cast
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
@@ -16,7 +18,11 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from sandlot_engine.gateway.untaken import ANSWER_DEADLINE_S, Untaken, Waiting, tally
 
 MAX_CONNECTIONS = 20_000
-"""Connections at once; the next is answered with 503 and closed."""
+"""Connections at once. For the next, those go that have been idle for longest; where
+all are busy, it is answered with 503 and closed."""
+
+MAKE_ROOM_AGAIN_S = 1.0
+"""How long nobody looks for idle ones again where there were none."""
 
 MAX_HEAD = 64 * 1024
 """Bytes of a request line and headers. AWS takes 1 MB, of which its tools use 2 KB."""
@@ -58,6 +64,8 @@ class Connection(HttpToolsProtocol):
     untaken = Untaken()
     """What all connections of a server together have us hold."""
 
+    _room: "_Room"
+
     owner = ""
     """The tenant whose share of that it is; empty for strangers."""
 
@@ -85,7 +93,9 @@ class Connection(HttpToolsProtocol):
         self, transport: asyncio.Transport
     ) -> None:
         super().connection_made(transport)
-        if len(self.connections) > self.limit:
+        if len(self.connections) > self.limit and not self._room.make(
+            cast("set[Connection]", self.connections), self.limit, self.loop.time()
+        ):
             self._refuse(HTTPStatus.SERVICE_UNAVAILABLE)
         else:
             self._expect_by(HEAD_DEADLINE_S)
@@ -150,6 +160,16 @@ class Connection(HttpToolsProtocol):
         if self._waiting is not None:
             self.untaken.remove(self._waiting)
             self._waiting = None
+
+    def idle_since(self) -> float | None:
+        """Of the loop's time; None while a request comes in or is being answered."""
+        if self._is_answering:
+            return None
+        if self._deadline is not None:
+            within_s = BODY_DEADLINE_S if self._at is _At.BODY else HEAD_DEADLINE_S
+            return self._deadline.when() - within_s
+        idle = self.timeout_keep_alive_task
+        return None if idle is None else idle.when() - self.timeout_keep_alive
 
     async def cut(self) -> NoReturn:
         """End it here and now, in the midst of an answer: the client is to see that
@@ -247,8 +267,34 @@ class Connection(HttpToolsProtocol):
 
 def limited_to(connections: int) -> type[Connection]:
     """The protocol of a server that may have so many: uvicorn makes the instances."""
-    bounds = {"limit": connections, "untaken": Untaken()}
+    bounds = {"limit": connections, "untaken": Untaken(), "_room": _Room()}
     return type("LimitedConnection", (Connection,), bounds)
+
+
+class _Room:
+    """Of one server. Anybody may open connections and say nothing: without this, who
+    has opened as many as there may be keeps everybody out at no cost."""
+
+    def __init__(self) -> None:
+        self._again_at = 0.0
+
+    def make(self, connections: set[Connection], limit: int, now: float) -> bool:
+        """Close a few, so that not each one that comes has all of them looked at.
+        Whether there is room now."""
+        if now < self._again_at:
+            return False
+        idle = [
+            (since, connection)
+            for connection in connections
+            if (since := connection.idle_since()) is not None
+        ]
+        longest = heapq.nsmallest(1 + limit // 100, idle, key=itemgetter(0))
+        for _, connection in longest:
+            connections.discard(connection)
+            connection.transport.abort()
+        if not longest:
+            self._again_at = now + MAKE_ROOM_AGAIN_S
+        return bool(longest)
 
 
 class _HeadTooLarge(Exception):

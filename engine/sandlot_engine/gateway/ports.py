@@ -84,6 +84,10 @@ class Functions(Protocol):
         """To be called after each change of a tenant's network policy."""
         ...
 
+    def resume(self, tenant_id: str) -> None:
+        """To be called after a tenant that was suspended is so no more."""
+        ...
+
     async def forget(self, tenant_id: str) -> None:
         """To be called after a tenant was deleted."""
         ...
@@ -125,7 +129,11 @@ class BearerKeys(Protocol):
         ...
 
 
-class Tenants(SigningKeys, BearerKeys, Protocol):
+class Keys(SigningKeys, BearerKeys, Protocol):
+    """Keys, for whoever does both."""
+
+
+class Tenants(Keys, Protocol):
     """Tenants and their keys."""
 
     async def create(

@@ -5,6 +5,8 @@ Who they are is known by then, and nothing else.
 
 import asyncio
 from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 from sandlot_engine.errors import Throttled
 
@@ -25,6 +27,11 @@ class Turns:
         self._room = asyncio.Semaphore(most)
         self._shares: dict[str, tuple[asyncio.Semaphore, int]] = {}
         """With those who have a turn, or wait for one."""
+
+    @property
+    def is_full(self) -> bool:
+        """Whoever comes has to wait for others than itself."""
+        return self._room.locked()
 
     def take(self, tenant_id: str) -> "Turn":
         """A turn, as long as the block lasts (`async with`). Raises `Throttled`."""
@@ -82,6 +89,47 @@ class Turns:
             f" {why}. Nothing was done; send it again later, or fewer at once",
             reason="TooManyRequests",
             limit=self._of_tenant,
+            retry_after_s=RETRY_AFTER_S,
+        )
+
+
+class StrangersTurns:
+    """`most` at once. Strangers have one line together, in which a few who never send
+    would keep all others waiting: so where there is no room, who has been at it for
+    longest gives way to who comes."""
+
+    def __init__(self, what: str, *, most: int) -> None:
+        self._what = what
+        self._most = most
+        self._taken: dict[asyncio.Timeout, None] = {}
+        """The longest first."""
+
+    @asynccontextmanager
+    async def take(self) -> AsyncIterator[None]:
+        """A turn, as long as the block lasts, which ends with `Throttled` where it has
+        to give way."""
+        if len(self._taken) >= self._most:
+            longest = next(iter(self._taken))
+            del self._taken[longest]
+            longest.reschedule(asyncio.get_running_loop().time())
+        until_cut = asyncio.timeout(None)
+        try:
+            async with until_cut:
+                self._taken[until_cut] = None
+                yield
+        except TimeoutError:
+            if until_cut.expired():
+                raise self._gave_way() from None
+            raise
+        finally:
+            self._taken.pop(until_cut, None)
+
+    def _gave_way(self) -> Throttled:
+        return Throttled(
+            f"{self._what}: {self._most} of callers without a key are taken in at once,"
+            " and this one was not here when others came",
+            reason="TooManyRequests",
+            limit=self._most,
             retry_after_s=RETRY_AFTER_S,
         )
 

@@ -123,7 +123,7 @@ class Provisions:
     async def _keep(self, kept: Kept) -> None:
         """Have them started, and again after that has failed. Deaths of those that
         served are made good by the state."""
-        revision, tenant = kept.revision.id, kept.function.tenant_id
+        revision, tenant, told = kept.revision.id, kept.function.tenant_id, ""
         while True:
             kept.stalled.clear()
             try:
@@ -131,13 +131,17 @@ class Provisions:
                     # First, as for invocations: see `Scheduler._take`.
                     await self._machine.make_ready(kept.function, kept.revision)
             except SandlotError as error:
-                _log.warning(
-                    "nothing is started ahead: %s",
-                    error.message,
-                    extra=ids_of(kept.function),
-                )
+                if error.message != told:
+                    # Once: it may be so for days, as of a tenant that is suspended.
+                    told = error.message
+                    _log.warning(
+                        "nothing is started ahead: %s",
+                        error.message,
+                        extra=ids_of(kept.function),
+                    )
                 kept.settled.set()
             else:
+                told = ""
                 self._act(self._state.keep(revision, kept.count, tenant=tenant))
                 self.note_progress(revision)
                 await kept.stalled.wait()

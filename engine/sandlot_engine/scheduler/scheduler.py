@@ -45,6 +45,9 @@ from sandlot_engine.scheduler.turns import Turns
 from sandlot_engine.scheduler.upkeep import Upkeep
 from sandlot_engine.scheduler.using import Using
 
+Check = Callable[[Function], object]
+"""Raises a `SandlotError` where a function may not be run (any more). Never waits."""
+
 
 class _Lent(Struct, frozen=True):
     number: int
@@ -72,8 +75,10 @@ class Scheduler:
         again_s: float,
         standby_s: float,
         scaling: int,
+        check: Check,
     ) -> None:
         self._machine = machine
+        self._check = check
         self._clock = clock
         self._state = state
         self._group = group
@@ -146,10 +151,12 @@ class Scheduler:
         max_standbys: int = 0,
         standby_s: float | None = None,
         scaling: int = SCALING,
+        check: Check = lambda _: None,
     ) -> AsyncIterator["Scheduler"]:
         """A scheduler that retires what has been idle for `idle_s`. What may be kept
         follows from `max_instances`, unless it is given. A version has standbys for
         `standby_s` after its last use, or else for `idle_s`. A `scaling` of 0 is none.
+        What `check` raises, whoever had to wait for an instance is told.
         """
         state = ClusterState(
             max_instances=max_instances,
@@ -170,6 +177,7 @@ class Scheduler:
                 again_s=again_s,
                 standby_s=idle_s if standby_s is None else standby_s,
                 scaling=scaling,
+                check=check,
             )
             watching = [
                 scheduler._aside(scheduler.upkeep.sweep()),
@@ -271,6 +279,8 @@ class Scheduler:
             lent = await self._take(function, revision, invocation)
             began = self._clock.monotonic()
             try:
+                # Its tenant may have been suspended while it waited.
+                self._check(function)
                 self._note_serving(revision, invocation, lent, began)
                 return await lent.instance.run(
                     function,

@@ -3,9 +3,11 @@
 import asyncio
 from collections.abc import AsyncIterator
 
+import pytest
 import pytest_asyncio
 from msgspec import structs
 
+from sandlot_engine.errors import Conflict
 from sandlot_engine.model.invocation import Ended, Run
 from tests.fakes.scheduling import WAIT_S, World, ended_run, new_world
 
@@ -38,6 +40,26 @@ async def test_who_would_wait_longer_for_a_start_waits_for_a_busy_instance(
 
     assert len(slow.machine.instances) == 1
     assert not slow.scheduler._serving  # noqa: SLF001 - nothing is left of it
+
+
+async def test_who_waited_is_not_run_where_that_may_not_be_any_more(
+    slow: World,
+) -> None:
+    slow.machine.may_answer.clear()
+    running = slow.invoke()
+    await slow.wait_running()
+    waiting = slow.invoke()
+    await asyncio.sleep(0)
+
+    slow.machine.run_refusal = Conflict("suspended")
+    slow.machine.may_answer.set()
+    await running
+    with pytest.raises(Conflict, match="suspended"):
+        await waiting
+
+    slow.machine.run_refusal = None
+    assert (await slow.invoke()).ended is Ended.ANSWERED
+    assert len(slow.machine.instances) == 1
 
 
 async def test_who_waits_for_a_busy_instance_in_vain_has_one_started(

@@ -40,6 +40,7 @@ from sandlot_engine.gateway.aws.invoke import (
     RawAnswer,
     WireHeaders,
 )
+from sandlot_engine.gateway.aws.packages import taken_out
 from sandlot_engine.gateway.aws.reading import query_pairs, read
 from sandlot_engine.gateway.aws.receiving import (
     MAX_REQUEST,
@@ -195,7 +196,15 @@ class AwsApp:
         tenant_id = received.caller.tenant_id
         with ExitStack() as holding:
             holding.enter_context(self._held.hold(tenant_id, len(body)))
-            asked = self._read(operation, labels, query, headers, body)
+            blobs: dict[str, bytes] = {}
+            if len(body) > 2 * MAX_PLAIN_REQUEST:
+                taken = await taken_out(body, most=MAX_PLAIN_REQUEST)
+                if taken is None:
+                    raise too_large_beside(operation)
+                body, blobs = taken
+            asked = self._read(operation, labels, query, headers, body, blobs)
+            if blobs:
+                raise too_large_beside(operation)
             del body  # a package is in there as well
             if _is_from_bucket(asked):
                 holding.enter_context(self._held.hold(tenant_id, MAX_ZIPPED))
@@ -217,6 +226,7 @@ class AwsApp:
         query: Sequence[tuple[str, str]],
         headers: Headers,
         body: bytes,
+        blobs: dict[str, bytes],
     ) -> dict[str, Any]:
         asked = read(
             operation,
@@ -226,6 +236,7 @@ class AwsApp:
             {name.decode(): value.decode("latin-1") for name, value in headers.items()},
             body,
             most_values=MAX_VALUES,
+            blobs=blobs,
         )
         if asked.unknown:
             raise AwsError(
@@ -301,6 +312,15 @@ def too_large(operation: Operation, limit: int) -> AwsError:
         "RequestEntityTooLargeException",
         f"Request must be smaller than {limit} bytes for the {operation.name} "
         "operation",
+    )
+
+
+def too_large_beside(operation: Operation) -> AwsError:
+    """Of what is no package."""
+    return AwsError(
+        "RequestEntityTooLargeException",
+        f"Request must be smaller than {MAX_PLAIN_REQUEST} bytes beside its package "
+        f"for the {operation.name} operation",
     )
 
 

@@ -58,6 +58,7 @@ def read(
     body: bytes,
     *,
     most_values: int = MAX_PARTS,
+    blobs: dict[str, bytes] | None = None,
 ) -> Read:
     """The input, under botocore's member names; what was not given, or null, is absent.
 
@@ -65,13 +66,14 @@ def read(
     timestamps are aware and in UTC. A list or map may hold None where the JSON has
     null, which `checking` refuses. A member that is the raw body is always there,
     empty if the body is. `labels` and `query` are decoded; `headers` are in any case.
+    Those of `blobs` whose names stand in their places are taken out of it.
 
     Raises `AwsError` `SerializationException`, and nothing else whatever is sent.
     """
     shape = operation.input
     if shape is None:
         return Read({}, tuple(_unknown_query(operation, (), query)))
-    reader = _Reader([], most_values)
+    reader = _Reader([], most_values, {} if blobs is None else blobs)
     values = _outside_body(shape, labels, query, headers)
     try:
         values |= reader.body(shape, body)
@@ -261,6 +263,7 @@ class _Reader:
 
     unknown: list[str]
     most_values: int
+    blobs: dict[str, bytes]
 
     def body(self, shape: Shape, body: bytes) -> dict[str, Any]:
         if shape.payload:
@@ -319,6 +322,8 @@ class _Reader:
                 return [
                     self.value(member, shape.element, entry, path) for entry in value
                 ]
+        if shape.kind is Kind.BLOB and isinstance(value, str) and value in self.blobs:
+            return self.blobs.pop(value)
         if convert := _CONVERT.get(shape.kind):
             return _json_value(value) if member.is_json else convert(shape.kind, value)
         raise _unexpected(value, shape.kind)

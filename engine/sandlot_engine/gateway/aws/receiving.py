@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator, Mapping, MutableMapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from io import BytesIO
 from typing import Any
 
 from sandlot_engine.clock import Clock
@@ -236,6 +237,10 @@ class Receiver:
             receive, headers, self.room, key.tenant_id, limit=limit, too_large=too_large
         )
         _check_body(claim, secret, body)
+        # Again: a body may take minutes, and the key may be taken back meanwhile.
+        key, _ = await self._tenants.signing_secret(claim.access_key_id)
+        if key is None:
+            raise unrecognized()
         if key.is_suspended:
             raise AwsError("AccessDeniedException", suspended(key.tenant_id))
         if (connection := scope.get(KEY)) is not None:
@@ -295,21 +300,21 @@ async def _read_on(
     most: int,
 ) -> Body:
     digest, size = hashlib.sha256(), 0
-    chunks: list[bytes] = []
+    kept = BytesIO()  # not a list: to join 70 MB holds up everybody
     while True:
         size += len(data)
         digest.update(data)
         if size > most:
             raise too_large(size)
         if size > limit:
-            chunks.clear()
+            kept = BytesIO()
             held.give_back()
         else:
             held.take(len(data))
-            chunks.append(data)
+            kept.write(data)
         if is_all:
-            kept = b"".join(chunks) if size <= limit else None
-            return Body(kept, size, digest.hexdigest().encode())
+            whole = kept.getvalue() if size <= limit else None
+            return Body(whole, size, digest.hexdigest().encode())
         data, is_all = await _next(receive)
 
 

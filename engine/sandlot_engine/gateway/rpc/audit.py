@@ -14,6 +14,9 @@ _READS = ("Get", "List", "Tail", "Invoke", "Test")
 _SHOWN = ("id", "tenant_id", "access_key_id", "function", "name", "qualifier", "alias")
 """Fields that say what it is about; never a secret or a setting's value."""
 
+_FLAGS = ("suspended", "operator")
+"""What is made of a tenant or a key by them is another thing altogether."""
+
 _MOST = 80
 """Characters of one."""
 
@@ -35,7 +38,21 @@ def about(request: Any) -> str:
         for field in _SHOWN
         if isinstance(value := getattr(request, field, ""), str) and value
     ]
+    said += [
+        f"{flag}={str(getattr(request, flag)).lower()}"
+        for flag in _FLAGS
+        if _is_given(request, flag)
+    ]
     return " ".join(said) or "-"
+
+
+def _is_given(request: Any, flag: str) -> bool:
+    field = request.DESCRIPTOR.fields_by_name.get(flag)
+    if field is None:
+        return False
+    return bool(
+        request.HasField(flag) if field.has_presence else getattr(request, flag)
+    )
 
 
 def tell(path: str, caller: Caller, about: str, *, request_id: str) -> None:

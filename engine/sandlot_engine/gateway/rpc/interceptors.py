@@ -39,12 +39,12 @@ from sandlot_engine.gateway.auth import Authenticator, single
 from sandlot_engine.gateway.rpc import Context, audit
 from sandlot_engine.gateway.rpc.beside import size_beside
 from sandlot_engine.gateway.rpc.faces import abort
-from sandlot_engine.gateway.turns import RETRY_AFTER_S, Held, Turns
+from sandlot_engine.gateway.turns import RETRY_AFTER_S, Held, StrangersTurns, Turns
 from sandlot_engine.gateway.untaken import Unsent
 from sandlot_engine.ids import new_request_id
 from sandlot_engine.model.invocation import MAX_PAYLOAD
 from sandlot_engine.model.tenant import Caller
-from sandlot_engine.timeouts import Timeouts
+from sandlot_engine.timeouts import Timeout, Timeouts
 
 SERVICES = "/sandlot.v1."
 """Our own methods. Health and reflection are public knowledge."""
@@ -105,10 +105,16 @@ READING_AT_ONCE, READING_OF_TENANT = 64, 8
 """Other requests that are being taken in. Nobody knows their size before, and it may
 be that of a package."""
 
+READING_OF_STRANGERS = 8
+"""Of those who need no key, beside these: they wait in no line."""
+
 READING_WAIT_S = 10.0
 
 BODY_S = 10.0
 """In which any other request has to arrive."""
+
+SLOW_S = 2.0
+"""After which one that has not arrived gives way where all turns are taken."""
 
 MAX_HELD, MAX_HELD_OF_TENANT = 512 << 20, 128 << 20
 """Bytes of requests that are being answered, packages aside."""
@@ -194,7 +200,7 @@ class Steps(grpc.aio.ServerInterceptor):
     ) -> None:
         self._authenticator = authenticator
         self._public = public
-        self._limits = Limits()
+        self._limits = Limits(authenticator)
         self._answers = Answers(clock)
         self._known: dict[str, tuple[Handler, bool]] = {}
         """Of methods that there are: what serves them, and whether they take a stream.
@@ -382,14 +388,15 @@ class Limits:
     within a time, and measured before it is parsed.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, authenticator: Authenticator) -> None:
+        self._authenticator = authenticator
         self._all = 0
         self._open: Counter[str] = Counter()
         self._streams: Counter[str] = Counter()
         self._watches: Counter[str] = Counter()
         self._held = Held(most=MAX_HELD, of_tenant=MAX_HELD_OF_TENANT)
         self._unsent = Unsent()
-        self._timeouts = Timeouts()
+        self._of_requests, self._of_others = Timeouts(), Timeouts()
         self._uploads = Turns(
             "packages",
             most=UPLOADS_AT_ONCE,
@@ -404,6 +411,7 @@ class Limits:
             waiting=MAX_CALLS,
             wait_s=READING_WAIT_S,
         )
+        self._of_strangers = StrangersTurns("requests", most=READING_OF_STRANGERS)
 
     def count(self, call: Call, *, is_stream: bool, may_last: bool) -> None:
         """As open until it is over. Raises `Throttled`."""
@@ -480,8 +488,13 @@ class Limits:
         self, call: Call, parse: Parse | None, method: Behaviour, context: Context
     ) -> Any:
         who = _who(call)
-        async with self._reading.take(who):
-            data = await self._message(context, BODY_S)
+        if who:
+            self._make_room()
+        turn = self._reading.take(who) if who else self._of_strangers.take()
+        async with turn:
+            timeouts = self._of_requests if who else self._of_others
+            arriving = timeouts.within(BODY_S)
+            data = await self._message(call, context, arriving)
             size = len(data)
             _check_size(call.method, data)
             request = _parsed(parse, data)
@@ -489,11 +502,21 @@ class Limits:
         with self._held.hold(who, size):
             return await method(request, context)
 
+    def _make_room(self) -> None:
+        """Those who begin and send nothing are not to keep all others waiting: for each
+        that waits, one of them goes, now or as soon as it is slow."""
+        if not self._reading.is_full:
+            return
+        after_s = self._of_requests.expire_first(after_s=SLOW_S, limit_s=BODY_S)
+        if after_s:
+            asyncio.get_running_loop().call_later(after_s, self._make_room)
+
     async def _upload(
         self, call: Call, parse: Parse | None, method: Behaviour, context: Context
     ) -> Any:
         async with self._uploads.take(_who(call)):
-            data = await self._message(context, UPLOAD_S)
+            arriving = self._of_others.within(UPLOAD_S)
+            data = await self._message(call, context, arriving)
             _check_size_beside(data, UPLOADS[call.method], "package")
             request = _parsed(parse, data)
             del data
@@ -501,17 +524,18 @@ class Limits:
             del request
             return await _whole(work)
 
-    async def _message(self, context: Context, within_s: float) -> bytes:
-        """The call's one message. Raises `DeadlineExceeded`, `InvalidParameter`."""
+    async def _message(self, call: Call, context: Context, arriving: Timeout) -> bytes:
+        """The call's one message. Raises `DeadlineExceeded`, `InvalidParameter`, and
+        for a key that was taken back while it came as `Authenticator` does."""
         try:
-            with self._timeouts.within(within_s):
+            with arriving:
                 data = await context.read()
         except TimeoutError:
-            raise DeadlineExceeded(
-                f"the request did not arrive within {within_s:g} s"
-            ) from None
+            raise DeadlineExceeded("the request did not arrive in time") from None
         if data is grpc.aio.EOF:
             raise InvalidParameter("the call ended without a request")
+        if call.caller is not None:
+            await self._authenticator.check_still(call.caller)
         return cast("bytes", data)
 
 

@@ -19,6 +19,7 @@ from sandlot.v1 import invocations_pb2 as wire
 from sandlot_engine.clock import Clock
 from sandlot_engine.errors import InvalidParameter, Stopping, Throttled
 from sandlot_engine.garbage import let_go
+from sandlot_engine.gateway.auth import Authenticator
 from sandlot_engine.gateway.paging import page_size, position
 from sandlot_engine.gateway.ports import Backend
 from sandlot_engine.gateway.rpc import Context
@@ -105,6 +106,7 @@ class InvocationService:
         self._invoker = backend.invoker
         self._records = backend.records
         self._clock = backend.clock
+        self._keys = Authenticator(backend.tenants)
         self._draining = draining
         self._followers: Counter[str] = Counter()
 
@@ -193,6 +195,7 @@ class InvocationService:
         when it was sent."""
         request_id = new_request_id()
         try:
+            await self._keys.check_still(current_caller())
             with _holding(request.request, call):
                 response = await self._invoke(request.request, call, request_id)
             sending.enter_context(call.sending(len(response.payload)))
@@ -210,8 +213,24 @@ class InvocationService:
             self._records, tenant_id, function.name, since=since, follow=request.follow
         )
         with self._following(tenant_id) if request.follow else nullcontext():
-            if await self._cut_by_draining(_send_pages(pages, context)):
+            if await self._cut_by_draining(self._send_pages(pages, context)):
                 raise _stopping()
+
+    async def _send_pages(
+        self, pages: AsyncGenerator[list[LogLine], None], context: Context
+    ) -> None:
+        """`write` waits for a slow reader, and the next page is read after it."""
+        async with aclosing(pages):
+            async for page in pages:
+                await self._keys.check_still(current_caller())
+                for lines in _batches(page):
+                    response = wire.TailLogsResponse(
+                        lines=[log_line_out(line) for line in lines]
+                    )
+                    try:
+                        await context.write(response)
+                    except grpc.aio.InternalError:
+                        return  # grpc's word for a caller that is gone
 
     @contextmanager
     def _following(self, tenant_id: str) -> Iterator[None]:
@@ -304,22 +323,6 @@ def _holding(request: wire.InvokeRequest, call: Call) -> AbstractContextManager[
     if call.held is None:
         return nullcontext()
     return call.held.hold(current_caller().tenant_id, len(request.payload))
-
-
-async def _send_pages(
-    pages: AsyncGenerator[list[LogLine], None], context: Context
-) -> None:
-    """`write` waits for a slow reader, and the next page is read after it."""
-    async with aclosing(pages):
-        async for page in pages:
-            for lines in _batches(page):
-                response = wire.TailLogsResponse(
-                    lines=[log_line_out(line) for line in lines]
-                )
-                try:
-                    await context.write(response)
-                except grpc.aio.InternalError:
-                    return  # grpc's word for a caller that is gone
 
 
 def _batches(page: list[LogLine]) -> Iterator[list[LogLine]]:

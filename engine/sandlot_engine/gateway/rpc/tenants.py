@@ -47,6 +47,8 @@ class TenantService:
         )
         if has("network") or has("network_allow"):
             await self._functions.renew(tenant.id)
+        if not tenant.is_suspended:
+            self._functions.resume(tenant.id)
         return wire.UpdateTenantResponse(tenant=tenant_out(tenant))
 
     async def ListTenants(
