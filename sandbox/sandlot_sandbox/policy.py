@@ -236,6 +236,12 @@ _NOTHING_TO_SYNC = (
     "what can be written to is memory. Of the machine's files nothing is to be written"
     " back, but each time the disk is told to flush what it has of everybody"
 )
+_NO_NAMES = (
+    "libc's names for its mappings: of each, and a process may have 65,530, the kernel"
+    " remembers up to 80 bytes, which no group counts"
+)
+_PR_SET_VMA = 0x53564D41
+_PRETENDED_OF_MEMORY = (only("prctl", 0, (_PR_SET_VMA,), _NO_NAMES),)
 _PRETENDED_OF_FILES = (
     only("fcntl", 1, _LOCKS, _NO_LOCKS),
     _always("flock", _NO_LOCKS),
@@ -358,7 +364,6 @@ RULES = (
             39,  # PR_GET_NO_NEW_PRIVS
             41,  # PR_SET_THP_DISABLE
             42,  # PR_GET_THP_DISABLE
-            0x53564D41,  # PR_SET_VMA, by which libc names its mappings
         ),
         "names, death signals, questions; nothing that changes what a process may do",
     ),
@@ -444,7 +449,11 @@ ZYGOTE = Policy(
     allowed=(*ALLOWED, *FORKING),
     rules=(*RULES, *FORKING_RULES),
     refused=(REFUSED,),
-    pretended=(_pretended(_NOBODY_LINGERS, _SO_LINGER), *_PRETENDED_OF_FILES),
+    pretended=(
+        _pretended(_NOBODY_LINGERS, _SO_LINGER),
+        *_PRETENDED_OF_FILES,
+        *_PRETENDED_OF_MEMORY,
+    ),
 )
 
 _UNSEEN = group(
@@ -507,6 +516,7 @@ ZYGOTE_WITHOUT_GROUPS = Policy(
             *(_SO_SNDBUF, _SO_RCVBUF, _SO_LINGER),
         ),
         *_PRETENDED_OF_FILES,
+        *_PRETENDED_OF_MEMORY,
     ),
     unsuited=(_UNSUITED,),
 )

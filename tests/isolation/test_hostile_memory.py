@@ -45,7 +45,7 @@ ROUTES = (
     "locks_on_files",
 )
 
-UNCOUNTED = ("attributes_of_files", "lists_of_who_may")
+UNCOUNTED = ("attributes_of_files", "lists_of_who_may", "names_of_mappings")
 """What there is none of, as nobody counts it."""
 
 _HELD = re.compile(rb"held (\d+)")

@@ -574,6 +574,17 @@ def attributes_of_files(event):
     return grow(event["mb"], take)
 
 
+def names_of_mappings(event):
+    """As libc gives them to its own: 80 bytes for each. How many there are."""
+    block = mmap.mmap(-1, mmap.PAGESIZE, flags=mmap.MAP_PRIVATE)
+    at = ctypes.c_void_p(ctypes.addressof(ctypes.c_char.from_buffer(block)))
+    size = ctypes.c_size_t(len(block))
+    # PR_SET_VMA, PR_SET_VMA_ANON_NAME; mostly one is told that there are none.
+    assert libc.prctl(0x53564D41, ctypes.c_ulong(0), at, size, b"x" * 79) == 0
+    with open("/proc/self/maps") as file:
+        return sum("x" * 79 in line for line in file)
+
+
 def lists_of_who_may(event):
     """Of a folder, and of what will be in it: 64 KB each, and no bytes of a file."""
     import struct
