@@ -406,6 +406,12 @@ def descendants(pid: int) -> list[int]:
     return found
 
 
+async def wait_frozen(instance: Instance) -> None:
+    async with asyncio.timeout(WAIT_S):
+        while not instance.is_frozen:  # noqa: ASYNC110 - nobody tells
+            await asyncio.sleep(0)
+
+
 async def wait_gone(pids: list[int]) -> None:
     """Until none of these processes lives."""
     async with asyncio.timeout(WAIT_S):

@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 
+from sandlot_sandbox.errors import ZygoteLost
+from sandlot_sandbox.host import zygote as host_zygote
 from sandlot_sandbox.outcome import Ended
 from tests.isolation.machine import (
     WAIT_S,
@@ -18,12 +20,14 @@ from tests.isolation.machine import (
     kernel_facts,
     open_files,
     send,
+    wait_frozen,
     wait_gone,
 )
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 DAEMONS = 5
+_SEGV = int(signal.SIGSEGV)
 
 
 @pytest.mark.parametrize("stopped", [False, True])
@@ -80,6 +84,44 @@ async def test_a_killed_cell_takes_its_instance_alone(sandbox: Sandbox) -> None:
         await guest.wait_death(instance)
         assert await ask(sibling, "daemons", count=1) == 1
         assert not guest.zygote.is_lost
+
+
+async def test_a_zygote_is_not_frozen_before_it_has_reaped(sandbox: Sandbox) -> None:
+    async with sandbox.running("orphans") as guest:
+        instance, sibling = await guest.fork(), await guest.fork()
+        for each in (instance, sibling):
+            await ask(each, "daemons", count=1)
+            await wait_frozen(each)
+
+        dying = asyncio.ensure_future(instance.destroy())
+        await asyncio.sleep(0)
+        guest.zygote._freeze_if_idle()  # noqa: SLF001 - as the clock would
+        await dying
+
+        assert not guest.zygote.is_lost
+        assert await ask(sibling, "daemons", count=1) == 1
+
+
+async def test_how_a_zygote_died_is_told_however_late_that_is_known(
+    sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(host_zygote, "HUNG_UP_S", 2 * WAIT_S)
+    before = set(descendants(sandbox.process.pid))
+    guest = sandbox.make_zygote("orphans")
+    await guest.zygote.wait_ready()
+    warden = _warden(set(descendants(sandbox.process.pid)) - before)
+    os.kill(warden, signal.SIGSTOP)
+
+    os.kill(_zygote([warden, *descendants(warden)]), signal.SIGSEGV)
+    async with asyncio.timeout(WAIT_S):
+        while guest.zygote._mail.is_open:  # noqa: ASYNC110, SLF001 - nobody tells
+            await asyncio.sleep(0)
+    os.kill(warden, signal.SIGCONT)
+
+    async with asyncio.timeout(WAIT_S):
+        await guest.lost.wait()
+    with pytest.raises(ZygoteLost, match=f"zygote was killed by signal {_SEGV}"):
+        await guest.fork()
 
 
 @pytest.mark.parametrize("victim", ["warden", "zygote"])

@@ -1,11 +1,8 @@
 """An instance that waits for long gives back what it has as its zygote has it."""
 
-import asyncio
-
 import pytest
 
-from sandlot_sandbox.host.instance import Instance
-from tests.isolation.machine import WAIT_S, Sandbox, ask, needs_groups
+from tests.isolation.machine import Sandbox, ask, needs_groups, wait_frozen
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -19,13 +16,13 @@ async def test_an_instance_that_waits_for_long_has_less(sandbox: Sandbox) -> Non
     async with sandbox.running("resting", tmp_mb=_TMP_MB) as guest:
         instance = await guest.fork()
         assert await ask(instance, "count") == [1, 20_000]
-        await _becomes_frozen(instance)
+        await wait_frozen(instance)
         before_kb = instance.idle_kb
 
         instance.idle_since -= 3600
         sandbox.launcher.minder._ask_to_shed()  # noqa: SLF001 - as the clock would
         assert not instance.is_frozen
-        await _becomes_frozen(instance)
+        await wait_frozen(instance)
 
         assert instance.idle_kb < before_kb - _LEAST_KB
         assert await ask(instance, "count") == [2, 20_000]
@@ -44,9 +41,3 @@ async def test_a_zygotes_memory_is_in_a_file_for_its_instances(
     rights = {line.split()[1] for line in maps if "/memfd:zygote" in line}
     assert "rw-p" in rights
     assert rights <= {"rw-p", "r--p"}
-
-
-async def _becomes_frozen(instance: Instance) -> None:
-    async with asyncio.timeout(WAIT_S):
-        while not instance.is_frozen:  # noqa: ASYNC110 - nobody tells
-            await asyncio.sleep(0)

@@ -145,6 +145,100 @@ result = [[in_a_clone(seen), shared[:5].decode()], wiped[:5].decode()]
 
 
 @every_interpreter
+def test_what_was_there_while_it_was_looked_for_may_be_gone(guest: Guest) -> None:
+    # Each block of libc's is a mapping: also those in which we read of mappings.
+    are_same = told_by(
+        guest,
+        """
+libc = ctypes.CDLL(None)
+assert libc.mallopt(-3, 0)  # M_MMAP_THRESHOLD
+def laid_down_among(count):
+    block = mmap.mmap(-1, 2 * count * mmap.PAGESIZE, flags=mmap.MAP_PRIVATE)
+    block[:] = b"z" * len(block)
+    at = ctypes.addressof(ctypes.c_char.from_buffer(block))
+    for each in range(count):
+        every_other = ctypes.c_void_p(at + 2 * each * mmap.PAGESIZE)
+        assert libc.mprotect(every_other, mmap.PAGESIZE, 1) == 0
+    sealed()
+    return [words == expected, bytes(block) == b"z" * len(block), len(mappings()) > 0]
+result = [in_a_clone(lambda: laid_down_among(count)) for count in range(1, 202, 25)]
+""",
+    )
+
+    assert are_same == [[True] * 3] * 9
+
+
+@every_interpreter
+def test_pages_that_must_not_be_touched_are_not(guest: Guest) -> None:
+    # Some kernels tell of them in the marks of a mapping, others, from 6.13 on, do not.
+    is_same = told_by(
+        guest,
+        """
+block = mmap.mmap(-1, 4 * mmap.PAGESIZE, flags=mmap.MAP_PRIVATE)
+block[:] = b"z" * len(block)
+at = ctypes.addressof(ctypes.c_char.from_buffer(block)) + mmap.PAGESIZE
+place, size = ctypes.c_void_p(at), ctypes.c_size_t(mmap.PAGESIZE)
+ctypes.CDLL(None).madvise(place, size, 102)  # MADV_GUARD_INSTALL
+sealed()
+last = block[2 * mmap.PAGESIZE :]
+result = last == b"z" * len(last)
+""",
+    )
+
+    assert is_same
+
+
+@every_interpreter
+def test_beside_a_thread_everything_stays(guest: Guest) -> None:
+    beside = told_by(
+        guest,
+        """
+ended = threading.Event()
+thread = threading.Thread(target=ended.wait)
+thread.start()
+sealed()
+result = len(mappings())
+ended.set()
+thread.join()
+""",
+    )
+
+    assert beside == 0
+
+
+@every_interpreter
+def test_what_goes_in_the_last_moment_takes_nothing_along(guest: Guest) -> None:
+    is_same, is_left, in_vain = told_by(
+        guest,
+        """
+block = mmap.mmap(-1, 9 * mmap.PAGESIZE, flags=mmap.MAP_PRIVATE)
+block[:] = b"z" * len(block)
+at = ctypes.addressof(ctypes.c_char.from_buffer(block))
+table, given = sealed_memory._table, []
+def table_of_what_is_gone(spans, *arguments):
+    given.extend(spans)
+    made = table(spans, *arguments)
+    middle = ctypes.c_void_p(at + 4 * mmap.PAGESIZE)
+    assert ctypes.CDLL(None).munmap(middle, ctypes.c_size_t(mmap.PAGESIZE)) == 0
+    return made
+sealed_memory._table = table_of_what_is_gone
+sealed()
+last = block[5 * mmap.PAGESIZE :]
+files = [[int(bound, 16) for bound in where.split("-")] for where, *_ in mappings()]
+result = [
+    words == expected,
+    last == b"z" * len(last),
+    [f for f in files if not any(start <= f[0] < end for start, end, _ in given)],
+]
+""",
+    )
+
+    assert is_same
+    assert is_left
+    assert in_vain == []
+
+
+@every_interpreter
 def test_signals_are_as_they_were(guest: Guest) -> None:
     blocked, heard = told_by(
         guest,

@@ -8,7 +8,9 @@ it writes to, as before.
 The file has no name, and no descriptor once this is done; it is sealed, so that nobody
 can write to it. What is laid down lies where it was. Nothing is written to between the
 copy of a piece and the moment where the file is mapped in its place: both are in one
-table of system calls (`calls.py`).
+table of system calls (`calls.py`). It begins with having the kernel read the piece:
+what we have from `/proc` may be gone by now, it may have been ours, and of what is not
+all there a copy would end early and the rest be zeros.
 """
 
 from __future__ import annotations
@@ -34,6 +36,8 @@ if TYPE_CHECKING:
 _PIECE = 256 << 10
 """Bytes that are there twice for a moment."""
 
+_FILE = "zygote"
+_NAME = f"/memfd:{_FILE}".encode()
 _LONGEST = 1 << 40
 _PLAIN = frozenset(("rd", "wr", "mr", "mw", "me", "ac", "sd"))
 """Flags of mappings that are memory and nothing else: not locked or huge, and neither
@@ -46,6 +50,7 @@ _THREAD = 8192
 """The kernel notes down where a thread runs within so many bytes of its pointer."""
 
 _MAY_MOVE_TO = 3
+_POPULATE_READ = 22
 _NEVER_EXECUTED = 0x8
 _SEALS = (
     fcntl.F_SEAL_SEAL | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE
@@ -56,9 +61,9 @@ _KB = 1024
 
 
 def seal() -> list[Span]:
-    """Lay down the memory of this process, which has one thread; where it was. What
-    cannot be laid down stays as it is: everything, where we have no machine code or
-    nobody may have files without a name."""
+    """Lay down the memory of this process; where it was. What cannot be laid down stays
+    as it is: everything, where we have no machine code, nobody may have files without a
+    name, or a thread could write to what is being copied."""
     if not calls.CAN_SPAWN:
         return []
     fd = _file()
@@ -89,12 +94,14 @@ def _file() -> int | None:
     flags = os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING
     for more in (_NEVER_EXECUTED, 0):  # kernels before 6.3 do not know that
         with contextlib.suppress(OSError):
-            return os.memfd_create("zygote", flags | more)
+            return os.memfd_create(_FILE, flags | more)
     return None
 
 
 def _lay_down(fd: int) -> list[Span]:
     """Raises `OSError`."""
+    if len(os.listdir("/proc/self/task")) > 1:
+        return []
     # Behind the end of a file there is nothing, not even zeros, and a library may have
     # a block grow where it is (`mremap`). So it is as long as a file may be.
     room, _ = resource.getrlimit(resource.RLIMIT_FSIZE)
@@ -102,24 +109,30 @@ def _lay_down(fd: int) -> list[Span]:
     os.ftruncate(fd, room)
     spans: list[Span] = []
     size = 0
-    for start, end, is_writable in _spans():
-        if size + end - start <= room // 2:
+    # First all of them: what we had for looking may have been one.
+    for start, end, is_writable in list(_spans()):
+        if size + end - start <= room // 2 and _is_there(start, end):
             spans.append((start, end, is_writable))
             size += end - start
     if spans:
-        _table(spans, fd, size).prepared().make()
+        base = _mapped(fd, size)
+        try:
+            _table(spans, fd, base).prepared().make()
+        except OSError:
+            _unmap(base, base + size)
+            raise
     # Whoever maps it from here on cannot write to it.
     fcntl.fcntl(fd, fcntl.F_ADD_SEALS, _SEALS)
     return spans
 
 
-def _table(spans: list[Span], fd: int, size: int) -> Calls:
-    """Raises `OSError`."""
-    base = _mapped(fd, size)
+def _table(spans: list[Span], fd: int, base: int) -> Calls:
+    """The file is mapped at `base`, from where it is moved."""
     table, at = Calls(), 0
     for first, end, is_writable in spans:
         for start in range(first, end, _PIECE):
             length = min(_PIECE, end - start)
+            table.add("madvise", start, length, _POPULATE_READ)
             # So that there is room for all of it, and not for a part.
             table.add("fallocate", fd, 0, at, length)
             table.add("pwrite64", fd, start, length, at)
@@ -145,6 +158,23 @@ def _mapped(fd: int, size: int) -> int:
     return int(address)
 
 
+def _unmap(first: int, last: int) -> None:
+    """Of the file what is still where it was mapped first: it would count as memory
+    that one may fill. Between, there may be something else by now."""
+    for start, end, _, name, _ in list(_mappings()):
+        if first <= start < last and name.startswith(_NAME):
+            ctypes.CDLL(None).munmap(
+                ctypes.c_void_p(start), ctypes.c_size_t(min(end, last) - start)
+            )
+
+
+def _is_there(start: int, end: int) -> bool:
+    """Whether all of it can be read. A mapping may have pages that must not be touched,
+    or lie beyond the end of its file. Not before Linux 5.14."""
+    place, length = ctypes.c_void_p(start), ctypes.c_size_t(end - start)
+    return not ctypes.CDLL(None).madvise(place, length, _POPULATE_READ)
+
+
 def _spans() -> Iterator[Span]:
     """What can be laid down."""
     libc = ctypes.CDLL(None)
@@ -158,6 +188,8 @@ def _spans() -> Iterator[Span]:
         if name.startswith(b"[") and name != b"[heap]":
             continue
         for first, last in _without(start, end, thread - _THREAD, thread + _THREAD):
+            if not _is_there(first, last):
+                continue
             pieces = [(first, last)] if name else _without_blocks(first, last)
             for piece in pieces:
                 yield (*piece, rights == b"rw-p")

@@ -39,6 +39,10 @@ FREEZE_AFTER_S = 1.0
 """How long a zygote runs on without anything to do: in a burst, none has to be thawed.
 """
 
+HUNG_UP_S = 1.0
+"""How long a jail may stay whose zygote does not hear us: it mostly is dead, and the
+jail about to end by itself and to tell how."""
+
 REST_AFTER_S = 10.0
 """How long a zygote that is not forked keeps as many cells ready as one that is."""
 
@@ -97,6 +101,7 @@ class Zygote:
         )
         self._last_used = loop.time()
         self._rest: asyncio.TimerHandle | None = None
+        self._killing: asyncio.TimerHandle | None = None
         self._open()
 
     def _open(self) -> None:
@@ -116,8 +121,7 @@ class Zygote:
             max_size=frames.MAX_NOTE,
             max_descriptors=0,
             on_message=self._hear,
-            # One that does not hear us is of no use; nothing happens if it is dead.
-            on_close=self.kill,
+            on_close=self._kill_soon,
         )
         self._window = Window(self._mail, on_stuck=self.kill)
         try:
@@ -295,6 +299,11 @@ class Zygote:
         """Kill it, and every instance of it."""
         self._launcher.kill_zygote(self._number)
 
+    def _kill_soon(self) -> None:
+        """One that does not hear us is of no use."""
+        loop = asyncio.get_running_loop()
+        self._killing = loop.call_later(HUNG_UP_S, self.kill)
+
     def kill_gently(self) -> None:
         """Kill it when its instances are stopped; those with extensions have AWS's time
         for it."""
@@ -385,7 +394,7 @@ class Zygote:
         if self._ready.done() and self._hold.uses_more_than(self._most_bytes):
             # Somebody who should have a cell is in the zygote's own group.
             self.kill()
-        elif self._ready.done() and all(i.is_frozen for i in self._instances.values()):
+        elif self._ready.done() and all(map(_rests, self._instances.values())):
             self._is_frozen = self._hold.freeze()
             if self._hold.can_freeze and not self._is_frozen:
                 self.kill()
@@ -465,8 +474,9 @@ class Zygote:
                 )
                 # Nobody may be waiting any more.
                 awaited.exception()
-        if self._look is not None:
-            self._look.cancel()
+        for timer in (self._look, self._killing):
+            if timer is not None:
+                timer.cancel()
         self._hold.close()
         self._mail.close()
         self._log.close()
@@ -476,3 +486,9 @@ class Zygote:
         for instance in list(self._instances.values()):
             instance.note_zygote_lost(with_launcher=self._launcher.is_lost)
         self._on_lost(self)
+
+
+def _rests(instance: Instance) -> bool:
+    """Whether its zygote has nothing to do for it: what dies has to be reaped, or its
+    cell does not end."""
+    return instance.is_frozen and instance.is_usable
