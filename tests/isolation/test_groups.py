@@ -5,7 +5,7 @@ import errno
 import os
 import signal
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -162,6 +162,21 @@ async def test_a_frozen_cell_dies_when_its_first_process_is_killed(
         assert await guest.ask("count") == "+"
 
 
+async def test_a_zygote_is_not_frozen_before_it_has_reaped(held: Sandbox) -> None:
+    async with held.running("spinning") as guest:
+        instance = await guest.fork()
+        await ask(instance, "spin", children=0)
+        await _eventually(lambda: [] if instance.is_frozen else [instance])
+
+        instance.stop()
+        await asyncio.sleep(0)  # the order to kill it is given
+        guest.zygote._freeze_if_idle()  # noqa: SLF001 - as the clock would
+        await guest.wait_death(instance)
+
+        assert not guest.zygote.is_lost
+        assert await guest.ask("count") == "+"
+
+
 @pytest.mark.parametrize(
     "how", [{"mb": 220}, {"mb": 60, "children": 5}], ids=["alone", "in its children"]
 )
@@ -264,9 +279,7 @@ async def _use_processor(seconds: float) -> None:
         await asyncio.sleep(0)
 
 
-async def _eventually(
-    left: Callable[[], list[object] | list[int] | list[Path]],
-) -> None:
+async def _eventually(left: Callable[[], Sequence[object]]) -> None:
     """Until nothing is left, of what announces its end nowhere."""
     deadline = time.monotonic() + WAIT_S
     while found := left():
