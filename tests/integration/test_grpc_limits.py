@@ -51,7 +51,6 @@ class SlowFunctions(FakeFunctions):
 
 @pytest.fixture
 async def engine(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[FakeEngine]:
-    monkeypatch.setattr(interceptors, "BODY_S", BRIEFLY_S)
     monkeypatch.setattr(interceptors, "UPLOADS_WAITING", 3)
     functions = SlowFunctions()
     async with fake_engine(functions=functions) as engine:
@@ -184,8 +183,9 @@ async def test_only_so_many_packages_wait_for_their_turn(engine: FakeEngine) -> 
 
 @pytest.mark.parametrize("method", ["Invoke", "TailLogs"])
 async def test_a_request_that_does_not_arrive_is_not_waited_for(
-    engine: FakeEngine, method: str
+    engine: FakeEngine, method: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(interceptors, "BODY_S", BRIEFLY_S)
     kind = (
         engine.channel.stream_stream
         if method == "TailLogs"
