@@ -55,10 +55,12 @@ def handler(event, context):
 """
 
 
-def _deploy(client: Client, name: str, **options: Any) -> FunctionHandle:
+def _deploy(
+    client: Client, name: str, *, timeout: int = 2, **options: Any
+) -> FunctionHandle:
     package = zip_of({"app.py": _SOURCE})
     return client.deploy(
-        package, name=name, handler="app.handler", timeout=2, **options
+        package, name=name, handler="app.handler", timeout=timeout, **options
     )
 
 
@@ -100,7 +102,8 @@ def test_threads_do_not_run_between_invocations_and_clocks_go_on(
     engine: Engine, tenant: Tenant
 ) -> None:
     client = tenant()
-    function, other = _deploy(client, "ticking"), _deploy(client, "waiting")
+    function = _deploy(client, "ticking", timeout=30)
+    other = _deploy(client, "waiting", timeout=30)
     before = function.invoke({"tick": True}).value
     wait_until(lambda: _all_are_frozen(engine), "nothing in the instances runs")
 
