@@ -58,7 +58,8 @@ test: check  ## check, then run the whole test suite
 # What control groups hold, and what tells an old kernel from a new one. Another machine
 # and more time: TESTS=tests/isolation has all, WHO=root one half, KERNEL=... another.
 TESTS := $(addprefix tests/isolation/test_,limits.py groups.py hostile_groups.py \
-  hostile_memory.py landlock.py posture.py)
+  hostile_memory.py landlock.py posture.py shedding.py) \
+  $(addprefix tests/unit/test_guest_,sealed_memory.py fork_loop.py)
 
 test-v2: $(READY)  ## test what control groups v2 hold, in a virtual machine
 	@.make/machine/run.sh $(TESTS)

@@ -53,7 +53,8 @@ as_root() (
 as_user() (
   # Beside nobody, in a group that is the user's: what Delegate=yes makes.
   folder=$groups/user-$user
-  export HOME=/run/home-$user
+  # What tests keep from one run to the next is root's here.
+  export HOME=/run/home-$user HYPOTHESIS_STORAGE_DIRECTORY=/run/home-$user/hypothesis
   mkdir $folder $HOME
   chown $user $HOME $folder
   for file in procs subtree_control threads; do

@@ -66,7 +66,9 @@ class Timeouts:
         self._timer = None
         # The loop's clock is coarser than ours, and may be a little before it.
         now = time.monotonic() + _EARLY_S
-        for timeout in [each for each, due in self._open.items() if due <= now]:
+        expired = [each for each, due in self._open.items() if due <= now]
+        # Several are where the loop was late; they end in their turn all the same.
+        for timeout in sorted(expired, key=self._open.__getitem__):
             del self._open[timeout]
             timeout.expire()
         if self._open:

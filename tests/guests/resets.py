@@ -15,7 +15,7 @@ def note(event):
         file.write("x")
     end = event.get("end")
     if end == "hang":
-        time.sleep(60)
+        hang()
     elif end == "exit":
         os._exit(3)
     elif end == "signal":
@@ -33,6 +33,11 @@ def note(event):
     }
 
 
+def hang():
+    print("from here on", flush=True)
+    time.sleep(60)
+
+
 def fill(event):
     """Write so many MB, or as many as there is room for; how many there were."""
     written = 0
@@ -46,7 +51,7 @@ def fill(event):
     except OSError:
         pass
     if event.get("end") == "hang":
-        time.sleep(60)
+        hang()
     return written
 
 

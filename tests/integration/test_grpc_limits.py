@@ -52,7 +52,6 @@ class SlowFunctions(FakeFunctions):
 
 @pytest.fixture
 async def engine(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[FakeEngine]:
-    monkeypatch.setattr(interceptors, "BODY_S", BRIEFLY_S)
     monkeypatch.setattr(interceptors, "UPLOADS_WAITING", 3)
     functions = SlowFunctions()
     async with fake_engine(functions=functions) as engine:
@@ -204,8 +203,9 @@ async def test_a_package_that_waited_is_not_taken_with_a_key_that_was_taken_back
 
 @pytest.mark.parametrize("method", ["Invoke", "TailLogs"])
 async def test_a_request_that_does_not_arrive_is_not_waited_for(
-    engine: FakeEngine, method: str
+    engine: FakeEngine, method: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(interceptors, "BODY_S", BRIEFLY_S)
     kind = (
         engine.channel.stream_stream
         if method == "TailLogs"

@@ -222,6 +222,15 @@ class Either(tuple[Any, ...]):
     __hash__ = None  # type: ignore[assignment]
 
 
+STALLS_S = 0.4
+
+
+def patience_for(expected: object) -> float:
+    """The timeout of a program: a short one where it may come to that, and otherwise
+    none that it meets, however slow the machine is."""
+    return STALLS_S if expected == Ended.TIMED_OUT else WAIT_S
+
+
 class Only(tuple[Any, ...]):
     """For a table: a list of nothing but these, and at least one of them."""
 

@@ -56,7 +56,8 @@ async def test_daemons_die_when_their_instance_ends(
         before = set(_inside_cells(sandbox, set()))
 
         asked: dict[str, Any] = {"count": DAEMONS, how: True}
-        ending = await send(instance, "daemons", timeout_s=0.5, **asked)
+        timeout_s = 0.5 if how == "hang" else WAIT_S
+        ending = await send(instance, "daemons", timeout_s=timeout_s, **asked)
         await guest.wait_death(instance)
 
         assert ending.ended is ended

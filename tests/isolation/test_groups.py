@@ -5,7 +5,7 @@ import errno
 import os
 import signal
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -264,9 +264,7 @@ async def _use_processor(seconds: float) -> None:
         await asyncio.sleep(0)
 
 
-async def _eventually(
-    left: Callable[[], list[object] | list[int] | list[Path]],
-) -> None:
+async def _eventually(left: Callable[[], Sequence[object]]) -> None:
     """Until nothing is left, of what announces its end nowhere."""
     deadline = time.monotonic() + WAIT_S
     while found := left():

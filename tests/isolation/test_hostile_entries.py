@@ -71,11 +71,14 @@ async def test_who_enters_anothers_cell_ends_with_it(
     async with attacked(sandbox, curious, GUEST, environment=how) as guest:
         first = await instance_of(guest)
         await ask(first, "processes")
+        # Were it idle, it would be frozen, and with it who is in its cell.
+        lingering = asyncio.create_task(send(first, "linger"))
         second = await guest.fork()
         assert await ask(second, "processes") == [3]
 
         await first.destroy()
         await guest.wait_death(second)
+        assert not (await lingering).is_reusable
 
 
 async def test_one_that_keeps_what_came_with_a_fork_and_forks_nobody(

@@ -7,13 +7,10 @@ import pytest
 
 from sandlot_sandbox.errors import SandboxError, ZygoteLost
 from sandlot_sandbox.outcome import Ended
-from tests.isolation.aftermath import Either, attacked, told
+from tests.isolation.aftermath import Either, attacked, patience_for, told
 from tests.isolation.machine import WAIT_S, Guest, Sandbox, send
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
-
-ANSWERS_S = 0.5
-"""The timeout of an invocation that may never be answered."""
 
 READY, UNSAFE, LOST = "ready", "unsafe", "lost"
 ANY = Either(READY, UNSAFE, LOST)
@@ -92,7 +89,8 @@ async def test_an_import_harms_its_own_function_alone(
     settings = {"environment": {"DO": program}}
     async with attacked(sandbox, curious, "hostile/imports", **settings) as guest:
         became = await _became(guest)
-        got = await _asked(guest) if became == READY else None
+        answer = "nothing" if program in HONEST else Ended.TIMED_OUT
+        got = await _asked(guest, answer) if became == READY else None
 
     assert became == expected
     if program in HONEST:
@@ -106,7 +104,7 @@ async def test_an_import_in_an_instance_ends_with_it(
     settings = {"environment": {"DO": program}, "import_in_zygote": False}
     async with attacked(sandbox, curious, "hostile/imports", **settings) as guest:
         assert await _became(guest) == READY
-        got = await _asked(guest)
+        got = await _asked(guest, expected)
         assert not guest.zygote.is_lost
 
     assert got == expected
@@ -121,11 +119,12 @@ async def _became(guest: Guest) -> str:
             return LOST
 
 
-async def _asked(guest: Guest) -> object:
+async def _asked(guest: Guest, expected: object) -> object:
     """What becomes of an invocation; None where no instance could be started."""
+    timeout_s = patience_for(expected)
     try:
         instance = await guest.fork()
-        ending = await send(instance, "nothing", timeout_s=ANSWERS_S, init_counts=True)
+        ending = await send(instance, "nothing", timeout_s=timeout_s, init_counts=True)
     except SandboxError:
         return None
     return told(ending)

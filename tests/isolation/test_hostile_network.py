@@ -49,12 +49,6 @@ NETWORK = {
 }
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="session")
-async def jail(sandbox: Sandbox, curious: Guest) -> AsyncIterator[Arena]:
-    async with arena(sandbox, curious, "hostile/network") as made:
-        yield made
-
-
 @pytest.fixture(scope="module")
 def servers() -> Iterator[Servers]:
     """What the host itself listens on."""
@@ -72,6 +66,15 @@ def servers() -> Iterator[Servers]:
             "udp": udp.getsockname()[1],
             "abstract": name,
         }
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def jail(
+    sandbox: Sandbox, curious: Guest, servers: Servers
+) -> AsyncIterator[Arena]:
+    """After the servers, as it counts what is open before and after it."""
+    async with arena(sandbox, curious, "hostile/network") as made:
+        yield made
 
 
 @pytest.mark.parametrize(("program", "expected"), NETWORK.items())

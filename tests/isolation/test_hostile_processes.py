@@ -98,5 +98,5 @@ async def test_a_signal_to_its_group_is_to_nobody_but_the_instance(
         ending = await send(instance, program, timeout_s=HANGS_S)
 
         assert told(ending) in (Ended.SIGNALED, Ended.TIMED_OUT)
-        assert await ask(sibling, "nothing", timeout_s=1) == "nothing"
+        assert await ask(sibling, "nothing") == "nothing"
         assert not guest.zygote.is_lost

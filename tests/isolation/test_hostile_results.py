@@ -6,13 +6,10 @@ import pytest
 import pytest_asyncio
 
 from sandlot_sandbox.outcome import Ended
-from tests.isolation.aftermath import Arena, Either, arena
+from tests.isolation.aftermath import Arena, Either, arena, patience_for
 from tests.isolation.machine import Guest, Sandbox
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
-
-STALLS_S = 0.3
-"""The timeout of programs that never answer properly."""
 
 UNMARSHALABLE = (Ended.FAILED, "Runtime.MarshalError")
 TOO_LARGE = (Ended.FAILED, "Function.ResponseSizeTooLarge")
@@ -104,7 +101,7 @@ async def test_a_result_is_told_for_what_it_is(
 async def test_what_never_answers_properly_is_ended(
     jail: Arena, program: str, expected: object
 ) -> None:
-    got = await jail.play(program, timeout_s=STALLS_S)
+    got = await jail.play(program, timeout_s=patience_for(expected))
 
     assert got == expected
 

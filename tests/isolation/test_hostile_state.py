@@ -118,9 +118,9 @@ async def test_what_has_itself_continued_is_ended(
         await ask(instance, program)
         if sandbox.mode == "root":
             # A group that is frozen does not hear of signals.
-            await _serve_others(curious)
             ours = set(descendants(sandbox.process.pid)) - known
-            before = _cpu_s(ours)
+            async with asyncio.timeout(WAIT_S):
+                before = await _settled_cpu_s(ours, curious)
             await _serve_others(curious)
             assert _cpu_s(ours) - before < IDLE_CPU_S
         else:

@@ -7,13 +7,10 @@ import pytest
 import pytest_asyncio
 
 from sandlot_sandbox.outcome import Ended
-from tests.isolation.aftermath import Arena, Either, arena
+from tests.isolation.aftermath import Arena, Either, arena, patience_for
 from tests.isolation.machine import Guest, Sandbox
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
-
-STALLS_S = 0.4
-"""The timeout: much of it leaves a runtime that never answers."""
 
 HERE = "still here"
 BROKEN = Either(
@@ -70,6 +67,6 @@ async def jail(sandbox: Sandbox, curious: Guest) -> AsyncIterator[Arena]:
 async def test_who_changes_the_runtime_changes_its_own_answer(
     jail: Arena, program: str, expected: object
 ) -> None:
-    got = await jail.play(program, timeout_s=STALLS_S)
+    got = await jail.play(program, timeout_s=patience_for(expected))
 
     assert got == expected

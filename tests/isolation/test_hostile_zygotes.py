@@ -150,7 +150,7 @@ async def test_its_word_on_how_an_instance_ended_is_not_needed(
 ) -> None:
     async with sandbox.running("liar") as guest:
         instance = await guest.fork()
-        ending = await send(instance, "closed", timeout_s=5)
+        ending = await send(instance, "closed")
         await guest.wait_death(instance)
 
         assert not ending.is_reusable

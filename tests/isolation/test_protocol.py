@@ -7,7 +7,7 @@ import pytest
 
 from sandlot_sandbox.errors import StartFailed
 from sandlot_sandbox.outcome import Ended
-from tests.isolation.machine import Guest, Sandbox, send
+from tests.isolation.machine import WAIT_S, Guest, Sandbox, send
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -36,7 +36,8 @@ async def test_a_lie_ends_the_instance_and_no_other(
     async with sandbox.running("liar") as guest:
         instance, sibling = await guest.fork(), await guest.fork()
 
-        ending = await send(instance, lie, timeout_s=SILENCE_S)
+        timeout_s = SILENCE_S if ended is Ended.TIMED_OUT else WAIT_S
+        ending = await send(instance, lie, timeout_s=timeout_s)
 
         assert ending.ended is ended
         await guest.wait_death(instance)
@@ -60,7 +61,7 @@ async def test_a_closed_channel_ends_the_instance(sandbox: Sandbox) -> None:
     async with sandbox.running("liar") as guest:
         instance = await guest.fork()
 
-        ending = await send(instance, "closed", timeout_s=5)
+        ending = await send(instance, "closed")
 
         assert ending.ended in (Ended.EXITED, Ended.SIGNALED)
         await guest.wait_death(instance)

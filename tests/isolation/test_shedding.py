@@ -2,7 +2,8 @@
 
 import pytest
 
-from tests.isolation.machine import Sandbox, ask, needs_groups, wait_frozen
+from sandlot_sandbox.host import minder
+from tests.isolation.machine import WAIT_S, Sandbox, ask, needs_groups, wait_frozen
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -12,7 +13,10 @@ _TMP_MB = 64
 
 
 @needs_groups
-async def test_an_instance_that_waits_for_long_has_less(sandbox: Sandbox) -> None:
+async def test_an_instance_that_waits_for_long_has_less(
+    sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(minder, "SHED_S", WAIT_S)  # all the time that it takes
     async with sandbox.running("resting", tmp_mb=_TMP_MB) as guest:
         instance = await guest.fork()
         assert await ask(instance, "count") == [1, 20_000]

@@ -8,16 +8,17 @@ import signal
 import socket
 import tempfile
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import pytest_asyncio
 
 from sandlot_sandbox import frames
 from sandlot_sandbox.errors import LauncherLost, StartFailed
-from sandlot_sandbox.host import instance
+from sandlot_sandbox.host import deadline, instance
 from sandlot_sandbox.host.hold import Hold
 from sandlot_sandbox.host.instance import OUT_OF_MEMORY, Instance, State
 from sandlot_sandbox.host.minder import Minder
@@ -39,6 +40,8 @@ class Tenant:
         read, self.log = os.pipe2(os.O_CLOEXEC)
         self.died = asyncio.Event()
         self.kills = 0
+        self.may_die = asyncio.Event()
+        self.may_die.set()
         self.verdict = ""
         self.brake, brake = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         self._group = tempfile.TemporaryDirectory()
@@ -63,6 +66,7 @@ class Tenant:
 
     async def _kill(self) -> str:
         self.kills += 1
+        await self.may_die.wait()
         return self.verdict
 
     async def next_order(self) -> bytes:
@@ -225,9 +229,10 @@ def test_an_answer_that_came_while_the_engine_was_stopped_is_no_timeout() -> Non
     async def invoked() -> Ending:
         async with a_tenant() as tenant:
             await tenant.be_ready()
-            running = tenant.invoke(timeout_s=SILENCE_S)
+            running = tenant.invoke()
             await tenant.hear()
             tenant.say(frames.ANSWER, b"{}")
+            tenant.instance._deadline.set(SILENCE_S)  # noqa: SLF001 - so little is left
             selector.for_s = 2 * SILENCE_S
             return await running
 
@@ -238,34 +243,57 @@ def test_an_answer_that_came_while_the_engine_was_stopped_is_no_timeout() -> Non
     assert (ending.ended, ending.payload) == (Ended.ANSWERED, b"{}")
 
 
+async def until(is_so: Callable[[], bool]) -> None:
+    async with asyncio.timeout(WAIT_S):
+        while not is_so():  # noqa: ASYNC110 - nobody tells
+            await asyncio.sleep(0)
+
+
+def pass_time(tenant: Tenant, seconds: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And the timer that was set first rings."""
+    later = SimpleNamespace(monotonic=lambda: time.monotonic() + seconds)
+    monkeypatch.setattr(deadline, "time", later)
+    tenant.instance._deadline._ring()  # noqa: SLF001
+
+
 async def test_an_event_has_a_timeout_of_its_own_and_not_what_the_last_one_left(
-    tenant: Tenant,
+    tenant: Tenant, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await tenant.be_ready()
-    first = tenant.invoke(timeout_s=SILENCE_S)
+    running = tenant.invoke(timeout_s=10 * WAIT_S)
     await tenant.hear()
-    await asyncio.wait([first], timeout=SILENCE_S / 2)
+
+    pass_time(tenant, 2 * WAIT_S, monkeypatch)
     tenant.say(frames.ANSWER, b"{}")
-    assert (await first).ended is Ended.ANSWERED
 
-    second = await tenant.invoke(timeout_s=SILENCE_S)
+    assert (await running).ended is Ended.ANSWERED
 
-    assert second.ended is Ended.TIMED_OUT
-    assert second.duration_s >= SILENCE_S
+
+async def test_one_that_takes_long_to_die_has_ended_as_it_did(
+    tenant: Tenant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await tenant.be_ready()
+    running = tenant.invoke()
+    await tenant.hear()
+    tenant.may_die.clear()
+    tenant.channel.shutdown(socket.SHUT_RDWR)
+    await until(lambda: tenant.instance.state is State.STOPPING)
+    tenant.instance.note_exit(3 << 8)
+    await until(lambda: tenant.kills > 0)
+
+    pass_time(tenant, WAIT_S, monkeypatch)
+    tenant.may_die.set()
+
+    ending = await running
+    assert (ending.ended, ending.exit_code) == (Ended.EXITED, 3)
 
 
 async def test_an_idle_instance_outlives_the_timeout_of_its_last_event(
-    tenant: Tenant,
+    tenant: Tenant, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await tenant.be_ready()
-    running = tenant.invoke(timeout_s=SILENCE_S)
-    await tenant.hear()
-    tenant.say(frames.ANSWER, b"{}")
-    await running
 
-    with pytest.raises(TimeoutError):
-        async with asyncio.timeout(3 * SILENCE_S):
-            await tenant.died.wait()
+    pass_time(tenant, 2 * WAIT_S, monkeypatch)
 
     assert tenant.instance.is_usable
 

@@ -46,7 +46,7 @@ async def supervisor() -> AsyncIterator[Supervisor]:
 
 @pytest.fixture
 async def launchers(supervisor: Supervisor) -> AsyncIterator[Launchers]:
-    made = Launchers(hello_s=0.05)
+    made = Launchers()
     async with made.listening(supervisor.theirs):
         yield made
 
@@ -131,10 +131,12 @@ async def test_after_one_that_lacked_a_layer_a_better_one_is_used(
 async def test_one_that_says_nothing_is_given_up(
     supervisor: Supervisor, launchers: Launchers
 ) -> None:
+    launchers._hello_s = 0.05  # noqa: SLF001 - others have time
     with supervisor.start_launcher() as silent:
         await _until_trouble(launchers, "said nothing for 0.05 s")
 
         assert silent.recv(1) == b"", "it was hung up on"
+    launchers._hello_s = WAIT_S  # noqa: SLF001
     with supervisor.start_launcher() as launcher:
         launcher.send(hello())
 

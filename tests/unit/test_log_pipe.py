@@ -201,10 +201,10 @@ async def test_printing_byte_by_byte_costs_neither_memory_nor_time(
     for _ in range(MAX_KEPT):
         pipe._keep(b"x")  # noqa: SLF001 - to read a quarter of a million times takes long
 
-    started = time.monotonic()
+    started = time.process_time()
     lines, _ = pipe.take()
 
-    assert time.monotonic() - started < 1
+    assert time.process_time() - started < 2
     assert [len(text) for _, text in lines] == [MAX_KEPT]
 
 

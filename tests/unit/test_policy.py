@@ -191,6 +191,7 @@ def test_a_rule_s_condition_can_hold(table: policy.Policy) -> None:
 
 
 @by_name
+@pytest.mark.timeout(300)  # a minute, where others want the processor as well
 def test_a_program_is_its_table_for_every_number_and_argument(
     table: policy.Policy, program: Callable[[policy.Policy], bytes]
 ) -> None:

@@ -88,16 +88,23 @@ def test_of_more_than_a_look_is_for_each_has_its_turn(
 def test_the_other_end_counts_before_anybody_accepts_it() -> None:
     if not Path(NUMBER_OF_SOCKETS).exists():
         pytest.skip("needs a kernel with a network")
+
+    # Others use sockets, too, but not each time in the very same moment.
+    looks = [_connect_many() for _ in range(20)]
+
+    assert any(both == 200 and theirs >= 100 for both, theirs in looks), looks
+
+
+def _connect_many() -> tuple[int, int]:
+    """How many more there are with a hundred connections that nobody accepts, and when
+    those who made them are gone."""
     told = open_number()
     with socket.create_server(("127.0.0.1", 0), backlog=128) as server:
         before = number_of(told)
-
         mine = [socket.create_connection(server.getsockname()) for _ in range(100)]
         with_both = number_of(told)
         for each in mine:
             each.close()
         with_theirs = number_of(told)
     os.close(told)
-
-    assert with_both - before == pytest.approx(200, abs=20), "others use sockets, too"
-    assert with_theirs - before >= 80, "whoever connected is gone"
+    return with_both - before, with_theirs - before

@@ -584,8 +584,9 @@ class Instance:
         self._ending.set_result(ending)
 
     def _lapsed(self) -> None:
-        if self.state is State.STOPPING and not self._is_being_destroyed:
-            self.stop()  # and how it ended, nobody has said
+        if self.state is State.STOPPING:
+            # How it ended, nobody has said; or it is dying, and then it is told.
+            self.stop()
         else:
             self._timed_out()
 

@@ -394,7 +394,7 @@ class Zygote:
         if self._ready.done() and self._hold.uses_more_than(self._most_bytes):
             # Somebody who should have a cell is in the zygote's own group.
             self.kill()
-        elif self._ready.done() and all(map(_rests, self._instances.values())):
+        elif self._ready.done() and all(map(_is_at_rest, self._instances.values())):
             self._is_frozen = self._hold.freeze()
             if self._hold.can_freeze and not self._is_frozen:
                 self.kill()
@@ -488,7 +488,7 @@ class Zygote:
         self._on_lost(self)
 
 
-def _rests(instance: Instance) -> bool:
-    """Whether its zygote has nothing to do for it: what dies has to be reaped, or its
-    cell does not end."""
+def _is_at_rest(instance: Instance) -> bool:
+    """It needs no zygote. One that is being killed does, frozen as it may be: what dies
+    in its cell is the zygote's to reap, and until then the cell is not dead."""
     return instance.is_frozen and instance.is_usable

@@ -61,7 +61,7 @@ def test_grpc_is_served_by_workers_as_well(tenant: Tenant) -> None:
 def test_what_fails_on_a_lent_instance_is_told_as_it_is(
     tenant: Tenant, event: dict[str, Any], status: str, kind: str
 ) -> None:
-    function = deploy_answers(tenant, timeout=1)
+    function = deploy_answers(tenant, timeout=1 if status == "timeout" else 30)
     with tenant.connections(1) as (caller,):
         tenant_warm(tenant, function, caller)
         failed = caller.invoke(function.name, event)
@@ -101,7 +101,7 @@ def test_after_a_reset_of_a_lent_instance_its_tmp_is_there(
 ) -> None:
     code = zip_of({"app.py": RESETS})
     function = tenant.client.deploy(
-        code, name="resets", handler="app.handler", timeout=1
+        code, name="resets", handler="app.handler", timeout=1 if do == "hang" else 30
     )
     nothing = "nothing is lent of other tests' functions"
     wait_until(lambda: metric(tenant.engine, "instances_lent") == 0, nothing)

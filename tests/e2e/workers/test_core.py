@@ -18,7 +18,7 @@ def handler(event, context):
     time.sleep(1)
     if event.get("rawPath") == "/fail":
         raise ValueError("as asked")
-    yield "two"
+    yield repr(time.time())
 """
 
 
@@ -51,10 +51,9 @@ def streams(tenant: Tenant) -> FunctionHandle:
 def test_pieces_come_through_workers_as_they_are_said(streams: FunctionHandle) -> None:
     pieces = streams.stream({})
     assert next(pieces) == b"one "
-    first = time.monotonic()
-    assert list(pieces) == [b"two"]
-    # The function itself waits a second between the two.
-    assert time.monotonic() - first >= 0.9
+    heard = time.time()
+    (later,) = pieces
+    assert heard < float(later)
 
 
 @pytest.mark.parametrize("by_host", [False, True])
@@ -71,10 +70,10 @@ def test_function_urls_are_the_core_s(
     http_client.request("POST", path, b"{}", {"host": host} if by_host else {})
     response = http_client.getresponse()
     first = response.read(4)
-    heard = time.monotonic()
+    heard = time.time()
 
-    assert (response.status, first, response.read()) == (200, b"one ", b"two")
-    assert time.monotonic() - heard >= 0.9
+    assert (response.status, first) == (200, b"one ")
+    assert heard < float(response.read())
     assert address.startswith(f"http://127.0.0.1:{port}/url/")
     http_client.close()
 

@@ -248,6 +248,10 @@ def fill(event):
         return size >> 20
 
 
+def linger(event):
+    signal.pause()
+
+
 def hold(event):
     held = bytearray(event["mb"] << 20)
     held[::4096] = bytes(len(held) // 4096)
