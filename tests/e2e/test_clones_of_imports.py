@@ -18,6 +18,23 @@ def test_clones_run_the_event_loop_of_their_import_each_its_own(deploy: Deploy) 
     assert function.invoke().value["is_own"]
 
 
+def test_clones_have_sockets_and_files_of_their_import_each_its_own(
+    deploy: Deploy,
+) -> None:
+    function = deploy("keepsakes")
+
+    answers = invoke_at_once(function, _CLONES)
+
+    config = function.config()
+    assert config.fork_safe, config.fork_safety_reason
+    assert len({answer["instance"] for answer in answers}) == _CLONES
+    for answer in answers:
+        assert answer["cache"] == "of the import"
+        assert answer["heard"] == answer["instance"]
+        assert answer["thread"] == answer["process"]
+    assert function.invoke().value["cache"] in {each["instance"] for each in answers}
+
+
 def test_clones_begin_in_the_folder_that_their_import_went_to(deploy: Deploy) -> None:
     gone_to = {
         name: deploy(

@@ -11,7 +11,7 @@ his own function only.
 
 Sound to share, and so not reported: files open for reading (each clone reopens them
 with `reopen`, because the position would be shared), directories, memfds that are not
-mapped, and the harmless devices.
+mapped, and the harmless devices; and what clones have anew, `unused_sockets`.
 """
 
 from __future__ import annotations
@@ -24,6 +24,8 @@ import resource
 import stat
 import sys
 import time
+
+from sandlot_sandbox.guest import unused_sockets
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -102,6 +104,15 @@ def files_to_reopen(baseline: Snapshot) -> list[tuple[int, int]]:
     ]
 
 
+def sockets_to_reopen(baseline: Snapshot) -> list[int]:
+    """The sockets of the import that `unused_sockets` are."""
+    return [
+        fd
+        for fd, identity in _new_descriptors(baseline)
+        if stat.S_ISSOCK(identity[2]) and unused_sockets.is_unused(fd)
+    ]
+
+
 def reopen(files: Iterable[tuple[int, int]]) -> None:
     """For the next clone: give each file a position of its own, where the import left
     it. The last clone shares the descriptor's and may have moved it since.
@@ -161,6 +172,8 @@ def _descriptor_reason(fd: int, mode: int) -> str:
     if stat.S_ISDIR(mode) or (stat.S_ISCHR(mode) and _target(fd) in HARMLESS_DEVICES):
         return ""
     if stat.S_ISSOCK(mode):
+        if unused_sockets.is_unused(fd):
+            return ""
         what = _socket_description(fd)
     elif stat.S_ISFIFO(mode):
         what = "a pipe"
@@ -218,15 +231,8 @@ def _target(fd: int) -> str:
 
 
 def _socket_description(fd: int) -> str:
-    was_blocking = os.get_blocking(fd)
-    # A socket object takes the process's default time-out and with it O_NONBLOCK,
-    # which belongs to the tenant's socket as well.
-    probe = _socket.socket(fileno=fd)
-    try:
+    with unused_sockets.looked_at(fd) as probe:
         return _described(probe)
-    finally:
-        probe.detach()
-        os.set_blocking(fd, was_blocking)
 
 
 def _described(probe: _socket.socket) -> str:

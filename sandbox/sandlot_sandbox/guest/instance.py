@@ -24,6 +24,8 @@ from sandlot_sandbox.guest import (
     hooks,
     logging_setup,
     streaming,
+    tmp_files,
+    unused_sockets,
 )
 
 TYPE_CHECKING = False
@@ -153,8 +155,7 @@ def _live(
         function = handler.load_handler(handler_name)
         failure = function if isinstance(function, failures.Failure) else None
     elif failure is None:
-        event_loops.reopen()
-        failure = hooks.run_after_restore()
+        failure = _take_up() or hooks.run_after_restore()
     if failure is not None:
         handler.print_init_failure(failure)
         flush()
@@ -180,6 +181,20 @@ def _live(
     while (event := frames.read_event(channel, shed_and_say_so)) is not None:
         _serve(channel, function, *event)
     return 0
+
+
+def _take_up() -> failures.Failure | None:
+    """What the import made, and each clone has anew."""
+    try:
+        event_loops.reopen()
+        unused_sockets.reopen()
+        tmp_files.restore()
+    except OSError as error:
+        return failures.Failure(
+            "Runtime.AfterRestoreError",
+            f"what the import has left could not be made anew: {error}",
+        )
+    return None
 
 
 def prepare(header: frames.EventHeader) -> context.LambdaContext | failures.Failure:

@@ -38,7 +38,9 @@ from sandlot_sandbox.guest import (
     sealed_memory,
     shedding,
     starter,
+    tmp_files,
     uniqueness,
+    unused_sockets,
 )
 from sandlot_sandbox.guest.entry import Entry
 
@@ -108,11 +110,7 @@ def _set_paths() -> None:
 
 def _left_behind() -> Iterator[str]:
     """What an instance would not find again, because it has its own /tmp and /proc."""
-    if names := sorted(os.listdir("/tmp")):  # noqa: S108 - the jail's own
-        yield (
-            f"the import wrote to /tmp ({names[0]!r}): every instance has a /tmp of its"
-            " own, so write inside the handler"
-        )
+    yield from tmp_files.keep()
     known = {_WARDEN, os.getpid()}
     if {int(name) for name in os.listdir("/proc") if name.isdigit()} - known:
         yield "the import left a process running: start it inside the handler"
@@ -124,6 +122,8 @@ def _folder() -> str:
         folder = os.getcwd()
     except FileNotFoundError:  # It has removed it since.
         return _TASK
+    if folder.startswith(f"{tmp_files.TMP}/"):
+        return tmp_files.TMP  # They go on from there: `tmp_files.restore`.
     # No folder of /proc is there in a cell.
     return _TASK if folder.startswith("/proc/") else folder
 
@@ -182,6 +182,7 @@ class _Zygote:
         event_loops.close()
         reasons = [*fork_safety.inspect_process(before), *_left_behind()]
         found = uniqueness.collect(fork_safety.files_to_reopen(before))
+        unused_sockets.keep(fork_safety.sockets_to_reopen(before))
         if not reasons and not found.is_complete:
             reasons = ["the import made too many objects to look for random generators"]
         if reasons:
