@@ -17,6 +17,7 @@ import sys
 
 from sandlot_sandbox import frames
 from sandlot_sandbox.guest import (
+    awslambdaricmain,
     context,
     event_loops,
     failures,
@@ -158,8 +159,9 @@ def _live(
         failure = _take_up() or hooks.run_after_restore()
     if failure is not None:
         handler.print_init_failure(failure)
-        flush()
         payload = failures.error_payload(failure, "")
+        awslambdaricmain.tell_of_init_error(payload)
+        flush()
         answer = frames.encode_answer(
             frames.INIT_ERROR,
             payload,
