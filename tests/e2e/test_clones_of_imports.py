@@ -31,6 +31,7 @@ def test_clones_have_sockets_and_files_of_their_import_each_its_own(
     for answer in answers:
         assert answer["cache"] == "of the import"
         assert answer["heard"] == answer["instance"]
+        assert answer["log"] == ["of the import", answer["instance"]]
         assert answer["thread"] == answer["process"]
     assert function.invoke().value["cache"] in {each["instance"] for each in answers}
 

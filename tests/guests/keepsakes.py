@@ -1,5 +1,6 @@
-"""Opens a socket at its import and writes a cache, as tracers and plotters do."""
+"""Opens a socket and a log at its import, and writes a cache: tracers, plotters."""
 
+import logging
 import os
 import pathlib
 import socket
@@ -9,6 +10,9 @@ import time
 cache = pathlib.Path("/tmp/.cache/fonts")
 cache.parent.mkdir()
 cache.write_text("of the import")
+log = pathlib.Path("/tmp/log")
+logging.getLogger("kept").addHandler(logging.FileHandler(log))
+logging.getLogger("kept").error("of the import")
 datagrams = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
 
 
@@ -19,6 +23,7 @@ def handler(event, context):
         datagrams.bind(("127.0.0.1", 7000))
     datagrams.sendto(instance.encode(), ("127.0.0.1", 7000))
     time.sleep(max(0.0, event.get("until", 0.0) - began))
+    logging.getLogger("kept").error(instance)
     found = cache.read_text()
     cache.write_text(instance)
     return {
@@ -26,6 +31,7 @@ def handler(event, context):
         "cache": found,
         "heard": datagrams.recv(999).decode(),
         "instance": instance,
+        "log": log.read_text().split("\n")[:2],
         "process": os.getpid(),
         "thread": threading.main_thread().native_id,
     }

@@ -86,6 +86,59 @@ result = [reasons, in_a_clone(look), in_a_clone(look)]
 
 
 @every_interpreter
+def test_a_log_that_is_open_each_clone_goes_on_with(guest: Guest) -> None:
+    script = """
+os.mkdir("tmp")
+tmp = tmp_files.TMP = os.path.realpath("tmp")
+before = fork_safety.take_snapshot()
+log = open(tmp + "/log", "a")
+log.write("of the import\\n")
+log.flush()
+reasons = fork_safety.inspect_process(before)
+reasons += tmp_files.keep(fork_safety.files_to_append(before))
+os.rename(tmp, tmp + "-of-the-zygote")
+os.mkdir(tmp)
+def write():
+    tmp_files.restore()
+    log.write(f"{log.tell()}\\n")
+    log.flush()
+    return open(tmp + "/log").read().split("\\n")
+result = [reasons, in_a_clone(write), in_a_clone(write)]
+assert os.path.getsize(tmp + "-of-the-zygote/log") == 14
+"""
+
+    reasons, *written = guest.result_of(script)
+
+    assert reasons == []
+    assert written == [["of the import", "14", ""]] * 2
+
+
+@every_interpreter
+@pytest.mark.parametrize(
+    "opened",
+    [
+        "open(tmp + '/log', 'w')",
+        "open(os.path.realpath('elsewhere'), 'a')",
+        "(open(tmp + '/log', 'a'), os.unlink(tmp + '/log'))",
+    ],
+    ids=["not appended to", "elsewhere", "removed"],
+)
+def test_what_else_is_open_for_writing_is_told(guest: Guest, opened: str) -> None:
+    reasons = guest.result_of(
+        f"""
+        os.mkdir("tmp")
+        tmp = tmp_files.TMP = os.path.realpath("tmp")
+        before = fork_safety.take_snapshot()
+        kept = {opened}
+        assert not fork_safety.files_to_append(before)
+        result = fork_safety.inspect_process(before)
+        """
+    )
+
+    assert "open for writing" in reasons[0]
+
+
+@every_interpreter
 @pytest.mark.parametrize(
     ("made", "why"),
     [

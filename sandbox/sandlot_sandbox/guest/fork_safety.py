@@ -11,7 +11,8 @@ his own function only.
 
 Sound to share, and so not reported: files open for reading (each clone reopens them
 with `reopen`, because the position would be shared), directories, memfds that are not
-mapped, and the harmless devices; and what clones have anew, `unused_sockets`.
+mapped, and the harmless devices; and what clones have anew, `unused_sockets` and files
+in /tmp that are appended to (`tmp_files`).
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ import stat
 import sys
 import time
 
-from sandlot_sandbox.guest import unused_sockets
+from sandlot_sandbox.guest import tmp_files, unused_sockets
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -113,6 +114,15 @@ def sockets_to_reopen(baseline: Snapshot) -> list[int]:
     ]
 
 
+def files_to_append(baseline: Snapshot) -> list[int]:
+    """The files in /tmp that the import left open to be appended to."""
+    return [
+        fd
+        for fd, identity in _new_descriptors(baseline)
+        if stat.S_ISREG(identity[2]) and _is_writable(fd) and _is_appended(fd)
+    ]
+
+
 def reopen(files: Iterable[tuple[int, int]]) -> None:
     """For the next clone: give each file a position of its own, where the import left
     it. The last clone shares the descriptor's and may have moved it since.
@@ -190,7 +200,7 @@ def _file_reason(fd: int) -> str:
             f"the import left a lock on the file {_shown(_target(fd))}: "
             f"take it {ELSEWHERE}"
         )
-    if _is_memfd(fd) or not _is_writable(fd):
+    if _is_memfd(fd) or not _is_writable(fd) or _is_appended(fd):
         return ""
     return (
         f"the import left the file {_shown(_target(fd))} open for writing: "
@@ -209,6 +219,16 @@ def _anonymous_description(fd: int) -> str:
 def _is_writable(fd: int) -> bool:
     flags = fcntl.fcntl(fd, fcntl.F_GETFL)
     return flags & os.O_ACCMODE != os.O_RDONLY and not flags & os.O_PATH
+
+
+def _is_appended(fd: int) -> bool:
+    """To one of `tmp_files`. What is written to in another way, as databases are, may
+    be known by its inode, which a clone's would not have."""
+    return (
+        bool(fcntl.fcntl(fd, fcntl.F_GETFL) & os.O_APPEND)
+        and _target(fd).startswith(f"{tmp_files.TMP}/")
+        and os.fstat(fd).st_nlink > 0
+    )
 
 
 def _is_memfd(fd: int) -> bool:

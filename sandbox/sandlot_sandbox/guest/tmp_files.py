@@ -12,12 +12,13 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import fcntl
 import os
 import stat
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
 TMP = "/tmp"  # noqa: S108 - the jail's own
 MAX_FILES = 256
@@ -84,13 +85,35 @@ class _Left:
             os.close(source)
 
 
+class _Appended:
+    """One of these files that the import left open to be appended to."""
+
+    __slots__ = ("_fd", "_flags", "_is_inheritable", "_path")
+
+    def __init__(self, fd: int) -> None:
+        self._fd = fd
+        self._path = os.readlink(f"/proc/self/fd/{fd}")
+        self._flags = fcntl.fcntl(fd, fcntl.F_GETFL)
+        self._is_inheritable = os.get_inheritable(fd)
+
+    def reopen(self) -> None:
+        own = os.open(self._path, self._flags)
+        try:
+            os.lseek(own, 0, os.SEEK_END)
+            os.dup2(own, self._fd, self._is_inheritable)
+        finally:
+            os.close(own)
+
+
 _left: list[_Left] = []
+_appended: list[_Appended] = []
 _folder = TMP
 """Where in there the import has gone to."""
 
 
-def keep() -> Iterator[str]:
-    """In the zygote, after the import: have clones get all of it. Yields why not."""
+def keep(appended: Iterable[int] = ()) -> Iterator[str]:
+    """In the zygote, after the import: have clones get all of it, and go on with what
+    is `appended` to. Yields why not."""
     global _folder
     with contextlib.suppress(FileNotFoundError):  # Removed since.
         _folder = os.getcwd()
@@ -105,6 +128,7 @@ def keep() -> Iterator[str]:
                     f"clones get {MAX_FILES} files of {MAX_BYTES >> 20} MB at most"
                 )
                 return
+        _appended[:] = [_Appended(fd) for fd in appended]
     except OSError as error:
         which = ascii(str(error.filename)[:_MAX_SHOWN])
         yield _because(f"{which} cannot be copied ({error.strerror})")
@@ -116,6 +140,8 @@ def restore() -> None:
         left.make()
     for left in reversed(_left):
         left.finish()
+    for each in _appended:
+        each.reopen()
     if _folder.startswith(f"{TMP}/"):
         os.chdir(_folder)
 

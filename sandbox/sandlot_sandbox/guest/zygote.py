@@ -109,8 +109,7 @@ def _set_paths() -> None:
 
 
 def _left_behind() -> Iterator[str]:
-    """What an instance would not find again, because it has its own /tmp and /proc."""
-    yield from tmp_files.keep()
+    """What an instance would not find again, because it has its own /proc."""
     known = {_WARDEN, os.getpid()}
     if {int(name) for name in os.listdir("/proc") if name.isdigit()} - known:
         yield "the import left a process running: start it inside the handler"
@@ -180,7 +179,11 @@ class _Zygote:
             self._say_failed(f"a before-snapshot hook failed: {failure.message}")
             return False
         event_loops.close()
-        reasons = [*fork_safety.inspect_process(before), *_left_behind()]
+        reasons = [
+            *fork_safety.inspect_process(before),
+            *tmp_files.keep(fork_safety.files_to_append(before)),
+            *_left_behind(),
+        ]
         found = uniqueness.collect(fork_safety.files_to_reopen(before))
         unused_sockets.keep(fork_safety.sockets_to_reopen(before))
         if not reasons and not found.is_complete:
