@@ -24,7 +24,9 @@ import os
 import resource
 import stat
 import sys
-import time
+
+# By name: the import may put its own into the module, as gevent does.
+from time import sleep
 
 from sandlot_sandbox.guest import tmp_files, unused_sockets
 
@@ -339,7 +341,7 @@ def _settled_threads(baseline: Snapshot) -> list[int]:
     for _ in range(SETTLE_TRIES):
         if set(threads) <= baseline.threads | set(_python_threads()):
             break
-        time.sleep(SETTLE_STEP_S)
+        sleep(SETTLE_STEP_S)
         threads = _threads()
     return threads
 

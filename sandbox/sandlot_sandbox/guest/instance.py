@@ -9,6 +9,7 @@ the zygote is done there, and what cannot is kept plain.
 
 from __future__ import annotations
 
+import _socket
 import contextlib
 import os
 import resource
@@ -31,7 +32,7 @@ from sandlot_sandbox.guest import (
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from typing import Any
 
     from sandlot_sandbox.guest.calls import Prepared
@@ -105,8 +106,7 @@ def run(
 def rehearse(way: Prepared, shed: Callable[[], int]) -> None:
     """In the zygote: go the way of a clone, so that clones find it trodden. The `way`
     is one that leads nowhere."""
-    ours, theirs = socket.socketpair()
-    with ours, theirs:
+    with _pair() as (ours, theirs):
         for _ in range(_REHEARSALS):
             with contextlib.suppress(OSError):
                 way.make()
@@ -123,10 +123,18 @@ def _take_pages(function: Any) -> None:
         _ = [function, code, function.__globals__, *code.co_consts, *code.co_names]
     # It can do without: the import may have used up all descriptors, say.
     with contextlib.suppress(Exception):
-        ours, theirs = socket.socketpair()
-        with ours, theirs:
+        with _pair() as (ours, theirs):
             for _ in range(_PASSES):
                 _serve_an_event_of_ours(ours, theirs)
+
+
+@contextlib.contextmanager
+def _pair() -> Iterator[tuple[socket.socket, socket.socket]]:
+    """Two of the kernel's: the import may have put others into `socket`, as gevent
+    does, and of those no clone is to have what the zygote made."""
+    ours, theirs = _socket.socketpair()
+    with contextlib.closing(ours), contextlib.closing(theirs):
+        yield ours, theirs  # type: ignore[misc]
 
 
 def _serve_an_event_of_ours(ours: socket.socket, theirs: socket.socket) -> None:

@@ -15,11 +15,15 @@ import _signal  # type: ignore[import-not-found]
 import contextlib
 import gc
 import os
-import select
 import signal
 import socket
 import sys
 import time
+
+# By name: the import may put its own into these modules, as gevent does, and what
+# those would open here all clones would share.
+from os import fork, waitpid
+from select import POLLIN, poll
 
 from sandlot_sandbox import frames
 from sandlot_sandbox.guest import (
@@ -215,11 +219,11 @@ class _Zygote:
         # write to it either.
         gc.freeze()
         sheds = not self._runs and self._lay_down()
-        signal.set_wakeup_fd(self._wake_write, warn_on_full_buffer=False)
-        signal.signal(signal.SIGCHLD, lambda *_: None)
-        poll = select.poll()
-        poll.register(self._channel, select.POLLIN)
-        poll.register(self._wake_read, select.POLLIN)
+        _signal.set_wakeup_fd(self._wake_write, warn_on_full_buffer=False)
+        _signal.signal(_SIGCHLD, lambda *_: None)
+        sources = poll()
+        sources.register(self._channel, POLLIN)
+        sources.register(self._wake_read, POLLIN)
         ready = frames.encode_note(
             frames.ZYGOTE_READY, status=frames.SHEDS if sheds else 0
         )
@@ -229,7 +233,7 @@ class _Zygote:
                 if not self._obey_by(self._loop):
                     return
                 continue
-            happened = poll.poll(_CHORES_MS if self._chores else None)
+            happened = sources.poll(_CHORES_MS if self._chores else None)
             if not happened:
                 self._do_chores()
             for fd, _ in happened:
@@ -335,7 +339,7 @@ class _Zygote:
             self._instances[pid] = number
             return
         prepared = self._entry.prepared(cell, ours)
-        pid = os.fork()
+        pid = fork()
         if pid:
             if not is_courier:
                 self._instances[pid] = number
@@ -438,7 +442,7 @@ class _Zygote:
         os.read(self._wake_read, 512)
         while True:
             try:
-                pid, status = os.waitpid(-1, os.WNOHANG)
+                pid, status = waitpid(-1, os.WNOHANG)
             except ChildProcessError:
                 return
             if not pid:
