@@ -87,11 +87,15 @@ def test_a_function_can_ask_for_an_import_in_each_instance(deploy: Deploy) -> No
 @pytest.mark.parametrize(
     ("source", "why"),
     [
-        ("open('/tmp/cache', 'w').close()", "/tmp ('cache')"),
+        (
+            "import socket; socket.socket(socket.AF_UNIX).bind('/tmp/it')",
+            "'/tmp/it' cannot be copied",
+        ),
+        ("open('/tmp/large', 'w').truncate(1 << 27)", "64 MB at most"),
         ("import subprocess; subprocess.Popen(['/bin/sleep', '99'])", "process"),
         ("import os; os.pipe()", "a pipe"),
     ],
-    ids=["file", "child", "pipe"],
+    ids=["socket", "file", "child", "pipe"],
 )
 def test_what_else_an_import_leaves_behind_is_named(
     deploy: Deploy, source: str, why: str

@@ -33,7 +33,7 @@ os.close(int(sys.argv[1]))
 sys.path.insert(0, {sandbox!r})
 from sandlot_sandbox.guest import (
     context, event_loops, failures, fork_safety, handler, hooks, logging_setup,
-    marshalling, uniqueness,
+    marshalling, tmp_files, uniqueness, unused_sockets,
 )
 sys.path[:1] = [{tenant!r}, {library!r}]
 result = None

@@ -30,13 +30,16 @@ NO_ERRNO = 0
 _PACKAGE = "sandlot_sandbox/"
 _ERRORS = (errno.ENOSYS, errno.EPERM, errno.ENOMEM)
 _MODULES = frozenset(
-    ("linux", "os", "socket", "resource", "signal", "_signal", "fcntl", "_python")
+    (
+        *("linux", "os", "socket", "_socket", "resource", "signal", "_signal"),
+        *("fcntl", "_python"),
+    )
 )
 _METHODS = frozenset(
     (
         *("_call", "_write", "_open", "_lower", "_clone", "clone", "open", "mkdir"),
         *("open_file", "write_file"),
-        *("write_text", "send", "recv", "_setns", "_capset", "_syscall"),
+        *("write_text", "send", "recv", "_setns", "_capset", "_syscall", "fork"),
     )
 )
 """Of whatever object: what is ours and does no more than to ask the kernel."""

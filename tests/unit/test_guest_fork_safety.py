@@ -133,10 +133,10 @@ SOCKETS = {
             "inside the handler, or in an after-restore hook"
         ),
     ),
-    "a UDP socket that has sent nothing": (
-        "import socket\nport = 0\nit = socket.socket(type=socket.SOCK_DGRAM)",
+    "a TCP socket that is not connected": (
+        "import socket\nport = 0\nit = socket.socket()",
         (
-            "the import left a UDP socket open: open it inside the handler, or in an "
+            "the import left a TCP socket open: open it inside the handler, or in an "
             "after-restore hook"
         ),
     ),

@@ -7,7 +7,10 @@ here runs by these; but what was put there is called, as it would be there.
 
 from __future__ import annotations
 
+import atexit
+import json
 import sys
+from contextlib import suppress
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -35,6 +38,18 @@ def handle_event_request(_: LambdaRuntimeClient, handler: Handler, *__: object) 
 
 
 _ours = handle_event_request
+_post_init_error = LambdaRuntimeClient.post_init_error
+
+
+def tell_of_init_error(payload: bytes) -> None:
+    """Whoever has changed what sends it. As there, the process exits then, and has out
+    what waits for that; no more of it than that is run here."""
+    if LambdaRuntimeClient.post_init_error is _post_init_error:
+        return
+    # Tenant code, of which nothing is expected any more.
+    with suppress(Exception):
+        LambdaRuntimeClient().post_init_error(json.loads(payload))
+    atexit._run_exitfuncs()  # noqa: SLF001  (no public name)
 
 
 def as_changed(handler: Handler) -> Handler:

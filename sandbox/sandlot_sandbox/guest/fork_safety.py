@@ -11,7 +11,8 @@ his own function only.
 
 Sound to share, and so not reported: files open for reading (each clone reopens them
 with `reopen`, because the position would be shared), directories, memfds that are not
-mapped, and the harmless devices.
+mapped, and the harmless devices; and what clones have anew, `unused_sockets` and files
+in /tmp that are appended to (`tmp_files`).
 """
 
 from __future__ import annotations
@@ -23,7 +24,11 @@ import os
 import resource
 import stat
 import sys
-import time
+
+# By name: the import may put its own into the module, as gevent does.
+from time import sleep
+
+from sandlot_sandbox.guest import tmp_files, unused_sockets
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -102,6 +107,24 @@ def files_to_reopen(baseline: Snapshot) -> list[tuple[int, int]]:
     ]
 
 
+def sockets_to_reopen(baseline: Snapshot) -> list[int]:
+    """The sockets of the import that `unused_sockets` are."""
+    return [
+        fd
+        for fd, identity in _new_descriptors(baseline)
+        if stat.S_ISSOCK(identity[2]) and unused_sockets.is_unused(fd)
+    ]
+
+
+def files_to_append(baseline: Snapshot) -> list[int]:
+    """The files in /tmp that the import left open to be appended to."""
+    return [
+        fd
+        for fd, identity in _new_descriptors(baseline)
+        if stat.S_ISREG(identity[2]) and _is_writable(fd) and _is_appended(fd)
+    ]
+
+
 def reopen(files: Iterable[tuple[int, int]]) -> None:
     """For the next clone: give each file a position of its own, where the import left
     it. The last clone shares the descriptor's and may have moved it since.
@@ -161,6 +184,8 @@ def _descriptor_reason(fd: int, mode: int) -> str:
     if stat.S_ISDIR(mode) or (stat.S_ISCHR(mode) and _target(fd) in HARMLESS_DEVICES):
         return ""
     if stat.S_ISSOCK(mode):
+        if unused_sockets.is_unused(fd):
+            return ""
         what = _socket_description(fd)
     elif stat.S_ISFIFO(mode):
         what = "a pipe"
@@ -177,7 +202,7 @@ def _file_reason(fd: int) -> str:
             f"the import left a lock on the file {_shown(_target(fd))}: "
             f"take it {ELSEWHERE}"
         )
-    if _is_memfd(fd) or not _is_writable(fd):
+    if _is_memfd(fd) or not _is_writable(fd) or _is_appended(fd):
         return ""
     return (
         f"the import left the file {_shown(_target(fd))} open for writing: "
@@ -196,6 +221,16 @@ def _anonymous_description(fd: int) -> str:
 def _is_writable(fd: int) -> bool:
     flags = fcntl.fcntl(fd, fcntl.F_GETFL)
     return flags & os.O_ACCMODE != os.O_RDONLY and not flags & os.O_PATH
+
+
+def _is_appended(fd: int) -> bool:
+    """To one of `tmp_files`. What is written to in another way, as databases are, may
+    be known by its inode, which a clone's would not have."""
+    return (
+        bool(fcntl.fcntl(fd, fcntl.F_GETFL) & os.O_APPEND)
+        and _target(fd).startswith(f"{tmp_files.TMP}/")
+        and os.fstat(fd).st_nlink > 0
+    )
 
 
 def _is_memfd(fd: int) -> bool:
@@ -218,15 +253,8 @@ def _target(fd: int) -> str:
 
 
 def _socket_description(fd: int) -> str:
-    was_blocking = os.get_blocking(fd)
-    # A socket object takes the process's default time-out and with it O_NONBLOCK,
-    # which belongs to the tenant's socket as well.
-    probe = _socket.socket(fileno=fd)
-    try:
+    with unused_sockets.looked_at(fd) as probe:
         return _described(probe)
-    finally:
-        probe.detach()
-        os.set_blocking(fd, was_blocking)
 
 
 def _described(probe: _socket.socket) -> str:
@@ -313,7 +341,7 @@ def _settled_threads(baseline: Snapshot) -> list[int]:
     for _ in range(SETTLE_TRIES):
         if set(threads) <= baseline.threads | set(_python_threads()):
             break
-        time.sleep(SETTLE_STEP_S)
+        sleep(SETTLE_STEP_S)
         threads = _threads()
     return threads
 

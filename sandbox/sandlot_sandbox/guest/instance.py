@@ -9,6 +9,7 @@ the zygote is done there, and what cannot is kept plain.
 
 from __future__ import annotations
 
+import _socket
 import contextlib
 import os
 import resource
@@ -17,6 +18,7 @@ import sys
 
 from sandlot_sandbox import frames
 from sandlot_sandbox.guest import (
+    awslambdaricmain,
     context,
     event_loops,
     failures,
@@ -24,11 +26,13 @@ from sandlot_sandbox.guest import (
     hooks,
     logging_setup,
     streaming,
+    tmp_files,
+    unused_sockets,
 )
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from typing import Any
 
     from sandlot_sandbox.guest.calls import Prepared
@@ -102,8 +106,7 @@ def run(
 def rehearse(way: Prepared, shed: Callable[[], int]) -> None:
     """In the zygote: go the way of a clone, so that clones find it trodden. The `way`
     is one that leads nowhere."""
-    ours, theirs = socket.socketpair()
-    with ours, theirs:
+    with _pair() as (ours, theirs):
         for _ in range(_REHEARSALS):
             with contextlib.suppress(OSError):
                 way.make()
@@ -120,10 +123,18 @@ def _take_pages(function: Any) -> None:
         _ = [function, code, function.__globals__, *code.co_consts, *code.co_names]
     # It can do without: the import may have used up all descriptors, say.
     with contextlib.suppress(Exception):
-        ours, theirs = socket.socketpair()
-        with ours, theirs:
+        with _pair() as (ours, theirs):
             for _ in range(_PASSES):
                 _serve_an_event_of_ours(ours, theirs)
+
+
+@contextlib.contextmanager
+def _pair() -> Iterator[tuple[socket.socket, socket.socket]]:
+    """Two of the kernel's: the import may have put others into `socket`, as gevent
+    does, and of those no clone is to have what the zygote made."""
+    ours, theirs = _socket.socketpair()
+    with contextlib.closing(ours), contextlib.closing(theirs):
+        yield ours, theirs  # type: ignore[misc]
 
 
 def _serve_an_event_of_ours(ours: socket.socket, theirs: socket.socket) -> None:
@@ -153,12 +164,12 @@ def _live(
         function = handler.load_handler(handler_name)
         failure = function if isinstance(function, failures.Failure) else None
     elif failure is None:
-        event_loops.reopen()
-        failure = hooks.run_after_restore()
+        failure = _take_up() or hooks.run_after_restore()
     if failure is not None:
         handler.print_init_failure(failure)
-        flush()
         payload = failures.error_payload(failure, "")
+        awslambdaricmain.tell_of_init_error(payload)
+        flush()
         answer = frames.encode_answer(
             frames.INIT_ERROR,
             payload,
@@ -180,6 +191,20 @@ def _live(
     while (event := frames.read_event(channel, shed_and_say_so)) is not None:
         _serve(channel, function, *event)
     return 0
+
+
+def _take_up() -> failures.Failure | None:
+    """What the import made, and each clone has anew."""
+    try:
+        event_loops.reopen()
+        unused_sockets.reopen()
+        tmp_files.restore()
+    except OSError as error:
+        return failures.Failure(
+            "Runtime.AfterRestoreError",
+            f"what the import has left could not be made anew: {error}",
+        )
+    return None
 
 
 def prepare(header: frames.EventHeader) -> context.LambdaContext | failures.Failure:

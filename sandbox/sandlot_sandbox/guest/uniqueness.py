@@ -47,7 +47,7 @@ TWISTER_WORDS = 624
 """The state of a Mersenne twister, in words of 32 bits."""
 
 CLONE_PID = 2
-"""Every instance is the second process of its cell."""
+"""Every instance is the second process of its cell, and so is its first thread's id."""
 
 NODE_BITS = 48
 MULTICAST_BIT = 1 << 40
@@ -141,6 +141,7 @@ def _reseed(collected: Collected) -> None:
         _reseed_bit_generator(generator)
     _forget_temporary_names()
     _forget_uuid_state()
+    _name_main_thread()
 
 
 # Finding -----------------------------------------------------------------------
@@ -261,6 +262,13 @@ def _forget_uuid_state() -> None:
     _set(uuid, "_generate_time_safe", None)
     node = int.from_bytes(os.urandom(NODE_BITS // 8), "big") | MULTICAST_BIT
     _set(uuid, "_node", node)
+
+
+def _name_main_thread() -> None:
+    threading = sys.modules.get("threading")
+    if threading is not None:
+        # It looks once, and not again after a fork.
+        threading.main_thread()._native_id = CLONE_PID  # noqa: SLF001
 
 
 def _set(module: ModuleType, name: str, value: object) -> None:

@@ -15,11 +15,15 @@ import _signal  # type: ignore[import-not-found]
 import contextlib
 import gc
 import os
-import select
 import signal
 import socket
 import sys
 import time
+
+# By name: the import may put its own into these modules, as gevent does, and what
+# those would open here all clones would share.
+from os import fork, waitpid
+from select import POLLIN, poll
 
 from sandlot_sandbox import frames
 from sandlot_sandbox.guest import (
@@ -38,7 +42,9 @@ from sandlot_sandbox.guest import (
     sealed_memory,
     shedding,
     starter,
+    tmp_files,
     uniqueness,
+    unused_sockets,
 )
 from sandlot_sandbox.guest.entry import Entry
 
@@ -107,12 +113,7 @@ def _set_paths() -> None:
 
 
 def _left_behind() -> Iterator[str]:
-    """What an instance would not find again, because it has its own /tmp and /proc."""
-    if names := sorted(os.listdir("/tmp")):  # noqa: S108 - the jail's own
-        yield (
-            f"the import wrote to /tmp ({names[0]!r}): every instance has a /tmp of its"
-            " own, so write inside the handler"
-        )
+    """What an instance would not find again, because it has its own /proc."""
     known = {_WARDEN, os.getpid()}
     if {int(name) for name in os.listdir("/proc") if name.isdigit()} - known:
         yield "the import left a process running: start it inside the handler"
@@ -124,6 +125,8 @@ def _folder() -> str:
         folder = os.getcwd()
     except FileNotFoundError:  # It has removed it since.
         return _TASK
+    if folder.startswith(f"{tmp_files.TMP}/"):
+        return tmp_files.TMP  # They go on from there: `tmp_files.restore`.
     # No folder of /proc is there in a cell.
     return _TASK if folder.startswith("/proc/") else folder
 
@@ -182,8 +185,13 @@ class _Zygote:
             self._say_failed(f"a before-snapshot hook failed: {failure.message}")
             return False
         event_loops.close()
-        reasons = [*fork_safety.inspect_process(before), *_left_behind()]
+        reasons = [
+            *fork_safety.inspect_process(before),
+            *tmp_files.keep(fork_safety.files_to_append(before)),
+            *_left_behind(),
+        ]
         found = uniqueness.collect(fork_safety.files_to_reopen(before))
+        unused_sockets.keep(fork_safety.sockets_to_reopen(before))
         if not reasons and not found.is_complete:
             reasons = ["the import made too many objects to look for random generators"]
         if reasons:
@@ -213,11 +221,11 @@ class _Zygote:
         # write to it either.
         gc.freeze()
         sheds = not self._runs and self._lay_down()
-        signal.set_wakeup_fd(self._wake_write, warn_on_full_buffer=False)
-        signal.signal(signal.SIGCHLD, lambda *_: None)
-        poll = select.poll()
-        poll.register(self._channel, select.POLLIN)
-        poll.register(self._wake_read, select.POLLIN)
+        _signal.set_wakeup_fd(self._wake_write, warn_on_full_buffer=False)
+        _signal.signal(_SIGCHLD, lambda *_: None)
+        sources = poll()
+        sources.register(self._channel, POLLIN)
+        sources.register(self._wake_read, POLLIN)
         ready = frames.encode_note(
             frames.ZYGOTE_READY, status=frames.SHEDS if sheds else 0
         )
@@ -227,7 +235,7 @@ class _Zygote:
                 if not self._obey_by(self._loop):
                     return
                 continue
-            happened = poll.poll(_CHORES_MS if self._chores else None)
+            happened = sources.poll(_CHORES_MS if self._chores else None)
             if not happened:
                 self._do_chores()
             for fd, _ in happened:
@@ -333,7 +341,7 @@ class _Zygote:
             self._instances[pid] = number
             return
         prepared = self._entry.prepared(cell, ours)
-        pid = os.fork()
+        pid = fork()
         if pid:
             if not is_courier:
                 self._instances[pid] = number
@@ -436,7 +444,7 @@ class _Zygote:
         os.read(self._wake_read, 512)
         while True:
             try:
-                pid, status = os.waitpid(-1, os.WNOHANG)
+                pid, status = waitpid(-1, os.WNOHANG)
             except ChildProcessError:
                 return
             if not pid:
