@@ -13,7 +13,7 @@ import stat
 import zipfile
 import zlib
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import IO
 
@@ -76,7 +76,7 @@ class Package:
     """Of its files; those of an image only the engine knows."""
 
     name: str | None = None
-    """After the file or folder; None for a zip, which may be called anything."""
+    """After the file or folder; None for a zip's bytes, and an image."""
 
     handler: str | None = None
     """From `FILE.py:handler`; None if the source does not say."""
@@ -135,7 +135,7 @@ def pack(source: str | os.PathLike[str] | bytes) -> Package:
         return _checked(_pack_folder(path))
     if path.suffix == ".zip" and path.is_file():
         _refuse_over_limit(path.stat().st_size, path)
-        return _checked(_pack_zip(path.read_bytes()))
+        return _checked(replace(_pack_zip(path.read_bytes()), name=path.stem))
     if not path.is_file():
         raise UsageError(f"there is no file or folder {str(path)!r} to deploy")
     language = _language(path.name)

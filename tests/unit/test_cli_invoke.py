@@ -133,7 +133,9 @@ def test_an_event_that_is_no_json_though_python_reads_it_is_a_usage_error(
     assert engine.requests == []
 
 
-@pytest.mark.parametrize("named", ["@it.json", "file://it.json", "fileb://it.json"])
+@pytest.mark.parametrize(
+    "named", ["@it.json", "file://it.json", "fileb://it.json", "it.json"]
+)
 def test_a_file_that_is_named_as_elsewhere_is_told(
     cli: Cli, engine: Engine, named: str
 ) -> None:

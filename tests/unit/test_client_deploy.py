@@ -341,7 +341,14 @@ def test_a_setting_that_there_is_not_is_told_with_those_there_are(
         client.deploy(source, memory_mb=256)  # type: ignore[call-arg]
 
 
-def test_a_zip_needs_a_name(client: Client, source: Path) -> None:
+def test_a_zip_is_called_as_its_file(
+    client: Client, engine: Engine, source: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "greet.zip").write_bytes(pack(source).zip)
+
+    client.deploy(tmp_path / "greet.zip", handler="hello.handler")
+
+    assert client.get_function("greet").handler == "hello.handler"
     with pytest.raises(errors.InvalidParameter, match="no name of its own"):
         client.deploy(pack(source).zip, handler="hello.handler")
 

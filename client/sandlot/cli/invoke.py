@@ -131,8 +131,8 @@ def invoke(
             _show(flags, reply, name=name, raw=raw)
 
 
-_AS_ELSEWHERE = re.compile(r"(?:@|fileb?://)(.*)")
-"""How curl and AWS's command have a file named in the place of a text."""
+_AS_ELSEWHERE = re.compile(r"(?:@|fileb?://|(?=\S+\.json$))(.*)")
+"""How curl, AWS's command and others have a file named in the place of a text."""
 
 
 def _event(text: str | None, file: Path | None) -> bytes:

@@ -175,6 +175,24 @@ FAILED = (
     ),
     (r"Read-only file system", "only /tmp can be written to"),
     (
+        r"^MemoryError\b",
+        f"raise the memory: sandlot fn config {_FUNCTION} --memory MB",
+    ),
+    (
+        r"^Runtime\.MarshalError\b",
+        (
+            "an answer is what JSON has: dict, list, str, numbers, bool and None; make"
+            " the rest one of these, as with str(…)"
+        ),
+    ),
+    (
+        r"^Function\.ResponseSizeTooLarge\b",
+        (
+            "answer less, or where it is kept; or in pieces, of a handler that yields"
+            " them: sandlot invoke --stream"
+        ),
+    ),
+    (
         # Not in /tmp, nor anywhere else of the machine's.
         r"No such file or directory: '(?!/(?!var/task/))",
         (
