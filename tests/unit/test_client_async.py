@@ -42,6 +42,27 @@ def test_the_twins_have_the_same_methods_with_the_same_parameters(
     assert methods(asynchronous) == methods(blocking)
 
 
+@pytest.mark.parametrize(
+    ("of_all", "of_one"),
+    [(Client, FunctionHandle), (AsyncClient, AsyncFunctionHandle)],
+)
+def test_a_handle_takes_what_its_client_takes_but_for_the_name(
+    of_all: type, of_one: type
+) -> None:
+    called = {
+        "config": "get_function",
+        "update": "update_function",
+        "delete": "delete_function",
+        "publish": "publish_version",
+    }
+
+    for name, member in inspect.getmembers(of_one, inspect.isfunction):
+        if not name.startswith("_"):
+            there = inspect.signature(getattr(of_all, called.get(name, name)))
+            here = list(inspect.signature(member).parameters)
+            assert here == [each for each in there.parameters if each != "name"], name
+
+
 async def test_deploy_invoke_list_and_delete(
     aclient: AsyncClient, engine: Engine, tmp_path: Path
 ) -> None:

@@ -329,7 +329,7 @@ def test_an_event_that_is_too_large_is_refused_before_it_is_sent(
     assert len(engine.requests) == 1
 
 
-@pytest.mark.parametrize("value", [math.nan, math.inf, "\ud800"])
+@pytest.mark.parametrize("value", [math.nan, math.inf, "\ud800", {1, 2}, object()])
 def test_what_json_cannot_hold_is_refused_before_it_is_sent(
     client: Client, engine: Engine, value: object
 ) -> None:

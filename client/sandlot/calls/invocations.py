@@ -65,9 +65,9 @@ def encode(value: JSON) -> bytes:
         return json.dumps(
             value, separators=(",", ":"), ensure_ascii=False, allow_nan=False
         ).encode()
-    except ValueError as error:
-        # NaN and Infinity, which JSON has not though Python writes them; cycles; and
-        # what is no Unicode.
+    except (ValueError, TypeError, RecursionError) as error:
+        # NaN and Infinity, which JSON has not though Python writes them; cycles; what
+        # is no Unicode, or nested too deeply; other objects.
         raise UsageError(f"the event cannot be JSON: {error}") from error
 
 
