@@ -1,5 +1,6 @@
 """The asynchronous twin: the same behaviour, checked where the shells differ."""
 
+import asyncio
 import inspect
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -171,6 +172,16 @@ async def test_tags_are_added_and_taken_away(
     assert (await aclient.get_function("hello")).tags == left
     with pytest.raises(errors.UsageError, match="keys is a list"):
         await aclient.untag_function("hello", "team")
+
+
+async def test_a_client_is_of_the_loop_that_used_it_first(
+    aclient: AsyncClient, engine: Engine
+) -> None:
+    engine.add_function("hello")
+    await aclient.invoke("hello")
+
+    with pytest.raises(errors.UsageError, match="another event loop"):
+        await asyncio.to_thread(asyncio.run, aclient.invoke("hello"))
 
 
 @pytest.mark.parametrize("is_used", [True, False])

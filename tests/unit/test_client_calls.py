@@ -2,6 +2,8 @@
 
 import asyncio
 import math
+import subprocess
+import sys
 import warnings
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -337,6 +339,34 @@ def test_what_json_cannot_hold_is_refused_before_it_is_sent(
         client.invoke("hello", {"a": value})
 
     assert engine.requests == []
+
+
+FORKS = """
+import os, sys
+from sandlot import Client, errors
+client = Client(sys.argv[1], access_key_id=sys.argv[2], secret_access_key=sys.argv[3])
+if sys.argv[4:]:
+    client.invoke("hello")
+if os.fork():
+    sys.exit(os.waitstatus_to_exitcode(os.wait()[1]))
+try:
+    client.invoke("hello")
+except errors.UsageError as error:
+    os._exit(7 if "before this process was forked" in error.message else 1)
+os._exit(0)
+"""
+
+
+@pytest.mark.parametrize(("used", "status"), [((), 0), (("used",), 7)])
+def test_a_client_that_was_used_is_no_forks(
+    server: Server, engine: Engine, used: tuple[str, ...], status: int
+) -> None:
+    engine.add_function("hello")
+    command = (sys.executable, "-c", FORKS, server.address, *OPERATOR, *used)
+
+    forked = subprocess.run(command, timeout=60, check=False)
+
+    assert forked.returncode == status
 
 
 @pytest.mark.parametrize("deadline", [0, -1, math.nan, math.inf, 1e300])
