@@ -230,6 +230,8 @@ class Root(click.Group):
                 formatter.write_dl([told(command) for command in commands])
 
     def invoke(self, ctx: click.Context) -> Any:
+        if os.environ.get("NO_COLOR"):  # https://no-color.org; Click does not ask
+            ctx.color = False
         try:
             return super().invoke(ctx)
         except errors.SandlotError as error:
