@@ -41,7 +41,7 @@ LIKELY_HANDLERS = {
     PROGRAM: PROGRAM,
 }
 """The handler of this file, and of a folder or zip that has it and names no other: the
-first match wins."""
+first match wins. Without any, it is in the only Python file beside the folders."""
 
 LANGUAGES = {".py": "python", ".js": "nodejs", ".mjs": "nodejs", ".cjs": "nodejs"}
 """How the names of the runtimes begin that run a file, by the end of its own."""
@@ -219,7 +219,8 @@ def _likely_in_zip(content: bytes, name: str) -> str:
         with zipfile.ZipFile(io.BytesIO(content)) as archive, archive.open(name) as one:
             return _likely_handler(name, one)
     except (zipfile.BadZipFile, NotImplementedError, RuntimeError, zlib.error):
-        return LIKELY_HANDLERS[name]  # the engine says what is wrong with it
+        # The engine says what is wrong with it.
+        return _likely_handler(name, io.BytesIO())
 
 
 def _likely_in_file(file: Path) -> str:
@@ -252,7 +253,9 @@ def _language(file: str) -> str | None:
 def _likely(names: Iterable[str]) -> str:
     """The file that a handler is likely in; empty if there is none."""
     present = set(names)
-    return next((file for file in LIKELY_HANDLERS if file in present), "")
+    usual = (file for file in LIKELY_HANDLERS if file in present)
+    beside = [file for file in present if file.endswith(".py") and "/" not in file]
+    return next(usual, beside[0] if len(beside) == 1 else "")
 
 
 def _files(root: Path) -> Iterator[tuple[str, Path]]:

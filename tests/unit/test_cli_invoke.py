@@ -359,6 +359,24 @@ def test_a_throttled_invocation_exits_3_and_says_when_to_come_back(
     assert "request id: req-42" in done.stderr
 
 
+def test_of_a_function_that_is_switched_off_it_says_how_it_is_switched_on(
+    cli: Cli, engine: Engine
+) -> None:
+    engine.refuse_next.append(
+        Refusal(
+            grpc.StatusCode.RESOURCE_EXHAUSTED,
+            "ReservedFunctionConcurrentInvocationLimitExceeded",
+            "function 'hello' already has 0 invocations running of 0 reserved for it",
+            retry_after_s=1,
+        )
+    )
+
+    done = cli("invoke", "hello")
+
+    assert "sandlot concurrency unreserve hello" in done.stderr
+    assert "try again" not in done.stderr
+
+
 def test_a_key_goes_along_and_is_for_one_request(cli: Cli, engine: Engine) -> None:
     engine.add_function("hello")
 

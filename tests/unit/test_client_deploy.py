@@ -128,6 +128,8 @@ def test_a_deploy_that_takes_too_long_says_that_it_goes_on(
 def test_a_folder_without_a_likely_handler_needs_one(
     client: Client, source: Path
 ) -> None:
+    (source.parent / "other.py").touch()
+
     with pytest.raises(errors.InvalidParameter, match="no handler"):
         client.deploy(source.parent)
 

@@ -81,9 +81,20 @@ def test_a_handler_that_is_called_otherwise_is_found(
     (tmp_path / file).write_text(source)
 
     assert packing.pack(tmp_path / file).likely_handler == handler
-    if file in packing.LIKELY_HANDLERS:
+    if file.endswith(".py"):
         assert packing.pack(tmp_path).likely_handler == handler
         assert packing.pack(packing.pack(tmp_path).zip).likely_handler == handler
+
+
+def test_of_several_files_none_is_taken_for_the_handlers(tmp_path: Path) -> None:
+    (tmp_path / "one.py").touch()
+    (tmp_path / "lib").mkdir()
+    (tmp_path / "lib" / "two.py").touch()
+    alone = packing.pack(tmp_path).likely_handler
+    (tmp_path / "two.py").touch()
+
+    assert alone == "one.handler"
+    assert packing.pack(tmp_path).likely_handler is None
 
 
 def test_a_zip_that_cannot_be_read_is_the_engines_to_refuse(tmp_path: Path) -> None:

@@ -119,6 +119,14 @@ SAID = (
         "`sandlot tenant list` has the ids of those there are",
     ),
     (
+        r"Tenant (\d+) still has ",
+        r"delete them along with it: sandlot tenant delete \1 --with-functions",
+    ),
+    (
+        r"function '([\w-]+)' already has 0 invocations running of 0 reserved",
+        r"it is switched off; let it run again: sandlot concurrency unreserve \1",
+    ),
+    (
         r"Unable to delete version because",
         "have them lead to another with `sandlot alias set`, or delete them",
     ),
@@ -264,9 +272,10 @@ def explain(
 ) -> None:
     """Say what, why, what to do next, and how to ask about it, on stderr."""
     click.echo(f"{type(error).__name__}: {message(str(error))}", err=True)
-    if error.retry_after is not None:
+    advice = _advice(error)
+    if error.retry_after is not None and not advice:
         click.echo(f"  try again in {error.retry_after:g} s", err=True)
-    if advice := _advice(error):
+    if advice:
         function = function or (flags.function if flags is not None else "") or "NAME"
         what = advice.replace(_FUNCTION, one_line(function))
         if flags is not None and _COMMAND in what:
