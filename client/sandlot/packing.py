@@ -137,7 +137,11 @@ def pack(source: str | os.PathLike[str] | bytes) -> Package:
         _refuse_over_limit(path.stat().st_size, path)
         return _checked(replace(_pack_zip(path.read_bytes()), name=path.stem))
     if not path.is_file():
-        raise UsageError(f"there is no file or folder {str(path)!r} to deploy")
+        there = next((x for x in LANGUAGES if Path(f"{path}{x}").is_file()), "")
+        hint = f": do you mean {path}{there}?" if there else ""
+        raise UsageError(
+            f"there is no file or folder {os.fspath(source)!r} to deploy{hint}"
+        )
     language = _language(path.name)
     if not language:
         known = ", ".join(LANGUAGES)

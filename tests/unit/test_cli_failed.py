@@ -41,6 +41,7 @@ def test_what_newcomers_most_often_do_wrong_is_said_when_it_fails(
 @pytest.mark.parametrize(
     ("kind", "what"),
     [
+        ("TypeError: handler() takes 0 positional arguments but 2 were given", "two: "),
         ("MemoryError", "sandlot fn config hello --memory MB"),
         ("Runtime.MarshalError", "str(…)"),
         ("Function.ResponseSizeTooLarge", "sandlot invoke --stream"),
@@ -51,7 +52,7 @@ def test_so_is_what_an_error_is_by_its_kind(
     cli: Cli, engine: Engine, kind: str, what: str
 ) -> None:
     def fail(_: object) -> None:
-        raise Failure(kind, "")
+        raise Failure(*kind.partition(": ")[::2])
 
     engine.add_function("hello", fail)
 

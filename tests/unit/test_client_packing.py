@@ -259,3 +259,12 @@ def test_an_image_s_address_is_passed_on(source: str) -> None:
     package = packing.pack(source)
 
     assert (package.image, package.zip, package.name) == (source, b"", None)
+
+
+def test_a_file_that_is_named_without_its_end_is_told(tmp_path: Path) -> None:
+    (tmp_path / "hello.py").touch()
+
+    with pytest.raises(UsageError, match=r"to deploy: do you mean .*/hello\.py\?"):
+        packing.pack(tmp_path / "hello")
+    with pytest.raises(UsageError, match=r"'https://a\.test/x\.zip' to deploy$"):
+        packing.pack("https://a.test/x.zip")

@@ -183,6 +183,10 @@ FAILED = (
     ),
     (r"Read-only file system", "only /tmp can be written to"),
     (
+        r"^TypeError: \w+\(\) takes \d+ positional arguments? but 2 were given",
+        "it is called with two: def handler(event, context)",
+    ),
+    (
         r"^MemoryError\b",
         f"raise the memory: sandlot fn config {_FUNCTION} --memory MB",
     ),
