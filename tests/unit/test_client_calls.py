@@ -341,6 +341,46 @@ def test_what_json_cannot_hold_is_refused_before_it_is_sent(
     assert engine.requests == []
 
 
+def test_a_name_may_bring_its_qualifier_along(client: Client, engine: Engine) -> None:
+    engine.add_function("hello")
+
+    client.invoke("hello:live")
+    client.enqueue("hello:3", qualifier="3")
+    list(client.map("hello:live", [1]))
+
+    asked = [
+        (one.function, one.qualifier)
+        for one in engine.requests
+        if isinstance(one, inv.InvokeRequest)
+    ]
+    assert asked == [("hello", "live"), ("hello", "3"), ("hello", "live")]
+
+
+@pytest.mark.parametrize(
+    ("name", "qualifier", "said"),
+    [
+        ("hello:live", "next", "say one of them"),
+        ("arn:aws:lambda:us-east-1:000000000001:function:hello", "", "not its ARN"),
+    ],
+)
+def test_two_qualifiers_and_arns_are_refused(
+    client: Client, engine: Engine, name: str, qualifier: str, said: str
+) -> None:
+    with pytest.raises(errors.UsageError, match=said):
+        client.invoke(name, qualifier=qualifier)
+    with pytest.raises(errors.UsageError, match=said):
+        client.get_function(name, qualifier=qualifier)
+
+    assert engine.requests == []
+
+
+def test_an_event_is_given_once(client: Client, engine: Engine) -> None:
+    with pytest.raises(errors.UsageError, match="give one of them"):
+        client.invoke("hello", {"a": 1}, payload=b"{}")
+
+    assert engine.requests == []
+
+
 FORKS = """
 import os, sys
 from sandlot import Client, errors
