@@ -174,8 +174,14 @@ def pack_layer(source: str | os.PathLike[str] | bytes) -> Package:
 
 
 def name_of(package: Package, name: str | None) -> str:
-    """The given one, or that of the source. Raises `UsageError` where it has none."""
+    """The given one, or that of the source. Raises `UsageError` where it has none, or a
+    qualifier, which is nobody's to deploy to."""
     if given := name or package.name:
+        if ":" in given:
+            raise UsageError(
+                f"{given!r} has a colon in it, as if it named a version or an alias: "
+                "what is deployed is the function, by its name alone (--name)"
+            )
         return given
     what = "an image" if package.image else "a zip"
     raise UsageError(f"{what} has no name of its own: give one (--name)")

@@ -343,6 +343,18 @@ def test_a_setting_that_there_is_not_is_told_with_those_there_are(
         client.deploy(source, memory_mb=256)  # type: ignore[call-arg]
 
 
+def test_nothing_is_deployed_to_an_alias(
+    client: Client, engine: Engine, source: Path
+) -> None:
+    client.deploy(source)
+    before = len(engine.requests)
+
+    with pytest.raises(errors.UsageError, match="by its name alone"):
+        client.deploy(source, name="hello:live")
+
+    assert len(engine.requests) == before
+
+
 def test_a_zip_is_called_as_its_file(
     client: Client, engine: Engine, source: Path, tmp_path: Path
 ) -> None:
