@@ -51,8 +51,8 @@ async def test_a_url_is_found_by_its_id(urls: Urls) -> None:
     assert urls.by_id(of_alias.id) == of_alias
     assert urls.by_id("") is None
     assert urls.list(TENANT, "resize") == ([url, of_alias], "")
-    assert urls.list(TENANT, "resize", 1) == ([url], "resize ")
-    assert urls.list(TENANT, "resize", 1, "resize ") == ([of_alias], "")
+    assert urls.list(TENANT, "resize", 1) == ([url], "resize,")
+    assert urls.list(TENANT, "resize", 1, "resize,") == ([of_alias], "")
 
 
 async def test_those_of_all_functions_are_listed_by_function(

@@ -151,9 +151,9 @@ class Urls:
         if function:
             self._require(tenant_id, function, "")
             owners = {function: self._kept.of(tenant_id, function)}
-        # A space is before all that names have, so that `a` comes before `a-b`.
+        # A comma is before all that names have, so that `a` comes before `a-b`.
         by_token = {
-            f"{url.function} {url.qualifier}": url
+            f"{url.function},{url.qualifier}": url
             for urls in owners.values()
             for url in urls.values()
         }
