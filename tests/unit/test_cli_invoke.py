@@ -305,6 +305,12 @@ def test_many_invocations_as_json_are_an_object_on_each_line(
     assert sorted(json.loads(line)["index"] for line in lines) == [0, 1, 2, 3, 4]
 
 
+def test_many_that_are_all_refused_exit_3_as_one_does(cli: Cli, engine: Engine) -> None:
+    done = cli("invoke", "nobody", "-n", "2", "--summary")
+
+    assert (done.exit_code, done.stdout[:30]) == (3, "0 ok · 2 errors (2 NotFound) ·")
+
+
 def test_a_summary_counts_errors_by_kind_and_exits_1(cli: Cli, engine: Engine) -> None:
     turns = iter([None, fail, None, fail])
     engine.add_function("flaky", lambda event: (next(turns) or (lambda _: 1))(event))

@@ -115,10 +115,9 @@ def invoke(
                 name=name, qualifier=qualifier, count=count, concurrency=concurrency
             )
             load.refuse_over_limit(payload)
-            failed = run.carry_out(
-                flags, client, json.loads(payload), only_summary=summary
+            sys.exit(
+                run.carry_out(flags, client, json.loads(payload), only_summary=summary)
             )
-            sys.exit(FUNCTION_FAILED if failed else 0)
         else:
             reply = client.invoke(
                 name,
