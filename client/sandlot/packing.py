@@ -13,7 +13,7 @@ import stat
 import zipfile
 import zlib
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import IO
 
@@ -41,7 +41,7 @@ LIKELY_HANDLERS = {
     PROGRAM: PROGRAM,
 }
 """The handler of this file, and of a folder or zip that has it and names no other: the
-first match wins."""
+first match wins. Without any, it is in the only Python file beside the folders."""
 
 LANGUAGES = {".py": "python", ".js": "nodejs", ".mjs": "nodejs", ".cjs": "nodejs"}
 """How the names of the runtimes begin that run a file, by the end of its own."""
@@ -76,7 +76,7 @@ class Package:
     """Of its files; those of an image only the engine knows."""
 
     name: str | None = None
-    """After the file or folder; None for a zip, which may be called anything."""
+    """After the file or folder; None for a zip's bytes, and an image."""
 
     handler: str | None = None
     """From `FILE.py:handler`; None if the source does not say."""
@@ -135,9 +135,13 @@ def pack(source: str | os.PathLike[str] | bytes) -> Package:
         return _checked(_pack_folder(path))
     if path.suffix == ".zip" and path.is_file():
         _refuse_over_limit(path.stat().st_size, path)
-        return _checked(_pack_zip(path.read_bytes()))
+        return _checked(replace(_pack_zip(path.read_bytes()), name=path.stem))
     if not path.is_file():
-        raise UsageError(f"there is no file or folder {str(path)!r} to deploy")
+        there = next((x for x in LANGUAGES if Path(f"{path}{x}").is_file()), "")
+        hint = f": do you mean {path}{there}?" if there else ""
+        raise UsageError(
+            f"there is no file or folder {os.fspath(source)!r} to deploy{hint}"
+        )
     language = _language(path.name)
     if not language:
         known = ", ".join(LANGUAGES)
@@ -170,8 +174,14 @@ def pack_layer(source: str | os.PathLike[str] | bytes) -> Package:
 
 
 def name_of(package: Package, name: str | None) -> str:
-    """The given one, or that of the source. Raises `UsageError` where it has none."""
+    """The given one, or that of the source. Raises `UsageError` where it has none, or a
+    qualifier, which is nobody's to deploy to."""
     if given := name or package.name:
+        if ":" in given:
+            raise UsageError(
+                f"{given!r} has a colon in it, as if it named a version or an alias: "
+                "what is deployed is the function, by its name alone (--name)"
+            )
         return given
     what = "an image" if package.image else "a zip"
     raise UsageError(f"{what} has no name of its own: give one (--name)")
@@ -219,7 +229,8 @@ def _likely_in_zip(content: bytes, name: str) -> str:
         with zipfile.ZipFile(io.BytesIO(content)) as archive, archive.open(name) as one:
             return _likely_handler(name, one)
     except (zipfile.BadZipFile, NotImplementedError, RuntimeError, zlib.error):
-        return LIKELY_HANDLERS[name]  # the engine says what is wrong with it
+        # The engine says what is wrong with it.
+        return _likely_handler(name, io.BytesIO())
 
 
 def _likely_in_file(file: Path) -> str:
@@ -252,7 +263,9 @@ def _language(file: str) -> str | None:
 def _likely(names: Iterable[str]) -> str:
     """The file that a handler is likely in; empty if there is none."""
     present = set(names)
-    return next((file for file in LIKELY_HANDLERS if file in present), "")
+    usual = (file for file in LIKELY_HANDLERS if file in present)
+    beside = [file for file in present if file.endswith(".py") and "/" not in file]
+    return next(usual, beside[0] if len(beside) == 1 else "")
 
 
 def _files(root: Path) -> Iterator[tuple[str, Path]]:

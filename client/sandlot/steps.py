@@ -280,7 +280,8 @@ def _create(name: str, package: Package, options: FunctionOptions) -> Steps[Func
         language = language or package.likely_language
     if not handler:
         raise UsageError(
-            f"{name!r} has no handler: deploy FILE.py:HANDLER, or give handler="
+            f"{name!r} has no handler: none is named, and no file is called as those "
+            "mostly are, such as app.py. Deploy FILE.py:HANDLER, or give handler="
             f"'module.function' (--handler){_and_folder(package)}"
         )
     runtime = options.get("runtime") or (

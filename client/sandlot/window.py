@@ -31,10 +31,9 @@ class Window:
             raise UsageError(
                 f"concurrency is {concurrency}, and must be 1 to {MAX_CONCURRENCY}"
             )
-        self._function = function
+        self._function, self._qualifier = calls.qualified(function, qualifier)
         self._concurrency = concurrency
         self._ordered = ordered
-        self._qualifier = qualifier
         self._clock = clock
         self._next = 0
         self._under_way: dict[int, float] = {}

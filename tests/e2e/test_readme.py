@@ -1,4 +1,4 @@
-"""The README's first five minutes, as a reader would spend them.
+"""The README's first five minutes, as a reader would spend them, and the SDK's page.
 
 Its `console` blocks are run in order, in a folder, a home and a data directory of
 their own; its `python` blocks are the files that they name in their first line. What
@@ -22,6 +22,8 @@ from pathlib import Path
 import pytest
 
 from tests.markdown import README, REPOSITORY, fenced_blocks
+
+SDK = REPOSITORY / "docs/sdk.md"
 
 COMMAND_S = 60.0
 READY_S = 60.0
@@ -65,6 +67,20 @@ def test_every_command_of_the_readme_does_what_it_shows(reader: "Reader") -> Non
     reader.write_files(fenced_blocks(README, "python"))
 
     for step in steps(fenced_blocks(README, "console")):
+        said = reader.type(step.command)
+
+        assert first_missing(step.shown, said) is None, "\n".join(said)
+
+    assert reader.stop_what_runs_on() == [0]
+
+
+@pytest.mark.timeout(300)
+def test_every_program_of_the_sdk_s_page_prints_what_it_shows(reader: "Reader") -> None:
+    reader.write_files(fenced_blocks(SDK, "python"))
+    reader.type("export SANDLOT_DATA=$HOME/sandlot-data")
+    reader.type(RUNS_ON)
+
+    for step in steps(fenced_blocks(SDK, "console")):
         said = reader.type(step.command)
 
         assert first_missing(step.shown, said) is None, "\n".join(said)

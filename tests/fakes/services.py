@@ -229,7 +229,8 @@ class Urls(url_grpc.UrlServiceServicer):
     def ListUrls(self, request: Any, context: Any) -> Any:
         self.engine.enter(request, context)
         found = sorted(self.engine.urls.items())
-        mine = [each for (name, _), each in found if name == request.function]
+        wanted = {request.function or name for name, _ in self.engine.urls}
+        mine = [each for (name, _), each in found if name in wanted]
         items, token = page(mine, request)
         return urls.ListUrlsResponse(urls=items, next_page_token=token)
 

@@ -51,8 +51,22 @@ async def test_a_url_is_found_by_its_id(urls: Urls) -> None:
     assert urls.by_id(of_alias.id) == of_alias
     assert urls.by_id("") is None
     assert urls.list(TENANT, "resize") == ([url, of_alias], "")
-    assert urls.list(TENANT, "resize", 1) == ([url], "q")
-    assert urls.list(TENANT, "resize", 1, "q") == ([of_alias], "")
+    assert urls.list(TENANT, "resize", 1) == ([url], "resize,")
+    assert urls.list(TENANT, "resize", 1, "resize,") == ([of_alias], "")
+
+
+async def test_those_of_all_functions_are_listed_by_function(
+    world: World, urls: Urls
+) -> None:
+    await world.bench.create("resize-2")
+    other = await urls.create(TENANT, "resize-2", auth_type=IAM)
+    of_alias = await urls.create(TENANT, "resize", "live", auth_type=IAM)
+    url = await urls.create(TENANT, "resize", auth_type=NONE)
+
+    first, token = urls.list(TENANT, "", 2)
+
+    assert (first, urls.list(TENANT, "", 2, token)) == ([url, of_alias], ([other], ""))
+    assert urls.list("999999999999", "") == ([], "")
 
 
 async def test_an_update_changes_what_is_given_and_keeps_the_id(

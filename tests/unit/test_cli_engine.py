@@ -6,7 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 
+from sandlot.cli import main
 from tests.fakes.app import FakeApp
 from tests.unit.conftest import Cli
 
@@ -208,6 +210,17 @@ def test_doctor_ends_with_78_where_up_would_refuse(
 
     assert done.exit_code == 78
     assert "Run outside a container" in done.stdout
+
+
+@pytest.mark.parametrize(("no_color", "has_colours"), [("", True), ("1", False)])
+def test_doctor_has_no_colours_where_nobody_wants_any(
+    monkeypatch: pytest.MonkeyPatch, no_color: str, *, has_colours: bool
+) -> None:
+    FakeApp(found=findings(layer("user"))).install(monkeypatch)
+
+    done = CliRunner().invoke(main, ["doctor"], color=True, env={"NO_COLOR": no_color})
+
+    assert ("\x1b[" in done.stdout) is has_colours
 
 
 def test_doctor_prints_what_the_engine_found_as_json(

@@ -158,6 +158,10 @@ def test_where_what_there_is_can_be_seen_is_said(
         ("Function name 'my func' must have 1 to 64 letters", "--name NAME"),
         ("The resource you requested does not exist.", "sandlot url show hello"),
         ("The function doesn't exist.", "sandlot fn list"),
+        (
+            "Tenant 123456789012 still has 1 functions. Delete them first.",
+            "sandlot tenant delete 123456789012 --with-functions",
+        ),
     ],
 )
 def test_where_it_is_seen_what_there_is_depends_on_what_is_missing(

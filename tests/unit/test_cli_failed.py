@@ -6,6 +6,15 @@ from tests.fakes.engine import Engine, Failure
 from tests.unit.conftest import Cli
 
 
+def next_step(cli: Cli) -> str:
+    (told,) = (
+        line
+        for line in cli("invoke", "hello").stderr.splitlines()
+        if line.startswith("  next: ")
+    )
+    return told
+
+
 @pytest.mark.parametrize(
     ("why", "what"),
     [
@@ -26,9 +35,25 @@ def test_what_newcomers_most_often_do_wrong_is_said_when_it_fails(
 
     engine.add_function("hello", fail)
 
-    (told,) = (
-        line
-        for line in cli("invoke", "hello").stderr.splitlines()
-        if line.startswith("  next: ")
-    )
-    assert what in told
+    assert what in next_step(cli)
+
+
+@pytest.mark.parametrize(
+    ("kind", "what"),
+    [
+        ("TypeError: handler() takes 0 positional arguments but 2 were given", "two: "),
+        ("MemoryError", "sandlot fn config hello --memory MB"),
+        ("Runtime.MarshalError", "str(…)"),
+        ("Function.ResponseSizeTooLarge", "sandlot invoke --stream"),
+        ("MyMemoryError", "sandlot logs hello"),
+    ],
+)
+def test_so_is_what_an_error_is_by_its_kind(
+    cli: Cli, engine: Engine, kind: str, what: str
+) -> None:
+    def fail(_: object) -> None:
+        raise Failure(*kind.partition(": ")[::2])
+
+    engine.add_function("hello", fail)
+
+    assert what in next_step(cli)

@@ -133,7 +133,9 @@ def test_an_event_that_is_no_json_though_python_reads_it_is_a_usage_error(
     assert engine.requests == []
 
 
-@pytest.mark.parametrize("named", ["@it.json", "file://it.json", "fileb://it.json"])
+@pytest.mark.parametrize(
+    "named", ["@it.json", "file://it.json", "fileb://it.json", "it.json"]
+)
 def test_a_file_that_is_named_as_elsewhere_is_told(
     cli: Cli, engine: Engine, named: str
 ) -> None:
@@ -303,6 +305,12 @@ def test_many_invocations_as_json_are_an_object_on_each_line(
     assert sorted(json.loads(line)["index"] for line in lines) == [0, 1, 2, 3, 4]
 
 
+def test_many_that_are_all_refused_exit_3_as_one_does(cli: Cli, engine: Engine) -> None:
+    done = cli("invoke", "nobody", "-n", "2", "--summary")
+
+    assert (done.exit_code, done.stdout[:30]) == (3, "0 ok · 2 errors (2 NotFound) ·")
+
+
 def test_a_summary_counts_errors_by_kind_and_exits_1(cli: Cli, engine: Engine) -> None:
     turns = iter([None, fail, None, fail])
     engine.add_function("flaky", lambda event: (next(turns) or (lambda _: 1))(event))
@@ -355,6 +363,24 @@ def test_a_throttled_invocation_exits_3_and_says_when_to_come_back(
     assert "50 invocations running of 50 allowed" in done.stderr
     assert "try again in 0.5 s" in done.stderr
     assert "request id: req-42" in done.stderr
+
+
+def test_of_a_function_that_is_switched_off_it_says_how_it_is_switched_on(
+    cli: Cli, engine: Engine
+) -> None:
+    engine.refuse_next.append(
+        Refusal(
+            grpc.StatusCode.RESOURCE_EXHAUSTED,
+            "ReservedFunctionConcurrentInvocationLimitExceeded",
+            "function 'hello' already has 0 invocations running of 0 reserved for it",
+            retry_after_s=1,
+        )
+    )
+
+    done = cli("invoke", "hello")
+
+    assert "sandlot concurrency unreserve hello" in done.stderr
+    assert "try again" not in done.stderr
 
 
 def test_a_key_goes_along_and_is_for_one_request(cli: Cli, engine: Engine) -> None:

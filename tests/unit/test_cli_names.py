@@ -34,6 +34,17 @@ def test_what_is_of_the_whole_function_is_not_looked_for_of_an_alias(
     assert not engine.requests
 
 
+@pytest.mark.parametrize("command", [("set", "hello:live", "1"), ("rm", "hello:live")])
+def test_a_function_and_its_alias_are_two_words_where_both_are_wanted(
+    cli: Cli, engine: Engine, command: tuple[str, ...]
+) -> None:
+    done = cli("alias", *command)
+
+    assert done.exit_code == 2
+    assert "function and alias are two words here: hello live" in done.stderr
+    assert not engine.requests
+
+
 def test_an_arn_is_told_as_one_wherever_a_name_is_wanted(cli: Cli) -> None:
     done = cli("logs", "arn:aws:lambda:us-east-1:000000000001:function:hello")
 

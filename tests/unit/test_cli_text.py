@@ -123,3 +123,14 @@ def test_rich_markup_is_text(capsys: pytest.CaptureFixture[str]) -> None:
     output.rich_table(["NAME"], [["[bold red]x[/]"]])
 
     assert "[bold red]x[/]" in capsys.readouterr().out
+
+
+def test_no_color_leaves_no_sequences_at_all(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("NO_COLOR", "1")
+
+    output.rich_table(["NAME"], [["hello"]])
+
+    assert capsys.readouterr().out.split() == ["NAME", "hello"]

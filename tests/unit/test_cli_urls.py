@@ -111,6 +111,22 @@ def test_show_lists_them_and_rm_takes_one_away(cli: Cli, engine: Engine) -> None
     assert set(engine.urls) == {("hello", "live"), ("hello", "next")}
 
 
+def test_list_has_those_of_all_functions(cli: Cli, engine: Engine) -> None:
+    for function in ("hello", "other"):
+        engine.add_function(function)
+        cli("url", "add", function)
+
+    listed = cli("url", "list")
+    as_json = json.loads(cli("url", "ls", "--json").stdout)
+
+    assert [line.split()[0] for line in listed.stdout.splitlines()] == [
+        "FUNCTION",
+        "hello",
+        "other",
+    ]
+    assert [each["function"] for each in as_json] == ["hello", "other"]
+
+
 def test_rm_asks_first(cli: Cli, engine: Engine) -> None:
     engine.add_function("hello")
     cli("url", "add", "hello")

@@ -1,5 +1,6 @@
 """The asynchronous twin: the same behaviour, checked where the shells differ."""
 
+import asyncio
 import inspect
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -40,6 +41,27 @@ def test_the_twins_have_the_same_methods_with_the_same_parameters(
         }
 
     assert methods(asynchronous) == methods(blocking)
+
+
+@pytest.mark.parametrize(
+    ("of_all", "of_one"),
+    [(Client, FunctionHandle), (AsyncClient, AsyncFunctionHandle)],
+)
+def test_a_handle_takes_what_its_client_takes_but_for_the_name(
+    of_all: type, of_one: type
+) -> None:
+    called = {
+        "config": "get_function",
+        "update": "update_function",
+        "delete": "delete_function",
+        "publish": "publish_version",
+    }
+
+    for name, member in inspect.getmembers(of_one, inspect.isfunction):
+        if not name.startswith("_"):
+            there = inspect.signature(getattr(of_all, called.get(name, name)))
+            here = list(inspect.signature(member).parameters)
+            assert here == [each for each in there.parameters if each != "name"], name
 
 
 async def test_deploy_invoke_list_and_delete(
@@ -150,6 +172,16 @@ async def test_tags_are_added_and_taken_away(
     assert (await aclient.get_function("hello")).tags == left
     with pytest.raises(errors.UsageError, match="keys is a list"):
         await aclient.untag_function("hello", "team")
+
+
+async def test_a_client_is_of_the_loop_that_used_it_first(
+    aclient: AsyncClient, engine: Engine
+) -> None:
+    engine.add_function("hello")
+    await aclient.invoke("hello")
+
+    with pytest.raises(errors.UsageError, match="another event loop"):
+        await asyncio.to_thread(asyncio.run, aclient.invoke("hello"))
 
 
 @pytest.mark.parametrize("is_used", [True, False])

@@ -2,6 +2,8 @@
 
 import asyncio
 import math
+import subprocess
+import sys
 import warnings
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -329,7 +331,7 @@ def test_an_event_that_is_too_large_is_refused_before_it_is_sent(
     assert len(engine.requests) == 1
 
 
-@pytest.mark.parametrize("value", [math.nan, math.inf, "\ud800"])
+@pytest.mark.parametrize("value", [math.nan, math.inf, "\ud800", {1, 2}, object()])
 def test_what_json_cannot_hold_is_refused_before_it_is_sent(
     client: Client, engine: Engine, value: object
 ) -> None:
@@ -337,6 +339,74 @@ def test_what_json_cannot_hold_is_refused_before_it_is_sent(
         client.invoke("hello", {"a": value})
 
     assert engine.requests == []
+
+
+def test_a_name_may_bring_its_qualifier_along(client: Client, engine: Engine) -> None:
+    engine.add_function("hello")
+
+    client.invoke("hello:live")
+    client.enqueue("hello:3", qualifier="3")
+    list(client.map("hello:live", [1]))
+
+    asked = [
+        (one.function, one.qualifier)
+        for one in engine.requests
+        if isinstance(one, inv.InvokeRequest)
+    ]
+    assert asked == [("hello", "live"), ("hello", "3"), ("hello", "live")]
+
+
+@pytest.mark.parametrize(
+    ("name", "qualifier", "said"),
+    [
+        ("hello:live", "next", "say one of them"),
+        ("arn:aws:lambda:us-east-1:000000000001:function:hello", "", "not its ARN"),
+    ],
+)
+def test_two_qualifiers_and_arns_are_refused(
+    client: Client, engine: Engine, name: str, qualifier: str, said: str
+) -> None:
+    with pytest.raises(errors.UsageError, match=said):
+        client.invoke(name, qualifier=qualifier)
+    with pytest.raises(errors.UsageError, match=said):
+        client.get_function(name, qualifier=qualifier)
+
+    assert engine.requests == []
+
+
+def test_an_event_is_given_once(client: Client, engine: Engine) -> None:
+    with pytest.raises(errors.UsageError, match="give one of them"):
+        client.invoke("hello", {"a": 1}, payload=b"{}")
+
+    assert engine.requests == []
+
+
+FORKS = """
+import os, sys
+from sandlot import Client, errors
+client = Client(sys.argv[1], access_key_id=sys.argv[2], secret_access_key=sys.argv[3])
+if sys.argv[4:]:
+    client.invoke("hello")
+if os.fork():
+    sys.exit(os.waitstatus_to_exitcode(os.wait()[1]))
+try:
+    client.invoke("hello")
+except errors.UsageError as error:
+    os._exit(7 if "before this process was forked" in error.message else 1)
+os._exit(0)
+"""
+
+
+@pytest.mark.parametrize(("used", "status"), [((), 0), (("used",), 7)])
+def test_a_client_that_was_used_is_no_forks(
+    server: Server, engine: Engine, used: tuple[str, ...], status: int
+) -> None:
+    engine.add_function("hello")
+    command = (sys.executable, "-c", FORKS, server.address, *OPERATOR, *used)
+
+    forked = subprocess.run(command, timeout=60, check=False)
+
+    assert forked.returncode == status
 
 
 @pytest.mark.parametrize("deadline", [0, -1, math.nan, math.inf, 1e300])

@@ -128,6 +128,8 @@ def test_a_deploy_that_takes_too_long_says_that_it_goes_on(
 def test_a_folder_without_a_likely_handler_needs_one(
     client: Client, source: Path
 ) -> None:
+    (source.parent / "other.py").touch()
+
     with pytest.raises(errors.InvalidParameter, match="no handler"):
         client.deploy(source.parent)
 
@@ -341,7 +343,26 @@ def test_a_setting_that_there_is_not_is_told_with_those_there_are(
         client.deploy(source, memory_mb=256)  # type: ignore[call-arg]
 
 
-def test_a_zip_needs_a_name(client: Client, source: Path) -> None:
+def test_nothing_is_deployed_to_an_alias(
+    client: Client, engine: Engine, source: Path
+) -> None:
+    client.deploy(source)
+    before = len(engine.requests)
+
+    with pytest.raises(errors.UsageError, match="by its name alone"):
+        client.deploy(source, name="hello:live")
+
+    assert len(engine.requests) == before
+
+
+def test_a_zip_is_called_as_its_file(
+    client: Client, engine: Engine, source: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "greet.zip").write_bytes(pack(source).zip)
+
+    client.deploy(tmp_path / "greet.zip", handler="hello.handler")
+
+    assert client.get_function("greet").handler == "hello.handler"
     with pytest.raises(errors.InvalidParameter, match="no name of its own"):
         client.deploy(pack(source).zip, handler="hello.handler")
 

@@ -81,9 +81,20 @@ def test_a_handler_that_is_called_otherwise_is_found(
     (tmp_path / file).write_text(source)
 
     assert packing.pack(tmp_path / file).likely_handler == handler
-    if file in packing.LIKELY_HANDLERS:
+    if file.endswith(".py"):
         assert packing.pack(tmp_path).likely_handler == handler
         assert packing.pack(packing.pack(tmp_path).zip).likely_handler == handler
+
+
+def test_of_several_files_none_is_taken_for_the_handlers(tmp_path: Path) -> None:
+    (tmp_path / "one.py").touch()
+    (tmp_path / "lib").mkdir()
+    (tmp_path / "lib" / "two.py").touch()
+    alone = packing.pack(tmp_path).likely_handler
+    (tmp_path / "two.py").touch()
+
+    assert alone == "one.handler"
+    assert packing.pack(tmp_path).likely_handler is None
 
 
 def test_a_zip_that_cannot_be_read_is_the_engines_to_refuse(tmp_path: Path) -> None:
@@ -248,3 +259,12 @@ def test_an_image_s_address_is_passed_on(source: str) -> None:
     package = packing.pack(source)
 
     assert (package.image, package.zip, package.name) == (source, b"", None)
+
+
+def test_a_file_that_is_named_without_its_end_is_told(tmp_path: Path) -> None:
+    (tmp_path / "hello.py").touch()
+
+    with pytest.raises(UsageError, match=r"to deploy: do you mean .*/hello\.py\?"):
+        packing.pack(tmp_path / "hello")
+    with pytest.raises(UsageError, match=r"'https://a\.test/x\.zip' to deploy$"):
+        packing.pack("https://a.test/x.zip")

@@ -88,8 +88,10 @@ def test_an_unknown_authority_never_gets_to_see_the_key(tls_server: Server) -> N
 
 
 def test_a_ca_file_that_is_not_there_is_named(nobodys_environment: Path) -> None:
+    client = Client("grpcs://engine.example:9071", ca_file="gone.pem")
+
     with pytest.raises(errors.InvalidParameter, match=r"gone\.pem"):
-        Client("grpcs://engine.example:9071", ca_file="gone.pem")
+        client.dry_run("hello")
 
 
 # --- of an engine on this machine ---------------------------------------------------

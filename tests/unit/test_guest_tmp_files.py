@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.unit.test_guest_interpreters import Guest, every_interpreter
+from tests.fakes.guest_interpreters import Guest, every_interpreter
 
 KEPT = """
 tmp = tmp_files.TMP = os.path.realpath("tmp")

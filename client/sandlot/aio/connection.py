@@ -33,6 +33,7 @@ class AsyncConnection:
         self._metadata = transport.metadata_of(settings)
         self._address = settings.address
         self._opened: grpc.aio.Channel | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._is_closed = False
         self._methods: dict[str, grpc.aio.UnaryUnaryMultiCallable[Any, Any]] = {}
 
@@ -80,9 +81,10 @@ class AsyncConnection:
                 return await self._call(step, limit)
 
     async def _call(self, call: Call[T], limit: Deadline) -> T:
+        channel = self._channel
         method = self._methods.get(call.method)
         if method is None:
-            method = self._methods[call.method] = self._channel.unary_unary(
+            method = self._methods[call.method] = channel.unary_unary(
                 call.method,
                 request_serializer=type(call.request).SerializeToString,
                 response_deserializer=call.response.FromString,
@@ -98,8 +100,14 @@ class AsyncConnection:
     @property
     def _channel(self) -> grpc.aio.Channel:
         # Not in __init__: a channel belongs to the loop that runs when it is opened.
+        loop = asyncio.get_running_loop()
         if self._opened is None:
-            self._opened = _open(self._address)
+            self._opened, self._loop = _open(self._address), loop
+        elif self._loop is not loop:
+            raise UsageError(
+                "this client was used in another event loop: make one in each, as"
+                " asyncio.run() begins another every time"
+            )
         return self._opened
 
     async def pages(self, ask: Callable[[str], Call[Page[T]]]) -> AsyncIterator[T]:

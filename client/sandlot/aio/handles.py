@@ -102,7 +102,9 @@ class AsyncFunctionHandle:
         *,
         payload: bytes | None = None,
         deadline: float | None = None,
+        tail_log: bool = False,
         qualifier: str = "",
+        client_context: JSON = None,
         ended: Callable[[Reply], object] = lambda _: None,
     ) -> AsyncIterator[bytes]:
         """See `AsyncClient.stream`."""
@@ -111,7 +113,9 @@ class AsyncFunctionHandle:
             value,
             payload=payload,
             deadline=deadline,
+            tail_log=tail_log,
             qualifier=qualifier,
+            client_context=client_context,
             ended=ended,
         )
 
@@ -120,11 +124,18 @@ class AsyncFunctionHandle:
         value: JSON = None,
         *,
         payload: bytes | None = None,
+        deadline: float | None = None,
+        qualifier: str = "",
         idempotency_key: str = "",
     ) -> AsyncTicket:
         """See `AsyncClient.enqueue`."""
         return await self._client.enqueue(
-            self.name, value, payload=payload, idempotency_key=idempotency_key
+            self.name,
+            value,
+            payload=payload,
+            deadline=deadline,
+            qualifier=qualifier,
+            idempotency_key=idempotency_key,
         )
 
     async def publish(
@@ -182,29 +193,46 @@ class AsyncFunctionHandle:
         *,
         concurrency: int = 16,
         ordered: bool = False,
+        qualifier: str = "",
+        deadline: float | None = None,
     ) -> AsyncIterator[MapResult]:
         """See `AsyncClient.map`."""
         return self._client.map(
-            self.name, values, concurrency=concurrency, ordered=ordered
+            self.name,
+            values,
+            concurrency=concurrency,
+            ordered=ordered,
+            qualifier=qualifier,
+            deadline=deadline,
         )
 
     def logs(
-        self, *, since: When | None = "10m", follow: bool = False
+        self,
+        *,
+        since: When | None = "10m",
+        follow: bool = False,
+        deadline: float | None = None,
     ) -> AsyncIterator[LogLine]:
         """See `AsyncClient.logs`."""
-        return self._client.logs(self.name, since=since, follow=follow)
+        return self._client.logs(
+            self.name, since=since, follow=follow, deadline=deadline
+        )
 
     def runs(self) -> AsyncIterator[Run]:
         """See `AsyncClient.runs`."""
         return self._client.runs(self.name)
 
-    async def config(self) -> Function:
-        """The function as it is now."""
-        return await self._client.get_function(self.name)
+    async def config(self, *, qualifier: str = "") -> Function:
+        """The function as it is now; or a version of it."""
+        return await self._client.get_function(self.name, qualifier=qualifier)
 
-    async def update(self, **options: Unpack[FunctionOptions]) -> Function:
+    async def update(
+        self, *, deadline: float | None = None, **options: Unpack[FunctionOptions]
+    ) -> Function:
         """See `AsyncClient.update_function`."""
-        return await self._client.update_function(self.name, **options)
+        return await self._client.update_function(
+            self.name, deadline=deadline, **options
+        )
 
     async def delete(self) -> None:
         """See `AsyncClient.delete_function`."""

@@ -123,7 +123,8 @@ class AsyncInvocations(AsyncService):
         follow: bool = False,
         deadline: float | None = None,
     ) -> AsyncIterator[LogLine]:
-        """A function's log since then; with `follow`, go on until the deadline."""
+        """A function's log since then; with `follow`, go on until the deadline, and
+        raise `DeadlineExceeded`."""
         start = point_in_time(since, now=datetime.now(UTC))
         call = calls.tail_logs(name, since=start, follow=follow)
         usual_s = STREAM_DEADLINE_S if follow else CALL_DEADLINE_S

@@ -37,6 +37,7 @@ class AsyncTenants(AsyncService):
         )
 
     def list_tenants(self) -> AsyncIterator[Tenant]:
+        """All tenants by id; for operators."""
         return self._connection.pages(calls.list_tenants)
 
     async def update_tenant(
@@ -88,6 +89,7 @@ class AsyncTenants(AsyncService):
         )
 
     def list_keys(self, tenant_id: str = "") -> AsyncIterator[Key]:
+        """The keys of a tenant, one's own unless named; no secrets."""
         return self._connection.pages(lambda token: calls.list_keys(tenant_id, token))
 
     async def revoke_key(self, access_key_id: str) -> None:

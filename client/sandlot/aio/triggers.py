@@ -50,6 +50,7 @@ class AsyncTriggers(AsyncService):
         )
 
     async def get_trigger(self, name: str, *, group: str = "") -> Trigger:
+        """As it is now. Raises `NotFound`."""
         return await self._connection.ask(triggers.get(name, group))
 
     async def update_trigger(
@@ -86,4 +87,5 @@ class AsyncTriggers(AsyncService):
         return await self._connection.ask(triggers.test(name, group))
 
     async def delete_trigger(self, name: str, *, group: str = "") -> None:
+        """Delete it: nothing comes of it any more. Raises `NotFound`."""
         await self._connection.ask(triggers.delete(name, group))

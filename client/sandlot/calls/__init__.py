@@ -5,7 +5,7 @@ that is in here, by subject; `steps` puts calls together into longer errands. Th
 about triggers are in `sandlot.triggers`.
 """
 
-from sandlot.calls.call import PAGE_SIZE, READS, Call
+from sandlot.calls.call import PAGE_SIZE, READS, Call, qualified
 from sandlot.calls.concurrency import (
     delete_provisioned_concurrency,
     delete_reserved_concurrency,
@@ -140,6 +140,7 @@ __all__ = [
     "put_provisioned_concurrency",
     "put_reserved_concurrency",
     "put_url",
+    "qualified",
     "redrive_events",
     "remove_permission",
     "revoke_key",

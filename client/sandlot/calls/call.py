@@ -84,6 +84,21 @@ def member(kind: type[E], value: object) -> E:
     raise UsageError(f"{value!r} is not one of {', '.join(kind)}")
 
 
+def qualified(name: str, qualifier: str) -> tuple[str, str]:
+    """A function's name and its qualifier, which the name may bring along, as
+    `hello:live`. Raises `UsageError` for two of them, and for an ARN."""
+    if name.startswith("arn:"):
+        # It says whose function it is, too, which the call would not heed.
+        raise UsageError(
+            f"give the function's name, not its ARN {name!r}; whose it is, the client "
+            "says: tenant=ID"
+        )
+    name, _, own = name.partition(":")
+    if own and qualifier and own != qualifier:
+        raise UsageError(f"'{name}:{own}' is not {name}:{qualifier}: say one of them")
+    return name, own or qualifier
+
+
 def timestamp(when: datetime | None) -> Timestamp | None:
     """As messages have it; None stays None."""
     if when is None:

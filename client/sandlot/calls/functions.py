@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, TypedDict
 
 from sandlot import parsing
-from sandlot.calls.call import NETWORKS, PAGE_SIZE, Call, member
+from sandlot.calls.call import NETWORKS, PAGE_SIZE, Call, member, qualified
 from sandlot.errors import UsageError
 from sandlot.parsing import Page
 from sandlot.results import Function, InitMode, Network
@@ -124,6 +124,7 @@ def update_configuration(
 
 
 def get_function(name: str, *, qualifier: str = "") -> Call[Function]:
+    name, qualifier = qualified(name, qualifier)
     return Call(
         method="/sandlot.v1.FunctionService/GetFunction",
         request=fn.GetFunctionRequest(name=name, qualifier=qualifier),

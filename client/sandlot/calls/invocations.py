@@ -4,7 +4,7 @@ import json
 from datetime import datetime
 
 from sandlot import parsing
-from sandlot.calls.call import PAGE_SIZE, Call, timestamp
+from sandlot.calls.call import PAGE_SIZE, Call, qualified, timestamp
 from sandlot.errors import PayloadTooLarge, UsageError
 from sandlot.parsing import Page
 from sandlot.results import JSON, LogLine, Reply, Run
@@ -31,8 +31,11 @@ def invoke_request(
     idempotency_key: str = "",
 ) -> inv.InvokeRequest:
     """`payload` goes out as it is; else `value` as JSON, and None as no event at all,
-    which the engine takes for `{}`. Raises `PayloadTooLarge`.
+    which the engine takes for `{}`. Raises `PayloadTooLarge`, `UsageError`.
     """
+    function, qualifier = qualified(function, qualifier)
+    if payload is not None and value is not None:
+        raise UsageError("an event is a value or a payload: give one of them")
     if payload is None:
         payload = b"" if value is None else encode(value)
     is_queued = invocation_type == inv.INVOCATION_TYPE_EVENT
@@ -65,9 +68,9 @@ def encode(value: JSON) -> bytes:
         return json.dumps(
             value, separators=(",", ":"), ensure_ascii=False, allow_nan=False
         ).encode()
-    except ValueError as error:
-        # NaN and Infinity, which JSON has not though Python writes them; cycles; and
-        # what is no Unicode.
+    except (ValueError, TypeError, RecursionError) as error:
+        # NaN and Infinity, which JSON has not though Python writes them; cycles; what
+        # is no Unicode, or nested too deeply; other objects.
         raise UsageError(f"the event cannot be JSON: {error}") from error
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import click
 
 from sandlot.cli.groups import Group
-from sandlot.cli.options import Flags, pair, shared, unqualified
+from sandlot.cli.options import Flags, named, pair, shared, unqualified
 from sandlot.cli.output import show_list, show_one
 from sandlot.cli.text import one_line
 
@@ -31,8 +31,18 @@ def alias() -> None:
     """Have names lead to versions of functions, and list them."""
 
 
+def apart(text: str) -> str:
+    """The type of a function's name where that of an alias is another argument."""
+    name, also = named(text)
+    if also:
+        raise click.BadParameter(
+            f"function and alias are two words here: {name} {also}"
+        )
+    return name
+
+
 @alias.command("set")
-@click.argument("function", type=unqualified)
+@click.argument("function", type=apart)
 @click.argument("name", metavar="ALIAS")
 @click.argument("version")
 @click.option(
@@ -94,7 +104,7 @@ def list_aliases(flags: Flags, *, function: str, version: str) -> None:
 
 
 @alias.command()
-@click.argument("function", type=unqualified)
+@click.argument("function", type=apart)
 @click.argument("name", metavar="ALIAS")
 @shared
 def delete(flags: Flags, *, function: str, name: str) -> None:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 @click.argument("source", metavar="[PATH|FILE.py:HANDLER]", default=".")
 @click.option(
     "--name",
-    help="The function's name; by default the file's or folder's. A zip has none.",
+    help="The function's name; by default the file's or folder's.",
 )
 @click.option(
     "--image",

@@ -115,10 +115,9 @@ def invoke(
                 name=name, qualifier=qualifier, count=count, concurrency=concurrency
             )
             load.refuse_over_limit(payload)
-            failed = run.carry_out(
-                flags, client, json.loads(payload), only_summary=summary
+            sys.exit(
+                run.carry_out(flags, client, json.loads(payload), only_summary=summary)
             )
-            sys.exit(FUNCTION_FAILED if failed else 0)
         else:
             reply = client.invoke(
                 name,
@@ -131,8 +130,8 @@ def invoke(
             _show(flags, reply, name=name, raw=raw)
 
 
-_AS_ELSEWHERE = re.compile(r"(?:@|fileb?://)(.*)")
-"""How curl and AWS's command have a file named in the place of a text."""
+_AS_ELSEWHERE = re.compile(r"(?:@|fileb?://|(?=\S+\.json$))(.*)")
+"""How curl, AWS's command and others have a file named in the place of a text."""
 
 
 def _event(text: str | None, file: Path | None) -> bytes:

@@ -25,7 +25,7 @@ def layer() -> None:
 
 @layer.command()
 @click.argument("source", metavar="FOLDER|FILE.zip")
-@click.option("--name", help="The layer's name; by default the folder's.")
+@click.option("--name", help="The layer's name; by default the folder's, or the zip's.")
 @click.option("--description", default="", metavar="TEXT", help="What it is.")
 @click.option(
     "--runtime",

@@ -12,6 +12,7 @@ import click
 
 from sandlot.cli.options import Flags
 from sandlot.cli.output import document, from_json, line, plain
+from sandlot.cli.root import exit_code
 from sandlot.cli.text import block, one_line
 
 if TYPE_CHECKING:
@@ -28,12 +29,16 @@ class Tally:
 
     latencies_ms: list[float] = field(default_factory=list)
     errors: Counter[str] = field(default_factory=Counter)
+    statuses: set[int] = field(default_factory=set)
+    """What single invocations with such errors exit with."""
+
     cold: int = 0
 
     def add(self, result: "MapResult") -> None:
         self.latencies_ms.append(result.elapsed_ms)
         if result.error is not None:
             self.errors[type(result.error).__name__] += 1
+            self.statuses.add(exit_code(result.error))
         if result.reply and result.reply.report and result.reply.report.cold:
             self.cold += 1
 
@@ -65,8 +70,9 @@ class Run:
 
     def carry_out(
         self, flags: Flags, client: "Client", event: object, *, only_summary: bool
-    ) -> bool:
-        """Print answers or a summary; whether any invocation failed.
+    ) -> int:
+        """Print answers or a summary; the exit status. Of several errors' the lowest
+        counts: that of the function's own is first.
 
         The summary comes also where it ends before its time: what was done was done.
         """
@@ -87,7 +93,7 @@ class Run:
                 concurrency=self.concurrency, elapsed_s=time.monotonic() - began
             )
             _show_summary(flags, summary, is_data=only_summary)
-        return bool(tally.errors)
+        return min(tally.statuses, default=0)
 
 
 def percentile(ordered: list[float], share: int) -> float:

@@ -111,7 +111,10 @@ def rich_table(titles: list[str] | None, rows: list[list[str]]) -> None:
         max(least(cell, is_last=number == len(heads)) for cell in column)
         for number, column in enumerate(zip(heads, *rows, strict=True), 1)
     ]
-    drawn = Table(box=None, show_header=titles is not None, pad_edge=False)
+    # Titles are capitals, and need no bold: NO_COLOR leaves that, for Rich.
+    drawn = Table(
+        box=None, show_header=titles is not None, pad_edge=False, header_style=""
+    )
     for title, width in zip(heads, widths, strict=True):
         drawn.add_column(title, overflow="fold", min_width=width)
     for row in rows:

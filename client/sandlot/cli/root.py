@@ -119,6 +119,14 @@ SAID = (
         "`sandlot tenant list` has the ids of those there are",
     ),
     (
+        r"Tenant (\d+) still has ",
+        r"delete them along with it: sandlot tenant delete \1 --with-functions",
+    ),
+    (
+        r"function '([\w-]+)' already has 0 invocations running of 0 reserved",
+        r"it is switched off; let it run again: sandlot concurrency unreserve \1",
+    ),
+    (
         r"Unable to delete version because",
         "have them lead to another with `sandlot alias set`, or delete them",
     ),
@@ -175,6 +183,28 @@ FAILED = (
     ),
     (r"Read-only file system", "only /tmp can be written to"),
     (
+        r"^TypeError: \w+\(\) takes \d+ positional arguments? but 2 were given",
+        "it is called with two: def handler(event, context)",
+    ),
+    (
+        r"^MemoryError\b",
+        f"raise the memory: sandlot fn config {_FUNCTION} --memory MB",
+    ),
+    (
+        r"^Runtime\.MarshalError\b",
+        (
+            "an answer is what JSON has: dict, list, str, numbers, bool and None; make"
+            " the rest one of these, as with str(…)"
+        ),
+    ),
+    (
+        r"^Function\.ResponseSizeTooLarge\b",
+        (
+            "answer less, or where it is kept; or in pieces, of a handler that yields"
+            " them: sandlot invoke --stream"
+        ),
+    ),
+    (
         # Not in /tmp, nor anywhere else of the machine's.
         r"No such file or directory: '(?!/(?!var/task/))",
         (
@@ -212,6 +242,8 @@ class Root(click.Group):
                 formatter.write_dl([told(command) for command in commands])
 
     def invoke(self, ctx: click.Context) -> Any:
+        if os.environ.get("NO_COLOR"):  # https://no-color.org; Click does not ask
+            ctx.color = False
         try:
             return super().invoke(ctx)
         except errors.SandlotError as error:
@@ -244,9 +276,10 @@ def explain(
 ) -> None:
     """Say what, why, what to do next, and how to ask about it, on stderr."""
     click.echo(f"{type(error).__name__}: {message(str(error))}", err=True)
-    if error.retry_after is not None:
+    advice = _advice(error)
+    if error.retry_after is not None and not advice:
         click.echo(f"  try again in {error.retry_after:g} s", err=True)
-    if advice := _advice(error):
+    if advice:
         function = function or (flags.function if flags is not None else "") or "NAME"
         what = advice.replace(_FUNCTION, one_line(function))
         if flags is not None and _COMMAND in what:

@@ -11,7 +11,18 @@ from sandlot.cli.output import show_list, show_one
 from sandlot.cli.text import minute, one_line
 
 if TYPE_CHECKING:
-    from sandlot.results import Cors
+    from collections.abc import Callable
+
+    from sandlot.results import Cors, Url
+
+_COLUMNS: tuple[tuple[str, "Callable[[Url], object]"], ...] = (
+    ("ALIAS", lambda u: u.alias or "-"),
+    ("URL", lambda u: u.url),
+    ("AUTH", lambda u: u.auth),
+    ("STREAM", lambda u: "yes" if u.stream else "-"),
+    ("CORS", lambda u: " ".join(u.cors.origins) if u.cors else "-"),
+    ("CREATED", lambda u: minute(u.created)),
+)
 
 METHODS = ("GET", "PUT", "HEAD", "POST", "PATCH", "DELETE", "*")
 
@@ -143,24 +154,25 @@ def _cors(old: "Cors | None", said: dict[str, Any]) -> "Cors | None":
     return Cors(**said)
 
 
+@url.command("list")
+@shared
+def list_urls(flags: Flags) -> None:
+    """List the addresses of all functions, by function and alias."""
+    with flags.client() as client:
+        show_list(
+            flags,
+            client.list_urls(),
+            [("FUNCTION", lambda u: u.function), *_COLUMNS],
+        )
+
+
 @url.command()
 @click.argument("function", type=unqualified)
 @shared
 def show(flags: Flags, *, function: str) -> None:
     """Show the addresses of FUNCTION and of its aliases."""
     with flags.client() as client:
-        show_list(
-            flags,
-            client.list_urls(function),
-            [
-                ("ALIAS", lambda u: u.alias or "-"),
-                ("URL", lambda u: u.url),
-                ("AUTH", lambda u: u.auth),
-                ("STREAM", lambda u: "yes" if u.stream else "-"),
-                ("CORS", lambda u: " ".join(u.cors.origins) if u.cors else "-"),
-                ("CREATED", lambda u: minute(u.created)),
-            ],
-        )
+        show_list(flags, client.list_urls(function), _COLUMNS)
 
 
 @url.command()

@@ -44,7 +44,8 @@ class Client(
     What is not given is looked up: see `sandlot.config`. `deadline` is in seconds and
     for every call that does not bring its own. Raises only `sandlot.errors`.
 
-    It is safe to share between threads, and opens one connection, at the first call.
+    It is safe to share between threads, and opens one connection, at the first call;
+    a process that is forked after that needs a client of its own.
     """
 
     def __init__(

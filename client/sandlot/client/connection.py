@@ -5,11 +5,13 @@ Here is all that waits, for answers and between attempts; and the deadlines.
 
 import asyncio
 import inspect
+import os
 import time
 import warnings
 from collections.abc import Callable, Generator, Iterator
 from contextlib import closing
 from queue import SimpleQueue
+from threading import Lock
 from typing import Any, TypeVar, cast
 
 import grpc
@@ -35,21 +37,31 @@ class Connection:
         self.endpoint = settings.address.endpoint
         self._deadline_s = deadline_s
         self._metadata = transport.metadata_of(settings)
-        self._channel = _open(settings.address)
+        self._address = settings.address
+        self._opened: grpc.Channel | None = None
+        self._opening = Lock()
         self._methods: dict[str, grpc.UnaryUnaryMultiCallable[Any, Any]] = {}
         self._has_warned = False
         self._is_closed = False
+        self._process = 0
 
     def close(self) -> None:
         """Calls under way fail."""
         self._is_closed = True
-        self._channel.close()
+        if self._opened is not None:
+            self._opened.close()
 
     def limit(self, deadline: float | None, usual_s: float) -> Deadline:
         """The call's own deadline, else the client's, else the usual one. Every call
-        begins with it; raises `UsageError` where the client is closed."""
+        begins with it; raises `UsageError` where the client is closed, or a fork's."""
         if self._is_closed:
             raise UsageError("this client is closed: make another, or close it later")
+        # A connection is not forked along, and gRPC takes it for one that was lost.
+        self._process = self._process or os.getpid()
+        if self._process != os.getpid():
+            raise UsageError(
+                "this client was used before this process was forked: make one in each"
+            )
         given = deadline if deadline is not None else self._deadline_s
         return Deadline(usual_s if given is None else given)
 
@@ -96,6 +108,14 @@ class Connection:
         except grpc.RpcError as error:
             raise failures.from_call(error, endpoint=self.endpoint) from error
         return call.parse(answer)
+
+    @property
+    def _channel(self) -> grpc.Channel:
+        # Not in __init__: who makes a client and then forks would fork gRPC's threads.
+        with self._opening:
+            if self._opened is None:
+                self._opened = _open(self._address)
+            return self._opened
 
     def pages(self, ask: Callable[[str], Call[Page[T]]]) -> Iterator[T]:
         """What is on all pages; `ask` asks for the one with a token."""

@@ -102,7 +102,9 @@ class FunctionHandle:
         *,
         payload: bytes | None = None,
         deadline: float | None = None,
+        tail_log: bool = False,
         qualifier: str = "",
+        client_context: JSON = None,
         ended: Callable[[Reply], object] = lambda _: None,
     ) -> Iterator[bytes]:
         """See `Client.stream`."""
@@ -111,7 +113,9 @@ class FunctionHandle:
             value,
             payload=payload,
             deadline=deadline,
+            tail_log=tail_log,
             qualifier=qualifier,
+            client_context=client_context,
             ended=ended,
         )
 
@@ -120,11 +124,18 @@ class FunctionHandle:
         value: JSON = None,
         *,
         payload: bytes | None = None,
+        deadline: float | None = None,
+        qualifier: str = "",
         idempotency_key: str = "",
     ) -> Ticket:
         """See `Client.enqueue`."""
         return self._client.enqueue(
-            self.name, value, payload=payload, idempotency_key=idempotency_key
+            self.name,
+            value,
+            payload=payload,
+            deadline=deadline,
+            qualifier=qualifier,
+            idempotency_key=idempotency_key,
         )
 
     def publish(
@@ -177,30 +188,49 @@ class FunctionHandle:
         )
 
     def map(
-        self, values: Iterable[JSON], *, concurrency: int = 16, ordered: bool = False
+        self,
+        values: Iterable[JSON],
+        *,
+        concurrency: int = 16,
+        ordered: bool = False,
+        qualifier: str = "",
+        deadline: float | None = None,
     ) -> Iterator[MapResult]:
         """See `Client.map`."""
         return self._client.map(
-            self.name, values, concurrency=concurrency, ordered=ordered
+            self.name,
+            values,
+            concurrency=concurrency,
+            ordered=ordered,
+            qualifier=qualifier,
+            deadline=deadline,
         )
 
     def logs(
-        self, *, since: When | None = "10m", follow: bool = False
+        self,
+        *,
+        since: When | None = "10m",
+        follow: bool = False,
+        deadline: float | None = None,
     ) -> Iterator[LogLine]:
         """See `Client.logs`."""
-        return self._client.logs(self.name, since=since, follow=follow)
+        return self._client.logs(
+            self.name, since=since, follow=follow, deadline=deadline
+        )
 
     def runs(self) -> Iterator[Run]:
         """See `Client.runs`."""
         return self._client.runs(self.name)
 
-    def config(self) -> Function:
-        """The function as it is now."""
-        return self._client.get_function(self.name)
+    def config(self, *, qualifier: str = "") -> Function:
+        """The function as it is now; or a version of it."""
+        return self._client.get_function(self.name, qualifier=qualifier)
 
-    def update(self, **options: Unpack[FunctionOptions]) -> Function:
+    def update(
+        self, *, deadline: float | None = None, **options: Unpack[FunctionOptions]
+    ) -> Function:
         """See `Client.update_function`."""
-        return self._client.update_function(self.name, **options)
+        return self._client.update_function(self.name, deadline=deadline, **options)
 
     def delete(self) -> None:
         """See `Client.delete_function`."""

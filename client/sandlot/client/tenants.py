@@ -37,6 +37,7 @@ class Tenants(Service):
         )
 
     def list_tenants(self) -> Iterator[Tenant]:
+        """All tenants by id; for operators."""
         return self._connection.pages(calls.list_tenants)
 
     def update_tenant(
@@ -84,6 +85,7 @@ class Tenants(Service):
         )
 
     def list_keys(self, tenant_id: str = "") -> Iterator[Key]:
+        """The keys of a tenant, one's own unless named; no secrets."""
         return self._connection.pages(lambda token: calls.list_keys(tenant_id, token))
 
     def revoke_key(self, access_key_id: str) -> None:

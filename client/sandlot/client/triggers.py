@@ -48,6 +48,7 @@ class Triggers(Service):
         )
 
     def get_trigger(self, name: str, *, group: str = "") -> Trigger:
+        """As it is now. Raises `NotFound`."""
         return self._connection.ask(triggers.get(name, group))
 
     def update_trigger(
@@ -84,4 +85,5 @@ class Triggers(Service):
         return self._connection.ask(triggers.test(name, group))
 
     def delete_trigger(self, name: str, *, group: str = "") -> None:
+        """Delete it: nothing comes of it any more. Raises `NotFound`."""
         self._connection.ask(triggers.delete(name, group))

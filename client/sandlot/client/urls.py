@@ -24,8 +24,8 @@ class Urls(Service):
             calls.put_url(name, auth=auth, alias=alias, cors=cors, stream=stream)
         )
 
-    def list_urls(self, name: str) -> Iterator[Url]:
-        """Its addresses, by alias."""
+    def list_urls(self, name: str = "") -> Iterator[Url]:
+        """Its addresses by alias; those of all functions where none is named."""
         return self._connection.pages(lambda token: calls.list_urls(name, token))
 
     def delete_url(self, name: str, *, alias: str = "") -> None:

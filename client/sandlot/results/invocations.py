@@ -89,7 +89,8 @@ class Reply:
 
     @property
     def value(self) -> JSON:
-        """The payload, decoded; None for an empty one."""
+        """The payload, decoded; None for an empty one. Raises `ValueError` where it is
+        no JSON, as programs and answers in pieces may be."""
         return json.loads(self.payload) if self.payload else None
 
 

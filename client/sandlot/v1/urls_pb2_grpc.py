@@ -65,7 +65,8 @@ class UrlServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def ListUrls(self, request, context):
-        """Lists the addresses of a function by alias, its own first.
+        """Lists the addresses of a function by alias, its own first; or those of all of the
+        caller's functions.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

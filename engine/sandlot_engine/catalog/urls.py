@@ -144,12 +144,19 @@ class Urls:
     def list(
         self, tenant_id: str, function: str, page_size: int = 0, page_token: str = ""
     ) -> tuple[list[FunctionUrl], str]:
-        """A page by qualifier, and the token of the next. Raises `NotFound`,
+        """A page by function and qualifier, and the token of the next; of all the
+        tenant's functions where none is named. Raises `NotFound`,
         `InvalidParameter`."""
-        self._require(tenant_id, function, "")
-        urls = self._kept.of(tenant_id, function).values()
-        # A letter before each: a token is not empty, and the function's own is.
-        by_token = {f"q{url.qualifier}": url for url in urls}
+        owners = self._kept.owners(tenant_id)
+        if function:
+            self._require(tenant_id, function, "")
+            owners = {function: self._kept.of(tenant_id, function)}
+        # A comma is before all that names have, so that `a` comes before `a-b`.
+        by_token = {
+            f"{url.function},{url.qualifier}": url
+            for urls in owners.values()
+            for url in urls.values()
+        }
         page, token = page_of(sorted(by_token), page_size, page_token)
         return [by_token[each] for each in page], token
 
