@@ -371,11 +371,8 @@ class _Seat:
         self.kill()
 
     def _tell(self, message: messages.FromCore, descriptors: dict[str, int]) -> None:
-        try:
-            copies = duplicates(descriptors)
-        except OSError as error:
-            self._fail(f"an instance could not be lent: {error}")
-            return
+        """Raises `OSError` where there is no room for copies of descriptors."""
+        copies = duplicates(descriptors)
         ordered = [copies[name] for name in sorted(copies)]
         self._mail.send(messages.encode(message), ordered)
 
