@@ -26,13 +26,14 @@ from sandlot_engine.assembly.announcing import Facts, announce
 from sandlot_engine.assembly.machine import Refused, first_hello, node_of, room
 from sandlot_engine.assembly.ownership import check_ours
 from sandlot_engine.errors import SandlotError
-from sandlot_engine.log_format import Plain
+from sandlot_engine.log_format import log_to_operator
 from sandlot_engine.options import EngineConfig
 from sandlot_engine.reach import make_reachable
 from sandlot_sandbox import linux
 from sandlot_sandbox.launcher.registry import FILE, Registry
 from sandlot_sandbox.launcher.runtime import parse_runtimes
 from sandlot_sandbox.probe import EX_CONFIG
+from sandlot_sandbox.stamps import stamp
 
 # The parts themselves are imported by the functions that make them, so that a
 # supervisor that is gone is noticed first, and cheaply.
@@ -52,11 +53,7 @@ def main() -> int:
     started = time.monotonic()
     config = EngineConfig.from_json(sys.argv[1])
     _give_up_root(config)
-    to_operator = logging.StreamHandler(sys.stderr)
-    to_operator.setFormatter(Plain("sandlot: %(levelname)s %(name)s: %(message)s"))
-    logging.basicConfig(level=logging.INFO, handlers=[to_operator])
-    # Its warnings are of what strangers send, as often as they like.
-    logging.getLogger("uvicorn").setLevel(logging.ERROR)
+    log_to_operator(stamp)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         return runner.run(_serve(config, started))
 

@@ -27,6 +27,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from sandlot_engine.options import EngineConfig, UpOptions
+from sandlot_sandbox import stamps
 from sandlot_sandbox.launcher import registering, registry, runtimes
 from sandlot_sandbox.launcher.runtime import Runtime, dump_runtimes
 from sandlot_sandbox.probe import CAN_BE_GIVEN_UP, EX_CONFIG
@@ -269,7 +270,7 @@ class _Supervisor:
                     *("--given-up", ",".join(sorted(self._options.given_up))),
                 ],
                 pass_fds=(launchers_end.fileno(),),
-                env={"PATH": os.environ.get("PATH", os.defpath), **_python_path()},
+                env={"PATH": os.environ.get("PATH", os.defpath), **_handed_on()},
             )
             with contextlib.suppress(OSError):  # an engine that is gone needs none
                 socket.send_fds(self._control, [b"launcher"], [engines_end.fileno()])
@@ -293,9 +294,9 @@ def _how_killed(number: int, *, was_asked: bool) -> str:
     )
 
 
-def _python_path() -> dict[str, str]:
-    path = os.environ.get("PYTHONPATH")
-    return {"PYTHONPATH": path} if path else {}
+def _handed_on() -> dict[str, str]:
+    names = ("PYTHONPATH", *stamps.FROM_PARENT)
+    return {name: os.environ[name] for name in names if os.environ.get(name)}
 
 
 def _signals(wake: int) -> set[int]:
@@ -410,15 +411,20 @@ def _locked(data: Path) -> Iterator[int]:
 
 
 def _refuse(message: str) -> int:
-    _say(message)
+    _write(f"sandlot: {message}")
     return EX_CONFIG
 
 
 def _say(message: str) -> None:
-    """To the operator; where that is a full disk or a closed pipe, to nobody."""
+    """To the operator, who may read it much later."""
+    _write(f"{stamps.stamp()}sandlot: {message}")
+
+
+def _write(line: str) -> None:
+    """Where that is a full disk or a closed pipe, to nobody."""
     # Not by `print`: what was not taken would be tried again at the end, and fail it.
     with contextlib.suppress(OSError):
-        os.write(_STDERR, f"sandlot: {message}\n".encode(errors="backslashreplace"))
+        os.write(_STDERR, f"{line}\n".encode(errors="backslashreplace"))
 
 
 def _open_standard_streams() -> None:

@@ -33,6 +33,7 @@ from sandlot_engine.workers.boards import Epochs, Marks, new_page
 from sandlot_engine.workers.ledger import LedgerReader
 from sandlot_engine.workers.lessor import PLACE_S, RECALL_S, Catalog, Lease, Lessor
 from sandlot_engine.workers.settings import WorkerSettings
+from sandlot_sandbox import stamps
 from sandlot_sandbox.host.lending import duplicates
 from sandlot_sandbox.host.mail import Mail
 
@@ -443,5 +444,5 @@ async def _first_of(found: list[tuple[Lessor, Lease]]) -> bool:
 
 def _environment() -> dict[str, str]:
     """Ours may have secrets in it."""
-    kept = ("PATH", "PYTHONPATH", "LANG", "TZ")
+    kept = ("PATH", "PYTHONPATH", "LANG", *stamps.FROM_PARENT)
     return {name: os.environ[name] for name in kept if name in os.environ}
