@@ -21,11 +21,11 @@ from typing import TYPE_CHECKING
 
 import uvloop
 
-from sandlot_engine import garbage, priority
+from sandlot_engine import disk, garbage, priority
 from sandlot_engine.assembly.announcing import Facts, announce
 from sandlot_engine.assembly.machine import Refused, first_hello, node_of, room
 from sandlot_engine.assembly.ownership import check_ours
-from sandlot_engine.errors import SandlotError
+from sandlot_engine.errors import SandlotError, Unavailable
 from sandlot_engine.log_format import log_to_operator
 from sandlot_engine.options import EngineConfig
 from sandlot_engine.reach import make_reachable
@@ -96,13 +96,14 @@ async def _serve(config: EngineConfig, started: float) -> int:
         if not stop.was_asked:
             raise
         log.info("stopped before it was ready")
-    except (Refused, SandlotError, BaseExceptionGroup) as error:
-        refused = _refusal_in(error)
+    except (Refused, SandlotError, OSError, BaseExceptionGroup) as error:
+        refused = _refusal_in(error, Path(config.data))
         if refused is None:
             raise
+        message, status = refused
         with contextlib.suppress(OSError):  # a full disk, say
-            print(f"sandlot: {refused}", file=sys.stderr)  # noqa: T201 - the operator's terminal
-        return EX_CONFIG
+            print(f"sandlot: {message}", file=sys.stderr)  # noqa: T201 - the operator's terminal
+        return status
     return 0
 
 
@@ -132,12 +133,21 @@ class _Stop:
         await self._asked.wait()
 
 
-def _refusal_in(error: BaseException) -> Exception | None:
-    """What the operator is to be told; task groups wrap what went through them."""
-    if isinstance(error, BaseExceptionGroup):
-        found = (_refusal_in(inner) for inner in error.exceptions)
-        return next((refused for refused in found if refused is not None), None)
-    return error if isinstance(error, Refused | SandlotError) else None
+def _refusal_in(error: BaseException, data: Path) -> tuple[str, int] | None:
+    """What the operator is to be told, and the exit status; task groups wrap what went
+    through them."""
+    match error:
+        case BaseExceptionGroup():
+            found = (_refusal_in(inner, data) for inner in error.exceptions)
+            return next((refused for refused in found if refused is not None), None)
+        case OSError() if disk.is_of_data(error, data):
+            return disk.told(error, data), disk.status_of(error)
+        case Unavailable():
+            return str(error), os.EX_TEMPFAIL
+        case Refused() | SandlotError():
+            return str(error), EX_CONFIG
+        case _:
+            return None
 
 
 @asynccontextmanager

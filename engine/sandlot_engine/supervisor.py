@@ -26,6 +26,7 @@ from collections import deque
 from collections.abc import Iterator
 from pathlib import Path
 
+from sandlot_engine import disk
 from sandlot_engine.options import EngineConfig, UpOptions
 from sandlot_sandbox import stamps
 from sandlot_sandbox.launcher import registering, registry, runtimes
@@ -108,7 +109,7 @@ def up(options: UpOptions) -> int:
         (*_, why) = several.args[0][0]
         return _refuse(f"{why}; is the folder {data} yours, and is there room?")
     except OSError as error:
-        return _refuse(f"{error}; is the folder {data} yours, and is there room?")
+        return _refuse(disk.told(error, data), status=disk.status_of(error))
 
 
 class _Refused(Exception):
@@ -410,9 +411,9 @@ def _locked(data: Path) -> Iterator[int]:
         os.close(lock)
 
 
-def _refuse(message: str) -> int:
+def _refuse(message: str, *, status: int = EX_CONFIG) -> int:
     _write(f"sandlot: {message}")
-    return EX_CONFIG
+    return status
 
 
 def _say(message: str) -> None:

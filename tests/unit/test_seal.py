@@ -66,7 +66,10 @@ def test_a_master_key_that_we_may_not_read_is_refused_with_what_to_do(
 
     monkeypatch.setattr(Path, "read_bytes", refuse)  # root may read everything
 
-    with pytest.raises(Refusal, match=rf"chown {os.geteuid()} {path}"):
+    with pytest.raises(Refusal, match=rf"Run: chmod 600 {path}"):
+        Sealer.open(path)
+    monkeypatch.setattr(os, "geteuid", lambda: 12_345)
+    with pytest.raises(Refusal, match=rf"chown 12345 {path}"):
         Sealer.open(path)
 
 

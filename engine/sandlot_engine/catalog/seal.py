@@ -45,17 +45,12 @@ class Sealer:
         try:
             master_key = path.read_bytes()
         except PermissionError as error:
-            raise Refusal(
-                f"The master key {path} cannot be read: it belongs to user "
-                f"{path.stat().st_uid}, and the engine runs as {os.geteuid()}, as "
-                "after a backup was brought back by somebody else. Run, with all other "
-                f"files of the folder that the engine made: chown {os.geteuid()} {path}"
-            ) from error
+            raise Refusal(_not_readable(path)) from error
         if len(master_key) != MASTER_KEY_BYTES:
             raise Refusal(
                 f"The master key {path} has {len(master_key)} bytes instead of "
-                f"{MASTER_KEY_BYTES}. Bring it back from a backup; without it all "
-                "access keys must be made anew."
+                f"{MASTER_KEY_BYTES}. Bring it back from a backup; where there is "
+                "none, remove it: the next start says what to do then."
             )
         return cls(master_key)
 
@@ -78,6 +73,18 @@ class Sealer:
                 "is not the one that sealed it, or the database was changed."
             ) from error
         return secret.decode()
+
+
+def _not_readable(path: Path) -> str:
+    owner, ours = path.stat().st_uid, os.geteuid()
+    if owner == ours:
+        return f"The master key {path} cannot be read. Run: chmod 600 {path}"
+    return (
+        f"The master key {path} cannot be read: it belongs to user {owner}, and the "
+        f"engine runs as {ours}, as after a backup was brought back by somebody else. "
+        f"Run, with all other files of the folder that the engine made: chown {ours} "
+        f"{path}"
+    )
 
 
 def _gone(path: Path) -> str:

@@ -6,6 +6,7 @@ many changes pay for one fsync.
 """
 
 import asyncio
+import errno
 import os
 import sqlite3
 import threading
@@ -238,10 +239,32 @@ def _guarded(work: Callable[[], T]) -> T:
         raise _as_ours(error) from error
 
 
+def _is_full(error: Exception) -> bool:
+    if isinstance(error, OSError):
+        return error.errno in (errno.ENOSPC, errno.EDQUOT)
+    # The second is of the file beside the database that a start makes.
+    full = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_SHMSIZE)
+    return getattr(error, "sqlite_errorcode", None) in full
+
+
+def _mend(error: Exception) -> str:
+    # Of an extended code, the primary one.
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+    if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
+        return (
+            "The database sandlot.db is damaged: bring back a backup, or what can "
+            'still be read of it (operations.md, "A damaged database").'
+        )
+    return (
+        "Look for a full disk, a quota that is used up, or a disk that fails, under "
+        "the data directory."
+    )
+
+
 def _as_ours(error: Exception) -> SandlotError:
     if isinstance(error, SandlotError):
         return error
-    if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL:
+    if _is_full(error):
         # The transaction was rolled back: whatever was asked has surely not happened.
         full = Unavailable(
             "The disk that the data directory is on is full, so nothing more can be "
@@ -252,8 +275,7 @@ def _as_ours(error: Exception) -> SandlotError:
     # A path would tell a tenant how our disk is laid out.
     what = error.strerror if isinstance(error, OSError) else error
     ours = Internal(
-        f"The store failed ({type(error).__name__}: {what}). Look for a full disk "
-        "or a damaged database in the data directory."
+        f"The store failed ({type(error).__name__}: {what}). {_mend(error)}"
     )
     ours.__cause__ = error
     return ours
