@@ -399,7 +399,11 @@ class CodeStore:
 
                 given = [await own(partial(packages.open_file, zip_)) for zip_ in zips]
                 folder = await own(partial(packages.make_folder, new))
-                unpacked = await self._build(runtime, given, folder, is_opt=is_opt)
+                try:
+                    unpacked = await self._build(runtime, given, folder, is_opt=is_opt)
+                except InvalidParameter:
+                    await self._run(partial(_check_whole, zips))
+                    raise
                 if path is not None:
                     await self._run(lambda: packages.publish(folder, new, path))
         return unpacked
@@ -460,6 +464,18 @@ def _code(
         entries=unpacked.entries,
         image=image,
     )
+
+
+def _check_whole(zips: Sequence[Path]) -> None:
+    """Of what could not be built: whether it was the tenant's, as it came. A zip is
+    called by its hash. Raises `Internal` where a disk has changed it."""
+    for path in zips:
+        if packages.hash_of(path) != path.stem:
+            raise Internal(
+                f"The package {path.stem} is damaged in the engine's code store. Send "
+                "the code again, with UpdateFunctionCode or PublishLayerVersion; or "
+                f"have the operator bring code/{path.name} back from a backup."
+            )
 
 
 def _make_root(root: Path) -> None:
