@@ -28,7 +28,7 @@ from sandlot_engine.assembly.ownership import check_ours
 from sandlot_engine.errors import SandlotError, Unavailable
 from sandlot_engine.log_format import log_to_operator
 from sandlot_engine.options import EngineConfig
-from sandlot_engine.reach import make_reachable
+from sandlot_engine.reach import make_reachable, own_code
 from sandlot_sandbox import linux
 from sandlot_sandbox.launcher.registry import FILE, Registry
 from sandlot_sandbox.launcher.runtime import parse_runtimes
@@ -60,8 +60,7 @@ def main() -> int:
 
 def _give_up_root(config: EngineConfig) -> None:
     if os.geteuid() == 0:
-        needed = [Path(config.data), Path(sys.prefix), Path(sys.base_prefix)]
-        needed += [Path(path) for path in sys.path if Path(path).is_dir()]
+        needed = [Path(config.data), *own_code()]
         needed += [Path(path) for path in (config.tls_cert, config.tls_key) if path]
         # What is made now, others have to walk through.
         os.umask(0o022)

@@ -30,7 +30,7 @@ def check_ours(data: Path, *, uid: int) -> None:
     raise Refusal(
         f"{others[0]}{more} belong to user {others[0].lstat().st_uid}, and the engine"
         f" runs as {uid}, as after a backup was brought back by somebody else. Run:"
-        f" find {folder} -maxdepth 2 \\( -name 'sandlot.db*' -o -name master.key -o"
+        f" find {folder} -maxdepth 2 \\( -name 'sandlot.db*' -o -name 'master.key*' -o"
         f" -name operator.json -o -name engine.json -o -path {packages} \\)"
         f" -exec chown -h {uid} {{}} +"
     )

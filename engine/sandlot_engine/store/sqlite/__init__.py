@@ -13,6 +13,7 @@ from sandlot_engine.store.sqlite.events import SqliteEvents
 from sandlot_engine.store.sqlite.functions import SqliteFunctions
 from sandlot_engine.store.sqlite.logs import LogBounds
 from sandlot_engine.store.sqlite.records import RecordCounters, SqliteRecords
+from sandlot_engine.store.sqlite.secrets import SqliteSecrets
 from sandlot_engine.store.sqlite.tenants import SqliteTenants
 
 __all__ = ["LogBounds", "RecordCounters", "SqliteStore"]
@@ -26,6 +27,7 @@ class SqliteStore(
     SqliteDeliveries,
     SqliteRecords,
     SqliteAnswers,
+    SqliteSecrets,
 ):
     """All ports over one file. Two processes must not open the same one."""
 
