@@ -5,6 +5,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Self
 
+from sandlot_engine.clock import Clock
 from sandlot_engine.store.sqlite.answers import SqliteAnswers
 from sandlot_engine.store.sqlite.connection import Database
 from sandlot_engine.store.sqlite.deliveries import SqliteDeliveries
@@ -39,6 +40,7 @@ class SqliteStore(
         *,
         bounds: LogBounds | None = None,
         keep_records_s: float = 0,
+        clock: Clock | None = None,
     ) -> AsyncIterator[Self]:
         """Open or make the file at `path`; leaving writes out all that was appended.
 
@@ -46,6 +48,8 @@ class SqliteStore(
         where it cannot be opened or is not a database.
         """
         async with Database.open(path) as database:
-            store = cls(database, bounds=bounds, keep_records_s=keep_records_s)
+            store = cls(
+                database, bounds=bounds, keep_records_s=keep_records_s, clock=clock
+            )
             async with store.recording():
                 yield store
