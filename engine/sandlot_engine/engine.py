@@ -25,7 +25,7 @@ from sandlot_engine import disk, garbage, priority
 from sandlot_engine.assembly.announcing import Facts, announce
 from sandlot_engine.assembly.machine import Refused, first_hello, node_of, room
 from sandlot_engine.assembly.ownership import check_ours
-from sandlot_engine.errors import SandlotError, Unavailable
+from sandlot_engine.errors import SandlotError, Troubled
 from sandlot_engine.log_format import log_to_operator
 from sandlot_engine.options import EngineConfig
 from sandlot_engine.reach import make_reachable, own_code
@@ -141,7 +141,7 @@ def _refusal_in(error: BaseException, data: Path) -> tuple[str, int] | None:
             return next((refused for refused in found if refused is not None), None)
         case OSError() if disk.is_of_data(error, data):
             return disk.told(error, data), disk.status_of(error)
-        case Unavailable():
+        case Troubled():
             return str(error), os.EX_TEMPFAIL
         case Refused() | SandlotError():
             return str(error), EX_CONFIG

@@ -93,6 +93,9 @@ def test_while_the_disk_is_full_nothing_is_run_that_could_not_be_billed(
         assert "could not bill" in health["reason"]
     wait_until(lambda: not is_refused(), "there is room again")
     assert health_of(engine)[0] == 200
+    # It is said once, and not of each call that is refused.
+    assert engine.said.count("could not be written: ") == 1
+    assert "Traceback" not in engine.said
 
     (line,) = engine.client().bill().lines
     assert line.invocations == ran

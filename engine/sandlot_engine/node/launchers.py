@@ -7,7 +7,7 @@ import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from sandlot_engine.errors import Unavailable
+from sandlot_engine.errors import Troubled
 from sandlot_sandbox.errors import LauncherLost
 from sandlot_sandbox.host.cells import MAX_SPARES, Spares
 from sandlot_sandbox.host.launcher import Launcher
@@ -93,7 +93,7 @@ class Launchers:
             async with asyncio.timeout(wait_s), self._changed:
                 await self._changed.wait_for(lambda: self._live() or self._lacks())
         if (launcher := self._live()) is None:
-            raise Unavailable(f"no instance could be started: {self._why}")
+            raise Troubled(f"no instance could be started: {self._why}")
         return launcher
 
     def _live(self) -> Launcher | None:

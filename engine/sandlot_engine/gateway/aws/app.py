@@ -19,7 +19,6 @@ from sandlot_engine.errors import (
     NotSupported,
     Refusal,
     SandlotError,
-    Stopping,
 )
 from sandlot_engine.garbage import let_go
 from sandlot_engine.gateway.aws import operations
@@ -272,7 +271,7 @@ def face_of(error: Exception, request_id: str) -> AwsError:
     match error:
         case AwsError():
             return error
-        case Fault() if not isinstance(error, Stopping):
+        case Fault() if error.is_logged:
             _log.warning("fault", exc_info=error, extra={"request_id": request_id})
             return aws_error_of(error)
         case SandlotError():

@@ -22,7 +22,6 @@ from sandlot_engine.errors import (
     NotFound,
     QuotaExceeded,
     SandlotError,
-    Stopping,
     Throttled,
 )
 from sandlot_engine.garbage import let_go
@@ -63,7 +62,7 @@ def face_of(error: Exception, request_id: str) -> Face:
     if not isinstance(error, SandlotError):
         _log.error("unforeseen", exc_info=error, extra={"request_id": request_id})
         return _unforeseen(request_id)
-    if isinstance(error, Fault) and not isinstance(error, Stopping):
+    if isinstance(error, Fault) and error.is_logged:
         _log.warning("fault", exc_info=error, extra={"request_id": request_id})
     retry_after = None
     if isinstance(error, Throttled):

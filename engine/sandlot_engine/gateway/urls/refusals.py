@@ -15,7 +15,6 @@ from sandlot_engine.errors import (
     NotFound,
     PermissionDenied,
     SandlotError,
-    Stopping,
     Throttled,
     TooLarge,
     Unavailable,
@@ -61,7 +60,7 @@ def refusal_of(error: Exception, request_id: str) -> Response:
         case DeadlineExceeded():
             return _message(504, "Gateway Timeout", "DeadlineExceededException")
         case Unavailable():
-            if not isinstance(error, Stopping):
+            if error.is_logged:
                 _log.warning("fault", exc_info=error, extra={"request_id": request_id})
             return _message(503, "Service Unavailable", "ServiceException")
         case Fault():

@@ -7,6 +7,7 @@ many changes pay for one fsync.
 
 import asyncio
 import errno
+import logging
 import os
 import sqlite3
 import threading
@@ -18,7 +19,7 @@ from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Any, Self, TypeVar
 
-from sandlot_engine.errors import Internal, SandlotError, Unavailable
+from sandlot_engine.errors import Internal, SandlotError, Troubled
 from sandlot_engine.locks import KeyedLocks
 from sandlot_engine.store.sqlite.migrations import migrate
 from sandlot_engine.threads import started
@@ -37,6 +38,8 @@ BUSY_TIMEOUT_S = 5.0
 
 MAX_WAL_BYTES = 64 * 2**20
 """What a checkpoint leaves of the write-ahead log."""
+
+_log = logging.getLogger(__name__)
 
 
 class Database:
@@ -111,6 +114,9 @@ class _Writer:
     def __init__(self, connection: sqlite3.Connection) -> None:
         self.jobs: SimpleQueue[_Job | None] = SimpleQueue()
         self._connection = connection
+        self._is_told = False
+        """That there is no room: once, until there is."""
+
         self._thread = threading.Thread(
             target=self._run, name="store-writer", daemon=True
         )
@@ -154,8 +160,13 @@ class _Writer:
                 for job in jobs:
                     self._commit([job], durable=durable)
                 return
-            jobs[0].done.set_exception(_as_ours(error))
+            ours = _as_ours(error)
+            if isinstance(ours, Troubled) and not self._is_told:
+                self._is_told = True
+                _log.error("a change could not be kept: %s", ours.message)
+            jobs[0].done.set_exception(ours)
             return
+        self._is_told = False
         for job, result in zip(jobs, results, strict=True):
             if isinstance(result, SandlotError):
                 job.done.set_exception(result)
@@ -266,7 +277,7 @@ def _as_ours(error: Exception) -> SandlotError:
         return error
     if _is_full(error):
         # The transaction was rolled back: whatever was asked has surely not happened.
-        full = Unavailable(
+        full = Troubled(
             "The disk that the data directory is on is full, so nothing more can be "
             "kept. Make room there, then try again."
         )

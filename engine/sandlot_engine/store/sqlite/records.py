@@ -16,7 +16,7 @@ from datetime import datetime
 from typing import Any
 
 from sandlot_engine.clock import Clock, SystemClock
-from sandlot_engine.errors import InvalidParameter, SandlotError, Unavailable
+from sandlot_engine.errors import InvalidParameter, SandlotError, Troubled
 from sandlot_engine.model.invocation import (
     BillLine,
     LogLine,
@@ -152,7 +152,7 @@ class SqliteRecords:
 
     def check_writing(self) -> None:
         if trouble := self.trouble:
-            raise Unavailable(trouble)
+            raise Troubled(trouble)
 
     def append_log(self, tenant_id: str, function: str, log: Sequence[LogLine]) -> None:
         self._buffer.append_log((tenant_id, function), log)
