@@ -259,7 +259,11 @@ async def _running(config: EngineConfig, stop: "_Stop") -> AsyncIterator[Facts]:
             clock=clock,
         )
         await enter(poller.running())
-        watch(invoker, scheduler, node, store, link, poller)
+
+        def trouble() -> str:
+            return launchers.trouble or store.trouble
+
+        watch(invoker, scheduler, node, store, link, poller, launchers, trouble)
         triggers = triggers_of(config, kept, catalog, invoker)
         await enter(triggers.running())
         backend = Backend(
@@ -291,9 +295,6 @@ async def _running(config: EngineConfig, stop: "_Stop") -> AsyncIterator[Facts]:
             addresses=addresses,
             sources=poller,
         )
-
-        def trouble() -> str:
-            return launchers.trouble or store.trouble
 
         if config.workers > 1:
             core = _core(backend, catalog, tenants, scheduler)

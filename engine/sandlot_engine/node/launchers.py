@@ -39,6 +39,9 @@ class Launchers:
         self.hello: Hello | None = None
         self.is_stopping = False
         """What is lost from now on was not lost by accident."""
+        self.lost = 0
+        """Launchers that ended, each with all instances that it had."""
+
         self._hello_s = hello_s
         self._spares = Spares(MAX_SPARES, files=cell_files)
         self._current: Launcher | None = None
@@ -140,6 +143,7 @@ class Launchers:
             self._current = launcher
 
     def _note_loss(self) -> None:
+        self.lost += not self.is_stopping
         self._note("the launcher died, and every instance with it; a new one is due")
 
     def _note(self, why: str) -> None:

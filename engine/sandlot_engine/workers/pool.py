@@ -24,6 +24,7 @@ import msgspec
 
 from sandlot_engine.clock import Clock
 from sandlot_engine.errors import NotFound
+from sandlot_engine.gateway import faulted
 from sandlot_engine.gateway.untaken import tally
 from sandlot_engine.model.invocation import LogLine, Record
 from sandlot_engine.model.tenant import AccessKey
@@ -404,6 +405,8 @@ class _Seat:
                 self._aside(self._tell_tenant(message))
             case messages.Untaken():
                 tally.note(is_cut=message.is_cut)
+            case messages.Faulted():
+                faulted.tally.note()
 
     async def _tell_key(self, asked: messages.AskKey) -> None:
         while True:

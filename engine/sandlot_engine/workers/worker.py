@@ -23,7 +23,7 @@ import uvloop
 from sandlot.v1 import invocations_pb2 as wire
 from sandlot_engine import garbage
 from sandlot_engine.clock import SystemClock
-from sandlot_engine.gateway import untaken
+from sandlot_engine.gateway import faulted, untaken
 from sandlot_engine.gateway.auth import Authenticator
 from sandlot_engine.gateway.aws.invoke import Invoke
 from sandlot_engine.gateway.aws.receiving import Receiver
@@ -97,6 +97,7 @@ async def _serve(
         mail.send(messages.encode(message))
 
     untaken.tally.tell = lambda is_cut: tell(messages.Untaken(is_cut))
+    faulted.tally.tell = lambda: tell(messages.Faulted())
     clock = SystemClock()
     replica = Replica(Epochs(epochs), tell)
     leases = Leases(
