@@ -28,7 +28,8 @@ def told(error: OSError, data: Path) -> str:
     """What failed, and what to do."""
     known = _MENDS.get(error.errno or 0)
     mend = known or "is the folder {data} yours, and is there room?"
-    return f"{error}; {mend.format(data=data)}"
+    what = str(error) if error.filename else f"{error}: '{data}'"
+    return f"{what}; {mend.format(data=data)}"
 
 
 def status_of(error: OSError) -> int:

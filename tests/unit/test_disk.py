@@ -34,6 +34,12 @@ def test_a_disk_that_does_not_take_it_is_told_with_what_to_do(
     assert disk.is_of_data(error, DATA)
 
 
+def test_what_names_no_file_is_of_the_folder() -> None:
+    error = OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+    assert disk.told(error, DATA).startswith(f"{error}: '/data'; ")
+
+
 def test_what_has_nothing_to_do_with_the_disk_is_our_own_mistake() -> None:
     assert not disk.is_of_data(OSError(errno.EBADF, "bad"), DATA)
     assert not disk.is_of_data(OSError(errno.ENOENT, "gone", "/other/x"), DATA)
