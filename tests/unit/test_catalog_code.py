@@ -305,6 +305,29 @@ async def test_a_damaged_package_that_is_put_again_stays_though_it_cannot_be_bui
     assert zip_.read_bytes() == PACKAGE
 
 
+@pytest.mark.parametrize(
+    ("number", "raised"), [(errno.ENOSPC, Unavailable), (errno.EIO, Internal)]
+)
+async def test_a_disk_that_takes_no_package_leaves_nothing_of_it(
+    codes: CodeStore,
+    root: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    number: int,
+    raised: type[Exception],
+) -> None:
+    def fail(_: int) -> None:
+        raise OSError(number, os.strerror(number))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", fail)
+        with pytest.raises(raised, match="data directory"):
+            await codes.put(PACKAGE, RUNTIME)
+
+    assert _names(root) == []
+    await codes.put(PACKAGE, RUNTIME)
+    assert len(_names(root)) == 2
+
+
 async def test_what_was_half_made_is_gone_after_a_start(
     root: Path, builder: Builder
 ) -> None:

@@ -14,6 +14,7 @@ up leaves nothing behind that works without its lock.
 """
 
 import asyncio
+import errno
 import hashlib
 import logging
 import os
@@ -39,6 +40,7 @@ from sandlot_engine.errors import (
     InvalidParameter,
     NotFound,
     SandlotError,
+    Unavailable,
 )
 from sandlot_engine.locks import KeyedLocks
 from sandlot_engine.model.function import (
@@ -448,9 +450,14 @@ class CodeStore:
         try:
             return await loop.run_in_executor(threads, work)
         except OSError as error:
+            if error.errno in (errno.ENOSPC, errno.EDQUOT):
+                raise Unavailable(
+                    "The disk that the data directory is on is full, so no package can "
+                    "be kept. Make room there, then try again."
+                ) from error
             raise Internal(
-                f"The code store failed ({error.strerror}). Look for a full disk in "
-                "the data directory."
+                f"The code store failed ({error.strerror}). Look for a disk that fails "
+                "under the data directory."
             ) from error
 
 
