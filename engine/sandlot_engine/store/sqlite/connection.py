@@ -36,6 +36,9 @@ MAX_JOBS_PER_COMMIT = 256
 BUSY_TIMEOUT_S = 5.0
 """For a lock that somebody else's `sqlite3` shell may hold."""
 
+_PRIMARY = 0xFF
+"""What of an extended code of SQLite's is the code."""
+
 MAX_WAL_BYTES = 64 * 2**20
 """What a checkpoint leaves of the write-ahead log."""
 
@@ -115,7 +118,7 @@ class _Writer:
         self.jobs: SimpleQueue[_Job | None] = SimpleQueue()
         self._connection = connection
         self._is_told = False
-        """That there is no room: once, until there is."""
+        """That nothing can be kept: once, until something is."""
 
         self._thread = threading.Thread(
             target=self._run, name="store-writer", daemon=True
@@ -155,7 +158,7 @@ class _Writer:
         try:
             results = self._transact(jobs, durable=durable)
         except Exception as error:  # noqa: BLE001 -- handed to whoever asked
-            if len(jobs) > 1:
+            if len(jobs) > 1 and not _is_locked(error):
                 # One job of the batch broke it. Alone, only that one fails.
                 for job in jobs:
                     self._commit([job], durable=durable)
@@ -164,7 +167,8 @@ class _Writer:
             if isinstance(ours, Troubled) and not self._is_told:
                 self._is_told = True
                 _log.error("a change could not be kept: %s", ours.message)
-            jobs[0].done.set_exception(ours)
+            for job in jobs:
+                job.done.set_exception(ours)
             return
         self._is_told = False
         for job, result in zip(jobs, results, strict=True):
@@ -258,9 +262,13 @@ def _is_full(error: Exception) -> bool:
     return getattr(error, "sqlite_errorcode", None) in full
 
 
+def _is_locked(error: Exception) -> bool:
+    code = getattr(error, "sqlite_errorcode", 0) & _PRIMARY
+    return code == sqlite3.SQLITE_BUSY
+
+
 def _mend(error: Exception) -> str:
-    # Of an extended code, the primary one.
-    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+    code = getattr(error, "sqlite_errorcode", 0) & _PRIMARY
     if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
         return (
             "The database sandlot.db is damaged: bring back a backup, or what can "
@@ -272,17 +280,29 @@ def _mend(error: Exception) -> str:
     )
 
 
-def _as_ours(error: Exception) -> SandlotError:
-    if isinstance(error, SandlotError):
-        return error
+def _trouble(error: Exception) -> str:
+    """What is in the way of all changes, until somebody mends it; empty for others."""
     if _is_full(error):
-        # The transaction was rolled back: whatever was asked has surely not happened.
-        full = Troubled(
+        return (
             "The disk that the data directory is on is full, so nothing more can be "
             "kept. Make room there, then try again."
         )
-        full.__cause__ = error
-        return full
+    if _is_locked(error):
+        return (
+            "Another process has the database locked, a sqlite3 shell or a tool for "
+            "backups, so nothing can be kept. End it, then try again."
+        )
+    return ""
+
+
+def _as_ours(error: Exception) -> SandlotError:
+    if isinstance(error, SandlotError):
+        return error
+    if why := _trouble(error):
+        # The transaction was rolled back: whatever was asked has surely not happened.
+        trouble = Troubled(why)
+        trouble.__cause__ = error
+        return trouble
     # A path would tell a tenant how our disk is laid out.
     what = error.strerror if isinstance(error, OSError) else error
     ours = Internal(
