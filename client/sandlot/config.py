@@ -154,13 +154,22 @@ def from_environment(
 
 def from_data(directory: Path, *, needs_address: bool) -> Layer:
     """The address and the operator's key that an engine keeps in its data directory."""
-    engine = _read_json(directory / "engine.json")
+    engine = _read_json(
+        directory / "engine.json",
+        texts=("grpc",),
+        mend="each start of the engine writes it anew",
+    )
     if engine is None and needs_address:
         raise ConnectionFailed(
             f"no engine is running on {directory}: it has no engine.json. "
             f"Start one with `sandlot up --data {directory}`."
         )
-    operator = _read_json(directory / "operator.json") or {}
+    operator = _read_json(
+        directory / "operator.json",
+        texts=("access_key_id", "secret_access_key"),
+        mend="bring it back from a backup, or give an operator's key otherwise",
+    )
+    operator = operator or {}
     return Layer(
         address=_engine_address(engine or {}),
         credentials=_pair(
@@ -345,8 +354,10 @@ def _engine_address(engine: Mapping[str, Any]) -> Address | None:
     )
 
 
-def _read_json(file: Path) -> dict[str, Any] | None:
-    """The object in a file; None if there is no file, or not for us."""
+def _read_json(
+    file: Path, *, texts: tuple[str, ...], mend: str
+) -> dict[str, Any] | None:
+    """The object in a file, which has these `texts`; None if there is no file."""
     try:
         found = json.loads(file.read_text("utf-8"))
     except FileNotFoundError:
@@ -357,5 +368,9 @@ def _read_json(file: Path) -> dict[str, Any] | None:
             "engine, or set SANDLOT_ENDPOINT and a key"
         ) from error
     except (OSError, ValueError) as error:
-        raise UsageError(f"{file} cannot be read: {error}") from error
-    return found if isinstance(found, dict) else None
+        raise UsageError(f"{file} cannot be read ({error}): {mend}") from error
+    if not isinstance(found, dict) or not all(
+        isinstance(found.get(name), str) for name in texts
+    ):
+        raise UsageError(f"{file} is not as the engine wrote it: {mend}")
+    return found

@@ -145,6 +145,13 @@ def _from_transport(code: int, words: str, *, endpoint: str) -> errors.SandlotEr
             f"the connection to {endpoint} was lost before the answer came ({words}). "
             "The work may have been done, so look before you send it again."
         )
+    if code == code_pb2.CANCELLED:
+        # Not by us: whoever cancels a call of ours is told otherwise. grpc does that
+        # with calls that come in the moment in which a server stops.
+        return errors.ConnectionFailed(
+            f"{endpoint} ended the call, as an engine does that stops ({words}). The "
+            "work may have been done, so look before you send it again."
+        )
     if code == code_pb2.UNAVAILABLE:
         hint = next(
             (hint for sign, hint in _WRONG_PORT.items() if sign in words),

@@ -11,17 +11,19 @@ from typing import Any
 
 from sandlot_engine.options import UpOptions
 from sandlot_engine.registration import NotRegistered, register, unregister
-from sandlot_engine.supervisor import default_data, up
+from sandlot_engine.supervisor import Refused, default_data, up
 from sandlot_sandbox import probe
 from sandlot_sandbox.launcher import cgroups, networks, registry, runtimes
 
 __all__ = [
     "NotRegistered",
+    "Refused",
     "UpOptions",
     "default_data",
     "doctor",
     "main",
     "register",
+    "rotate_master_key",
     "unregister",
     "up",
 ]
@@ -33,6 +35,14 @@ for _needed in ("pyseccomp", "uvloop"):
         raise ModuleNotFoundError(
             f"no module {_needed!r}: pip install 'sandlot[engine]'", name=_needed
         )
+
+
+def rotate_master_key(data: Path) -> dict[str, int]:
+    """See `rotation.rotate_master_key`."""
+    # The store and all that it needs: the supervisor imports us.
+    from sandlot_engine import rotation
+
+    return rotation.rotate_master_key(data)
 
 
 def doctor(*, given_up: frozenset[str], data: str | None = None) -> dict[str, Any]:

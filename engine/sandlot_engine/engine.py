@@ -16,16 +16,17 @@ from pathlib import Path
 
 import uvloop
 
-from sandlot_engine import garbage, priority
+from sandlot_engine import disk, garbage, priority
 from sandlot_engine.assembly.announcing import announce
 from sandlot_engine.assembly.machine import Refused
 from sandlot_engine.assembly.stopping import Stop
-from sandlot_engine.errors import SandlotError
-from sandlot_engine.log_format import Plain
+from sandlot_engine.errors import SandlotError, Troubled
+from sandlot_engine.log_format import log_to_operator
 from sandlot_engine.options import EngineConfig
-from sandlot_engine.reach import make_reachable
+from sandlot_engine.reach import make_reachable, own_code
 from sandlot_sandbox import linux
 from sandlot_sandbox.probe import EX_CONFIG
+from sandlot_sandbox.stamps import stamp
 
 log = logging.getLogger("sandlot")
 
@@ -34,19 +35,14 @@ def main() -> int:
     started = time.monotonic()
     config = EngineConfig.from_json(sys.argv[1])
     _give_up_root(config)
-    to_operator = logging.StreamHandler(sys.stderr)
-    to_operator.setFormatter(Plain("sandlot: %(levelname)s %(name)s: %(message)s"))
-    logging.basicConfig(level=logging.INFO, handlers=[to_operator])
-    # Its warnings are of what strangers send, as often as they like.
-    logging.getLogger("uvicorn").setLevel(logging.ERROR)
+    log_to_operator(stamp)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         return runner.run(_serve(config, started))
 
 
 def _give_up_root(config: EngineConfig) -> None:
     if os.geteuid() == 0:
-        needed = [Path(config.data), Path(sys.prefix), Path(sys.base_prefix)]
-        needed += [Path(path) for path in sys.path if Path(path).is_dir()]
+        needed = [Path(config.data), *own_code()]
         needed += [Path(path) for path in (config.tls_cert, config.tls_key) if path]
         # What is made now, others have to walk through.
         os.umask(0o022)
@@ -85,22 +81,32 @@ async def _serve(config: EngineConfig, started: float) -> int:
         if not stop.was_asked:
             raise
         log.info("stopped before it was ready")
-    except (Refused, SandlotError, BaseExceptionGroup) as error:
-        refused = _refusal_in(error)
+    except (Refused, SandlotError, OSError, BaseExceptionGroup) as error:
+        refused = _refusal_in(error, Path(config.data))
         if refused is None:
             raise
+        message, status = refused
         with contextlib.suppress(OSError):  # a full disk, say
-            print(f"sandlot: {refused}", file=sys.stderr)  # noqa: T201 - the operator's terminal
-        return EX_CONFIG
+            print(f"sandlot: {message}", file=sys.stderr)  # noqa: T201 - the operator's terminal
+        return status
     return 0
 
 
-def _refusal_in(error: BaseException) -> Exception | None:
-    """What the operator is to be told; task groups wrap what went through them."""
-    if isinstance(error, BaseExceptionGroup):
-        found = (_refusal_in(inner) for inner in error.exceptions)
-        return next((refused for refused in found if refused is not None), None)
-    return error if isinstance(error, Refused | SandlotError) else None
+def _refusal_in(error: BaseException, data: Path) -> tuple[str, int] | None:
+    """What the operator is to be told, and the exit status; task groups wrap what went
+    through them."""
+    match error:
+        case BaseExceptionGroup():
+            found = (_refusal_in(inner, data) for inner in error.exceptions)
+            return next((refused for refused in found if refused is not None), None)
+        case OSError() if disk.is_of_data(error, data):
+            return disk.told(error, data), disk.status_of(error)
+        case Troubled():
+            return str(error), os.EX_TEMPFAIL
+        case Refused() | SandlotError():
+            return str(error), EX_CONFIG
+        case _:
+            return None
 
 
 if __name__ == "__main__":

@@ -15,7 +15,8 @@
     │   └── NotSupported
     └── Fault                 our side broke
         ├── Unavailable       the work surely did not start
-        │   └── Stopping      because the engine was told to end
+        │   ├── Stopping      because the engine was told to end
+        │   └── Troubled      because of what the operator has been told of
         └── Internal          it may have
 
 A failing function is neither: it is a value, `Outcome.status`. Each class carries
@@ -150,6 +151,9 @@ class NotSupported(Refusal):
 class Fault(SandlotError):
     """Our side broke."""
 
+    is_logged: ClassVar[bool] = True
+    """Whether each is worth a traceback in the engine's log."""
+
 
 class Unavailable(Fault):
     """Our side broke before the work began, so it is safe to send it again."""
@@ -158,7 +162,19 @@ class Unavailable(Fault):
 
 
 class Stopping(Unavailable):
-    """The same without anything broken: the engine was told to end. Not logged."""
+    """The same without anything broken: the engine was told to end."""
+
+    is_logged = False
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, reason=Unavailable.__name__)
+
+
+class Troubled(Unavailable):
+    """The same for as long as something lasts that has been told once, as a full disk:
+    a log of each call that it refuses would hide it, and take of the room itself."""
+
+    is_logged = False
 
     def __init__(self, message: str) -> None:
         super().__init__(message, reason=Unavailable.__name__)

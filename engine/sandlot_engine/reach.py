@@ -9,10 +9,17 @@ of that folder is gone from the engine's sight, which does no harm either.
 
 import os
 import stat
+import sys
 from collections.abc import Iterable
 from pathlib import Path
 
 from sandlot_sandbox import linux
+
+
+def own_code() -> list[Path]:
+    """What we ourselves are read from."""
+    beside = [Path(path) for path in sys.path if Path(path).is_dir()]
+    return [Path(sys.prefix), Path(sys.base_prefix), *beside]
 
 
 def make_reachable(paths: Iterable[Path], *, uid: int) -> None:

@@ -26,7 +26,9 @@ from collections import deque
 from collections.abc import Iterator
 from pathlib import Path
 
+from sandlot_engine import disk
 from sandlot_engine.options import EngineConfig, UpOptions
+from sandlot_sandbox import stamps
 from sandlot_sandbox.launcher import registering, registry, runtimes
 from sandlot_sandbox.launcher.runtime import Runtime, dump_runtimes
 from sandlot_sandbox.probe import CAN_BE_GIVEN_UP, EX_CONFIG
@@ -84,7 +86,7 @@ def up(options: UpOptions) -> int:
             _check_address(name, address)
         uid, gid = _engine_ids(options.user)
         _make_data(data, uid, gid)
-        with _locked(data) as lock:
+        with locked(data) as lock:
             found, problems = runtimes.discover(
                 data / "runtimes", named=options.runtimes
             )
@@ -96,7 +98,7 @@ def up(options: UpOptions) -> int:
                 if entry.problem:
                     _say(f"no runtime {entry.name}: {entry.problem}")
             return _Supervisor(options, data, found, uid, gid, lock).run()
-    except _Refused as refused:
+    except Refused as refused:
         return _refuse(str(refused))
     except registry.Unreadable as unreadable:
         return _refuse(f"{unreadable}; remove it, and register again")
@@ -107,16 +109,16 @@ def up(options: UpOptions) -> int:
         (*_, why) = several.args[0][0]
         return _refuse(f"{why}; is the folder {data} yours, and is there room?")
     except OSError as error:
-        return _refuse(f"{error}; is the folder {data} yours, and is there room?")
+        return _refuse(disk.told(error, data), status=disk.status_of(error))
 
 
-class _Refused(Exception):
-    pass
+class Refused(Exception):
+    """Why nothing is started, for the operator."""
 
 
 def _check_given_up(given_up: frozenset[str]) -> None:
     if unknown := sorted(given_up - CAN_BE_GIVEN_UP):
-        raise _Refused(
+        raise Refused(
             f"{unknown[0]!r} cannot be given up; these can: "
             + ", ".join(sorted(CAN_BE_GIVEN_UP))
         )
@@ -125,7 +127,7 @@ def _check_given_up(given_up: frozenset[str]) -> None:
 def _check_address(name: str, address: str) -> None:
     host, _, port = address.rpartition(":")
     if not host or not port.isdecimal() or int(port) > _LAST_PORT:
-        raise _Refused(f"{name} {address!r} is not HOST:PORT, with a port up to 65535")
+        raise Refused(f"{name} {address!r} is not HOST:PORT, with a port up to 65535")
 
 
 class _Restarts:
@@ -271,7 +273,7 @@ class _Supervisor:
                     *("--given-up", ",".join(sorted(self._options.given_up))),
                 ],
                 pass_fds=(launchers_end.fileno(),),
-                env={"PATH": os.environ.get("PATH", os.defpath), **_python_path()},
+                env={"PATH": os.environ.get("PATH", os.defpath), **_handed_on()},
             )
             with contextlib.suppress(OSError):  # an engine that is gone needs none
                 socket.send_fds(self._control, [b"launcher"], [engines_end.fileno()])
@@ -295,9 +297,9 @@ def _how_killed(number: int, *, was_asked: bool) -> str:
     )
 
 
-def _python_path() -> dict[str, str]:
-    path = os.environ.get("PYTHONPATH")
-    return {"PYTHONPATH": path} if path else {}
+def _handed_on() -> dict[str, str]:
+    names = ("PYTHONPATH", *stamps.FROM_PARENT)
+    return {name: os.environ[name] for name in names if os.environ.get(name)}
 
 
 def _signals(wake: int) -> set[int]:
@@ -310,7 +312,7 @@ def _signals(wake: int) -> set[int]:
 def _engine_ids(user: str | None) -> tuple[int, int]:
     if os.geteuid() != 0:
         if user is not None:
-            raise _Refused("--user can only be given by root")
+            raise Refused("--user can only be given by root")
         return os.geteuid(), os.getegid()
     try:
         if user is None:
@@ -323,7 +325,7 @@ def _engine_ids(user: str | None) -> tuple[int, int]:
                 return _not_root(int(user)), int(user)
             entry = pwd.getpwnam(user)
     except KeyError:
-        raise _Refused(
+        raise Refused(
             f"there is no user {user!r}; give --user a name or number"
         ) from None
     return _not_root(entry.pw_uid), entry.pw_gid
@@ -331,7 +333,7 @@ def _engine_ids(user: str | None) -> tuple[int, int]:
 
 def _not_root(uid: int) -> int:
     if uid == 0:
-        raise _Refused("the engine does not run as root; give --user another")
+        raise Refused("the engine does not run as root; give --user another")
     return uid
 
 
@@ -353,7 +355,7 @@ def _make_data(data: Path, uid: int, gid: int) -> None:
     guest_code.mkdir(exist_ok=True, mode=0o755)
     found = guest_code.lstat()
     if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid():
-        raise _Refused(f"{guest_code} is not ours; remove it, it is made anew")
+        raise Refused(f"{guest_code} is not ours; remove it, it is made anew")
 
 
 def _take(
@@ -365,7 +367,7 @@ def _take(
     fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
     try:
         if os.fstat(fd).st_uid not in known:
-            raise _Refused(
+            raise Refused(
                 f"{folder} belongs to another user; give --data a folder of its own, or"
                 " change its owner"
             )
@@ -383,14 +385,16 @@ def _expect_a_group_of_its_own(uid: int, gid: int) -> None:
         return
     others = [name for name in names if pwd.getpwnam(name).pw_uid != uid]
     if others:
-        raise _Refused(
+        raise Refused(
             f"the group {gid} of --user has others in it ({', '.join(others)}), who"
             " could reach the data folder; give it a user with a group of its own"
         )
 
 
 @contextlib.contextmanager
-def _locked(data: Path) -> Iterator[int]:
+def locked(data: Path) -> Iterator[int]:
+    """Have the folder for oneself; a descriptor that holds it. Raises `Refused` where
+    an engine has it."""
     flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
     lock = os.open(data / "lock", flags, 0o600)
     try:
@@ -401,7 +405,7 @@ def _locked(data: Path) -> Iterator[int]:
                 break
             except BlockingIOError:
                 if time.monotonic() > deadline:
-                    raise _Refused(
+                    raise Refused(
                         f"another engine is running on {data}; stop it, or give --data"
                         " another folder"
                     ) from None
@@ -411,16 +415,21 @@ def _locked(data: Path) -> Iterator[int]:
         os.close(lock)
 
 
-def _refuse(message: str) -> int:
-    _say(message)
-    return EX_CONFIG
+def _refuse(message: str, *, status: int = EX_CONFIG) -> int:
+    _write(f"sandlot: {message}")
+    return status
 
 
 def _say(message: str) -> None:
-    """To the operator; where that is a full disk or a closed pipe, to nobody."""
+    """To the operator, who may read it much later."""
+    _write(f"{stamps.stamp()}sandlot: {message}")
+
+
+def _write(line: str) -> None:
+    """Where that is a full disk or a closed pipe, to nobody."""
     # Not by `print`: what was not taken would be tried again at the end, and fail it.
     with contextlib.suppress(OSError):
-        os.write(_STDERR, f"sandlot: {message}\n".encode(errors="backslashreplace"))
+        os.write(_STDERR, f"{line}\n".encode(errors="backslashreplace"))
 
 
 def _open_standard_streams() -> None:

@@ -50,6 +50,20 @@ def test_a_first_start_without_room_is_refused_in_one_line(mode: Mode) -> None:
     assert len(said) < 1_000
 
 
+def test_a_later_start_without_room_is_worth_another_try(
+    on_small_disk: Engine,
+) -> None:
+    engine = on_small_disk
+    engine.stop()
+    with _Filled(engine.data / "filler"):
+        status, said = engine.start_in_vain()
+
+    assert status == os.EX_TEMPFAIL
+    assert "full" in said.splitlines()[-1]
+    assert "Traceback" not in said
+    engine.start()
+
+
 @pytest.mark.parametrize("workers", [0, 2])
 def test_while_the_disk_is_full_nothing_is_run_that_could_not_be_billed(
     on_small_disk: Engine, workers: int
@@ -79,6 +93,9 @@ def test_while_the_disk_is_full_nothing_is_run_that_could_not_be_billed(
         assert "could not bill" in health["reason"]
     wait_until(lambda: not is_refused(), "there is room again")
     assert health_of(engine)[0] == 200
+    # It is said once, and not of each call that is refused.
+    assert engine.said.count("could not be written: ") == 1
+    assert "Traceback" not in engine.said
 
     (line,) = engine.client().bill().lines
     assert line.invocations == ran

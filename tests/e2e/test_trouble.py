@@ -4,8 +4,12 @@ used, and nothing but a clean end of a start that was stopped."""
 import http.client
 import json
 import os
+import re
 import signal
 import subprocess
+import time
+import urllib.request
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,6 +20,8 @@ from tests.e2e.conftest import deploy_guest
 from tests.e2e.engines import USER, Engine, Mode, new_engine
 from tests.e2e.processes import Role
 from tests.e2e.waiting import wait_until
+
+DOCS = Path(__file__).parent.parent.parent / "docs"
 
 _TOO_FEW = 1_000
 """Open files: less than the layer `limits` asks for."""
@@ -30,6 +36,17 @@ def health_of(engine: Engine) -> tuple[int, dict[str, Any]]:
         return response.status, json.loads(response.read())
     finally:
         connection.close()
+
+
+def metrics_of(engine: Engine) -> dict[str, float]:
+    rows = [row.split() for row in _told_of(engine) if not row.startswith("#")]
+    return {row[0]: float(row[1]) for row in rows}
+
+
+def _told_of(engine: Engine) -> list[str]:
+    with urllib.request.urlopen(f"{engine.ready['http']}/metrics") as answer:  # noqa: S310
+        told: str = answer.read().decode()
+    return told.splitlines()
 
 
 def test_a_layer_that_is_given_up_is_named_wherever_one_may_look(mode: Mode) -> None:
@@ -49,6 +66,24 @@ def test_a_layer_that_is_given_up_is_named_wherever_one_may_look(mode: Mode) -> 
         reason = engine.client().get_function(function.name).state_reason
         assert reason.startswith("Isolated without ")
         assert all(layer in reason for layer in given_up)
+
+
+def test_an_engine_that_is_well_says_so_to_who_watches(engine: Engine) -> None:
+    metrics = metrics_of(engine)
+
+    assert metrics["sandlot_healthy"] == 1
+    assert 0 < time.time() - metrics["sandlot_start_time_seconds"] < 3_600
+
+
+def test_what_operators_are_to_alarm_on_is_told(engine: Engine) -> None:
+    page = (DOCS / "operations.md").read_text()
+    alarms = page.partition("### What to alarm on")[2].partition("\n## ")[0]
+    named = set(re.findall(r"\bsandlot_\w+", alarms))
+
+    told = {row.split()[2] for row in _told_of(engine) if row.startswith("# HELP")}
+
+    assert len(named) > 10
+    assert named <= told
 
 
 def test_a_machine_that_holds_everything_gives_nothing_up(engine: Engine) -> None:
@@ -94,6 +129,11 @@ def test_a_new_launcher_that_lacks_a_layer_is_told_and_runs_nothing(
     with pytest.raises(errors.Unavailable, match=r"does not enforce.*limits"):
         function.invoke(deadline=5)
     assert "limits" in [row.name for row in client.status().layers if not row.holds]
+    metrics = metrics_of(fresh_engine)
+    assert metrics["sandlot_healthy"] == 0
+    assert metrics["sandlot_launchers_lost_total"] >= 1
+    assert metrics["sandlot_faults_total"] >= 1, "the SDK tries again"
+    assert "Traceback" not in fresh_engine.said
 
 
 def test_between_two_launchers_it_is_not_well_and_then_it_is(

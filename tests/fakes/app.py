@@ -26,6 +26,8 @@ class FakeApp:
             register=self.register,
             unregister=self.unregister,
             NotRegistered=self.NotRegistered,
+            rotate_master_key=self.rotate_master_key,
+            Refused=self.Refused,
         )
         monkeypatch.setitem(sys.modules, "sandlot_engine.app", module)
 
@@ -38,6 +40,15 @@ class FakeApp:
     ) -> dict[str, Any]:
         self.calls.append(given_up)
         return self.found
+
+    class Refused(Exception):
+        """As the engine has it."""
+
+    def rotate_master_key(self, data: Path) -> dict[str, int]:
+        self.calls.append(data)
+        if "taken" in str(data):
+            raise self.Refused(f"another engine is running on {data}")
+        return {"sealed": 12, "left": 1}
 
     class NotRegistered(Exception):
         """As the engine has it."""

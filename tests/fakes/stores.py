@@ -163,8 +163,9 @@ class MemoryStore(MemoryEvents):
     async def delete_key(self, access_key_id: str) -> bool:
         return self._keys.pop(access_key_id, None) is not None
 
-    async def has_keys(self) -> bool:
-        return bool(self._keys)
+    async def sealed_secrets(self, *, limit: int) -> list[tuple[str, bytes]]:
+        found = [(id_, sealed) for id_, (_, sealed) in sorted(self._keys.items())]
+        return found[:limit]
 
     async def find_answer(
         self, tenant_id: str, function: str, key: bytes

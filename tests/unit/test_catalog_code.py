@@ -27,6 +27,7 @@ from tests.fakes.zips import zip_of
 PACKAGE = zip_of({"app.py": "def handler(event, context): return 1"})
 OTHER = zip_of({"other.py": ""})
 RUNTIME = "python3.11"
+OLDER = "python3.10"
 
 
 class Builder:
@@ -262,6 +263,69 @@ async def test_a_package_that_is_gone_is_our_fault(
         await codes.unpacked(kept, RUNTIME)
 
     assert _names(root) == []
+
+
+async def test_a_package_that_a_disk_has_damaged_is_our_fault_until_it_is_put_again(
+    codes: CodeStore, root: Path
+) -> None:
+    kept = await codes.put(PACKAGE, RUNTIME)
+    zip_ = root / f"{kept.sha256}.zip"
+    zip_.write_bytes(PACKAGE[:-9])
+
+    with pytest.raises(Internal, match=f"{kept.sha256} is damaged"):
+        await codes.unpacked(kept, OLDER)
+    await codes.put(PACKAGE, RUNTIME)
+
+    assert zip_.read_bytes() == PACKAGE
+    assert _names(await codes.unpacked(kept, OLDER)) == ["app.py"]
+
+
+async def test_a_layer_that_a_disk_has_damaged_is_our_fault(
+    codes: CodeStore, root: Path
+) -> None:
+    config = await with_layers(codes, PACKAGE, OTHER)
+    sha256 = config.layers[1].code.sha256
+    (root / f"{sha256}.zip").write_bytes(b"")
+
+    with pytest.raises(Internal, match=f"{sha256} is damaged"):
+        await codes.opt(config)
+
+
+async def test_a_damaged_package_that_is_put_again_stays_though_it_cannot_be_built(
+    codes: CodeStore, root: Path, builder: Builder
+) -> None:
+    kept = await codes.put(PACKAGE, RUNTIME)
+    zip_ = root / f"{kept.sha256}.zip"
+    zip_.write_bytes(b"")
+    builder.error = Unavailable("no room")
+
+    with pytest.raises(Unavailable):
+        await codes.put(PACKAGE, OLDER)
+
+    assert zip_.read_bytes() == PACKAGE
+
+
+@pytest.mark.parametrize(
+    ("number", "raised"), [(errno.ENOSPC, Unavailable), (errno.EIO, Internal)]
+)
+async def test_a_disk_that_takes_no_package_leaves_nothing_of_it(
+    codes: CodeStore,
+    root: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    number: int,
+    raised: type[Exception],
+) -> None:
+    def fail(_: int) -> None:
+        raise OSError(number, os.strerror(number))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", fail)
+        with pytest.raises(raised, match="data directory"):
+            await codes.put(PACKAGE, RUNTIME)
+
+    assert _names(root) == []
+    await codes.put(PACKAGE, RUNTIME)
+    assert len(_names(root)) == 2
 
 
 async def test_what_was_half_made_is_gone_after_a_start(

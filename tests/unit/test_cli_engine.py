@@ -178,6 +178,23 @@ def test_a_runtime_is_registered_by_the_engine_s_own_code_and_says_what_it_shows
     ]
 
 
+def test_the_master_key_is_rotated_by_the_engine_s_own_code(
+    cli: Cli, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    app = FakeApp()
+    app.install(monkeypatch)
+
+    done = cli("key", "rotate-master", "--data", str(tmp_path))
+    refused = cli("key", "rotate-master", "--data", str(tmp_path / "taken"))
+
+    assert done.exit_code == 0
+    assert done.stdout == "12 secrets are sealed with another master.key\n"
+    assert "1 could not be opened" in done.stderr
+    assert refused.exit_code == 3
+    assert "NotRotated: another engine is running" in refused.stderr
+    assert app.calls == [tmp_path, tmp_path / "taken"]
+
+
 def test_what_is_not_known_to_be_unused_is_not_removed(
     cli: Cli, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

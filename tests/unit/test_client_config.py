@@ -173,6 +173,17 @@ def test_a_data_directory_in_the_environment_is_not_read_for_what_is_known(
         config.resolve(env=elsewhere)
 
 
+@pytest.mark.parametrize("name", ["engine.json", "operator.json"])
+@pytest.mark.parametrize("content", ["", "null", "[1]", '{"grpc": 5}', "{\0"])
+def test_a_file_of_the_data_directory_that_is_damaged_is_told_with_what_to_do(
+    data: Path, name: str, content: str
+) -> None:
+    (data / name).write_text(content)
+
+    with pytest.raises(UsageError, match=rf"{name} .*(anew|backup)"):
+        config.resolve(data=data, env={"HOME": str(data)})
+
+
 def test_an_engine_that_listens_everywhere_is_reached_by_loopback(data: Path) -> None:
     (data / "engine.json").write_text('{"grpc": "0.0.0.0:4071"}')
 

@@ -3,6 +3,7 @@
 import socket
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from typing import Any
 
@@ -92,6 +93,39 @@ def test_an_invocation_whose_connection_is_lost_is_never_sent_again(
             client.invoke("transfer", {"amount": 1})
 
         assert runs == [{"amount": 1}]
+
+
+class Stops(grpc.GenericRpcHandler):
+    """A server that ends each call as grpc does when it stops: without a word."""
+
+    def __init__(self) -> None:
+        self.calls = 0
+
+    def service(self, _: grpc.HandlerCallDetails) -> "grpc.RpcMethodHandler[Any, Any]":
+        return grpc.unary_unary_rpc_method_handler(self._end)
+
+    def _end(self, _: bytes, context: grpc.ServicerContext) -> None:
+        self.calls += 1
+        context.abort(grpc.StatusCode.CANCELLED, "CANCELLED")
+
+
+def test_a_call_that_an_engine_ends_by_stopping_is_told_as_that_and_not_sent_again(
+    nobodys_environment: object,
+) -> None:
+    stops = Stops()
+    server = grpc.server(ThreadPoolExecutor(1), handlers=[stops])
+    port = server.add_insecure_port("127.0.0.1:0")
+    server.start()
+    try:
+        with (
+            Client(f"127.0.0.1:{port}", deadline=20) as client,
+            pytest.raises(errors.ConnectionFailed, match=r"that stops.*may have been"),
+        ):
+            client.invoke("hello")
+    finally:
+        server.stop(None).wait()
+
+    assert stops.calls == 1
 
 
 @contextmanager

@@ -17,7 +17,7 @@ def _line(message: str, *args: object, error: BaseException | None = None) -> st
         args,
         (type(error), error, error.__traceback__) if error is not None else None,
     )
-    return Plain("sandlot: %(levelname)s %(name)s: %(message)s").format(record)
+    return Plain(lambda _: "").format(record)
 
 
 def test_a_message_is_one_line_that_no_terminal_obeys() -> None:
@@ -25,6 +25,14 @@ def test_a_message_is_one_line_that_no_terminal_obeys() -> None:
 
     assert line.isprintable()
     assert line.startswith("sandlot: ERROR sandlot: it said \\x1b]0;pwn")
+
+
+def test_a_line_begins_with_its_time() -> None:
+    record = logging.LogRecord("a", logging.INFO, __file__, 1, "said", (), None)
+
+    line = Plain(lambda moment: f"{moment:.0f} ").format(record)
+
+    assert line == f"{record.created:.0f} sandlot: INFO a: said"
 
 
 def test_no_line_of_a_traceback_passes_for_a_message() -> None:

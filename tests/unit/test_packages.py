@@ -31,10 +31,25 @@ def test_a_file_is_written_once(tmp_path: Path) -> None:
     path = tmp_path / "file"
 
     assert packages.write_file(path, b"first")
-    assert not packages.write_file(path, b"second")
+    inode = path.stat().st_ino
+    assert not packages.write_file(path, b"first")
 
     assert path.read_bytes() == b"first"
+    assert path.stat().st_ino == inode
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("damaged", [b"", b"fir", b"firsT"])
+def test_a_file_that_a_disk_has_damaged_is_written_anew(
+    tmp_path: Path, damaged: bytes
+) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(damaged)
+
+    assert not packages.write_file(path, b"first"), "it was there"
+
+    assert path.read_bytes() == b"first"
     assert list(tmp_path.iterdir()) == [path]
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from sandlot_engine.catalog import seal
 from sandlot_engine.catalog.seal import MASTER_KEY_BYTES, Sealer
 from sandlot_engine.errors import Internal, Refusal
 
@@ -66,7 +67,10 @@ def test_a_master_key_that_we_may_not_read_is_refused_with_what_to_do(
 
     monkeypatch.setattr(Path, "read_bytes", refuse)  # root may read everything
 
-    with pytest.raises(Refusal, match=rf"chown {os.geteuid()} {path}"):
+    with pytest.raises(Refusal, match=rf"Run: chmod 600 {path}"):
+        Sealer.open(path)
+    monkeypatch.setattr(os, "geteuid", lambda: 12_345)
+    with pytest.raises(Refusal, match=rf"chown 12345 {path}"):
         Sealer.open(path)
 
 
@@ -94,6 +98,43 @@ def test_a_master_key_that_is_gone_is_not_replaced_where_keys_are_sealed(
     path = tmp_path / "master.key"
 
     with pytest.raises(Refusal, match=r"master\.key is gone.*backup.*DELETE FROM keys"):
-        Sealer.open(path, has_sealed=True)
+        Sealer.open(path, sealed=[("AKIA1", b"sealed")])
 
     assert not path.exists()
+
+
+def test_a_master_key_of_another_database_is_refused(tmp_path: Path) -> None:
+    of_another = Sealer.open(tmp_path / "other.key").seal("s", key_id="AKIA1")
+    path = tmp_path / "master.key"
+    ours = Sealer.open(path).seal("s", key_id="AKIA2")
+
+    with pytest.raises(Refusal, match="opens none of the secrets"):
+        Sealer.open(path, sealed=[("AKIA1", of_another)])
+
+    both = [("AKIA1", of_another), ("AKIA2", ours)]
+    assert Sealer.open(path, sealed=both).opens_any(both)
+
+
+def test_a_rotation_that_stopped_before_anything_was_sealed_is_undone(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "master.key"
+    sealed = [("AKIA1", Sealer.open(path).seal("s", key_id="AKIA1"))]
+    seal.make_next(path)
+
+    opened = Sealer.open(path, sealed=sealed)
+
+    assert opened.opens_any(sealed)
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_rotation_that_stopped_after_all_was_sealed_is_ended(tmp_path: Path) -> None:
+    path = tmp_path / "master.key"
+    before = Sealer.open(path)
+    sealed = [("AKIA1", seal.make_next(path).seal("s", key_id="AKIA1"))]
+
+    opened = Sealer.open(path, sealed=sealed)
+
+    assert opened.opens_any(sealed)
+    assert not before.opens_any(sealed)
+    assert list(tmp_path.iterdir()) == [path]

@@ -16,6 +16,7 @@ from sandlot_engine.model.invocation import BillLine, Record
 from sandlot_engine.store.sqlite import SqliteStore
 from sandlot_engine.store.sqlite.connection import READERS, Database
 from sandlot_engine.store.sqlite.migrations import schema_steps
+from tests.fakes.runner import FakeClock
 from tests.fakes.things import NOON, record
 
 DEADLINE_S = 30
@@ -161,10 +162,12 @@ async def test_old_records_go_and_their_hours_stay_billed(tmp_path: Path) -> Non
     new = record("new", time=hour + timedelta(days=2, minutes=7))
 
     path = tmp_path / "engine.db"
-    async with SqliteStore.open(path, keep_records_s=86_400) as store:
+    clock = FakeClock()
+    async with SqliteStore.open(path, keep_records_s=86_400, clock=clock) as store:
         for each in old:
             store.append(each, [])
         await store.flush()
+        clock.advance(2 * 86_400)
         store.append(new, [])
         left = await store.bill("1", since=hour, until=new.time)
         kept = await store.list_records("1", "", before=0, limit=99)
@@ -175,6 +178,37 @@ async def test_old_records_go_and_their_hours_stay_billed(tmp_path: Path) -> Non
     assert [each.request_id for _, each in kept] == ["new"]
     assert [line.invocations for line in left] == [30]
     assert [line.invocations for line in mid] == [1]
+
+
+async def test_a_clock_that_is_set_ahead_deletes_no_record(tmp_path: Path) -> None:
+    path, years = tmp_path / "engine.db", timedelta(days=4_000)
+    async with SqliteStore.open(path, keep_records_s=86_400) as store:
+        for each in (record("old"), record("ahead", time=NOON + years)):
+            store.append(each, [])
+            await store.flush()
+
+        assert len(await store.list_records("1", "", before=0, limit=9)) == 2
+
+
+async def test_a_start_with_a_clock_that_is_far_ahead_deletes_no_record(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path, clock, years = tmp_path / "engine.db", FakeClock(), timedelta(days=4_000)
+    times = [NOON, NOON + timedelta(minutes=1), NOON + years, NOON + years]
+    for number, time in enumerate(times):
+        opened = SqliteStore.open(path, keep_records_s=86_400, clock=clock)
+        async with opened as store:
+            store.append(record(f"r-{number}", time=time), [])
+            await store.flush()
+            left = await store.list_records("1", "", before=0, limit=9)
+
+        # Whoever has read the warning and starts it again has it done.
+        assert [each.request_id for _, each in left] == (
+            ["r-3", "r-2"]
+            if number == 3
+            else [f"r-{one}" for one in range(number, -1, -1)]
+        )
+    assert caplog.text.count("Look whether the clock is right") == 1
 
 
 async def test_records_are_kept_for_ever_if_nothing_is_said(tmp_path: Path) -> None:

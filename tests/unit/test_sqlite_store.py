@@ -7,6 +7,7 @@ import signal
 import sqlite3
 import stat
 import sys
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from sandlot_engine.gateway.tail import tail
 from sandlot_engine.model.network import Network
 from sandlot_engine.model.tenant import DEFAULT_TENANT_ID
 from sandlot_engine.store.sqlite import LogBounds, SqliteStore
+from sandlot_engine.store.sqlite import connection as connection_module
 from sandlot_engine.store.sqlite.connection import Database
 from sandlot_engine.store.sqlite.migrations import schema_steps
 from tests.fakes.things import NOON, function, line, record
@@ -269,6 +271,27 @@ async def test_what_is_no_database_is_said_to_be_damaged(tmp_path: Path) -> None
     with pytest.raises(Internal, match="damaged"):
         async with SqliteStore.open(path):
             pass
+
+
+async def test_who_locks_the_database_is_told_of_at_once_and_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(connection_module, "BUSY_TIMEOUT_S", 0.2)
+    path = tmp_path / "engine.db"
+    async with Database.open(path) as database:
+        with closing(sqlite3.connect(path, isolation_level=None)) as shell:
+            shell.execute("BEGIN IMMEDIATE")
+            async with asyncio.timeout(5):  # a batch waits once, and not each of it
+                found = await asyncio.gather(
+                    *(database.write(lambda _: None) for _ in range(200)),
+                    return_exceptions=True,
+                )
+        await database.write(lambda _: None)
+
+    assert len(found) == 200
+    assert all(isinstance(each, Unavailable) for each in found)
+    assert "Another process has the database locked" in str(found[0])
+    assert caplog.text.count("a change could not be kept") == 1
 
 
 async def test_a_change_that_fails_does_not_take_others_with_it(

@@ -41,7 +41,7 @@ def test_a_link_in_the_place_of_the_guest_s_code_is_refused(
     (data / "runtimes").rmdir()
     (data / "runtimes").symlink_to(victim)
 
-    with pytest.raises(supervisor._Refused, match="is not ours"):  # noqa: SLF001
+    with pytest.raises(supervisor.Refused, match="is not ours"):
         supervisor._make_data(data, os.getuid(), os.getgid())  # noqa: SLF001
 
 
@@ -50,7 +50,7 @@ def test_a_link_in_the_place_of_the_lock_is_not_opened(
 ) -> None:
     (data / "lock").symlink_to(victim / "made")
 
-    with pytest.raises(OSError, match="lock"), supervisor._locked(data):  # noqa: SLF001
+    with pytest.raises(OSError, match="lock"), supervisor.locked(data):
         pass
 
     assert list(victim.iterdir()) == []

@@ -1,6 +1,7 @@
 """What the core lends to a worker comes back, however that ends, and is billed."""
 
 import asyncio
+import errno
 import os
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
@@ -119,6 +120,8 @@ class Lending:
     failed: list[str] = field(default_factory=list)
     unused: list[int] = field(default_factory=list)
     uses: int = 0
+    has_files: bool = True
+    """Whether a descriptor more can be open."""
 
     def __post_init__(self) -> None:
         self.function: Function | None = function()
@@ -131,7 +134,7 @@ class Lending:
             borrowing=self.scheduler.borrowing,
             epochs=self.epochs,
             marks=self.marks,
-            tell=lambda message, _: self.told.append(message),
+            tell=self._tell,
             bill=self._bill,
             clock=self.clock,
             fail=self.failed.append,
@@ -152,6 +155,11 @@ class Lending:
             self.uses += 1
 
         return Place(uses=9, give_back=give_back, note_use=note_use)
+
+    def _tell(self, message: messages.FromCore, descriptors: dict[str, int]) -> None:
+        if descriptors and not self.has_files:
+            raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+        self.told.append(message)
 
     def _bill(self, record: Record, _: tuple[LogLine, ...]) -> None:
         self.billed.append(record)
@@ -238,6 +246,20 @@ async def test_nothing_is_lent_where_nothing_is_idle(lending: Lending) -> None:
 
     assert lending.taken == 0
     assert isinstance(lending.told[-1], messages.Route)
+
+
+async def test_what_cannot_be_handed_over_for_want_of_files_costs_no_worker_its_life(
+    lending: Lending,
+) -> None:
+    await lending.warm()
+    lending.has_files = False
+
+    assert lending.want() is None
+
+    assert lending.failed == []
+    assert (lending.taken, lending.lessor.lent) == (0, 0)
+    lending.has_files = True
+    assert lending.want() is not None
 
 
 async def test_nothing_is_lent_over_a_limit(lending: Lending) -> None:

@@ -10,7 +10,7 @@ import click
 
 from sandlot import __version__
 from sandlot.cli import findings
-from sandlot.cli.options import delays, pair, seconds
+from sandlot.cli.options import Flags, delays, pair, seconds
 from sandlot.cli.output import document
 from sandlot.errors import SandlotError
 
@@ -35,6 +35,12 @@ def load_engine() -> Any:
             f"the engine is not installed here (no module {error.name!r}). "
             "Fix: pip install 'sandlot[engine]'"
         ) from error
+
+
+def data_of(flags: Flags, engine: Any) -> Path:
+    """The folder that a command beside the engine is about."""
+    given = flags.data or os.environ.get("SANDLOT_DATA")
+    return Path(given).absolute() if given else Path(engine.default_data())
 
 
 def insecure_flags(command: Any) -> Any:

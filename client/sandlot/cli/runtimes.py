@@ -1,13 +1,12 @@
 """`runtime`: what functions can be written for, and more of it."""
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from sandlot import errors
-from sandlot.cli.engine import given_up_of, insecure_flags, load_engine
+from sandlot.cli.engine import data_of, given_up_of, insecure_flags, load_engine
 from sandlot.cli.groups import Group
 from sandlot.cli.options import Flags, shared
 from sandlot.cli.output import document, show_list
@@ -66,7 +65,7 @@ def add(flags: Flags, *, name: str, path: str, **insecure: Any) -> None:
     given_up = given_up_of(insecure)
     engine = load_engine()
     try:
-        made = engine.register(_data(flags, engine), name, path, given_up=given_up)
+        made = engine.register(data_of(flags, engine), name, path, given_up=given_up)
     except engine.NotRegistered as error:
         raise NotRegistered(str(error)) from error
     if flags.as_json:
@@ -93,7 +92,7 @@ def remove(flags: Flags, *, name: str, force: bool) -> None:
     To be run as `add` is. Instances that live may serve on.
     """
     engine = load_engine()
-    data = _data(flags, engine)
+    data = data_of(flags, engine)
     if not force:
         _check_unused(data, name)
     try:
@@ -123,8 +122,3 @@ def _check_unused(data: Path, name: str) -> None:
         raise NotRegistered(
             f"{count} {use} {name}: change or delete them first, or add --force"
         )
-
-
-def _data(flags: Flags, engine: Any) -> Path:
-    given = flags.data or os.environ.get("SANDLOT_DATA")
-    return Path(given).absolute() if given else Path(engine.default_data())

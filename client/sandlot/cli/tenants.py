@@ -6,9 +6,11 @@ from typing import TYPE_CHECKING
 
 import click
 
+from sandlot import errors
+from sandlot.cli.engine import data_of, load_engine
 from sandlot.cli.groups import Group
 from sandlot.cli.options import Flags, shared
-from sandlot.cli.output import show_list, show_one
+from sandlot.cli.output import document, show_list, show_one
 from sandlot.cli.settings import NETWORKS
 from sandlot.cli.text import minute, one_line
 
@@ -186,7 +188,8 @@ def delete_tenant(flags: Flags, *, tenant_id: str, with_functions: bool) -> None
 
 @click.group(cls=Group)
 def key() -> None:
-    """Make, import, list and revoke keys (of others with --tenant)."""
+    """Make, import, list and revoke keys (of others with --tenant); rotate the master
+    key."""
 
 
 @key.command("create")
@@ -236,6 +239,33 @@ def list_keys(flags: Flags) -> None:
                 ("CREATED", lambda one: minute(one.created)),
             ],
         )
+
+
+@key.command()
+@shared
+def rotate_master(flags: Flags) -> None:
+    """Replace master.key, and seal all secrets anew. The engine must be stopped.
+
+    To be run on the engine's machine by whoever starts the engine. No access key
+    changes. Backups of before need the master.key of before.
+    """
+    engine = load_engine()
+    try:
+        done = engine.rotate_master_key(data_of(flags, engine))
+    except engine.Refused as refused:
+        raise NotRotated(str(refused)) from refused
+    if flags.as_json:
+        document(done)
+        return
+    click.echo(f"{done['sealed']} secrets are sealed with another master.key")
+    if done["left"]:
+        flags.say(
+            f"{done['left']} could not be opened with the one before, nor can now"
+        )
+
+
+class NotRotated(errors.Refused):
+    """Nothing was changed."""
 
 
 @key.command()

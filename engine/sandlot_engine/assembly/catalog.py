@@ -6,6 +6,7 @@ from functools import partial
 from pathlib import Path
 
 from sandlot_engine.assembly.announcing import write_private
+from sandlot_engine.catalog import seal
 from sandlot_engine.catalog.code import CodeStore
 from sandlot_engine.catalog.event_configs import EventConfigs, kept_event_configs
 from sandlot_engine.catalog.functions import Functions, Prepared
@@ -146,7 +147,10 @@ async def tenants_of(data: Path, store: SqliteStore, link: Link) -> Tenants:
     """With an operator among them, whose key is in the folder from the first start."""
     tenants = Tenants(
         store,
-        Sealer.open(data / "master.key", has_sealed=await store.has_keys()),
+        Sealer.open(
+            data / seal.MASTER_KEY,
+            sealed=await store.sealed_secrets(limit=seal.SAMPLES),
+        ),
         clock=SystemClock(),
         note_change=link.note_change,
     )
@@ -176,7 +180,7 @@ def triggers_of(
         kept,
         catalog.functions,
         invoker,
-        Sealer.open(Path(config.data) / "master.key"),
+        Sealer.open(Path(config.data) / seal.MASTER_KEY),
         clock=SystemClock(),
         region=config.region,
         roots=roots_of(config.watch_dirs),

@@ -102,7 +102,11 @@ async def running(config: EngineConfig, stop: Stop) -> AsyncIterator[Facts]:
             clock=clock,
         )
         await enter(poller.running())
-        watch(invoker, scheduler, node, store, link, poller)
+
+        def trouble() -> str:
+            return launchers.trouble or store.trouble
+
+        watch(invoker, scheduler, node, store, link, poller, launchers, trouble)
         triggers = triggers_of(config, kept, catalog, invoker)
         await enter(triggers.running())
         backend = Backend(
@@ -134,10 +138,6 @@ async def running(config: EngineConfig, stop: Stop) -> AsyncIterator[Facts]:
             addresses=addresses,
             sources=poller,
         )
-
-        def trouble() -> str:
-            return launchers.trouble or store.trouble
-
         if config.workers > 1:
             # Not at the top: only an engine that has workers needs it.
             from sandlot_engine.assembly.worker_gateways import core_of, worker_gateways

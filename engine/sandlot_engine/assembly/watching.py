@@ -1,8 +1,13 @@
 """What parts count for themselves."""
 
+import time
+from collections.abc import Callable
+
 from sandlot_engine.events import readings
+from sandlot_engine.gateway import faulted
 from sandlot_engine.gateway.untaken import tally
 from sandlot_engine.invocation.invoker import Invoker
+from sandlot_engine.node.launchers import Launchers
 from sandlot_engine.node.node import Node
 from sandlot_engine.polling.poller import Poller
 from sandlot_engine.scheduler.scheduler import Scheduler
@@ -17,10 +22,21 @@ def watch(
     store: SqliteStore,
     link: Link,
     poller: Poller,
+    launchers: Launchers,
+    trouble: Callable[[], str],
 ) -> None:
     """What parts count for themselves, for `/metrics`."""
+    started = time.time()
     invoker.metrics.watch(
         gauges={
+            "healthy": (
+                "1 where /healthz says so; 0 where no function can be run.",
+                lambda: not trouble(),
+            ),
+            "start_time_seconds": (
+                "When the engine was started, in seconds since 1970.",
+                lambda: started,
+            ),
             "running": (
                 "Invocations that run now.",
                 lambda: invoker.admission.total - link.unused,
@@ -56,6 +72,14 @@ def watch(
             "idempotent_answers_not_kept": (
                 "Answers that the store could not take.",
                 lambda: invoker.once.not_kept,
+            ),
+            "faults": (
+                "Calls that failed because our side broke; the log says why.",
+                lambda: faulted.tally.count,
+            ),
+            "launchers_lost": (
+                "Launchers that ended, each with all instances that it had.",
+                lambda: launchers.lost,
             ),
             "worker_restarts": (
                 "Workers that were started in the place of one that died.",

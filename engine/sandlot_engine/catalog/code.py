@@ -14,6 +14,7 @@ up leaves nothing behind that works without its lock.
 """
 
 import asyncio
+import errno
 import hashlib
 import logging
 import os
@@ -39,6 +40,7 @@ from sandlot_engine.errors import (
     InvalidParameter,
     NotFound,
     SandlotError,
+    Unavailable,
 )
 from sandlot_engine.locks import KeyedLocks
 from sandlot_engine.model.function import (
@@ -395,7 +397,11 @@ class CodeStore:
 
                 given = [await own(partial(packages.open_file, zip_)) for zip_ in zips]
                 folder = await own(partial(packages.make_folder, new))
-                unpacked = await self._build(runtime, given, folder, is_opt=is_opt)
+                try:
+                    unpacked = await self._build(runtime, given, folder, is_opt=is_opt)
+                except InvalidParameter:
+                    await self._run(partial(_check_whole, zips))
+                    raise
                 if path is not None:
                     await self._run(lambda: packages.publish(folder, new, path))
         return unpacked
@@ -440,9 +446,14 @@ class CodeStore:
         try:
             return await loop.run_in_executor(threads, work)
         except OSError as error:
+            if error.errno in (errno.ENOSPC, errno.EDQUOT):
+                raise Unavailable(
+                    "The disk that the data directory is on is full, so no package can "
+                    "be kept. Make room there, then try again."
+                ) from error
             raise Internal(
-                f"The code store failed ({error.strerror}). Look for a full disk in "
-                "the data directory."
+                f"The code store failed ({error.strerror}). Look for a disk that fails "
+                "under the data directory."
             ) from error
 
 
@@ -456,6 +467,18 @@ def _code(
         entries=unpacked.entries,
         image=image,
     )
+
+
+def _check_whole(zips: Sequence[Path]) -> None:
+    """Of what could not be built: whether it was the tenant's, as it came. A zip is
+    called by its hash. Raises `Internal` where a disk has changed it."""
+    for path in zips:
+        if packages.hash_of(path) != path.stem:
+            raise Internal(
+                f"The package {path.stem} is damaged in the engine's code store. Send "
+                "the code again, with UpdateFunctionCode or PublishLayerVersion; or "
+                f"have the operator bring code/{path.name} back from a backup."
+            )
 
 
 def _make_root(root: Path) -> None:

@@ -36,8 +36,10 @@ def check_size(zip_bytes: bytes) -> None:
 
 
 def write_file(path: Path, content: bytes) -> bool:
-    """Write a file that appears whole or not at all; False where there is one."""
-    if path.exists():
+    """Write a file that appears whole or not at all; False where there was one. That is
+    left alone, unless a disk has made something else of it."""
+    was_there = path.exists()
+    if was_there and _holds(path, content):
         return False
     new = temporary_beside(path)
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -51,7 +53,14 @@ def write_file(path: Path, content: bytes) -> bool:
         new.unlink(missing_ok=True)
         raise
     sync_folder(path.parent)
-    return True
+    return not was_there
+
+
+def _holds(path: Path, content: bytes) -> bool:
+    try:
+        return path.stat().st_size == len(content) and path.read_bytes() == content
+    except OSError:
+        return False
 
 
 @contextmanager

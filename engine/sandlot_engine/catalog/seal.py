@@ -5,16 +5,25 @@ copied to another row of the database does not open there. The store's file alon
 is worth nothing to whoever steals it.
 """
 
+import contextlib
 import os
 import secrets
+from collections.abc import Sequence
 from pathlib import Path
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
+from sandlot_engine.catalog.packages import sync_folder
 from sandlot_engine.errors import Internal, Refusal
 
+MASTER_KEY = "master.key"
+"""The file's name in the data folder."""
+
 MASTER_KEY_BYTES = 32
+SAMPLES = 8
+"""Secrets that are tried with a key, so that one that is damaged proves nothing."""
+
 _NONCE_BYTES = 12
 _FORMAT = b"\x01"
 """The first byte of what is sealed, so that there can be another way one day."""
@@ -27,16 +36,29 @@ class Sealer:
         self._cipher = AESGCM(master_key)
 
     @classmethod
-    def open(cls, path: Path, *, has_sealed: bool = False) -> "Sealer":
-        """Read the master key, or make one where there is none.
+    def open(cls, path: Path, *, sealed: Sequence[tuple[str, bytes]] = ()) -> "Sealer":
+        """Read the master key, or make one where there is none. `sealed` are some of
+        the secrets that it opens, with whose they are.
 
         Raises `Refusal` where others may read the file, or we may not, or it is no
-        master key; and where it is gone, and something `has_sealed` with it.
+        master key; and where it is gone, or another, and something is sealed.
         """
+        _settle(path, sealed)
         if not path.exists():
-            if has_sealed:
+            if sealed:
                 raise Refusal(_gone(path))
             _make_key(path)
+        sealer = cls._read(path)
+        if sealed and not sealer.opens_any(sealed):
+            raise Refusal(
+                f"The master key {path} opens none of the secrets that were looked at: "
+                "it is not the one that this database's were sealed with, as after one "
+                "of the two was brought back from another backup. Bring back the other."
+            )
+        return sealer
+
+    @classmethod
+    def _read(cls, path: Path) -> "Sealer":
         if path.stat().st_mode & 0o077:
             raise Refusal(
                 f"Others may read the master key {path}, and with it every tenant's "
@@ -45,19 +67,22 @@ class Sealer:
         try:
             master_key = path.read_bytes()
         except PermissionError as error:
-            raise Refusal(
-                f"The master key {path} cannot be read: it belongs to user "
-                f"{path.stat().st_uid}, and the engine runs as {os.geteuid()}, as "
-                "after a backup was brought back by somebody else. Run, with all other "
-                f"files of the folder that the engine made: chown {os.geteuid()} {path}"
-            ) from error
+            raise Refusal(_not_readable(path)) from error
         if len(master_key) != MASTER_KEY_BYTES:
             raise Refusal(
                 f"The master key {path} has {len(master_key)} bytes instead of "
-                f"{MASTER_KEY_BYTES}. Bring it back from a backup; without it all "
-                "access keys must be made anew."
+                f"{MASTER_KEY_BYTES}. Bring it back from a backup; where there is "
+                "none, remove it: the next start says what to do then."
             )
         return cls(master_key)
+
+    def opens_any(self, sealed: Sequence[tuple[str, bytes]]) -> bool:
+        """Whether one at least of these was sealed with our key."""
+        for key_id, secret in sealed:
+            with contextlib.suppress(Internal):
+                self.unseal(secret, key_id=key_id)
+                return True
+        return False
 
     def seal(self, secret: str, *, key_id: str) -> bytes:
         """What `unseal` opens, only with the same key id."""
@@ -78,6 +103,45 @@ class Sealer:
                 "is not the one that sealed it, or the database was changed."
             ) from error
         return secret.decode()
+
+
+def make_next(path: Path) -> Sealer:
+    """Another key, on disk beside the one at `path`. Until `take_next`, either may be
+    the one that secrets are sealed with: `Sealer.open` finds out."""
+    _make_key(_next(path))
+    return Sealer.open(_next(path))
+
+
+def take_next(path: Path) -> None:
+    """It is the one now; what was sealed with the older can be opened no more."""
+    _next(path).rename(path)
+    sync_folder(path.parent)
+
+
+def _settle(path: Path, sealed: Sequence[tuple[str, bytes]]) -> None:
+    """End what a crash has stopped between the two."""
+    if not _next(path).exists():
+        return
+    if sealed and Sealer.open(_next(path)).opens_any(sealed):
+        take_next(path)
+    else:
+        _next(path).unlink()
+
+
+def _next(path: Path) -> Path:
+    return path.with_name(f"{path.name}.next")
+
+
+def _not_readable(path: Path) -> str:
+    owner, ours = path.stat().st_uid, os.geteuid()
+    if owner == ours:
+        return f"The master key {path} cannot be read. Run: chmod 600 {path}"
+    return (
+        f"The master key {path} cannot be read: it belongs to user {owner}, and the "
+        f"engine runs as {ours}, as after a backup was brought back by somebody else. "
+        f"Run, with all other files of the folder that the engine made: chown {ours} "
+        f"{path}"
+    )
 
 
 def _gone(path: Path) -> str:
@@ -102,8 +166,4 @@ def _make_key(path: Path) -> None:
         os.fsync(file.fileno())
     # Whole or not at all: half a key would lock everybody out.
     new.rename(path)
-    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+    sync_folder(path.parent)

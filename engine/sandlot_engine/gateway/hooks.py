@@ -22,9 +22,11 @@ from sandlot_engine.errors import (
     Fault,
     PermissionDenied,
     SandlotError,
+    Stopping,
     Throttled,
     TooLarge,
 )
+from sandlot_engine.gateway import faulted
 from sandlot_engine.gateway.aws.receiving import (
     BodyRoom,
     ClientGone,
@@ -168,6 +170,8 @@ def _refusal(error: SandlotError) -> _Answer:
             after = str(math.ceil(error.retry_after_s)).encode()
             return 429, {"message": error.message}, [(b"retry-after", after)]
         case Conflict() | Fault():
+            if isinstance(error, Fault) and not isinstance(error, Stopping):
+                faulted.tally.note()  # told below, in a line
             _log.info("a post was put off: %s", error.message)
             after = str(RETRY_AFTER_S).encode()
             told = "it cannot be taken now; post it again later"
@@ -178,7 +182,7 @@ def _refusal(error: SandlotError) -> _Answer:
 
 def _unforeseen(error: Exception) -> _Answer:
     request_id = str(uuid4())
-    _log.error("unforeseen", exc_info=error, extra={"request_id": request_id})
+    faulted.note(error, request_id)
     told = f"internal error; it was logged as request {request_id}"
     return 500, {"message": told}, []
 

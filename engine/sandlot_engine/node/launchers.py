@@ -7,7 +7,7 @@ import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from sandlot_engine.errors import Unavailable
+from sandlot_engine.errors import Troubled
 from sandlot_sandbox.errors import LauncherLost
 from sandlot_sandbox.host.cells import MAX_SPARES, Spares
 from sandlot_sandbox.host.launcher import Launcher
@@ -39,6 +39,9 @@ class Launchers:
         self.hello: Hello | None = None
         self.is_stopping = False
         """What is lost from now on was not lost by accident."""
+        self.lost = 0
+        """Launchers that ended, each with all instances that it had."""
+
         self._hello_s = hello_s
         self._spares = Spares(MAX_SPARES, files=cell_files)
         self._current: Launcher | None = None
@@ -93,7 +96,7 @@ class Launchers:
             async with asyncio.timeout(wait_s), self._changed:
                 await self._changed.wait_for(lambda: self._live() or self._lacks())
         if (launcher := self._live()) is None:
-            raise Unavailable(f"no instance could be started: {self._why}")
+            raise Troubled(f"no instance could be started: {self._why}")
         return launcher
 
     def _live(self) -> Launcher | None:
@@ -140,6 +143,7 @@ class Launchers:
             self._current = launcher
 
     def _note_loss(self) -> None:
+        self.lost += not self.is_stopping
         self._note("the launcher died, and every instance with it; a new one is due")
 
     def _note(self, why: str) -> None:

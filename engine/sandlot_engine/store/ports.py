@@ -197,8 +197,8 @@ class TenantStore(Protocol):
 
     async def delete_key(self, access_key_id: str) -> bool: ...
 
-    async def has_keys(self) -> bool:
-        """Whether there is any, of anybody."""
+    async def sealed_secrets(self, *, limit: int) -> list[tuple[str, bytes]]:
+        """Ids of some keys, of anybody, and their sealed secrets."""
         ...
 
 

@@ -27,12 +27,12 @@ def check_secret(secret: str) -> None:
 
 def seal(sealer: Sealer, trigger_id: str, secret: str) -> bytes:
     """Opens for that trigger alone."""
-    return sealer.seal(secret, key_id=_name(trigger_id))
+    return sealer.seal(secret, key_id=name_of(trigger_id))
 
 
 def unseal(sealer: Sealer, trigger_id: str, sealed: bytes) -> bytes:
     """Raises `Internal` where it was sealed otherwise."""
-    return sealer.unseal(sealed, key_id=_name(trigger_id)).encode()
+    return sealer.unseal(sealed, key_id=name_of(trigger_id)).encode()
 
 
 def hashed(token: str) -> bytes:
@@ -43,6 +43,6 @@ def is_token(token: str, sha256: bytes) -> bool:
     return hmac.compare_digest(hashed(token), sha256)
 
 
-def _name(trigger_id: str) -> str:
-    # So that no access key's id can be one.
+def name_of(trigger_id: str) -> str:
+    """What its secret is sealed for: no access key's id can be one."""
     return f"trigger/{trigger_id}"

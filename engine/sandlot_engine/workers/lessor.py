@@ -65,7 +65,8 @@ class Place:
 
 
 Tell = Callable[[messages.FromCore, dict[str, int]], None]
-"""Sends to a worker, with copies of descriptors by their names."""
+"""Sends to a worker, with copies of descriptors by their names; raises `OSError` where
+no more can be open. Without descriptors it raises nothing."""
 
 Bill = Callable[[Record, tuple[LogLine, ...]], None]
 
@@ -201,22 +202,30 @@ class Lessor:
         self._marks.end(lease.slot)
         self._leases[lease.number] = lease
         loan, fds = lent
-        self._tell(
-            messages.Lend(
-                lease=lease.number,
-                revision=lease.revision,
-                tenant=lease.tenant_id,
-                slot=lease.slot,
-                uses=place.uses,
-                epoch=epoch,
-                memory_mb=loan.memory_mb,
-                is_frozen=loan.is_frozen,
-                idle_since=loan.idle_since,
-                peak_memory_kb=loan.peak_memory_kb,
-                parts=tuple(sorted(fds)),
-            ),
-            fds,
+        message = messages.Lend(
+            lease=lease.number,
+            revision=lease.revision,
+            tenant=lease.tenant_id,
+            slot=lease.slot,
+            uses=place.uses,
+            epoch=epoch,
+            memory_mb=loan.memory_mb,
+            is_frozen=loan.is_frozen,
+            idle_since=loan.idle_since,
+            peak_memory_kb=loan.peak_memory_kb,
+            parts=tuple(sorted(fds)),
         )
+        try:
+            self._tell(message, fds)
+        except OSError:
+            # The worker has not heard of it, and forwards what it would have run there.
+            self.gave_back(
+                messages.GaveBack(
+                    lease.number,
+                    is_frozen=loan.is_frozen,
+                    peak_memory_kb=loan.peak_memory_kb,
+                )
+            )
 
     # --- back ---------------------------------------------------------------------
 

@@ -92,7 +92,13 @@ class Untaken(_Message, frozen=True):
     is_cut: bool
 
 
-FromWorker = Serving | AskKey | AskTenant | Want | Kill | GaveBack | Forgot | Untaken
+class Faulted(_Message, frozen=True):
+    """A call that failed because our side broke: see `gateway.faulted`."""
+
+
+FromWorker = (
+    Serving | AskKey | AskTenant | Want | Kill | GaveBack | Forgot | Untaken | Faulted
+)
 
 # --- from the core ------------------------------------------------------------------
 

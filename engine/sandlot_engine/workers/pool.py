@@ -24,6 +24,7 @@ import msgspec
 
 from sandlot_engine.clock import Clock
 from sandlot_engine.errors import NotFound
+from sandlot_engine.gateway import faulted
 from sandlot_engine.gateway.untaken import tally
 from sandlot_engine.model.invocation import LogLine, Record
 from sandlot_engine.model.tenant import AccessKey
@@ -33,6 +34,7 @@ from sandlot_engine.workers.boards import Epochs, Marks, new_page
 from sandlot_engine.workers.ledger import LedgerReader
 from sandlot_engine.workers.lessor import PLACE_S, RECALL_S, Catalog, Lease, Lessor
 from sandlot_engine.workers.settings import WorkerSettings
+from sandlot_sandbox import stamps
 from sandlot_sandbox.host.lending import duplicates
 from sandlot_sandbox.host.mail import Mail
 
@@ -371,11 +373,8 @@ class _Seat:
         self.kill()
 
     def _tell(self, message: messages.FromCore, descriptors: dict[str, int]) -> None:
-        try:
-            copies = duplicates(descriptors)
-        except OSError as error:
-            self._fail(f"an instance could not be lent: {error}")
-            return
+        """Raises `OSError` where there is no room for copies of descriptors."""
+        copies = duplicates(descriptors)
         ordered = [copies[name] for name in sorted(copies)]
         self._mail.send(messages.encode(message), ordered)
 
@@ -406,6 +405,8 @@ class _Seat:
                 self._aside(self._tell_tenant(message))
             case messages.Untaken():
                 tally.note(is_cut=message.is_cut)
+            case messages.Faulted():
+                faulted.tally.note()
 
     async def _tell_key(self, asked: messages.AskKey) -> None:
         while True:
@@ -446,5 +447,5 @@ async def _first_of(found: list[tuple[Lessor, Lease]]) -> bool:
 
 def _environment() -> dict[str, str]:
     """Ours may have secrets in it."""
-    kept = ("PATH", "PYTHONPATH", "LANG", "TZ")
+    kept = ("PATH", "PYTHONPATH", "LANG", *stamps.FROM_PARENT)
     return {name: os.environ[name] for name in kept if name in os.environ}

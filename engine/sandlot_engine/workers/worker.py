@@ -7,7 +7,6 @@ core.
 
 import asyncio
 import json
-import logging
 import os
 import signal
 import socket
@@ -23,7 +22,7 @@ import uvloop
 from sandlot.v1 import invocations_pb2 as wire
 from sandlot_engine import garbage
 from sandlot_engine.clock import SystemClock
-from sandlot_engine.gateway import untaken
+from sandlot_engine.gateway import faulted, untaken
 from sandlot_engine.gateway.auth import Authenticator
 from sandlot_engine.gateway.aws.invoke import Invoke
 from sandlot_engine.gateway.aws.receiving import Receiver
@@ -37,7 +36,7 @@ from sandlot_engine.gateway.rpc.server import (
     public_methods,
 )
 from sandlot_engine.invocation.invoker import Invoker
-from sandlot_engine.log_format import Plain
+from sandlot_engine.log_format import log_to_operator
 from sandlot_engine.workers import messages
 from sandlot_engine.workers.boards import Epochs, Marks
 from sandlot_engine.workers.forward_grpc import ForwardGrpc
@@ -55,6 +54,7 @@ from sandlot_engine.workers.settings import (
 )
 from sandlot_sandbox import linux
 from sandlot_sandbox.host.mail import Mail
+from sandlot_sandbox.stamps import stamp
 
 
 def main() -> int:
@@ -65,10 +65,7 @@ def main() -> int:
     if os.getppid() != given.pop("core"):
         raise SystemExit("the core is gone")
     os.umask(0o077)
-    to_operator = logging.StreamHandler(sys.stderr)
-    to_operator.setFormatter(Plain("sandlot: %(levelname)s %(name)s: %(message)s"))
-    logging.basicConfig(level=logging.INFO, handlers=[to_operator])
-    logging.getLogger("uvicorn").setLevel(logging.ERROR)
+    log_to_operator(stamp)
     own = {name: given.pop(name) for name in ("control", "ledger", "marks", "epochs")}
     for fd in own.values():
         os.set_inheritable(fd, False)
@@ -98,6 +95,7 @@ async def _serve(
         mail.send(messages.encode(message))
 
     untaken.tally.tell = lambda is_cut: tell(messages.Untaken(is_cut))
+    faulted.tally.tell = lambda: tell(messages.Faulted())
     clock = SystemClock()
     replica = Replica(Epochs(epochs), tell)
     leases = Leases(
@@ -219,7 +217,7 @@ def _tls(settings: WorkerSettings) -> Tls | None:
 
 def _fail(why: str) -> None:
     """At once: the core takes up what is left."""
-    print(f"sandlot: a worker ends: {why}", file=sys.stderr)  # noqa: T201 - the last word
+    print(f"{stamp()}sandlot: a worker ends: {why}", file=sys.stderr)  # noqa: T201 - the last word
     os._exit(1)
 
 

@@ -40,6 +40,7 @@ from sandlot_sandbox.spec import (
     decode_order,
     encode,
 )
+from sandlot_sandbox.stamps import stamp
 
 _MAX_DESCRIPTORS = 12
 LOOK_AGAIN_S = 1.0
@@ -456,4 +457,4 @@ def _say(text: str) -> None:
     """To the operator, if it is taken: a full disk is no reason to end all jails.
     Not by `logging`, which would have every fork call it."""
     with contextlib.suppress(OSError):
-        print(f"sandlot launcher: {text}", file=sys.stderr)  # noqa: T201
+        print(f"{stamp()}sandlot launcher: {text}", file=sys.stderr)  # noqa: T201

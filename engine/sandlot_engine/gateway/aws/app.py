@@ -6,7 +6,6 @@
 """
 
 import asyncio
-import logging
 import re
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, aclosing
@@ -15,13 +14,12 @@ from typing import Any
 from sandlot_engine.catalog.packages import MAX_ZIPPED
 from sandlot_engine.errors import (
     DeadlineExceeded,
-    Fault,
     NotSupported,
     Refusal,
     SandlotError,
-    Stopping,
 )
 from sandlot_engine.garbage import let_go
+from sandlot_engine.gateway import faulted
 from sandlot_engine.gateway.aws import operations
 from sandlot_engine.gateway.aws.call import Call, Parts
 from sandlot_engine.gateway.aws.checking import check
@@ -78,7 +76,6 @@ MAX_TOLD, MAX_TOLD_NAME = 5, 64
 """Unknown parameters that a refusal names, and the characters of each."""
 
 _OURS = re.compile(rb"/20\d\d-\d\d-\d\d/|%s" % PREFIX.encode())
-_log = logging.getLogger(__name__)
 
 
 def is_aws(raw_path: bytes) -> bool:
@@ -283,13 +280,11 @@ def face_of(error: Exception, request_id: str) -> AwsError:
     match error:
         case AwsError():
             return error
-        case Fault() if not isinstance(error, Stopping):
-            _log.warning("fault", exc_info=error, extra={"request_id": request_id})
-            return aws_error_of(error)
         case SandlotError():
+            faulted.note(error, request_id)
             return aws_error_of(error)
         case _:
-            _log.error("unforeseen", exc_info=error, extra={"request_id": request_id})
+            faulted.note(error, request_id)
             return AwsError(
                 "ServiceException",
                 f"internal error; it was logged as request {request_id}",

@@ -5,7 +5,6 @@ refuses headers over 8 KB altogether.
 """
 
 import asyncio
-import logging
 from dataclasses import dataclass
 from typing import NoReturn
 
@@ -17,23 +16,20 @@ from google.rpc import error_details_pb2, status_pb2
 from grpc_status import rpc_status
 
 from sandlot_engine.errors import (
-    Fault,
     InvalidParameter,
     NotFound,
     QuotaExceeded,
     SandlotError,
-    Stopping,
     Throttled,
 )
 from sandlot_engine.garbage import let_go
+from sandlot_engine.gateway import faulted
 from sandlot_engine.gateway.rpc import Context
 
 DOMAIN = "sandlot"
 
 MAX_TEXT = 1_024
 """Bytes of a message or a fact."""
-
-_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,11 +56,9 @@ def face_of(error: Exception, request_id: str) -> Face:
     What is not one of ours says nothing to the caller but the id under which it
     was logged: its text may hold anything, another tenant's data included.
     """
+    faulted.note(error, request_id)
     if not isinstance(error, SandlotError):
-        _log.error("unforeseen", exc_info=error, extra={"request_id": request_id})
         return _unforeseen(request_id)
-    if isinstance(error, Fault) and not isinstance(error, Stopping):
-        _log.warning("fault", exc_info=error, extra={"request_id": request_id})
     retry_after = None
     if isinstance(error, Throttled):
         retry_after = duration_pb2.Duration()

@@ -5,7 +5,6 @@ so learns nothing of limits, tenants or what broke.
 """
 
 import json
-import logging
 
 from sandlot_engine.errors import (
     SUSPENDED,
@@ -15,11 +14,11 @@ from sandlot_engine.errors import (
     NotFound,
     PermissionDenied,
     SandlotError,
-    Stopping,
     Throttled,
     TooLarge,
     Unavailable,
 )
+from sandlot_engine.gateway import faulted
 from sandlot_engine.gateway.aws.faults import AwsError, aws_error_of
 from sandlot_engine.gateway.aws.writing import write_error
 from sandlot_engine.gateway.urls.answers import JSON, Response
@@ -29,7 +28,6 @@ _FORBIDDEN = (
     "https://docs.aws.amazon.com/lambda/latest/dg/urls-auth.html"
 )
 _DENIED = "AccessDeniedException"
-_log = logging.getLogger(__name__)
 
 
 class Forbidden(Exception):
@@ -61,16 +59,15 @@ def refusal_of(error: Exception, request_id: str) -> Response:
         case DeadlineExceeded():
             return _message(504, "Gateway Timeout", "DeadlineExceededException")
         case Unavailable():
-            if not isinstance(error, Stopping):
-                _log.warning("fault", exc_info=error, extra={"request_id": request_id})
+            faulted.note(error, request_id)
             return _message(503, "Service Unavailable", "ServiceException")
         case Fault():
-            _log.warning("fault", exc_info=error, extra={"request_id": request_id})
+            faulted.note(error, request_id)
             return _message(500, "Internal Server Error", "ServiceException")
         case AwsError() | SandlotError():
             return _as_aws(error, request_id)
         case _:
-            _log.error("unforeseen", exc_info=error, extra={"request_id": request_id})
+            faulted.note(error, request_id)
             return _message(500, "Internal Server Error", "ServiceException")
 
 

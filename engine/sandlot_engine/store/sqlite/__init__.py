@@ -5,6 +5,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Self
 
+from sandlot_engine.clock import Clock
 from sandlot_engine.store.sqlite.answers import SqliteAnswers
 from sandlot_engine.store.sqlite.connection import Database
 from sandlot_engine.store.sqlite.deliveries import SqliteDeliveries
@@ -13,6 +14,7 @@ from sandlot_engine.store.sqlite.events import SqliteEvents
 from sandlot_engine.store.sqlite.functions import SqliteFunctions
 from sandlot_engine.store.sqlite.logs import LogBounds
 from sandlot_engine.store.sqlite.records import RecordCounters, SqliteRecords
+from sandlot_engine.store.sqlite.secrets import SqliteSecrets
 from sandlot_engine.store.sqlite.tenants import SqliteTenants
 
 __all__ = ["LogBounds", "RecordCounters", "SqliteStore"]
@@ -26,6 +28,7 @@ class SqliteStore(
     SqliteDeliveries,
     SqliteRecords,
     SqliteAnswers,
+    SqliteSecrets,
 ):
     """All ports over one file. Two processes must not open the same one."""
 
@@ -37,6 +40,7 @@ class SqliteStore(
         *,
         bounds: LogBounds | None = None,
         keep_records_s: float = 0,
+        clock: Clock | None = None,
     ) -> AsyncIterator[Self]:
         """Open or make the file at `path`; leaving writes out all that was appended.
 
@@ -44,6 +48,8 @@ class SqliteStore(
         where it cannot be opened or is not a database.
         """
         async with Database.open(path) as database:
-            store = cls(database, bounds=bounds, keep_records_s=keep_records_s)
+            store = cls(
+                database, bounds=bounds, keep_records_s=keep_records_s, clock=clock
+            )
             async with store.recording():
                 yield store

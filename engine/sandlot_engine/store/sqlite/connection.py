@@ -6,6 +6,8 @@ many changes pay for one fsync.
 """
 
 import asyncio
+import errno
+import logging
 import os
 import sqlite3
 import threading
@@ -17,7 +19,7 @@ from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Any, Self, TypeVar
 
-from sandlot_engine.errors import Internal, SandlotError, Unavailable
+from sandlot_engine.errors import Internal, SandlotError, Troubled
 from sandlot_engine.locks import KeyedLocks
 from sandlot_engine.store.sqlite.migrations import migrate
 from sandlot_engine.threads import started
@@ -34,8 +36,13 @@ MAX_JOBS_PER_COMMIT = 256
 BUSY_TIMEOUT_S = 5.0
 """For a lock that somebody else's `sqlite3` shell may hold."""
 
+_PRIMARY = 0xFF
+"""What of an extended code of SQLite's is the code."""
+
 MAX_WAL_BYTES = 64 * 2**20
 """What a checkpoint leaves of the write-ahead log."""
+
+_log = logging.getLogger(__name__)
 
 
 class Database:
@@ -110,6 +117,9 @@ class _Writer:
     def __init__(self, connection: sqlite3.Connection) -> None:
         self.jobs: SimpleQueue[_Job | None] = SimpleQueue()
         self._connection = connection
+        self._is_told = False
+        """That nothing can be kept: once, until something is."""
+
         self._thread = threading.Thread(
             target=self._run, name="store-writer", daemon=True
         )
@@ -148,13 +158,19 @@ class _Writer:
         try:
             results = self._transact(jobs, durable=durable)
         except Exception as error:  # noqa: BLE001 -- handed to whoever asked
-            if len(jobs) > 1:
+            if len(jobs) > 1 and not _is_locked(error):
                 # One job of the batch broke it. Alone, only that one fails.
                 for job in jobs:
                     self._commit([job], durable=durable)
                 return
-            jobs[0].done.set_exception(_as_ours(error))
+            ours = _as_ours(error)
+            if isinstance(ours, Troubled) and not self._is_told:
+                self._is_told = True
+                _log.error("a change could not be kept: %s", ours.message)
+            for job in jobs:
+                job.done.set_exception(ours)
             return
+        self._is_told = False
         for job, result in zip(jobs, results, strict=True):
             if isinstance(result, SandlotError):
                 job.done.set_exception(result)
@@ -238,22 +254,59 @@ def _guarded(work: Callable[[], T]) -> T:
         raise _as_ours(error) from error
 
 
-def _as_ours(error: Exception) -> SandlotError:
-    if isinstance(error, SandlotError):
-        return error
-    if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL:
-        # The transaction was rolled back: whatever was asked has surely not happened.
-        full = Unavailable(
+def _is_full(error: Exception) -> bool:
+    if isinstance(error, OSError):
+        return error.errno in (errno.ENOSPC, errno.EDQUOT)
+    # The second is of the file beside the database that a start makes.
+    full = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_SHMSIZE)
+    return getattr(error, "sqlite_errorcode", None) in full
+
+
+def _is_locked(error: Exception) -> bool:
+    code = getattr(error, "sqlite_errorcode", 0) & _PRIMARY
+    return code == sqlite3.SQLITE_BUSY
+
+
+def _mend(error: Exception) -> str:
+    code = getattr(error, "sqlite_errorcode", 0) & _PRIMARY
+    if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
+        return (
+            "The database sandlot.db is damaged: bring back a backup, or what can "
+            'still be read of it (operations.md, "A damaged database").'
+        )
+    return (
+        "Look for a full disk, a quota that is used up, or a disk that fails, under "
+        "the data directory."
+    )
+
+
+def _trouble(error: Exception) -> str:
+    """What is in the way of all changes, until somebody mends it; empty for others."""
+    if _is_full(error):
+        return (
             "The disk that the data directory is on is full, so nothing more can be "
             "kept. Make room there, then try again."
         )
-        full.__cause__ = error
-        return full
+    if _is_locked(error):
+        return (
+            "Another process has the database locked, a sqlite3 shell or a tool for "
+            "backups, so nothing can be kept. End it, then try again."
+        )
+    return ""
+
+
+def _as_ours(error: Exception) -> SandlotError:
+    if isinstance(error, SandlotError):
+        return error
+    if why := _trouble(error):
+        # The transaction was rolled back: whatever was asked has surely not happened.
+        trouble = Troubled(why)
+        trouble.__cause__ = error
+        return trouble
     # A path would tell a tenant how our disk is laid out.
     what = error.strerror if isinstance(error, OSError) else error
     ours = Internal(
-        f"The store failed ({type(error).__name__}: {what}). Look for a full disk "
-        "or a damaged database in the data directory."
+        f"The store failed ({type(error).__name__}: {what}). {_mend(error)}"
     )
     ours.__cause__ = error
     return ours

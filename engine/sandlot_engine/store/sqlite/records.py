@@ -15,7 +15,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sandlot_engine.errors import InvalidParameter, SandlotError, Unavailable
+from sandlot_engine.clock import Clock, SystemClock
+from sandlot_engine.errors import InvalidParameter, SandlotError, Troubled
 from sandlot_engine.model.invocation import (
     BillLine,
     LogLine,
@@ -26,6 +27,7 @@ from sandlot_engine.model.invocation import (
 )
 from sandlot_engine.store.buffer import Batch, RecordBuffer
 from sandlot_engine.store.followers import Followers
+from sandlot_engine.store.sqlite.aging import Aging
 from sandlot_engine.store.sqlite.connection import Database
 from sandlot_engine.store.sqlite.logs import LogBounds, LogWriter
 from sandlot_engine.store.sqlite.rows import insert
@@ -89,11 +91,13 @@ class SqliteRecords:
         *,
         bounds: LogBounds | None = None,
         keep_records_s: float = 0,
+        clock: Clock | None = None,
     ) -> None:
         """Records older than `keep_records_s` are deleted, some with each write; 0
         keeps all. What was billed stays in the sums."""
         self._database = database
-        self._keep_us = round(keep_records_s * 1_000_000)
+        self._keeps_all = not keep_records_s
+        self._aging = Aging(keep_records_s, clock or SystemClock())
         self._log_writer = LogWriter(bounds or LogBounds())
         self._followers = Followers()
         self._buffer = RecordBuffer()
@@ -148,7 +152,7 @@ class SqliteRecords:
 
     def check_writing(self) -> None:
         if trouble := self.trouble:
-            raise Unavailable(trouble)
+            raise Troubled(trouble)
 
     def append_log(self, tenant_id: str, function: str, log: Sequence[LogLine]) -> None:
         self._buffer.append_log((tenant_id, function), log)
@@ -217,7 +221,7 @@ class SqliteRecords:
     ) -> list[BillLine]:
         await self.flush()
         parts = _parts_of_bill(to_us(since), to_us(until))
-        if self._keep_us:
+        if not self._keeps_all:
             await self._check_kept(tenant_id, to_us(since), to_us(until))
         rows = await self._select_records(_BILL, tenant_id, *parts)
         return [
@@ -290,14 +294,9 @@ class SqliteRecords:
     def _write(self, connection: sqlite3.Connection, batch: Batch) -> None:
         insert_records(connection, batch.records)
         self._log_writer.write(connection, batch.lines)
-        if self._keep_us and batch.records:
+        if batch.records:
             newest = max(to_us(record.time) for record in batch.records)
-            # More than came, so that it is caught up with; but not all at once.
-            connection.execute(
-                "DELETE FROM records WHERE time < ? AND position IN"
-                " (SELECT position FROM records ORDER BY position LIMIT ?)",
-                (newest - self._keep_us, 2 * len(batch.records) + 100),
-            )
+            self._aging.delete(connection, newest, len(batch.records))
 
     def _keep_for_later(self, batch: Batch, error: SandlotError) -> None:
         self._buffer.put_back(batch)

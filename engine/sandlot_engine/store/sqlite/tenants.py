@@ -139,9 +139,6 @@ class SqliteTenants(SqliteDamage):
 
         return await self._database.write(delete)
 
-    async def has_keys(self) -> bool:
-        return bool(await self._select_tenants("SELECT 1 FROM keys LIMIT 1", ()))
-
     async def _select_tenants(self, sql: str, values: tuple[object, ...]) -> list[Any]:
         return await self._database.read(
             lambda connection: connection.execute(sql, values).fetchall()

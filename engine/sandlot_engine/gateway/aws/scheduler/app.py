@@ -1,7 +1,6 @@
 """EventBridge Scheduler's API as an ASGI application: see `gateway/aws/app.py`."""
 
 import asyncio
-import logging
 import re
 from uuid import uuid4
 
@@ -10,7 +9,6 @@ from sandlot_engine.errors import (
     AlreadyExists,
     Conflict,
     DeadlineExceeded,
-    Fault,
     InvalidParameter,
     NotFound,
     NotSupported,
@@ -20,6 +18,7 @@ from sandlot_engine.errors import (
     Throttled,
 )
 from sandlot_engine.garbage import let_go
+from sandlot_engine.gateway import faulted
 from sandlot_engine.gateway.aws.app import told, too_large
 from sandlot_engine.gateway.aws.checking import check
 from sandlot_engine.gateway.aws.faults import AwsError
@@ -60,8 +59,6 @@ _CODES: tuple[tuple[type[SandlotError], str], ...] = (
     (DeadlineExceeded, "DeadlineExceededException"),
 )
 """The first that fits; what none does is our fault."""
-
-_log = logging.getLogger(__name__)
 
 
 def is_scheduler(raw_path: bytes) -> bool:
@@ -153,12 +150,11 @@ def _face_of(error: Exception, request_id: str) -> AwsError:
                 f"it did not end within {OPERATION_DEADLINE_S:.0f} s",
             )
         case SandlotError():
-            if isinstance(error, Fault):
-                _log.warning("fault", exc_info=error, extra={"request_id": request_id})
+            faulted.note(error, request_id)
             code = next((code for kind, code in _CODES if isinstance(error, kind)), "")
             return AwsError(code or "InternalServerException", error.message)
         case _:
-            _log.error("unforeseen", exc_info=error, extra={"request_id": request_id})
+            faulted.note(error, request_id)
             return AwsError(
                 "InternalServerException",
                 f"internal error; it was logged as request {request_id}",
