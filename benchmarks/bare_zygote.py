@@ -24,12 +24,13 @@ def main(channel: int, guest: str, package: str, profile: str) -> None:
     if channel != _CHANNEL:
         os.close(channel)
     sys.path.insert(0, guest)
-    from sandlot_sandbox.guest import entry, zygote
+    from sandlot_sandbox.guest import entry, tmp_files, zygote
 
     os.chdir(package)
     zygote._TASK = package  # noqa: SLF001
     # What the machine has in /tmp and /proc, the import has not left behind.
     zygote._left_behind = tuple  # type: ignore[assignment]  # noqa: SLF001
+    tmp_files.keep = no_files  # type: ignore[assignment]
     entry.Entry.enter_pid_namespace = stay  # type: ignore[assignment,method-assign]
     entry.Entry.before = no_calls  # type: ignore[assignment,method-assign]
     entry.Entry.calls = take_channels  # type: ignore[assignment,method-assign]
@@ -44,6 +45,10 @@ def main(channel: int, guest: str, package: str, profile: str) -> None:
 
 def stay(*_: Any) -> None:
     """There is no cell to come up in."""
+
+
+def no_files(*_: Any) -> tuple[str, ...]:
+    return ()
 
 
 def no_calls(*_: Any) -> Any:

@@ -199,11 +199,14 @@ class AnswerReader:
 
 
 def encode_answer(
-    kind: int, payload: bytes, *, error_type: str = "", peak_memory_kb: int = 0
+    kind: int, payload: bytes, error_type: str = "", peak_memory_kb: int = 0
 ) -> bytes:
     """An answer as the guest sends it."""
-    name = error_type.encode("utf-8", "replace")[:MAX_ERROR_TYPE]
-    return _ANSWER.pack(kind, len(name), len(payload), peak_memory_kb) + name + payload
+    name = error_type.encode("utf-8", "replace")
+    if len(name) > MAX_ERROR_TYPE:
+        name = name[:MAX_ERROR_TYPE]
+    head = _ANSWER.pack(kind, len(name), len(payload), peak_memory_kb)
+    return b"".join((head, name, payload))
 
 
 class EventHeader:

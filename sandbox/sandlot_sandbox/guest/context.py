@@ -17,7 +17,6 @@ _loads = json.loads
 
 
 def make(
-    *,
     request_id: str,
     deadline_ms: int,
     function_arn: str,

@@ -40,12 +40,16 @@ if TYPE_CHECKING:
 _CHANNEL = 3
 _MAX_EXIT = 255
 _TRACE = "_X_AMZN_TRACE_ID"
-_REHEARSALS = 20
+REHEARSALS = 20
 """Enough for the interpreter to settle on specialised instructions, which it would
-otherwise write into the code of every clone."""
+otherwise write into the code of every clone. What calls a class, or by keyword, it
+cannot settle on, and counts each time: so little on this way does."""
 
 _PASSES = 2
 """Of a standby, over the way of an event."""
+
+_Socket = socket.socket
+"""The channel's class. The import may put another into the module, as gevent does."""
 
 _FUNCTION = type(lambda: None)
 """Plain ones. What else may be a handler runs code of its own when it is looked at."""
@@ -106,12 +110,13 @@ def run(
 def rehearse(way: Prepared, shed: Callable[[], int]) -> None:
     """In the zygote: go the way of a clone, so that clones find it trodden. The `way`
     is one that leads nowhere."""
-    with _pair() as (ours, theirs):
-        for _ in range(_REHEARSALS):
-            with contextlib.suppress(OSError):
-                way.make()
-            _serve_an_event_of_ours(ours, theirs)
-            shed()
+    for _ in range(REHEARSALS):
+        with contextlib.suppress(OSError):
+            way.make()
+        with _pair() as (ours, theirs):
+            theirs.sendall(frames.SHED + _event_of_ours())
+            theirs.shutdown(socket.SHUT_WR)
+            _serve_events(ours.fileno(), ours, _echo, shed)
 
 
 def _take_pages(function: Any) -> None:
@@ -132,20 +137,24 @@ def _take_pages(function: Any) -> None:
 def _pair() -> Iterator[tuple[socket.socket, socket.socket]]:
     """Two of the kernel's: the import may have put others into `socket`, as gevent
     does, and of those no clone is to have what the zygote made."""
-    ours, theirs = _socket.socketpair()
+    ours, theirs = (_Socket(fileno=each.detach()) for each in _socket.socketpair())
     with contextlib.closing(ours), contextlib.closing(theirs):
-        yield ours, theirs  # type: ignore[misc]
+        yield ours, theirs
 
 
 def _serve_an_event_of_ours(ours: socket.socket, theirs: socket.socket) -> None:
     """Nothing of the tenant's runs for it."""
-    header = frames.EventHeader("", 0, "")
-    event = frames.encode_event(header, b'{"key": ["value", 1, null]}')
+    event = _event_of_ours()
     theirs.sendall(event)
     arrived = frames.read_event(ours)
     assert arrived is not None  # noqa: S101
     _serve(ours, _echo, *arrived)
     theirs.recv(len(event) * 2)
+
+
+def _event_of_ours() -> bytes:
+    header = frames.EventHeader("", 0, "")
+    return frames.encode_event(header, b'{"key": ["value", 1, null]}')
 
 
 def _echo(event: object, _: object) -> object:
@@ -164,7 +173,7 @@ def _live(
         function = handler.load_handler(handler_name)
         failure = function if isinstance(function, failures.Failure) else None
     elif failure is None:
-        failure = _take_up() or hooks.run_after_restore()
+        failure = take_up() or hooks.run_after_restore()
     if failure is not None:
         handler.print_init_failure(failure)
         payload = failures.error_payload(failure, "")
@@ -180,20 +189,28 @@ def _live(
         return 1
     if is_ahead:
         _take_pages(function)
-    # With its peak: of what crashes or hangs, nothing later may be known.
-    ready = frames.encode_answer(frames.READY, b"", peak_memory_kb=_peak_kb())
-    os.write(_CHANNEL, ready)
-
-    def shed_and_say_so() -> None:
-        shed()
-        os.write(_CHANNEL, _HAS_SHED)
-
-    while (event := frames.read_event(channel, shed_and_say_so)) is not None:
-        _serve(channel, function, *event)
+    _serve_events(_CHANNEL, channel, function, shed)
     return 0
 
 
-def _take_up() -> failures.Failure | None:
+def _serve_events(
+    descriptor: int, channel: socket.socket, function: Any, shed: Callable[[], int]
+) -> None:
+    """Say that it is ready, and serve until the `channel`, whose `descriptor` that is,
+    is closed."""
+    # With its peak: of what crashes or hangs, nothing later may be known.
+    ready = frames.encode_answer(frames.READY, b"", "", _peak_kb())
+    os.write(descriptor, ready)
+
+    def shed_and_say_so() -> None:
+        shed()
+        os.write(descriptor, _HAS_SHED)
+
+    while (event := frames.read_event(channel, shed_and_say_so)) is not None:
+        _serve(channel, function, *event)
+
+
+def take_up() -> failures.Failure | None:
     """What the import made, and each clone has anew."""
     try:
         event_loops.reopen()
@@ -218,11 +235,11 @@ def prepare(header: frames.EventHeader) -> context.LambdaContext | failures.Fail
     elif _TRACE in os.environ:
         del os.environ[_TRACE]
     return context.make(
-        request_id=request_id,
-        deadline_ms=header.deadline_ms,
-        function_arn=header.function_arn,
-        client_context_json=header.client_context,
-        tenant_id=tenant_id,
+        request_id,
+        header.deadline_ms,
+        header.function_arn,
+        header.client_context,
+        tenant_id,
     )
 
 
@@ -249,8 +266,8 @@ def _serve(
         frames.encode_answer(
             frames.STREAM_END if pieces.has_begun else kind,
             answer.payload,
-            error_type=answer.error_type,
-            peak_memory_kb=_peak_kb(),
+            answer.error_type,
+            _peak_kb(),
         )
     )
 
@@ -267,9 +284,10 @@ def _peak_read_kb() -> int:
 def flush() -> None:
     """Have out what was printed."""
     for stream in (sys.stdout, sys.stderr):
-        # The tenant may have put anything there.
-        with contextlib.suppress(Exception):
+        try:  # noqa: SIM105 - see REHEARSALS
             stream.flush()
+        except Exception:  # noqa: BLE001, S110 - the tenant may have put anything there
+            pass
 
 
 def _exit_status(error: SystemExit) -> int:

@@ -38,11 +38,18 @@ _NOT_EXTRA = frozenset(_OF_EVERY_RECORD.split())
 _STANDARD_LIBRARY = [os.path.dirname(os.__file__)]
 
 
-class _Current:
-    """The invocation that log records belong to. One at a time, so one is enough."""
+class _Ids:
+    """Of the invocation that log records belong to."""
 
-    request_id = ""
-    tenant_id: str | None = None
+    __slots__ = ("request_id", "tenant_id")
+
+    def __init__(self) -> None:
+        self.request_id = ""
+        self.tenant_id: str | None = None
+
+
+_current = _Ids()
+"""One at a time, so one is enough."""
 
 
 class _Watch:
@@ -88,8 +95,8 @@ def install() -> None:
 
 def set_request_id(request_id: str, tenant_id: str | None = None) -> None:
     """Name the invocation that records belong to from now on."""
-    _Current.request_id = request_id
-    _Current.tenant_id = tenant_id
+    _current.request_id = request_id
+    _current.tenant_id = tenant_id
 
 
 def _set_up(module: Any) -> None:
@@ -110,8 +117,8 @@ def _set_up(module: Any) -> None:
 
 def _add_ids(record: logging.LogRecord) -> bool:
     """A filter that lets every record pass, with the ids of the running invocation."""
-    record.aws_request_id = _Current.request_id
-    record.tenant_id = _Current.tenant_id
+    record.aws_request_id = _current.request_id
+    record.tenant_id = _current.tenant_id
     return True
 
 

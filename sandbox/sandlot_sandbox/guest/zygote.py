@@ -168,6 +168,7 @@ class _Zygote:
 
     def import_handler(self) -> bool:
         """Import, look at what it left behind; whether it may be cloned."""
+        _rehearse_beginning()
         before = fork_safety.take_snapshot()
         try:
             loaded = handler.load_handler(self._settings["handler"])
@@ -462,6 +463,16 @@ def _flush() -> None:
     """Of what is in a buffer at a fork, every clone would write a copy."""
     sys.stdout.flush()
     sys.stderr.flush()
+
+
+def _rehearse_beginning() -> None:
+    """Before the import, when there is nothing that a clone would have to make anew: go
+    its way, so that it finds it trodden."""
+    for _ in range(instance.REHEARSALS):
+        _forget_signals()
+        uniqueness.reseed_the_rest()
+        instance.take_up()
+        hooks.run_after_restore()
 
 
 def _forget_signals() -> None:
