@@ -141,6 +141,8 @@ async def test_who_does_not_answer_is_frozen_and_may_answer_later(used: Other) -
 
     assert used.instance.is_frozen
     assert await used.serve(after=frames.SHED) is Ended.ANSWERED
+    used.wait_long()
+    assert used.has_nothing_to_hear(), "it could run for as long each time"
 
 
 async def test_nobody_else_says_that_it_has(used: Other) -> None:

@@ -369,11 +369,17 @@ class Instance:
 
     def cease_to_shed(self) -> None:
         """It has had its time for that. What is left, it does before its next event."""
-        if self.is_shedding and self.state is State.IDLE and not self.is_frozen:
+        if self._runs_to_shed:
+            self._sheds = False
             self._freeze()
 
+    @property
+    def _runs_to_shed(self) -> bool:
+        return self.is_shedding and self.state is State.IDLE and not self.is_frozen
+
     def _has_shed(self) -> None:
-        self.cease_to_shed()
+        if self._runs_to_shed:
+            self._freeze()
         self.is_shedding = False
 
     def end_if_greedy(self) -> None:

@@ -19,8 +19,9 @@ FREEZE_AFTER_S = 0.01
 SHED_AFTER_S = 5.0
 """How long it was idle when it is asked to give back memory."""
 
-SHED_S = 0.1
-"""How long it may run for that: it takes a millisecond or two of a processor."""
+SHED_S = 0.5
+"""How long it may run for that, which takes a millisecond or two of a processor; who
+needs longer is not asked again. After a burst one of ten has not had that in 0.1 s."""
 
 SHEDDING = 4
 """Instances that do at once: more would keep one another from being done in time."""
