@@ -227,7 +227,7 @@ def _frontier_sheet(outcomes: list[Outcome], usual: Outcome) -> Sheet:
         memory = outcome.wasted_mb_min / max(usual.wasted_mb_min, 1e-9)
         note = f"{memory:.0%} of the memory; all: {outcome.cold_percent:.3f} % cold"
         if outcome is usual:
-            note += "; published: about 50"
+            note += "; published: about 50, from memory"
         is_wanted = outcome.policy.name.endswith(ZYGOTES)
         lines.append(
             Line(

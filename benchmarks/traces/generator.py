@@ -17,7 +17,8 @@ Optimizing the Serverless Workload at a Large Cloud Provider", USENIX ATC 2020:
 
 The last one says that what is rare comes in clusters: at random in the published rates,
 it would be more than nine tenths. So it is the rarer apps that vary here, in sessions
-of invocations that are minutes apart; how long they are, the last line has decided.
+of invocations that are minutes apart; how long they are, the last line has decided. It
+is from memory of the paper's evaluation, and was not looked up as the others were.
 
 What is not there: the very most popular apps. The paper's rates reach over eight orders
 of magnitude; ours end where the share of the popular ones is as published.
