@@ -188,22 +188,26 @@ result.append([run(loop)[0], len(loop.note)])
 
 
 @every_interpreter
-def test_python_takes_note_of_so_many_clones(guest: Guest) -> None:
-    happened, forked = told_by(
+def test_python_takes_note_of_so_many_clones_and_the_loop_goes_on(guest: Guest) -> None:
+    full, forked, happened, others = told_by(
         guest,
         """
 loop = loop_of()
 asker = os.fork()
 if not asker:
-    ask(*range(MAX_FORKED + 1))
+    ask(*range(MAX_FORKED + 2))
+    ours.send(frames.encode_terminate(9))
     os._exit(0)
 result = run(loop)[:2]
+result += run(loop)[:2]
 os.waitpid(asker, 0)
 """,
     )
 
-    assert happened == fork_loop.NOTE
+    assert full == fork_loop.FULL
     assert forked == list(range(fork_loop.MAX_FORKED))
+    assert happened == fork_loop.NOTE
+    assert others == [fork_loop.MAX_FORKED, fork_loop.MAX_FORKED + 1]
 
 
 @every_interpreter

@@ -48,7 +48,7 @@ _X86_64 = bytes.fromhex(
     "c7833c01000000000000"  # mov [rbx + has_chores], 0
     "4531e4"  # xor r12d, r12d
     # chore:
-    "428bbca3a8000000"  # mov edi, [rbx + r12*4 + control + 16]  a descriptor
+    "428bbca3f8000000"  # mov edi, [rbx + r12*4 + expected + 16]  a descriptor
     "b803000000"  # mov eax, 3                                close
     "0f05"  # syscall
     "41ffc4"  # inc r12d
@@ -61,10 +61,10 @@ _X86_64 = bytes.fromhex(
     "749d"  # je wait
     "b803000000"  # mov eax, 3                                TIMED_OUT
     "4885ed"  # test rbp, rbp
-    "0f8e1e010000"  # jle out
+    "0f8e27010000"  # jle out
     "b802000000"  # mov eax, 2                                WOKEN
     "66837b5600"  # cmp [rbx + poll + 14], 0                  has a child ended?
-    "0f850e010000"  # jne out
+    "0f8517010000"  # jne out
     "48c7432848000000"  # mov [rbx + msg_control_length], 72
     "8b7b48"  # mov edi, [rbx + poll]
     "4889de"  # mov rsi, rbx
@@ -75,35 +75,36 @@ _X86_64 = bytes.fromhex(
     "0f845bffffff"  # je wait
     "48898348010000"  # mov [rbx + got], rax
     "4883f809"  # cmp rax, 9                                bytes of a fork note
-    "0f8584000000"  # jne other
+    "0f858d000000"  # jne other
     "807b5846"  # cmp [rbx + note], 70                      F
-    "757e"  # jne other
+    "0f8583000000"  # jne other
     "488b4b28"  # mov rcx, [rbx + msg_control_length]
     "483b8b50010000"  # cmp rcx, [rbx + expected_length]
-    "7571"  # jne other
+    "7576"  # jne other
     "488db398000000"  # lea rsi, [rbx + control]
     "488dbbe8000000"  # lea rdi, [rbx + expected]
     "f3a6"  # repe cmpsb
-    "755f"  # jne other
-    "81bb4001000000010000"  # cmp [rbx + count], 256                 enough noted down
-    "7353"  # jae other
+    "7564"  # jne other
     "488bbb68010000"  # mov rdi, [rbx + before]
     "488bb370010000"  # mov rsi, [rbx + before_end]
     "31d2"  # xor edx, edx
     "ff9360010000"  # call [rbx + calls]
     "4885c0"  # test rax, rax
-    "7538"  # jne other
+    "7549"  # jne other
     "ff9358010000"  # call [rbx + fork]
     "85c0"  # test eax, eax
-    "7435"  # je child
-    "782c"  # js other
+    "7446"  # je child
+    "783d"  # js other
     "8b8b40010000"  # mov ecx, [rbx + count]
     "8b535d"  # mov edx, [rbx + note + 5]                 the instance's number
     "8984cb00020000"  # mov [rbx + rcx*8 + ring], eax
     "8994cb04020000"  # mov [rbx + rcx*8 + ring + 4], edx
     "ff8340010000"  # inc [rbx + count]
     "c7833c01000001000000"  # mov [rbx + has_chores], 1
-    "e9c6feffff"  # jmp wait
+    "b805000000"  # mov eax, 5                                FULL
+    "81bb4001000000010000"  # cmp [rbx + count], 256
+    "735a"  # jae out
+    "e9bdfeffff"  # jmp wait
     # other:
     "b801000000"  # mov eax, 1                                NOTE
     "eb4e"  # jmp out
@@ -145,7 +146,7 @@ _X86_64 = bytes.fromhex(
 )
 
 MAX_FORKED = 256
-"""Clones that are noted down before Python has to take note of them."""
+"""Clones that are noted down before Python takes note of them."""
 
 
 CLONED = 0
@@ -158,6 +159,8 @@ TIMED_OUT = 3
 """In the zygote."""
 STRANDED = 4
 """In a clone that could not enter its cell."""
+FULL = 5
+"""In the zygote: so many clones are noted down as there is room for."""
 
 
 class _Poll(ctypes.Structure):

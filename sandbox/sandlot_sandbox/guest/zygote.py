@@ -237,8 +237,10 @@ class _Zygote:
                     return
                 continue
             happened = sources.poll(_CHORES_MS if self._chores else None)
-            if not happened:
+            if self._chores:
+                # Perhaps the loop can take what happened, now.
                 self._do_chores()
+                continue
             for fd, _ in happened:
                 if fd == self._wake_read:
                     self._reap()
@@ -269,12 +271,11 @@ class _Zygote:
             return self._obey(loop.note, loop.came_with)
         if happened == fork_loop.WOKEN:
             self._reap()
-        else:
+        elif happened == fork_loop.TIMED_OUT:
             self._make_unique()
         return True
 
     def _obey_next(self) -> bool:
-        self._do_chores()
         note, descriptors, _, _ = socket.recv_fds(
             self._channel, frames.MAX_NOTE, frames.MAX_FORK_DESCRIPTORS
         )
@@ -396,11 +397,10 @@ class _Zygote:
     def _do_chores(self) -> None:
         """After a fork, once the clone has had its start: until the zygote sleeps, the
         clone may be waiting for its processor."""
-        if self._chores:
-            for fd in self._chores:
-                os.close(fd)
-            self._chores = []
-            self._make_unique()
+        for fd in self._chores:
+            os.close(fd)
+        self._chores = []
+        self._make_unique()
 
     def _make_unique(self) -> None:
         """What the next clone must not share with the others, made anew for it.
