@@ -20,13 +20,13 @@ from typing import Any
 from sandlot_sandbox.host.cells import AHEAD
 from sandlot_sandbox.host.instance import Instance
 from sandlot_sandbox.outcome import Ended, Ending
+from tests.descriptors import open_files
 from tests.isolation.machine import (
     WAIT_S,
     Guest,
     Sandbox,
     descendants,
     kernel_facts,
-    open_files,
     send,
 )
 

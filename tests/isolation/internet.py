@@ -28,9 +28,10 @@ from typing import Any
 
 from sandlot_sandbox import linux
 from sandlot_sandbox.launcher import networks, users
+from tests.descriptors import open_files
 from tests.fakes import dns
 from tests.isolation import faults
-from tests.isolation.machine import ORDINARY_UID, open_files
+from tests.isolation.machine import ORDINARY_UID
 
 PUBLIC = "93.184.216.34"
 PRIVATE = "10.9.0.1"

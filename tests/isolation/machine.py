@@ -429,8 +429,3 @@ async def _wait_end(pidfd: int) -> None:
     finally:
         loop.remove_reader(pidfd)
         os.close(pidfd)
-
-
-def open_files(pid: int | str = "self") -> int:
-    """How many descriptors a process holds."""
-    return sum(1 for _ in Path(f"/proc/{pid}/fd").iterdir())

@@ -11,6 +11,7 @@ import pytest
 from sandlot_sandbox.errors import LauncherLost, StartFailed
 from sandlot_sandbox.host.builder import Built, Refused
 from sandlot_sandbox.spec import OPT
+from tests.descriptors import open_files
 from tests.fakes.zips import zip_of
 from tests.isolation.machine import (
     RUNTIME,
@@ -18,7 +19,6 @@ from tests.isolation.machine import (
     Sandbox,
     descendants,
     kernel_facts,
-    open_files,
     wait_gone,
 )
 from tests.isolation.packages import build, packed

@@ -11,6 +11,7 @@ import pytest
 from sandlot_sandbox.errors import ZygoteLost
 from sandlot_sandbox.host import zygote as host_zygote
 from sandlot_sandbox.outcome import Ended
+from tests.descriptors import open_files
 from tests.isolation.machine import (
     WAIT_S,
     Guest,
@@ -18,7 +19,6 @@ from tests.isolation.machine import (
     ask,
     descendants,
     kernel_facts,
-    open_files,
     send,
     wait_frozen,
     wait_gone,

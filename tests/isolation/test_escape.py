@@ -7,7 +7,8 @@ import time
 
 import pytest
 
-from tests.isolation.machine import Guest, Sandbox, ask, open_files, send
+from tests.descriptors import open_files
+from tests.isolation.machine import Guest, Sandbox, ask, send
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 

@@ -12,6 +12,7 @@ from sandlot_sandbox.host import zygote as host_zygote
 from sandlot_sandbox.host.cells import AHEAD, AHEAD_AT_REST
 from sandlot_sandbox.host.instance import State
 from sandlot_sandbox.outcome import Ended
+from tests.descriptors import open_files
 from tests.isolation.machine import (
     WAIT_S,
     Guest,
@@ -19,7 +20,6 @@ from tests.isolation.machine import (
     ask,
     descendants,
     kernel_facts,
-    open_files,
     send,
 )
 

@@ -10,12 +10,12 @@ import pytest
 
 from sandlot_sandbox.host.heirs import MAX_HEIRS
 from sandlot_sandbox.outcome import Ended
+from tests.descriptors import open_files
 from tests.isolation.machine import (
     WAIT_S,
     Guest,
     Sandbox,
     ask,
-    open_files,
     send,
 )
 

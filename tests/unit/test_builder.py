@@ -18,6 +18,7 @@ from sandlot_sandbox.guest.unpacking import MAX_UNZIPPED
 from sandlot_sandbox.host import builder
 from sandlot_sandbox.host.builder import Built, Refused
 from sandlot_sandbox.spec import OPT
+from tests.descriptors import open_files
 
 DEADLINE_S = 10.0
 BUILT = frames.encode_note(frames.BUILT, instance=2, status=7)
@@ -95,7 +96,7 @@ async def building(
     launcher: FakeLauncher, tmp_path: Path, *, deadline_s: float = DEADLINE_S
 ) -> AsyncIterator["asyncio.Task[Built]"]:
     """A build that has begun; afterwards no descriptor is left of it."""
-    before = _open_files()
+    before = open_files()
     (tmp_path / "zip").touch()
     (tmp_path / "folder").mkdir()
     package = os.open(tmp_path / "zip", os.O_RDONLY)
@@ -119,7 +120,7 @@ async def building(
         os.close(package)
         os.close(folder)
         launcher.die("the test is over")
-    assert _open_files() == before
+    assert open_files() == before
 
 
 async def test_it_is_told_what_to_build(tmp_path: Path) -> None:
@@ -286,14 +287,14 @@ async def test_what_was_built_counts_for_nothing_once_the_launcher_is_lost(
 async def test_a_launcher_that_was_lost_before_leaves_nothing(tmp_path: Path) -> None:
     launcher = FakeLauncher()
     launcher.is_lost = True
-    before = _open_files()
+    before = open_files()
     folder = os.open(tmp_path, os.O_RDONLY)
 
     with pytest.raises(LauncherLost):
         await builder.build(launcher, "python3.11", [folder], folder)
 
     os.close(folder)
-    assert _open_files() == before
+    assert open_files() == before
 
 
 async def test_a_build_that_is_cancelled_is_killed(tmp_path: Path) -> None:
@@ -314,13 +315,13 @@ async def test_no_descriptors_left_is_our_failure_and_leaks_none(
         raise OSError(24, "Too many open files")
 
     folder = os.open(tmp_path, os.O_RDONLY)
-    before = _open_files()
+    before = open_files()
     monkeypatch.setattr(os, "dup", fail)
 
     with pytest.raises(StartFailed, match="Too many open files"):
         await builder.build(FakeLauncher(), "python3.11", [folder], folder)
 
-    assert _open_files() == before
+    assert open_files() == before
     os.close(folder)
 
 
@@ -350,7 +351,3 @@ async def test_the_catalog_is_told_in_its_words(
 
     assert type(told.value) is face
     assert "secret" not in str(told.value)
-
-
-def _open_files() -> list[str]:
-    return sorted(os.listdir("/proc/self/fd"))  # noqa: PTH208 -- names, not paths

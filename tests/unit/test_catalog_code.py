@@ -20,6 +20,7 @@ from sandlot_engine.model.function import (
     LayerUse,
     Unpacked,
 )
+from tests.descriptors import open_files
 from tests.fakes.building import build_here
 from tests.fakes.waiting import DEADLINE_S
 from tests.fakes.zips import zip_of
@@ -462,13 +463,13 @@ async def test_a_merge_that_fails_leaves_nothing(
     codes: CodeStore, root: Path, builder: Builder
 ) -> None:
     config = await with_layers(codes, PACKAGE, OTHER)
-    before = _names(root), _open_files()
+    before = _names(root), open_files()
     builder.error = Unavailable("the launcher died")
 
     with pytest.raises(Unavailable):
         await codes.opt(config)
 
-    assert (_names(root), _open_files()) == before
+    assert (_names(root), open_files()) == before
 
 
 async def test_layers_whose_zip_is_gone_are_our_fault(
@@ -579,7 +580,7 @@ async def test_what_is_there_is_found_while_others_are_copied(
 
 async def test_no_descriptor_is_left_open(codes: CodeStore, builder: Builder) -> None:
     await codes.put(OTHER, RUNTIME)
-    before = _open_files()
+    before = open_files()
 
     await codes.put(PACKAGE, RUNTIME)
     with pytest.raises(InvalidParameter):
@@ -588,11 +589,7 @@ async def test_no_descriptor_is_left_open(codes: CodeStore, builder: Builder) ->
     with pytest.raises(Unavailable):
         await codes.put(PACKAGE, "python3.9")
 
-    assert _open_files() == before
-
-
-def _open_files() -> list[str]:
-    return sorted(os.listdir("/proc/self/fd"))  # noqa: PTH208 -- names, not paths
+    assert open_files() == before
 
 
 def _names(folder: Path) -> list[str]:

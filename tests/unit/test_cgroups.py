@@ -16,6 +16,7 @@ from sandlot_sandbox.launcher.cgroups import (
 from sandlot_sandbox.launcher.cgroups.layout import make_room_in_v2
 from sandlot_sandbox.limits import CLONES_AT_ONCE, Limits, Share
 from sandlot_sandbox.memory_group import MEMORY_V2
+from tests.descriptors import open_files
 
 ALL = frozenset(("memory", "cpu", "pids", "freezer"))
 MIB = 1 << 20
@@ -296,11 +297,11 @@ def test_a_group_without_what_freezes_it_is_none(machine: Machine) -> None:
     for name in ("memory.current", "memory.events", "memory.stat"):
         (ours / name).write_text("")
     group = Group(Interface(layout), {"v2": ours})
-    before = len(list(Path("/proc/self/fd").iterdir()))
+    before = open_files()
 
     with pytest.raises(FileNotFoundError):
         group.open_files()
-    assert len(list(Path("/proc/self/fd").iterdir())) == before
+    assert open_files() == before
 
     (ours / "cgroup.freeze").write_text("")
     opened = group.open_files()
@@ -311,4 +312,4 @@ def test_a_group_without_what_freezes_it_is_none(machine: Machine) -> None:
     (ours / "memory.current").unlink()
     with pytest.raises(FileNotFoundError):
         group.open_files()
-    assert len(list(Path("/proc/self/fd").iterdir())) == before
+    assert open_files() == before

@@ -10,6 +10,7 @@ import pytest
 from sandlot_sandbox import frames
 from sandlot_sandbox.host.courier import CourierLink, WayIn
 from sandlot_sandbox.host.starter_link import MAX_BEHIND
+from tests.descriptors import open_files
 
 
 class Cell:
@@ -61,10 +62,10 @@ def test_what_goes_with_a_courier_is_what_went_with_the_fork(cell: Cell) -> None
 
 def test_a_way_that_nobody_took_is_given_back_once(cell: Cell) -> None:
     way_in = cell.way_in()
-    before = len(os.listdir("/proc/self/fd"))  # noqa: PTH208
+    before = open_files()
     way_in.close()
     way_in.close()
-    assert len(os.listdir("/proc/self/fd")) == before - 5  # noqa: PTH208
+    assert open_files() == before - 5
     assert cell.given_back == 5
     assert way_in.call() is None
     assert not cell.ordered
@@ -82,11 +83,11 @@ def test_where_no_more_files_may_be_open_there_is_no_courier(
         return real(fd)
 
     monkeypatch.setattr("sandlot_sandbox.host.courier.os.dup", dup)
-    before = len(os.listdir("/proc/self/fd"))  # noqa: PTH208
+    before = open_files()
     way_in = cell.way_in()
     assert way_in.files == 0
     assert way_in.call() is None
-    assert len(os.listdir("/proc/self/fd")) == before  # noqa: PTH208
+    assert open_files() == before
 
 
 class Hears:

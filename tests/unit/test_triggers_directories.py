@@ -3,7 +3,6 @@ tells of real files; the clock is the test's."""
 
 import asyncio
 import json
-import os
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -22,6 +21,7 @@ from sandlot_engine.model.trigger import (
 from sandlot_engine.triggers import directories
 from sandlot_engine.triggers.desk import filtered
 from sandlot_engine.triggers.directories import QUIET_S, RETRY_S, roots_of
+from tests.descriptors import open_files
 from tests.fakes.catalog import TENANT
 from tests.fakes.triggers import World, world_in
 from tests.fakes.waiting import eventually
@@ -327,9 +327,9 @@ async def test_files_wait_up_to_a_bound_and_the_rest_is_counted(
 
 @contextmanager
 def descriptors_kept() -> Iterator[None]:
-    before = len(os.listdir("/proc/self/fd"))  # noqa: PTH208 - a count of descriptors
+    before = open_files()
     yield
-    assert len(os.listdir("/proc/self/fd")) == before  # noqa: PTH208 - the same
+    assert open_files() == before
 
 
 async def test_descriptors_are_given_back(world: World, root: Path) -> None:

@@ -12,8 +12,8 @@ from sandlot_sandbox import frames, spec
 from sandlot_sandbox.errors import StartFailed, ZygoteLost
 from sandlot_sandbox.host import zygote as module
 from sandlot_sandbox.host.zygote import Zygote
+from tests.descriptors import open_files
 from tests.fakes.jail import RECIPE, Jail
-from tests.isolation.machine import open_files
 
 
 @pytest_asyncio.fixture
