@@ -264,7 +264,7 @@ EXPLAINED = {
     "guest/fork_loop.py:expected_descriptors": "without it forks are Python's",
     "guest/places.py:_of_name": "without it forks are Python's",
     "guest/sealed_memory.py:_lay_down": _ITS_OWN,
-    "guest/sealed_memory.py:seal": _ITS_OWN,
+    "guest/sealed_memory.py:lay_down": _ITS_OWN,
     "guest/sealed_memory.py:_file": _ITS_OWN,
     "guest/sealed_memory.py:_mappings": _ITS_OWN,
     "guest/sealed_memory.py:resident_kb": _ITS_OWN,

@@ -221,16 +221,18 @@ class _Zygote:
         # A clone's collector does not look at what it inherited, and so does not
         # write to it either.
         gc.freeze()
-        sheds = not self._runs and self._lay_down()
+        laid = None if self._runs else self._lay_down()
         _signal.set_wakeup_fd(self._wake_write, warn_on_full_buffer=False)
         _signal.signal(_SIGCHLD, lambda *_: None)
         sources = poll()
         sources.register(self._channel, POLLIN)
         sources.register(self._wake_read, POLLIN)
         ready = frames.encode_note(
-            frames.ZYGOTE_READY, status=frames.SHEDS if sheds else 0
+            frames.ZYGOTE_READY, status=frames.SHEDS if laid else 0
         )
         self._channel.send(ready)
+        if laid is not None:
+            self._seal(laid)
         while True:
             if self._loop is not None and not self._chores:
                 if not self._obey_by(self._loop):
@@ -247,23 +249,31 @@ class _Zygote:
                 elif not self._obey_next():
                     return
 
-    def _lay_down(self) -> bool:
-        """Whether clones can give back memory, because ours is in a file now."""
+    def _lay_down(self) -> sealed_memory.Laid | None:
+        """None where that cannot be."""
         whole_kb = sealed_memory.resident_kb()
-        spans = sealed_memory.seal()
-        if spans:
+        laid = sealed_memory.lay_down()
+        if laid is not None:
             instance.begin_with(whole_kb)
-            self._shedding.of(
-                (start, end) for start, end, is_writable in spans if is_writable
-            )
             # A fork does copy the tables of what is in them already: of what each clone
             # reads at once, so that it need not be found.
             instance.rehearse(self._entry.rehearsal(), self._shedding.shed)
-        return bool(spans)
+            self._shedding.of(laid.places, laid.fd)
+        return laid
+
+    def _seal(self, laid: sealed_memory.Laid) -> None:
+        """As late as can be. Raises `OSError`, or has the loop fail."""
+        if self._loop is not None:
+            self._loop.begin_with(self._shedding.call, laid.sealing)
+            return
+        self._shedding.shed()
+        laid.sealing.make()
 
     def _obey_by(self, loop: fork_loop.ForkLoop) -> bool:
         _flush()
         happened = loop.run(_until_tomorrow_ms())
+        if happened == fork_loop.UNSEALED:
+            raise OSError("the file of its memory could not be sealed")
         if happened in (fork_loop.CLONED, fork_loop.STRANDED):
             self._be_cloned_by(loop, is_stranded=happened == fork_loop.STRANDED)
         self._instances.update(loop.forked())
