@@ -238,6 +238,7 @@ _CMSG = struct.Struct("=Qii")
 """Before descriptors: the length of it all, SOL_SOCKET, SCM_RIGHTS."""
 
 _FD = struct.Struct("=i")
+_ASKS = struct.Struct("=??")
 _NOTE = int(_Page.note.offset)
 _SOL_SOCKET, _SCM_RIGHTS, _POLLIN = 1, 1, 1
 
@@ -333,7 +334,8 @@ class ForkLoop:
     def asks_for(self) -> tuple[bool, bool]:
         """Of a fork's note: whether it is ahead of need, and provisioned. For a clone,
         to which all of `frames.decode_task` would be pages of its own."""
-        return self._memory[_NOTE + 1] != 0, self._memory[_NOTE + 2] != 0
+        is_ahead, is_kept = _ASKS.unpack_from(self._memory, _NOTE + 1)
+        return is_ahead, is_kept
 
     @property
     def came_with(self) -> list[int]:

@@ -44,7 +44,7 @@ def unmarshal(event: bytes) -> Any:
     # The usual first: on a way with fewer steps a clone writes to fewer pages.
     try:
         text = event.decode()
-        value, end = _scan(text, 0)
+        value, end = _scan(*(text, 0))
         if end == len(text):
             return value
     except Exception:  # noqa: BLE001, S110  (`_loads` says what it is)

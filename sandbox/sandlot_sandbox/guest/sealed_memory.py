@@ -21,6 +21,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import fcntl
+import gc
 import mmap
 import os
 import resource
@@ -58,6 +59,13 @@ _NEVER_EXECUTED = 0x8
 _SEALS = (
     fcntl.F_SEAL_SEAL | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE
 )
+_libc = ctypes.CDLL(None, use_errno=True)
+_libc.pthread_self.restype = ctypes.c_void_p
+_libc.mmap.restype = ctypes.c_void_p
+_libc.mmap.argtypes = [
+    *(ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int, ctypes.c_int, ctypes.c_int),
+    ctypes.c_long,
+]
 _PAGE = mmap.PAGESIZE
 _WORDS = _PAGE // 8
 _KB = 1024
@@ -92,7 +100,10 @@ def lay_down() -> Laid | None:
     fd = _file() if calls.CAN_SPAWN else None
     if fd is None:
         return None
-    # A handler of Python's would write to what is being copied.
+    # A handler of Python's would write to what is being copied, and a collection give
+    # back memory that we have just seen.
+    collects = gc.isenabled()
+    gc.disable()
     before = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
     spans: list[Span] = []
     try:
@@ -101,6 +112,8 @@ def lay_down() -> Laid | None:
         pass  # each piece is in the file, or where it was
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        if collects:
+            gc.enable()
     if not spans:
         os.close(fd)
         return None
@@ -172,14 +185,8 @@ def _table(spans: list[Span], fd: int, base: int) -> Calls:
 
 def _mapped(fd: int, size: int) -> int:
     """The address. Raises `OSError`."""
-    map_file = ctypes.CDLL(None, use_errno=True).mmap
-    map_file.restype = ctypes.c_void_p
-    map_file.argtypes = [
-        *(ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int, ctypes.c_int, ctypes.c_int),
-        ctypes.c_long,
-    ]
     rights = mmap.PROT_READ | mmap.PROT_WRITE
-    address = map_file(None, size, rights, mmap.MAP_PRIVATE, fd, 0)
+    address = _libc.mmap(None, size, rights, mmap.MAP_PRIVATE, fd, 0)
     if address in (None, ctypes.c_void_p(-1).value):
         raise OSError(ctypes.get_errno(), "mmap")
     return int(address)
@@ -190,7 +197,7 @@ def _unmap(first: int, last: int) -> None:
     that one may fill. Between, there may be something else by now."""
     for start, end, _, name, _ in list(_mappings()):
         if first <= start < last and name.startswith(_NAME):
-            ctypes.CDLL(None).munmap(
+            _libc.munmap(
                 ctypes.c_void_p(start), ctypes.c_size_t(min(end, last) - start)
             )
 
@@ -199,15 +206,13 @@ def _is_there(start: int, end: int) -> bool:
     """Whether all of it can be read. A mapping may have pages that must not be touched,
     or lie beyond the end of its file. Not before Linux 5.14."""
     place, length = ctypes.c_void_p(start), ctypes.c_size_t(end - start)
-    return not ctypes.CDLL(None).madvise(place, length, _POPULATE_READ)
+    return not _libc.madvise(place, length, _POPULATE_READ)
 
 
 def _spans() -> Iterator[Span]:
     """What can be laid down."""
-    libc = ctypes.CDLL(None)
-    libc.pthread_self.restype = ctypes.c_void_p
     # On this machine, a thread's handle and its pointer are one.
-    thread = libc.pthread_self() // _PAGE * _PAGE
+    thread = _libc.pthread_self() // _PAGE * _PAGE
     for start, end, rights, name, used in _mappings():
         is_sparse = end - start > _SPARSE and 2 * used < end - start
         if rights not in (b"rw-p", b"r--p") or not used or is_sparse:

@@ -228,7 +228,10 @@ class Shedding:
 
     def shed(self) -> int:
         """How many pages were given back. 0 where there are threads."""
-        return 0 if _run is None else int(_run(self._address))
+        if _run is None:
+            return 0
+        count: int = _run(*(self._address,))  # see `instance.REHEARSALS`
+        return count
 
     @property
     def call(self) -> tuple[int, int]:

@@ -50,7 +50,7 @@ from sandlot_sandbox.guest.entry import Entry
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from typing import Any
 
 _CHANNEL = 3
@@ -163,6 +163,8 @@ class _Zygote:
         """What takes forks while there are no chores."""
         self._not_unique: failures.Failure | None = None
         self._shedding = shedding.Shedding()
+        self._shed = self._shedding.shed
+        self._take_up: Callable[[], failures.Failure | None] = instance.take_up
         self._instances: dict[int, int] = {}
         self._wake_read, self._wake_write = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
 
@@ -214,7 +216,7 @@ class _Zygote:
         """Fork on demand until the engine closes the channel."""
         self._make_unique()
         if not self._runs:
-            instance.rehearse(self._entry.rehearsal(), self._shedding.shed)
+            self._rehearse()
         gc.collect()
         if not self._runs:
             immortal.make()
@@ -257,7 +259,7 @@ class _Zygote:
             instance.begin_with(whole_kb)
             # A fork does copy the tables of what is in them already: of what each clone
             # reads at once, so that it need not be found.
-            instance.rehearse(self._entry.rehearsal(), self._shedding.shed)
+            self._rehearse()
             self._shedding.of(laid.places, laid.fd)
         return laid
 
@@ -274,8 +276,18 @@ class _Zygote:
         happened = loop.run(_until_tomorrow_ms())
         if happened == fork_loop.UNSEALED:
             raise OSError("the file of its memory could not be sealed")
-        if happened in (fork_loop.CLONED, fork_loop.STRANDED):
-            self._be_cloned_by(loop, is_stranded=happened == fork_loop.STRANDED)
+        if happened == fork_loop.CLONED:
+            try:
+                # With the status at hand, not on its way to a call that waits for it.
+                status = self._be_cloned_by(loop)
+                os._exit(status)
+            except BaseException as error:  # noqa: BLE001 - nobody else would tell
+                _say_not_entered(error)
+            finally:
+                os._exit(1)
+        if happened == fork_loop.STRANDED:
+            _say_not_entered(loop.failed())
+            os._exit(1)
         self._instances.update(loop.forked())
         if happened == fork_loop.NOTE:
             return self._obey(loop.note, loop.came_with)
@@ -369,40 +381,51 @@ class _Zygote:
                 starter.run(
                     *(self._runs, port, self._channel, descriptors[-1]), self._image
                 )
-            self._be_instance(is_ahead=is_ahead)
+            status = self._be_instance(is_ahead)
+            os._exit(status)
         except BaseException as error:  # noqa: BLE001 - nobody else would tell of it
             _say_not_entered(error)
         finally:
             # Whatever happens, there is one zygote.
             os._exit(1)
 
-    def _be_cloned_by(self, loop: fork_loop.ForkLoop, *, is_stranded: bool) -> None:
-        """Never returns. What comes in a clone after `os.fork` and the way into its
-        cell."""
-        try:
-            _forget_signals()
-            if is_stranded:
-                raise loop.failed()
-            is_ahead, is_kept = loop.asks_for()
-            if is_kept:
-                os.environ[_INITIALIZATION_TYPE] = _KEPT
-            uniqueness.reseed_the_rest()
-            self._be_instance(is_ahead=is_ahead)
-        except BaseException as error:  # noqa: BLE001 - nobody else would tell of it
-            _say_not_entered(error)
-        finally:
-            os._exit(1)
+    def _be_cloned_by(self, loop: fork_loop.ForkLoop) -> int:
+        """What comes in a clone after `os.fork` and the way into its cell. The status
+        to exit with."""
+        _forget_signals()
+        is_ahead, is_kept = loop.asks_for()
+        if is_kept:
+            os.environ[_INITIALIZATION_TYPE] = _KEPT
+        uniqueness.reseed_the_rest()
+        return self._be_instance(is_ahead)
 
-    def _be_instance(self, *, is_ahead: bool) -> None:
-        """In a clone that is in its cell. Never returns."""
-        instance.run(
+    def _be_instance(self, is_ahead: bool) -> int:
+        return instance.run(
             self._function,
             self._settings["handler"],
             self._channel,
             self._not_unique,
-            is_ahead=is_ahead,
-            shed=self._shedding.shed,
+            is_ahead,
+            self._shed,
+            self._take_up,
         )
+
+    def _rehearse(self) -> None:
+        """Go the way of a clone. For what the import made there is none before there is
+        a clone, so that is not taken up."""
+        way = self._entry.rehearsal()
+        function, channel = self._function, self._channel
+        self._function, self._take_up = instance.echo, lambda: None
+        for _ in range(instance.REHEARSALS):
+            with contextlib.suppress(OSError):
+                way.make()
+            with instance.rehearsed() as self._channel:
+                if self._loop is None:
+                    self._be_instance(False)
+                else:
+                    self._be_cloned_by(self._loop)
+        self._function, self._channel = function, channel
+        self._take_up = instance.take_up
 
     def _do_chores(self) -> None:
         """After a fork, once the clone has had its start: until the zygote sleeps, the
@@ -482,12 +505,11 @@ def _rehearse_beginning() -> None:
         _forget_signals()
         uniqueness.reseed_the_rest()
         instance.take_up()
-        hooks.run_after_restore()
 
 
 def _forget_signals() -> None:
     """In a clone. Not by way of `signal`, whose enumerations cost it fifty pages."""
-    _signal.set_wakeup_fd(-1)
+    _signal.set_wakeup_fd(*(-1,))  # see `instance.REHEARSALS`
     _signal.signal(_SIGCHLD, _SIG_DFL)
 
 
