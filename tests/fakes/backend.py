@@ -53,7 +53,7 @@ from sandlot_engine.store.ports import AnswerStore
 from sandlot_engine.triggers.parts import KeptTriggers, TriggerParts, made_of
 from tests.fakes.events import MemoryEvents
 from tests.fakes.functions import FakeFunctions, make_function
-from tests.fakes.records import FakeRecords
+from tests.fakes.records import MemoryRecords
 from tests.fakes.runner import FakeClock, FakeRunner
 from tests.fakes.stores import MemoryStore
 from tests.fakes.tenants import FakeTenants
@@ -78,7 +78,7 @@ class FakeEngine:
 
     functions: FakeFunctions = field(default_factory=FakeFunctions)
     tenants: FakeTenants = field(default_factory=FakeTenants)
-    records: FakeRecords = field(default_factory=FakeRecords)
+    records: MemoryRecords = field(default_factory=MemoryRecords)
     clock: FakeClock = field(default_factory=FakeClock)
     aliases: Aliases = field(init=False)
     layers: Layers = field(init=False)
