@@ -32,11 +32,11 @@ from sandlot_engine.catalog.preparing import GrantNetwork, Prepare, Preparing
 from sandlot_engine.catalog.quotas import Quota, Quotas
 from sandlot_engine.catalog.retiring import Retire, Retiring
 from sandlot_engine.catalog.settings import Settings, checked_tags
+from sandlot_engine.catalog.turns import Turns
 from sandlot_engine.catalog.uploads import Uploads
 from sandlot_engine.catalog.validation import check_kind, check_name
 from sandlot_engine.catalog.versions import Versions, name_in, page_of_versions
 from sandlot_engine.clock import Clock
-from sandlot_engine.locks import KeyedLocks
 from sandlot_engine.model.function import (
     LATEST,
     Alias,
@@ -104,8 +104,9 @@ class Functions:
         self._check_code = check_code
         self.quota = quota or Quota()
         self._keeper = Keeper()
-        self._turns = KeyedLocks()
+        self._turns = Turns(self._keeper)
         """By tenant: whose turn it is to change something."""
+
         on_disk = OnDisk()
         self._versions = Versions(region, on_disk)
         self._uploads = Uploads(
@@ -138,7 +139,6 @@ class Functions:
             aliases,
             self._versions,
             turns=self._turns,
-            keeper=self._keeper,
             belongings=belongings,
             note_change=note_change,
         )
@@ -146,7 +146,6 @@ class Functions:
             settings,
             self._versions,
             turns=self._turns,
-            keeper=self._keeper,
             concurrency=concurrency,
             provisioned=provisioned,
         )
@@ -440,12 +439,7 @@ class Functions:
         For whoever keeps `belongings`: of what is here, `change` may call what does not
         wait, and `touch`.
         """
-
-        async def changed() -> T:
-            async with self._turns.hold(tenant_id):
-                return await change()
-
-        return await self._keeper.whole(changed())
+        return await self._turns.whole(tenant_id, change)
 
     def find(self, tenant_id: str, name: str, qualifier: str = "") -> Function:
         """What `get` returns. Never waits."""
