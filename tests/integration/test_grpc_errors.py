@@ -183,7 +183,7 @@ async def test_more_than_any_request_may_have_is_refused(engine: FakeEngine) -> 
 async def test_a_tenant_has_only_so_many_calls_open(
     engine: FakeEngine, monkeypatch: pytest.MonkeyPatch, method: str
 ) -> None:
-    monkeypatch.setattr(limits, "MAX_CALLS", 0)
+    monkeypatch.setattr(limits, "MAX_CALLS_OF_TENANT", 0)
     if method == "GetFunction":
         call = engine.function_service.GetFunction(
             functions_pb2.GetFunctionRequest(name="echo"), metadata=KEY

@@ -314,7 +314,7 @@ async def test_a_streams_events_have_the_same_budget(
 async def test_a_tenant_has_only_so_many_streams_of_events(
     engine: FakeEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(limits, "MAX_EVENT_STREAMS", 1)
+    monkeypatch.setattr(limits, "MAX_REQUEST_STREAMS", 1)
     first = engine.invocation_service.InvokeMany(metadata=as_tenant("acme"))
     await first.write(
         invocations_pb2.InvokeManyRequest(
@@ -367,7 +367,7 @@ async def test_of_the_calls_that_come_at_once_none_is_ended_at_random() -> None:
 async def test_of_all_tenants_calls_there_are_only_so_many_open(
     engine: FakeEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(limits, "MAX_OPEN_CALLS", 2)
+    monkeypatch.setattr(limits, "MAX_CALLS", 2)
     open_calls = [upload(engine, name, tenant) for name, tenant in TWO_OF_TWO]
     for _ in open_calls:
         await arrived(engine)

@@ -41,7 +41,7 @@ _EXIT_NOTE_S = 0.25
 _KILL_S = 10.0
 """How long a kill may take before it is our failure."""
 
-MAX_LOOKS = 50
+SPARED_LOOKS = 50
 """How often a program that does not ask for its next event is spared from freezing: for
 half a second, as `minder.FREEZE_AFTER_S` has it."""
 
@@ -319,7 +319,7 @@ class Instance:
     def freeze_if_idle(self) -> None:
         """Nothing in it runs, until the next event. What cannot be frozen is ended."""
         if self.state is State.IDLE:
-            if not self._wire.is_waiting and self._looks < MAX_LOOKS:
+            if not self._wire.is_waiting and self._looks < SPARED_LOOKS:
                 # A program that has answered may be about to exit: it should come to
                 # that now, and not with the next event.
                 self._looks += 1

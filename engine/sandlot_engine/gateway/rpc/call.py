@@ -14,7 +14,7 @@ from sandlot_engine.model.tenant import Caller
 
 SMALL_ANSWER = 64 * 1024
 """Bytes of an answer that is not counted while its client does not take it: nearly all
-are taken at once, and there are `MAX_OPEN_CALLS` at most."""
+are taken at once, and there are `MAX_CALLS` at most."""
 
 COPIES = 2
 """Of an answer that waits: ours, and grpc's."""

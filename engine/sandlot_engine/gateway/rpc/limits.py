@@ -2,6 +2,7 @@
 
 from collections import Counter
 
+from sandlot_engine.catalog.packages import MAX_ZIPPED
 from sandlot_engine.errors import Throttled, TooLarge
 from sandlot_engine.gateway.rpc.beside import size_beside
 from sandlot_engine.gateway.rpc.call import Call, task_of_call
@@ -12,15 +13,14 @@ from sandlot_engine.model.invocation import MAX_PAYLOAD
 MAX_REQUEST = 64 * 1024
 """Bytes of a request that carries neither a package nor an event."""
 
-MAX_UPLOAD = 52_428_800 + 64 * 1024
-"""Bytes of a request with a package (AWS: a zip of 50 MB), and the rest."""
+MAX_UPLOAD = MAX_ZIPPED + MAX_REQUEST
+"""Bytes of a request with a package, and the rest."""
 
-MAX_CALLS = 4_000
-"""Calls of one tenant that are open at once, idle streams included: more than it can
-have instances."""
+MAX_CALLS = 10_000
+"""Calls of all tenants that are open at once, idle streams included."""
 
-MAX_OPEN_CALLS = 10_000
-"""Of all tenants."""
+MAX_CALLS_OF_TENANT = 4_000
+"""Of those, one tenant's: more than it can have instances."""
 
 MAX_CALLS_OF_STRANGERS = 200
 """Of all who need no key, together: health and reflection."""
@@ -29,8 +29,9 @@ MAX_WATCHES_OF_STRANGERS = 150
 """Of those, calls whose answers may go on for ever: the others are for who asks once
 whether we are well, and restarts us if nobody says so."""
 
-MAX_EVENT_STREAMS = 32
-"""Of those, streams of requests: each may have us hold a message that does not end."""
+MAX_REQUEST_STREAMS = 32
+"""Of one tenant's calls, those with a stream of requests: each may have us hold a
+message that does not end."""
 
 
 class OpenCalls:
@@ -63,19 +64,19 @@ class OpenCalls:
         self, who: str, *, is_stream: bool, may_last: bool
     ) -> list[Counter[str]]:
         """Those that such a call counts in."""
-        allowed = MAX_CALLS if who else MAX_CALLS_OF_STRANGERS
+        allowed = MAX_CALLS_OF_TENANT if who else MAX_CALLS_OF_STRANGERS
         _check_room(who, self._calls[who], allowed, "calls")
-        if self._all >= MAX_OPEN_CALLS:
+        if self._all >= MAX_CALLS:
             raise Throttled(
-                f"{self._all} calls are open of {MAX_OPEN_CALLS} that all tenants may"
+                f"{self._all} calls are open of {MAX_CALLS} that all tenants may"
                 " have together",
                 reason="CallLimitExceeded",
-                limit=MAX_OPEN_CALLS,
+                limit=MAX_CALLS,
                 retry_after_s=RETRY_AFTER_S,
             )
         counters = [self._calls]
         if is_stream:
-            _check_room(who, self._streams[who], MAX_EVENT_STREAMS, "streams")
+            _check_room(who, self._streams[who], MAX_REQUEST_STREAMS, "streams")
             counters.append(self._streams)
         if may_last and not who:
             allowed = MAX_WATCHES_OF_STRANGERS

@@ -19,7 +19,7 @@ from sandlot_engine.gateway.auth import Authenticator
 from sandlot_engine.gateway.rpc import Behaviour, Context, Handler
 from sandlot_engine.gateway.rpc.call import Call, current_call
 from sandlot_engine.gateway.rpc.faces import abort
-from sandlot_engine.gateway.rpc.limits import MAX_CALLS, check_size
+from sandlot_engine.gateway.rpc.limits import MAX_CALLS_OF_TENANT, check_size
 from sandlot_engine.gateway.rpc.methods import UPLOADS
 from sandlot_engine.gateway.turns import StrangersTurns, Turns
 from sandlot_engine.timeouts import Timeout, Timeouts
@@ -69,7 +69,7 @@ class Reading:
             "requests",
             most=READING_AT_ONCE,
             of_tenant=READING_OF_TENANT,
-            waiting=MAX_CALLS,
+            waiting=MAX_CALLS_OF_TENANT,
             wait_s=READING_WAIT_S,
         )
         self._of_strangers = StrangersTurns("requests", most=READING_OF_STRANGERS)
