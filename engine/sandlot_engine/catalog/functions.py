@@ -15,7 +15,7 @@ import random
 from collections.abc import Callable, Collection, Coroutine, Iterable, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, Protocol, Self, TypeVar
 
 from sandlot_engine.catalog import life
 from sandlot_engine.catalog.aliases import Aliases
@@ -28,9 +28,9 @@ from sandlot_engine.catalog.kept import Kept
 from sandlot_engine.catalog.layers import Layers
 from sandlot_engine.catalog.life import Prepared
 from sandlot_engine.catalog.on_disk import OnDisk
-from sandlot_engine.catalog.preparing import GrantNetwork, Prepare, Preparing
+from sandlot_engine.catalog.preparing import Preparing
 from sandlot_engine.catalog.quotas import Quota, Quotas
-from sandlot_engine.catalog.retiring import Retire, Retiring
+from sandlot_engine.catalog.retiring import Retiring
 from sandlot_engine.catalog.settings import Settings, checked_tags
 from sandlot_engine.catalog.turns import Turns
 from sandlot_engine.catalog.uploads import Uploads
@@ -50,22 +50,40 @@ from sandlot_engine.model.network import Network
 from sandlot_engine.model.settings import FunctionSettings
 from sandlot_engine.store.ports import CatalogStore
 
-__all__ = [
-    "CheckCode",
-    "Functions",
-    "GrantNetwork",
-    "NoteChange",
-    "Prepare",
-    "Prepared",
-    "Quota",
-    "Retire",
-]
-
 T = TypeVar("T")
 
 CheckCode = Callable[[str, str], object]
 """Raises a `Refusal` where a function, by its tenant's id and its name, takes no new
 code."""
+
+
+class Node(Protocol):
+    """Where a revision's zygote and instances are."""
+
+    async def prepare(
+        self, function: Function, revision: Revision, code: Path, /
+    ) -> Prepared:
+        """Start the zygote of a revision, its code at a path. Raises `Refusal` or
+        `Fault` where that is impossible; a failing import is no reason to."""
+        ...
+
+    async def retire(self, tenant_id: str, function: str, revision_id: str, /) -> None:
+        """Stop all that runs of a revision. Returns when nothing runs of it any more,
+        because its files go next. It need not have been prepared."""
+        ...
+
+
+class Rights(Protocol):
+    """What tenants may have. From memory."""
+
+    def concurrency(self, tenant_id: str, /) -> int:
+        """How many of its invocations may run."""
+        ...
+
+    def grant_network(self, tenant_id: str, network: Network, /) -> object:
+        """Raises `PermissionDenied` where its functions may not have that, and
+        `Conflict` while it is suspended."""
+        ...
 
 
 class Functions:
@@ -85,10 +103,8 @@ class Functions:
         *,
         clock: Clock,
         runtimes: Callable[[], Collection[str]],
-        prepare: Prepare,
-        retire: Retire,
-        grant_network: GrantNetwork,
-        concurrency: Callable[[str], int],
+        node: Node,
+        tenants: Rights,
         note_change: NoteChange = lambda *_: None,
         note_tenant: Callable[[str], object] = lambda _: None,
         check_code: CheckCode = lambda *_: None,
@@ -121,12 +137,12 @@ class Functions:
             code_path=lambda function, revision: self._uploads.in_turn(
                 function.tenant_id, lambda: self.code_path(revision)
             ),
-            prepare=prepare,
-            grant_network=grant_network,
+            prepare=node.prepare,
+            grant_network=tenants.grant_network,
             settle=lambda *settled: self._changing.settle(*settled),
         )
         self._retiring = Retiring(
-            self._uploads, self._preparing, on_disk, retire=retire
+            self._uploads, self._preparing, on_disk, retire=node.retire
         )
         belongings = tuple(belongings)
         self._of_tenants = tuple(of_tenants)
@@ -146,7 +162,7 @@ class Functions:
             settings,
             self._versions,
             turns=self._turns,
-            concurrency=concurrency,
+            concurrency=tenants.concurrency,
             provisioned=provisioned,
         )
         self.layers = Layers(
@@ -173,7 +189,7 @@ class Functions:
             keeper=self._keeper,
             clock=clock,
             runtimes=runtimes,
-            grant_network=grant_network,
+            grant_network=tenants.grant_network,
             note_change=note_change,
         )
         self._deleting = Deleting(
