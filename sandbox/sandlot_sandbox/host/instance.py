@@ -260,7 +260,7 @@ class Instance:
 
     @property
     def is_settling(self) -> bool:
-        """Whether it has answered, and is not usable again yet."""
+        """Whether something went on after its last answer, or still does."""
         return self._rest is not None
 
     async def wait_settled(self) -> Rest:
