@@ -35,6 +35,7 @@ from typing import Protocol, Self, TypeVar
 
 from sandlot_engine.catalog import packages
 from sandlot_engine.catalog.keeper import Keeper
+from sandlot_engine.catalog.turns import Turns
 from sandlot_engine.errors import (
     Internal,
     InvalidParameter,
@@ -42,7 +43,6 @@ from sandlot_engine.errors import (
     SandlotError,
     Unavailable,
 )
-from sandlot_engine.locks import KeyedLocks
 from sandlot_engine.model.function import (
     IMAGE,
     Code,
@@ -132,7 +132,9 @@ class CodeStore:
         """By hash, of those here and built by us; and the image's digest."""
 
         self._keeper = Keeper()
-        self._locks = KeyedLocks()
+        self._turns = Turns(self._keeper)
+        """By package."""
+
         self._room = asyncio.Semaphore(BUILDS)
         self._threads = started(THREADS, "code")
         # Of its own: a zygote's start looks whether its folder is there, and the others
@@ -427,12 +429,7 @@ class CodeStore:
 
     async def _alone(self, sha256: str, work: Callable[[], Awaitable[T]]) -> T:
         """Do `work`, to its end, while nobody else works on the same package."""
-
-        async def in_turn() -> T:
-            async with self._locks.hold(sha256):
-                return await work()
-
-        return await self._keeper.whole(in_turn())
+        return await self._turns.whole(sha256, work)
 
     async def _look(self, work: Callable[[], T]) -> T:
         """What takes no time."""

@@ -75,16 +75,11 @@ class EventConfigs:
         def made(old: EventConfig | None, now: datetime) -> EventConfig:
             old = old or self._nothing(tenant_id, function, qualifier)
             to = old.destinations
-            return replace(
-                old,
-                destinations=Destinations(
-                    on_success=to.on_success if on_success is None else on_success,
-                    on_failure=to.on_failure if on_failure is None else on_failure,
-                ),
-                max_retries=old.max_retries if max_retries is None else max_retries,
-                max_age_s=old.max_age_s if max_age_s is None else max_age_s,
-                last_modified=now,
+            destinations = Destinations(
+                on_success=to.on_success if on_success is None else on_success,
+                on_failure=to.on_failure if on_failure is None else on_failure,
             )
+            return _changed(old, now, max_retries, max_age_s, destinations)
 
         return await self._change(tenant_id, function, qualifier, made)
 
@@ -129,13 +124,7 @@ class EventConfigs:
         def made(old: EventConfig | None, now: datetime) -> EventConfig:
             if old is None:
                 raise self._missing(tenant_id, function, qualifier)
-            return replace(
-                old,
-                max_retries=old.max_retries if max_retries is None else max_retries,
-                max_age_s=old.max_age_s if max_age_s is None else max_age_s,
-                destinations=destinations or old.destinations,
-                last_modified=now,
-            )
+            return _changed(old, now, max_retries, max_age_s, destinations)
 
         _check_something_is_given(max_retries, max_age_s, destinations)
         return await self._change(tenant_id, function, qualifier, made)
@@ -240,6 +229,23 @@ class EventConfigs:
                 "You can't specify the function as a destination for itself.",
                 field="destinations",
             )
+
+
+def _changed(
+    old: EventConfig,
+    now: datetime,
+    max_retries: int | None,
+    max_age_s: int | None,
+    destinations: Destinations | None,
+) -> EventConfig:
+    """What is None stays."""
+    return replace(
+        old,
+        max_retries=old.max_retries if max_retries is None else max_retries,
+        max_age_s=old.max_age_s if max_age_s is None else max_age_s,
+        destinations=old.destinations if destinations is None else destinations,
+        last_modified=now,
+    )
 
 
 def _check_something_is_given(*given: object) -> None:

@@ -4,7 +4,6 @@ import asyncio
 from collections import Counter
 from collections.abc import AsyncGenerator, Coroutine, Iterator
 from contextlib import (
-    AbstractContextManager,
     ExitStack,
     aclosing,
     contextmanager,
@@ -23,6 +22,7 @@ from sandlot_engine.gateway.auth import Authenticator
 from sandlot_engine.gateway.paging import page_size, position
 from sandlot_engine.gateway.ports import Backend
 from sandlot_engine.gateway.rpc import Context
+from sandlot_engine.gateway.rpc.call import Call, current_call, current_caller
 from sandlot_engine.gateway.rpc.convert import (
     invocation_type_of,
     log_line_out,
@@ -32,12 +32,8 @@ from sandlot_engine.gateway.rpc.convert import (
     time_of,
 )
 from sandlot_engine.gateway.rpc.faces import face_of
-from sandlot_engine.gateway.rpc.interceptors import (
-    Call,
-    current_call,
-    current_caller,
-)
 from sandlot_engine.gateway.tail import catch_up, tail
+from sandlot_engine.gateway.turns import Holding
 from sandlot_engine.ids import new_request_id
 from sandlot_engine.invocation.invoker import Invoker
 from sandlot_engine.invocation.once import key_of
@@ -199,7 +195,7 @@ class InvocationService:
             with _holding(request.request, call):
                 response = await self._invoke(request.request, call, request_id)
             sending.enter_context(call.sending(len(response.payload)))
-        except Exception as error:  # noqa: BLE001 - as in `interceptors.Errors`
+        except Exception as error:  # noqa: BLE001 - as around any call
             refused = refused_out(face_of(error, request_id))
             let_go(error)
             return wire.InvokeManyResponse(id=request.id, refused=refused)
@@ -260,7 +256,7 @@ class InvocationService:
                 await asyncio.wait([task])
                 drain.cancel()
         except ExceptionGroup as group:
-            # Only `work` can fail, so there is one, and `Errors` should see it bare.
+            # Only `work` can fail, so there is one, and is to have its own face.
             raise group.exceptions[0] from None
         return task.cancelled()
 
@@ -318,10 +314,8 @@ def _key_of(request: wire.InvokeRequest, kind: InvocationType) -> IdempotencyKey
     )
 
 
-def _holding(request: wire.InvokeRequest, call: Call) -> AbstractContextManager[None]:
+def _holding(request: wire.InvokeRequest, call: Call) -> Holding:
     """A stream's messages are read before anybody knows how many it will have."""
-    if call.held is None:
-        return nullcontext()
     return call.held.hold(current_caller().tenant_id, len(request.payload))
 
 
