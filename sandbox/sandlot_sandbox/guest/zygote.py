@@ -164,6 +164,8 @@ class _Zygote:
         self._not_unique: failures.Failure | None = None
         self._shedding = shedding.Shedding()
         self._instances: dict[int, int] = {}
+        self._of_children: Any = _SIG_DFL
+        """What the import left to be done about SIGCHLD."""
         self._wake_read, self._wake_write = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
 
     def import_handler(self) -> bool:
@@ -223,7 +225,9 @@ class _Zygote:
         gc.freeze()
         sheds = not self._runs and self._lay_down()
         _signal.set_wakeup_fd(self._wake_write, warn_on_full_buffer=False)
-        _signal.signal(_SIGCHLD, lambda *_: None)
+        left = _signal.signal(_SIGCHLD, lambda *_: None)
+        if left is not None:  # As what C has set, which Python cannot set again.
+            self._of_children = left
         sources = poll()
         sources.register(self._channel, POLLIN)
         sources.register(self._wake_read, POLLIN)
@@ -349,7 +353,7 @@ class _Zygote:
                 self._instances[pid] = number
             return
         try:
-            _forget_signals()
+            _give_back_signals(self._of_children)
             instance.enter_cell(prepared)
             if is_kept:
                 os.environ[_INITIALIZATION_TYPE] = _KEPT
@@ -370,7 +374,7 @@ class _Zygote:
         """Never returns. What comes in a clone after `os.fork` and the way into its
         cell."""
         try:
-            _forget_signals()
+            _give_back_signals(self._of_children)
             if is_stranded:
                 raise loop.failed()
             is_ahead, is_kept = loop.asks_for()
@@ -469,16 +473,16 @@ def _rehearse_beginning() -> None:
     """Before the import, when there is nothing that a clone would have to make anew: go
     its way, so that it finds it trodden."""
     for _ in range(instance.REHEARSALS):
-        _forget_signals()
+        _give_back_signals(_SIG_DFL)
         uniqueness.reseed_the_rest()
         instance.take_up()
         hooks.run_after_restore()
 
 
-def _forget_signals() -> None:
+def _give_back_signals(of_children: Any) -> None:
     """In a clone. Not by way of `signal`, whose enumerations cost it fifty pages."""
     _signal.set_wakeup_fd(-1)
-    _signal.signal(_SIGCHLD, _SIG_DFL)
+    _signal.signal(_SIGCHLD, of_children)
 
 
 def _say_not_entered(error: BaseException) -> None:
