@@ -71,7 +71,7 @@ INSIDE = [
     *_of(
         "guest/zygote.py",
         "_left_behind _Zygote.__init__ _Zygote.serve _Zygote._obey_next _Zygote._fork"
-        " _Zygote._make_unique _forget_signals",
+        " _Zygote._make_unique _give_back_signals",
     ),
 ]
 """What a zygote and its clone do before that is an instance; but for the calls of
@@ -106,7 +106,8 @@ CALLS_OF_A_PROGRAM = (*CALLS, "rt_sigaction 0", "rt_sigaction 1", "close_range 0
 """By which a child does that becomes a program at once."""
 
 IN_CHILD = [
-    replace(step, error=NO_ERRNO) for step in _of("guest/zygote.py", "_forget_signals")
+    replace(step, error=NO_ERRNO)
+    for step in _of("guest/zygote.py", "_give_back_signals")
 ]
 """What a clone does first, failing as nobody expects it."""
 

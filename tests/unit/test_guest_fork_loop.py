@@ -399,14 +399,15 @@ def test_with_something_else_clones_are_pythons(guest: Guest, what: str) -> None
     assert told_by(guest, ONLY_PYTHONS[what] + "\nresult = places.find()") is None
 
 
+@pytest.mark.parametrize("made", ["default_rng", "SeedSequence"])
 def test_with_generators_that_are_seeded_together_clones_are_pythons(
-    tmp_path: Path,
+    made: str, tmp_path: Path
 ) -> None:
     found = told_by(
         Guest(python_with_numpy(), tmp_path),
-        """
+        f"""
 import numpy
-it = numpy.random.default_rng()
+it = numpy.random.{made}()
 uniqueness.collect()
 assert uniqueness.reseed() is None
 result = places.find()

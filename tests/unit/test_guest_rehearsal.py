@@ -52,6 +52,7 @@ made = zygote._Zygote.__new__(zygote._Zygote)
 made._entry, made._loop = Entry(), loop
 made._settings, made._not_unique = {"handler": "hello.handler"}, None
 made._function = made._channel = None
+made._of_children = zygote._SIG_DFL
 made._shed = shedding.Shedding().shed
 zygote._rehearse_beginning()
 made._rehearse()

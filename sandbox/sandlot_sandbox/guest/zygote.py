@@ -166,6 +166,8 @@ class _Zygote:
         self._shed = self._shedding.shed
         self._take_up: Callable[[], failures.Failure | None] = instance.take_up
         self._instances: dict[int, int] = {}
+        self._of_children: Any = _SIG_DFL
+        """What the import left to be done about SIGCHLD."""
         self._wake_read, self._wake_write = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
 
     def import_handler(self) -> bool:
@@ -214,6 +216,9 @@ class _Zygote:
 
     def serve(self) -> None:
         """Fork on demand until the engine closes the channel."""
+        left = _signal.getsignal(_SIGCHLD)
+        if left is not None:  # As what C has set, which Python cannot set again.
+            self._of_children = left
         self._make_unique()
         if not self._runs:
             self._rehearse()
@@ -371,7 +376,7 @@ class _Zygote:
                 self._instances[pid] = number
             return
         try:
-            _forget_signals()
+            _give_back_signals(self._of_children)
             instance.enter_cell(prepared)
             if is_kept:
                 os.environ[_INITIALIZATION_TYPE] = _KEPT
@@ -392,7 +397,7 @@ class _Zygote:
     def _be_cloned_by(self, loop: fork_loop.ForkLoop) -> int:
         """What comes in a clone after `os.fork` and the way into its cell. The status
         to exit with."""
-        _forget_signals()
+        _give_back_signals(self._of_children)
         is_ahead, is_kept = loop.asks_for()
         if is_kept:
             os.environ[_INITIALIZATION_TYPE] = _KEPT
@@ -502,15 +507,15 @@ def _rehearse_beginning() -> None:
     """Before the import, when there is nothing that a clone would have to make anew: go
     its way, so that it finds it trodden."""
     for _ in range(instance.REHEARSALS):
-        _forget_signals()
+        _give_back_signals(_SIG_DFL)
         uniqueness.reseed_the_rest()
         instance.take_up()
 
 
-def _forget_signals() -> None:
+def _give_back_signals(of_children: Any) -> None:
     """In a clone. Not by way of `signal`, whose enumerations cost it fifty pages."""
     _signal.set_wakeup_fd(*(-1,))  # see `instance.REHEARSALS`
-    _signal.signal(_SIGCHLD, _SIG_DFL)
+    _signal.signal(_SIGCHLD, of_children)
 
 
 def _say_not_entered(error: BaseException) -> None:
