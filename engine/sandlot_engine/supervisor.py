@@ -15,7 +15,6 @@ import grp
 import os
 import pwd
 import selectors
-import shutil
 import signal
 import socket
 import stat
@@ -104,10 +103,6 @@ def up(options: UpOptions) -> int:
         return _refuse(f"{unreadable}; remove it, and register again")
     except TimeoutError as busy:
         return _refuse(f"{busy}; wait for that, or end it")
-    except shutil.Error as several:
-        # One for each of a hundred files; the last is like the first.
-        (*_, why) = several.args[0][0]
-        return _refuse(f"{why}; is the folder {data} yours, and is there room?")
     except OSError as error:
         return _refuse(disk.told(error, data), status=disk.status_of(error))
 

@@ -14,7 +14,6 @@ up leaves nothing behind that works without its lock.
 """
 
 import asyncio
-import errno
 import hashlib
 import logging
 import os
@@ -35,12 +34,12 @@ from typing import Protocol, Self, TypeVar
 
 from sandlot_engine.catalog import packages
 from sandlot_engine.catalog.keeper import Keeper
+from sandlot_engine.catalog.room import NoRoom, Room, is_for_want_of_room
 from sandlot_engine.errors import (
     Internal,
     InvalidParameter,
     NotFound,
     SandlotError,
-    Unavailable,
 )
 from sandlot_engine.locks import KeyedLocks
 from sandlot_engine.model.function import (
@@ -96,8 +95,8 @@ class Build(Protocol):
         one before; `is_opt` says that they are layers, mounted at /opt.
 
         Returns what there is then. Afterwards, however it ends, nobody writes into
-        the folder any more. Raises `InvalidParameter` for what is refused, a `Fault`
-        where our side broke.
+        the folder any more. Raises `InvalidParameter` for what is refused, `OSError`
+        where there is no room, a `Fault` where our side broke otherwise.
         """
         ...
 
@@ -134,6 +133,7 @@ class CodeStore:
         self._keeper = Keeper()
         self._locks = KeyedLocks()
         self._room = asyncio.Semaphore(BUILDS)
+        self._disk = Room()
         self._threads = started(THREADS, "code")
         # Of its own: a zygote's start looks whether its folder is there, and the others
         # copy an image, or remove a hundred thousand files.
@@ -194,7 +194,9 @@ class CodeStore:
             return Staged(source.uri, path, sha256, path.stat().st_size, tag)
 
         try:
-            yield await self._run(copy)
+            with self._disk.looked_after():
+                staged = await self._run(copy)
+            yield staged
         finally:
             await self._clear_away(path)
 
@@ -328,6 +330,7 @@ class CodeStore:
                     opened.callback(os.close, folder)
                     made = await images.build(archive, tag, folder)
                     await self._run(lambda: packages.publish(folder, new, path))
+                    self._disk.is_there()
         except BaseException:
             await self._clear_away(new)
             raise
@@ -404,6 +407,7 @@ class CodeStore:
                     raise
                 if path is not None:
                     await self._run(lambda: packages.publish(folder, new, path))
+                    self._disk.is_there()
         return unpacked
 
     async def _clear_away(self, path: Path) -> None:
@@ -430,7 +434,8 @@ class CodeStore:
 
         async def in_turn() -> T:
             async with self._locks.hold(sha256):
-                return await work()
+                with self._disk.looked_after():
+                    return await work()
 
         return await self._keeper.whole(in_turn())
 
@@ -446,11 +451,8 @@ class CodeStore:
         try:
             return await loop.run_in_executor(threads, work)
         except OSError as error:
-            if error.errno in (errno.ENOSPC, errno.EDQUOT):
-                raise Unavailable(
-                    "The disk that the data directory is on is full, so no package can "
-                    "be kept. Make room there, then try again."
-                ) from error
+            if is_for_want_of_room(error):
+                raise NoRoom from error
             raise Internal(
                 f"The code store failed ({error.strerror}). Look for a disk that fails "
                 "under the data directory."
