@@ -23,6 +23,7 @@ from sandlot.cli.permissions import permission
 from sandlot.cli.root import Root
 from sandlot.cli.runs import runs
 from sandlot.cli.runtimes import runtime
+from sandlot.cli.status import status
 from sandlot.cli.tenants import key, tenant
 from sandlot.cli.triggers import schedule, trigger
 from sandlot.cli.urls import url
@@ -38,7 +39,7 @@ SECTIONS: tuple[tuple[str, tuple[click.Command, ...]], ...] = (
     ("Insight", (runs, bill)),
     ("Events", (event, dead_letter)),
     ("Tenants", (tenant, key)),
-    ("Engine", (doctor, runtime, version)),
+    ("Engine", (status, doctor, runtime, version)),
 )
 
 
