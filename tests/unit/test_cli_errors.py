@@ -12,7 +12,7 @@ from pathlib import Path
 import grpc
 import pytest
 
-from tests.fakes.engine import OPERATOR, Engine, Refusal
+from tests.fakes.engine import OPERATOR, Engine, Failure, Refusal
 from tests.fakes.server import Server
 from tests.unit.conftest import Cli
 
@@ -223,3 +223,70 @@ def test_an_interrupt_exits_130(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> No
 def test_verbose_shows_where_an_error_comes_from(cli: Cli) -> None:
     assert "Traceback" in cli("fn", "show", "nowhere", "-v").stderr
     assert "Traceback" not in cli("fn", "show", "nowhere").stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "kind", "message", "advice"),
+    [
+        (("fn", "show", "nowhere"), 3, "NotFound", "no function 'nowhere'", ""),
+        (
+            ("fn", "list", "--endpoint", "127.0.0.1:1"),
+            4,
+            "ConnectionFailed",
+            "sandlot up",
+            "",
+        ),
+        (("fn", "list", "--colour"), 2, "NoSuchOption", "--colour", "fn list --help"),
+        (("fn", "lst"), 2, "NoSuchCommand|UsageError", "lst", "--help"),
+        (("fn", "list", "--deadline", "0"), 2, "BadParameter", "'0' is no", "--help"),
+        (("deploy", "nowhere.py"), 2, "UsageError", "nowhere.py", ""),
+        (("invoke", "x", "{"), 2, "UsageError", "not JSON", "invoke --help"),
+        (("invoke", "x", "-e", "."), 2, "BadParameter", "is a directory", "--help"),
+        (("up", "--tls-cert", __file__), 2, "UsageError", "go together", "up --help"),
+    ],
+    ids=lambda one: "-".join(one[:2]) if isinstance(one, tuple) else "",
+)
+def test_with_json_an_error_is_one_object_on_stderr(
+    cli: Cli,
+    arguments: tuple[str, ...],
+    code: int,
+    kind: str,
+    message: str,
+    advice: str,
+) -> None:
+    done = cli(*arguments, "--json")
+
+    assert (done.exit_code, done.stdout) == (code, "")
+    assert done.stderr.count("\n") == 1
+    error = json.loads(done.stderr)["error"]
+    assert re.fullmatch(kind, error["kind"])
+    assert message in error["message"]
+    assert advice in error["advice"]
+
+
+def test_with_json_a_function_s_error_is_one_too(cli: Cli, engine: Engine) -> None:
+    def fail(_: object) -> object:
+        raise Failure("KeyError", "'name'")
+
+    engine.add_function("hello")
+    engine.answers["hello"] = fail
+
+    done = cli("invoke", "hello", "--json")
+
+    assert done.exit_code == 1
+    assert json.loads(done.stdout)["value"]["errorType"] == "KeyError"
+    error = json.loads(done.stderr)["error"]
+    assert error["kind"] == "Unhandled"
+    assert error["message"] == "KeyError: 'name'"
+    assert error["advice"] == "read its log: sandlot logs hello"
+    assert error["request_id"]
+
+
+def test_a_setting_that_asks_for_json_does_so_of_errors(
+    cli: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SANDLOT_JSON", "1")
+
+    assert json.loads(cli("fn", "lst").stderr)["error"]["message"]
+    assert cli("fn").stderr.startswith("Usage: ")
+    assert cli("up", "--nothing").stderr.startswith("Usage: ")
