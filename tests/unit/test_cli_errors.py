@@ -12,6 +12,9 @@ from pathlib import Path
 import grpc
 import pytest
 
+from sandlot.cli import events, settings, tenants
+from sandlot_engine.catalog import event_configs, validation
+from sandlot_engine.catalog import tenants as engine_tenants
 from tests.fakes.engine import OPERATOR, Engine, Failure, Refusal
 from tests.fakes.server import Server
 from tests.unit.conftest import Cli
@@ -91,6 +94,40 @@ def test_a_time_span_that_is_none_is_refused_in_clear_words(
     assert re.search(
         rf"'{command[-1]}'.*: '{value}' is no (whole )?number of seconds", done.stderr
     )
+
+
+@pytest.mark.parametrize(
+    ("command", "value", "said"),
+    [
+        (("deploy", "--memory"), "12", "12 is not in the range 128<=x<=10240"),
+        (("fn", "config", "x", "--memory"), "10241", "range 128<=x<=10240"),
+        (("fn", "config", "x", "--memory"), "much", "'much' is not a valid integer"),
+        (("deploy", "--timeout"), "901", "901 is not within 1 to 900 seconds"),
+        (("deploy", "--ephemeral-storage"), "10", "range 512<=x<=10240"),
+        (("event", "config", "x", "--max-age"), "59", "59 is not within 60 to 21,600"),
+        (("tenant", "create", "a", "--concurrency"), "0", "range 1<=x<=100000"),
+        (("tenant", "update", "1", "--concurrency"), "100001", "range 1<=x<=100000"),
+    ],
+)
+def test_a_value_out_of_bounds_is_a_usage_error_that_names_them(
+    cli: Cli, engine: Engine, command: tuple[str, ...], value: str, said: str
+) -> None:
+    done = cli(*command, value)
+
+    assert done.exit_code == 2
+    assert said in done.stderr
+    assert engine.requests == []
+
+
+def test_the_bounds_of_options_are_the_engine_s() -> None:
+    def ends(bounds: range) -> tuple[int, int]:
+        return bounds.start, bounds.stop - 1
+
+    assert ends(validation.MEMORY_MB) == settings.MEMORY_MB
+    assert ends(validation.TIMEOUT_S) == settings.TIMEOUT_S
+    assert ends(validation.EPHEMERAL_STORAGE_MB) == settings.EPHEMERAL_STORAGE_MB
+    assert ends(event_configs.MAX_AGE_S) == events.MAX_AGE_S
+    assert engine_tenants.MAX_CONCURRENCY == tenants.MAX_CONCURRENCY
 
 
 def test_no_engine_exits_4_and_says_how_to_start_one(cli: Cli) -> None:
