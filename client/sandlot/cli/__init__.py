@@ -15,6 +15,7 @@ from sandlot.cli.concurrency import concurrency
 from sandlot.cli.deploy import deploy
 from sandlot.cli.engine import doctor, up, version
 from sandlot.cli.events import dead_letter, event
+from sandlot.cli.examples import give_examples
 from sandlot.cli.functions import fn
 from sandlot.cli.invoke import invoke
 from sandlot.cli.layers import layer
@@ -63,3 +64,6 @@ def main() -> None:
     Completion, also with zsh_source and fish_source:
       eval "$(_SANDLOT_COMPLETE=bash_source sandlot)"
     """
+
+
+give_examples(main)

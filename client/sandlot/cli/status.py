@@ -52,10 +52,6 @@ def status(*, data: str | None, as_json: bool) -> None:
 
     To be run by whoever started it. Exit codes: 0 it runs functions; 4 it does not, or
     is not reached.
-
-    \b
-    Example:
-      sandlot status --data /var/lib/sandlot
     """
     folder = Path(data).absolute() if data else Path(load_engine().default_data())
     found = _told(folder)
