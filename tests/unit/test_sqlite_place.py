@@ -102,3 +102,26 @@ async def test_backups_vacuums_and_checkpoints_leave_it_where_it_is(
     store.append(record(), [])
     await store.flush()
     store.check_writing()
+
+
+async def test_what_was_written_stays_with_its_file_and_out_of_the_other(
+    tmp_path: Path,
+) -> None:
+    file, away = tmp_path / "engine.db", tmp_path / "away"
+    async with SqliteStore.open(file) as store:
+        await store.create_function(function())
+    backup = file.read_bytes()
+    async with SqliteStore.open(file) as store:
+        for number in range(50):
+            await store.create_function(function(f"more-{number}"))
+        file.rename(away)
+        file.write_bytes(backup)
+
+    def names(of: Path) -> int:
+        with closing(sqlite3.connect(of)) as shell:
+            assert shell.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+            (count,) = shell.execute("SELECT count(*) FROM functions").fetchone()
+            return int(count)
+
+    assert names(away) == 51
+    assert names(file) == 1

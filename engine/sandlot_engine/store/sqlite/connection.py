@@ -13,7 +13,7 @@ import sqlite3
 import threading
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import Future
-from contextlib import asynccontextmanager, closing
+from contextlib import asynccontextmanager, closing, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from queue import Empty, SimpleQueue
@@ -138,6 +138,13 @@ class _Writer:
         """Do all that was asked before, then stop."""
         self.jobs.put(None)
         self._thread.join()
+        try:
+            self._place.check()
+        except Troubled:
+            # SQLite would leave the log beside a file that is another's, where the next
+            # start would take it for that one's.
+            with suppress(sqlite3.Error):
+                self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         self._connection.close()
 
     def _run(self) -> None:
