@@ -319,6 +319,13 @@ def test_with_json_a_function_s_error_is_one_too(cli: Cli, engine: Engine) -> No
     assert error["request_id"]
 
 
+def test_with_json_where_an_error_comes_from_is_in_it(cli: Cli) -> None:
+    done = cli("fn", "show", "nowhere", "--json", "--verbose")
+
+    trace = json.loads(done.stderr)["error"]["trace"]
+    assert trace[0] == "Traceback (most recent call last):"
+
+
 def test_a_setting_that_asks_for_json_does_so_of_errors(
     cli: Cli, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -330,7 +330,9 @@ def explain(
 ) -> None:
     """Say what, why, what to do next, and how to ask about it, on stderr."""
     advice = _advice(error, flags, function)
+    is_verbose = flags is not None and flags.verbose
     if as_json:
+        trace = {"trace": one_line_each(error).splitlines()} if is_verbose else {}
         _as_json(
             type(error).__name__,
             str(error),
@@ -338,6 +340,7 @@ def explain(
             reason=error.reason,
             request_id=error.request_id,
             retry_after=error.retry_after,
+            **trace,
         )
         return
     click.echo(f"{type(error).__name__}: {message(str(error))}", err=True)
@@ -349,7 +352,7 @@ def explain(
         click.echo(f"  see: {one_line(error.docs_url)}", err=True)
     if error.request_id:
         click.echo(f"  request id: {one_line(error.request_id)}", err=True)
-    if flags is not None and flags.verbose:
+    if is_verbose:
         click.echo(one_line_each(error), err=True)
 
 
