@@ -407,7 +407,7 @@ class CodeStore:
                     raise
                 if path is not None:
                     await self._run(lambda: packages.publish(folder, new, path))
-                    self._disk.is_there()
+                self._disk.is_there()
         return unpacked
 
     async def _clear_away(self, path: Path) -> None:
