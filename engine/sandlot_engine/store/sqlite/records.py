@@ -312,12 +312,11 @@ class SqliteRecords:
         if self._buffer:
             self._something.set()
         was_failing, self._why_failing = bool(self._why_failing), error.message
-        if not self._buffer and not was_failing:
-            _log.error("nothing can be recorded: %s", error.message)
-        elif not was_failing or self._is_closing:
+        if not was_failing or self._is_closing:
             _log.error(
-                "%d records could not be written%s: %s",
-                self._buffer.behind,
+                "%srecords could not be written%s: %s",
+                # There may be none yet, or none of the log that waits.
+                f"{self._buffer.behind} " if self._buffer.behind else "",
                 ", and are lost" if self._is_closing else "",
                 error.message,
             )
