@@ -47,6 +47,7 @@ SECTIONS: tuple[tuple[str, tuple[click.Command, ...]], ...] = (
 @click.group(
     cls=Root,
     sections=SECTIONS,
+    epilog="The help of each command ends with an example: sandlot deploy --help",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 @click.version_option(__version__, message="sandlot %(version)s")
