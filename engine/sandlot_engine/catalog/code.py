@@ -32,9 +32,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Protocol, Self, TypeVar
 
-from sandlot_engine.catalog import packages
+from sandlot_engine.catalog import packages, room
 from sandlot_engine.catalog.keeper import Keeper
-from sandlot_engine.catalog.room import NoRoom, Room, is_for_want_of_room
 from sandlot_engine.errors import (
     Internal,
     InvalidParameter,
@@ -133,11 +132,11 @@ class CodeStore:
         self._keeper = Keeper()
         self._locks = KeyedLocks()
         self._room = asyncio.Semaphore(BUILDS)
-        self._disk = Room()
         self._threads = started(THREADS, "code")
         # Of its own: a zygote's start looks whether its folder is there, and the others
         # copy an image, or remove a hundred thousand files.
         self._looking = started(1, "code-look")
+        self._disk = room.Room()
         self._unpacked: dict[str, Unpacked] = {}
         """By hash, of packages that are here and were built by us."""
 
@@ -194,9 +193,7 @@ class CodeStore:
             return Staged(source.uri, path, sha256, path.stat().st_size, tag)
 
         try:
-            with self._disk.looked_after():
-                staged = await self._run(copy)
-            yield staged
+            yield await self._run(copy)
         finally:
             await self._clear_away(path)
 
@@ -328,7 +325,8 @@ class CodeStore:
                     opened.callback(os.close, archive)
                     folder = await self._run(lambda: packages.make_folder(new))
                     opened.callback(os.close, folder)
-                    made = await images.build(archive, tag, folder)
+                    with self._disk.looked_after():
+                        made = await images.build(archive, tag, folder)
                     await self._run(lambda: packages.publish(folder, new, path))
                     self._disk.is_there()
         except BaseException:
@@ -401,7 +399,10 @@ class CodeStore:
                 given = [await own(partial(packages.open_file, zip_)) for zip_ in zips]
                 folder = await own(partial(packages.make_folder, new))
                 try:
-                    unpacked = await self._build(runtime, given, folder, is_opt=is_opt)
+                    with self._disk.looked_after():
+                        unpacked = await self._build(
+                            runtime, given, folder, is_opt=is_opt
+                        )
                 except InvalidParameter:
                     await self._run(partial(_check_whole, zips))
                     raise
@@ -434,8 +435,7 @@ class CodeStore:
 
         async def in_turn() -> T:
             async with self._locks.hold(sha256):
-                with self._disk.looked_after():
-                    return await work()
+                return await work()
 
         return await self._keeper.whole(in_turn())
 
@@ -451,8 +451,8 @@ class CodeStore:
         try:
             return await loop.run_in_executor(threads, work)
         except OSError as error:
-            if is_for_want_of_room(error):
-                raise NoRoom from error
+            if room.is_full(error):
+                raise self._disk.is_full() from error
             raise Internal(
                 f"The code store failed ({error.strerror}). Look for a disk that fails "
                 "under the data directory."

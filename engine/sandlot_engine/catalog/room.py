@@ -10,17 +10,8 @@ from sandlot_engine.errors import Troubled
 _log = logging.getLogger(__name__)
 
 
-class NoRoom(Troubled):
-    """Nothing of the package is kept."""
-
-    def __init__(self) -> None:
-        super().__init__(
-            "The disk that the data directory is on is full, so no package can be kept."
-            " Make room there, then try again."
-        )
-
-
-def is_for_want_of_room(error: OSError) -> bool:
+def is_full(error: OSError) -> bool:
+    """Whether it is for want of room."""
     return error.errno in (errno.ENOSPC, errno.EDQUOT)
 
 
@@ -30,25 +21,27 @@ class Room:
     def __init__(self) -> None:
         self._is_told = False
 
-    @contextmanager
-    def looked_after(self) -> Iterator[None]:
-        """Around what may raise `NoRoom`, or a builder's `OSError` for it."""
-        try:
-            yield
-        except OSError as error:
-            if not is_for_want_of_room(error):
-                raise
-            self._tell()
-            raise NoRoom from error
-        except NoRoom:
-            self._tell()
-            raise
-
     def is_there(self) -> None:
         """A package was kept."""
         self._is_told = False
 
-    def _tell(self) -> None:
+    def is_full(self) -> Troubled:
+        """One could not be; what its tenant is told."""
+        trouble = Troubled(
+            "The disk that the data directory is on is full, so no package can be kept."
+            " Make room there, then try again."
+        )
         if not self._is_told:
             self._is_told = True
-            _log.error("a package could not be kept: %s", NoRoom().message)
+            _log.error("a package could not be kept: %s", trouble.message)
+        return trouble
+
+    @contextmanager
+    def looked_after(self) -> Iterator[None]:
+        """Around a builder, whose `OSError` for want of room this raises as ours."""
+        try:
+            yield
+        except OSError as error:
+            if not is_full(error):
+                raise
+            raise self.is_full() from error
