@@ -237,6 +237,7 @@ EXPLAINED = {
     "launcher/runtimes.py:_is_script": "the supervisor, before there is a launcher",
     "launcher/runtimes.py:prepare": "the supervisor, before there is a launcher",
     "launcher/runtimes.py:_copy": "the supervisor, before there is a launcher",
+    "launcher/runtimes.py:_copy_folder": "the supervisor, before there is a launcher",
     "launcher/runtimes.py:_sync_file_system": (
         "the supervisor, before there is a launcher"
     ),

@@ -282,6 +282,10 @@ class Functions:
         """How many functions a tenant has."""
         return self._versions.count(tenant_id)
 
+    def count_all(self) -> int:
+        """How many functions all tenants have."""
+        return self._versions.count_all()
+
     def count_by_network(self, network: Network) -> Mapping[str, int]:
         """How many functions with that network, in any version, each tenant has that
         has any."""
