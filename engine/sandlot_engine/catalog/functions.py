@@ -47,7 +47,7 @@ from sandlot_engine.model.function import (
     Revision,
 )
 from sandlot_engine.model.network import Network
-from sandlot_engine.model.settings import FunctionSettings
+from sandlot_engine.model.settings import FunctionSettings, RecursiveLoop
 from sandlot_engine.store.ports import CatalogStore
 
 __all__ = [
@@ -236,6 +236,11 @@ class Functions:
     def reserved(self, tenant_id: str) -> Mapping[str, int]:
         """What is reserved for which of a tenant's functions. Never waits."""
         return self.settings.reserved(tenant_id)
+
+    def may_recurse(self, tenant_id: str, name: str) -> bool:
+        """See `invocation.invoker.Resolver`."""
+        settings = self.settings.of(tenant_id, name)
+        return settings.recursive_loop is RecursiveLoop.ALLOW
 
     async def code_path(self, revision: Revision) -> Path:
         """The folder with a revision's files, unpacked if it was not, as its layers

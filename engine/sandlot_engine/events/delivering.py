@@ -201,6 +201,7 @@ class Delivering:
             function=target.name,
             qualifier=target.qualifier,
             invoked_arn=target.arn,
+            trace=event.trace,
             lineage=continued(event.lineage, event.tenant_id, event.function),
             payload=self._body(parcel),
             type=InvocationType.EVENT,

@@ -17,11 +17,13 @@ from sandlot_engine.errors import (
     DeadlineExceeded,
     Internal,
     InvalidParameter,
+    Refusal,
     Stopping,
     Throttled,
     TooLarge,
 )
 from sandlot_engine.events.attempts import SettingsOf
+from sandlot_engine.events.lineage import is_loop
 from sandlot_engine.events.queue import EventQueue
 from sandlot_engine.events.verdicts import RETRY_DELAYS_S, Settings
 from sandlot_engine.invocation import json_check, restore
@@ -86,6 +88,10 @@ class Resolver(Protocol):
     def reserved(self, tenant_id: str) -> Mapping[str, int]:
         """Concurrency of those functions that have a share of their own. From
         memory."""
+        ...
+
+    def may_recurse(self, tenant_id: str, name: str) -> bool:
+        """Whether loops of the function are left alone. From memory."""
         ...
 
 
@@ -334,6 +340,8 @@ class Invoker:
 
     def _check(self, invocation: Invocation, revision: Revision) -> None:
         _check_isolation(invocation.isolation_key, revision)
+        if invocation.lineage and invocation.type is not InvocationType.EVENT:
+            self._check_loop(invocation)
         size, limit = len(invocation.payload), _MAX_BYTES[invocation.type]
         if size > limit:
             # A dry run says what the real call would.
@@ -362,6 +370,20 @@ class Invoker:
                 field="payload",
                 reason="InvalidRequestContent",
             ) from error
+
+    def _check_loop(self, invocation: Invocation) -> None:
+        """Of an event it is seen when it is to run, and told to its destination."""
+        tenant_id, name = invocation.tenant_id, invocation.function
+        if not is_loop(invocation.lineage, tenant_id, name):
+            return
+        if not self._functions.may_recurse(tenant_id, name):
+            raise Refusal(
+                "Lambda has detected your function being invoked in a recursive loop "
+                "with other Amazon Web Services resources and stopped your function's "
+                f"invocation. Function {name!r} was part of what led to this too "
+                "often; PutFunctionRecursionConfig with Allow lets it.",
+                reason="RecursiveInvocationException",
+            )
 
     async def _run_until(
         self,

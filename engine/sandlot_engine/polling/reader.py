@@ -15,6 +15,7 @@ from functools import partial
 
 from sandlot_engine.clock import Clock
 from sandlot_engine.errors import Conflict, SandlotError, Throttled, Unavailable
+from sandlot_engine.events.lineage import trace_id
 from sandlot_engine.ids import new_request_id
 from sandlot_engine.model.invocation import Invocation, Outcome, Status
 from sandlot_engine.model.mapping import Mapping
@@ -335,10 +336,12 @@ class Reader:
                     self._parked -= 1
 
     def _invocation(self, mapping: Mapping, payload: bytes) -> Invocation:
+        request_id = new_request_id()
         return Invocation(
-            request_id=new_request_id(),
+            request_id=request_id,
             tenant_id=mapping.tenant_id,
             function=mapping.function,
+            trace_id=trace_id(request_id, "", "", mapping.tenant_id, mapping.function),
             qualifier=mapping.qualifier,
             payload=payload,
             arrived=self._clock.monotonic(),
