@@ -9,7 +9,6 @@ from urllib.parse import parse_qs
 import pytest
 
 from sandlot_engine.events.endpoints import EndpointAccess, Endpoints, Untold
-from sandlot_engine.events.targets import BadTarget, target_of
 from sandlot_engine.model.event import (
     Condition,
     Delivery,
@@ -17,6 +16,7 @@ from sandlot_engine.model.event import (
     Event,
     EventState,
 )
+from sandlot_engine.model.target import BadTarget, target_of
 from sandlot_engine.store.event_ports import Parcel
 from tests.fakes.aws_endpoint import Service
 from tests.fakes.things import NOON

@@ -32,6 +32,7 @@ from sandlot_engine.catalog.preparing import GrantNetwork, Prepare, Preparing
 from sandlot_engine.catalog.quotas import Quota, Quotas
 from sandlot_engine.catalog.retiring import Retire, Retiring
 from sandlot_engine.catalog.settings import Settings, checked_tags
+from sandlot_engine.catalog.targets import check_dead_letter
 from sandlot_engine.catalog.uploads import Uploads
 from sandlot_engine.catalog.validation import check_kind, check_name
 from sandlot_engine.catalog.versions import Versions, name_in, page_of_versions
@@ -318,6 +319,7 @@ class Functions:
         check_name(name)
         check_kind(config, zip, is_new=True)
         self._changing.check_config(tenant_id, config)
+        check_dead_letter(config.dead_letter_arn, tenant_id=tenant_id)
         settings = FunctionSettings(tags=checked_tags(tags or {}))
         self._changing.check_name_is_free(tenant_id, name)
         # At once: a layer that was found a moment ago may be deleted in the next.

@@ -11,8 +11,8 @@ from types import TracebackType
 from typing import Any, Self
 
 from sandlot_engine.events.records import bus_entry, dead_letter_attributes
-from sandlot_engine.events.targets import BadTarget, Target
 from sandlot_engine.model.event import DeliveryKind
+from sandlot_engine.model.target import BadTarget, Target
 from sandlot_engine.store.event_ports import Parcel
 
 TIMEOUT_S = 10
