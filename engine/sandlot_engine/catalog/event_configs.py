@@ -8,7 +8,11 @@ from datetime import datetime
 from sandlot_engine.catalog.functions import Functions
 from sandlot_engine.catalog.kept import Kept
 from sandlot_engine.catalog.pages import page_of
-from sandlot_engine.catalog.targets import bad_destination, destination_of
+from sandlot_engine.catalog.targets import (
+    bad_destination,
+    check_is_not_isolated,
+    destination_of,
+)
 from sandlot_engine.clock import Clock
 from sandlot_engine.errors import InvalidParameter, NotFound
 from sandlot_engine.model.event_config import Destinations, EventConfig
@@ -220,9 +224,10 @@ class EventConfigs:
         if target.service != "lambda":
             return
         try:
-            self._functions.find(tenant_id, target.name, target.qualifier)
+            found = self._functions.find(tenant_id, target.name, target.qualifier)
         except NotFound as error:
             raise bad_destination(arn) from error
+        check_is_not_isolated(found, "A destination")
         if target.name == config.function:
             raise InvalidParameter(
                 "You can't specify the function as a destination for itself.",

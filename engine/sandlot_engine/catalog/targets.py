@@ -4,6 +4,7 @@ set, and not when it is needed. Texts are AWS's where it refuses the same."""
 import re
 
 from sandlot_engine.errors import InvalidParameter
+from sandlot_engine.model.function import Function
 from sandlot_engine.model.target import BadTarget, Target, target_of
 
 _SERVICE = re.compile(r"arn:aws[a-zA-Z0-9-]*:([a-zA-Z0-9-]+):[a-z0-9-]*:(\d{12})?:.+")
@@ -30,6 +31,17 @@ def bad_destination(arn: str, why: str = "") -> InvalidParameter:
     return InvalidParameter(
         f"The destination ARN {arn} is invalid.{why}", field="destinations"
     )
+
+
+def check_is_not_isolated(function: Function, what: str) -> None:
+    """Raise `InvalidParameter` where each invocation has to say for whom it is, which
+    `what` never does."""
+    if function.current.config.per_tenant:
+        raise InvalidParameter(
+            f"{what} is not supported for functions with tenant isolation, as "
+            f"{function.name!r} is one: it has no tenant ID. Invoke it with one.",
+            field="function",
+        )
 
 
 def check_dead_letter(arn: object, *, tenant_id: str) -> None:

@@ -10,6 +10,7 @@ from dataclasses import replace
 from sandlot_engine.catalog.functions import Functions
 from sandlot_engine.catalog.kept import Kept
 from sandlot_engine.catalog.pages import page_of
+from sandlot_engine.catalog.targets import check_is_not_isolated
 from sandlot_engine.clock import Clock
 from sandlot_engine.errors import AlreadyExists, InvalidParameter, NotFound
 from sandlot_engine.model.url import Cors, FunctionUrl, InvokeMode, UrlAuthType
@@ -78,6 +79,8 @@ class Urls:
 
         async def create() -> FunctionUrl:
             self._require(tenant_id, function, qualifier)
+            found = self._functions.find(tenant_id, function)
+            check_is_not_isolated(found, "A function URL")
             if self.find(tenant_id, function, qualifier) is not None:
                 arn = self._functions.arn(tenant_id, function, qualifier)
                 raise AlreadyExists(
