@@ -72,11 +72,12 @@ def read(header: str) -> tuple[str, str]:
 def whole(trace: str, request_id: str) -> str:
     """The trace with all that tracers want to find in it, of the request's id where the
     caller has said nothing of it. What nobody has asked for is not sampled."""
-    said = dict(_parts(trace))
     digits = request_id.replace("-", "")
-    root = said.get("Root") or f"1-{digits[:8]}-{digits[8:32]}"
-    parent = said.get("Parent") or digits[-16:]
-    return f"Root={root};Parent={parent};Sampled={said.get('Sampled') or '0'}"
+    if not trace:  # of nearly every request
+        return f"Root=1-{digits[:8]}-{digits[8:32]};Parent={digits[-16:]};Sampled=0"
+    said = dict(_parts(trace))
+    parent, sampled = said.get("Parent") or digits[-16:], said.get("Sampled") or "0"
+    return f"Root={said['Root']};Parent={parent};Sampled={sampled}"
 
 
 def trace_id(
