@@ -22,6 +22,7 @@ MAX_CORS_ITEMS = 100
 """Origins, headers to allow, headers to expose: so many of each."""
 
 MAX_CORS_ITEM = 1_024
+MAX_ORIGIN = 253
 METHODS = frozenset({"GET", "PUT", "HEAD", "POST", "PATCH", "DELETE", "*"})
 
 _ALPHABET = "abcdefghijklmnopqrstuvwxyz234567"
@@ -189,6 +190,11 @@ def _check_cors(cors: Cors | None) -> None:
         raise _bad_cors(
             f"AllowMethods has {unknown[0][:20]!r}, and may have "
             f"{', '.join(sorted(METHODS))}."
+        )
+    if bad := [o for o in cors.allow_origins or () if not 0 < len(o) <= MAX_ORIGIN]:
+        raise _bad_cors(
+            f"AllowOrigins has one of {len(bad[0])} characters; each has 1 to "
+            f"{MAX_ORIGIN}, as https://example.org, or is a *."
         )
     lists = (cors.allow_origins, cors.allow_headers, cors.expose_headers)
     if not all(item.isprintable() for items in lists for item in items or ()):
