@@ -14,6 +14,9 @@ from urllib.parse import unquote
 MAX_ROUNDS = 16
 """Times that one function may be in a lineage (AWS: about 16)."""
 
+RECURSION = "RecursiveInvocationException"
+"""Why a call is refused that is one round too many: AWS's name for it."""
+
 MAX_FUNCTIONS = 64
 """Different functions in a lineage: a longer chain counts as a loop."""
 
@@ -40,11 +43,18 @@ def continued(lineage: str, tenant_id: str, function: str) -> str:
     return "|".join(f"{each}:{count}" for each, count in counts.items())
 
 
+def rounds(lineage: str, tenant_id: str, function: str) -> int:
+    """How often that function led to a call of that lineage. At `MAX_ROUNDS` the call
+    is one too many; that is said of a lineage with too many functions, too."""
+    counts = _counts(lineage)
+    if len(counts) > MAX_FUNCTIONS:
+        return MAX_ROUNDS
+    return counts.get(_name(tenant_id, function), 0)
+
+
 def is_loop(lineage: str, tenant_id: str, function: str) -> bool:
     """Whether a call of that lineage is one round too many for the function."""
-    counts = _counts(lineage)
-    rounds = counts.get(_name(tenant_id, function), 0)
-    return rounds >= MAX_ROUNDS or len(counts) > MAX_FUNCTIONS
+    return rounds(lineage, tenant_id, function) >= MAX_ROUNDS
 
 
 def read(header: str) -> tuple[str, str]:

@@ -23,7 +23,7 @@ from sandlot_engine.errors import (
     TooLarge,
 )
 from sandlot_engine.events.attempts import SettingsOf
-from sandlot_engine.events.lineage import is_loop
+from sandlot_engine.events.lineage import RECURSION, is_loop
 from sandlot_engine.events.queue import EventQueue
 from sandlot_engine.events.verdicts import RETRY_DELAYS_S, Settings
 from sandlot_engine.invocation import json_check, restore
@@ -382,7 +382,7 @@ class Invoker:
                 "with other Amazon Web Services resources and stopped your function's "
                 f"invocation. Function {name!r} was part of what led to this too "
                 "often; PutFunctionRecursionConfig with Allow lets it.",
-                reason="RecursiveInvocationException",
+                reason=RECURSION,
             )
 
     async def _run_until(
