@@ -1,11 +1,26 @@
 """What a function's SDK tells the next one of who called it, by boto3 as it is."""
 
+import sysconfig
+from collections.abc import Iterator
+from pathlib import Path
+
 import pytest
 
 from sandlot import EventState
-from tests.compat.clients import Account, Lambda, invoke, package, refused, said
+from tests.compat.clients import (
+    REGION,
+    Account,
+    Cloud,
+    Lambda,
+    invoke,
+    package,
+    refused,
+    said,
+    unique,
+)
 from tests.compat.conftest import Create
 from tests.e2e.waiting import DEADLINE_S
+from tests.fakes.zips import zip_of
 
 TRACED = package(
     "import os\ndef handler(event, context): return os.environ['_X_AMZN_TRACE_ID']"
@@ -15,6 +30,23 @@ FAILING = package(
     "def handler(event, context):\n"
     "    raise ValueError(os.environ['_X_AMZN_TRACE_ID'])"
 )
+CALLING = """
+import json, boto3
+from botocore.config import Config
+from botocore.exceptions import ClientError
+
+def handler(event, context):
+    client = boto3.client("lambda", config=Config(retries={"total_max_attempts": 1}),
+                          **event["client"])
+    names = event["names"]
+    event |= {"round": event["round"] + 1, "names": names[::-1]}
+    try:
+        answer = client.invoke(FunctionName=names[0], Payload=json.dumps(event))
+    except ClientError as error:
+        return [event["round"], error.response["Error"]["Code"]]
+    return json.loads(answer["Payload"].read())
+"""
+BOTO3 = ("boto3", "s3transfer", "botocore", "jmespath", "dateutil", "urllib3")
 ROOT = "Root=1-5759e988-bd862e3fe1be46a994272793"
 CALLER = f"{ROOT};Parent=53995c3f42cd8ad8;Sampled=1"
 
@@ -91,3 +123,49 @@ def test_an_event_goes_on_with_the_trace_of_its_sender(
         )
 
     assert over.attempts[0].error.startswith(f"{CALLER};Lineage=")
+
+
+def test_functions_in_their_jails_that_call_each_other_by_boto3_are_stopped(
+    cloud: Cloud,
+) -> None:
+    account = cloud.account("callers", network="host")
+    names = [unique("caller"), unique("caller")]
+    code = zip_of({"app.py": CALLING, **dict(_boto3())})
+    with account.grpc() as client:
+        for name in names:
+            client.deploy(
+                code,
+                name=name,
+                handler="app.handler",
+                network="host",
+                timeout=60,
+                memory=256,
+            )
+
+        told = said(
+            account.aws(),
+            names[0],
+            {
+                "round": 1,
+                "names": names[::-1],
+                "client": {
+                    "region_name": REGION,
+                    "endpoint_url": cloud.url,
+                    "aws_access_key_id": account.key.access_key_id,
+                    "aws_secret_access_key": account.key.secret_access_key,
+                },
+            },
+        )
+
+    assert told == [33, "RecursiveInvocationException"]
+
+
+def _boto3() -> Iterator[tuple[str, bytes]]:
+    """As it is installed here, of services Lambda alone."""
+    site = Path(sysconfig.get_path("purelib"))
+    yield "six.py", (site / "six.py").read_bytes()
+    for path in sorted(each for name in BOTO3 for each in (site / name).rglob("*.*")):
+        inside = path.relative_to(site).parts
+        is_of_others = inside[1] == "data" and len(inside) > 3 and inside[2] != "lambda"
+        if path.is_file() and "__pycache__" not in inside and not is_of_others:
+            yield "/".join(inside), path.read_bytes()
