@@ -87,3 +87,51 @@ def test_a_clone_writes_little_of_the_way_into_its_code(
 
     is_newest = Path(python).name == "python3.13"
     assert set(written) <= (_LEFT_BY_3_13 if is_newest else _LEFT)
+
+
+_ITS_TRACE = """
+import os
+from sandlot_sandbox.guest import instance
+
+with instance.rehearsed() as channel:
+    instance.run(instance.echo, "", channel, None, False, lambda: 0, lambda: None)
+result = "_X_AMZN_TRACE_ID" in os.environ
+"""
+
+
+@every_interpreter
+def test_no_clone_begins_with_the_trace_of_a_rehearsal(
+    python: str, tmp_path: Path
+) -> None:
+    assert Guest(python, tmp_path).result_of(_ITS_TRACE) is False
+
+
+_TRACES = """
+import os
+from sandlot_sandbox import frames
+from sandlot_sandbox.guest import instance
+
+def resident_kb():
+    with open("/proc/self/statm") as counts:
+        return int(counts.read().split()[1]) * os.sysconf("SC_PAGE_SIZE") // 1024
+
+def invoke(number):
+    trace = f"Root=1-{number:08x}-{number:024x};Parent={number:016x};Sampled=0"
+    instance.prepare(frames.EventHeader("r", 1, "arn", trace_id=trace))
+    return trace
+
+for number in range(1_000):
+    invoke(number)
+before = resident_kb()
+for number in range(50_000):
+    last = invoke(number)
+result = [os.environ["_X_AMZN_TRACE_ID"] == last, resident_kb() - before]
+"""
+
+
+@every_interpreter
+def test_the_traces_of_past_events_take_no_memory(python: str, tmp_path: Path) -> None:
+    is_seen, more_kb = Guest(python, tmp_path).result_of(_TRACES)
+
+    assert is_seen
+    assert more_kb < 2_000  # of the 8,000 that the C library would keep

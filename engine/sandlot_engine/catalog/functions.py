@@ -32,6 +32,7 @@ from sandlot_engine.catalog.preparing import Preparing
 from sandlot_engine.catalog.quotas import Quota, Quotas
 from sandlot_engine.catalog.retiring import Retiring
 from sandlot_engine.catalog.settings import Settings, checked_tags
+from sandlot_engine.catalog.targets import check_dead_letter
 from sandlot_engine.catalog.turns import Turns
 from sandlot_engine.catalog.uploads import Uploads
 from sandlot_engine.catalog.validation import check_kind, check_name
@@ -47,7 +48,7 @@ from sandlot_engine.model.function import (
     Revision,
 )
 from sandlot_engine.model.network import Network
-from sandlot_engine.model.settings import FunctionSettings
+from sandlot_engine.model.settings import FunctionSettings, RecursiveLoop
 from sandlot_engine.store.ports import CatalogStore
 
 T = TypeVar("T")
@@ -252,6 +253,11 @@ class Functions:
         """What is reserved for which of a tenant's functions. Never waits."""
         return self.settings.reserved(tenant_id)
 
+    def may_recurse(self, tenant_id: str, name: str) -> bool:
+        """See `invocation.invoker.Resolver`."""
+        settings = self.settings.of(tenant_id, name)
+        return settings.recursive_loop is RecursiveLoop.ALLOW
+
     async def code_path(self, revision: Revision) -> Path:
         """The folder with a revision's files, unpacked if it was not, as its layers
         are."""
@@ -332,6 +338,7 @@ class Functions:
         check_name(name)
         check_kind(config, zip, is_new=True)
         self._changing.check_config(tenant_id, config)
+        check_dead_letter(config.dead_letter_arn, tenant_id=tenant_id)
         settings = FunctionSettings(tags=checked_tags(tags or {}))
         self._changing.check_name_is_free(tenant_id, name)
         # At once: a layer that was found a moment ago may be deleted in the next.

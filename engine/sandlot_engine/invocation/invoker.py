@@ -17,10 +17,12 @@ from sandlot_engine.errors import (
     Conflict,
     DeadlineExceeded,
     Internal,
+    Refusal,
     Stopping,
     Throttled,
 )
 from sandlot_engine.events.attempts import SettingsOf
+from sandlot_engine.events.lineage import RECURSION, is_loop
 from sandlot_engine.events.queue import EventQueue
 from sandlot_engine.events.verdicts import RETRY_DELAYS_S, Settings
 from sandlot_engine.invocation import restore
@@ -82,6 +84,10 @@ class Resolver(Protocol):
     def reserved(self, tenant_id: str) -> Mapping[str, int]:
         """Concurrency of those functions that have a share of their own. From
         memory."""
+        ...
+
+    def may_recurse(self, tenant_id: str, name: str) -> bool:
+        """Whether loops of the function are left alone. From memory."""
         ...
 
 
@@ -256,7 +262,23 @@ class Invoker:
         # Not at deploy alone: the operator may have taken it back since.
         self._quotas.grant_network(function.tenant_id, revision.config.network)
         check(invocation, revision.config)
+        if invocation.lineage and invocation.type is not InvocationType.EVENT:
+            self._check_loop(invocation)
         return Accepted(invocation, function, revision, keep)
+
+    def _check_loop(self, invocation: Invocation) -> None:
+        """Of an event it is seen when it is to run, and told to its destination."""
+        tenant_id, name = invocation.tenant_id, invocation.function
+        if not is_loop(invocation.lineage, tenant_id, name):
+            return
+        if not self._functions.may_recurse(tenant_id, name):
+            raise Refusal(
+                "Lambda has detected your function being invoked in a recursive loop "
+                "with other Amazon Web Services resources and stopped your function's "
+                f"invocation. Function {name!r} was part of what led to this too "
+                "often; PutFunctionRecursionConfig with Allow lets it.",
+                reason=RECURSION,
+            )
 
     async def _admitted(self, accepted: Accepted, deadline: float | None) -> Outcome:
         try:

@@ -17,6 +17,7 @@ from google.protobuf.message import DecodeError
 from sandlot.v1 import invocations_pb2 as wire
 from sandlot_engine.clock import Clock
 from sandlot_engine.errors import InvalidParameter, Stopping, Throttled
+from sandlot_engine.events.lineage import trace_id
 from sandlot_engine.garbage import let_go
 from sandlot_engine.gateway.auth import Authenticator
 from sandlot_engine.gateway.paging import page_size, position
@@ -76,10 +77,12 @@ def _invocation_of(
     request: wire.InvokeRequest, request_id: str, clock: Clock
 ) -> Invocation:
     kind = invocation_type_of(request.invocation_type)
+    tenant_id = current_caller().tenant_id
     return Invocation(
         request_id=request_id,
-        tenant_id=current_caller().tenant_id,
+        tenant_id=tenant_id,
         function=request.function,
+        trace_id=trace_id(request_id, "", "", tenant_id, request.function),
         qualifier=request.qualifier,
         payload=request.payload or b"{}",
         type=kind,
