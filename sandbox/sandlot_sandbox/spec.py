@@ -156,7 +156,8 @@ class ZygoteDied:
     """Whether its jail was complete: if not, nothing of the tenant's ever ran."""
 
     killed: bool = False
-    """By SIGKILL: of the kernel for want of memory, or of whoever may do that."""
+    """By SIGKILL: of the kernel for want of memory, or of whoever may do that. Or with
+    its jail, whose first process failed."""
 
 
 @dataclass(frozen=True)

@@ -7,12 +7,13 @@ from collections.abc import Iterator
 
 import pytest
 
+from sandlot_sandbox.guest import warden
 from sandlot_sandbox.launcher.registry import Registry
 from sandlot_sandbox.launcher.server import Server
 from sandlot_sandbox.launcher.users import UserIds
 from sandlot_sandbox.launcher.zygotes import Cell, Setting, Zygote
 from sandlot_sandbox.limits import Limits
-from sandlot_sandbox.spec import MAX_MESSAGE, CellMade, decode_report
+from sandlot_sandbox.spec import MAX_MESSAGE, CellMade, ZygoteDied, decode_report
 
 WAIT_S = 5.0
 SETTING = Setting(
@@ -37,7 +38,9 @@ class Jail:
         self.engine.settimeout(WAIT_S)
         self.server = Server(theirs, SETTING)
         self.warden = subprocess.Popen(["/bin/sleep", "60"])
-        self.link, self._far_end = socket.socketpair()
+        self.link, self.far_end = socket.socketpair(
+            socket.AF_UNIX, socket.SOCK_SEQPACKET
+        )
         self.pidfd = os.pidfd_open(self.warden.pid)
         self.zygote = Zygote(
             *(1, self.warden.pid, self.pidfd, None, self.link),
@@ -46,6 +49,23 @@ class Jail:
         )
         self.zygote.cells[1] = Cell(None)
         self._theirs = theirs
+
+    def hear(self) -> None:
+        """What the warden has said last."""
+        self.server._zygotes[1] = self.zygote  # noqa: SLF001 - as `_start` does
+        self.server._hear_warden(self.zygote)  # noqa: SLF001
+
+    def bury(self) -> ZygoteDied:
+        """The warden is dead; what the engine is told of that."""
+        self.warden.kill()
+        self.server._zygotes[1] = self.zygote  # noqa: SLF001
+        self.server._watch(self.pidfd, lambda: None)  # noqa: SLF001
+        self.server._bury(self.zygote)  # noqa: SLF001
+        self.warden.returncode = -9  # it is reaped
+        self.pidfd = -1
+        report = decode_report(self.engine.recv(MAX_MESSAGE))
+        assert isinstance(report, ZygoteDied)
+        return report
 
     def made(self, *names: str) -> None:
         """The warden says that the cell is there."""
@@ -56,8 +76,9 @@ class Jail:
         self.zygote.forget_cell(1)
         self.warden.kill()
         self.warden.wait()
-        os.close(self.pidfd)
-        for end in (self.engine, self._theirs, self.link, self._far_end):
+        if self.pidfd >= 0:
+            os.close(self.pidfd)
+        for end in (self.engine, self._theirs, self.link, self.far_end):
             end.close()
 
 
@@ -83,4 +104,52 @@ def test_a_jail_is_killed_that_makes_a_cell_which_nothing_freezes(jail: Jail) ->
     jail.made("pid", "mnt", "net", "tmp", "pidfd")
 
     assert jail.warden.wait(WAIT_S) < 0
+    assert jail.zygote.is_dying
+
+
+WORDS = [
+    "MemoryError: ",
+    "FileNotFoundError: /proc",
+    "DecodeError: it is no news of a cell",
+    "ready",
+]
+"""Some begin as the kinds of a warden's news do."""
+
+
+@pytest.mark.parametrize("text", WORDS)
+@pytest.mark.parametrize("is_ready", [False, True])
+def test_a_warden_s_last_words_are_no_news_of_a_cell(
+    jail: Jail, text: str, is_ready: bool
+) -> None:
+    jail.zygote.is_ready = is_ready
+    jail.server._watch(jail.link, lambda: None)  # noqa: SLF001 - as `_start` does
+
+    jail.far_end.send(warden.encode_last_words(text))
+    jail.hear()
+
+    assert jail.zygote.last_words == text
+    assert jail.zygote.cells
+    died = jail.bury()
+    assert (died.detail, died.started, died.killed) == (text, is_ready, True)
+
+
+def test_they_are_found_behind_news_that_nobody_has_read(jail: Jail) -> None:
+    jail.far_end.send(warden._READY)  # noqa: SLF001 - what it says first
+    jail.far_end.send(warden.encode_last_words("MemoryError: "))
+
+    assert jail.bury().detail == "MemoryError: "
+
+
+def test_news_that_nobody_has_read_are_no_last_words(jail: Jail) -> None:
+    jail.far_end.send(warden._READY)  # noqa: SLF001 - what it says first
+
+    assert jail.bury().detail == "the jail was killed by signal 9"
+
+
+def test_a_warden_that_says_what_none_says_loses_its_jail(jail: Jail) -> None:
+    jail.zygote.is_ready = True
+
+    jail.far_end.send(b"something else, and long enough")
+    jail.hear()
+
     assert jail.zygote.is_dying

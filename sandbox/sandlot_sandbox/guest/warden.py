@@ -38,6 +38,9 @@ _READY = b"ready"
 _MAKE_CELL = struct.Struct("!c?xxQ")
 _CELL = struct.Struct("!cxxxQ")
 MADE, FAILED, DIED = b"M", b"F", b"D"
+LAST_WORDS = b"W"
+"""Of a warden that ends by an error of its own, which they name; of no cell."""
+
 _MAX_LINK_MESSAGE = 512
 _MAX_JOINS = 8
 _FIRST_OF_OURS = 3
@@ -154,14 +157,20 @@ def encode_make_cell(number: int, *, has_tmp: bool) -> bytes:
 def decode_cell(message: bytes) -> tuple[bytes, int, str]:
     """`MADE`, `FAILED` or `DIED`, the cell's number, and what there is to say: of a
     made one, what the descriptors are that come along; of a dead one, what the warden
-    killed it for, if it did.
+    killed it for, if it did. Or `LAST_WORDS`, and what they are.
 
-    Of any other kind are a warden's last words.
+    Of no kind is what no warden says.
     """
     if len(message) < _CELL.size:
         return b"", 0, message.decode("utf-8", "replace")
     kind, number = _CELL.unpack_from(message)
     return kind, number, message[_CELL.size :].decode("utf-8", "replace")
+
+
+def encode_last_words(text: str) -> bytes:
+    """What a warden says when it ends by an error, and nothing after."""
+    words = text.encode("utf-8", "replace")
+    return (_CELL.pack(LAST_WORDS, 0) + words)[:_MAX_LINK_MESSAGE]
 
 
 def run(plan: Plan, link: socket.socket) -> None:
@@ -170,9 +179,8 @@ def run(plan: Plan, link: socket.socket) -> None:
     try:
         status = _live(plan, link)
     except BaseException as error:  # noqa: BLE001 - it is reported, then we die of it
-        text = f"{type(error).__name__}: {error}"
         link.setblocking(False)
-        link.send(text.encode("utf-8", "replace")[:_MAX_LINK_MESSAGE])
+        link.send(encode_last_words(f"{type(error).__name__}: {error}"))
     finally:
         os._exit(status)
 

@@ -288,8 +288,7 @@ class Server:
         if zygote.is_ready:
             self._say_made(zygote)
         else:
-            why = message.decode("utf-8", "replace")
-            _say(f"jail of zygote {zygote.number}: {why}")
+            _, _, zygote.last_words = warden.decode_cell(message)
             zygote.kill()
 
     def _news_of_cell(
@@ -305,8 +304,11 @@ class Server:
             verdict = text or zygote.verdict_on(number)
             zygote.forget_cell(number)
             self._tell(CellDied(zygote.number, number, verdict))
+        elif kind == warden.LAST_WORDS:
+            zygote.last_words = text
         else:
-            _say(f"the warden of zygote {zygote.number} ends: {message!r}")
+            _say(f"the warden of zygote {zygote.number} said {message!r}")
+            zygote.kill()
 
     def _made(
         self, zygote: Zygote, number: int, names: list[str], descriptors: list[int]
@@ -392,11 +394,12 @@ class Server:
         self._selector.unregister(zygote.pidfd)
         if zygote.link in self._selector.get_map():
             self._selector.unregister(zygote.link)
-        words = _last_words(zygote.link)
+        words = zygote.last_words or _last_words(zygote.link)
         detail, was_killed, left = zygote.bury(self._setting.users)
-        if words and not zygote.is_ready:
+        if words:
+            # Then its zygote was killed with it, whatever that was at.
             _say(f"jail of zygote {zygote.number}: {words}")
-            detail = words
+            detail, was_killed = words, True
         self._tell_and_hand_on(
             ZygoteDied(
                 zygote.number, detail, started=zygote.is_ready, killed=was_killed
@@ -442,9 +445,13 @@ def _root_of_image(folder: int) -> Iterator[int]:
 
 
 def _last_words(link: socket.socket) -> str:
-    """What a warden said before it died, and nobody has read."""
+    """What a warden said before it died, and nobody has read; empty where the rest is
+    news, which nobody needs any more."""
     with contextlib.suppress(OSError):
-        return link.recv(MAX_MESSAGE, socket.MSG_DONTWAIT).decode("utf-8", "replace")
+        while message := link.recv(MAX_MESSAGE, socket.MSG_DONTWAIT):
+            kind, _, text = warden.decode_cell(message)
+            if kind == warden.LAST_WORDS:
+                return text
     return ""
 
 

@@ -112,6 +112,8 @@ class Zygote:
 
     is_ready: bool = False
     is_dying: bool = False
+    last_words: str = ""
+    """What its warden said that it ends of, if it did."""
 
     @property
     def groups(self) -> list[Group]:
