@@ -660,6 +660,9 @@ class Instance:
         except TimeoutError:
             log.error("an instance was not killed within %g s", _KILL_S)  # noqa: TRY400
             self._finish_gone()
+            # However late: until then it has its place, and its files are open.
+            self._verdict = await self._kill_cell() or self._verdict
+            self._bury()
 
     def _bury(self) -> None:
         if self.state is State.DEAD:
