@@ -110,6 +110,9 @@ async def catalog_of(
             provision=provision,
             available=available,
         )
+        node.learnt = lambda function, revision, reason: functions.note_learnt(
+            function, revision, _prepared(reason)
+        )
         async with provisioned:
             yield Catalog(
                 functions=functions,
@@ -126,7 +129,10 @@ async def catalog_of(
 async def _prepare(
     node: Node, function: Function, revision: Revision, _: Path
 ) -> Prepared:
-    reason = await node.host(function, revision).prepare()
+    return _prepared(await node.host(function, revision).prepare())
+
+
+def _prepared(reason: str) -> Prepared:
     return Prepared(fork_safe=not reason, reason=reason)
 
 
