@@ -134,6 +134,10 @@ class Layer:
     required: bool = True
     """Whether `sandlot up` refuses to start without it."""
 
+    is_busy: bool = False
+    """Whether it does not hold only because the machine was too busy for it to be
+    tried: another time it may."""
+
 
 @dataclass(frozen=True)
 class Hello:

@@ -118,7 +118,7 @@ IN_STARTER = [
 """The same of a starter, before it becomes its program."""
 
 STARTING = [
-    *_of("launcher/__main__.py", "main"),
+    *_of("launcher/__main__.py", "_main"),
     *_of("linux.py", "landlock_version"),
     *_of("launcher/users.py", "become_root_of_own_namespace"),
     *_of("launcher/cgroups/tree.py", "Tree.plant"),

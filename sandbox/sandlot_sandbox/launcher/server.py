@@ -132,7 +132,7 @@ class Server:
         try:
             order = decode_order(datagram)
         except BadMessage as error:
-            _say(f"an order was not understood: {error}")
+            say(f"an order was not understood: {error}")
             return
         match order:
             case StartZygote() | StartBuilder():
@@ -155,7 +155,7 @@ class Server:
 
     def _start(self, order: StartZygote | StartBuilder, descriptors: list[int]) -> None:
         if order.zygote in self._zygotes:
-            _say(f"zygote {order.zygote} was ordered twice")
+            say(f"zygote {order.zygote} was ordered twice")
             return
         try:
             with self._program(order, descriptors) as program:
@@ -307,7 +307,7 @@ class Server:
         elif kind == warden.LAST_WORDS:
             zygote.last_words = text
         else:
-            _say(f"the warden of zygote {zygote.number} said {message!r}")
+            say(f"the warden of zygote {zygote.number} said {message!r}")
             zygote.kill()
 
     def _made(
@@ -333,7 +333,7 @@ class Server:
             if not any(name in BRAKES for name, _ in parts):
                 raise OSError("nothing is there that would freeze it")
         except OSError as error:
-            _say(f"cell {number} of zygote {zygote.number}: {error}")
+            say(f"cell {number} of zygote {zygote.number}: {error}")
             zygote.kill()
             _close(parts)
             return
@@ -398,7 +398,7 @@ class Server:
         detail, was_killed, left = zygote.bury(self._setting.users)
         if words:
             # Then its zygote was killed with it, whatever that was at.
-            _say(f"jail of zygote {zygote.number}: {words}")
+            say(f"jail of zygote {zygote.number}: {words}")
             detail, was_killed = words, True
         self._tell_and_hand_on(
             ZygoteDied(
@@ -419,7 +419,7 @@ class Server:
             socket.send_fds(self._engine, [encode(report)], descriptors or [])
         except OSError as error:
             if self._engine_is_there:
-                _say(f"the engine is gone: {error}")
+                say(f"the engine is gone: {error}")
             self._engine_is_there = False
 
     def _watch(self, source: socket.socket | int, act: Callable[[], None]) -> None:
@@ -460,7 +460,7 @@ def _close(parts: list[tuple[str, int]]) -> None:
         os.close(fd)
 
 
-def _say(text: str) -> None:
+def say(text: str) -> None:
     """To the operator, if it is taken: a full disk is no reason to end all jails.
     Not by `logging`, which would have every fork call it."""
     with contextlib.suppress(OSError):
