@@ -6,37 +6,50 @@ import mmap
 import os
 import signal
 import sys
-from collections.abc import Callable
 from typing import Any
 
-from sandlot_sandbox import linux
 from sandlot_sandbox.guest import cell
+from sandlot_sandbox.guest.calls import Calls
 from sandlot_sandbox.guest.holder import Holder
 from sandlot_sandbox.launcher import __main__ as launcher
 
 MAKE_S = 1.5
+_PPOLL = 271
+"""On x86-64, which alone has machine code of ours."""
 
 
 def main() -> int:
     with open(os.environ["STALLS"], "rb") as file:  # noqa: PTH123 - as everywhere near jails
         stalls = mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ)
 
-    def stalling(clone: Callable[..., int]) -> Callable[..., int]:
-        def cloned(*arguments: Any) -> int:
-            pid = clone(*arguments)
-            is_of_a_cell = not any(
-                isinstance(each, int) and each & linux.CLONE_NEWUSER
-                for each in arguments
-            )
-            if pid and is_of_a_cell and stalls[:1] == b"1":
-                os.kill(pid, signal.SIGSTOP)
-            return pid
+    def is_stalling() -> bool:
+        return stalls[:1] == b"1"
 
-        return cloned
+    def hold(*arguments: Any) -> None:
+        while is_stalling():
+            signal.pause()
+        in_python(*arguments)
 
-    setattr(cell, "MAKE_S", MAKE_S)  # noqa: B010 - not ours
-    setattr(linux, "clone", stalling(linux.clone))  # noqa: B010
-    setattr(Holder, "clone", stalling(Holder.clone))  # noqa: B010
+    def table(holder: Holder, *arguments: Any) -> Calls:
+        made = of_calls(holder, *arguments)
+        if is_stalling():
+            # Waits for nothing, without end.
+            made = Calls()
+            made._rows.append((_PPOLL, (0, 0, 0, 0), False))  # noqa: SLF001
+            made._names.append("ppoll")  # noqa: SLF001
+        return made
+
+    def clone(holder: Holder, *arguments: Any) -> int:
+        # None of those before: whether it stalls is asked each time.
+        setattr(holder, "_laid_out", None)  # noqa: B010 - not ours
+        return with_table(holder, *arguments)
+
+    in_python = getattr(cell, "_hold")  # noqa: B009 - not ours
+    of_calls, with_table = getattr(Holder, "_calls"), Holder.clone  # noqa: B009
+    setattr(cell, "_hold", hold)  # noqa: B010
+    setattr(Holder, "_calls", table)  # noqa: B010
+    setattr(Holder, "clone", clone)  # noqa: B010
+    setattr(cell, "MAKE_S", MAKE_S)  # noqa: B010
     return launcher.main()
 
 

@@ -39,22 +39,28 @@ class Machine:
         making = self.sandbox.launcher.make_cell(guest.zygote._number)  # noqa: SLF001
         return asyncio.ensure_future(making)
 
-    async def wait_stalled(self) -> None:
-        """Until there is one that was stopped while it was made."""
+    async def wait_stalled(self, guest: Guest) -> "asyncio.Future[object]":
+        """Of a cell that is being made; it is there, and comes to nothing."""
+        before = self._first_processes()
+        self.stall(is_stalling=True)
+        making = self.make_cell(guest)
         async with asyncio.timeout(WAIT_S):
-            launcher = self.sandbox.process.pid
-            while not any(map(_is_stopped, descendants(launcher))):  # noqa: ASYNC110
+            while self._first_processes() == before:  # noqa: ASYNC110 - nobody tells
                 await asyncio.sleep(0)
+        self.stall(is_stalling=False)
+        return making
+
+    def _first_processes(self) -> int:
+        return sum(map(_is_first, descendants(self.sandbox.process.pid)))
 
 
-def _is_stopped(pid: int) -> bool:
-    """Whether it is the first process of a cell, and was."""
+def _is_first(pid: int) -> bool:
+    """Whether it is the first process of a cell."""
     try:
-        facts = kernel_facts(pid)
-    except OSError:
+        numbers = kernel_facts(pid)["NSpid"].split()
+    except (OSError, KeyError):
         return False
-    numbers = facts["NSpid"].split()
-    return len(numbers) == 3 and numbers[-1] == "1" and facts["State"][0] == "T"
+    return len(numbers) == 3 and numbers[-1] == "1"
 
 
 @pytest_asyncio.fixture(loop_scope="session", params=MODES)
@@ -77,12 +83,10 @@ async def test_a_cell_that_does_not_come_up_fails_alone(machine: Machine) -> Non
         assert await ask(instance, "tmp") == []
         await guest.settle()
 
-        machine.stall(is_stalling=True)
-        stalled = machine.make_cell(guest)
+        stalled = await machine.wait_stalled(guest)
         async with asyncio.timeout(WAIT_S):
             with pytest.raises(StartFailed, match="it was not there after"):
                 await stalled
-        machine.stall(is_stalling=False)
 
         assert await ask(instance, "tmp") == []
         assert await guest.ask("tmp") == []
@@ -98,9 +102,7 @@ async def test_while_one_is_awaited_others_die_and_that_is_told(
             assert await ask(each, "tmp") == []
         await guest.settle()
 
-        machine.stall(is_stalling=True)
-        stalled = machine.make_cell(guest)
-        await machine.wait_stalled()
+        stalled = await machine.wait_stalled(guest)
         await instance.destroy()
 
         assert not stalled.done()
@@ -116,9 +118,7 @@ async def test_a_zygote_that_ends_meanwhile_takes_its_jail_at_once(
     assert await guest.zygote.wait_ready()
     await guest.settle()
 
-    machine.stall(is_stalling=True)
-    stalled = machine.make_cell(guest)
-    await machine.wait_stalled()
+    stalled = await machine.wait_stalled(guest)
     instance = await guest.fork()
     guest.zygote._mail.close()  # noqa: SLF001 - a zygote whose engine hangs up ends
     async with asyncio.timeout(WAIT_S):
