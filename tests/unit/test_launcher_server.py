@@ -1,5 +1,6 @@
 """The launcher's loop, with a process in the place of a warden."""
 
+import errno
 import os
 import socket
 import subprocess
@@ -8,12 +9,20 @@ from collections.abc import Iterator
 import pytest
 
 from sandlot_sandbox.guest import warden
+from sandlot_sandbox.launcher import zygotes
 from sandlot_sandbox.launcher.registry import Registry
 from sandlot_sandbox.launcher.server import Server
 from sandlot_sandbox.launcher.users import UserIds
 from sandlot_sandbox.launcher.zygotes import Cell, Setting, Zygote
 from sandlot_sandbox.limits import Limits
-from sandlot_sandbox.spec import MAX_MESSAGE, CellMade, ZygoteDied, decode_report
+from sandlot_sandbox.spec import (
+    MAX_MESSAGE,
+    CellDied,
+    CellFailed,
+    CellMade,
+    ZygoteDied,
+    decode_report,
+)
 
 WAIT_S = 5.0
 SETTING = Setting(
@@ -153,3 +162,105 @@ def test_a_warden_that_says_what_none_says_loses_its_jail(jail: Jail) -> None:
     jail.hear()
 
     assert jail.zygote.is_dying
+
+
+# Too many files.
+
+
+def _refuse(
+    monkeypatch: pytest.MonkeyPatch, number: int, *, times: int | None = None
+) -> list[bool]:
+    """The kernel takes no descriptors; every time, or so often. Whether each try had
+    some."""
+    tries: list[bool] = []
+    send = socket.send_fds
+
+    def send_fds(sock: socket.socket, data: list[bytes], fds: list[int]) -> int:
+        tries.append(bool(fds))
+        if fds and (times is None or len(tries) <= times):
+            raise OSError(number, os.strerror(number))
+        return send(sock, data, fds)
+
+    monkeypatch.setattr(socket, "send_fds", send_fds)
+    return tries
+
+
+_PARTS = ("leash", "pid", "mnt", "net", "tmp", "pidfd")
+
+
+@pytest.mark.parametrize("number", [errno.ETOOMANYREFS, errno.ENOBUFS, errno.ENOMEM])
+def test_a_cell_whose_files_cannot_be_sent_fails_alone(
+    jail: Jail, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    _refuse(monkeypatch, number)
+
+    jail.made(*_PARTS)
+
+    report = decode_report(jail.engine.recv(MAX_MESSAGE))
+    assert isinstance(report, CellFailed)
+    assert "too many open files" in report.detail
+    assert not jail.zygote.is_dying
+    assert jail.server._engine_is_there  # noqa: SLF001
+    # Its first process, as the test has it: it was killed.
+    assert jail.warden.wait(WAIT_S) < 0
+
+
+def test_what_can_be_sent_a_moment_later_is(
+    jail: Jail, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _refuse(monkeypatch, errno.ETOOMANYREFS, times=3)
+
+    jail.made(*_PARTS)
+
+    datagram, descriptors, _, _ = socket.recv_fds(jail.engine, MAX_MESSAGE, 16)
+    for fd in descriptors:
+        os.close(fd)
+    assert isinstance(decode_report(datagram), CellMade)
+    assert len(descriptors) == len(_PARTS) - 1
+
+
+def test_a_jail_whose_files_cannot_be_sent_is_told_of_as_dead(
+    jail: Jail, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _refuse(monkeypatch, errno.ETOOMANYREFS)
+    jail.zygote.files = {"freeze": os.dup(jail.pidfd)}
+    jail.zygote.is_ready = True
+
+    jail.server._say_made(jail.zygote)  # noqa: SLF001 - as its first word has it
+
+    died = jail.bury()
+    assert "too many open files" in died.detail
+    assert died.killed
+
+
+def test_a_death_is_told_without_what_cannot_be_sent_with_it(
+    jail: Jail, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tries = _refuse(monkeypatch, errno.ETOOMANYREFS)
+    left = os.dup(jail.pidfd)
+
+    jail.server._tell_and_hand_on(CellDied(1, 1), [left])  # noqa: SLF001
+
+    assert decode_report(jail.engine.recv(MAX_MESSAGE)) == CellDied(1, 1)
+    assert tries[-1] is False
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        os.fstat(left)
+
+
+def test_an_engine_that_hung_up_is_gone(jail: Jail) -> None:
+    jail.engine.close()
+
+    jail.server._tell(CellDied(1, 1))  # noqa: SLF001
+
+    assert not jail.server._engine_is_there  # noqa: SLF001
+
+
+def test_with_nearly_as_many_open_files_as_may_be_no_cell_is_ordered(
+    jail: Jail, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(zygotes, "RESERVED_FILES", 1 << 40)
+
+    with pytest.raises(OSError, match="too many open files"):
+        jail.zygote.make_cell(2)
+
+    assert list(jail.zygote.cells) == [1]

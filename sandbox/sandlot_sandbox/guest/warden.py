@@ -448,8 +448,7 @@ class _Warden:
             )
         except OSError as error:
             if self._ended is None:  # Else all of us go, and that is told.
-                why = str(error).encode()[:_MAX_WHY]
-                self._link.send(_CELL.pack(FAILED, number) + why)
+                self._tell_failed(number, error)
             return True
         finally:
             _close(joins if tmp is None else [*joins, tmp])
@@ -465,9 +464,17 @@ class _Warden:
         made = _CELL.pack(MADE, number) + " ".join(names).encode()
         try:
             socket.send_fds(self._link, [made], descriptors)
+        except OSError as error:
+            # Too many are on their way, say: that is no other cell's loss.
+            self._tell_failed(number, error)
+            os.kill(pid, signal.SIGKILL)
         finally:
             _close(descriptors)
         return True
+
+    def _tell_failed(self, number: int, error: OSError) -> None:
+        why = str(error).encode()[:_MAX_WHY]
+        self._link.send(_CELL.pack(FAILED, number) + why)
 
     def _reap(self) -> None:
         while True:

@@ -5,6 +5,7 @@ channel is closed, every jail is killed and the launcher exits.
 """
 
 import contextlib
+import errno
 import os
 import selectors
 import socket
@@ -51,6 +52,15 @@ _GROUPS_AT_A_LOOK = 100
 
 _SEND_S = 10.0
 """How long the engine may leave its mail unread before we take it for dead."""
+
+_LATER = frozenset((errno.ETOOMANYREFS, errno.ENOBUFS, errno.ENOMEM))
+"""Why the kernel takes no mail just now: too many descriptors are on their way, of all
+who have our user (see unix(7)), or there is too little memory."""
+
+_PATIENCE_S = 0.05
+"""How long mail with descriptors is tried again; then its start fails, alone."""
+
+_RETRY_S = 0.002
 
 
 class Server:
@@ -246,7 +256,10 @@ class Server:
 
     def _say_made(self, zygote: Zygote) -> None:
         files = zygote.files
-        self._tell(ZygoteMade(zygote.number, list(files)), list(files.values()))
+        made = ZygoteMade(zygote.number, list(files))
+        if not self._tell(made, list(files.values())):
+            zygote.last_words = _TOO_MANY
+            zygote.kill()
         zygote.close_files()
 
     def _say_not_started(self, number: int, detail: str) -> None:
@@ -381,7 +394,9 @@ class Server:
             else:
                 told = [(name, fd) for name, fd in parts if name != "pidfd"]
                 made = CellMade(zygote.number, number, [name for name, _ in told])
-                self._tell(made, [fd for _, fd in told])
+                if not self._tell(made, [fd for _, fd in told]):
+                    self._tell(CellFailed(zygote.number, number, _TOO_MANY))
+                    self._kill_cell(zygote, number)
         finally:
             _close(parts)
 
@@ -409,18 +424,30 @@ class Server:
 
     def _tell_and_hand_on(self, report: Report, descriptors: list[int]) -> None:
         try:
-            self._tell(report, descriptors)
+            if not self._tell(report, descriptors):
+                # Without them: then it is we who free what they are of.
+                self._tell(report)
         finally:
             for fd in descriptors:
                 os.close(fd)
 
-    def _tell(self, report: Report, descriptors: list[int] | None = None) -> None:
-        try:
-            socket.send_fds(self._engine, [encode(report)], descriptors or [])
-        except OSError as error:
-            if self._engine_is_there:
+    def _tell(self, report: Report, descriptors: list[int] | None = None) -> bool:
+        """Whether it was sent; False where its descriptors could not be, for now."""
+        began = time.monotonic()
+        while self._engine_is_there:
+            try:
+                socket.send_fds(self._engine, [encode(report)], descriptors or [])
+            except OSError as error:
+                waited_s = time.monotonic() - began
+                if error.errno in _LATER and descriptors and waited_s > _PATIENCE_S:
+                    return False
+                if error.errno in _LATER and waited_s < _SEND_S:
+                    time.sleep(_RETRY_S)
+                    continue
                 say(f"the engine is gone: {error}")
-            self._engine_is_there = False
+                self._engine_is_there = False
+            return True
+        return True
 
     def _watch(self, source: socket.socket | int, act: Callable[[], None]) -> None:
         self._selector.register(source, selectors.EVENT_READ, act)
@@ -442,6 +469,9 @@ def _root_of_image(folder: int) -> Iterator[int]:
         yield root
     finally:
         os.close(root)
+
+
+_TOO_MANY = "too many open files are on their way to the engine"
 
 
 def _last_words(link: socket.socket) -> str:

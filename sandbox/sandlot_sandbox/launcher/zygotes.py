@@ -1,7 +1,9 @@
 """One jail: cloned into new namespaces, mapped, let go; and the link to its warden."""
 
 import contextlib
+import errno
 import os
+import resource
 import signal
 import socket
 import time
@@ -48,6 +50,10 @@ _GUEST = "/var/runtime/sandlot_sandbox/guest"
 _PLACES = {TASK: "/var/task", OPT: "/opt", IMAGE: IMAGE}
 JAIL = 0
 """Among numbers of cells."""
+
+RESERVED_FILES = 512
+"""Open files of ours that nothing new may take: a cell that was ordered comes with a
+dozen, and many may have been."""
 
 MAX_KEPT = 8
 """Dead cells of one zygote of which something is kept. The engine keeps fewer."""
@@ -125,6 +131,7 @@ class Zygote:
     def make_cell(self, number: int, *, heir_of: int = 0) -> None:
         """Raises `OSError` if the warden is gone or does not take orders, and where
         nothing is kept of whose heir it is to be."""
+        expect_room_for_files()
         dead = self.kept.pop(heir_of, None)
         if heir_of and (dead is None or dead.tmp is None):
             raise OSError(f"nothing is kept of cell {heir_of}")
@@ -346,6 +353,7 @@ def start(setting: Setting, number: int, program: Program) -> Zygote:
 
     Returns before the jail is ready: the first message on its link says so, or why not.
     """
+    expect_room_for_files()
     if program.network == EGRESS and isinstance(setting.egress, str):
         raise OSError(f"there is no network egress here: {setting.egress}")
     with contextlib.ExitStack() as undo:
@@ -484,6 +492,15 @@ def _plan(
         packages=program.packages,
         leash=leash,
     )
+
+
+def expect_room_for_files() -> None:
+    """Raise `OSError` where we have nearly as many open as we may: what is sent to us
+    then would be lost on its way, and there would be cells that we could not kill."""
+    limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    os.close(fd := os.eventfd(0))
+    if fd + RESERVED_FILES > limit:
+        raise OSError(errno.EMFILE, "the launcher has too many open files")
 
 
 def prefer_as_victim(pid: int) -> None:
