@@ -31,7 +31,7 @@ def main() -> int:
         in_python(*arguments)
 
     def table(holder: Holder, *arguments: Any) -> Calls:
-        made = of_calls(holder, *arguments)
+        made: Calls = of_calls(holder, *arguments)
         if is_stalling():
             # Waits for nothing, without end.
             made = Calls()
