@@ -26,7 +26,7 @@ from sandlot_sandbox.host.extensions_api import Shutdown
 from sandlot_sandbox.host.farewell import Farewell
 from sandlot_sandbox.host.hold import Hold
 from sandlot_sandbox.host.log_pipe import Line
-from sandlot_sandbox.host.minder import Minder
+from sandlot_sandbox.host.minder import SHED_S, Minder
 from sandlot_sandbox.host.sink import Sink, Stream
 from sandlot_sandbox.host.wire import Wire
 from sandlot_sandbox.outcome import Ended, Ending, Rest
@@ -113,6 +113,7 @@ class Instance:
         "is_frozen",
         "is_shedding",
         "last_words",
+        "shed_left_s",
         "state",
     )
 
@@ -162,6 +163,9 @@ class Instance:
 
         self.is_shedding = False
         """Whether it was asked for that, and has not answered yet."""
+
+        self.shed_left_s = SHED_S
+        """How long it may run for it: the minder's."""
 
         self.is_frozen = False
         """Whether nothing in it runs; until its next event."""
