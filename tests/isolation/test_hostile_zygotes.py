@@ -87,6 +87,22 @@ async def test_one_that_takes_forks_and_is_silent_keeps_nobody_waiting(
     assert await curious.ask("tmp") == []
 
 
+async def test_one_that_never_says_how_instances_ended_loses_its_jail(
+    sandbox: Sandbox, curious: Guest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(host_zygote, "MAX_UNREPORTED", 2)
+    guest = sandbox.make_zygote("silent_zygote")
+    assert await guest.zygote.wait_ready()
+
+    for _ in range(2):
+        await (await guest.fork()).destroy()
+    assert not guest.lost.is_set()
+    await (await guest.fork()).destroy()
+
+    await _lost(guest)
+    assert await curious.ask("tmp") == []
+
+
 async def test_one_that_is_silent_from_its_import_on_is_late_and_killed(
     sandbox: Sandbox, curious: Guest
 ) -> None:
