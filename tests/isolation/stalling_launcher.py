@@ -25,8 +25,13 @@ def main() -> int:
     def is_stalling() -> bool:
         return stalls[:1] == b"1"
 
+    def make(*arguments: Any, **others: Any) -> Any:
+        # Before there is a child, which the test may see before that asks.
+        stalled[:] = [is_stalling()]
+        return soundly(*arguments, **others)
+
     def hold(*arguments: Any) -> None:
-        while is_stalling():
+        while stalled == [True]:
             signal.pause()
         in_python(*arguments)
 
@@ -44,7 +49,9 @@ def main() -> int:
         setattr(holder, "_laid_out", None)  # noqa: B010 - not ours
         return with_table(holder, *arguments)
 
-    in_python = getattr(cell, "_hold")  # noqa: B009 - not ours
+    stalled: list[bool] = []
+    in_python, soundly = getattr(cell, "_hold"), cell.make  # noqa: B009 - not ours
+    setattr(cell, "make", make)  # noqa: B010
     of_calls, with_table = getattr(Holder, "_calls"), Holder.clone  # noqa: B009
     setattr(cell, "_hold", hold)  # noqa: B010
     setattr(Holder, "_calls", table)  # noqa: B010
