@@ -264,3 +264,43 @@ def test_with_nearly_as_many_open_files_as_may_be_no_cell_is_ordered(
         jail.zygote.make_cell(2)
 
     assert list(jail.zygote.cells) == [1]
+
+
+# Groups that somebody is still in.
+
+
+class Occupied:
+    """A family whose groups do not go, and itself such a group."""
+
+    def take_away(self, _group: object) -> bool:
+        return False
+
+    def remove(self) -> bool:
+        return False
+
+    def thaw(self) -> None: ...
+
+    def open_files(self) -> dict[str, int]:
+        return {}
+
+    def open_joins(self) -> list[int]:
+        return []
+
+    def uses_too_much(self) -> bool:
+        return False
+
+
+@pytest.mark.parametrize("was_made", [False, True])
+def test_who_stays_in_the_group_of_a_dead_cell_hides_but_not_where_none_came_up(
+    jail: Jail, monkeypatch: pytest.MonkeyPatch, was_made: bool
+) -> None:
+    monkeypatch.setattr(zygotes, "_LEAVES_S", 0.0)
+    monkeypatch.setattr(jail.zygote, "family", Occupied())
+    monkeypatch.setattr(jail.zygote.cells[1], "group", Occupied())
+    if was_made:
+        jail.made(*_PARTS)
+
+    jail.zygote.forget_cell(1)
+    jail.zygote.tidy()
+
+    assert jail.zygote.is_dying is was_made

@@ -327,7 +327,8 @@ class Server:
         self, zygote: Zygote, number: int, names: list[str], descriptors: list[int]
     ) -> None:
         """A cell is there. Complete it, and hand it on to the engine."""
-        cell = zygote.cells.get(number)
+        if (cell := zygote.cells.get(number)) is not None:
+            cell.was_made = True
         parts = list(zip(names, descriptors, strict=False))
         try:
             if cell is None or len(names) != len(descriptors):

@@ -2,6 +2,7 @@
 
 import contextlib
 import errno
+import math
 import os
 import resource
 import signal
@@ -77,6 +78,9 @@ class Cell:
     is_kept: bool = False
     """Whether /tmp and group are to be an heir's when it is dead."""
 
+    was_made: bool = False
+    """Whether somebody could come into its group beside its first process."""
+
 
 @dataclass(slots=True)
 class Zygote:
@@ -145,7 +149,7 @@ class Zygote:
                     share = self.limits.zygote_share(len(self.cells) + CLONES_AT_ONCE)
                     self.family.widen(self.group, share)
                 group = self.family.add(self.limits.instance_share)
-            self.cells[number] = Cell(group)
+            self.cells[number] = Cell(group, was_made=dead is not None)
             joins = group.open_joins() if group is not None else []
             order = warden.encode_make_cell(number, has_tmp=bool(tmp))
             socket.send_fds(self.link, [order], tmp + joins)
@@ -200,7 +204,7 @@ class Zygote:
         if cell.pidfd is not None:
             os.close(cell.pidfd)
         if cell.is_kept and cell.tmp is not None and len(self.kept) < MAX_KEPT:
-            self.kept[number] = Cell(cell.group, tmp=cell.tmp)
+            self.kept[number] = Cell(cell.group, tmp=cell.tmp, was_made=True)
         else:
             self._let_go(cell)
 
@@ -221,7 +225,10 @@ class Zygote:
         if cell.group is None or self.family is None:
             return
         if not self.family.take_away(cell.group):
-            self.leavings.append((time.monotonic(), cell.group))
+            # Where a cell has not come up it is its first process alone, which on a
+            # machine that is swamped may take its time.
+            since = time.monotonic() if cell.was_made else math.inf
+            self.leavings.append((since, cell.group))
 
     def tidy(self) -> None:
         """Remove what was left of groups. Who is still in the group of a cell that is
