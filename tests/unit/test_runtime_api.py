@@ -389,6 +389,46 @@ async def test_headers_without_end_are_refused(jail: Jail) -> None:
     assert (await program.call("GET", "/ping"))[2] == b"pong"
 
 
+@pytest.mark.parametrize("end", ["\r\n", "\n", ""])
+async def test_headers_of_thousands_of_lines_are_refused(jail: Jail, end: str) -> None:
+    program = await jail.connect()
+    lines = (runtime_wire.MAX_LINES + 1) * "a:\r\n"
+
+    program.writer.write(f"GET /ping HTTP/1.1\r\nHost: a\r\n{lines}{end}".encode())
+
+    async with asyncio.timeout(WAIT_S):
+        heard = await program.reader.read()
+    assert heard.startswith(b"HTTP/1.1 431 ")
+    assert (await (await jail.connect()).call("GET", "/ping"))[0] == 200
+
+
+async def test_a_body_may_have_any_number_of_lines(jail: Jail) -> None:
+    program = await jail.running()
+    body = 2 * runtime_wire.MAX_LINES * b"\n"
+
+    assert (await program.call("POST", RESPONSE, body))[0] == 202
+
+    assert (await jail.engine.wait_for(2))[1].payload == body
+
+
+async def test_whose_calls_take_long_to_be_understood_has_a_longer_break(
+    jail: Jail, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runtime_wire, "LONG_S", 0.0)
+    monkeypatch.setattr(runtime_wire, "_DUTY", 1e9)
+    program = await jail.connect()
+    assert (await program.call("GET", "/ping"))[0] == 200
+
+    program.ask("GET", "/ping")
+
+    async def rests() -> bool:
+        return any(one._rest for one in jail.wire._connections)  # noqa: SLF001
+
+    await eventually(rests)
+    jail.wire.read()
+    assert (await program.hear())[0] == 200
+
+
 async def test_calls_that_come_together_are_answered_in_their_order(jail: Jail) -> None:
     program = await jail.connect()
     jail.send()

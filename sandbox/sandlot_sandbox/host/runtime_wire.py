@@ -29,6 +29,10 @@ MAX_CONNECTIONS = 32
 MAX_HEADERS = 73_728
 """Bytes of a call's header: AWS allows 64 KB for the cause of an error alone."""
 
+MAX_LINES = 256
+"""Lines of a call's header. Of the shortest ones it could have 18,000, and each takes a
+microsecond to be understood, and another one to be looked at."""
+
 MAX_BODIES = frames.MAX_PAYLOAD + 1_048_576
 """Bytes of unfinished calls, of all connections together."""
 
@@ -46,6 +50,12 @@ reading may have ten thousand."""
 
 REST_S = 0.0025
 """The break; 4,000 invocations in a second do not come to it."""
+
+LONG_S = 0.002
+"""Of our processor: what one reading has brought takes less, unless it was made to take
+long. Then the break is `_DUTY` times what it took."""
+
+_DUTY = 4
 
 _READ = 1 << 16
 
@@ -174,6 +184,12 @@ class RuntimeWire:
             self._heard, self._heard_since = 0, now
         self._heard += 1
         return self._heard <= MAX_AT_ONCE
+
+    def note_took(self, cpu_s: float) -> None:
+        """So much of a processor it took to hear some."""
+        if cpu_s > LONG_S:
+            self._heard = MAX_AT_ONCE
+            self._heard_since = self._loop.time() + _DUTY * cpu_s
 
     def forget(self, connection: "_Connection") -> None:
         self._connections.discard(connection)
@@ -351,11 +367,20 @@ class _Connection:
         return True
 
     def _take_events(self, *, is_all: bool = False) -> None:
+        began = time.thread_time()
+        try:
+            self._take_some(is_all=is_all)
+        finally:
+            self._wire.note_took(time.thread_time() - began)
+
+    def _take_some(self, *, is_all: bool) -> None:
         while self._is_open and self._respond is None and not self._unsent:
             if not (is_all or self._wire.may_go_on()):
                 if self._rest is None:
                     self._rest_a_while()
                 return
+            if self._http.their_state is h11.IDLE:
+                _expect_few_lines(self._http.trailing_data[0])
             event = self._http.next_event()
             if event in (h11.NEED_DATA, h11.PAUSED):
                 return
@@ -512,6 +537,14 @@ class _Connection:
         self._loop.remove_writer(self._socket)
         self._socket.close()
         self._wire.forget(self)
+
+
+def _expect_few_lines(begun: bytes) -> None:
+    """Of the header that this begins with. Raises `RemoteProtocolError`."""
+    ends = (begun.find(b"\n\r\n"), begun.find(b"\n\n"))
+    end = min((end for end in ends if end >= 0), default=len(begun))
+    if begun.count(b"\n", 0, end) > MAX_LINES:
+        raise h11.RemoteProtocolError("too many headers", error_status_hint=431)
 
 
 def _request_of(call: h11.Request, body: bytes = b"") -> Request:
