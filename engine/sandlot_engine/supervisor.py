@@ -43,10 +43,11 @@ _RESTART_WINDOW_S = 30.0
 """More launchers than that in this time, and something is wrong that a new one will
 not mend."""
 
-_PAUSES_S = {0: 2.0, EX_CONFIG: 30.0}
+_PAUSES_S = {0: 2.0, os.EX_TEMPFAIL: 2.0, EX_CONFIG: 30.0}
 """How long the next launcher waits after one that ended so. With 0, the engine hung up
 on it, most likely because it is ending itself; one that still lives then wants
-another. With `EX_CONFIG`, the machine lacks something: somebody may have mended it."""
+another. With `EX_TEMPFAIL` the machine was too busy for it to find out what that
+enforces; with `EX_CONFIG`, that lacks something: somebody may have mended it."""
 
 _LOCK_WAIT_S = 3.0
 """A previous engine that was killed needs a moment to be gone."""

@@ -186,6 +186,9 @@ class AnswerReader:
             raise Violation(f"an error type of {type_length} bytes")
         if kind in _SHORT and payload_length > MAX_PIECE:
             raise Violation(f"a piece of {payload_length} bytes")
+        if kind == STREAM_PIECE and not payload_length:
+            # Of these there could be any number, however little an answer may have.
+            raise Violation("a piece of no bytes")
         if payload_length > MAX_PAYLOAD:
             raise Oversize(f"an answer of {payload_length} bytes")
         end = _ANSWER.size + type_length + payload_length

@@ -27,6 +27,16 @@ CAN_BE_GIVEN_UP = frozenset(("seccomp", "network", "landlock", "cgroup"))
 """The layers a jail can be built without, if its operator says so by name."""
 
 _TRY_S = 10
+_MAX_SAID = 400
+PASSING = frozenset((errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE))
+"""What the machine, or our user, has too little of just now: processes, memory, open
+files. Nothing is learnt by it about what the kernel enforces."""
+
+_WENT_WELL, _BUSY, _FAILED = b"+", b"~", b"-"
+_TRY_AGAIN = (
+    "The machine is too busy for it to be tried, or our limits of processes and open"
+    " files (ulimit -a) are too low; try again later"
+)
 
 _MIN_OPEN_FILES = 8 * OPEN_FILES
 """Without root, a jail's open files on their way through a socket count for launcher
@@ -76,33 +86,51 @@ def missing(layers: list[Layer]) -> list[Layer]:
     ]
 
 
+def is_too_busy(layers: list[Layer]) -> bool:
+    """Whether what is missing could only not be tried just now."""
+    lacks = missing(layers)
+    return bool(lacks) and all(layer.is_busy for layer in lacks)
+
+
 def _judge(row: _Row, given_up: frozenset[str]) -> Layer:
-    holds, said = _in_child(row.attempt)
+    try:
+        how, said = _in_child(row.attempt)
+    except OSError as error:
+        how, said = _BUSY, str(error)
+    holds, is_busy = how == _WENT_WELL, how == _BUSY
     # Without root nobody may make control groups, unless systemd lets him: then pid 1
-    # of each jail watches over its memory, and the row says so.
-    required = row.name != "cgroup" or users.is_root_of_many()
+    # of each jail watches over its memory, and the row says so. But what could not be
+    # tried, nobody does without.
+    required = row.name != "cgroup" or users.is_root_of_many() or is_busy
     return Layer(
         row.name,
         row.stops,
         holds,
-        said if holds else f"{said}. {row.fix}",
+        said if holds else f"{said}. {_TRY_AGAIN if is_busy else row.fix}",
         row.name in given_up,
         required,
+        is_busy,
     )
 
 
-def _in_child(attempt: Callable[[], str | None]) -> tuple[bool, str]:
-    """Whether an attempt that a child made went well, and what there is to say."""
+def _in_child(attempt: Callable[[], str | None]) -> tuple[bytes, str]:
+    """How an attempt went that a child made, and what there is to say. Raises `OSError`
+    where there can be no child."""
     read, write = os.pipe2(os.O_CLOEXEC)
-    pid = os.fork()
+    try:
+        pid = os.fork()
+    except BaseException:
+        os.close(read)
+        os.close(write)
+        raise
     if pid == 0:
         signal.alarm(_TRY_S)
         try:
             if os.geteuid() != 0:
                 users.become_root_of_own_namespace()
-            os.write(write, b"+" + (attempt() or "").encode())
+            os.write(write, _WENT_WELL + (attempt() or "").encode())
         except BaseException as error:  # noqa: BLE001 - it is what we came to find out
-            os.write(write, (str(error) or type(error).__name__).encode()[:400])
+            os.write(write, _told(error))
         finally:
             os._exit(0)
     os.close(write)
@@ -113,10 +141,25 @@ def _in_child(attempt: Callable[[], str | None]) -> tuple[bool, str]:
         os.close(read)
         # It may have left somebody behind who holds the pipe, but not itself.
         os.kill(pid, signal.SIGKILL)
-        os.waitpid(pid, 0)
-    if answer.startswith(b"+"):
-        return True, answer[1:].decode("utf-8", "replace")
-    return False, answer.decode("utf-8", "replace") or "the attempt was killed"
+        _, status = os.waitpid(pid, 0)
+    if answer:
+        return answer[:1], answer[1:].decode("utf-8", "replace")
+    rang = os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGALRM
+    if rang or not ready:
+        return _BUSY, f"the attempt was not over after {_TRY_S} s"
+    return _FAILED, "the attempt was killed"
+
+
+def _told(error: BaseException) -> bytes:
+    """An error, for whoever waits for how an attempt went."""
+    is_busy = isinstance(error, TimeoutError | MemoryError | _Busy)
+    is_busy |= getattr(error, "errno", None) in PASSING
+    said = (str(error) or type(error).__name__).encode()[:_MAX_SAID]
+    return (_BUSY if is_busy else _FAILED) + said
+
+
+class _Busy(OSError):
+    """So said a child of an attempt."""
 
 
 def _new(flags: int) -> Callable[[], None]:
@@ -134,9 +177,9 @@ def _jailed(step: Callable[[], None], extra: int = 0) -> None:
             os.read(go_read, 1)
             enter.become_inner_user()
             step()
-            os.write(said_write, b"+")
+            os.write(said_write, _WENT_WELL)
         except BaseException as error:  # noqa: BLE001 - as above
-            os.write(said_write, (str(error) or type(error).__name__).encode()[:300])
+            os.write(said_write, _told(error))
         finally:
             os._exit(0)
     uid = users.UserIds(is_root=users.can_give_ids()).take()
@@ -145,8 +188,9 @@ def _jailed(step: Callable[[], None], extra: int = 0) -> None:
     os.close(said_write)
     answer = os.read(said_read, 512)
     os.waitpid(pid, 0)
-    if answer != b"+":
-        raise OSError(answer.decode("utf-8", "replace") or "killed")
+    if answer != _WENT_WELL:
+        said = answer[1:].decode("utf-8", "replace") or "killed"
+        raise (_Busy if answer.startswith(_BUSY) else OSError)(said)
 
 
 def _user() -> None:

@@ -134,6 +134,10 @@ class Layer:
     required: bool = True
     """Whether `sandlot up` refuses to start without it."""
 
+    is_busy: bool = False
+    """Whether it does not hold only because the machine was too busy for it to be
+    tried: another time it may."""
+
 
 @dataclass(frozen=True)
 class Hello:
@@ -156,7 +160,8 @@ class ZygoteDied:
     """Whether its jail was complete: if not, nothing of the tenant's ever ran."""
 
     killed: bool = False
-    """By SIGKILL: of the kernel for want of memory, or of whoever may do that."""
+    """By SIGKILL: of the kernel for want of memory, or of whoever may do that. Or with
+    its jail, whose first process failed."""
 
 
 @dataclass(frozen=True)

@@ -35,6 +35,10 @@ class World:
             max_zygotes=4,
             room_s=room_s,
         )
+        self.learnt: list[str] = []
+        """Reasons, or that there are none."""
+
+        self.node.learnt = lambda _, __, reason: self.learnt.append(reason)
         self.has_extensions = False
         self.may_unpack = asyncio.Event()
         self.may_unpack.set()

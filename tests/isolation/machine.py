@@ -23,7 +23,7 @@ from sandlot_sandbox.host.cells import AHEAD
 from sandlot_sandbox.host.extensions_api import Identity
 from sandlot_sandbox.host.instance import Instance
 from sandlot_sandbox.host.launcher import Launcher
-from sandlot_sandbox.host.recipe import Recipe
+from sandlot_sandbox.host.recipe import IMPORT_S, Recipe
 from sandlot_sandbox.host.sink import Sink
 from sandlot_sandbox.host.zygote import Zygote
 from sandlot_sandbox.launcher import runtimes
@@ -222,6 +222,7 @@ class Sandbox:
         opt: str = "",
         handler: str = "app.handler",
         as_program: bool = False,
+        import_s: float = IMPORT_S,
     ) -> Guest:
         """Ordered, but not waited for."""
         recipe = Recipe(
@@ -230,6 +231,7 @@ class Sandbox:
             code=self.store.add(guest),
             opt=opt,
             as_program=as_program,
+            import_s=import_s,
             settings={
                 "handler": handler,
                 "version": "$LATEST",

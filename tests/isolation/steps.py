@@ -26,7 +26,7 @@ OUTSIDE = [
     ),
     *_of(
         "guest/warden.py",
-        without="run _Warden.serve _Warden._look _Warden._pull _Warden._reap",
+        without="run _Warden._heed _Warden._look _Warden._pull _Warden._reap",
     ),
     *_of("guest/cell.py", without="_obey _listen _take_over"),
     *_of("guest/holder.py", "Holder.clone Holder._pass_on_nothing_else"),
@@ -119,7 +119,7 @@ IN_STARTER = [
 """The same of a starter, before it becomes its program."""
 
 STARTING = [
-    *_of("launcher/__main__.py", "main"),
+    *_of("launcher/__main__.py", "_main"),
     *_of("linux.py", "landlock_version"),
     *_of("launcher/users.py", "become_root_of_own_namespace"),
     *_of("launcher/cgroups/tree.py", "Tree.plant"),
@@ -322,7 +322,7 @@ EXPLAINED = {
     "guest/network_memory.py:NetworkMemory._queues": _WAITING,
     "guest/network_memory.py:_table": _WAITING,
     "guest/proc.py:threads_of": _WAITING,
-    "guest/warden.py:_Warden.serve": _WAITING,
+    "guest/warden.py:_Warden._heed": _WAITING,
     "guest/warden.py:_Warden._pull": _WAITING,
     "guest/warden.py:_Warden._reap": _WAITING,
     "guest/watch.py:Watch.add": _WAITING,

@@ -2,15 +2,19 @@
 by not doing what a zygote does."""
 
 import asyncio
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
-from sandlot_sandbox.errors import ZygoteLost
+from sandlot_sandbox.errors import StartFailed, ZygoteLost
+from sandlot_sandbox.host import instance as host_instance
 from sandlot_sandbox.host import room, window
 from sandlot_sandbox.host import zygote as host_zygote
 from sandlot_sandbox.host.cells import AHEAD, AHEAD_AT_REST
 from sandlot_sandbox.host.instance import State
+from sandlot_sandbox.host.mail import Mail
+from sandlot_sandbox.host.recipe import Obstacle
 from sandlot_sandbox.outcome import Ended
 from tests.descriptors import open_files
 from tests.isolation.machine import (
@@ -24,6 +28,13 @@ from tests.isolation.machine import (
 )
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+
+class Unsent(Mail):
+    """Without its settings an interpreter waits, and says nothing."""
+
+    def send(self, datagram: bytes, descriptors: Sequence[int] = ()) -> None:
+        del datagram, descriptors
 
 
 async def _lost(guest: Guest) -> None:
@@ -54,6 +65,70 @@ async def test_one_that_does_not_read_its_forks_loses_its_jail(
 
     assert ending.ended is Ended.TIMED_OUT
     await _lost(guest)
+    assert await curious.ask("tmp") == []
+
+
+async def test_one_that_takes_forks_and_is_silent_keeps_nobody_waiting(
+    sandbox: Sandbox, curious: Guest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(host_instance, "INIT_S", 0.3)
+    async with sandbox.running("silent_zygote") as guest:
+        instance = await guest.fork()
+
+        ending = await send(instance, "nothing")
+
+        # Which has its zygote replaced: see `Hosted.note_late_init`.
+        assert ending.ended is Ended.INIT_TIMED_OUT
+        await guest.wait_death(instance)
+        ahead = await guest.fork(is_ahead=True)
+        with pytest.raises(TimeoutError):
+            await ahead.wait_ready(0.1)
+        await guest.wait_death(ahead)
+    assert await curious.ask("tmp") == []
+
+
+async def test_one_that_never_says_how_instances_ended_loses_its_jail(
+    sandbox: Sandbox, curious: Guest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(host_zygote, "MAX_UNREPORTED", 2)
+    guest = sandbox.make_zygote("silent_zygote")
+    assert await guest.zygote.wait_ready()
+
+    for _ in range(2):
+        await (await guest.fork()).destroy()
+    assert not guest.lost.is_set()
+    await (await guest.fork()).destroy()
+
+    await _lost(guest)
+    assert await curious.ask("tmp") == []
+
+
+async def test_one_that_is_silent_from_its_import_on_is_late_and_killed(
+    sandbox: Sandbox, curious: Guest
+) -> None:
+    silent = {"SILENT": "from its import on"}
+    guest = sandbox.make_zygote("silent_zygote", environment=silent, import_s=0.3)
+
+    assert not await guest.zygote.wait_ready()
+
+    assert guest.zygote.obstacle is Obstacle.LATE
+    assert guest.zygote.reason == "the import took longer than 0.3 s"
+    await _lost(guest)
+    assert await curious.ask("tmp") == []
+
+
+async def test_one_whose_interpreter_never_says_a_word_is_our_failure(
+    sandbox: Sandbox, curious: Guest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(host_zygote, "START_S", 0.5)
+    monkeypatch.setattr(host_zygote, "Mail", Unsent)
+    guest = sandbox.make_zygote("silent_zygote")
+
+    with pytest.raises(StartFailed, match="no interpreter had started"):
+        await guest.zygote.wait_ready()
+
+    await _lost(guest)
+    monkeypatch.undo()
     assert await curious.ask("tmp") == []
 
 

@@ -106,6 +106,80 @@ def test_where_namespaces_cannot_be_bounded_limits_are_found_missing() -> None:
     assert "max_mnt_namespaces" in json.loads(done.stdout)["limits"], done.stderr
 
 
+JUDGE = (
+    "import errno, os, time; from sandlot_sandbox import probe;"
+    " probe._TRY_S = 1;"
+    " row = probe._Row('files', 'reading them', lambda: {attempt}, 'Mend it');"
+    " layer = probe._judge(row, frozenset());"
+    " print(layer.is_busy, layer.holds, layer.required, layer.detail)"
+)
+_RAISE = "(_ for _ in ()).throw(OSError({number}, 'no'))"
+_IN_JAIL = "probe._jailed(lambda: {step})"
+
+
+@pytest.mark.parametrize(
+    "attempt",
+    [
+        "time.sleep(60)",
+        "(_ for _ in ()).throw(MemoryError())",
+        *(_RAISE.format(number=f"errno.{name}") for name in ("EAGAIN", "EMFILE")),
+        _IN_JAIL.format(step=_RAISE.format(number="errno.ENFILE")),
+    ],
+)
+def test_what_the_machine_is_too_busy_to_try_is_not_found_missing(
+    attempt: str,
+) -> None:
+    done = _run([sys.executable, "-c", JUDGE.format(attempt=attempt)])
+
+    assert done.stdout.startswith("True False True "), done
+    assert "try again later" in done.stdout
+    assert "Mend it" not in done.stdout
+
+
+@pytest.mark.parametrize(
+    "attempt",
+    [
+        "os.kill(os.getpid(), 9)",
+        _RAISE.format(number="errno.EPERM"),
+        _IN_JAIL.format(step=_RAISE.format(number="errno.ENOSPC")),
+        _IN_JAIL.format(step="os.kill(os.getpid(), 9) or os._exit(1)"),
+    ],
+)
+def test_what_it_refuses_is(attempt: str) -> None:
+    done = _run([sys.executable, "-c", JUDGE.format(attempt=attempt)])
+
+    assert done.stdout.startswith("False False True "), done
+    assert "Mend it" in done.stdout
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="somebody else has processes, too")
+@pytest.mark.parametrize("processes", [1, 4])
+def test_a_launcher_that_may_have_too_few_processes_may_be_tried_again(
+    store: Store, processes: int
+) -> None:
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with ours, theirs:
+        done = subprocess.run(
+            [
+                *(*as_ordinary_user(), "/usr/bin/env", "prlimit"),
+                f"--nproc={processes}",
+                *(sys.executable, "-m", "sandlot_sandbox.launcher"),
+                *("--channel", str(theirs.fileno()), "--parent", str(os.getpid())),
+                *("--code", str(store.code)),
+                *("--runtimes", dump_runtimes(store.runtimes)),
+            ],
+            env=_environment(),
+            pass_fds=[theirs.fileno()],
+            stderr=subprocess.PIPE,
+            text=True,
+            timeout=50,
+            check=False,
+        )
+
+    assert done.returncode == os.EX_TEMPFAIL, done.stderr
+    assert "Traceback" not in done.stderr
+
+
 def test_a_launcher_that_lacks_a_layer_says_so_and_builds_no_jail(
     store: Store,
 ) -> None:

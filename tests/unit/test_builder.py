@@ -274,6 +274,19 @@ async def test_one_that_will_not_die_is_our_failure(
             await task
 
 
+async def test_one_that_dies_when_nobody_waits_for_it_is_harmless(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(builder, "_KILL_S", 0.01)
+    launcher = FakeLauncher()
+    launcher.is_deaf = True
+    async with building(launcher, tmp_path, deadline_s=0.01) as task:
+        with pytest.raises(StartFailed, match="did not die"):
+            await task
+
+        launcher.die("killed at last")
+
+
 async def test_what_was_built_counts_for_nothing_once_the_launcher_is_lost(
     tmp_path: Path,
 ) -> None:

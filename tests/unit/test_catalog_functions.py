@@ -23,7 +23,17 @@ from sandlot_engine.model.function import (
     UpdateStatus,
 )
 from tests.fakes.building import build_here
-from tests.fakes.catalog import ARN, CONFIG, OTHER_ZIP, TENANT, ZIP, Bench, Node, opened
+from tests.fakes.catalog import (
+    ARN,
+    CONFIG,
+    OTHER_ZIP,
+    READY,
+    TENANT,
+    ZIP,
+    Bench,
+    Node,
+    opened,
+)
 from tests.fakes.stores import MemoryStore
 from tests.fakes.waiting import DEADLINE_S, eventually
 
@@ -114,6 +124,41 @@ async def test_what_the_import_left_behind_is_kept(bench: Bench) -> None:
 
     assert not ready.fork_safe
     assert ready.fork_safety_reason == "an open socket"
+
+
+async def test_what_is_learnt_of_an_import_later_is_kept(tmp_path: Path) -> None:
+    store = MemoryStore()
+    async with opened(tmp_path, store, Node(), None) as before:
+        before.node.answer = Prepared(fork_safe=False, reason="it came late")
+        await before.create()
+        found = await before.settled()
+        assert found.serving is not None
+
+        before.functions.note_learnt(found, found.serving, READY)
+
+        async def is_known() -> bool:
+            return (await before.settled()).revision_id != found.revision_id
+
+        await eventually(is_known)
+
+    async with opened(tmp_path, store, Node(), None) as after:
+        ready = await after.settled()
+        assert (ready.fork_safe, ready.fork_safety_reason) == (True, "")
+        assert ready.serving == found.serving
+
+
+async def test_what_is_learnt_of_a_revision_that_serves_no_more_is_nothing(
+    bench: Bench,
+) -> None:
+    await bench.create()
+    found = await bench.settled()
+    assert found.serving is not None
+
+    old = replace(found.serving, id="another")
+    unsafe = Prepared(fork_safe=False, reason="a thread")
+    await bench.functions._changing.note_learnt(found, old, unsafe)  # noqa: SLF001
+
+    assert await bench.settled() == found
 
 
 @pytest.mark.parametrize("qualifier", ["", "$LATEST", "7", "live"])

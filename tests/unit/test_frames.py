@@ -92,6 +92,7 @@ def test_anything_else_is_a_violation_or_not_yet_whole(parts: list[bytes]) -> No
         (_header(99, 0, 0), frames.Violation),
         (_header(frames.EXTENSIONS, 0, frames.MAX_PIECE + 1), frames.Violation),
         (_header(frames.STREAM_PIECE, 0, frames.MAX_PIECE + 1), frames.Violation),
+        (_header(frames.STREAM_PIECE, 0, 0), frames.Violation),
         (_header(255, 0, 0), frames.Violation),
         (_header(frames.ERROR, frames.MAX_ERROR_TYPE + 1, 0), frames.Violation),
         (_header(frames.ANSWER, 0, frames.MAX_PAYLOAD + 1), frames.Oversize),

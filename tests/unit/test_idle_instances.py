@@ -79,6 +79,7 @@ async def test_of_many_that_are_busy_some_are_looked_at_each_in_its_turn() -> No
     class Busy:
         idle_since = 0.0
         is_shedding = False
+        shed_left_s = 0.0
 
         def __init__(self, number: int) -> None:
             self.number = number

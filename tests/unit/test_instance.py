@@ -289,6 +289,24 @@ async def test_one_that_takes_long_to_die_has_ended_as_it_did(
     assert (ending.ended, ending.exit_code) == (Ended.EXITED, 3)
 
 
+async def test_one_that_dies_too_late_is_buried_all_the_same(
+    tenant: Tenant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(instance, "_KILL_S", SILENCE_S)
+    await tenant.be_ready()
+    running = tenant.invoke()
+    await tenant.hear()
+    tenant.may_die.clear()
+    tenant.instance.stop()
+
+    assert (await running).ended is Ended.SIGNALED
+    assert not tenant.died.is_set()
+    tenant.may_die.set()
+
+    await tenant.wait_death()
+    assert tenant.instance.state is State.DEAD
+
+
 async def test_an_idle_instance_outlives_the_timeout_of_its_last_event(
     tenant: Tenant, monkeypatch: pytest.MonkeyPatch
 ) -> None:

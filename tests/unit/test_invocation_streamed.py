@@ -133,6 +133,7 @@ async def test_one_that_fails_later_is_broken_off() -> None:
 
 async def test_a_slow_reader_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(streamed, "MAX_WAITING", 3)
+    monkeypatch.setattr(streamed, "OF_PIECE", 0)
     waits = 0
 
     async def act(sink: Sink) -> Outcome:
@@ -193,3 +194,13 @@ async def test_one_that_outlives_its_reader_does_not_wait_for_him(
     async with asyncio.timeout(WAIT_S):
         await ended.wait()
         await detached[0]
+
+
+def test_pieces_that_are_small_are_not_for_nothing() -> None:
+    pieces = streamed.Pieces()
+
+    for _ in range(streamed.MAX_WAITING // (streamed.OF_PIECE + 1) + 1):
+        assert not pieces.is_full
+        pieces.write(b"x")
+
+    assert pieces.is_full

@@ -6,7 +6,8 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from sandlot_engine.errors import Unavailable
+from sandlot_engine.assembly import machine
+from sandlot_engine.errors import Troubled, Unavailable
 from sandlot_engine.node.launchers import Launchers
 from sandlot_sandbox.spec import Hello, Layer, encode
 
@@ -29,10 +30,12 @@ class Supervisor:
         return launchers
 
 
-def hello(*, limits: bool = True, given_up: bool = False) -> bytes:
+def hello(
+    *, limits: bool = True, given_up: bool = False, is_busy: bool = False
+) -> bytes:
     layers = [
         Layer("mount", "reading files", True, ""),
-        Layer("limits", "endless files", limits, "too few", given_up),
+        Layer("limits", "endless files", limits, "too few", given_up, is_busy=is_busy),
     ]
     return encode(Hello("root", layers))
 
@@ -103,6 +106,34 @@ async def test_one_that_lacks_a_layer_is_not_used_and_callers_are_told_at_once(
 
         assert launcher.recv(1) == b"", "it was hung up on"
     assert "limits" in launchers.trouble
+
+
+async def test_one_that_was_too_busy_to_find_out_is_not_the_last(
+    supervisor: Supervisor, launchers: Launchers
+) -> None:
+    waiting = asyncio.get_running_loop().create_task(launchers.current())
+    with supervisor.start_launcher() as launcher:
+        launcher.send(hello(limits=False, is_busy=True))
+        await _until_trouble(launchers, "too busy")
+        assert launcher.recv(1) == b"", "it was hung up on"
+    assert not waiting.done()
+
+    with supervisor.start_launcher() as launcher:
+        launcher.send(hello())
+
+        assert not (await waiting).is_lost
+
+
+async def test_a_start_on_a_machine_that_is_too_busy_may_be_tried_again(
+    supervisor: Supervisor, launchers: Launchers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(machine, "_FIRST_LAUNCHER_S", 0.05)
+    with supervisor.start_launcher() as launcher:
+        launcher.send(hello(limits=False, is_busy=True))
+        await _until_trouble(launchers, "too busy")
+
+        with pytest.raises(Troubled, match="limits: stops endless files"):
+            await machine.first_hello(launchers)
 
 
 async def test_one_that_lacks_what_was_given_up_is_used(

@@ -24,6 +24,7 @@ from sandlot_sandbox.host.runtime_api import (
     RuntimeApi,
 )
 from sandlot_sandbox.host.runtime_wire import MAX_CONNECTIONS, RuntimeWire
+from tests.fakes.waiting import eventually
 
 WAIT_S = 5.0
 NEXT = f"{VERSION}/invocation/next"
@@ -388,6 +389,46 @@ async def test_headers_without_end_are_refused(jail: Jail) -> None:
     assert (await program.call("GET", "/ping"))[2] == b"pong"
 
 
+@pytest.mark.parametrize("end", ["\r\n", "\n", ""])
+async def test_headers_of_thousands_of_lines_are_refused(jail: Jail, end: str) -> None:
+    program = await jail.connect()
+    lines = (runtime_wire.MAX_LINES + 1) * "a:\r\n"
+
+    program.writer.write(f"GET /ping HTTP/1.1\r\nHost: a\r\n{lines}{end}".encode())
+
+    async with asyncio.timeout(WAIT_S):
+        heard = await program.reader.read()
+    assert heard.startswith(b"HTTP/1.1 431 ")
+    assert (await (await jail.connect()).call("GET", "/ping"))[0] == 200
+
+
+async def test_a_body_may_have_any_number_of_lines(jail: Jail) -> None:
+    program = await jail.running()
+    body = 2 * runtime_wire.MAX_LINES * b"\n"
+
+    assert (await program.call("POST", RESPONSE, body))[0] == 202
+
+    assert (await jail.engine.wait_for(2))[1].payload == body
+
+
+async def test_whose_calls_take_long_to_be_understood_has_a_longer_break(
+    jail: Jail, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runtime_wire, "LONG_S", 0.0)
+    monkeypatch.setattr(runtime_wire, "_DUTY", 1e9)
+    program = await jail.connect()
+    assert (await program.call("GET", "/ping"))[0] == 200
+
+    program.ask("GET", "/ping")
+
+    async def rests() -> bool:
+        return any(one._rest for one in jail.wire._connections)  # noqa: SLF001
+
+    await eventually(rests)
+    jail.wire.read()
+    assert (await program.hear())[0] == 200
+
+
 async def test_calls_that_come_together_are_answered_in_their_order(jail: Jail) -> None:
     program = await jail.connect()
     jail.send()
@@ -404,6 +445,76 @@ async def test_calls_that_come_together_are_answered_in_their_order(jail: Jail) 
         b"202",
         b"200",
     ]
+
+
+_PING = "GET /ping HTTP/1.1\r\nHost: a\r\n\r\n"
+_LAST = _PING.replace("\r\n\r\n", "\r\nConnection: close\r\n\r\n")
+
+
+async def test_thousands_that_wait_for_a_reply_are_answered_one_after_another(
+    jail: Jail,
+) -> None:
+    count = 1_500
+    program = await jail.connect()
+    wait = f"GET {NEXT} HTTP/1.1\r\nHost: a\r\n\r\n"
+    program.writer.write((wait + count * _PING + _LAST).encode())
+    await jail.engine.wait_for(1)
+
+    jail.send()
+
+    async with asyncio.timeout(WAIT_S):
+        heard = await program.reader.read()
+    assert heard.count(b"HTTP/1.1 200") == 1 + count + 1
+
+
+async def test_who_says_much_at_once_has_a_break_and_is_heard_to_the_end(
+    jail: Jail, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runtime_wire, "MAX_AT_ONCE", 16)
+    # By the clock of the loop, so that it never is over but by a timer.
+    monkeypatch.setattr(runtime_wire, "REST_S", 0.01)
+    breaks = 0
+    connection = runtime_wire._Connection  # noqa: SLF001
+    rest = connection._rest_a_while  # noqa: SLF001
+
+    def rest_a_while(one: object) -> None:
+        nonlocal breaks
+        breaks += 1
+        rest(one)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(connection, "_rest_a_while", rest_a_while)
+    program = await jail.running()
+    head = (
+        f"POST {RESPONSE} HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n"
+        "Lambda-Runtime-Function-Response-Mode: streaming\r\n\r\n"
+    )
+
+    program.writer.write((head + 200 * "1\r\nx\r\n" + "0\r\n\r\n").encode())
+
+    said = await jail.engine.wait_for(1 + 1 + 200 + 1)
+    assert said[-1].kind == frames.STREAM_END
+    assert b"".join(answer.payload for answer in said[2:-1]) == b"x" * 200
+    assert breaks >= 200 // 16
+
+
+async def test_who_wants_to_have_heard_all_has(
+    jail: Jail, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runtime_wire, "MAX_AT_ONCE", 8)
+    monkeypatch.setattr(runtime_wire, "REST_S", 3_600.0)
+    program = await jail.running()
+    calls = 20 * _PING + f"POST {RESPONSE} HTTP/1.1\r\nHost: a\r\n"
+    program.writer.write((calls + "Content-Length: 1\r\n\r\n1").encode())
+
+    async def rests() -> bool:
+        return any(one._rest for one in jail.wire._connections)  # noqa: SLF001
+
+    await eventually(rests)
+    assert len(jail.engine.answers) == 1, "only that it is ready"
+
+    jail.wire.read()
+
+    assert jail.engine.answers[-1].payload == b"1"
 
 
 async def test_who_hung_up_is_given_no_event(jail: Jail) -> None:

@@ -3,12 +3,14 @@
 import asyncio
 import os
 import socket
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 
 import pytest
 
 from sandlot_sandbox import frames
+from sandlot_sandbox.host import minder
 from sandlot_sandbox.host.hold import Hold
 from sandlot_sandbox.host.instance import Instance, State
 from sandlot_sandbox.host.minder import SHEDDING, Minder
@@ -71,6 +73,11 @@ class Other:
         self.instance.freeze_if_idle()
         self.instance.idle_since = 0.0
         self.minder._ask_to_shed()  # noqa: SLF001 - what the clock would do
+
+    def wait_for_so_long(self, shed_s: float) -> None:
+        shedding = self.minder._shedding  # noqa: SLF001
+        shedding.update(dict.fromkeys(shedding, time.monotonic() - shed_s))
+        self.minder._ask_to_shed()  # noqa: SLF001
 
     def wait_longer(self) -> None:
         shedding = self.minder._shedding  # noqa: SLF001
@@ -145,6 +152,28 @@ async def test_who_does_not_answer_is_frozen_and_may_answer_later(used: Other) -
     assert used.has_nothing_to_hear(), "it could run for as long each time"
 
 
+@pytest.mark.parametrize(("took_s", "times"), [(0.002, 50), (0.2, 2)])
+async def test_nobody_runs_for_long_each_time(
+    used: Other, monkeypatch: pytest.MonkeyPatch, took_s: float, times: int
+) -> None:
+    for _ in range(times):
+        used.wait_long()
+        assert await used.hears() == frames.SHED
+        began = time.monotonic()
+        used.channel.send(HAS_SHED)
+        await used.becomes_frozen()
+        monkeypatch.setattr(time, "monotonic", lambda: began + took_s)  # noqa: B023
+        used.minder._ask_to_shed()  # noqa: SLF001 - what the clock would do
+        monkeypatch.undo()
+        assert await used.serve() is Ended.ANSWERED
+
+    left_s = used.instance.shed_left_s
+    assert left_s == pytest.approx(minder.SHED_S if took_s < 0.01 else 0.18, abs=0.04)
+    used.wait_long()
+    used.wait_for_so_long(left_s + 0.01)
+    assert used.instance.is_frozen
+
+
 async def test_nobody_else_says_that_it_has(used: Other) -> None:
     used.wait_long()
     used.channel.send(HAS_SHED * 2)
@@ -156,15 +185,15 @@ async def test_nobody_else_says_that_it_has(used: Other) -> None:
 
 
 async def test_few_do_so_at_once(stack: ExitStack) -> None:
-    minder = Minder()
-    others = [Other(stack, minder=minder) for _ in range(SHEDDING + 1)]
+    shared = Minder()
+    others = [Other(stack, minder=shared) for _ in range(SHEDDING + 1)]
     for other in others:
         other.channel.send(frames.encode_answer(frames.READY, b""))
         assert await other.serve() is Ended.ANSWERED
         other.instance.freeze_if_idle()
         other.instance.idle_since = 0.0
 
-    minder._ask_to_shed()  # noqa: SLF001 - what the clock would do
+    shared._ask_to_shed()  # noqa: SLF001 - what the clock would do
 
     assert [other.instance.is_frozen for other in others] == [
         *[False] * SHEDDING,
@@ -172,7 +201,7 @@ async def test_few_do_so_at_once(stack: ExitStack) -> None:
     ]
     others[0].channel.send(HAS_SHED)
     await others[0].becomes_frozen()
-    minder._ask_to_shed()  # noqa: SLF001 - what the clock would do
+    shared._ask_to_shed()  # noqa: SLF001 - what the clock would do
     assert not others[-1].instance.is_frozen
 
 

@@ -21,7 +21,9 @@ def test_a_launcher_that_was_killed_is_replaced_at_once() -> None:
     assert _Restarts().is_due(-signal.SIGKILL, now=100.0)
 
 
-@pytest.mark.parametrize(("status", "pause_s"), [(0, 2.0), (EX_CONFIG, 30.0)])
+@pytest.mark.parametrize(
+    ("status", "pause_s"), [(0, 2.0), (os.EX_TEMPFAIL, 2.0), (EX_CONFIG, 30.0)]
+)
 def test_one_that_ended_by_itself_is_replaced_if_the_engine_lives_on(
     status: int, pause_s: float
 ) -> None:

@@ -109,6 +109,9 @@ async def catalog_of(
             provision=provision,
             available=available,
         )
+        node.learnt = lambda function, revision, reason: functions.note_learnt(
+            function, revision, _prepared(reason)
+        )
         async with provisioned:
             yield Catalog(
                 functions=functions,
@@ -122,6 +125,10 @@ async def catalog_of(
             )
 
 
+def _prepared(reason: str) -> Prepared:
+    return Prepared(fork_safe=not reason, reason=reason)
+
+
 @dataclass(frozen=True, slots=True)
 class _CatalogNode:
     """See `functions.Node`."""
@@ -133,8 +140,7 @@ class _CatalogNode:
     async def prepare(
         self, function: Function, revision: Revision, _: Path
     ) -> Prepared:
-        reason = await self.node.host(function, revision).prepare()
-        return Prepared(fork_safe=not reason, reason=reason)
+        return _prepared(await self.node.host(function, revision).prepare())
 
     async def retire(self, _tenant: str, _name: str, revision: str) -> None:
         self.link.recall_revision(revision)

@@ -6,10 +6,10 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING
 
-from sandlot_engine.errors import Unavailable
+from sandlot_engine.errors import Troubled, Unavailable
 from sandlot_engine.options import EngineConfig
 from sandlot_sandbox.host.room import Room, room_in
-from sandlot_sandbox.probe import CAN_BE_GIVEN_UP, missing
+from sandlot_sandbox.probe import CAN_BE_GIVEN_UP, is_too_busy, missing
 from sandlot_sandbox.spec import Hello, Layer
 
 # The node is imported by the function that makes it: `engine.py` needs this at once.
@@ -36,11 +36,16 @@ def room() -> Room:
 
 async def first_hello(launchers: "Launchers") -> Hello:
     """What the first launcher finds. Raises `Refused` where this machine cannot hold
-    tenants' code, or no launcher comes to find that out."""
+    tenants' code, or no launcher comes to find that out; `Troubled` where it was too
+    busy for that."""
     try:
         await launchers.current(wait_s=_FIRST_LAUNCHER_S)
     except Unavailable as error:
-        if launchers.hello is not None and (lacks := missing(launchers.hello.layers)):
+        lacks = missing(launchers.hello.layers) if launchers.hello else []
+        if is_too_busy(lacks):
+            rows = "\n".join(f"  {_row(layer)}" for layer in lacks)
+            raise Troubled(f"{launchers.trouble}:\n{rows}") from error
+        if lacks:
             raise Refused(_told(lacks)) from error
         raise Refused(f"{launchers.trouble}; its messages are above") from error
     hello = launchers.hello

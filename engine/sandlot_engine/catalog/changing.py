@@ -207,6 +207,20 @@ class Changing:
         if given_up is not None:
             self._keeper.aside(self._retiring.one(now, given_up))
 
+    async def note_learnt(
+        self, function: Function, revision: Revision, found: Prepared
+    ) -> None:
+        """Let it be shown, and known to the next start of the engine."""
+        async with self._turns.hold(function.tenant_id):
+            now = self._versions.find(
+                function.tenant_id, function.name, function.version
+            )
+            if now is None:
+                return
+            changed = life.learnt(now, revision.id, found)
+            if changed is not now:
+                await self._replace(now, changed)
+
     # --- checks, before the turn and within it --------------------------------------
 
     def check_config(self, tenant_id: str, config: FunctionConfig) -> None:

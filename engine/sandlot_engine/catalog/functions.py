@@ -428,6 +428,13 @@ class Functions:
             await self._preparing.ended(function.pending, within_s=within_s)
         return self._finding.find(function.tenant_id, function.name, function.version)
 
+    def note_learnt(
+        self, function: Function, revision: Revision, found: Prepared
+    ) -> None:
+        """What the import of a revision that serves comes to is another than was found
+        when it was made ready. Never waits; what cannot be written is logged."""
+        self._keeper.aside(self._changing.note_learnt(function, revision, found))
+
     async def renew(self, tenant_id: str) -> None:
         """Let nothing go on under a network policy of the tenant that has changed.
 

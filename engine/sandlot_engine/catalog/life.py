@@ -141,6 +141,17 @@ def settled(
     )
 
 
+def learnt(function: Function, revision_id: str, found: Prepared) -> Function:
+    """The function, which serves that revision, as what was learnt of it later makes
+    it; the same where that is nothing new, or it serves another."""
+    if function.serving is None or function.serving.id != revision_id:
+        return function
+    changed = replace(
+        function, fork_safe=found.fork_safe, fork_safety_reason=found.reason
+    )
+    return function if changed == function else touched(changed)
+
+
 def touched(function: Function) -> Function:
     """The function with a new revision id, and so known to have changed."""
     return replace(function, revision_id=new_id())

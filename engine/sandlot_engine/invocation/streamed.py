@@ -21,6 +21,9 @@ from sandlot_engine.model.invocation import Invocation, Outcome
 MAX_WAITING = 1_048_576
 """Bytes of one answer that its reader has not taken yet: then its function waits."""
 
+OF_PIECE = 64
+"""Bytes that a piece takes beside its own, however small it is."""
+
 
 class Invoker(Protocol):
     """What is needed of `invoker.Invoker`."""
@@ -79,7 +82,7 @@ class Pieces:
     def write(self, piece: bytes) -> None:
         if not self._is_abandoned:
             self._waiting.append(piece)
-            self._size += len(piece)
+            self._size += len(piece) + OF_PIECE
             self._news.set()
 
     def when_room(self, call: Callable[[], None]) -> None:
@@ -103,7 +106,7 @@ class Pieces:
         while True:
             while self._waiting:
                 piece = self._waiting.popleft()
-                self._size -= len(piece)
+                self._size -= len(piece) + OF_PIECE
                 if not self.is_full:
                     self._make_room()
                 yield piece

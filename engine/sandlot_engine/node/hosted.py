@@ -12,16 +12,13 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Protocol
 
-from sandlot_engine.errors import Unavailable
+from sandlot_engine.errors import SandlotError, Unavailable
 from sandlot_engine.model.function import Function, InitMode, Revision
 from sandlot_engine.model.network import Network
 from sandlot_engine.node.environment import settings_of
 from sandlot_engine.node.launchers import Launchers
-from sandlot_engine.node.snapshots import (
-    INIT_FAILED,
-    Snapshot,
-    code_of,
-)
+from sandlot_engine.node.second_looks import Import, SecondLook, cloned, left
+from sandlot_engine.node.snapshots import INIT_FAILED, Snapshot
 from sandlot_sandbox.errors import SandboxError, StartFailed, ZygoteLost
 from sandlot_sandbox.host.extensions_api import Identity
 from sandlot_sandbox.host.instance import Instance
@@ -65,8 +62,16 @@ class Places(Protocol):
 
     def give_back_place(self, hosted: "Hosted", /) -> None: ...
 
+    def has_place(self, hosted: "Hosted", /) -> bool:
+        """Whether one is free that nobody waits for, for a look that can wait."""
+        ...
+
     def note_started(self, hosted: "Hosted", /) -> None:
         """What it took a place for is there, or is not to be had."""
+        ...
+
+    def note_learnt(self, hosted: "Hosted", /) -> None:
+        """Its `reason` is another than when it was prepared."""
         ...
 
 
@@ -105,6 +110,12 @@ class Hosted:
         self.reason = _known_reason(function, revision)
         """Why instances import for themselves; empty where the zygote did."""
 
+        self._second_look = SecondLook(
+            self._look_again,
+            may_look=lambda: self.is_live and places.has_place(self),
+            # What no start has found out, an engine before this one has.
+            is_doubtful=bool(self.reason),
+        )
         self._snapshot: Snapshot | None = None
         if function.has_snapshot:
             serving = function.serving
@@ -122,6 +133,9 @@ class Hosted:
 
         self._zygotes: set[Zygote] = set()
         """All that are not dead yet: each has a place of its own."""
+
+        self._importing: set[Zygote] = set()
+        """Those of them that have imported, or are to: what they fork are clones."""
 
         self._instances: set[Instance] = set()
         self._starting: asyncio.Task[Zygote] | None = None
@@ -148,6 +162,11 @@ class Hosted:
     def is_live(self) -> bool:
         """Whether an instance could be forked at once."""
         return self._current is not None and not self._current.is_lost
+
+    @property
+    def is_looking_again(self) -> bool:
+        """Whether its import is tried once more, for nobody who waits."""
+        return self._second_look.is_looking
 
     @property
     def is_busy(self) -> bool:
@@ -263,6 +282,7 @@ class Hosted:
         are told first."""
         self._is_retired = True
         self._current = None
+        self._second_look.end()
         if self._starting is not None:
             self._starting.cancel()
         for zygote in list(self._zygotes):
@@ -285,11 +305,15 @@ class Hosted:
     def note_late_init(self, zygote: Zygote) -> None:
         """An instance forked from this did not come up in time, and nobody outside can
         tell whether the clone is stuck or the zygote: it is forked no more."""
-        if self.reason:
+        if not self.is_cloned(zygote):
             return  # the import is the instances' own, and it is what takes so long
         zygote.kill_when_empty()
         if zygote is self._current:
             self._current = None
+
+    def is_cloned(self, zygote: Zygote) -> bool:
+        """Whether instances that are forked from this are clones."""
+        return zygote in self._importing
 
     def note_printed(self, lines: tuple[Line, ...]) -> None:
         """For the function's log, and nobody else's."""
@@ -332,18 +356,25 @@ class Hosted:
             self._has_extensions = True
             self.reason = self.reason or _EXTENSIONS
         if not self.reason:
-            zygote, self.reason = await self._start_importing()
-            if zygote is not None:
-                return self._keep(zygote)
+            found = await self._start_importing()
+            self._check_taken(found.reason, found.code)
+            self._second_look.note(found)
+            self.reason = found.reason
+            if found.zygote is not None:
+                return self._keep(found.zygote)
         zygote = await self._make(import_in_zygote=False)
         if not await self._wait_or_kill(zygote):
             # Nothing of the tenant's ran in there that could make it unsafe.
             zygote.kill()
             raise StartFailed(zygote.reason)
+        if not self.reason and self._current is not None:
+            zygote.kill()  # a second look was quicker
+            return self._current
+        if not self._has_extensions:
+            self._second_look.expect()
         return self._keep(zygote)
 
-    async def _start_importing(self) -> tuple[Zygote | None, str]:
-        """The zygote, or None and why the import has to be left to the instances."""
+    async def _start_importing(self) -> Import:
         for attempt in range(1, _TRIES + 1):
             zygote = await self._make(import_in_zygote=True)
             try:
@@ -354,17 +385,41 @@ class Hosted:
                 self._report(zygote)
                 if error.killed and attempt < _TRIES:
                     continue
-                why = f"the import ended the process: {error}"
-                self._check_taken(why, INIT_FAILED)
-                return None, why
+                return Import(
+                    zygote=None,
+                    reason=f"the import ended the process: {error}",
+                    code=INIT_FAILED,
+                    is_doubtful=error.killed,
+                )
             self._report(zygote)
             if is_safe:
-                self._check_taken("", "")
-                return zygote, ""
+                return cloned(zygote)
             zygote.kill()
-            self._check_taken(zygote.reason, code_of(zygote.obstacle))
-            return None, zygote.reason
+            return left(zygote)
         raise AssertionError
+
+    async def _look_again(self) -> bool:
+        """Try the import once more, beside the zygote that serves; whether that tells
+        whether it may be cloned. One that may takes that zygote's place."""
+        try:
+            found = await self._start_importing()
+        except (SandboxError, SandlotError):
+            return False
+        finally:
+            self._places.note_started(self)
+        if found.is_doubtful or (found.zygote is not None and found.zygote.is_lost):
+            return False
+        before, self.reason = self.reason, found.reason
+        if found.zygote is not None:
+            self._check_taken("", "")
+            if self._current is None:
+                found.zygote.kill()  # nobody has been in need of it meanwhile
+            else:
+                self._current.kill_when_empty()
+                self._keep(found.zygote).prepare_cells()
+        if before != self.reason:
+            self._places.note_learnt(self)
+        return True
 
     def _check_taken(self, why: str, code: str) -> None:
         """Raise where a snapshot was asked for, and its import failed."""
@@ -413,6 +468,8 @@ class Hosted:
             self._places.give_back_place(self)
             raise
         self._zygotes.add(zygote)
+        if import_in_zygote:
+            self._importing.add(zygote)
         return zygote
 
     async def _wait_or_kill(self, zygote: Zygote) -> bool:
@@ -434,6 +491,7 @@ class Hosted:
 
     def _note_loss(self, zygote: Zygote) -> None:
         self._zygotes.discard(zygote)
+        self._importing.discard(zygote)
         self._places.give_back_place(self)
         if zygote is self._current:
             self._current = None

@@ -224,7 +224,7 @@ class NodeMachine:
         return HostedInstance(
             instance,
             region=self._node.region,
-            is_clone=not hosted.reason,
+            is_clone=hosted.is_cloned(zygote),
             is_kept=is_kept,
             note_late_init=lambda: hosted.note_late_init(zygote),
             printed=hosted.note_printed,

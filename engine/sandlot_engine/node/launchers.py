@@ -12,7 +12,7 @@ from sandlot_sandbox.errors import LauncherLost
 from sandlot_sandbox.host.cells import MAX_SPARES, Spares
 from sandlot_sandbox.host.launcher import Launcher
 from sandlot_sandbox.host.mail import Mail
-from sandlot_sandbox.probe import missing
+from sandlot_sandbox.probe import is_too_busy, missing
 from sandlot_sandbox.spec import Hello
 
 HELLO_S = 30.0
@@ -105,9 +105,10 @@ class Launchers:
         return self._current
 
     def _lacks(self) -> list[str]:
-        """The layers that the newest launcher could not enforce."""
+        """The layers that the newest launcher could not enforce; none where the machine
+        was only too busy to find out."""
         layers = self.hello.layers if self.hello is not None else []
-        return [layer.name for layer in missing(layers)]
+        return [] if is_too_busy(layers) else [layer.name for layer in missing(layers)]
 
     async def _adopt_all(self, arrived: "asyncio.Queue[socket.socket]") -> None:
         while True:
@@ -138,6 +139,12 @@ class Launchers:
             self._note(
                 "this machine does not enforce what tenants must be held to:"
                 f" {', '.join(lacks)}; the operator's `sandlot doctor` says more"
+            )
+        elif is_too_busy(self.hello.layers):
+            tried = ", ".join(layer.name for layer in missing(self.hello.layers))
+            self._note(
+                "this machine is too busy, or has too few processes or files left for"
+                f" us, to find out what it enforces ({tried}); that is tried again"
             )
         else:
             self._current = launcher

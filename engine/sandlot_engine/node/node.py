@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 from sandlot_engine.errors import Throttled
@@ -12,6 +12,7 @@ from sandlot_engine.model.function import Function, Revision
 from sandlot_engine.node.hosted import GrantNetwork, Hosted, Printed, Unpack
 from sandlot_engine.node.launchers import Launchers
 from sandlot_engine.node.pressure import machine_mb, short_mb
+from sandlot_engine.node.second_looks import AT_ONCE
 
 MAX_ZYGOTES = 256
 """Zygotes that are not dead, those that start or leave included. The version that was
@@ -74,6 +75,10 @@ class Node:
         room_s: float = ROOM_S,
         memory_mb: int = 0,
     ) -> None:
+        self.learnt: Callable[[Function, Revision, str], object] = lambda *_: None
+        """Told of a version that is served that its import may be cloned, which was
+        not known, or why not: see `second_looks`."""
+
         self._launchers = launchers
         self._unpack = unpack
         self._grant_network = grant_network
@@ -236,6 +241,21 @@ class Node:
         if not self._held[tenant_id]:
             del self._held[tenant_id]
         self._share_out()
+
+    def has_place(self, hosted: Hosted) -> bool:
+        """Whether one is free that nobody waits for, for a look that can wait."""
+        tenant_id = hosted.function.tenant_id
+        return (
+            not self._waiting
+            and self._places.total() < self._max_zygotes
+            and self._held[tenant_id] < self._max_of_tenant
+            and self._may_start(tenant_id)
+            and sum(each.is_looking_again for each in self._places) < AT_ONCE
+        )
+
+    def note_learnt(self, hosted: Hosted) -> None:
+        """Its import has come to something else than was known."""
+        self.learnt(hosted.function, hosted.revision, hosted.reason)
 
     def note_started(self, hosted: Hosted) -> None:
         """It has come up, or has failed."""

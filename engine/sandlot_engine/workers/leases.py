@@ -243,7 +243,8 @@ class Leases:
         if killing is None:
             killing = self._killing[number] = self._loop.create_future()
             self._tell(messages.Kill(number, leaves_tmp=leaves_tmp))
-        return await killing
+        # Who stops waiting may ask again.
+        return await asyncio.shield(killing)
 
     def _note_death(self, number: int) -> None:
         lease = self._leases.get(number)

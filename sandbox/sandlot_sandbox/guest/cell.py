@@ -31,6 +31,10 @@ from sandlot_sandbox.guest.holder import (
 )
 from sandlot_sandbox.limits import Limits
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 _NAMESPACES = linux.CLONE_NEWPID | linux.CLONE_NEWNS
 _SIGCHLD = int(signal.SIGCHLD)
 _SIG_IGN = int(signal.SIG_IGN)
@@ -42,8 +46,9 @@ FREEZE = b"1"
 _TELL = 1
 _MAX_ERROR = 256
 _MAX_DESCRIPTORS = 8
-_MAKE_S = 5.0
-"""A cell's first process has nothing to wait for, but a swamped machine is slow."""
+MAKE_S = 10.0
+"""A cell's first process has nothing to wait for, but a swamped machine is slow. The
+engine waits for longer than that."""
 
 
 @dataclass(frozen=True)
@@ -112,6 +117,8 @@ def make(
     turns: Turns | None,
     tmp: int | None = None,
     holder: Holder | None = None,
+    *,
+    wait: Callable[[socket.socket], None] = lambda _: None,
 ) -> tuple[int, list[str], list[int]]:
     """The first process's pid; descriptors, and what each is.
 
@@ -123,7 +130,8 @@ def make(
     `ruleset` for instances, where there is Landlock; a listening socket, `api`, where
     instances speak the Runtime API; `questions` about its sockets, where they are
     counted; and a `leash`, where one was asked for: then the first process counts
-    `turns`. Raises `OSError`, leaving nothing behind.
+    `turns`. `wait` may return when there is something to read, or raise `OSError`;
+    meanwhile the process may be reaped. Raises `OSError`, leaving nothing behind.
     """
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     leash = os.pipe2(os.O_CLOEXEC) if blueprint.has_leash else None
@@ -142,15 +150,21 @@ def make(
     finally:
         theirs.close()
     opened = [leash[1]] if leash else []
+    pidfd = -1
     try:
         if leash:
             os.close(leash[0])
-        ours.settimeout(_MAKE_S)
+        ours.settimeout(MAKE_S)
         with ours:
+            # At once: its number is another's when it is dead and reaped.
+            pidfd = os.pidfd_open(pid)
+            wait(ours)
             message, descriptors, _, _ = socket.recv_fds(
                 ours, _MAX_ERROR, _MAX_DESCRIPTORS
             )
             opened += descriptors
+            if descriptors:
+                wait(ours)
             said = ours.recv(_MAX_ERROR) if descriptors else SEALED
         trouble = None if holder is None else holder.trouble
         if said != SEALED:
@@ -159,11 +173,18 @@ def make(
         names = message.decode("utf-8", "replace").split()
         if len(names) != len(descriptors) or not names:
             raise trouble or OSError(" ".join(names) or "a cell died at once")
-        opened.append(os.pidfd_open(pid))
+        # Not one that is dead and reaped already: nobody would tell of that any more.
+        signal.pidfd_send_signal(pidfd, 0)
     except BaseException:
         _close(opened)
-        os.kill(pid, signal.SIGKILL)
+        if pidfd < 0:
+            os.kill(pid, signal.SIGKILL)
+        else:
+            with contextlib.suppress(ProcessLookupError):
+                signal.pidfd_send_signal(pidfd, signal.SIGKILL)
+            os.close(pidfd)
         raise
+    opened.append(pidfd)
     return pid, [*(["leash"] if leash else []), *names, "pidfd"], opened
 
 

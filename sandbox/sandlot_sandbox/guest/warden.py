@@ -16,6 +16,7 @@ import select
 import signal
 import socket
 import struct
+import time
 from dataclasses import dataclass
 
 from sandlot_sandbox import linux
@@ -38,7 +39,11 @@ _READY = b"ready"
 _MAKE_CELL = struct.Struct("!c?xxQ")
 _CELL = struct.Struct("!cxxxQ")
 MADE, FAILED, DIED = b"M", b"F", b"D"
+LAST_WORDS = b"W"
+"""Of a warden that ends by an error of its own, which they name; of no cell."""
+
 _MAX_LINK_MESSAGE = 512
+_MAX_WHY = 256
 _MAX_JOINS = 8
 _FIRST_OF_OURS = 3
 """Below it are stdin, stdout and stderr."""
@@ -154,14 +159,20 @@ def encode_make_cell(number: int, *, has_tmp: bool) -> bytes:
 def decode_cell(message: bytes) -> tuple[bytes, int, str]:
     """`MADE`, `FAILED` or `DIED`, the cell's number, and what there is to say: of a
     made one, what the descriptors are that come along; of a dead one, what the warden
-    killed it for, if it did.
+    killed it for, if it did. Or `LAST_WORDS`, and what they are.
 
-    Of any other kind are a warden's last words.
+    Of no kind is what no warden says.
     """
     if len(message) < _CELL.size:
         return b"", 0, message.decode("utf-8", "replace")
     kind, number = _CELL.unpack_from(message)
     return kind, number, message[_CELL.size :].decode("utf-8", "replace")
+
+
+def encode_last_words(text: str) -> bytes:
+    """What a warden says when it ends by an error, and nothing after."""
+    words = text.encode("utf-8", "replace")
+    return (_CELL.pack(LAST_WORDS, 0) + words)[:_MAX_LINK_MESSAGE]
 
 
 def run(plan: Plan, link: socket.socket) -> None:
@@ -170,9 +181,8 @@ def run(plan: Plan, link: socket.socket) -> None:
     try:
         status = _live(plan, link)
     except BaseException as error:  # noqa: BLE001 - it is reported, then we die of it
-        text = f"{type(error).__name__}: {error}"
         link.setblocking(False)
-        link.send(text.encode("utf-8", "replace")[:_MAX_LINK_MESSAGE])
+        link.send(encode_last_words(f"{type(error).__name__}: {error}"))
     finally:
         os._exit(status)
 
@@ -331,6 +341,13 @@ class _Warden:
             )
         self._holder = holder.made(self._blueprint)
         self._leash = plan.leash
+        self._ended: int | None = None
+        """What to exit with, once the zygote is gone or nobody holds its leash."""
+
+        self._wake = -1
+        self._meanwhile = select.poll()
+        """What is looked after while a cell is being made."""
+
         self._zygote_turns = cell.Turns()
         self._zygote_turns.keep_from_children()
         if self._watch is not None:
@@ -341,20 +358,51 @@ class _Warden:
 
     def serve(self, wake: int) -> int:
         """Until the zygote or the launcher is gone; the zygote's exit status."""
-        poll = select.poll()
-        poll.register(self._link, select.POLLIN)
-        poll.register(wake, select.POLLIN)
-        if self._leash is not None:
-            poll.register(self._leash, select.POLLIN)
-        while True:
+        self._wake = wake
+        everything = select.poll()
+        everything.register(self._link, select.POLLIN)
+        for sources in (everything, self._meanwhile):
+            sources.register(wake, select.POLLIN)
+            if self._leash is not None:
+                sources.register(self._leash, select.POLLIN)
+        while self._ended is None:
             self._look()
-            for fd, _ in poll.poll(self._pause_ms()):
-                if fd == wake:
-                    os.read(wake, 512)
-                    if (status := self._reap()) is not None:
-                        return status
-                elif not (self._pull() if fd == self._leash else self._obey()):
-                    return 0
+            came = self._heed(everything, self._pause_ms())
+            if self._ended is None and self._link.fileno() in came and not self._obey():
+                return 0
+        return self._ended
+
+    def _heed(self, sources: select.poll, patience_ms: float | None) -> list[int]:
+        """Wait until there is something; reap, and freeze or let go of the zygote, if
+        it is that. What has come."""
+        came = [fd for fd, _ in sources.poll(patience_ms)]
+        if self._wake in came:
+            os.read(self._wake, 512)
+            self._reap()
+        if self._leash in came and not self._pull() and self._ended is None:
+            self._ended = 0
+        return came
+
+    def _wait_for_cell(self, coming: socket.socket) -> None:
+        """Until one that is being made says something. The others are not to suffer
+        from it: they die, and are told of, as ever. Raises `OSError`."""
+        deadline = time.monotonic() + cell.MAKE_S
+        self._meanwhile.register(coming, select.POLLIN)
+        try:
+            while self._ended is None:
+                left_ms = (deadline - time.monotonic()) * 1000
+                if left_ms <= 0:
+                    raise TimeoutError(f"it was not there after {cell.MAKE_S:g} s")
+                pause_ms = self._pause_ms()
+                patience_ms = left_ms if pause_ms is None else min(left_ms, pause_ms)
+                came = self._heed(self._meanwhile, patience_ms)
+                if coming.fileno() in came:
+                    return
+                if not came:
+                    self._look()
+            raise OSError("its zygote is gone")
+        finally:
+            self._meanwhile.unregister(coming)
 
     def _pull(self) -> bool:
         """Freeze the zygote, or let go of it; False where nobody holds its leash."""
@@ -395,17 +443,15 @@ class _Warden:
         tmp = joins.pop(0) if has_tmp else None
         try:
             pid, names, descriptors = cell.make(
-                self._blueprint, joins, turns, tmp, self._holder
+                *(self._blueprint, joins, turns, tmp, self._holder),
+                wait=self._wait_for_cell,
             )
-        except TimeoutError:
-            # Somebody stops what we make: with him we go, too.
-            raise
         except OSError as error:
-            self._link.send(_CELL.pack(FAILED, number) + str(error).encode()[:256])
+            if self._ended is None:  # Else all of us go, and that is told.
+                self._tell_failed(number, error)
             return True
         finally:
-            for fd in (*joins, *(() if tmp is None else (tmp,))):
-                os.close(fd)
+            _close(joins if tmp is None else [*joins, tmp])
         self._cells[pid] = number
         if turns is not None:
             turns.keep_from_children()
@@ -418,27 +464,41 @@ class _Warden:
         made = _CELL.pack(MADE, number) + " ".join(names).encode()
         try:
             socket.send_fds(self._link, [made], descriptors)
+        except OSError as error:
+            # Too many are on their way, say: that is no other cell's loss.
+            self._tell_failed(number, error)
+            os.kill(pid, signal.SIGKILL)
         finally:
-            for fd in descriptors:
-                os.close(fd)
+            _close(descriptors)
         return True
 
-    def _reap(self) -> int | None:
+    def _tell_failed(self, number: int, error: OSError) -> None:
+        why = str(error).encode()[:_MAX_WHY]
+        self._link.send(_CELL.pack(FAILED, number) + why)
+
+    def _reap(self) -> None:
         while True:
             try:
                 pid, status = os.waitpid(-1, os.WNOHANG)
             except ChildProcessError:
-                return 1
+                self._ended = 1
+                return
             if not pid:
-                return None
+                return
             if pid == self._zygote:
-                return _as_exit(status)
+                self._ended = _as_exit(status)
+                return
             number = self._cells.pop(pid, None)
             if number is not None:
                 verdict = self._verdicts.pop(pid, "")
                 if self._watch is not None:
                     self._watch.remove(pid)
                 self._link.send(_CELL.pack(DIED, number) + verdict.encode())
+
+
+def _close(descriptors: list[int]) -> None:
+    for fd in descriptors:
+        os.close(fd)
 
 
 def _as_exit(status: int) -> int:

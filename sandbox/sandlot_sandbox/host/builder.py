@@ -207,6 +207,9 @@ class _Builder:
         finally:
             self._loop.remove_reader(self._channel)
             self._channel.close()
+            if not self._word.done():
+                # Should it die later, that is no reason to read once more.
+                self._word.set_result(b"")
             lines, _ = self._log.take()
             self._log.close()
         last = lines[-1][1].decode("utf-8", "replace") if lines else "no output"

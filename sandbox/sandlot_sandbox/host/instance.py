@@ -26,7 +26,7 @@ from sandlot_sandbox.host.farewell import Farewell
 from sandlot_sandbox.host.hold import Hold
 from sandlot_sandbox.host.invocation import Invocation
 from sandlot_sandbox.host.log_pipe import Line
-from sandlot_sandbox.host.minder import Minder
+from sandlot_sandbox.host.minder import SHED_S, Minder
 from sandlot_sandbox.host.sink import Sink
 from sandlot_sandbox.host.wire import Wire
 from sandlot_sandbox.outcome import Ended, Ending, Rest
@@ -103,6 +103,7 @@ class Instance:
         "is_frozen",
         "is_shedding",
         "last_words",
+        "shed_left_s",
         "state",
     )
 
@@ -152,6 +153,9 @@ class Instance:
 
         self.is_shedding = False
         """Whether it was asked for that, and has not answered yet."""
+
+        self.shed_left_s = SHED_S
+        """How long it may run for it: the minder's."""
 
         self.is_frozen = False
         """Whether nothing in it runs; until its next event."""
@@ -618,6 +622,9 @@ class Instance:
         except TimeoutError:
             log.error("an instance was not killed within %g s", _KILL_S)  # noqa: TRY400
             self._finish_gone()
+            # However late: until then it has its place, and its files are open.
+            self._verdict = await self._kill_cell() or self._verdict
+            self._bury()
 
     def _bury(self) -> None:
         if self.state is State.DEAD:

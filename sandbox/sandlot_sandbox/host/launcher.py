@@ -34,10 +34,16 @@ from sandlot_sandbox.spec import (
 
 _PARTS_OF_A_CELL = 16
 _KILL_CELL_S = 5.0
-"""Then its whole jail is killed, which takes no warden."""
+"""Then its whole jail is killed, which takes no warden; unless there is news of others
+in there, as where the machine is swamped and many end at once."""
+
+_KILL_CELL_AT_MOST_S = 30.0
+"""Then it is killed whatever news there is: a zygote that does not reap one of its
+instances may do so with others."""
 
 _MAKE_CELL_S = 15.0
-"""A cell takes a millisecond or two; a machine that is swamped, longer."""
+"""A cell takes a millisecond or two; a machine that is swamped, longer. After this long
+without any news its warden is taken for stuck, and goes with its jail."""
 
 
 class Launcher:
@@ -63,6 +69,8 @@ class Launcher:
         self._deaths: dict[int, Callable[[ZygoteDied], None]] = {}
         self._cells: dict[tuple[int, int], asyncio.Future[Cell]] = {}
         self._cell_deaths: dict[tuple[int, int], asyncio.Future[str]] = {}
+        self._heard_at: dict[int, float] = {}
+        """When there was news of a jail, by its zygote."""
         self._live_cells: set[tuple[int, int]] = set()
         self._dead_cells: dict[tuple[int, int], str] = {}
         """Cells that died before we had them killed, and what for."""
@@ -156,6 +164,7 @@ class Launcher:
                 os.close(fd)
             raise LauncherLost("the launcher is gone")
         self._deaths[order.zygote] = on_death
+        self._note_heard(order.zygote)
         self._mail.send(encode(order), descriptors)
 
     def kill_zygote(self, zygote: int) -> None:
@@ -178,7 +187,7 @@ class Launcher:
                 return await future
         except TimeoutError:
             self._discard(key, future)
-            if not self._mail.is_late:
+            if self._is_silent(zygote, _MAKE_CELL_S):
                 # Its warden is stopped or starved: only a tenant can have done that.
                 self.kill_zygote(zygote)
             raise StartFailed(f"no cell came within {_MAKE_CELL_S:g} s") from None
@@ -214,15 +223,31 @@ class Launcher:
             death = asyncio.get_running_loop().create_future()
             self._cell_deaths[key] = death
             self._mail.send(encode(KillCell(*key, int(keeps))))
+        loop = asyncio.get_running_loop()
+        began = loop.time()
         while not death.done():
             # In turns, as the launcher or we may stand still: that takes nobody's jail.
             await asyncio.wait([death], timeout=_KILL_CELL_S)
-            if not (death.done() or self._mail.is_late):
+            takes_too_long = loop.time() - began > _KILL_CELL_AT_MOST_S
+            if death.done() or self._mail.is_late:
+                continue
+            if takes_too_long or self._is_silent(zygote, _KILL_CELL_S):
                 # Its warden does not reap. The jail's death is a cell's death, too, and
                 # needs nobody inside.
                 self.kill_zygote(zygote)
                 return await asyncio.shield(death)
         return death.result()
+
+    def _note_heard(self, zygote: int) -> None:
+        if zygote in self._deaths:
+            self._heard_at[zygote] = asyncio.get_running_loop().time()
+
+    def _is_silent(self, zygote: int, since_s: float) -> bool:
+        """Whether there was no news of its jail for so long, while launcher and engine
+        have read all that there is."""
+        now = asyncio.get_running_loop().time()
+        is_silent = now - self._heard_at.get(zygote, now) >= since_s
+        return is_silent and not self._mail.is_late
 
     def close(self) -> None:
         """Hang up: the launcher kills every jail and exits."""
@@ -235,6 +260,8 @@ class Launcher:
         if isinstance(report, CellDied | ZygoteDied):
             for tmp in descriptors:
                 close_tmp(tmp)
+        if not isinstance(report, Hello):
+            self._note_heard(report.zygote)
         match report:
             case Hello() as hello:
                 self._hello.set_result(hello)
@@ -303,6 +330,7 @@ class Launcher:
         for key in [key for key in self._dead_cells if key[0] == zygote]:
             del self._dead_cells[key]
         self._on_made.pop(zygote, None)
+        self._heard_at.pop(zygote, None)
         if (on_death := self._deaths.pop(zygote, None)) is not None:
             on_death(died)
 

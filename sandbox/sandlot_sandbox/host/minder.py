@@ -21,7 +21,11 @@ SHED_AFTER_S = 5.0
 
 SHED_S = 0.5
 """How long it may run for that, which takes a millisecond or two of a processor; who
-needs longer is not asked again. After a burst one of ten has not had that in 0.1 s."""
+needs longer is not asked again. After a burst one of ten has not had that in 0.1 s.
+Nobody pays for it, so it may once, and not each time: what it takes is taken off."""
+
+MORE_SHED_S = 0.04
+"""What each time gives back of that: two looks, as it is found at one that it has."""
 
 SHEDDING = 4
 """Instances that do at once: more would keep one another from being done in time."""
@@ -45,6 +49,8 @@ class Minded(Protocol):
 
     @property
     def is_shedding(self) -> bool: ...
+
+    shed_left_s: float
 
     def freeze_if_idle(self) -> None: ...
 
@@ -118,8 +124,10 @@ class Minder:
         self._asking = None
         now = time.monotonic()
         for instance, since in list(self._shedding.items()):
-            if not instance.is_shedding or now - since > SHED_S:
+            left_s = instance.shed_left_s - (now - since)
+            if not instance.is_shedding or left_s < 0:
                 del self._shedding[instance]
+                instance.shed_left_s = min(SHED_S, max(0.0, left_s) + MORE_SHED_S)
                 instance.cease_to_shed()
         left = 0.0
         for instance in list(islice(self._frozen, SHEDDING - len(self._shedding))):

@@ -29,6 +29,10 @@ MAX_CONNECTIONS = 32
 MAX_HEADERS = 73_728
 """Bytes of a call's header: AWS allows 64 KB for the cause of an error alone."""
 
+MAX_LINES = 256
+"""Lines of a call's header. Of the shortest ones it could have 18,000, and each takes a
+microsecond to be understood, and another one to be looked at."""
+
 MAX_BODIES = frames.MAX_PAYLOAD + 1_048_576
 """Bytes of unfinished calls, of all connections together."""
 
@@ -38,6 +42,20 @@ MAX_SWALLOWED = 8 * frames.MAX_PAYLOAD
 MAX_AHEAD = 65_536
 """Bytes that a connection may bring before the call that came before is answered: the
 next calls of a client that does not wait."""
+
+MAX_AT_ONCE = 64
+"""Things that a program says, calls and parts of calls, that are heard without a break,
+of all its connections together: each takes ten microseconds, or a hundred, and a
+reading may have ten thousand."""
+
+REST_S = 0.0025
+"""The break; 4,000 invocations in a second do not come to it."""
+
+LONG_S = 0.002
+"""Of our processor: what one reading has brought takes less, unless it was made to take
+long. Then the break is `_DUTY` times what it took."""
+
+_DUTY = 4
 
 _READ = 1 << 16
 
@@ -69,6 +87,7 @@ class RuntimeWire:
         self._sending: asyncio.TimerHandle | None = None
         """Until more telemetry is due."""
         self._connections: set[_Connection] = set()
+        self._heard, self._heard_since = 0, 0.0
         self._hears: Hears | None = None
         self.is_paused = False
         self.kept = 0
@@ -157,6 +176,20 @@ class RuntimeWire:
         self._listener.close()
         for connection in list(self._connections):
             connection.close()
+
+    def may_go_on(self) -> bool:
+        """Whether one thing more may be heard without a break."""
+        now = self._loop.time()
+        if now - self._heard_since >= REST_S:
+            self._heard, self._heard_since = 0, now
+        self._heard += 1
+        return self._heard <= MAX_AT_ONCE
+
+    def note_took(self, cpu_s: float) -> None:
+        """So much of a processor it took to hear some."""
+        if cpu_s > LONG_S:
+            self._heard = MAX_AT_ONCE
+            self._heard_since = self._loop.time() + _DUTY * cpu_s
 
     def forget(self, connection: "_Connection") -> None:
         self._connections.discard(connection)
@@ -265,11 +298,20 @@ class _Connection:
         """Whether the call is an answer in pieces."""
         self._is_open = True
         self._is_reading = False
-        self._loop.add_reader(accepted, self.read)
-        self.read()
+        self._rest: asyncio.TimerHandle | None = None
+        """When what was read is gone on with; nothing more is read before."""
+        self._loop.add_reader(accepted, self._read_some)
+        self._read_some()
 
     def read(self) -> None:
         """What there is, once."""
+        self._receive(is_all=True)
+
+    def _read_some(self) -> None:
+        """The same, but whoever says too much at once has a break first."""
+        self._receive(is_all=False)
+
+    def _receive(self, *, is_all: bool) -> None:
         if not self._is_open or self._is_reading:
             return
         if self._streams and self._wire.is_paused:
@@ -278,12 +320,14 @@ class _Connection:
             return
         self._is_reading = True
         try:
+            if self._end_rest():
+                self._take_events(is_all=is_all)
             data = self._socket.recv(_READ)
             # A client that sends a call line by line, as a shell does, waits for the
             # kernel's word on each line, which it would keep back for 40 ms.
             self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
             self._http.receive_data(data)
-            self._take_events()
+            self._take_events(is_all=is_all)
             if not data or self._is_far_ahead:
                 self.close()
         except BlockingIOError:
@@ -302,11 +346,41 @@ class _Connection:
 
     def go_on(self) -> None:
         """After a pause."""
-        if self._is_open and self._streams:
-            self._loop.add_reader(self._socket, self.read)
+        if self._is_open and self._streams and self._rest is None:
+            self._loop.add_reader(self._socket, self._read_some)
 
-    def _take_events(self) -> None:
+    def _rest_a_while(self) -> None:
+        self._loop.remove_reader(self._socket)
+        self._rest = self._loop.call_later(REST_S, self._after_rest)
+
+    def _after_rest(self) -> None:
+        if self._end_rest():
+            self._take_rest()
+
+    def _end_rest(self) -> bool:
+        """Whether there was one, and it is still open."""
+        if self._rest is None or not self._is_open:
+            return False
+        self._rest.cancel()
+        self._rest = None
+        self._loop.add_reader(self._socket, self._read_some)
+        return True
+
+    def _take_events(self, *, is_all: bool = False) -> None:
+        began = time.thread_time()
+        try:
+            self._take_some(is_all=is_all)
+        finally:
+            self._wire.note_took(time.thread_time() - began)
+
+    def _take_some(self, *, is_all: bool) -> None:
         while self._is_open and self._respond is None and not self._unsent:
+            if not (is_all or self._wire.may_go_on()):
+                if self._rest is None:
+                    self._rest_a_while()
+                return
+            if self._http.their_state is h11.IDLE:
+                _expect_few_lines(self._http.trailing_data[0])
             event = self._http.next_event()
             if event in (h11.NEED_DATA, h11.PAUSED):
                 return
@@ -397,10 +471,14 @@ class _Connection:
 
     def _take_rest(self) -> None:
         """Calls that came before they were due."""
+        # None of them takes the next: there may be thousands.
+        self._is_reading = True
         try:
             self._take_events()
         except h11.RemoteProtocolError as error:
             self._refuse(error)
+        finally:
+            self._is_reading = False
 
     def _refuse(self, error: Exception) -> None:
         if isinstance(error, h11.RemoteProtocolError) and self._http.our_state in (
@@ -448,6 +526,8 @@ class _Connection:
         if not self._is_open:
             return
         self._is_open = False
+        if self._rest is not None:
+            self._rest.cancel()
         self._let_go_of_body()
         if self._streams:
             self._api.break_stream()
@@ -457,6 +537,14 @@ class _Connection:
         self._loop.remove_writer(self._socket)
         self._socket.close()
         self._wire.forget(self)
+
+
+def _expect_few_lines(begun: bytes) -> None:
+    """Of the header that this begins with. Raises `RemoteProtocolError`."""
+    ends = (begun.find(b"\n\r\n"), begun.find(b"\n\n"))
+    end = min((end for end in ends if end >= 0), default=len(begun))
+    if begun.count(b"\n", 0, end) > MAX_LINES:
+        raise h11.RemoteProtocolError("too many headers", error_status_hint=431)
 
 
 def _request_of(call: h11.Request, body: bytes = b"") -> Request:

@@ -17,6 +17,17 @@ _NOTHING = memoryview(b"")
 _READ = 1 << 16
 """Most answers fit, and from here on every read would map memory of its own."""
 
+MAX_AT_ONCE = 128
+"""Frames that are heard without a break: as many as a reading has of half a kilobyte.
+Thousands of smaller ones would be all that the engine does for some milliseconds, again
+and again."""
+
+REST_S = 0.002
+"""The break; who says less does not come to it."""
+
+_ALL = _READ
+"""Frames of a reading: none is a byte."""
+
 
 class Hears(Protocol):
     """Who is told of what comes up; it may close the wire meanwhile."""
@@ -139,6 +150,7 @@ class FrameWire:
         "_is_paused",
         "_loop",
         "_reader",
+        "_rest",
         "_unsent",
     )
 
@@ -153,6 +165,9 @@ class FrameWire:
         self._channel = channel
         self._loop = asyncio.get_running_loop()
         self._reader = frames.AnswerReader()
+        self._rest: asyncio.TimerHandle | None = None
+        """When what has been received is gone on with; nothing is received before."""
+
         self._unsent = _NOTHING
         self._hears: Hears | None = None
         self._is_deaf = False
@@ -170,7 +185,7 @@ class FrameWire:
 
     def open(self, hears: Hears) -> None:
         self._hears = hears
-        self._loop.add_reader(self._channel, self.read)
+        self._loop.add_reader(self._channel, self._read_some)
 
     def send(self, header: frames.EventHeader, payload: bytes) -> None:
         self.send_bytes(frames.encode_event(header, payload))
@@ -224,6 +239,15 @@ class FrameWire:
             self._loop.remove_writer(self._channel)
 
     def read(self) -> None:
+        if self._rest is not None:
+            self._rest.cancel()
+            self._go_on(_ALL)
+        self._receive(most=_ALL)
+
+    def _read_some(self) -> None:
+        self._receive(most=MAX_AT_ONCE)
+
+    def _receive(self, *, most: int) -> None:
         if self._is_deaf or self._is_paused or self._is_lent or self._hears is None:
             return
         try:
@@ -237,16 +261,42 @@ class FrameWire:
             self._hears.note_hung_up()
             return
         self._reader.feed(data)
+        self._hear(self._hears, most=most)
+
+    def _hear(self, hears: Hears, *, most: int) -> None:
         try:
+            heard = 0
             while (answer := self._reader.take()) is not None:
-                self._hears.hear(answer)
-            if not (self._reader.is_empty or self._hears.expects_answer):
+                hears.hear(answer)
+                heard += 1
+                if heard == most and not self._reader.is_empty:
+                    self._rest_a_while()
+                    return
+            if not (self._reader.is_empty or hears.expects_answer):
                 raise frames.Violation("part of an answer that nobody asked for")
         except frames.Violation as violation:
             # Until it is dead it may send as much as it likes; nobody listens.
             self._stop_reading()
             self._reader = frames.AnswerReader()
-            self._hears.note_violation(violation)
+            hears.note_violation(violation)
+
+    def _rest_a_while(self) -> None:
+        """Who says so much at once has others wait, and now waits for them."""
+        if not self._is_deaf:
+            self._loop.remove_reader(self._channel)
+            self._rest = self._loop.call_later(REST_S, self._go_on, MAX_AT_ONCE)
+
+    def _go_on(self, most: int) -> None:
+        self._rest = None
+        if self._is_deaf or self._hears is None:
+            return
+        self._hear(self._hears, most=most)
+        if self._rest is None and not self._is_deaf:
+            self._listen()
+
+    def _listen(self) -> None:
+        if not (self._is_paused or self._is_lent):
+            self._loop.add_reader(self._channel, self._read_some)
 
     def pause(self) -> None:
         if not self._is_deaf:
@@ -256,8 +306,8 @@ class FrameWire:
     def resume(self) -> None:
         if self._is_paused and not self._is_deaf:
             self._is_paused = False
-            if not self._is_lent:
-                self._loop.add_reader(self._channel, self.read)
+            if self._rest is None:
+                self._listen()
 
     def lend(self) -> int | None:
         """The descriptor, which stays ours, for somebody else who speaks on it until
@@ -273,15 +323,17 @@ class FrameWire:
         """Nobody else reads it any more."""
         if self._is_lent:
             self._is_lent = False
-            if not (self._is_deaf or self._is_paused):
-                self._loop.add_reader(self._channel, self.read)
+            if not self._is_deaf:
+                self._listen()
 
     def _stop_reading(self) -> None:
         self._is_deaf = True
+        if self._rest is not None:
+            self._rest.cancel()
+            self._rest = None
         self._loop.remove_reader(self._channel)
 
     def close(self) -> None:
-        self._is_deaf = True
-        self._loop.remove_reader(self._channel)
+        self._stop_reading()
         self._loop.remove_writer(self._channel)
         self._channel.close()

@@ -46,6 +46,10 @@ jail about to end by itself and to tell how."""
 REST_AFTER_S = 10.0
 """How long a zygote that is not forked keeps as many cells ready as one that is."""
 
+MAX_UNREPORTED = 4_096
+"""Instances that are dead, and of which their zygote has not said how they ended: it
+says so when it reaps them, before they are dead. Of more it will never."""
+
 _FAREWELL_S = EXTERNAL_S + 1.0
 """Of all instances of a zygote that is to be killed, at most."""
 
@@ -456,6 +460,9 @@ class Zygote:
         self._launcher.spares.held -= files
         if not instance.was_heard and self._window.is_stuck:
             # It leaves fork notes unread, and with each of them open files of ours.
+            self.kill()
+        if len(self._unreported) - len(self._instances) > MAX_UNREPORTED:
+            # We would have to remember all of them.
             self.kill()
         if self._is_leaving and not self._instances:
             self.kill()

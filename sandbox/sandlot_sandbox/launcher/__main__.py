@@ -16,12 +16,22 @@ from sandlot_sandbox import linux, probe
 from sandlot_sandbox.launcher import cgroups, child, filters, networks, users
 from sandlot_sandbox.launcher.registry import Registry
 from sandlot_sandbox.launcher.runtime import parse_runtimes
-from sandlot_sandbox.launcher.server import Server
+from sandlot_sandbox.launcher.server import Server, say
 from sandlot_sandbox.launcher.zygotes import Setting
 from sandlot_sandbox.spec import Hello, decode_report, encode
 
 
 def main() -> int:
+    try:
+        return _main()
+    except (OSError, child.ChildFailed, filters.FiltersUnavailable) as error:
+        if error.errno not in probe.PASSING:
+            raise
+        say(f"too few processes, files or memory are left for us: {error}")
+        return os.EX_TEMPFAIL
+
+
+def _main() -> int:
     arguments = _parse()
     os.umask(0o077)
     # A terminal's Ctrl-C is for the supervisor, who ends us when the engine is done.
@@ -52,7 +62,8 @@ def main() -> int:
         return 1
     engine.send(hello)
     if not probe.is_enough(said.layers):
-        return probe.EX_CONFIG
+        is_busy = probe.is_too_busy(said.layers)
+        return os.EX_TEMPFAIL if is_busy else probe.EX_CONFIG
     held = {layer.name for layer in said.layers if layer.holds}
     tree = _plant(groups, given_up, must="cgroup" in held)
     janitor = cgroups.Janitor(tree) if tree is not None else None

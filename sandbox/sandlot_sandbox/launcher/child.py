@@ -11,13 +11,22 @@ _CHUNK = 1 << 16
 
 
 class ChildFailed(Exception):
-    """The message is the error's."""
+    """The message is the error's, as is `errno`, where that has one."""
+
+    def __init__(self, message: str, number: int | None = None) -> None:
+        super().__init__(message)
+        self.errno = number
 
 
 def run(work: Callable[[], bytes]) -> bytes:
     """What `work` returns. Raises `ChildFailed` with what it raises."""
     read, write = os.pipe2(os.O_CLOEXEC)
-    pid = os.fork()
+    try:
+        pid = os.fork()
+    except BaseException:
+        os.close(read)
+        os.close(write)
+        raise
     if pid == 0:
         _work(work, write)
     os.close(write)
@@ -27,7 +36,8 @@ def run(work: Callable[[], bytes]) -> bytes:
         os.close(read)
         _, status = os.waitpid(pid, 0)
     if status:
-        raise ChildFailed(result.decode("utf-8", "replace") or "a child was killed")
+        said = result.decode("utf-8", "replace") or "a child was killed"
+        raise ChildFailed(said, os.WEXITSTATUS(status) or None)
     return result
 
 
@@ -37,7 +47,7 @@ def _work(work: Callable[[], bytes], write: int) -> None:
         try:
             result, status = work(), 0
         except Exception as error:  # noqa: BLE001 - told to whoever waits
-            result, status = str(error).encode(), 1
+            result, status = str(error).encode(), getattr(error, "errno", None) or 1
         with os.fdopen(write, "wb") as file:
             file.write(result)
     finally:

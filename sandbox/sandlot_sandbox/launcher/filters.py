@@ -5,6 +5,7 @@ instruction set; we ask it for the program's bytes and load them ourselves in ea
 child, because building costs ten times as much as loading.
 """
 
+import ctypes
 import errno
 from dataclasses import dataclass
 from typing import Any
@@ -22,6 +23,9 @@ from sandlot_sandbox.policy import (
 
 class FiltersUnavailable(Exception):
     """libseccomp is missing or will not build a filter; the message says which."""
+
+    errno: int | None = None
+    """Of the kernel's error, if that was one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +51,9 @@ def compile_apart(*policies: Policy) -> list[bytes]:
             lambda: b"\n".join(compile_policy(one).hex().encode() for one in policies)
         )
     except child.ChildFailed as error:
-        raise FiltersUnavailable(str(error)) from None
+        unavailable = FiltersUnavailable(str(error))
+        unavailable.errno = error.errno
+        raise unavailable from None
     return [bytes.fromhex(line.decode()) for line in lines.split(b"\n")]
 
 
@@ -85,10 +91,21 @@ def _libseccomp() -> Any:
     try:
         import pyseccomp
     except (ImportError, RuntimeError, OSError) as error:
+        if _is_libseccomp_there():
+            # It is looked for by programs, which nobody could start just now.
+            raise BlockingIOError(errno.EAGAIN, str(error)) from error
         raise FiltersUnavailable(
             f"pyseccomp cannot be loaded ({error}): install libseccomp2"
         ) from error
     return pyseccomp
+
+
+def _is_libseccomp_there() -> bool:
+    try:
+        ctypes.CDLL("libseccomp.so.2")
+    except OSError:
+        return False
+    return True
 
 
 def _action(library: Any, default: str) -> int:

@@ -5,6 +5,7 @@ channel is closed, every jail is killed and the launcher exits.
 """
 
 import contextlib
+import errno
 import os
 import selectors
 import socket
@@ -51,6 +52,15 @@ _GROUPS_AT_A_LOOK = 100
 
 _SEND_S = 10.0
 """How long the engine may leave its mail unread before we take it for dead."""
+
+_LATER = frozenset((errno.ETOOMANYREFS, errno.ENOBUFS, errno.ENOMEM))
+"""Why the kernel takes no mail just now: too many descriptors are on their way, of all
+who have our user (see unix(7)), or there is too little memory."""
+
+_PATIENCE_S = 0.05
+"""How long mail with descriptors is tried again; then its start fails, alone."""
+
+_RETRY_S = 0.002
 
 
 class Server:
@@ -132,7 +142,7 @@ class Server:
         try:
             order = decode_order(datagram)
         except BadMessage as error:
-            _say(f"an order was not understood: {error}")
+            say(f"an order was not understood: {error}")
             return
         match order:
             case StartZygote() | StartBuilder():
@@ -155,7 +165,7 @@ class Server:
 
     def _start(self, order: StartZygote | StartBuilder, descriptors: list[int]) -> None:
         if order.zygote in self._zygotes:
-            _say(f"zygote {order.zygote} was ordered twice")
+            say(f"zygote {order.zygote} was ordered twice")
             return
         try:
             with self._program(order, descriptors) as program:
@@ -246,7 +256,10 @@ class Server:
 
     def _say_made(self, zygote: Zygote) -> None:
         files = zygote.files
-        self._tell(ZygoteMade(zygote.number, list(files)), list(files.values()))
+        made = ZygoteMade(zygote.number, list(files))
+        if not self._tell(made, list(files.values())):
+            zygote.last_words = _TOO_MANY
+            zygote.kill()
         zygote.close_files()
 
     def _say_not_started(self, number: int, detail: str) -> None:
@@ -288,8 +301,7 @@ class Server:
         if zygote.is_ready:
             self._say_made(zygote)
         else:
-            why = message.decode("utf-8", "replace")
-            _say(f"jail of zygote {zygote.number}: {why}")
+            _, _, zygote.last_words = warden.decode_cell(message)
             zygote.kill()
 
     def _news_of_cell(
@@ -305,14 +317,18 @@ class Server:
             verdict = text or zygote.verdict_on(number)
             zygote.forget_cell(number)
             self._tell(CellDied(zygote.number, number, verdict))
+        elif kind == warden.LAST_WORDS:
+            zygote.last_words = text
         else:
-            _say(f"the warden of zygote {zygote.number} ends: {message!r}")
+            say(f"the warden of zygote {zygote.number} said {message!r}")
+            zygote.kill()
 
     def _made(
         self, zygote: Zygote, number: int, names: list[str], descriptors: list[int]
     ) -> None:
         """A cell is there. Complete it, and hand it on to the engine."""
-        cell = zygote.cells.get(number)
+        if (cell := zygote.cells.get(number)) is not None:
+            cell.was_made = True
         parts = list(zip(names, descriptors, strict=False))
         try:
             if cell is None or len(names) != len(descriptors):
@@ -331,7 +347,7 @@ class Server:
             if not any(name in BRAKES for name, _ in parts):
                 raise OSError("nothing is there that would freeze it")
         except OSError as error:
-            _say(f"cell {number} of zygote {zygote.number}: {error}")
+            say(f"cell {number} of zygote {zygote.number}: {error}")
             zygote.kill()
             _close(parts)
             return
@@ -379,7 +395,9 @@ class Server:
             else:
                 told = [(name, fd) for name, fd in parts if name != "pidfd"]
                 made = CellMade(zygote.number, number, [name for name, _ in told])
-                self._tell(made, [fd for _, fd in told])
+                if not self._tell(made, [fd for _, fd in told]):
+                    self._tell(CellFailed(zygote.number, number, _TOO_MANY))
+                    self._kill_cell(zygote, number)
         finally:
             _close(parts)
 
@@ -392,11 +410,12 @@ class Server:
         self._selector.unregister(zygote.pidfd)
         if zygote.link in self._selector.get_map():
             self._selector.unregister(zygote.link)
-        words = _last_words(zygote.link)
+        words = zygote.last_words or _last_words(zygote.link)
         detail, was_killed, left = zygote.bury(self._setting.users)
-        if words and not zygote.is_ready:
-            _say(f"jail of zygote {zygote.number}: {words}")
-            detail = words
+        if words:
+            # Then its zygote was killed with it, whatever that was at.
+            say(f"jail of zygote {zygote.number}: {words}")
+            detail, was_killed = words, True
         self._tell_and_hand_on(
             ZygoteDied(
                 zygote.number, detail, started=zygote.is_ready, killed=was_killed
@@ -406,18 +425,30 @@ class Server:
 
     def _tell_and_hand_on(self, report: Report, descriptors: list[int]) -> None:
         try:
-            self._tell(report, descriptors)
+            if not self._tell(report, descriptors):
+                # Without them: then it is we who free what they are of.
+                self._tell(report)
         finally:
             for fd in descriptors:
                 os.close(fd)
 
-    def _tell(self, report: Report, descriptors: list[int] | None = None) -> None:
-        try:
-            socket.send_fds(self._engine, [encode(report)], descriptors or [])
-        except OSError as error:
-            if self._engine_is_there:
-                _say(f"the engine is gone: {error}")
-            self._engine_is_there = False
+    def _tell(self, report: Report, descriptors: list[int] | None = None) -> bool:
+        """Whether it was sent; False where its descriptors could not be, for now."""
+        began = time.monotonic()
+        while self._engine_is_there:
+            try:
+                socket.send_fds(self._engine, [encode(report)], descriptors or [])
+            except OSError as error:
+                waited_s = time.monotonic() - began
+                if error.errno in _LATER and descriptors and waited_s > _PATIENCE_S:
+                    return False
+                if error.errno in _LATER and waited_s < _SEND_S:
+                    time.sleep(_RETRY_S)
+                    continue
+                say(f"the engine is gone: {error}")
+                self._engine_is_there = False
+            return True
+        return True
 
     def _watch(self, source: socket.socket | int, act: Callable[[], None]) -> None:
         self._selector.register(source, selectors.EVENT_READ, act)
@@ -441,10 +472,17 @@ def _root_of_image(folder: int) -> Iterator[int]:
         os.close(root)
 
 
+_TOO_MANY = "too many open files are on their way to the engine"
+
+
 def _last_words(link: socket.socket) -> str:
-    """What a warden said before it died, and nobody has read."""
+    """What a warden said before it died, and nobody has read; empty where the rest is
+    news, which nobody needs any more."""
     with contextlib.suppress(OSError):
-        return link.recv(MAX_MESSAGE, socket.MSG_DONTWAIT).decode("utf-8", "replace")
+        while message := link.recv(MAX_MESSAGE, socket.MSG_DONTWAIT):
+            kind, _, text = warden.decode_cell(message)
+            if kind == warden.LAST_WORDS:
+                return text
     return ""
 
 
@@ -453,7 +491,7 @@ def _close(parts: list[tuple[str, int]]) -> None:
         os.close(fd)
 
 
-def _say(text: str) -> None:
+def say(text: str) -> None:
     """To the operator, if it is taken: a full disk is no reason to end all jails.
     Not by `logging`, which would have every fork call it."""
     with contextlib.suppress(OSError):

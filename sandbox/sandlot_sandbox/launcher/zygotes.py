@@ -1,7 +1,10 @@
 """One jail: cloned into new namespaces, mapped, let go; and the link to its warden."""
 
 import contextlib
+import errno
+import math
 import os
+import resource
 import signal
 import socket
 import time
@@ -49,6 +52,10 @@ _PLACES = {TASK: "/var/task", OPT: "/opt", IMAGE: IMAGE}
 JAIL = 0
 """Among numbers of cells."""
 
+RESERVED_FILES = 512
+"""Open files of ours that nothing new may take: a cell that was ordered comes with a
+dozen, and many may have been."""
+
 MAX_KEPT = 8
 """Dead cells of one zygote of which something is kept. The engine keeps fewer."""
 
@@ -70,6 +77,9 @@ class Cell:
 
     is_kept: bool = False
     """Whether /tmp and group are to be an heir's when it is dead."""
+
+    was_made: bool = False
+    """Whether somebody could come into its group beside its first process."""
 
 
 @dataclass(slots=True)
@@ -112,6 +122,8 @@ class Zygote:
 
     is_ready: bool = False
     is_dying: bool = False
+    last_words: str = ""
+    """What its warden said that it ends of, if it did."""
 
     @property
     def groups(self) -> list[Group]:
@@ -123,6 +135,7 @@ class Zygote:
     def make_cell(self, number: int, *, heir_of: int = 0) -> None:
         """Raises `OSError` if the warden is gone or does not take orders, and where
         nothing is kept of whose heir it is to be."""
+        expect_room_for_files()
         dead = self.kept.pop(heir_of, None)
         if heir_of and (dead is None or dead.tmp is None):
             raise OSError(f"nothing is kept of cell {heir_of}")
@@ -136,7 +149,7 @@ class Zygote:
                     share = self.limits.zygote_share(len(self.cells) + CLONES_AT_ONCE)
                     self.family.widen(self.group, share)
                 group = self.family.add(self.limits.instance_share)
-            self.cells[number] = Cell(group)
+            self.cells[number] = Cell(group, was_made=dead is not None)
             joins = group.open_joins() if group is not None else []
             order = warden.encode_make_cell(number, has_tmp=bool(tmp))
             socket.send_fds(self.link, [order], tmp + joins)
@@ -191,7 +204,7 @@ class Zygote:
         if cell.pidfd is not None:
             os.close(cell.pidfd)
         if cell.is_kept and cell.tmp is not None and len(self.kept) < MAX_KEPT:
-            self.kept[number] = Cell(cell.group, tmp=cell.tmp)
+            self.kept[number] = Cell(cell.group, tmp=cell.tmp, was_made=True)
         else:
             self._let_go(cell)
 
@@ -212,7 +225,10 @@ class Zygote:
         if cell.group is None or self.family is None:
             return
         if not self.family.take_away(cell.group):
-            self.leavings.append((time.monotonic(), cell.group))
+            # Where a cell has not come up it is its first process alone, which on a
+            # machine that is swamped may take its time.
+            since = time.monotonic() if cell.was_made else math.inf
+            self.leavings.append((since, cell.group))
 
     def tidy(self) -> None:
         """Remove what was left of groups. Who is still in the group of a cell that is
@@ -344,6 +360,7 @@ def start(setting: Setting, number: int, program: Program) -> Zygote:
 
     Returns before the jail is ready: the first message on its link says so, or why not.
     """
+    expect_room_for_files()
     if program.network == EGRESS and isinstance(setting.egress, str):
         raise OSError(f"there is no network egress here: {setting.egress}")
     with contextlib.ExitStack() as undo:
@@ -482,6 +499,15 @@ def _plan(
         packages=program.packages,
         leash=leash,
     )
+
+
+def expect_room_for_files() -> None:
+    """Raise `OSError` where we have nearly as many open as we may: what is sent to us
+    then would be lost on its way, and there would be cells that we could not kill."""
+    limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    os.close(fd := os.eventfd(0))
+    if fd + RESERVED_FILES > limit:
+        raise OSError(errno.EMFILE, "the launcher has too many open files")
 
 
 def prefer_as_victim(pid: int) -> None:
