@@ -197,8 +197,11 @@ def _with_subclasses(cls: Any) -> list[type]:
 
 
 def _leave_to_bit_generators(collected: Collected) -> None:
-    """Take out the seed sequences that nobody but a bit generator refers to: they are
-    made anew with it. Each import of numpy makes one."""
+    """Take out the seed sequences that nobody but a bit generator refers to.
+
+    They are made anew with it; but for a RandomState's, from which nothing is drawn any
+    more. Each import of numpy makes one of those, and a clone would be the dearer.
+    """
     of = getattr(_of_module("numpy.random.bit_generator", "BitGenerator"), _OWN, None)
     if of is None:
         return
