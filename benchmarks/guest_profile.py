@@ -19,7 +19,6 @@ import resource
 import socket
 import time
 
-from sandlot_sandbox import frames
 from sandlot_sandbox.guest import (
     context,
     fork_loop,
@@ -37,8 +36,8 @@ PREFIX = b"profile: "
 
 _marks: list[tuple[str, int, int]] = []
 
-_CHANNEL = 3
 _EVENT = "event: received"
+_READY = "init: ready sent"
 _FIRST = "(the first mark)"
 _EMPTY = "(a mark)"
 """Steps in which nothing is done: what the first mark costs a clone, which writes to
@@ -82,30 +81,27 @@ def fork() -> int:
     return pid
 
 
-def write(fd: int, data: bytes) -> int:
-    written = _write(fd, data)
-    if fd == _CHANNEL:
-        mark("init: ready sent")
-    return written
+def send(channel: socket.socket, data: bytes) -> None:
+    _send(channel, data)
+    if not any(name == _READY for name, _, _ in _marks):
+        mark(_READY)
 
 
-def read_event(channel: socket.socket, *rest: Any) -> Any:
+def receive(channel: socket.socket, size: int) -> bytes:
     if any(name == _EVENT for name, _, _ in _marks):
         mark("event: answer sent")
-        _write(2, PREFIX + json.dumps(_marks).encode() + b"\n")
+        os.write(2, PREFIX + json.dumps(_marks).encode() + b"\n")
         _marks.clear()
-    result = _read_event(channel, *rest)
+    result = _receive(channel, size)
     mark(_EVENT)
     return result
 
 
 _fork = os.fork
 _recv_fds = socket.recv_fds
-_read_event = frames.read_event
-_write = os.write
+_receive, _send = instance._receive, instance._send  # noqa: SLF001
 socket.recv_fds = receive_fork  # type: ignore[assignment]
-frames.read_event = read_event  # type: ignore[assignment]
-os.write = write  # type: ignore[assignment]
+instance._receive, instance._send = receive, send  # type: ignore[assignment]  # noqa: SLF001
 os.fork = fork
 fork_loop.is_possible = lambda: False
 

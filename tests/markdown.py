@@ -5,7 +5,8 @@ from pathlib import Path
 
 REPOSITORY = Path(__file__).parents[1]
 README = REPOSITORY / "README.md"
-DOCUMENTS = (README, *sorted((REPOSITORY / "docs").rglob("*.md")))
+RESULTS = REPOSITORY / "benchmarks/results/README.md"
+DOCUMENTS = (README, *sorted((REPOSITORY / "docs").rglob("*.md")), RESULTS)
 
 _FENCED = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 

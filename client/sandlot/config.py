@@ -160,10 +160,7 @@ def from_data(directory: Path, *, needs_address: bool) -> Layer:
         mend="each start of the engine writes it anew",
     )
     if engine is None and needs_address:
-        raise ConnectionFailed(
-            f"no engine is running on {directory}: it has no engine.json. "
-            f"Start one with `sandlot up --data {directory}`."
-        )
+        raise _none_running(directory)
     operator = _read_json(
         directory / "operator.json",
         texts=("access_key_id", "secret_access_key"),
@@ -178,6 +175,19 @@ def from_data(directory: Path, *, needs_address: bool) -> Layer:
             str(directory / "operator.json"),
         ),
     )
+
+
+def http_of(directory: Path) -> str:
+    """HOST:PORT of the HTTP port of the engine that runs there, as it is reached from
+    this machine. Raises `ConnectionFailed` where none runs."""
+    engine = _read_json(
+        directory / "engine.json",
+        texts=("http",),
+        mend="each start of the engine writes it anew",
+    )
+    if engine is None:
+        raise _none_running(directory)
+    return _local(engine["http"].removeprefix("http://"))
 
 
 def from_profile(
@@ -341,16 +351,26 @@ def _engine_address(engine: Mapping[str, Any]) -> Address | None:
     grpc = engine.get("grpc")
     if not isinstance(grpc, str):
         return None
-    # An engine that listens everywhere is reached from here by loopback.
-    host, _, port = grpc.rpartition(":")
-    local = {"0.0.0.0": "127.0.0.1", "[::]": "[::1]"}.get(host, host)  # noqa: S104
-    found = address_of(f"{local}:{port}", tls=engine.get("tls") is True)
+    found = address_of(_local(grpc), tls=engine.get("tls") is True)
     if found is None or not found.tls:
         return found
     return replace(
         found,
         certificate=str(engine.get("certificate") or ""),
         certificate_name=str(engine.get("certificate_name") or ""),
+    )
+
+
+def _local(address: str) -> str:
+    """An engine that listens everywhere is reached from here by loopback."""
+    host, _, port = address.rpartition(":")
+    return {"0.0.0.0": "127.0.0.1", "[::]": "[::1]"}.get(host, host) + f":{port}"  # noqa: S104
+
+
+def _none_running(directory: Path) -> ConnectionFailed:
+    return ConnectionFailed(
+        f"no engine is running on {directory}: it has no engine.json. "
+        f"Start one with `sandlot up --data {directory}`."
     )
 
 

@@ -16,6 +16,7 @@ import base64
 import contextlib
 import hashlib
 import re
+import secrets
 import sys
 from collections.abc import Generator, Mapping
 from dataclasses import dataclass
@@ -37,6 +38,7 @@ from sandlot.results import (
     Event,
     Function,
     FunctionState,
+    InitMode,
     ProvisionedConcurrency,
     ProvisionStatus,
     Reply,
@@ -94,6 +96,9 @@ class Deployed:
     replaced_handler: str = ""
     """The one that was kept at first, and is not in the package; else empty."""
 
+    is_made_anew: bool = False
+    """Whether a function of another kind was deleted for it."""
+
     lacks_handler: bool = False
     """Whether the package has no file for it, as far as can be told."""
 
@@ -105,25 +110,29 @@ class Deployed:
 
 
 def deploy(
-    package: Package, *, name: str | None, options: FunctionOptions
+    package: Package, *, name: str | None, options: FunctionOptions, force: bool = False
 ) -> Steps[Deployed]:
     """Create or update, and wait until the new code and settings serve.
 
-    The handler of an existing function is kept if none is given, but where it is of a
-    module that is not there. That is known when the import was tried, and no sooner:
-    it may be in a layer.
+    The handler of an existing function is kept if none is given, but where it is not
+    there. That is known when the import was tried, and no sooner: it may be in a layer.
+    `force` is for a function that the package does not fit, and for code that is there.
     """
     _check_language(package, options)
     if package.handler and "handler" not in options:
         options = {**options, "handler": package.handler}
-    function = yield from _deploy(package, name=name, options=options)
-    before, likely = function.handler, package.likely_handler
-    lacks = lacks_handler(function.import_error, before) or _lacks_file(
-        package, function
+    function, is_made_anew = yield from _deploy(
+        package, name=name, options=options, force=force
     )
-    if "handler" in options or not likely or likely == before or not lacks:
+    before, likely = function.handler, package.likely_handler
+    lacks = lacks_handler(function.import_error, before) or (
+        not _is_imported(function) and _lacks_file(package, function)
+    )
+    gives_way = lacks or _is_renamed(function, likely)
+    if "handler" in options or not likely or likely == before or not gives_way:
         return Deployed(
             function,
+            is_made_anew=is_made_anew,
             lacks_handler=lacks,
             only_folder=package.only_folder,
             compiled_for=package.compiled_for,
@@ -134,13 +143,33 @@ def deploy(
     )
 
 
-def _lacks_file(package: Package, function: Function) -> bool:
-    """Whether a package has no file that Node could find the handler in.
+def _is_renamed(function: Function, likely: str | None) -> bool:
+    """Whether the handler's module is there without it, and has what may be another."""
+    if not function.import_error.startswith("Runtime.HandlerNotFound"):
+        return False
+    module, _, _ = function.handler.rpartition(".")
+    return (likely or "").rpartition(".")[0] == module
 
-    Of Node nothing is imported before the first invocation, so that the names of the
-    files are all there is to go by. What has layers may have it there.
+
+def _is_imported(function: Function) -> bool:
+    """Whether a handler that is not there would have been noticed by now."""
+    is_python = function.runtime.startswith("python")
+    return is_python and function.init_mode is not InitMode.PER_INSTANCE
+
+
+def _lacks_file(package: Package, function: Function) -> bool:
+    """Whether a package has no file that the handler could be found in.
+
+    Where nothing is imported before the first invocation, the names of the files are
+    all there is to go by. What has layers may have it there.
     """
-    if not function.runtime.startswith("nodejs") or function.layers:
+    if function.layers or package.image:
+        return False
+    if function.runtime.startswith("python"):
+        module = function.handler.rpartition(".")[0].replace(".", "/")
+        parts = (f"{module}.", f"{module}/")
+        return not any(name.startswith(parts) for name in package.names)
+    if not function.runtime.startswith("nodejs"):
         return False
     folder, slash, name = function.handler.rpartition("/")
     file = name.partition(".")[0]
@@ -173,29 +202,65 @@ _MISSING_MODULE = re.compile(
 
 
 def _deploy(
-    package: Package, *, name: str | None, options: FunctionOptions
-) -> Steps[Function]:
-    """Of an existing function only what differs is changed, settings first, as
+    package: Package, *, name: str | None, options: FunctionOptions, force: bool
+) -> Steps[tuple[Function, bool]]:
+    """The function, and whether it was made anew.
+
+    Of an existing function only what differs is changed, settings first, as
     Terraform does: new code may need its new environment to be there.
     """
     name = name_of(package, name)
     try:
         existing = yield from _settled(name)
     except NotFound:
-        return (yield from _create(name, package, options))
-    _check_kind(existing, package, options)
+        return (yield from _create(name, package, options)), False
+    if bool(existing.image) != bool(package.image):
+        if not force:
+            raise UsageError(_of_another_kind(existing))
+        return (yield from _made_anew(existing, package, options)), True
+    if misfit := _misfit(existing, package, options):
+        if not force:
+            raise UsageError(
+                f"{existing.name} is a function of {existing.runtime}, which does not"
+                " run such a file: give another name (--name), a runtime for it"
+                " (--runtime), or have it changed (--force)"
+            )
+        runtime = yield from _default_runtime(misfit)
+        handler = package.likely_handler or existing.handler
+        options = {"runtime": runtime, "handler": handler, **options}
     if existing.state is FunctionState.FAILED:
         # It never served, so there is nothing to lose by making it anew, and only so
         # can code and handler change together.
         yield from ask(calls.delete_function(name))
-        return (yield from _create(name, package, _options_of(existing) | options))
+        options = _options_of(existing) | options
+        return (yield from _create(name, package, options)), False
     if changes := _changes(existing, options):
         existing = yield from configure(name, changes)
     # What is in an image on the engine's machine only the engine knows.
-    if package.image or existing.code_sha256 != _aws_sha256(package.zip):
+    is_same = not package.image and existing.code_sha256 == _aws_sha256(package.zip)
+    if force or not is_same:
         yield from ask(calls.update_code(name, package.zip, image=package.image))
         existing = yield from _ready(name)
-    return existing
+    return existing, False
+
+
+def _made_anew(
+    existing: Function, package: Package, options: FunctionOptions
+) -> Steps[Function]:
+    """In the place of one of another kind, with those of its settings that any has."""
+    now = _options_of(existing)
+    kept = {key: value for key, value in now.items() if key in KEPT_BY_ANY}
+    options = cast(FunctionOptions, kept | dict(options))
+    # What is refused is refused before what is there is gone.
+    trial = f"{existing.name[:_MAX_TRIAL]}-{secrets.token_hex(4)}"
+    yield from _create(trial, package, options)
+    for name in (trial, existing.name):
+        yield from ask(calls.delete_function(name))
+    return (yield from _create(existing.name, package, options))
+
+
+_MAX_TRIAL = 50
+"""Characters of a name, so that it stays one with what is added."""
 
 
 def configure(name: str, options: FunctionOptions) -> Steps[Function]:
@@ -311,22 +376,36 @@ def _check_language(package: Package, options: FunctionOptions) -> None:
         )
 
 
-def _check_kind(existing: Function, package: Package, options: FunctionOptions) -> None:
-    """Refuse what cannot take the place of what is there: the wrong name, mostly."""
-    if bool(existing.image) != bool(package.image):
-        kinds = "an image, and this is none" if existing.image else "no image"
-        raise UsageError(
-            f"{existing.name} is {kinds}: give another name (--name), or delete it "
-            "first"
-        )
-    language, runtime = package.language, existing.runtime
+KEPT_BY_ANY = (
+    "memory",
+    "timeout",
+    "env",
+    "ephemeral_storage",
+    "description",
+    "network",
+)
+"""Settings that a function of another kind has as well."""
+
+
+def _of_another_kind(existing: Function) -> str:
+    """Mostly the name is wrong."""
+    kinds = "an image, and this is none" if existing.image else "no image"
+    return (
+        f"{existing.name} is {kinds}: give another name (--name), or have it made anew,"
+        " without its versions and aliases (--force)"
+    )
+
+
+def _misfit(existing: Function, package: Package, options: FunctionOptions) -> str:
+    """The language of a package that the function's runtime does not run; empty where
+    it does, or another one is named."""
+    language = package.language or ""
+    if not language and "handler" not in options and _lacks_file(package, existing):
+        language = package.likely_language or ""
+    runtime = existing.runtime
     if not language or not runtime or runtime.startswith(language):
-        return
-    if "runtime" not in options:
-        raise UsageError(
-            f"{existing.name} is a function of {runtime}, which does not run such a "
-            "file: give another name (--name), or a runtime for it (--runtime)"
-        )
+        return ""
+    return "" if "runtime" in options else language
 
 
 def _default_runtime(language: str) -> Steps[str]:

@@ -24,6 +24,7 @@ from sandlot_engine.errors import SandlotError, Troubled
 from sandlot_engine.log_format import log_to_operator
 from sandlot_engine.options import EngineConfig
 from sandlot_engine.reach import make_reachable, own_code
+from sandlot_engine.refusing import refusal
 from sandlot_sandbox import linux
 from sandlot_sandbox.probe import EX_CONFIG
 from sandlot_sandbox.stamps import stamp
@@ -87,7 +88,8 @@ async def _serve(config: EngineConfig, started: float) -> int:
             raise
         message, status = refused
         with contextlib.suppress(OSError):  # a full disk, say
-            print(f"sandlot: {message}", file=sys.stderr)  # noqa: T201 - the operator's terminal
+            line = refusal(message, status=status, as_json=config.as_json)
+            print(line, file=sys.stderr)  # noqa: T201 - the operator's terminal
         return status
     return 0
 

@@ -15,7 +15,6 @@ import grp
 import os
 import pwd
 import selectors
-import shutil
 import signal
 import socket
 import stat
@@ -24,10 +23,12 @@ import sys
 import time
 from collections import deque
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 from sandlot_engine import disk
 from sandlot_engine.options import EngineConfig, UpOptions
+from sandlot_engine.refusing import refusal
 from sandlot_sandbox import stamps
 from sandlot_sandbox.launcher import registering, registry, runtimes
 from sandlot_sandbox.launcher.runtime import Runtime, dump_runtimes
@@ -78,6 +79,7 @@ def up(options: UpOptions) -> int:
     """Run until SIGTERM, SIGINT, or the engine's end; the exit status."""
     data = (options.data or default_data()).absolute()
     _open_standard_streams()
+    refuse = partial(_refuse, as_json=options.as_json)
     for number in _STOPPING:
         # Until there is an engine to drain. What was begun is undone on the way out.
         signal.signal(number, lambda *_: sys.exit(0))
@@ -92,7 +94,7 @@ def up(options: UpOptions) -> int:
                 data / "runtimes", named=options.runtimes
             )
             if problems or not found:
-                return _refuse(
+                return refuse(
                     "; ".join(problems) or "no CPython 3.9 or later was found"
                 )
             for entry in registering.renew(data / "runtimes", data=data):
@@ -100,17 +102,13 @@ def up(options: UpOptions) -> int:
                     _say(f"no runtime {entry.name}: {entry.problem}")
             return _Supervisor(options, data, found, uid, gid, lock).run()
     except Refused as refused:
-        return _refuse(str(refused))
+        return refuse(str(refused))
     except registry.Unreadable as unreadable:
-        return _refuse(f"{unreadable}; remove it, and register again")
+        return refuse(f"{unreadable}; remove it, and register again")
     except TimeoutError as busy:
-        return _refuse(f"{busy}; wait for that, or end it")
-    except shutil.Error as several:
-        # One for each of a hundred files; the last is like the first.
-        (*_, why) = several.args[0][0]
-        return _refuse(f"{why}; is the folder {data} yours, and is there room?")
+        return refuse(f"{busy}; wait for that, or end it")
     except OSError as error:
-        return _refuse(disk.told(error, data), status=disk.status_of(error))
+        return refuse(disk.told(error, data), status=disk.status_of(error))
 
 
 class Refused(Exception):
@@ -416,8 +414,8 @@ def locked(data: Path) -> Iterator[int]:
         os.close(lock)
 
 
-def _refuse(message: str, *, status: int = EX_CONFIG) -> int:
-    _write(f"sandlot: {message}")
+def _refuse(message: str, *, status: int = EX_CONFIG, as_json: bool) -> int:
+    _write(refusal(message, status=status, as_json=as_json))
     return status
 
 

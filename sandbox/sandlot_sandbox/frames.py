@@ -20,10 +20,7 @@ from __future__ import annotations
 import json
 import socket
 import struct
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Callable
+from io import BytesIO
 
 MAX_PAYLOAD = 6_291_556
 """Bytes of an answer: AWS's 6 MB + 100."""
@@ -129,6 +126,9 @@ COURIER = b"D"
 
 # Deadline in ms, payload length, lengths of the header's texts.
 _EVENT = struct.Struct("!QIHHHHH")
+_EVENT_SIZE = _EVENT.size
+_TEXTS = 5
+_read = BytesIO.read
 _ANSWER = struct.Struct("!BxHIQ")  # kind, type length, payload length, peak memory kB
 _NOTE = struct.Struct("!BxxxIi")  # kind, instance, status
 _FORK = struct.Struct("!c??HI")
@@ -269,40 +269,37 @@ once."""
 
 
 def read_event(
-    channel: socket.socket, shed: Callable[[], None] = lambda: None
+    channel: socket.socket, begun: bytes
 ) -> tuple[EventHeader, bytes] | None:
-    """Wait for the next event; None when the engine has closed the channel. `shed` is
-    called as often as there is a `SHED` before it."""
-    # Most events come whole at once; and none is followed by another unasked.
-    data = channel.recv(_USUAL_EVENT)
-    while data.startswith(SHED):
-        shed()
-        data = data[len(SHED) :] or channel.recv(_USUAL_EVENT)
-    data = _complete(channel, data, _EVENT.size)
-    if len(data) < _EVENT.size:
+    """The event that has `begun` with these bytes, once it is there. None when the
+    engine has closed the channel. What is `SHED` alone is none of these."""
+    # For the form of these calls see `guest/instance.py`, REHEARSALS.
+    data = _complete(channel, begun, _EVENT_SIZE)
+    if len(data) < _EVENT_SIZE:
         return None
-    deadline_ms, size, *lengths = _EVENT.unpack_from(data)
-    texts = sum(lengths)
-    if texts > len(lengths) * MAX_EVENT_TEXT or size > MAX_EVENT:
-        raise Violation(f"an event of {texts} + {size} bytes")
-    data = _complete(channel, data, _EVENT.size + texts + size)
-    if len(data) != _EVENT.size + texts + size:
-        return None
-    request_id, arn, context, trace, tenant = lengths
-    arn_at = _EVENT.size + request_id
-    context_at = arn_at + arn
-    trace_at = context_at + context
-    tenant_at = trace_at + trace
-    payload_at = tenant_at + tenant
-    header = EventHeader(
-        data[_EVENT.size : arn_at].decode(),
-        deadline_ms,
-        data[arn_at:context_at].decode(),
-        data[context_at:trace_at].decode(),
-        data[trace_at:tenant_at].decode(),
-        data[tenant_at:payload_at].decode(),
+    deadline_ms, size, request_id, arn, context, trace, tenant = _EVENT.unpack_from(
+        data
     )
-    return header, data[payload_at:]
+    texts = request_id + arn + context + trace + tenant
+    if texts > _TEXTS * MAX_EVENT_TEXT or size > MAX_EVENT:
+        raise Violation(f"an event of {texts} + {size} bytes")
+    whole = _EVENT_SIZE + texts + size
+    data = _complete(channel, data, whole)
+    if len(data) != whole:
+        return None
+    rest = BytesIO(*(data,))
+    _read(*(rest, _EVENT_SIZE))
+    header = EventHeader(
+        *(
+            _read(*(rest, request_id)).decode(),
+            deadline_ms,
+            _read(*(rest, arn)).decode(),
+            _read(*(rest, context)).decode(),
+            _read(*(rest, trace)).decode(),
+            _read(*(rest, tenant)).decode(),
+        )
+    )
+    return header, _read(*(rest,))
 
 
 def encode_order(kind: bytes, destination: str = "", body: bytes = b"") -> bytes:
@@ -323,9 +320,6 @@ def read_order(channel: socket.socket) -> tuple[bytes, str, bytes] | None:
     if len(rest) != where + size:
         return None
     return kind, rest[:where].decode(), rest[where:]
-
-
-_USUAL_EVENT = 16_384
 
 
 def _complete(channel: socket.socket, data: bytes, size: int) -> bytes:

@@ -32,6 +32,7 @@ _NUMBERS = {
         "bind": 49,
         "listen": 50,
         "execve": 59,
+        "fcntl": 72,
         "chdir": 80,
         "umount2": 166,
         "mount": 165,
@@ -49,6 +50,7 @@ _NUMBERS = {
     },
     "aarch64": {
         "dup3": 24,
+        "fcntl": 25,
         "ioctl": 29,
         "fallocate": 47,
         "chdir": 49,

@@ -39,10 +39,15 @@ class Cloud:
         self._operator = engine.client()
         self._open = ExitStack()
 
-    def account(self, name: str = "account", *, concurrency: int = 0) -> "Account":
+    def account(
+        self, name: str = "account", *, concurrency: int = 0, network: str = "none"
+    ) -> "Account":
         """A tenant of its own."""
         return Account(
-            self, self._operator.create_tenant(name, concurrency=concurrency)
+            self,
+            self._operator.create_tenant(
+                name, concurrency=concurrency, network=network
+            ),
         )
 
     def client(

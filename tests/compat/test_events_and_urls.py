@@ -19,6 +19,7 @@ from tests.compat.conftest import Create
 
 QUEUE = f"arn:aws:sqs:{REGION}:123456789012:orders"
 UNKNOWN = "arn:aws:ec2:eu-west-1:123456789012:y"
+BUCKET = "arn:aws:s3:::failed"
 STREAM = f"arn:aws:kinesis:{REGION}:123456789012:stream/clicks"
 
 
@@ -29,6 +30,7 @@ def test_an_event_config_is_put_changed_and_deleted(
     aws: Lambda, account: Account, create: Create
 ) -> None:
     name = create(saying("a word"))
+    queue = QUEUE.replace("123456789012", account.id)
 
     put = aws.put_function_event_invoke_config(
         FunctionName=name, MaximumRetryAttempts=1
@@ -36,7 +38,7 @@ def test_an_event_config_is_put_changed_and_deleted(
     changed = aws.update_function_event_invoke_config(
         FunctionName=name,
         MaximumEventAgeInSeconds=60,
-        DestinationConfig={"OnFailure": {"Destination": QUEUE}},
+        DestinationConfig={"OnFailure": {"Destination": queue}},
     )
     listed = aws.list_function_event_invoke_configs(FunctionName=name)
     aws.delete_function_event_invoke_config(FunctionName=name)
@@ -50,7 +52,7 @@ def test_an_event_config_is_put_changed_and_deleted(
     )
     assert listed["FunctionEventInvokeConfigs"][0]["DestinationConfig"] == {
         "OnSuccess": {},
-        "OnFailure": {"Destination": QUEUE},
+        "OnFailure": {"Destination": queue},
     }
     assert gone == not_found(
         f"The function {account.arn(name)}:$LATEST doesn't have an EventInvokeConfig"
@@ -67,6 +69,13 @@ def test_an_event_config_is_put_changed_and_deleted(
         (
             {"DestinationConfig": {"OnSuccess": {"Destination": UNKNOWN}}},
             f"The destination ARN {UNKNOWN} is invalid.",
+        ),
+        (
+            {"DestinationConfig": {"OnFailure": {"Destination": BUCKET}}},
+            (
+                f"The destination ARN {BUCKET} is invalid. S3 destinations are not "
+                "supported: name a queue, a topic, a bus or a function."
+            ),
         ),
     ],
 )

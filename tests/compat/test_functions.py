@@ -196,7 +196,7 @@ def test_a_new_function_is_shown_with_awss_defaults(
 
 
 def test_what_was_given_is_shown_and_seen_by_the_function(
-    aws: Lambda, create: Create
+    aws: Lambda, account: Account, create: Create
 ) -> None:
     source = (
         "import os\ndef handler(event, context): return [os.environ['GREETING'], "
@@ -208,7 +208,7 @@ def test_what_was_given_is_shown_and_seen_by_the_function(
         "MemorySize": 256,
         "Environment": {"Variables": {"GREETING": "Grüße"}},
         "EphemeralStorage": {"Size": 600},
-        "DeadLetterConfig": {"TargetArn": f"arn:aws:sqs:{REGION}:123456789012:dead"},
+        "DeadLetterConfig": {"TargetArn": f"arn:aws:sqs:{REGION}:{account.id}:dead"},
         "KMSKeyArn": f"arn:aws:kms:{REGION}:123456789012:key/a",
     }
     name = create(package(source), **given)
@@ -217,6 +217,43 @@ def test_what_was_given_is_shown_and_seen_by_the_function(
 
     assert {key: shown[key] for key in given} == given
     assert said(aws, name) == ["Grüße", "256"]
+
+
+@pytest.mark.parametrize(
+    ("arn", "why"),
+    [
+        ("arn:aws:sqs:{region}:123456789012:dead", "another account"),
+        ("arn:aws:lambda:{region}:{id}:function:other", "PutFunctionEventInvokeConfig"),
+        ("arn:aws:events:{region}:{id}:event-bus/b", "PutFunctionEventInvokeConfig"),
+        ("arn:aws:s3:::dead", "S3 destinations are not supported"),
+        ("arn:aws:sns:{region}:{id}:dead.fifo", "name a standard one"),
+    ],
+)
+def test_a_dead_letter_queue_that_nothing_could_be_sent_to_is_refused(
+    aws: Lambda, account: Account, create: Create, arn: str, why: str
+) -> None:
+    target = {"TargetArn": arn.format(region=REGION, id=account.id)}
+    name = create(saying("a word"))
+
+    refusals = [
+        refused(
+            aws.create_function,
+            **new_function(saying("a word"), DeadLetterConfig=target),
+        ),
+        refused(
+            aws.update_function_configuration,
+            FunctionName=name,
+            DeadLetterConfig=target,
+        ),
+    ]
+    aws.update_function_configuration(
+        FunctionName=name, DeadLetterConfig={"TargetArn": ""}
+    )
+
+    for refusal in refusals:
+        assert (refusal.status, refusal.code) == (400, "InvalidParameterValueException")
+        assert target["TargetArn"] in refusal.message
+        assert why in refusal.message
 
 
 def test_settings_are_changed_one_by_one(aws: Lambda, create: Create) -> None:

@@ -121,6 +121,19 @@ def test_a_schedule_is_shown_as_it_was_made(
     }
 
 
+def test_a_target_that_is_not_there_is_named_as_it_was(
+    scheduler: Any, account: Account, name: str
+) -> None:
+    missing = account.arn("missing")
+
+    refusal = refused(scheduler.create_schedule, **schedule(name, missing))
+
+    assert (refusal.code, refusal.message) == (
+        "ValidationException",
+        f"Function not found: {missing}",
+    )
+
+
 def test_an_update_is_of_the_whole(scheduler: Any, function: str, name: str) -> None:
     scheduler.create_schedule(
         **schedule(name, function, Description="x", State="DISABLED")

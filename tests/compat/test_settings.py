@@ -3,6 +3,8 @@
 import pytest
 
 from tests.compat.clients import (
+    REGION,
+    ROLE,
     Account,
     Lambda,
     invalid,
@@ -165,3 +167,36 @@ def test_recursion_is_ended_unless_it_is_allowed(aws: Lambda, create: Create) ->
     assert before == "Terminate"
     shown = aws.get_function_recursion_config(FunctionName=name)
     assert shown["RecursiveLoop"] == "Allow"
+
+
+def test_what_has_no_tenant_id_is_refused_where_each_call_needs_one(
+    aws: Lambda, account: Account, create: Create
+) -> None:
+    per_tenant = {"TenantIsolationMode": "PER_TENANT"}
+    name, other = create(saying("a word"), TenancyConfig=per_tenant), create(saying(""))
+    schedules, arn = account.scheduler(), account.arn(name)
+
+    refusals = [
+        refused(aws.create_function_url_config, FunctionName=name, AuthType="NONE"),
+        refused(
+            aws.create_event_source_mapping,
+            FunctionName=name,
+            EventSourceArn=f"arn:aws:sqs:{REGION}:{account.id}:orders",
+        ),
+        refused(
+            aws.put_function_event_invoke_config,
+            FunctionName=other,
+            DestinationConfig={"OnSuccess": {"Destination": arn}},
+        ),
+        refused(
+            schedules.create_schedule,
+            Name="any",
+            ScheduleExpression="rate(1 hour)",
+            FlexibleTimeWindow={"Mode": "OFF"},
+            Target={"Arn": arn, "RoleArn": ROLE},
+        ),
+    ]
+
+    for refusal in refusals:
+        assert refusal.status == 400
+        assert "is not supported for functions with tenant isolation" in refusal.message

@@ -56,6 +56,29 @@ def test_a_version_can_be_invoked_when_it_is_published_and_stays_as_it_is(
     assert invoke(aws, name, Qualifier="1")["ExecutedVersion"] == "1"
 
 
+def test_a_version_is_not_changed_and_nothing_else_instead(
+    aws: Lambda, create: Create
+) -> None:
+    name = create(saying("first"), Publish=True)
+
+    refusals = [
+        refused(aws.update_function_configuration, FunctionName=f"{name}:1", Timeout=9),
+        refused(
+            aws.update_function_code, FunctionName=f"{name}:1", ZipFile=saying("second")
+        ),
+        refused(aws.publish_version, FunctionName=f"{name}:1"),
+        refused(aws.create_function, **new_function(saying("a"), FunctionName="a:1")),
+    ]
+
+    assert set(refusals) == {
+        invalid(
+            "Current operation does not support versions other than $LATEST. Please "
+            "set the version to $LATEST or do not set a version in your request."
+        )
+    }
+    assert said(aws, name) == "first"
+
+
 def test_publishing_what_has_not_changed_gives_the_version_there_is(
     aws: Lambda, create: Create
 ) -> None:

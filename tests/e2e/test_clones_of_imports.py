@@ -51,6 +51,19 @@ def test_nothing_of_ours_asks_for_what_an_import_has_put_into_modules(
     assert [answer["called"] for answer in answers] == [[]] * _CLONES
 
 
+@pytest.mark.parametrize("by_python", ["", "1"], ids=["by machine code", "by Python"])
+def test_clones_are_told_of_their_children_as_the_import_has_asked(
+    deploy: Deploy, by_python: str
+) -> None:
+    function = deploy("signalled", env={"BY_PYTHON": by_python})
+
+    answers = invoke_at_once(function, _CLONES)
+
+    assert function.config().fork_safe
+    assert [answer["told"] for answer in answers] == [1] * _CLONES
+    assert len({answer["instance"] for answer in answers}) == _CLONES
+
+
 def test_clones_begin_in_the_folder_that_their_import_went_to(deploy: Deploy) -> None:
     gone_to = {
         name: deploy(

@@ -2,15 +2,18 @@
 
 import os
 import re
+import shutil
 import sqlite3
 import urllib.request
 from contextlib import closing
 
 import pytest
 
-from sandlot import Schedule
+from sandlot import Schedule, errors
 from tests.e2e.conftest import client_of, deploy_guest
 from tests.e2e.engines import Engine
+from tests.e2e.test_trouble import health_of
+from tests.e2e.waiting import wait_until
 
 
 def test_rows_that_cannot_be_read_keep_no_engine_from_starting(
@@ -84,3 +87,31 @@ def test_a_database_that_is_somebody_elses_is_told_with_what_to_do(
     assert status == 78
     assert f"{name} belong to user 0" in said
     assert "Traceback" not in said
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_while_the_database_is_not_in_its_place_nothing_is_run(
+    fresh_engine: Engine, workers: int
+) -> None:
+    engine = fresh_engine
+    if workers:
+        engine.stop()
+        engine.start("--workers", str(workers))
+    function = deploy_guest(engine.client(), "counter")
+    database, away = engine.data / "sandlot.db", engine.data / "away.db"
+    function.invoke()
+
+    database.rename(away)
+    shutil.copy(away, database)
+    wait_until(lambda: health_of(engine)[0] == 503, "it is noticed")
+    with pytest.raises(errors.Unavailable, match="another file was put in its place"):
+        function.invoke(deadline=5)
+    assert "another file was put in its place" in health_of(engine)[1]["reason"]
+    assert "another file was put in its place" in engine.said
+    assert "Traceback" not in engine.said
+
+    away.replace(database)
+    wait_until(lambda: health_of(engine)[0] == 200, "it is back")
+    function.invoke()
+    (line,) = engine.client().bill().lines
+    assert line.invocations == 2

@@ -40,12 +40,15 @@ def on_small_disk(mode: Mode) -> Iterator[Engine]:
         yield engine
 
 
-def test_a_first_start_without_room_is_refused_in_one_line(mode: Mode) -> None:
+def test_a_first_start_without_room_is_told_in_one_line_and_worth_another_try(
+    mode: Mode,
+) -> None:
     with _with_disk_of("64k", mode) as engine:
         status, said = engine.start_in_vain()
 
-    assert status == 78
+    assert status == os.EX_TEMPFAIL
     assert "No space left on device" in said
+    assert "make room on that disk" in said
     assert said.count("\n") == 1
     assert len(said) < 1_000
 
@@ -101,11 +104,30 @@ def test_while_the_disk_is_full_nothing_is_run_that_could_not_be_billed(
     assert line.invocations == ran
 
 
-class _Filled:
-    """As long as the block lasts, there is no room on the disk of that file."""
+@pytest.mark.parametrize("left", [0, 4096])
+def test_deploys_that_a_full_disk_refuses_are_told_in_one_line(
+    on_small_disk: Engine, left: int
+) -> None:
+    engine = on_small_disk
+    code = zip_of({"app.py": "def handler(event, context): return event"})
 
-    def __init__(self, file: Path) -> None:
+    # With something left the package is there before its files have no room.
+    with _Filled(engine.data / "filler", left=left):
+        for _ in range(2):
+            with pytest.raises(errors.Unavailable, match="no package can be kept"):
+                engine.client().deploy(code, name="echo", handler="app.handler")
+
+    assert engine.said.count("a package could not be kept: The disk") == 1
+    assert "Traceback" not in engine.said
+    engine.client().deploy(code, name="echo", handler="app.handler")
+
+
+class _Filled:
+    """As long as the block lasts, the disk of that file has `left` bytes of room."""
+
+    def __init__(self, file: Path, *, left: int = 0) -> None:
         self._file = file
+        self._left = left
 
     def __enter__(self) -> None:
         with self._file.open("wb", buffering=0) as file:
@@ -113,7 +135,7 @@ class _Filled:
                 while True:
                     file.write(bytes(4096))
             except OSError:
-                return
+                file.truncate(file.tell() - self._left)
 
     def __exit__(self, *_: object) -> None:
         self._file.unlink()

@@ -14,6 +14,7 @@ import boto3
 import pytest
 
 from sandlot import Client, FunctionHandle, NewKey
+from sandlot_engine.events.lineage import continued
 from tests.e2e.conftest import client_of
 from tests.e2e.engines import MODES, Engine, new_engine
 from tests.e2e.waiting import wait_until
@@ -175,6 +176,25 @@ def test_what_fails_ends_in_the_queue_s_own_dead_letter_queue(
     wait_until(lambda: sqs.counts(dead) == (1, 0), "it is a dead letter")
     assert sqs.receive(dead) == ["raise"]
     assert bodies(worker) == ["raise"] * 2
+
+
+def test_a_message_in_a_loop_ends_in_the_queue_s_own_dead_letter_queue(
+    world: World, worker: FunctionHandle, mapped: Any
+) -> None:
+    sqs, dead = world.sqs, world.sqs.create("dead")
+    policy = dead_letters_of(sqs.arn(dead), tries=2)
+    queue = sqs.create(VisibilityTimeout="3", RedrivePolicy=policy)
+    once = continued("", world.key.tenant_id, worker.name)
+    trace = {"DataType": "String", "StringValue": f"Lineage={once}"}
+    loop = trace | {"StringValue": f"Lineage={once.replace(':1', ':16')}"}
+    for body, header in (("once", trace), ("often", loop)):
+        sqs.send(queue, body, MessageSystemAttributes={"AWSTraceHeader": header})
+
+    mapped(worker, sqs.arn(queue))
+
+    wait_until(lambda: sqs.counts(dead) == (1, 0), "one is a dead letter")
+    assert sqs.receive(dead) == ["often"]
+    assert bodies(worker) == ["once"]
 
 
 def test_only_the_messages_that_failed_come_again(

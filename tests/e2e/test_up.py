@@ -1,5 +1,6 @@
 """Starting and stopping: readiness, drain, what is lost and what never is."""
 
+import json
 import os
 import signal
 import socket
@@ -74,7 +75,9 @@ def test_an_address_that_is_taken_or_none_is_told_in_one_line(mode: Mode) -> Non
 
             assert status == _REFUSED, option
             assert "Traceback" not in said
-            assert said.splitlines()[-1].startswith(f"sandlot: {why}")
+            error = json.loads(said.splitlines()[-1])["error"]
+            assert error["kind"] == "Refused"
+            assert error["message"].startswith(why)
 
 
 def test_sigterm_lets_running_invocations_finish_and_loses_no_record(

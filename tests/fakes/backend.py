@@ -29,6 +29,7 @@ from sandlot_engine.catalog.signing import (
     kept_signing_configs,
     kept_signings,
 )
+from sandlot_engine.catalog.turns import Turns
 from sandlot_engine.catalog.urls import Urls, kept_urls
 from sandlot_engine.events.dead_letters import DeadLetters
 from sandlot_engine.events.verdicts import Settings
@@ -46,14 +47,13 @@ from sandlot_engine.gateway.rpc.listeners import Tls
 from sandlot_engine.gateway.rpc.server import MAX_CONNECTIONS, MAX_SENT, serve
 from sandlot_engine.gateway.urls.addresses import Addresses
 from sandlot_engine.invocation.invoker import Invoker
-from sandlot_engine.locks import KeyedLocks
 from sandlot_engine.model.function import Alias, Function
 from sandlot_engine.model.settings import FunctionSettings
 from sandlot_engine.store.ports import AnswerStore
 from sandlot_engine.triggers.parts import KeptTriggers, TriggerParts, made_of
 from tests.fakes.events import MemoryEvents
 from tests.fakes.functions import FakeFunctions, make_function
-from tests.fakes.records import FakeRecords
+from tests.fakes.records import MemoryRecords
 from tests.fakes.runner import FakeClock, FakeRunner
 from tests.fakes.stores import MemoryStore
 from tests.fakes.tenants import FakeTenants
@@ -78,7 +78,7 @@ class FakeEngine:
 
     functions: FakeFunctions = field(default_factory=FakeFunctions)
     tenants: FakeTenants = field(default_factory=FakeTenants)
-    records: FakeRecords = field(default_factory=FakeRecords)
+    records: MemoryRecords = field(default_factory=MemoryRecords)
     clock: FakeClock = field(default_factory=FakeClock)
     aliases: Aliases = field(init=False)
     layers: Layers = field(init=False)
@@ -123,12 +123,12 @@ class FakeEngine:
             event_drain_s=1.0,
         )
         functions = cast("Any", self.functions)
-        turns, keeper = KeyedLocks(), Keeper()
+        keeper = Keeper()
+        turns = Turns(keeper)
         self.aliases = Aliases(
             Kept(self.store, "alias", Alias),
             self.functions.versions,
             turns=turns,
-            keeper=keeper,
         )
         self.layers = Layers(
             self.store,
@@ -143,7 +143,6 @@ class FakeEngine:
             Kept(self.store, "settings", FunctionSettings),
             self.functions.versions,
             turns=turns,
-            keeper=keeper,
             concurrency=self.tenants.concurrency,
         )
         self.provisioned = ProvisionedConcurrency(

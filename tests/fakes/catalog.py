@@ -7,14 +7,12 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from sandlot_engine.catalog.changing import NoteChange
 from sandlot_engine.catalog.code import CodeStore
-from sandlot_engine.catalog.functions import (
-    Functions,
-    NoteChange,
-    Prepared,
-    Quota,
-)
+from sandlot_engine.catalog.functions import Functions
 from sandlot_engine.catalog.kept import Kept
+from sandlot_engine.catalog.life import Prepared
+from sandlot_engine.catalog.quotas import Quota
 from sandlot_engine.catalog.validation import check_network
 from sandlot_engine.clock import SystemClock
 from sandlot_engine.model.function import (
@@ -85,6 +83,24 @@ class Node:
 
 
 @dataclass
+class Owner:
+    """The one tenant that there is."""
+
+    limit: int
+    """Its concurrency."""
+
+    tenant: Tenant = field(default_factory=lambda: tenant(TENANT))
+    """With its network policy."""
+
+    def concurrency(self, _: str) -> int:
+        return self.limit
+
+    def grant_network(self, tenant_id: str, network: Network) -> None:
+        assert tenant_id == TENANT
+        check_network(network, self.tenant)
+
+
+@dataclass
 class Bench:
     """A catalog with everything below it."""
 
@@ -92,15 +108,10 @@ class Bench:
     node: Node
     store: MemoryStore
     code_folder: Path
-    owner: Tenant = field(default_factory=lambda: tenant(TENANT))
-    """The tenant, with its network policy."""
-
-    def grant_network(self, tenant_id: str, network: Network) -> None:
-        assert tenant_id == TENANT
-        check_network(network, self.owner)
+    owner: Owner
 
     async def set_policy(self, network: Network) -> None:
-        self.owner = replace(self.owner, network=network)
+        self.owner.tenant = replace(self.owner.tenant, network=network)
         await self.functions.renew(TENANT)
 
     async def create(
@@ -158,16 +169,15 @@ async def opened(
     note_change: NoteChange = lambda *_: None,
     provisioned: Callable[[str, str], int] = lambda *_: 0,
 ) -> AsyncIterator[Bench]:
+    owner = Owner(concurrency)
     async with CodeStore(folder / "code", build=build_here) as codes:
         functions = Functions(
             store,
             codes,
             clock=SystemClock(),
             runtimes=lambda: ["python3.11", "python3.12"],
-            prepare=node.prepare,
-            retire=node.retire,
-            grant_network=lambda *asked: made.grant_network(*asked),
-            concurrency=lambda _: concurrency,
+            node=node,
+            tenants=owner,
             note_change=note_change,
             provisioned=provisioned,
             region="eu-north-1",
@@ -175,6 +185,5 @@ async def opened(
             chance=chance,
             belongings=belongings,
         )
-        made = Bench(functions, node, store, folder / "code")
         async with functions:
-            yield made
+            yield Bench(functions, node, store, folder / "code", owner)

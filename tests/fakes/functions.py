@@ -75,6 +75,9 @@ class FakeFunctions:
     def reserved(self, tenant_id: str) -> Mapping[str, int]:
         return self.shares
 
+    def may_recurse(self, tenant_id: str, name: str) -> bool:
+        return False
+
     # --- what `Urls` and `Policies` need of the catalog's own ------------------------
 
     def find(self, tenant_id: str, name: str, qualifier: str = "") -> Function:

@@ -6,7 +6,8 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from sandlot_engine.errors import SandlotError
+from sandlot_engine.errors import Refusal, SandlotError
+from sandlot_engine.events.lineage import RECURSION, is_loop
 from sandlot_engine.model.invocation import Invocation, Outcome, Report, Status
 from sandlot_engine.model.mapping import Mapping, SourceKind
 from sandlot_engine.polling.ports import Raw, Sorted
@@ -108,6 +109,7 @@ class FakeFunction:
         self.missing: SandlotError | None = None
         self.batches: list[list[str]] = []
         self.qualifiers: set[str] = set()
+        self.trace_ids: list[str] = []
         self.gate = asyncio.Event()
         self.gate.set()
         self.at_once = self.most_at_once = 0
@@ -120,6 +122,7 @@ class FakeFunction:
         records = json.loads(invocation.payload)["Records"]
         self.batches.append([record["body"] for record in records])
         self.qualifiers.add(invocation.qualifier)
+        self.trace_ids.append(invocation.trace_id)
         self.at_once += 1
         self.most_at_once = max(self.at_once, self.most_at_once)
         try:
@@ -129,6 +132,8 @@ class FakeFunction:
         answer = self.answers.popleft() if self.answers else None
         if isinstance(answer, SandlotError):
             raise answer
+        if is_loop(invocation.lineage, invocation.tenant_id, invocation.function):
+            raise Refusal("a loop", reason=RECURSION)
         failed = answer == "fails"
         return Outcome(
             request_id=invocation.request_id,

@@ -199,6 +199,15 @@ class World:
             self.scheduler.run(named(name), invocation, note_cut=self.cuts.append)
         )
 
+    async def busy(self, count: int) -> list[asyncio.Task[Run]]:
+        """So many invocations, each in an instance of its own, which answer once
+        `machine.may_answer` is set."""
+        self.machine.may_answer.clear()
+        running = [self.invoke() for _ in range(count)]
+        for _ in running:
+            await self.wait_running()
+        return running
+
     async def provision(self, count: int, name: str = "resize") -> int:
         function = named(name)
         assert function.serving is not None

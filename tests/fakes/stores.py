@@ -8,10 +8,8 @@ from typing import Protocol
 
 from sandlot_engine.errors import AlreadyExists, Conflict, NotFound
 from sandlot_engine.model.function import LATEST, Function
-from sandlot_engine.model.invocation import BillLine, LogLine, Record
 from sandlot_engine.model.tenant import AccessKey, Tenant
 from sandlot_engine.store.event_ports import EventStore
-from sandlot_engine.store.followers import Followers
 from sandlot_engine.store.ports import (
     AnswerBounds,
     AnswerStore,
@@ -24,13 +22,15 @@ from sandlot_engine.store.ports import (
 )
 from sandlot_engine.store.sqlite import SqliteStore
 from tests.fakes.events import MemoryEvents
+from tests.fakes.records import MemoryRecords
 
 
-class MemoryStore(MemoryEvents):
+class MemoryStore(MemoryEvents, MemoryRecords):
     """All ports, nothing on disk."""
 
     def __init__(self) -> None:
-        super().__init__()
+        MemoryEvents.__init__(self)
+        MemoryRecords.__init__(self)
         self.keep_records(lambda record: self.append(record, ()))
         self._functions: dict[tuple[str, str, str], Function] = {}
         self._published: dict[tuple[str, str], int] = {}
@@ -39,9 +39,6 @@ class MemoryStore(MemoryEvents):
         self._keys: dict[str, tuple[AccessKey, bytes]] = {}
         self._answers: list[KeptAnswer] = []
         """The oldest first."""
-        self._records: list[Record] = []
-        self._logs: dict[tuple[str, str], list[LogLine]] = {}
-        self._followers = Followers()
 
     async def create_function(self, function: Function) -> None:
         key = function.tenant_id, function.name, function.version
@@ -140,8 +137,7 @@ class MemoryStore(MemoryEvents):
         for document in [key for key in self._documents if key[0] == tenant_id]:
             del self._documents[document]
         self._answers = [e for e in self._answers if e.tenant_id != tenant_id]
-        for log in [key for key in self._logs if key[0] == tenant_id]:
-            del self._logs[log]
+        self.forget_logs(tenant_id)
         self.forget_events(tenant_id)
         return self._tenants.pop(tenant_id, None) is not None
 
@@ -204,80 +200,6 @@ class MemoryStore(MemoryEvents):
 
     def _of(self, tenant_id: str) -> list[KeptAnswer]:
         return [each for each in self._answers if each.tenant_id == tenant_id]
-
-    def check_writing(self) -> None:
-        """Nothing fails here."""
-
-    def append(self, record: Record, log: Sequence[LogLine]) -> None:
-        self._records.append(record)
-        self.append_log(record.tenant_id, record.function, log)
-
-    def append_log(self, tenant_id: str, function: str, log: Sequence[LogLine]) -> None:
-        self._logs.setdefault((tenant_id, function), []).extend(log)
-        if log:
-            self._followers.wake([(tenant_id, function)])
-
-    async def flush(self) -> None:
-        """Nothing waits here."""
-
-    async def list_records(
-        self, tenant_id: str, function: str, *, before: int, limit: int
-    ) -> list[tuple[int, Record]]:
-        found = [
-            (position, record)
-            for position, record in enumerate(self._records, start=1)
-            if record.tenant_id == tenant_id
-            and function in ("", record.function)
-            and (not before or position < before)
-        ]
-        return found[::-1][:limit]
-
-    async def list_log(
-        self,
-        tenant_id: str,
-        function: str,
-        *,
-        since: datetime | None,
-        after: int,
-        limit: int,
-    ) -> list[tuple[int, LogLine]]:
-        lines = enumerate(self._logs.get((tenant_id, function), ()), start=1)
-        return [
-            (position, line)
-            for position, line in lines
-            if position > after and (since is None or line.time >= since)
-        ][:limit]
-
-    async def wait_for_log(self, tenant_id: str, function: str, *, after: int) -> None:
-        with self._followers.following((tenant_id, function)) as written:
-            if len(self._logs.get((tenant_id, function), ())) <= after:
-                await written.wait()
-
-    async def bill(
-        self, tenant_id: str, *, since: datetime, until: datetime
-    ) -> list[BillLine]:
-        records = [
-            record
-            for record in self._records
-            if record.tenant_id == tenant_id and since <= record.time < until
-        ]
-        return [
-            BillLine(
-                function=function,
-                invocations=sum(each.function == function for each in records),
-                billed_ms=sum(
-                    each.report.billed_ms
-                    for each in records
-                    if each.function == function
-                ),
-                billed_mb_ms=sum(
-                    each.report.billed_mb_ms
-                    for each in records
-                    if each.function == function
-                ),
-            )
-            for function in sorted({record.function for record in records})
-        ]
 
 
 def _name(answer: KeptAnswer) -> tuple[str, str, bytes]:

@@ -2,6 +2,7 @@
 
 import random
 import secrets
+import sqlite3
 import ssl
 import tempfile
 import time
@@ -12,6 +13,8 @@ own = random.Random(2)
 own.gauss(0, 1)  # leaves the second of a pair for the next call
 ssl.RAND_bytes(8)
 uuid.uuid1()
+rows = sqlite3.connect(":memory:", check_same_thread=False)
+rows.execute("SELECT random()").fetchone()
 next(tempfile._get_candidate_names())
 
 
@@ -22,6 +25,7 @@ def handler(event, context):
         "random.Random": own.random(),
         "random.Random.gauss": own.gauss(0, 1),
         "secrets": secrets.token_hex(),
+        "sqlite3": rows.execute("SELECT random()").fetchone()[0],
         "ssl": ssl.RAND_bytes(16).hex(),
         "tempfile": next(tempfile._get_candidate_names()),
         "uuid1": str(uuid.uuid1()),

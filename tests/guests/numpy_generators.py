@@ -7,6 +7,7 @@ import numpy
 numpy.random.seed(1)
 default = numpy.random.default_rng(2)
 state = numpy.random.RandomState(3)
+sequence = numpy.random.SeedSequence(4)
 
 
 def handler(event, context):
@@ -15,6 +16,7 @@ def handler(event, context):
         "numpy.random": float(numpy.random.random()),
         "default_rng": float(default.random()),
         "RandomState": float(state.normal()),
+        "SeedSequence": int(sequence.spawn(1)[0].generate_state(1)[0]),
         "spawned": int(default.bit_generator.seed_seq.spawn(1)[0].generate_state(1)[0]),
     }
     time.sleep(max(0.0, event.get("until", 0.0) - began))

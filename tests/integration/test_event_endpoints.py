@@ -2,14 +2,15 @@
 
 import asyncio
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from types import MappingProxyType
 from typing import Any
 from urllib.parse import parse_qs
 
 import pytest
 
 from sandlot_engine.events.endpoints import EndpointAccess, Endpoints, Untold
-from sandlot_engine.events.targets import BadTarget, target_of
+from sandlot_engine.events.lineage import continued, read
 from sandlot_engine.model.event import (
     Condition,
     Delivery,
@@ -17,14 +18,17 @@ from sandlot_engine.model.event import (
     Event,
     EventState,
 )
+from sandlot_engine.model.target import BadTarget, target_of
 from sandlot_engine.store.event_ports import Parcel
-from tests.fakes.aws_endpoint import Service
+from tests.fakes.aws_endpoint import TAKEN, Service
 from tests.fakes.things import NOON
 
 TENANT = "123456789012"
 QUEUE = f"arn:aws:sqs:eu-west-1:{TENANT}:jobs"
 TOPIC = f"arn:aws:sns:eu-west-1:{TENANT}:alarms"
 BUS = f"arn:aws:events:eu-west-1:{TENANT}:event-bus/results"
+
+ROOT = "Root=1-5759e988-bd862e3fe1be46a994272793;Parent=53995c3f42cd8ad8"
 
 PUBLISHED = 200, b"<A><PublishResult><MessageId>1</MessageId></PublishResult></A>"
 PUT = 200, b'{"FailedEntryCount":0,"Entries":[{"EventId":"1"}]}'
@@ -49,7 +53,9 @@ def endpoints(service: Service) -> Iterator[Endpoints]:
         yield endpoints
 
 
-def parcel(arn: str, kind: DeliveryKind = DeliveryKind.DESTINATION) -> Parcel:
+def parcel(
+    arn: str, kind: DeliveryKind = DeliveryKind.DESTINATION, **of_event: Any
+) -> Parcel:
     event = Event(
         position=1,
         request_id="r-1",
@@ -62,6 +68,7 @@ def parcel(arn: str, kind: DeliveryKind = DeliveryKind.DESTINATION) -> Parcel:
         ended=NOON,
         condition=Condition.ZERO_CONCURRENCY,
         reason="switched off",
+        **of_event,
     )
     delivery = Delivery(
         position=1, tenant_id=TENANT, kind=kind, target=arn, due=NOON, since=NOON
@@ -69,14 +76,33 @@ def parcel(arn: str, kind: DeliveryKind = DeliveryKind.DESTINATION) -> Parcel:
     return Parcel(delivery=delivery, event=event, payload=b"{}", response=None)
 
 
-async def tell(endpoints: Endpoints, arn: str, body: bytes, **kind: Any) -> None:
+async def tell(
+    endpoints: Endpoints,
+    arn: str,
+    body: bytes,
+    kind: DeliveryKind = DeliveryKind.DESTINATION,
+    of_event: Mapping[str, Any] = MappingProxyType({}),
+) -> None:
     async with asyncio.timeout(30):
         await endpoints.tell(
             target_of(arn, tenant_id=TENANT),
-            parcel(arn, **kind),
+            parcel(arn, kind, **of_event),
             body,
             region="us-east-1",
         )
+
+
+async def test_what_is_told_has_the_trace_of_its_function(
+    service: Service, endpoints: Endpoints
+) -> None:
+    led = continued("", TENANT, "other")
+    for arn, answer in ((QUEUE, TAKEN), (TOPIC, PUBLISHED), (BUS, PUT)):
+        service.answer = answer
+
+        await tell(endpoints, arn, b"{}", of_event={"trace": ROOT, "lineage": led})
+
+        header = service.headers["x-amzn-trace-id"]
+        assert read(header) == (f"{ROOT};Sampled=0", continued(led, TENANT, "f"))
 
 
 async def test_a_queue_is_sent_a_dead_letter(

@@ -17,7 +17,7 @@ from sandlot_engine.errors import (
     Throttled,
     Unavailable,
 )
-from sandlot_engine.gateway.rpc import interceptors
+from sandlot_engine.gateway.rpc import interceptors, limits
 from tests.fakes.backend import FakeEngine, as_tenant, fake_engine
 from tests.integration.failures import failure
 
@@ -142,7 +142,7 @@ async def test_the_same_metadata_twice_is_refused(engine: FakeEngine) -> None:
 
 
 async def test_only_packages_and_events_may_be_large(engine: FakeEngine) -> None:
-    large = b"x" * (interceptors.MAX_REQUEST + 1)
+    large = b"x" * (limits.MAX_REQUEST + 1)
 
     created = await engine.function_service.CreateFunction(
         functions_pb2.CreateFunctionRequest(name="big", zip=large), metadata=KEY
@@ -160,7 +160,7 @@ async def test_only_packages_and_events_may_be_large(engine: FakeEngine) -> None
 async def test_a_stranger_cannot_make_the_engine_read_a_package(
     engine: FakeEngine,
 ) -> None:
-    request = functions_pb2.CreateFunctionRequest(zip=b"x" * interceptors.MAX_UPLOAD)
+    request = functions_pb2.CreateFunctionRequest(zip=b"x" * limits.MAX_UPLOAD)
 
     error, _ = await failure(
         engine.function_service.CreateFunction(request, metadata=())
@@ -171,7 +171,7 @@ async def test_a_stranger_cannot_make_the_engine_read_a_package(
 
 
 async def test_more_than_any_request_may_have_is_refused(engine: FakeEngine) -> None:
-    request = functions_pb2.CreateFunctionRequest(zip=b"x" * interceptors.MAX_UPLOAD)
+    request = functions_pb2.CreateFunctionRequest(zip=b"x" * limits.MAX_UPLOAD)
 
     with pytest.raises(grpc.aio.AioRpcError) as caught:
         await engine.function_service.CreateFunction(request, metadata=KEY)
@@ -183,7 +183,7 @@ async def test_more_than_any_request_may_have_is_refused(engine: FakeEngine) -> 
 async def test_a_tenant_has_only_so_many_calls_open(
     engine: FakeEngine, monkeypatch: pytest.MonkeyPatch, method: str
 ) -> None:
-    monkeypatch.setattr(interceptors, "MAX_CALLS", 0)
+    monkeypatch.setattr(limits, "MAX_CALLS_OF_TENANT", 0)
     if method == "GetFunction":
         call = engine.function_service.GetFunction(
             functions_pb2.GetFunctionRequest(name="echo"), metadata=KEY

@@ -7,7 +7,7 @@ import grpc.aio
 import pytest
 
 from sandlot.v1 import invocations_pb2 as wire
-from sandlot_engine.gateway.rpc.interceptors import MAX_REQUEST
+from sandlot_engine.gateway.rpc.limits import MAX_REQUEST
 from sandlot_engine.model.invocation import MAX_PAYLOAD
 from tests.fakes.backend import FakeEngine, as_tenant, fake_engine
 

@@ -15,7 +15,7 @@ from sandlot.v1 import functions_pb2, invocations_pb2
 from sandlot_engine.catalog.keeper import Keeper
 from sandlot_engine.errors import InvalidParameter
 from sandlot_engine.gateway import untaken
-from sandlot_engine.gateway.rpc import interceptors
+from sandlot_engine.gateway.rpc import interceptors, limits, methods, reading
 from sandlot_engine.gateway.rpc.server import MAX_STREAMS
 from sandlot_engine.model.function import ImageSource
 from tests.fakes.backend import FakeEngine, as_tenant, fake_engine
@@ -52,7 +52,7 @@ class SlowFunctions(FakeFunctions):
 
 @pytest.fixture
 async def engine(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[FakeEngine]:
-    monkeypatch.setattr(interceptors, "UPLOADS_WAITING", 3)
+    monkeypatch.setattr(reading, "UPLOADS_WAITING", 3)
     functions = SlowFunctions()
     async with fake_engine(functions=functions) as engine:
         yield engine
@@ -205,7 +205,7 @@ async def test_a_package_that_waited_is_not_taken_with_a_key_that_was_taken_back
 async def test_a_request_that_does_not_arrive_is_not_waited_for(
     engine: FakeEngine, method: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(interceptors, "BODY_S", BRIEFLY_S)
+    monkeypatch.setattr(reading, "BODY_S", BRIEFLY_S)
     kind = (
         engine.channel.stream_stream
         if method == "TailLogs"
@@ -224,9 +224,9 @@ async def test_a_request_that_does_not_arrive_is_not_waited_for(
 async def test_who_sends_nothing_gives_way_to_other_tenants(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(interceptors, "READING_AT_ONCE", 1)
-    monkeypatch.setattr(interceptors, "SLOW_S", 0.0)
-    method = f"{interceptors.SERVICES}InvocationService/Invoke"
+    monkeypatch.setattr(reading, "READING_AT_ONCE", 1)
+    monkeypatch.setattr(reading, "SLOW_S", 0.0)
+    method = f"{methods.SERVICES}InvocationService/Invoke"
     async with fake_engine() as engine:
         silent: Any = engine.channel.stream_unary(method)(metadata=as_tenant("acme"))
         # It is there: this one comes after it, and is refused before it is read.
@@ -261,7 +261,7 @@ async def test_what_comes_beside_a_package_is_measured_before_it_is_read(
     to read; everybody waited."""
     request_type = getattr(functions_pb2, f"{method}Request")
     fields = request_type.DESCRIPTOR.fields_by_name
-    path = f"{interceptors.SERVICES}FunctionService/{method}"
+    path = f"{methods.SERVICES}FunctionService/{method}"
     request = request_type(name="a" * 70_000, zip=b"x" * 1_000_000)
 
     with pytest.raises(grpc.aio.AioRpcError, match="65536 bytes beside its package"):
@@ -269,7 +269,7 @@ async def test_what_comes_beside_a_package_is_measured_before_it_is_read(
             request, metadata=as_tenant("acme")
         )
 
-    assert fields["zip"].number == interceptors.UPLOADS[path]
+    assert fields["zip"].number == methods.UPLOADS[path]
 
 
 async def test_events_that_are_being_answered_have_a_budget(
@@ -314,7 +314,7 @@ async def test_a_streams_events_have_the_same_budget(
 async def test_a_tenant_has_only_so_many_streams_of_events(
     engine: FakeEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(interceptors, "MAX_EVENT_STREAMS", 1)
+    monkeypatch.setattr(limits, "MAX_REQUEST_STREAMS", 1)
     first = engine.invocation_service.InvokeMany(metadata=as_tenant("acme"))
     await first.write(
         invocations_pb2.InvokeManyRequest(
@@ -338,10 +338,10 @@ async def test_strangers_have_little_of_everything(
     engine: FakeEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     stub: Any = health_pb2_grpc.HealthStub(engine.channel)
-    large = health_pb2.HealthCheckRequest(service="x" * interceptors.MAX_REQUEST)
+    large = health_pb2.HealthCheckRequest(service="x" * limits.MAX_REQUEST)
 
     too_large, _ = await failure(stub.Check(large))
-    monkeypatch.setattr(interceptors, "MAX_CALLS_OF_STRANGERS", 0)
+    monkeypatch.setattr(limits, "MAX_CALLS_OF_STRANGERS", 0)
     too_many, _ = await failure(stub.Check(health_pb2.HealthCheckRequest()))
 
     assert too_large.code() is grpc.StatusCode.INVALID_ARGUMENT
@@ -367,7 +367,7 @@ async def test_of_the_calls_that_come_at_once_none_is_ended_at_random() -> None:
 async def test_of_all_tenants_calls_there_are_only_so_many_open(
     engine: FakeEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(interceptors, "MAX_OPEN_CALLS", 2)
+    monkeypatch.setattr(limits, "MAX_CALLS", 2)
     open_calls = [upload(engine, name, tenant) for name, tenant in TWO_OF_TWO]
     for _ in open_calls:
         await arrived(engine)

@@ -10,7 +10,7 @@ import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2
 
-from sandlot_engine.gateway.rpc import interceptors
+from sandlot_engine.gateway.rpc import limits, reading
 from tests.fakes.backend import FakeEngine, fake_engine
 
 REFLECTION = "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo"
@@ -52,8 +52,8 @@ async def test_nothing_that_a_stranger_sends_is_logged(
 async def test_who_watches_for_ever_leaves_room_to_who_asks_once(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(interceptors, "MAX_CALLS_OF_STRANGERS", 3)
-    monkeypatch.setattr(interceptors, "MAX_WATCHES_OF_STRANGERS", 2)
+    monkeypatch.setattr(limits, "MAX_CALLS_OF_STRANGERS", 3)
+    monkeypatch.setattr(limits, "MAX_WATCHES_OF_STRANGERS", 2)
     async with fake_engine() as engine:
         health: Any = health_pb2_grpc.HealthStub(engine.channel)
         asked = health_pb2.HealthCheckRequest()
@@ -71,7 +71,7 @@ async def test_who_watches_for_ever_leaves_room_to_who_asks_once(
 async def test_who_sends_nothing_keeps_nobody_waiting(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(interceptors, "READING_OF_STRANGERS", 3)
+    monkeypatch.setattr(reading, "READING_OF_STRANGERS", 3)
     async with fake_engine() as engine:
         method: Any = engine.channel.stream_unary("/grpc.health.v1.Health/Check")
         silent = [method() for _ in range(4)]

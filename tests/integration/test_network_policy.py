@@ -18,7 +18,8 @@ from sandlot.v1 import invocations_pb2 as inv
 from sandlot.v1 import tenants_pb2 as ten
 from sandlot_engine.catalog.code import CodeStore
 from sandlot_engine.catalog.event_configs import EventConfigs, kept_event_configs
-from sandlot_engine.catalog.functions import Functions, Prepared
+from sandlot_engine.catalog.functions import Functions
+from sandlot_engine.catalog.life import Prepared
 from sandlot_engine.catalog.policies import Policies, kept_policies
 from sandlot_engine.catalog.provisioned import (
     ProvisionedConcurrency,
@@ -158,10 +159,8 @@ async def opened(folder: Path) -> AsyncIterator[Engine]:
             codes,
             clock=clock,
             runtimes=lambda: ["python3.11"],
-            prepare=door.prepare,
-            retire=door.retire,
-            grant_network=tenants.grant_network,
-            concurrency=tenants.concurrency,
+            node=door,
+            tenants=tenants,
         )
         async with (
             functions,

@@ -366,14 +366,19 @@ async def started(
         sandbox.is_lost = lost
         yield sandbox
     finally:
-        launcher.close()
-        try:
-            async with asyncio.timeout(WAIT_S):
-                await process.wait()
-        except TimeoutError:
-            process.send_signal(signal.SIGKILL)
+        await hang_up(launcher, process)
+
+
+async def hang_up(launcher: Launcher, process: asyncio.subprocess.Process) -> None:
+    """As the engine's end does; the process has to end of that."""
+    launcher.close()
+    try:
+        async with asyncio.timeout(WAIT_S):
             await process.wait()
-            raise
+    except TimeoutError:
+        process.send_signal(signal.SIGKILL)
+        await process.wait()
+        raise
 
 
 def as_ordinary_user() -> list[str]:

@@ -71,7 +71,7 @@ INSIDE = [
     *_of(
         "guest/zygote.py",
         "_left_behind _Zygote.__init__ _Zygote.serve _Zygote._obey_next _Zygote._fork"
-        " _Zygote._make_unique _forget_signals",
+        " _Zygote._make_unique _give_back_signals",
     ),
 ]
 """What a zygote and its clone do before that is an instance; but for the calls of
@@ -106,7 +106,8 @@ CALLS_OF_A_PROGRAM = (*CALLS, "rt_sigaction 0", "rt_sigaction 1", "close_range 0
 """By which a child does that becomes a program at once."""
 
 IN_CHILD = [
-    replace(step, error=NO_ERRNO) for step in _of("guest/zygote.py", "_forget_signals")
+    replace(step, error=NO_ERRNO)
+    for step in _of("guest/zygote.py", "_give_back_signals")
 ]
 """What a clone does first, failing as nobody expects it."""
 
@@ -236,6 +237,7 @@ EXPLAINED = {
     "launcher/runtimes.py:_is_script": "the supervisor, before there is a launcher",
     "launcher/runtimes.py:prepare": "the supervisor, before there is a launcher",
     "launcher/runtimes.py:_copy": "the supervisor, before there is a launcher",
+    "launcher/runtimes.py:_copy_folder": "the supervisor, before there is a launcher",
     "launcher/runtimes.py:_sync_file_system": (
         "the supervisor, before there is a launcher"
     ),
@@ -264,7 +266,7 @@ EXPLAINED = {
     "guest/fork_loop.py:expected_descriptors": "without it forks are Python's",
     "guest/places.py:_of_name": "without it forks are Python's",
     "guest/sealed_memory.py:_lay_down": _ITS_OWN,
-    "guest/sealed_memory.py:seal": _ITS_OWN,
+    "guest/sealed_memory.py:lay_down": _ITS_OWN,
     "guest/sealed_memory.py:_file": _ITS_OWN,
     "guest/sealed_memory.py:_mappings": _ITS_OWN,
     "guest/sealed_memory.py:resident_kb": _ITS_OWN,
@@ -281,9 +283,7 @@ EXPLAINED = {
     "guest/starter.py:_say_not_started": "tells why there is no program",
     "guest/instance.py:_pair": "makes nothing that lasts",
     "guest/instance.py:_serve_an_event_of_ours": "makes nothing that lasts",
-    "guest/instance.py:_serve_events": "an instance that says nothing is none",
-    "guest/instance.py:_peak_read_kb": "a number for a report",
-    "guest/instance.py:_serve_events.shed_and_say_so": "nobody waits for ever",
+    "guest/instance.py:_serve": "an answer that does not come is none",
     "guest/program.py:Client.__init__": _IN_THE_CELL,
     "guest/program.py:Client._more": _IN_THE_CELL,
     "guest/image_layout.py:machine": _ASKS,

@@ -172,7 +172,7 @@ async def test_an_extension_that_fails_at_first(
     error_type: str,
 ) -> None:
     if name == "silent":
-        monkeypatch.setattr("sandlot_sandbox.host.instance.INIT_S", 0.5)
+        monkeypatch.setattr("sandlot_sandbox.host.invocation.INIT_S", 0.5)
     async with _running(sandbox, name) as guest:
         instance = await guest.fork()
         ending = await send(instance, "greet")

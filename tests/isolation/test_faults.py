@@ -9,7 +9,6 @@ import asyncio
 import contextlib
 import os
 import shutil
-import signal
 import socket
 import sys
 import time
@@ -42,6 +41,7 @@ from tests.isolation.machine import (
     Store,
     as_ordinary_user,
     descendants,
+    hang_up,
     send,
     temporary_store,
     wait_gone,
@@ -193,14 +193,7 @@ async def _launched(
     try:
         yield process, launcher
     finally:
-        launcher.close()
-        try:
-            async with asyncio.timeout(WAIT_S):
-                await process.wait()
-        except TimeoutError:
-            process.send_signal(signal.SIGKILL)
-            await process.wait()
-            raise
+        await hang_up(launcher, process)
 
 
 def _orders(store: Store) -> Path:

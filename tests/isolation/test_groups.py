@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from sandlot_sandbox.host.instance import OUT_OF_MEMORY
+from sandlot_sandbox.host.invocation import OUT_OF_MEMORY
 from sandlot_sandbox.host.minder import FREEZE_AFTER_S
 from sandlot_sandbox.outcome import Ended
 from tests.isolation.groups import (

@@ -6,7 +6,7 @@ import os
 import pytest
 
 from sandlot_sandbox.errors import ZygoteLost
-from sandlot_sandbox.host.instance import OUT_OF_MEMORY
+from sandlot_sandbox.host.invocation import OUT_OF_MEMORY
 from sandlot_sandbox.launcher.server import LOOK_AGAIN_S
 from sandlot_sandbox.outcome import Ended
 from tests.isolation.aftermath import expect_answers

@@ -159,7 +159,7 @@ async def test_what_is_no_program_says_so(sandbox: Sandbox) -> None:
 async def test_one_that_never_asks_has_no_init_without_end(
     sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("sandlot_sandbox.host.instance.INIT_S", 0.3)
+    monkeypatch.setattr("sandlot_sandbox.host.invocation.INIT_S", 0.3)
     files = {"bootstrap": b"#!/bin/sh\nexec sleep 99\n"}
     async with sandbox.running_program(PROVIDED, files) as guest:
         instance = await guest.fork()

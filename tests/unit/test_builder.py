@@ -21,6 +21,8 @@ from sandlot_sandbox.spec import OPT
 from tests.descriptors import open_files
 
 DEADLINE_S = 10.0
+FULL = "[Errno 28] No space left on device"
+DIED = "the builder said nothing: the zygote exited with status 1"
 BUILT = frames.encode_note(frames.BUILT, instance=2, status=7)
 
 
@@ -345,6 +347,8 @@ async def test_no_descriptors_left_is_our_failure_and_leaks_none(
         (Refused("no", too_large=True), TooLarge),
         (LauncherLost("gone"), Unavailable),
         (StartFailed("/a/secret/path: no space"), Internal),
+        (StartFailed(f"{DIED}: OSError: [Errno 5] '{FULL}'"), Internal),
+        (StartFailed(f"{DIED}: OSError: {FULL}"), OSError),
     ],
 )
 async def test_the_catalog_is_told_in_its_words(

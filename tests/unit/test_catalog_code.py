@@ -13,7 +13,13 @@ import pytest
 
 from sandlot_engine.catalog import code, packages
 from sandlot_engine.catalog.code import CodeStore
-from sandlot_engine.errors import Internal, InvalidParameter, TooLarge, Unavailable
+from sandlot_engine.errors import (
+    Internal,
+    InvalidParameter,
+    TooLarge,
+    Troubled,
+    Unavailable,
+)
 from sandlot_engine.model.function import (
     FunctionConfig,
     ImageSource,
@@ -327,6 +333,24 @@ async def test_a_disk_that_takes_no_package_leaves_nothing_of_it(
     assert _names(root) == []
     await codes.put(PACKAGE, RUNTIME)
     assert len(_names(root)) == 2
+
+
+async def test_that_the_disk_is_full_is_told_once_until_something_is_kept(
+    codes: CodeStore, root: Path, builder: Builder, caplog: pytest.LogCaptureFixture
+) -> None:
+    for _ in range(2):
+        for package in (PACKAGE, OTHER):
+            builder.error = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            with pytest.raises(Troubled, match=r"data directory is on is full"):
+                await codes.put(package, RUNTIME)
+        assert _names(root) == []
+        builder.error = None
+        kept = await codes.put(PACKAGE, RUNTIME)
+        await codes.discard(kept.sha256)
+
+    told = [each.getMessage() for each in caplog.records]
+    assert len(told) == 2
+    assert all("a package could not be kept: The disk" in each for each in told)
 
 
 async def test_what_was_half_made_is_gone_after_a_start(

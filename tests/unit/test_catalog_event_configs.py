@@ -109,12 +109,24 @@ async def test_a_destination_that_is_none_is_refused(
     assert str(refusal.value) == message
 
 
-async def test_a_bucket_is_for_failures_alone(configs: EventConfigs) -> None:
-    config = await configs.put(
-        TENANT, "resize", destinations=Destinations(on_failure="arn:aws:s3:::b")
-    )
+@pytest.mark.parametrize(
+    ("arn", "why"),
+    [
+        ("arn:aws:s3:::b", "S3 destinations are not supported: name a queue"),
+        (QUEUE.replace(TENANT, "9" * 12), f"another account .*: name one of {TENANT}"),
+        (OTHER.replace(TENANT, "9" * 12), f"another account .*: name one of {TENANT}"),
+        (f"{QUEUE}/a", "no name of a queue"),
+        (QUEUE.replace("sqs", "events"), "no event bus"),
+    ],
+)
+async def test_a_destination_that_could_never_be_told_says_why(
+    configs: EventConfigs, arn: str, why: str
+) -> None:
+    said = rf"^The destination ARN {arn} is invalid\. .*{why}"
+    with pytest.raises(InvalidParameter, match=said):
+        await configs.put(TENANT, "resize", destinations=Destinations(on_failure=arn))
 
-    assert config.destinations.on_failure == "arn:aws:s3:::b"
+    assert configs.find(TENANT, "resize") is None
 
 
 async def test_something_must_be_given(configs: EventConfigs) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from sandlot_engine.catalog import layers as module
-from sandlot_engine.catalog.functions import Quota
+from sandlot_engine.catalog.quotas import Quota
 from sandlot_engine.errors import InvalidParameter, QuotaExceeded
 from sandlot_engine.model.function import Function, FunctionConfig, LayerUse
 from sandlot_engine.model.layer import LayerVersion

@@ -7,8 +7,7 @@ from pathlib import Path
 import pytest
 
 from sandlot_engine.catalog.code import CodeStore
-from sandlot_engine.catalog.functions import Prepared
-from sandlot_engine.catalog.life import changed_config
+from sandlot_engine.catalog.life import Prepared, changed_config
 from sandlot_engine.errors import (
     AlreadyExists,
     Conflict,

@@ -17,6 +17,7 @@ from sandlot_engine.catalog.layers import (
     check_unpacked_size,
 )
 from sandlot_engine.catalog.on_disk import OnDisk
+from sandlot_engine.catalog.turns import Turns
 from sandlot_engine.errors import (
     AlreadyExists,
     Conflict,
@@ -27,7 +28,6 @@ from sandlot_engine.errors import (
     QuotaExceeded,
     Unavailable,
 )
-from sandlot_engine.locks import KeyedLocks
 from sandlot_engine.model.function import Code, LayerUse
 from sandlot_engine.model.layer import LayerVersion, layer_version_arn
 from tests.fakes.runner import FakeClock
@@ -70,11 +70,12 @@ class World:
         self.layers = self._new()
 
     def _new(self, check_room: CheckRoom = lambda *_: None, **more: int) -> Layers:
+        keeper = Keeper()
         return Layers(
             self.store,
             self.packages,
-            turns=KeyedLocks(),
-            keeper=Keeper(),
+            turns=Turns(keeper),
+            keeper=keeper,
             clock=FakeClock(),
             runtimes=lambda: self.runtimes,
             check_room=check_room,

@@ -1,6 +1,7 @@
 """Who may do what by a policy: a table, and what holds for all of them."""
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -12,7 +13,6 @@ from sandlot_engine.catalog.permits import (
     KEYS,
     OPERATORS,
     Verdict,
-    allows,
     matches,
     verdict_of,
 )
@@ -46,6 +46,10 @@ def statement(
 
 def policy(*statements: Statement) -> Policy:
     return Policy(statements=statements)
+
+
+def allows(policy: Policy, **asked: Any) -> bool:
+    return verdict_of(policy, **asked) is Verdict.ALLOWED
 
 
 FROM_BUCKET = condition("ArnLike", "AWS:SourceArn", BUCKET)

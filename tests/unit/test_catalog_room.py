@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from sandlot_engine.catalog.functions import Quota
 from sandlot_engine.catalog.on_disk import ENTRY_BYTES
+from sandlot_engine.catalog.quotas import Quota
 from sandlot_engine.errors import QuotaExceeded
 from tests.fakes.catalog import OTHER_ZIP, TENANT, ZIP, Bench, Node, opened
 from tests.fakes.stores import MemoryStore

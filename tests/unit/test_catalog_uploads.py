@@ -7,7 +7,8 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from sandlot_engine.catalog.code import BUILDS, CodeStore
-from sandlot_engine.catalog.functions import Functions, Prepared
+from sandlot_engine.catalog.functions import Functions
+from sandlot_engine.catalog.life import Prepared
 from sandlot_engine.clock import SystemClock
 from sandlot_engine.model.function import (
     Function,
@@ -48,12 +49,18 @@ class SlowBuilder:
         return Unpacked(size=1, entries=1)
 
 
-async def _prepare(_: Function, __: Revision, ___: Path) -> Prepared:
-    return Prepared(fork_safe=True, reason="")
+class Ready:
+    """A node whose zygotes are there at once, of tenants that may do anything."""
 
+    async def prepare(self, _: Function, __: Revision, ___: Path) -> Prepared:
+        return Prepared(fork_safe=True, reason="")
 
-async def _retire(_: str, __: str, ___: str) -> None:
-    return
+    async def retire(self, *_: str) -> None: ...
+
+    def concurrency(self, _: str) -> int:
+        return 1_000
+
+    def grant_network(self, *_: object) -> None: ...
 
 
 @asynccontextmanager
@@ -65,10 +72,8 @@ async def _built_by(builder: SlowBuilder, folder: Path) -> AsyncIterator[Functio
             codes,
             clock=SystemClock(),
             runtimes=lambda: ["python3.11"],
-            prepare=_prepare,
-            retire=_retire,
-            grant_network=lambda *_: None,
-            concurrency=lambda _: 1_000,
+            node=Ready(),
+            tenants=Ready(),
         ) as functions,
     ):
         yield functions

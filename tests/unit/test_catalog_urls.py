@@ -131,6 +131,8 @@ async def test_what_there_is_not(urls: Urls) -> None:
         (Cors(allow_methods=("get",)), "AllowMethods"),
         (Cors(allow_origins=("x",) * 101), "items"),
         (Cors(expose_headers=("x" * 1_025,)), "items"),
+        (Cors(allow_origins=("",)), "AllowOrigins"),
+        (Cors(allow_origins=("x" * 254,)), "AllowOrigins"),
     ],
 )
 async def test_cors_has_limits(urls: Urls, cors: Cors, named: str) -> None:

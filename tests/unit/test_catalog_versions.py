@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from sandlot_engine.catalog import preparing
-from sandlot_engine.catalog.functions import Quota
 from sandlot_engine.catalog.kept import Kept
+from sandlot_engine.catalog.quotas import Quota
 from sandlot_engine.catalog.versions import Versions
 from sandlot_engine.errors import (
     Conflict,

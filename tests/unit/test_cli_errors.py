@@ -12,7 +12,10 @@ from pathlib import Path
 import grpc
 import pytest
 
-from tests.fakes.engine import OPERATOR, Engine, Refusal
+from sandlot.cli import events, settings, tenants
+from sandlot_engine.catalog import event_configs, validation
+from sandlot_engine.catalog import tenants as engine_tenants
+from tests.fakes.engine import OPERATOR, Engine, Failure, Refusal
 from tests.fakes.server import Server
 from tests.unit.conftest import Cli
 
@@ -91,6 +94,40 @@ def test_a_time_span_that_is_none_is_refused_in_clear_words(
     assert re.search(
         rf"'{command[-1]}'.*: '{value}' is no (whole )?number of seconds", done.stderr
     )
+
+
+@pytest.mark.parametrize(
+    ("command", "value", "said"),
+    [
+        (("deploy", "--memory"), "12", "12 is not in the range 128<=x<=10240"),
+        (("fn", "config", "x", "--memory"), "10241", "range 128<=x<=10240"),
+        (("fn", "config", "x", "--memory"), "much", "'much' is not a valid integer"),
+        (("deploy", "--timeout"), "901", "901 is not within 1 to 900 seconds"),
+        (("deploy", "--ephemeral-storage"), "10", "range 512<=x<=10240"),
+        (("event", "config", "x", "--max-age"), "59", "59 is not within 60 to 21,600"),
+        (("tenant", "create", "a", "--concurrency"), "0", "range 1<=x<=100000"),
+        (("tenant", "update", "1", "--concurrency"), "100001", "range 1<=x<=100000"),
+    ],
+)
+def test_a_value_out_of_bounds_is_a_usage_error_that_names_them(
+    cli: Cli, engine: Engine, command: tuple[str, ...], value: str, said: str
+) -> None:
+    done = cli(*command, value)
+
+    assert done.exit_code == 2
+    assert said in done.stderr
+    assert engine.requests == []
+
+
+def test_the_bounds_of_options_are_the_engine_s() -> None:
+    def ends(bounds: range) -> tuple[int, int]:
+        return bounds.start, bounds.stop - 1
+
+    assert ends(validation.MEMORY_MB) == settings.MEMORY_MB
+    assert ends(validation.TIMEOUT_S) == settings.TIMEOUT_S
+    assert ends(validation.EPHEMERAL_STORAGE_MB) == settings.EPHEMERAL_STORAGE_MB
+    assert ends(event_configs.MAX_AGE_S) == events.MAX_AGE_S
+    assert engine_tenants.MAX_CONCURRENCY == tenants.MAX_CONCURRENCY
 
 
 def test_no_engine_exits_4_and_says_how_to_start_one(cli: Cli) -> None:
@@ -223,3 +260,77 @@ def test_an_interrupt_exits_130(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> No
 def test_verbose_shows_where_an_error_comes_from(cli: Cli) -> None:
     assert "Traceback" in cli("fn", "show", "nowhere", "-v").stderr
     assert "Traceback" not in cli("fn", "show", "nowhere").stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "kind", "message", "advice"),
+    [
+        (("fn", "show", "nowhere"), 3, "NotFound", "no function 'nowhere'", ""),
+        (
+            ("fn", "list", "--endpoint", "127.0.0.1:1"),
+            4,
+            "ConnectionFailed",
+            "sandlot up",
+            "",
+        ),
+        (("fn", "list", "--colour"), 2, "NoSuchOption", "--colour", "fn list --help"),
+        (("fn", "lst"), 2, "NoSuchCommand|UsageError", "lst", "--help"),
+        (("fn", "list", "--deadline", "0"), 2, "BadParameter", "'0' is no", "--help"),
+        (("deploy", "nowhere.py"), 2, "UsageError", "nowhere.py", ""),
+        (("invoke", "x", "{"), 2, "UsageError", "not JSON", "invoke --help"),
+        (("invoke", "x", "-e", "."), 2, "BadParameter", "is a directory", "--help"),
+        (("up", "--tls-cert", __file__), 2, "UsageError", "go together", "up --help"),
+    ],
+    ids=lambda one: "-".join(one[:2]) if isinstance(one, tuple) else "",
+)
+def test_with_json_an_error_is_one_object_on_stderr(
+    cli: Cli,
+    arguments: tuple[str, ...],
+    code: int,
+    kind: str,
+    message: str,
+    advice: str,
+) -> None:
+    done = cli(*arguments, "--json")
+
+    assert (done.exit_code, done.stdout) == (code, "")
+    assert done.stderr.count("\n") == 1
+    error = json.loads(done.stderr)["error"]
+    assert re.fullmatch(kind, error["kind"])
+    assert message in error["message"]
+    assert advice in error["advice"]
+
+
+def test_with_json_a_function_s_error_is_one_too(cli: Cli, engine: Engine) -> None:
+    def fail(_: object) -> object:
+        raise Failure("KeyError", "'name'")
+
+    engine.add_function("hello")
+    engine.answers["hello"] = fail
+
+    done = cli("invoke", "hello", "--json")
+
+    assert done.exit_code == 1
+    assert json.loads(done.stdout)["value"]["errorType"] == "KeyError"
+    error = json.loads(done.stderr)["error"]
+    assert error["kind"] == "Unhandled"
+    assert error["message"] == "KeyError: 'name'"
+    assert error["advice"] == "read its log: sandlot logs hello"
+    assert error["request_id"]
+
+
+def test_with_json_where_an_error_comes_from_is_in_it(cli: Cli) -> None:
+    done = cli("fn", "show", "nowhere", "--json", "--verbose")
+
+    trace = json.loads(done.stderr)["error"]["trace"]
+    assert trace[0] == "Traceback (most recent call last):"
+
+
+def test_a_setting_that_asks_for_json_does_so_of_errors(
+    cli: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SANDLOT_JSON", "1")
+
+    assert json.loads(cli("fn", "lst").stderr)["error"]["message"]
+    assert cli("fn").stderr.startswith("Usage: ")
+    assert cli("up", "--nothing").stderr.startswith("Usage: ")

@@ -183,6 +183,34 @@ def test_a_handler_that_is_elsewhere_and_found_is_kept(
     assert done.replaced_handler == ""
 
 
+def test_a_handler_that_its_file_calls_otherwise_now_gives_way(
+    client: Client, engine: Engine, source: Path
+) -> None:
+    client.deploy(source)
+    source.write_text("def lambda_handler(event, context): return 2\n")
+    engine.functions["000000000001", "hello"].fork_safety_reason = (
+        "the import failed: Runtime.HandlerNotFound: Handler 'handler' missing on"
+        " module 'hello'"
+    )
+
+    done = client.deploy(source)
+
+    assert client.get_function("hello").handler == "hello.lambda_handler"
+    assert done.replaced_handler == "hello.handler"
+
+
+def test_a_handler_without_a_file_gives_way_where_nothing_was_imported(
+    client: Client, source: Path
+) -> None:
+    client.deploy(source.parent, name="it", init_mode="per-instance")
+    source.rename(source.with_name("renamed.py"))
+
+    done = client.deploy(source.parent, name="it")
+
+    assert client.get_function("it").handler == "renamed.handler"
+    assert done.replaced_handler == "hello.handler"
+
+
 @pytest.mark.parametrize("missing", ["numpy", "hello.parts"])
 def test_a_handler_whose_own_imports_fail_is_kept(
     client: Client, engine: Engine, source: Path, missing: str
@@ -246,7 +274,7 @@ def test_a_handler_that_node_finds_is_kept(
         file = root / name
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text("")
-    client.deploy(root, handler=handler)
+    client.deploy(root, handler=handler, runtime="nodejs22.x")
     (root / "index.js").write_text("// another")
 
     done = client.deploy(root)
@@ -283,6 +311,35 @@ def test_a_file_of_another_language_is_not_put_in_a_function_s_place(
     assert asked(engine) == []
     taken = client.deploy(script, name="hello", runtime="nodejs20.x")
     assert taken.config().runtime == "nodejs20.x"
+
+
+@pytest.mark.parametrize("is_folder", [True, False])
+def test_with_force_the_file_of_another_language_changes_the_runtime(
+    client: Client, engine: Engine, source: Path, *, is_folder: bool
+) -> None:
+    client.deploy(source, name="it", memory=512)
+    script = source.with_name("site") / "index.js"
+    script.parent.mkdir()
+    script.write_text("")
+    what = script.parent if is_folder else script
+    with pytest.raises(errors.UsageError, match="have it changed"):
+        client.deploy(what, name="it")
+
+    made = client.deploy(what, name="it", force=True).config()
+
+    assert (made.runtime, made.handler) == ("nodejs22.x", "index.handler")
+    assert made.memory_mb == 512
+
+
+def test_with_force_code_is_sent_that_is_there(
+    client: Client, engine: Engine, source: Path
+) -> None:
+    client.deploy(source)
+    engine.requests.clear()
+
+    client.deploy(source, force=True)
+
+    assert asked(engine) == ["UpdateFunctionCode"]
 
 
 @pytest.mark.parametrize("is_there", [True, False])
@@ -463,6 +520,29 @@ def test_neither_an_image_nor_a_package_takes_the_other_s_place(
         client.deploy("oci:hello:1", name="hello")
 
     assert asked(engine) == []
+
+
+def test_with_force_one_of_another_kind_is_made_anew_once_it_can_be(
+    client: Client, engine: Engine, source: Path
+) -> None:
+    client.deploy("oci:hello:1", name="it", memory=512, env={"A": "1"}, command=("a",))
+    other = source.with_name("other.py")
+    other.touch()
+    engine.requests.clear()
+
+    with pytest.raises(errors.UsageError, match="no handler"):
+        client.deploy(source.parent, name="it", force=True)
+    assert asked(engine) == []
+    other.unlink()
+    done = client.deploy(source.parent, name="it", force=True)
+
+    trial = ["CreateFunction", "DeleteFunction"]
+    assert asked(engine) == [*trial, "DeleteFunction", "CreateFunction"]
+    assert done.is_made_anew
+    made = done.config()
+    assert (made.image, made.handler, made.command) == ("", "hello.handler", ())
+    assert (made.memory_mb, made.environment) == (512, {"A": "1"})
+    assert [one.name for one in client.functions()] == ["it"]
 
 
 def test_an_image_is_created_with_what_is_run_of_it(

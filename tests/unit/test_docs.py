@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.markdown import DOCUMENTS, README, REPOSITORY, prose
+from tests.markdown import DOCUMENTS, README, REPOSITORY, RESULTS, prose
 
 MAX_README_LINES = 150
 PROMISES = (REPOSITORY / "docs/specification.md", REPOSITORY / "docs/security.md")
@@ -67,6 +67,12 @@ def test_a_promise_without_a_test_says_so(document: Path) -> None:
 )
 def test_a_broken_link_is_told_from_a_good_one(link: str, *, there: bool) -> None:
     assert leads(README, link) is there
+
+
+def test_the_index_of_the_benchmarks_has_every_report() -> None:
+    reports = {path.name for path in RESULTS.parent.glob("*.md")} - {RESULTS.name}
+
+    assert reports - set(relative_links(RESULTS)) == set()
 
 
 def relative_links(document: Path) -> list[str]:

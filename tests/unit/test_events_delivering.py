@@ -11,10 +11,10 @@ from sandlot_engine.errors import Conflict, NotFound, Unavailable
 from sandlot_engine.events.delivering import Delivering
 from sandlot_engine.events.endpoints import Untold
 from sandlot_engine.events.lineage import MAX_ROUNDS
-from sandlot_engine.events.targets import BadTarget, Target
 from sandlot_engine.events.verdicts import Settings
 from sandlot_engine.model.event import Condition, Event, EventState
 from sandlot_engine.model.invocation import Invocation, Outcome, Record
+from sandlot_engine.model.target import BadTarget, Target
 from sandlot_engine.store.event_ports import Lane, Parcel
 from tests.fakes.event_queue import Failed, World
 

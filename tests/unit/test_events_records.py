@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from sandlot_engine.events import records, targets
-from sandlot_engine.events.targets import BadTarget, target_of
+from sandlot_engine.events import records
 from sandlot_engine.model.event import Attempt, AttemptStatus, Condition, Event
+from sandlot_engine.model.target import SERVICES, BadTarget, target_of
 
 ENDED = datetime(2019, 11, 14, 18, 16, 5, 568_912, tzinfo=UTC)
 TENANT = "123456789012"
@@ -173,7 +173,7 @@ def test_an_arn_selects_what_is_told(
     target = target_of(arn, tenant_id=TENANT)
 
     assert (target.service, target.name, target.qualifier) == (service, name, qualifier)
-    assert service in (*targets.SERVICES, "lambda")
+    assert service in (*SERVICES, "lambda")
 
 
 @pytest.mark.parametrize(

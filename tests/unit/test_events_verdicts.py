@@ -23,6 +23,7 @@ from sandlot_engine.model.invocation import Outcome, Report, Status
 from tests.fakes.things import NOON
 
 THROTTLED = Throttled("no room", reason="r", limit=1, retry_after_s=1)
+ROOT = "Root=1-5759e988-bd862e3fe1be46a994272793"
 FAILURE = b'{"errorMessage":"boom","errorType":"ValueError"}'
 
 
@@ -308,12 +309,38 @@ def test_an_errors_text_is_what_its_object_says(payload: bytes, text: str) -> No
 def test_a_lineage_is_written_and_read_as_aws_has_it() -> None:
     once = lineage.continued("", "1", "f")
     twice = lineage.continued(lineage.continued(once, "1", "g"), "1", "f")
-    header = f"Root=1-5759e988-bd862e3fe1be46a994272793;Lineage={twice};Sampled=0"
+    header = f"{ROOT};Lineage={twice};Sampled=0"
 
     assert twice.count("|") == 1
-    assert lineage.lineage_in(header) == twice
-    assert lineage.lineage_in("Root=1-5759e988-bd862e3fe1be46a994272793") == ""
-    assert lineage.lineage_in("Lineage=zz") == ""
+    assert lineage.read(header) == (f"{ROOT};Sampled=0", twice)
+    assert lineage.read(header.replace("|", "%7C")) == lineage.read(header)
+    assert lineage.read(ROOT) == (ROOT, "")
+    assert lineage.read("Lineage=zz") == ("", "")
+
+
+@pytest.mark.parametrize(
+    ("header", "trace"),
+    [
+        (f"{ROOT};Parent=53995c3f42cd8ad8;Sampled=1", "the same"),
+        (f"Sampled=1;{ROOT};Self=1-2-3;Parent=53995c3f42cd8ad8", "in order"),
+        (ROOT, f"{ROOT};Parent=4444555555555555;Sampled=0"),
+        (f"{ROOT};Sampled=?", f"{ROOT};Parent=4444555555555555;Sampled=0"),
+        ("Root=1-2-3;Parent=53995c3f42cd8ad8", "new"),
+        (f"{ROOT}%0d%0aX: 1", "new"),
+        (f"{ROOT};Parent=" + "5" * lineage.MAX_HEADER, "new"),
+        ("", "new"),
+    ],
+)
+def test_a_caller_s_trace_is_gone_on_with(header: str, trace: str) -> None:
+    own = "Root=1-11111111-222233334444555555555555;Parent=4444555555555555;Sampled=0"
+    whole = f"{ROOT};Parent=53995c3f42cd8ad8;Sampled=1"
+    expected = {"the same": whole, "in order": whole, "new": own}.get(trace, trace)
+
+    told = lineage.whole(
+        lineage.read(header)[0], "11111111-2222-3333-4444-555555555555"
+    )
+
+    assert told == expected
 
 
 def test_a_chain_of_too_many_functions_counts_as_a_loop() -> None:

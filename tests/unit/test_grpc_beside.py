@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from sandlot.v1 import functions_pb2 as wire
 from sandlot.v1 import invocations_pb2, layers_pb2
 from sandlot_engine.gateway.rpc.beside import size_beside
-from sandlot_engine.gateway.rpc.interceptors import PAYLOAD, UPLOADS
+from sandlot_engine.gateway.rpc.methods import PAYLOAD, UPLOADS
 
 PACKAGE = wire.CreateFunctionRequest.DESCRIPTOR.fields_by_name["zip"].number
 MOST = 1_000_000

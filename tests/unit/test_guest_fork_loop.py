@@ -19,9 +19,9 @@ pytestmark = pytest.mark.skipif(
 )
 
 ZYGOTE = """
-import socket
+import mmap, socket
 from sandlot_sandbox import frames
-from sandlot_sandbox.guest import fork_loop, places
+from sandlot_sandbox.guest import fork_loop, places, sealed_memory, shedding
 from sandlot_sandbox.guest.calls import Calls
 from sandlot_sandbox.guest.fork_loop import *
 
@@ -102,6 +102,54 @@ result = [*run(loop), frames.decode_task(loop.note)[1]]
     assert (happened, note) == (fork_loop.NOTE, 9)
     assert forked == [1, 70_000, 3]
     assert [each[:2] for each in told] == [[1, 0], [3, 0], [70_000, 0]]
+
+
+@every_interpreter
+def test_what_is_done_before_the_first_fork_is_done_once(guest: Guest) -> None:
+    first, second, heard = told_by(
+        guest,
+        """
+made = shedding.Shedding()
+loop = loop_of()
+laid = sealed_memory.lay_down()
+made.of(laid.places, laid.fd)
+kept = os.dup2(laid.fd, 100)
+loop.begin_with(made.call, laid.sealing)
+heard = []
+for instance in (1, 2):
+    ask(instance)
+    ours.send(frames.encode_terminate(9))
+    heard.append(run(loop)[:2])
+try:
+    os.pwrite(kept, b"x", 0)
+except PermissionError:
+    heard.append("sealed")
+result = heard
+""",
+    )
+
+    assert heard == "sealed"
+    assert first == [fork_loop.NOTE, [1]]
+    assert second == [fork_loop.NOTE, [2]]
+
+
+@every_interpreter
+def test_nobody_is_cloned_whose_memory_could_not_be_sealed(guest: Guest) -> None:
+    happened, forked, told = told_by(
+        guest,
+        """
+made = shedding.Shedding()
+loop = loop_of()
+laid = sealed_memory.lay_down()
+made.of(laid.places, laid.fd)
+shared = mmap.mmap(laid.fd, mmap.PAGESIZE, mmap.MAP_SHARED)
+loop.begin_with(made.call, laid.sealing)
+ask(1)
+result = run(loop)
+""",
+    )
+
+    assert (happened, forked, told) == (fork_loop.UNSEALED, [], [])
 
 
 @every_interpreter
@@ -351,14 +399,15 @@ def test_with_something_else_clones_are_pythons(guest: Guest, what: str) -> None
     assert told_by(guest, ONLY_PYTHONS[what] + "\nresult = places.find()") is None
 
 
+@pytest.mark.parametrize("made", ["default_rng", "SeedSequence"])
 def test_with_generators_that_are_seeded_together_clones_are_pythons(
-    tmp_path: Path,
+    made: str, tmp_path: Path
 ) -> None:
     found = told_by(
         Guest(python_with_numpy(), tmp_path),
-        """
+        f"""
 import numpy
-it = numpy.random.default_rng()
+it = numpy.random.{made}()
 uniqueness.collect()
 assert uniqueness.reseed() is None
 result = places.find()

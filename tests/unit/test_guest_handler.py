@@ -195,6 +195,10 @@ class Colour(enum.IntEnum):
         ([(1, Point(b"b", decimal.Decimal(2)))], b'[[1, {"x": "b", "y": 2}]]'),
         (b"\x00raw", b"\x00raw"),
         ("\ud800", b'"\\ud800"'),
+        (
+            ["\x7f\ud800é\U0001f600", decimal.Decimal(1)],
+            rb'["\u007f\ud800\u00e9\ud83d\ude00", 1]',
+        ),
     ],
 )
 def test_a_result_is_encoded_as_awss_runtime_encodes_it(
@@ -217,6 +221,53 @@ def test_text_is_escaped_before_python_3_12_only(guest: Guest) -> None:
     )
 
     assert escaped is is_old
+
+
+@every_interpreter
+def test_a_result_is_encoded_once_whatever_is_in_it(guest: Guest) -> None:
+    asked = guest.result_of(
+        """
+        import decimal
+        class Row(dict):
+            asked = 0
+            def items(self):
+                Row.asked += 1
+                return super().items()
+        made = context.LambdaContext("r", None, None, 0)
+        result = []
+        for last in (1, decimal.Decimal("1.10"), b"text", "\\ud800", object()):
+            Row.asked = 0
+            value = [Row(a=decimal.Decimal(2)), last]
+            answer = handler.invoke(lambda event, context: value, b"{}", made)
+            result.append([answer.payload.decode()[:18], Row.asked])
+        """
+    )
+
+    assert asked == [
+        ['[{"a": 2}, 1]', 1],
+        ['[{"a": 2}, 1.10]', 1],
+        ['[{"a": 2}, "text"]', 1],
+        ['[{"a": 2}, "\\ud800', 1],
+        ['{"errorMessage": "', 1],
+    ]
+
+
+@every_interpreter
+def test_what_could_not_be_encoded_leaves_nothing_to_the_next_result(
+    guest: Guest,
+) -> None:
+    payloads = guest.result_of(
+        """
+        import decimal
+        made = context.LambdaContext("r", None, None, 0)
+        result = []
+        for value in ([decimal.Decimal(1), object()], [decimal.Decimal(2), "é\\ud800"]):
+            answer = handler.invoke(lambda event, context: value, b"{}", made)
+            result.append(answer.payload.decode())
+        """
+    )
+
+    assert payloads[1] == '[2, "\\u00e9\\ud800"]'
 
 
 @pytest.mark.parametrize(

@@ -207,6 +207,41 @@ result = in_a_clone(work)
 
 
 @with_immortals
+def test_what_a_module_in_c_has_freed_is_not_freed_again(guest: Guest) -> None:
+    # `_asyncio` keeps the iterators of futures that were awaited, without a reference.
+    guest.write(
+        "awaits.py",
+        """
+        import asyncio
+        async def wait(future):
+            return await future
+        async def run():
+            futures = [asyncio.Future() for _ in range(5)]
+            waiting = [asyncio.ensure_future(wait(future)) for future in futures]
+            await asyncio.sleep(0)
+            for future in futures:
+                future.set_result(None)
+            await asyncio.gather(*waiting)
+        asyncio.run(run())
+        """,
+    )
+
+    different = guest.result_of(
+        "import awaits\n"
+        + PREPARED
+        + """
+def work():
+    loop = awaits.asyncio.new_event_loop()
+    iterators = [iter(loop.create_future()) for _ in range(20)]
+    return len({id(each) for each in iterators})
+result = in_a_clone(work)
+"""
+    )
+
+    assert different == 20
+
+
+@with_immortals
 def test_zygotes_and_clones_end_well(guest: Guest) -> None:
     # Not by `os._exit`: the interpreter takes itself apart.
     done = guest.run(

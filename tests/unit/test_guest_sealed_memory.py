@@ -3,6 +3,7 @@ every interpreter."""
 
 from __future__ import annotations
 
+import errno
 from pathlib import Path
 from typing import Any
 
@@ -34,12 +35,18 @@ def mappings():
     with open("/proc/self/maps") as file:
         return [line.split() for line in file if "/memfd:zygote" in line]
 
-def sealed():
+def laid_down():
     made = shedding.Shedding()
     gc.collect()
     gc.freeze()
-    spans = sealed_memory.seal()
-    made.of((start, end) for start, end, is_writable in spans if is_writable)
+    return made, sealed_memory.lay_down()
+
+def sealed():
+    made, laid = laid_down()
+    if laid is not None:
+        made.of(laid.places, laid.fd)
+        made.shed()
+        laid.sealing.make()
     return made
 """
 
@@ -271,6 +278,90 @@ result = [words == expected, len(mappings())]
 
     assert is_same
     assert count == 0
+
+
+@every_interpreter
+def test_what_a_zygote_has_come_to_since_is_taken_into_the_file(guest: Guest) -> None:
+    taken, before, after, is_same, given = told_by(
+        guest,
+        """
+made, laid = laid_down()
+words[7:20_007] = [str(number) for number in range(1_000_000, 1_020_000)]
+expected[7:20_007] = [str(number) for number in range(1_000_000, 1_020_000)]
+before = anonymous_kb()
+made.of(laid.places, laid.fd)
+taken = made.shed()
+laid.sealing.make()
+after = anonymous_kb()
+def seen():
+    return [words == expected, made.shed()]
+result = [taken, before, after, *in_a_clone(seen)]
+""",
+    )
+
+    assert taken > 0
+    assert after < before - taken * 2
+    assert is_same
+    assert given > 0
+
+
+@every_interpreter
+def test_what_was_mapped_anew_is_not_taken_for_what_was_laid_down(
+    guest: Guest,
+) -> None:
+    is_same = told_by(
+        guest,
+        """
+block = mmap.mmap(-1, 64 * mmap.PAGESIZE, flags=mmap.MAP_PRIVATE)
+block[:] = b"z" * len(block)
+at = ctypes.addressof(ctypes.c_char.from_buffer(block))
+made, laid = laid_down()
+libc = ctypes.CDLL(None)
+libc.mmap.restype = ctypes.c_void_p
+size, number = ctypes.c_size_t, ctypes.c_int
+libc.mmap.argtypes = [ctypes.c_void_p, size, number, number, number, ctypes.c_long]
+# MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED
+assert libc.mmap(at, len(block), 3, 0x32, -1, 0) == at
+ctypes.memset(at, ord("y"), len(block))
+made.of(laid.places, laid.fd)
+made.shed()
+laid.sealing.make()
+result = [bytes(block) == b"y" * len(block), in_a_clone(lambda: words == expected)]
+""",
+    )
+
+    assert is_same == [True, True]
+
+
+@every_interpreter
+def test_nobody_can_write_to_what_is_sealed_and_who_could_is_told_of(
+    guest: Guest,
+) -> None:
+    refused, mapped = told_by(
+        guest,
+        """
+def error_of(call):
+    try:
+        call()
+    except OSError as error:
+        return error.errno
+made, laid = laid_down()
+kept = os.dup(laid.fd)
+def sealed_beside_a_mapping():
+    shared = mmap.mmap(kept, mmap.PAGESIZE, mmap.MAP_SHARED)
+    return error_of(laid.sealing.make)
+mapped = in_a_clone(sealed_beside_a_mapping)
+laid.sealing.make()
+refused = [
+    error_of(lambda: os.pwrite(kept, b"x", 0)),
+    error_of(lambda: mmap.mmap(kept, mmap.PAGESIZE, mmap.MAP_SHARED)),
+]
+result = [refused, mapped]
+""",
+    )
+
+    assert refused == [errno.EPERM, errno.EPERM]
+    assert mapped == errno.EBUSY
 
 
 @every_interpreter

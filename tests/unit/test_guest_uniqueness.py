@@ -52,6 +52,14 @@ Hostile.seed = Hostile.__setattr__ = Hostile.__getattribute__ = refuse
         "uuid.uuid1().fields[3:]",
     ),
     "OpenSSL": ("import ssl; ssl.RAND_bytes(8)", "ssl.RAND_bytes(8)"),
+    "SQLite": (
+        """
+import sqlite3
+it = sqlite3.connect(":memory:")
+it.execute("SELECT random()").fetchone()
+""",
+        "it.execute('SELECT random(), randomblob(8)').fetchone()",
+    ),
     "uuid4": ("import uuid; uuid.uuid4()", "uuid.uuid4()"),
 }
 
@@ -64,6 +72,29 @@ NUMPY_SOURCES = {
     "what a Generator spawns": (
         NUMPY + "it = numpy.random.default_rng()",
         "it.bit_generator.seed_seq.spawn(1)[0].generate_state(4)",
+    ),
+    "a SeedSequence": (
+        NUMPY + "it = numpy.random.SeedSequence()",
+        "it.generate_state(4)",
+    ),
+    "what a SeedSequence spawns": (
+        NUMPY + "it = numpy.random.SeedSequence(5, pool_size=8); it.spawn(2)",
+        "it.spawn(1)[0].generate_state(4)",
+    ),
+    "a SeedSequence that a Generator has as well": (
+        NUMPY + "it = numpy.random.SeedSequence(); of = numpy.random.default_rng(it)",
+        "it.generate_state(4)",
+    ),
+    "a hostile subclass of SeedSequence": (
+        """
+import numpy
+class Hostile(numpy.random.SeedSequence): pass
+it = Hostile(5)
+def refuse(self, *args, **kwargs):
+    raise OSError
+Hostile.__init__ = Hostile.__getattribute__ = Hostile.__setattr__ = refuse
+""",
+        "numpy.random.SeedSequence.generate_state(it, 4)",
     ),
     **{
         f"{name} alone": (NUMPY + f"it = numpy.random.{name}()", "it.random_raw()")
@@ -118,6 +149,52 @@ def test_what_clones_draw_with_numpy_is_sound(tmp_path: Path) -> None:
     )
 
     assert all(0.45 < value < 0.55 for value in mean)
+
+
+def test_a_sequence_spawns_on_where_it_was(tmp_path: Path) -> None:
+    key, size, spawned = Guest(python_with_numpy(), tmp_path).result_of(
+        """
+        import numpy
+        it = numpy.random.SeedSequence(5, spawn_key=(3,), pool_size=8)
+        it.spawn(2)
+        uniqueness.collect()
+        assert uniqueness.reseed() is None
+        result = [it.spawn_key, it.pool_size, it.spawn(1)[0].spawn_key]
+        """
+    )
+
+    assert (key, size, spawned) == ([3], 8, [3, 2])
+
+
+@pytest.mark.parametrize("made", ["", "it = numpy.random.RandomState()"])
+def test_the_sequences_that_numpy_makes_for_itself_are_left_alone(
+    made: str, tmp_path: Path
+) -> None:
+    found = Guest(python_with_numpy(), tmp_path).result_of(
+        f"""
+        import numpy
+        {made}
+        result = repr(uniqueness.collect())
+        """
+    )
+
+    assert found.endswith("0 BitGenerator, 0 SeedSequence>")
+
+
+@every_interpreter
+@pytest.mark.parametrize("file", ["5", "'/gone.so'", "'/dev/null'", "os.__file__"])
+def test_a_sqlite_that_is_none_is_left_alone(guest: Guest, file: str) -> None:
+    failure = guest.result_of(
+        f"""
+        import types
+        sys.modules["_sqlite3"] = types.ModuleType("_sqlite3")
+        sys.modules["_sqlite3"].__file__ = {file}
+        uniqueness.collect()
+        result = uniqueness.reseed()
+        """
+    )
+
+    assert failure is None
 
 
 @every_interpreter

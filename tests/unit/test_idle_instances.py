@@ -13,7 +13,7 @@ from typing import Any
 from sandlot_sandbox import frames
 from sandlot_sandbox.host.hold import Hold
 from sandlot_sandbox.host.instance import Instance, State
-from sandlot_sandbox.host.minder import MAX_LOOKS, Minder
+from sandlot_sandbox.host.minder import AT_A_LOOK, Minder
 from sandlot_sandbox.host.wire import FrameWire
 from sandlot_sandbox.outcome import Ended
 
@@ -94,13 +94,13 @@ async def test_of_many_that_are_busy_some_are_looked_at_each_in_its_turn() -> No
         def end_if_greedy(self) -> None:
             looks[self.number] += 1
 
-    for number in range(3 * MAX_LOOKS):
+    for number in range(3 * AT_A_LOOK):
         minder.note_busy(Busy(number))
     for _ in range(4):
         minder._look()  # noqa: SLF001
 
-    assert sum(looks.values()) == 4 * MAX_LOOKS
-    assert sorted(looks) == list(range(3 * MAX_LOOKS))
+    assert sum(looks.values()) == 4 * AT_A_LOOK
+    assert sorted(looks) == list(range(3 * AT_A_LOOK))
 
 
 async def _idle(minder: Minder, stack: ExitStack) -> Instance:

@@ -20,7 +20,8 @@ from sandlot_sandbox import frames
 from sandlot_sandbox.errors import LauncherLost, StartFailed
 from sandlot_sandbox.host import deadline, instance
 from sandlot_sandbox.host.hold import Hold
-from sandlot_sandbox.host.instance import OUT_OF_MEMORY, Instance, State
+from sandlot_sandbox.host.instance import Instance, State
+from sandlot_sandbox.host.invocation import OUT_OF_MEMORY
 from sandlot_sandbox.host.minder import Minder
 from sandlot_sandbox.host.wire import FrameWire
 from sandlot_sandbox.memory_group import MEMORY_V2

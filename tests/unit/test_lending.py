@@ -11,7 +11,8 @@ import pytest
 
 from sandlot_sandbox import frames
 from sandlot_sandbox.host.hold import Hold
-from sandlot_sandbox.host.instance import OUT_OF_MEMORY, Instance, State
+from sandlot_sandbox.host.instance import Instance, State
+from sandlot_sandbox.host.invocation import OUT_OF_MEMORY
 from sandlot_sandbox.host.lending import (
     BorrowedInstance,
     LendableInstance,

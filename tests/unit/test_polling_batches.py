@@ -194,7 +194,9 @@ def test_a_message_s_own_attributes_are_told_with_their_types() -> None:
 
 def test_an_event_is_json_of_all_records() -> None:
     record = record_of({**RAW, "Body": 'a "quote", gr\u00fcn, \u2028'}, SOURCE)
-    message = message_of(record, now=10.0, visibility_s=30.0)
+    message = message_of(
+        record, now=10.0, visibility_s=30.0, account="123456789012", function="f"
+    )
 
     event = json.loads(event_of([message, message]))
 

@@ -4,13 +4,14 @@ that do as they are told."""
 import asyncio
 import json
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import Any
 
 from sandlot_engine.clock import SystemClock
 from sandlot_engine.errors import NotFound, Throttled
+from sandlot_engine.events.lineage import MAX_ROUNDS, continued
 from sandlot_engine.model.mapping import Mapping
 from sandlot_engine.polling.pace import EMPTY_S
 from sandlot_engine.polling.queues import NoQueue, QueueTrouble
@@ -18,8 +19,16 @@ from sandlot_engine.polling.reader import Reader
 from sandlot_engine.polling.settling import TRIES
 from sandlot_engine.polling.sources import source_of
 from sandlot_engine.polling.turns import Turns
-from tests.fakes.polling import FakeFunction, FakeQueue, mapping_of, until
+from tests.fakes.polling import (
+    TENANT,
+    FakeFunction,
+    FakeQueue,
+    mapping_of,
+    raw_of,
+    until,
+)
 
+ROOT = "Root=1-5759e988-bd862e3fe1be46a994272793"
 PARTIAL: dict[str, Any] = {"FunctionResponseTypes": ["ReportBatchItemFailures"]}
 
 
@@ -329,6 +338,43 @@ async def test_a_message_that_cannot_be_deleted_is_told_of() -> None:
     assert TRIES == 3
 
 
+async def test_a_message_that_has_been_round_too_often_is_left() -> None:
+    world = World(mapping_of(), *"abc")
+    world.queue.raw = _sent_by(b=MAX_ROUNDS, c=MAX_ROUNDS - 1)
+
+    async with world.reading():
+        await until(lambda: len(world.queue.deleted) == 2)
+
+    assert world.function.batches == [["a", "b", "c"], ["a", "c"]]
+    assert sorted(world.queue.deleted) == ["a", "c"]
+    assert world.counts["left"] == 1
+    assert world.reader.result == "PROBLEM: a loop"
+    assert f":{MAX_ROUNDS}" in world.function.trace_ids[-1]
+
+
+async def test_in_order_nothing_goes_before_a_message_of_a_loop() -> None:
+    world = World(mapping_of("jobs.fifo"), *"ab")
+    world.queue.raw = _sent_by(a=MAX_ROUNDS)
+
+    async with world.reading():
+        await until(lambda: world.counts["left"])
+
+    assert world.queue.deleted == []
+    assert world.counts["left"] == 2
+
+
+async def test_a_message_s_trace_goes_on() -> None:
+    world = World(mapping_of(), "a")
+    world.queue.raw = _sent_by(a=1)
+
+    async with world.reading():
+        await until(lambda: world.queue.deleted)
+
+    [trace_id] = world.function.trace_ids
+    assert trace_id.startswith(f"{ROOT};Parent=")
+    assert trace_id.endswith(f"Lineage={continued(_led(1), TENANT, 'f')}")
+
+
 async def test_what_is_not_wanted_any_more_is_not_read() -> None:
     world = World(mapping_of(), "a")
     world.mapping = None
@@ -337,6 +383,24 @@ async def test_what_is_not_wanted_any_more_is_not_read() -> None:
         await world.reader.run()
 
     assert world.queue.polls == 0
+
+
+def _led(rounds: int) -> str:
+    """The lineage of what the function has led to so often."""
+    lineage = ""
+    for _ in range(rounds):
+        lineage = continued(lineage, TENANT, "f")
+    return lineage
+
+
+def _sent_by(**rounds: int) -> Callable[[str], dict[str, Any]]:
+    def raw(body: str) -> dict[str, Any]:
+        if body not in rounds:
+            return raw_of(body)
+        header = f"{ROOT};Lineage={_led(rounds[body])}"
+        return {**raw_of(body), "Attributes": {"AWSTraceHeader": header}}
+
+    return raw
 
 
 def _throttled() -> Throttled:

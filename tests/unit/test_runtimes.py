@@ -1,5 +1,6 @@
 """Interpreters: found, tried, and given the guest's code."""
 
+import errno
 import os
 import stat
 import sys
@@ -183,6 +184,23 @@ def test_a_named_one_that_cannot_compile_the_guest_is_a_problem(
 
     assert found == []
     assert problems == [f"{cannot_compile} cannot compile our code"]
+
+
+@pytest.mark.usefixtures("_no_others")
+def test_no_room_for_what_an_interpreter_compiles_is_told_as_such(
+    tmp_path: Path, cannot_compile: str
+) -> None:
+    program = Path(cannot_compile)
+    full = "OSError: [Errno 28] No space left on device: here"
+    program.write_text(
+        program.read_text().replace("exec sleep 99", f"echo '{full}'; exit 1")
+    )
+
+    with pytest.raises(OSError, match="No space left on device") as told:
+        runtimes.discover(tmp_path / "store", named={NAME: cannot_compile})
+
+    assert told.value.errno == errno.ENOSPC
+    assert str(tmp_path / "store") in str(told.value)
 
 
 @pytest.mark.usefixtures("_no_others")

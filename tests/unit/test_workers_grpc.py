@@ -9,7 +9,8 @@ import pytest
 
 from sandlot_engine.clock import SystemClock
 from sandlot_engine.errors import InvalidParameter
-from sandlot_engine.gateway.rpc.interceptors import INVOKE, Steps
+from sandlot_engine.gateway.rpc.interceptors import Steps
+from sandlot_engine.gateway.rpc.methods import INVOKE
 from sandlot_engine.workers.forward_grpc import ForwardGrpc
 from sandlot_engine.workers.grpc_face import Calls
 

@@ -15,6 +15,7 @@ from sandlot.cli.concurrency import concurrency
 from sandlot.cli.deploy import deploy
 from sandlot.cli.engine import doctor, up, version
 from sandlot.cli.events import dead_letter, event
+from sandlot.cli.examples import give_examples
 from sandlot.cli.functions import fn
 from sandlot.cli.invoke import invoke
 from sandlot.cli.layers import layer
@@ -23,6 +24,7 @@ from sandlot.cli.permissions import permission
 from sandlot.cli.root import Root
 from sandlot.cli.runs import runs
 from sandlot.cli.runtimes import runtime
+from sandlot.cli.status import status
 from sandlot.cli.tenants import key, tenant
 from sandlot.cli.triggers import schedule, trigger
 from sandlot.cli.urls import url
@@ -38,13 +40,14 @@ SECTIONS: tuple[tuple[str, tuple[click.Command, ...]], ...] = (
     ("Insight", (runs, bill)),
     ("Events", (event, dead_letter)),
     ("Tenants", (tenant, key)),
-    ("Engine", (doctor, runtime, version)),
+    ("Engine", (status, doctor, runtime, version)),
 )
 
 
 @click.group(
     cls=Root,
     sections=SECTIONS,
+    epilog="The help of each command ends with an example: sandlot deploy --help",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 @click.version_option(__version__, message="sandlot %(version)s")
@@ -62,3 +65,6 @@ def main() -> None:
     Completion, also with zsh_source and fish_source:
       eval "$(_SANDLOT_COMPLETE=bash_source sandlot)"
     """
+
+
+give_examples(main)

@@ -36,6 +36,13 @@ if TYPE_CHECKING:
     is_flag=True,
     help="Publish it as a version, once it serves.",
 )
+@click.option(
+    "--force",
+    is_flag=True,
+    help="Send the code also if it is there already, and have a function that it does"
+    " not fit give way: another language's changes its runtime; an image's, or for an"
+    " image, is deleted with its versions and aliases, and made anew.",
+)
 @function_settings
 @shared
 def deploy(
@@ -45,6 +52,7 @@ def deploy(
     name: str | None,
     image: str | None,
     publishes: bool,
+    force: bool,
     **options: Any,
 ) -> None:
     """Create or update a function, and wait until it serves.
@@ -71,12 +79,14 @@ def deploy(
             "--entrypoint, --command and --workdir say what is run of an --image"
         )
     with flags.client() as client:
-        handle = client.deploy(source, name=name, **chosen(options))
+        handle = client.deploy(source, name=name, force=force, **chosen(options))
         if (function := handle.deployed) is None:
             return
         if publishes and not function.import_error:
             # Not what somebody else has deployed since.
             function = handle.publish(revision_id=function.revision_id)
+    if handle.is_made_anew:
+        flags.say("  it was of another kind, and is made anew: without its versions")
     if handle.replaced_handler:
         flags.say(
             f"  its handler was {one_line(handle.replaced_handler)}, which is not"

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from sandlot.cli.groups import Group
-from sandlot.cli.options import Flags, named, shared, unqualified, whole_seconds
+from sandlot.cli.options import Flags, named, seconds_within, shared, unqualified
 from sandlot.cli.output import document, plain, show_list, show_one, table
 from sandlot.cli.text import one_line, second, size, with_zone
 
@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from sandlot.results import Event
 
 STATES = ("queued", "running", "delivering", "succeeded", "failed", "dead")
+MAX_AGE_S = (60, 21_600)
+"""AWS's bounds, and the engine's."""
 
 
 @click.group(cls=Group)
@@ -61,7 +63,7 @@ def list_events(flags: Flags, *, name: str, states: tuple[str, ...]) -> None:
 )
 @click.option(
     "--max-age",
-    type=whole_seconds,
+    type=seconds_within(*MAX_AGE_S),
     metavar="SECONDS",
     help="How long an event may wait, 60 to 21600.",
 )

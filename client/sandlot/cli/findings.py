@@ -1,5 +1,6 @@
 """What `sandlot doctor` shows: a row for each layer, and for each hostile attempt."""
 
+import json
 import shutil
 import sys
 import textwrap
@@ -85,7 +86,11 @@ def show_proof(
                 if not as_json:
                     _show_step(step, width)
     except NoEngine as missing:
-        click.echo(block(missing.message), err=True)
+        if as_json:
+            error = {"kind": "NoEngine", "message": missing.message, "advice": ""}
+            click.echo(json.dumps({"error": error}), err=True)
+        else:
+            click.echo(block(missing.message), err=True)
         return NOT_ENOUGH if missing.status == NOT_ENOUGH else BROKEN
     elapsed_s = round(time.monotonic() - began, 1)
     bad = [finding for finding in findings if not finding.is_good]

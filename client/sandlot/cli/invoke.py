@@ -189,7 +189,7 @@ def _stream(
             sys.stdout.buffer.write(piece)
             sys.stdout.buffer.flush()
     except FunctionError as error:
-        explain(error, flags, function=name)
+        explain(error, flags, as_json=flags.as_json, function=name)
         sys.exit(FUNCTION_FAILED)
 
 
@@ -204,13 +204,14 @@ def _show(flags: Flags, reply: "Reply", *, name: str, raw: bool) -> None:
     if reply.log_tail and not flags.as_json:
         tail = logged_block(reply.log_tail.decode("utf-8", "replace"))
         click.echo(tail, err=True, nl=False)
-    if reply.report is not None:
+    if reply.report is not None and not (flags.as_json and reply.function_error):
         again = "  the first answer, again" if reply.replayed else ""
         flags.say(one_line_about(reply.report) + again)
     if reply.function_error:
         from sandlot import failures
 
-        explain(failures.from_reply(reply), flags, function=name)
+        error = failures.from_reply(reply)
+        explain(error, flags, as_json=flags.as_json, function=name)
         sys.exit(FUNCTION_FAILED)
 
 

@@ -133,6 +133,22 @@ def whole_seconds(text: str) -> int:
     return number
 
 
+def seconds_within(least: int, most: int) -> Callable[[str], int]:
+    """The same, where there are bounds."""
+
+    def read(text: str) -> int:
+        number = whole_seconds(text)
+        if not least <= number <= most:
+            raise click.BadParameter(
+                f"{number} is not within {least} to {most:,} seconds"
+            )
+        return number
+
+    # What a value is called where it is none.
+    read.__name__ = "seconds"
+    return read
+
+
 # The settings below that name an engine take their environment variables in
 # `sandlot.config`, not through Click: there a flag outranks every variable, while
 # Click would let SANDLOT_ENDPOINT outrank --data.

@@ -1,5 +1,6 @@
 """The root of the commands: help in sections, and errors turned into exit codes."""
 
+import json
 import os
 import re
 import sys
@@ -31,6 +32,15 @@ EXIT_CODES: tuple[tuple[type[errors.SandlotError], int], ...] = (
     (errors.Fault, BROKEN),
     (errors.ConnectionFailed, BROKEN),
 )
+
+_ARGUMENTS = "sandlot.arguments"
+"""What was typed, among what a context keeps."""
+
+_HELP = getattr(click.exceptions, "NoArgsIsHelpError", ())
+"""A group of commands that is named alone shows them; Click before 8.2 has none."""
+
+_YES = frozenset({"1", "true", "t", "yes", "y", "on"})
+"""As Click reads a flag's environment variable."""
 
 _FUNCTION = "{function}"
 """Where the function's name belongs in what to do next."""
@@ -241,18 +251,28 @@ class Root(click.Group):
             with formatter.section(title):
                 formatter.write_dl([told(command) for command in commands])
 
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        ctx.meta[_ARGUMENTS] = tuple(args)
+        return super().parse_args(ctx, args)
+
     def invoke(self, ctx: click.Context) -> Any:
         if os.environ.get("NO_COLOR"):  # https://no-color.org; Click does not ask
             ctx.color = False
         try:
             return super().invoke(ctx)
         except errors.SandlotError as error:
-            explain(error, ctx.find_root().obj)
+            explain(error, ctx.obj, as_json=_wants_json(ctx))
             ctx.exit(exit_code(error))
+        except click.ClickException as error:
+            if not _wants_json(ctx) or isinstance(error, _HELP):
+                raise
+            where = getattr(error, "ctx", None) or ctx
+            advice = f"see {where.command_path} --help"
+            _as_json(type(error).__name__, error.format_message(), advice)
+            ctx.exit(error.exit_code)
         except (UnicodeError, ValueError, RecursionError, OverflowError) as error:
             # What no option's own check refused: it cannot be sent as it is.
-            click.echo(f"{type(error).__name__}: {one_line(str(error))}", err=True)
-            click.echo("  next: mend the input; see --help", err=True)
+            _tell(ctx, type(error).__name__, str(error), "mend the input; see --help")
             ctx.exit(USAGE)
         except BrokenPipeError:
             # Whoever read us has enough, as `head` has; that is no error of ours. What
@@ -260,11 +280,41 @@ class Root(click.Group):
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             ctx.exit(NOBODY_READS)
         except OSError as error:
-            click.echo(f"{type(error).__name__}: {one_line(str(error))}", err=True)
+            _tell(ctx, type(error).__name__, str(error))
             ctx.exit(BROKEN)
         except (KeyboardInterrupt, click.Abort):
-            click.echo("interrupted", err=True)
+            if _wants_json(ctx):
+                _as_json("Interrupted", "interrupted")
+            else:
+                click.echo("interrupted", err=True)
             ctx.exit(INTERRUPTED)
+
+
+def _wants_json(ctx: click.Context) -> bool:
+    """Of the root's context; also where a command's own flags could not be read."""
+    if ctx.obj is not None:
+        return bool(ctx.obj.as_json)
+    arguments = ctx.meta.get(_ARGUMENTS, ())
+    if "--json" in arguments:
+        return True
+    # `up` does not ask it: what its Ready line is should be seen in its command.
+    is_set = os.environ.get("SANDLOT_JSON", "").lower() in _YES
+    return is_set and arguments[:1] != ("up",)
+
+
+def _tell(ctx: click.Context, kind: str, text: str, advice: str = "") -> None:
+    if _wants_json(ctx):
+        _as_json(kind, text, advice)
+        return
+    click.echo(f"{kind}: {one_line(text)}", err=True)
+    if advice:
+        click.echo(f"  next: {advice}", err=True)
+
+
+def _as_json(kind: str, text: str, advice: str = "", **more: object) -> None:
+    """On one line, which is the last: a tool reads it whatever was said before."""
+    error = {"kind": kind, "message": text, "advice": advice, **more}
+    click.echo(json.dumps({"error": error}), err=True)
 
 
 def exit_code(error: errors.SandlotError) -> int:
@@ -272,28 +322,50 @@ def exit_code(error: errors.SandlotError) -> int:
 
 
 def explain(
-    error: errors.SandlotError, flags: Flags | None, *, function: str = ""
+    error: errors.SandlotError,
+    flags: Flags | None,
+    *,
+    as_json: bool,
+    function: str = "",
 ) -> None:
     """Say what, why, what to do next, and how to ask about it, on stderr."""
+    advice = _advice(error, flags, function)
+    is_verbose = flags is not None and flags.verbose
+    if as_json:
+        trace = {"trace": one_line_each(error).splitlines()} if is_verbose else {}
+        _as_json(
+            type(error).__name__,
+            str(error),
+            advice,
+            reason=error.reason,
+            request_id=error.request_id,
+            retry_after=error.retry_after,
+            **trace,
+        )
+        return
     click.echo(f"{type(error).__name__}: {message(str(error))}", err=True)
-    advice = _advice(error)
     if error.retry_after is not None and not advice:
         click.echo(f"  try again in {error.retry_after:g} s", err=True)
     if advice:
-        function = function or (flags.function if flags is not None else "") or "NAME"
-        what = advice.replace(_FUNCTION, one_line(function))
-        if flags is not None and _COMMAND in what:
-            what += one_line(flags.again())
-        click.echo(f"  next: {what}", err=True)
+        click.echo(f"  next: {advice}", err=True)
     if error.docs_url:
         click.echo(f"  see: {one_line(error.docs_url)}", err=True)
     if error.request_id:
         click.echo(f"  request id: {one_line(error.request_id)}", err=True)
-    if flags is not None and flags.verbose:
+    if is_verbose:
         click.echo(one_line_each(error), err=True)
 
 
-def _advice(error: errors.SandlotError) -> str:
+def _advice(error: errors.SandlotError, flags: Flags | None, function: str) -> str:
+    """What to do next, as it can be copied; empty where the message says it."""
+    function = function or (flags.function if flags is not None else "") or "NAME"
+    what = _advice_on(error).replace(_FUNCTION, one_line(function))
+    if flags is not None and _COMMAND in what:
+        what += one_line(flags.again())
+    return what
+
+
+def _advice_on(error: errors.SandlotError) -> str:
     if error.reason in TOLD_IN_FULL:
         return ""
     if isinstance(error, errors.Refused):

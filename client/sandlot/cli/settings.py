@@ -5,10 +5,13 @@ from typing import Any, cast
 
 import click
 
-from sandlot.cli.options import pair, whole_seconds, words
+from sandlot.cli.options import pair, seconds_within, words
 
 NETWORKS = ("none", "egress", "host")
 """From the least to the most."""
+
+MEMORY_MB, TIMEOUT_S, EPHEMERAL_STORAGE_MB = (128, 10_240), (1, 900), (512, 10_240)
+"""AWS's bounds, and the engine's."""
 
 
 def variable(text: str) -> tuple[str, str]:
@@ -21,9 +24,14 @@ _OPTIONS = (
     click.option("--handler", metavar="MODULE.FUNCTION", help="What to call."),
     click.option("--runtime", metavar="NAME", help="The interpreter: python3.11."),
     click.option(
-        "--memory", type=click.IntRange(min=1), metavar="MB", help="128 to 10240."
+        "--memory", type=click.IntRange(*MEMORY_MB), metavar="MB", help="128 to 10240."
     ),
-    click.option("--timeout", type=whole_seconds, metavar="SECONDS", help="1 to 900."),
+    click.option(
+        "--timeout",
+        type=seconds_within(*TIMEOUT_S),
+        metavar="SECONDS",
+        help="1 to 900.",
+    ),
     click.option(
         "--env",
         type=variable,
@@ -34,7 +42,7 @@ _OPTIONS = (
     ),
     click.option(
         "--ephemeral-storage",
-        type=click.IntRange(min=1),
+        type=click.IntRange(*EPHEMERAL_STORAGE_MB),
         metavar="MB",
         help="Size of the private /tmp, 512 to 10240.",
     ),

@@ -17,6 +17,8 @@ from sandlot.cli.text import minute, one_line
 if TYPE_CHECKING:
     from sandlot.results import NewKey, Tenant
 
+MAX_CONCURRENCY = 100_000
+"""The engine's bound, too."""
 
 _network = click.option(
     "--network",
@@ -45,7 +47,7 @@ def tenant() -> None:
 )
 @click.option(
     "--concurrency",
-    type=click.IntRange(min=1),
+    type=click.IntRange(1, MAX_CONCURRENCY),
     help="How many invocations may run at once; 1000 unless given.",
 )
 @_network
@@ -96,7 +98,7 @@ def list_tenants(flags: Flags) -> None:
 @click.option("--name", help="A new name.")
 @click.option(
     "--concurrency",
-    type=click.IntRange(min=1),
+    type=click.IntRange(1, MAX_CONCURRENCY),
     help="How many invocations may run at once from now on.",
 )
 @_network

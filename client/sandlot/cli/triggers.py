@@ -53,7 +53,7 @@ _COMMON = (
     click.argument("name"),
     click.argument("function", metavar="FUNCTION[:QUALIFIER]"),
     click.option("--qualifier", default="", help="A version or an alias, as there."),
-    click.option("--description", default="", metavar="TEXT"),
+    click.option("--description", default="", metavar="TEXT", help="What it is for."),
     click.option("--paused", is_flag=True, help="Begin paused."),
 )
 _FILTER = (

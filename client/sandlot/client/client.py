@@ -63,18 +63,24 @@ class Client(
         source: str | os.PathLike[str] | bytes,
         *,
         name: str | None = None,
+        force: bool = False,
         deadline: float | None = None,
         **options: Unpack[FunctionOptions],
     ) -> FunctionHandle:
         """Create or update a function from a folder, a file, `FILE.py:handler`, a zip,
         or a container image on the engine's machine, `oci:PATH:TAG`; wait until it
         serves. Raises `DeployFailed`, which says why not.
+
+        With `force` also code is sent that is there already, and a function that it
+        does not fit gives way: one of another language changes its runtime, one of
+        another kind, image or not, is deleted, with its versions, and made anew.
         """
         package = packing.pack(source)
-        errand = steps.deploy(package, name=name, options=options)
+        errand = steps.deploy(package, name=name, options=options, force=force)
         done = self._connection.drive(errand, deadline, DEPLOY_DEADLINE_S)
         handle = FunctionHandle(self, done.function.name, deployed=done.function)
         handle.replaced_handler = done.replaced_handler
+        handle.is_made_anew = done.is_made_anew
         handle.lacks_handler = done.lacks_handler
         handle.only_folder = done.only_folder
         handle.compiled_for = done.compiled_for

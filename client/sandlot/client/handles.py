@@ -57,6 +57,9 @@ class FunctionHandle:
         """The handler that the function had before, where `deploy` took another because
         that one was not in the package; else empty."""
 
+        self.is_made_anew = False
+        """Whether `deploy` deleted a function of another kind for it."""
+
         self.lacks_handler = False
         """Whether what was deployed has no file for its handler, as far as that can be
         told."""

@@ -78,7 +78,7 @@ class Engine:
         if not line.strip():
             status = self._process.wait(_STOP_S)
             said = self._log.read_text("utf-8", "replace")
-            raise NoEngine(status, said[-_MAX_SAID:].strip())
+            raise NoEngine(status, _in_words(said[-_MAX_SAID:].strip()))
         ready: dict[str, Any] = json.loads(line)
         return ready
 
@@ -94,6 +94,15 @@ class Engine:
         except subprocess.TimeoutExpired:
             self._process.kill()
         self._process.communicate()
+
+
+def _in_words(said: str) -> str:
+    """Its last line is an error as JSON, if it was refused."""
+    before, _, last = said.rpartition("\n")
+    try:
+        return f"{before}\nsandlot: {json.loads(last)['error']['message']}".strip()
+    except (ValueError, TypeError, KeyError):
+        return said
 
 
 def _die_with_parent() -> None:

@@ -2,14 +2,15 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from functools import partial
+from dataclasses import dataclass
 from pathlib import Path
 
 from sandlot_engine.assembly.announcing import write_private
 from sandlot_engine.catalog import seal
 from sandlot_engine.catalog.code import CodeStore
 from sandlot_engine.catalog.event_configs import EventConfigs, kept_event_configs
-from sandlot_engine.catalog.functions import Functions, Prepared
+from sandlot_engine.catalog.functions import Functions
+from sandlot_engine.catalog.life import Prepared
 from sandlot_engine.catalog.mappings import Mappings, kept_mappings
 from sandlot_engine.catalog.policies import Policies, kept_policies
 from sandlot_engine.catalog.provisioned import (
@@ -86,10 +87,8 @@ async def catalog_of(
         runtimes=lambda: [
             one.name for one in known.usable.values() if not one.is_image
         ],
-        prepare=partial(_prepare, node),
-        retire=partial(_retire, node, scheduler, link),
-        grant_network=tenants.grant_network,
-        concurrency=tenants.concurrency,
+        node=_CatalogNode(node, scheduler, link),
+        tenants=tenants,
         belongings=(
             *(policies, event_configs, urls, managements, signings, provisions),
             *kept_triggers.belongings,
@@ -126,27 +125,27 @@ async def catalog_of(
             )
 
 
-async def _prepare(
-    node: Node, function: Function, revision: Revision, _: Path
-) -> Prepared:
-    return _prepared(await node.host(function, revision).prepare())
-
-
 def _prepared(reason: str) -> Prepared:
     return Prepared(fork_safe=not reason, reason=reason)
 
 
-async def _retire(
-    node: Node,
-    scheduler: Scheduler,
-    link: Link,
-    _tenant: str,
-    _name: str,
-    revision: str,
-) -> None:
-    link.recall_revision(revision)
-    await scheduler.drain(revision)
-    node.retire(revision)
+@dataclass(frozen=True, slots=True)
+class _CatalogNode:
+    """See `functions.Node`."""
+
+    node: Node
+    scheduler: Scheduler
+    link: Link
+
+    async def prepare(
+        self, function: Function, revision: Revision, _: Path
+    ) -> Prepared:
+        return _prepared(await self.node.host(function, revision).prepare())
+
+    async def retire(self, _tenant: str, _name: str, revision: str) -> None:
+        self.link.recall_revision(revision)
+        await self.scheduler.drain(revision)
+        self.node.retire(revision)
 
 
 async def tenants_of(data: Path, store: SqliteStore, link: Link) -> Tenants:

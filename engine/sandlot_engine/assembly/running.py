@@ -106,7 +106,11 @@ async def running(config: EngineConfig, stop: Stop) -> AsyncIterator[Facts]:
         def trouble() -> str:
             return launchers.trouble or store.trouble
 
-        watch(invoker, scheduler, node, store, link, poller, launchers, trouble)
+        watch(
+            *(invoker, catalog.functions, scheduler, node, store, link, poller),
+            launchers=launchers,
+            trouble=trouble,
+        )
         triggers = triggers_of(config, kept, catalog, invoker)
         await enter(triggers.running())
         backend = Backend(

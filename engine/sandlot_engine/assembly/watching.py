@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable
 
+from sandlot_engine.catalog.functions import Functions
 from sandlot_engine.events import readings
 from sandlot_engine.gateway import faulted
 from sandlot_engine.gateway.untaken import tally
@@ -17,11 +18,13 @@ from sandlot_engine.workers.link import Link
 
 def watch(
     invoker: Invoker,
+    functions: Functions,
     scheduler: Scheduler,
     node: Node,
     store: SqliteStore,
     link: Link,
     poller: Poller,
+    *,
     launchers: Launchers,
     trouble: Callable[[], str],
 ) -> None:
@@ -37,6 +40,7 @@ def watch(
                 "When the engine was started, in seconds since 1970.",
                 lambda: started,
             ),
+            "functions": ("Functions that there are.", functions.count_all),
             "running": (
                 "Invocations that run now.",
                 lambda: invoker.admission.total - link.unused,
@@ -51,6 +55,10 @@ def watch(
                 lambda: scheduler.standbys.there,
             ),
             "zygotes": ("Zygotes that live.", lambda: node.zygotes),
+            "memory_used_bytes": (
+                "What zygotes and instances use, as far as anybody counts that.",
+                lambda: node.used_mb * 2**20,
+            ),
             "records_behind": (
                 "Records that are not on disk yet.",
                 lambda: store.counters.records_behind,

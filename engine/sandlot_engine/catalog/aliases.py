@@ -5,15 +5,14 @@ that none ever points to nothing.
 """
 
 import re
-from collections.abc import Callable, Coroutine, Mapping
-from contextlib import AbstractAsyncContextManager
+from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import Any, Protocol, TypeVar
+from typing import Any
 
-from sandlot_engine.catalog.keeper import Keeper
 from sandlot_engine.catalog.kept import Kept
 from sandlot_engine.catalog.life import new_id
 from sandlot_engine.catalog.pages import page_of
+from sandlot_engine.catalog.turns import Turns
 from sandlot_engine.catalog.versions import Versions, check_revision_id
 from sandlot_engine.errors import (
     AlreadyExists,
@@ -23,8 +22,6 @@ from sandlot_engine.errors import (
 )
 from sandlot_engine.model.function import LATEST, Alias
 
-T = TypeVar("T")
-
 MAX_ALIASES = 1_000
 """Of one function."""
 
@@ -32,12 +29,6 @@ MAX_DESCRIPTION = 256
 MAX_EXTRA_VERSIONS = 1
 
 _NAME = re.compile(r"(?!^[0-9]+$)[a-zA-Z0-9_-]{1,128}")
-
-
-class Changes(Protocol):
-    """Whose turn it is to change something of a tenant's."""
-
-    def hold(self, key: str) -> AbstractAsyncContextManager[None]: ...
 
 
 class Aliases:
@@ -49,15 +40,13 @@ class Aliases:
         kept: Kept[Alias],
         versions: Versions,
         *,
-        turns: Changes,
-        keeper: Keeper,
+        turns: Turns,
         belongings: tuple[Kept[Any], ...] = (),
         note_change: Callable[[str, str], object] = lambda *_: None,
     ) -> None:
         self._kept = kept
         self._versions = versions
         self._turns = turns
-        self._keeper = keeper
         self._belongings = belongings
         self._note_change = note_change
 
@@ -93,7 +82,7 @@ class Aliases:
             weights=dict(weights or {}),
             revision_id=new_id(),
         )
-        return await self._in_turn(tenant_id, self._create(alias))
+        return await self._turns.whole(tenant_id, lambda: self._create(alias))
 
     async def update(
         self,
@@ -118,8 +107,9 @@ class Aliases:
             changes["description"] = _checked_description(description)
         if weights is not None:
             changes["weights"] = dict(weights)
-        return await self._in_turn(
-            tenant_id, self._update(tenant_id, function, name, changes, revision_id)
+        return await self._turns.whole(
+            tenant_id,
+            lambda: self._update(tenant_id, function, name, changes, revision_id),
         )
 
     async def put(
@@ -157,14 +147,16 @@ class Aliases:
                 return await self._create(alias)
             return await self._update(tenant_id, function, name, changes, revision_id)
 
-        return await self._in_turn(tenant_id, put())
+        return await self._turns.whole(tenant_id, put)
 
     async def delete(self, tenant_id: str, function: str, name: str) -> bool:
         """Whether there was one: to delete none is no failure, on AWS either.
 
         Raises `NotFound` where there is no such function.
         """
-        return await self._in_turn(tenant_id, self._delete(tenant_id, function, name))
+        return await self._turns.whole(
+            tenant_id, lambda: self._delete(tenant_id, function, name)
+        )
 
     async def touch(self, alias: Alias) -> Alias:
         """Give it a new revision id; for whoever holds the turn."""
@@ -197,13 +189,6 @@ class Aliases:
         return [aliases[name] for name in page], token
 
     # --- in turn ------------------------------------------------------------------
-
-    async def _in_turn(self, tenant_id: str, work: Coroutine[Any, Any, T]) -> T:
-        async def in_turn() -> T:
-            async with self._turns.hold(tenant_id):
-                return await work
-
-        return await self._keeper.whole(in_turn())
 
     async def _create(self, alias: Alias) -> Alias:
         tenant_id, function, name = alias.tenant_id, alias.function, alias.name

@@ -18,12 +18,13 @@ from sandlot_engine.catalog.preparing import GrantNetwork, Preparing
 from sandlot_engine.catalog.quotas import Quotas
 from sandlot_engine.catalog.retiring import Retiring
 from sandlot_engine.catalog.settings import Settings
+from sandlot_engine.catalog.targets import check_dead_letter
+from sandlot_engine.catalog.turns import Turns
 from sandlot_engine.catalog.uploads import Uploads
 from sandlot_engine.catalog.validation import check_config
 from sandlot_engine.catalog.versions import Versions, check_revision_id
 from sandlot_engine.clock import Clock
 from sandlot_engine.errors import AlreadyExists, InvalidParameter, SandlotError
-from sandlot_engine.locks import KeyedLocks
 from sandlot_engine.model.function import (
     LATEST,
     Code,
@@ -56,7 +57,7 @@ class Changing:
         quotas: Quotas,
         preparing: Preparing,
         retiring: Retiring,
-        turns: KeyedLocks,
+        turns: Turns,
         keeper: Keeper,
         clock: Clock,
         runtimes: Callable[[], Collection[str]],
@@ -139,6 +140,7 @@ class Changing:
             self.check_can_change(function, revision_id)
             config = life.changed_config(function.current.config, changes)
             self.check_config(tenant_id, config)
+            check_dead_letter(changes.get("dead_letter_arn"), tenant_id=tenant_id)
             check_unpacked_size(function.current.code, config.layers)
             revision = life.new_revision(function.current.code, config)
             self._quotas.check_room_for(tenant_id, revision)

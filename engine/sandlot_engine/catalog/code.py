@@ -14,7 +14,6 @@ up leaves nothing behind that works without its lock.
 """
 
 import asyncio
-import errno
 import hashlib
 import logging
 import os
@@ -33,16 +32,15 @@ from pathlib import Path
 from types import TracebackType
 from typing import Protocol, Self, TypeVar
 
-from sandlot_engine.catalog import packages
+from sandlot_engine.catalog import packages, room
 from sandlot_engine.catalog.keeper import Keeper
+from sandlot_engine.catalog.turns import Turns
 from sandlot_engine.errors import (
     Internal,
     InvalidParameter,
     NotFound,
     SandlotError,
-    Unavailable,
 )
-from sandlot_engine.locks import KeyedLocks
 from sandlot_engine.model.function import (
     IMAGE,
     Code,
@@ -96,8 +94,8 @@ class Build(Protocol):
         one before; `is_opt` says that they are layers, mounted at /opt.
 
         Returns what there is then. Afterwards, however it ends, nobody writes into
-        the folder any more. Raises `InvalidParameter` for what is refused, a `Fault`
-        where our side broke.
+        the folder any more. Raises `InvalidParameter` for what is refused, `OSError`
+        where there is no room, a `Fault` where our side broke otherwise.
         """
         ...
 
@@ -132,12 +130,15 @@ class CodeStore:
         """By hash, of those here and built by us; and the image's digest."""
 
         self._keeper = Keeper()
-        self._locks = KeyedLocks()
+        self._turns = Turns(self._keeper)
+        """By package."""
+
         self._room = asyncio.Semaphore(BUILDS)
         self._threads = started(THREADS, "code")
         # Of its own: a zygote's start looks whether its folder is there, and the others
         # copy an image, or remove a hundred thousand files.
         self._looking = started(1, "code-look")
+        self._disk = room.Room()
         self._unpacked: dict[str, Unpacked] = {}
         """By hash, of packages that are here and were built by us."""
 
@@ -326,8 +327,10 @@ class CodeStore:
                     opened.callback(os.close, archive)
                     folder = await self._run(lambda: packages.make_folder(new))
                     opened.callback(os.close, folder)
-                    made = await images.build(archive, tag, folder)
+                    with self._disk.looked_after():
+                        made = await images.build(archive, tag, folder)
                     await self._run(lambda: packages.publish(folder, new, path))
+                    self._disk.is_there()
         except BaseException:
             await self._clear_away(new)
             raise
@@ -398,12 +401,16 @@ class CodeStore:
                 given = [await own(partial(packages.open_file, zip_)) for zip_ in zips]
                 folder = await own(partial(packages.make_folder, new))
                 try:
-                    unpacked = await self._build(runtime, given, folder, is_opt=is_opt)
+                    with self._disk.looked_after():
+                        unpacked = await self._build(
+                            runtime, given, folder, is_opt=is_opt
+                        )
                 except InvalidParameter:
                     await self._run(partial(_check_whole, zips))
                     raise
                 if path is not None:
                     await self._run(lambda: packages.publish(folder, new, path))
+                self._disk.is_there()
         return unpacked
 
     async def _clear_away(self, path: Path) -> None:
@@ -427,12 +434,7 @@ class CodeStore:
 
     async def _alone(self, sha256: str, work: Callable[[], Awaitable[T]]) -> T:
         """Do `work`, to its end, while nobody else works on the same package."""
-
-        async def in_turn() -> T:
-            async with self._locks.hold(sha256):
-                return await work()
-
-        return await self._keeper.whole(in_turn())
+        return await self._turns.whole(sha256, work)
 
     async def _look(self, work: Callable[[], T]) -> T:
         """What takes no time."""
@@ -446,11 +448,8 @@ class CodeStore:
         try:
             return await loop.run_in_executor(threads, work)
         except OSError as error:
-            if error.errno in (errno.ENOSPC, errno.EDQUOT):
-                raise Unavailable(
-                    "The disk that the data directory is on is full, so no package can "
-                    "be kept. Make room there, then try again."
-                ) from error
+            if room.is_full(error):
+                raise self._disk.is_full() from error
             raise Internal(
                 f"The code store failed ({error.strerror}). Look for a disk that fails "
                 "under the data directory."

@@ -8,9 +8,9 @@ from sandlot_engine.catalog.aliases import Aliases
 from sandlot_engine.catalog.finding import Finding
 from sandlot_engine.catalog.kept import Kept
 from sandlot_engine.catalog.settings import Settings
+from sandlot_engine.catalog.turns import Turns
 from sandlot_engine.catalog.versions import Versions
 from sandlot_engine.errors import Conflict, InvalidParameter
-from sandlot_engine.locks import KeyedLocks
 from sandlot_engine.model.function import LATEST, Function
 from sandlot_engine.store.ports import FunctionStore
 
@@ -26,7 +26,7 @@ class Deleting:
         finding: Finding,
         aliases: Aliases,
         settings: Settings,
-        turns: KeyedLocks,
+        turns: Turns,
         kept: tuple[Kept[Any], ...],
         belongings: tuple[Kept[Any], ...],
         note_change: Callable[[str, str], object],

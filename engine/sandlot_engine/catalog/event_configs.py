@@ -1,7 +1,6 @@
 """How asynchronous invocations are treated: retries, age, destinations. AWS's
 EventInvokeConfig, in its words."""
 
-import re
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime
@@ -9,6 +8,11 @@ from datetime import datetime
 from sandlot_engine.catalog.functions import Functions
 from sandlot_engine.catalog.kept import Kept
 from sandlot_engine.catalog.pages import page_of
+from sandlot_engine.catalog.targets import (
+    bad_destination,
+    check_is_not_isolated,
+    destination_of,
+)
 from sandlot_engine.clock import Clock
 from sandlot_engine.errors import InvalidParameter, NotFound
 from sandlot_engine.model.event_config import Destinations, EventConfig
@@ -18,9 +22,6 @@ from sandlot_engine.store.ports import DocumentStore
 MAX_RETRIES = range(2 + 1)
 MAX_AGE_S = range(60, 21_600 + 1)
 
-_ARN = re.compile(r"arn:aws[a-zA-Z0-9-]*:([a-zA-Z0-9-]+):([a-z0-9-]*):(\d{12})?:(.+)")
-_SERVICES = frozenset({"sqs", "sns", "lambda", "events"})
-_FAILURE_SERVICES = _SERVICES | {"s3"}
 _NO_FUNCTION = "The function doesn't exist."
 
 
@@ -75,16 +76,11 @@ class EventConfigs:
         def made(old: EventConfig | None, now: datetime) -> EventConfig:
             old = old or self._nothing(tenant_id, function, qualifier)
             to = old.destinations
-            return replace(
-                old,
-                destinations=Destinations(
-                    on_success=to.on_success if on_success is None else on_success,
-                    on_failure=to.on_failure if on_failure is None else on_failure,
-                ),
-                max_retries=old.max_retries if max_retries is None else max_retries,
-                max_age_s=old.max_age_s if max_age_s is None else max_age_s,
-                last_modified=now,
+            destinations = Destinations(
+                on_success=to.on_success if on_success is None else on_success,
+                on_failure=to.on_failure if on_failure is None else on_failure,
             )
+            return _changed(old, now, max_retries, max_age_s, destinations)
 
         return await self._change(tenant_id, function, qualifier, made)
 
@@ -129,13 +125,7 @@ class EventConfigs:
         def made(old: EventConfig | None, now: datetime) -> EventConfig:
             if old is None:
                 raise self._missing(tenant_id, function, qualifier)
-            return replace(
-                old,
-                max_retries=old.max_retries if max_retries is None else max_retries,
-                max_age_s=old.max_age_s if max_age_s is None else max_age_s,
-                destinations=destinations or old.destinations,
-                last_modified=now,
-            )
+            return _changed(old, now, max_retries, max_age_s, destinations)
 
         _check_something_is_given(max_retries, max_age_s, destinations)
         return await self._change(tenant_id, function, qualifier, made)
@@ -210,36 +200,45 @@ class EventConfigs:
         _check_number("MaximumRetryAttempts", config.max_retries, MAX_RETRIES)
         _check_number("MaximumEventAgeInSeconds", config.max_age_s, MAX_AGE_S)
         to = config.destinations
-        self._check_destination(config, to.on_success, _SERVICES)
-        self._check_destination(config, to.on_failure, _FAILURE_SERVICES)
+        self._check_destination(config, to.on_success, of_failures=False)
+        self._check_destination(config, to.on_failure, of_failures=True)
 
     def _check_destination(
-        self, config: EventConfig, arn: str, services: frozenset[str]
+        self, config: EventConfig, arn: str, *, of_failures: bool
     ) -> None:
         if not arn:
             return
-        parts = _ARN.fullmatch(arn)
-        if parts is None or parts[1] not in services or arn.endswith(".fifo"):
-            raise _bad_destination(arn)
-        if parts[1] == "lambda":
-            self._check_function(config, arn, account=parts[3], resource=parts[4])
-
-    def _check_function(
-        self, config: EventConfig, arn: str, *, account: str, resource: str
-    ) -> None:
-        kind, _, rest = resource.partition(":")
-        name, _, qualifier = rest.partition(":")
-        if kind != "function" or account != config.tenant_id:
-            raise _bad_destination(arn)
+        tenant_id = config.tenant_id
+        target = destination_of(arn, tenant_id=tenant_id, of_failures=of_failures)
+        if target.service != "lambda":
+            return
         try:
-            self._functions.find(config.tenant_id, name, qualifier)
+            found = self._functions.find(tenant_id, target.name, target.qualifier)
         except NotFound as error:
-            raise _bad_destination(arn) from error
-        if name == config.function:
+            raise bad_destination(arn) from error
+        check_is_not_isolated(found, "A destination")
+        if target.name == config.function:
             raise InvalidParameter(
                 "You can't specify the function as a destination for itself.",
                 field="destinations",
             )
+
+
+def _changed(
+    old: EventConfig,
+    now: datetime,
+    max_retries: int | None,
+    max_age_s: int | None,
+    destinations: Destinations | None,
+) -> EventConfig:
+    """What is None stays."""
+    return replace(
+        old,
+        max_retries=old.max_retries if max_retries is None else max_retries,
+        max_age_s=old.max_age_s if max_age_s is None else max_age_s,
+        destinations=old.destinations if destinations is None else destinations,
+        last_modified=now,
+    )
 
 
 def _check_something_is_given(*given: object) -> None:
@@ -255,9 +254,3 @@ def _check_number(name: str, value: int | None, allowed: range) -> None:
             f"{name} is {value}; it must be {allowed.start} to {allowed.stop - 1}.",
             field=name,
         )
-
-
-def _bad_destination(arn: str) -> InvalidParameter:
-    return InvalidParameter(
-        f"The destination ARN {arn} is invalid.", field="destinations"
-    )

@@ -15,7 +15,7 @@ import random
 from collections.abc import Callable, Collection, Coroutine, Iterable, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, Protocol, Self, TypeVar
 
 from sandlot_engine.catalog import life
 from sandlot_engine.catalog.aliases import Aliases
@@ -28,15 +28,16 @@ from sandlot_engine.catalog.kept import Kept
 from sandlot_engine.catalog.layers import Layers
 from sandlot_engine.catalog.life import Prepared
 from sandlot_engine.catalog.on_disk import OnDisk
-from sandlot_engine.catalog.preparing import GrantNetwork, Prepare, Preparing
+from sandlot_engine.catalog.preparing import Preparing
 from sandlot_engine.catalog.quotas import Quota, Quotas
-from sandlot_engine.catalog.retiring import Retire, Retiring
+from sandlot_engine.catalog.retiring import Retiring
 from sandlot_engine.catalog.settings import Settings, checked_tags
+from sandlot_engine.catalog.targets import check_dead_letter
+from sandlot_engine.catalog.turns import Turns
 from sandlot_engine.catalog.uploads import Uploads
 from sandlot_engine.catalog.validation import check_kind, check_name
 from sandlot_engine.catalog.versions import Versions, name_in, page_of_versions
 from sandlot_engine.clock import Clock
-from sandlot_engine.locks import KeyedLocks
 from sandlot_engine.model.function import (
     LATEST,
     Alias,
@@ -47,25 +48,43 @@ from sandlot_engine.model.function import (
     Revision,
 )
 from sandlot_engine.model.network import Network
-from sandlot_engine.model.settings import FunctionSettings
+from sandlot_engine.model.settings import FunctionSettings, RecursiveLoop
 from sandlot_engine.store.ports import CatalogStore
-
-__all__ = [
-    "CheckCode",
-    "Functions",
-    "GrantNetwork",
-    "NoteChange",
-    "Prepare",
-    "Prepared",
-    "Quota",
-    "Retire",
-]
 
 T = TypeVar("T")
 
 CheckCode = Callable[[str, str], object]
 """Raises a `Refusal` where a function, by its tenant's id and its name, takes no new
 code."""
+
+
+class Node(Protocol):
+    """Where a revision's zygote and instances are."""
+
+    async def prepare(
+        self, function: Function, revision: Revision, code: Path, /
+    ) -> Prepared:
+        """Start the zygote of a revision, its code at a path. Raises `Refusal` or
+        `Fault` where that is impossible; a failing import is no reason to."""
+        ...
+
+    async def retire(self, tenant_id: str, function: str, revision_id: str, /) -> None:
+        """Stop all that runs of a revision. Returns when nothing runs of it any more,
+        because its files go next. It need not have been prepared."""
+        ...
+
+
+class Rights(Protocol):
+    """What tenants may have. From memory."""
+
+    def concurrency(self, tenant_id: str, /) -> int:
+        """How many of its invocations may run."""
+        ...
+
+    def grant_network(self, tenant_id: str, network: Network, /) -> object:
+        """Raises `PermissionDenied` where its functions may not have that, and
+        `Conflict` while it is suspended."""
+        ...
 
 
 class Functions:
@@ -85,10 +104,8 @@ class Functions:
         *,
         clock: Clock,
         runtimes: Callable[[], Collection[str]],
-        prepare: Prepare,
-        retire: Retire,
-        grant_network: GrantNetwork,
-        concurrency: Callable[[str], int],
+        node: Node,
+        tenants: Rights,
         note_change: NoteChange = lambda *_: None,
         note_tenant: Callable[[str], object] = lambda _: None,
         check_code: CheckCode = lambda *_: None,
@@ -104,8 +121,9 @@ class Functions:
         self._check_code = check_code
         self.quota = quota or Quota()
         self._keeper = Keeper()
-        self._turns = KeyedLocks()
+        self._turns = Turns(self._keeper)
         """By tenant: whose turn it is to change something."""
+
         on_disk = OnDisk()
         self._versions = Versions(region, on_disk)
         self._uploads = Uploads(
@@ -120,12 +138,12 @@ class Functions:
             code_path=lambda function, revision: self._uploads.in_turn(
                 function.tenant_id, lambda: self.code_path(revision)
             ),
-            prepare=prepare,
-            grant_network=grant_network,
+            prepare=node.prepare,
+            grant_network=tenants.grant_network,
             settle=lambda *settled: self._changing.settle(*settled),
         )
         self._retiring = Retiring(
-            self._uploads, self._preparing, on_disk, retire=retire
+            self._uploads, self._preparing, on_disk, retire=node.retire
         )
         belongings = tuple(belongings)
         self._of_tenants = tuple(of_tenants)
@@ -138,7 +156,6 @@ class Functions:
             aliases,
             self._versions,
             turns=self._turns,
-            keeper=self._keeper,
             belongings=belongings,
             note_change=note_change,
         )
@@ -146,8 +163,7 @@ class Functions:
             settings,
             self._versions,
             turns=self._turns,
-            keeper=self._keeper,
-            concurrency=concurrency,
+            concurrency=tenants.concurrency,
             provisioned=provisioned,
         )
         self.layers = Layers(
@@ -174,7 +190,7 @@ class Functions:
             keeper=self._keeper,
             clock=clock,
             runtimes=runtimes,
-            grant_network=grant_network,
+            grant_network=tenants.grant_network,
             note_change=note_change,
         )
         self._deleting = Deleting(
@@ -237,6 +253,11 @@ class Functions:
         """What is reserved for which of a tenant's functions. Never waits."""
         return self.settings.reserved(tenant_id)
 
+    def may_recurse(self, tenant_id: str, name: str) -> bool:
+        """See `invocation.invoker.Resolver`."""
+        settings = self.settings.of(tenant_id, name)
+        return settings.recursive_loop is RecursiveLoop.ALLOW
+
     async def code_path(self, revision: Revision) -> Path:
         """The folder with a revision's files, unpacked if it was not, as its layers
         are."""
@@ -266,6 +287,10 @@ class Functions:
     def count(self, tenant_id: str) -> int:
         """How many functions a tenant has."""
         return self._versions.count(tenant_id)
+
+    def count_all(self) -> int:
+        """How many functions all tenants have."""
+        return self._versions.count_all()
 
     def count_by_network(self, network: Network) -> Mapping[str, int]:
         """How many functions with that network, in any version, each tenant has that
@@ -313,6 +338,7 @@ class Functions:
         check_name(name)
         check_kind(config, zip, is_new=True)
         self._changing.check_config(tenant_id, config)
+        check_dead_letter(config.dead_letter_arn, tenant_id=tenant_id)
         settings = FunctionSettings(tags=checked_tags(tags or {}))
         self._changing.check_name_is_free(tenant_id, name)
         # At once: a layer that was found a moment ago may be deleted in the next.
@@ -447,12 +473,7 @@ class Functions:
         For whoever keeps `belongings`: of what is here, `change` may call what does not
         wait, and `touch`.
         """
-
-        async def changed() -> T:
-            async with self._turns.hold(tenant_id):
-                return await change()
-
-        return await self._keeper.whole(changed())
+        return await self._turns.whole(tenant_id, change)
 
     def find(self, tenant_id: str, name: str, qualifier: str = "") -> Function:
         """What `get` returns. Never waits."""

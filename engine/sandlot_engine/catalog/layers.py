@@ -9,18 +9,18 @@ layers take turns. Texts are AWS's.
 """
 
 from collections import Counter
-from collections.abc import Callable, Collection, Coroutine, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
-from typing import Any, Protocol, TypeVar
+from typing import Protocol
 
 from sandlot_engine.catalog import layer_policy
-from sandlot_engine.catalog.aliases import Changes
 from sandlot_engine.catalog.keeper import Keeper
 from sandlot_engine.catalog.kept import Kept
 from sandlot_engine.catalog.life import new_id
 from sandlot_engine.catalog.on_disk import OnDisk, of_layer
 from sandlot_engine.catalog.pages import page_of
+from sandlot_engine.catalog.turns import Turns
 from sandlot_engine.clock import Clock
 from sandlot_engine.errors import (
     InvalidParameter,
@@ -40,8 +40,6 @@ from sandlot_engine.model.layer import (
     parse_layer_name,
 )
 from sandlot_engine.store.ports import DocumentStore
-
-T = TypeVar("T")
 
 MAX_LAYERS = 5
 """Of one function."""
@@ -79,7 +77,7 @@ class Layers:
         store: DocumentStore,
         packages: Packages,
         *,
-        turns: Changes,
+        turns: Turns,
         keeper: Keeper,
         clock: Clock,
         runtimes: Callable[[], Collection[str]],
@@ -274,11 +272,13 @@ class Layers:
         """
         name = _own(tenant_id, name, "lambda:DeleteLayerVersion")
         _check_number(number)
-        return await self._in_turn(tenant_id, self._delete(tenant_id, name, number))
+        return await self._turns.whole(
+            tenant_id, lambda: self._delete(tenant_id, name, number)
+        )
 
     async def delete_all(self, tenant_id: str) -> None:
         """All of a tenant's, which is deleted: of its layers nothing is remembered."""
-        await self._in_turn(tenant_id, self._delete_all(tenant_id))
+        await self._turns.whole(tenant_id, lambda: self._delete_all(tenant_id))
 
     # --- shared -------------------------------------------------------------------
 
@@ -313,8 +313,8 @@ class Layers:
             id=statement_id, principal=layer_policy.checked_principal(principal)
         )
         ref = LayerRef(region, tenant_id, name, number)
-        changed = await self._in_turn(
-            tenant_id, self._add_permission(ref, permission, revision_id)
+        changed = await self._turns.whole(
+            tenant_id, lambda: self._add_permission(ref, permission, revision_id)
         )
         return changed, layer_policy.statement_text(permission, _arn(ref))
 
@@ -331,8 +331,8 @@ class Layers:
         """Functions that have the version keep it. Raises as `add_permission` does."""
         name = _own(tenant_id, name, "lambda:RemoveLayerVersionPermission")
         ref = LayerRef(region, tenant_id, name, number)
-        return await self._in_turn(
-            tenant_id, self._remove_permission(ref, statement_id, revision_id)
+        return await self._turns.whole(
+            tenant_id, lambda: self._remove_permission(ref, statement_id, revision_id)
         )
 
     def policy(
@@ -350,13 +350,6 @@ class Layers:
         return layer_policy.text_of(version, region), version.policy_revision_id
 
     # --- in turn ------------------------------------------------------------------
-
-    async def _in_turn(self, tenant_id: str, work: Coroutine[Any, Any, T]) -> T:
-        async def in_turn() -> T:
-            async with self._turns.hold(tenant_id):
-                return await work
-
-        return await self._keeper.whole(in_turn())
 
     async def _publish(self, template: LayerVersion, zip_bytes: bytes) -> LayerVersion:
         tenant_id, name = template.tenant_id, template.name

@@ -14,6 +14,7 @@ from sandlot_engine.catalog.functions import Functions
 from sandlot_engine.catalog.kept import Kept
 from sandlot_engine.catalog.pages import page_of
 from sandlot_engine.catalog.settings import checked_tags
+from sandlot_engine.catalog.targets import check_is_not_isolated
 from sandlot_engine.clock import Clock
 from sandlot_engine.errors import Conflict, InvalidParameter, NotFound, QuotaExceeded
 from sandlot_engine.model.mapping import Mapping, SourceKind
@@ -210,9 +211,12 @@ class Mappings:
 
     def _require(self, mapping: Mapping) -> None:
         try:
-            self._functions.find(mapping.tenant_id, mapping.function, mapping.qualifier)
+            found = self._functions.find(
+                mapping.tenant_id, mapping.function, mapping.qualifier
+            )
         except NotFound as error:
             raise InvalidParameter(_NO_FUNCTION, field="FunctionName") from error
+        check_is_not_isolated(found, "An event source mapping")
 
     def _check_count(self, tenant_id: str) -> None:
         count = len(self._kept.of(tenant_id, _OWNER))

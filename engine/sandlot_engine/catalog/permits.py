@@ -35,34 +35,6 @@ class Verdict(Enum):
     """No statement is about it."""
 
 
-def allows(
-    policy: Policy,
-    *,
-    action: str,
-    principal_account: str,
-    principal_service: str = "",
-    function_url_auth_type: str | None = None,
-    via_function_url: bool = False,
-    source_arn: str = "",
-    source_account: str = "",
-) -> bool:
-    """Whether a policy by itself lets an account, or a service of AWS's, do `action`.
-
-    An empty account is somebody who has none, whom only what is for everyone is for.
-    """
-    verdict = verdict_of(
-        policy,
-        action=action,
-        principal_account=principal_account,
-        principal_service=principal_service,
-        function_url_auth_type=function_url_auth_type,
-        via_function_url=via_function_url,
-        source_arn=source_arn,
-        source_account=source_account,
-    )
-    return verdict is Verdict.ALLOWED
-
-
 def verdict_of(
     policy: Policy,
     *,
@@ -74,7 +46,11 @@ def verdict_of(
     source_arn: str = "",
     source_account: str = "",
 ) -> Verdict:
-    """What `allows` is made of: an owner needs no permission, but can be denied."""
+    """What a policy by itself says of an account, or a service of AWS's, that is to do
+    `action`: its owner needs no permission, but can be denied.
+
+    An empty account is somebody who has none, whom only what is for everyone is for.
+    """
     if not policy.statements:
         return Verdict.SILENT
     request = {

@@ -34,12 +34,10 @@ PREPARE_TIMEOUT_S = 120.0
 import's time besides."""
 
 Prepare = Callable[[Function, Revision, Path], Awaitable[Prepared]]
-"""Start the zygote of a revision, its code at a path. Raises `Refusal` or `Fault`
-where that is impossible; a failing import is no reason to."""
+"""`Node.prepare`."""
 
 GrantNetwork = Callable[[str, Network], object]
-"""Raises `PermissionDenied` where functions of a tenant, by its id, may not have a
-network, and `Conflict` while it is suspended: `Tenants.grant_network`."""
+"""`Rights.grant_network`."""
 
 Settle = Callable[
     [Function, Revision, Prepared | SandlotError], Coroutine[Any, Any, None]

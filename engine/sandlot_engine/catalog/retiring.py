@@ -11,9 +11,7 @@ from sandlot_engine.errors import SandlotError
 from sandlot_engine.model.function import Function, Revision
 
 Retire = Callable[[str, str, str], Awaitable[None]]
-"""Stop all that runs of a revision: tenant id, function, revision id. Returns when
-nothing runs of it any more, because its files go next. It need not have been
-prepared."""
+"""`Node.retire`."""
 
 _log = logging.getLogger(__name__)
 

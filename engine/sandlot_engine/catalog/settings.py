@@ -7,9 +7,8 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 from types import MappingProxyType
 
-from sandlot_engine.catalog.aliases import Changes
-from sandlot_engine.catalog.keeper import Keeper
 from sandlot_engine.catalog.kept import Kept
+from sandlot_engine.catalog.turns import Turns
 from sandlot_engine.catalog.versions import Versions
 from sandlot_engine.errors import InvalidParameter
 from sandlot_engine.model.function import LATEST
@@ -34,15 +33,13 @@ class Settings:
         kept: Kept[FunctionSettings],
         versions: Versions,
         *,
-        turns: Changes,
-        keeper: Keeper,
+        turns: Turns,
         concurrency: Callable[[str], int],
         provisioned: Callable[[str, str], int] = lambda *_: 0,
     ) -> None:
         self._kept = kept
         self._versions = versions
         self._turns = turns
-        self._keeper = keeper
         self._concurrency = concurrency
         self._provisioned = provisioned
         self._reserved: dict[str, dict[str, int]] = {}
@@ -160,17 +157,16 @@ class Settings:
         *,
         said: str = "",
     ) -> FunctionSettings:
-        async def in_turn() -> FunctionSettings:
-            async with self._turns.hold(tenant_id):
-                self._versions.require(tenant_id, function, said=said)
-                old = self.of(tenant_id, function)
-                new = change(old)
-                if new != old:
-                    await self._kept.put(tenant_id, function, "", new)
-                    self.note(tenant_id, function)
-                return new
+        async def changed() -> FunctionSettings:
+            self._versions.require(tenant_id, function, said=said)
+            old = self.of(tenant_id, function)
+            new = change(old)
+            if new != old:
+                await self._kept.put(tenant_id, function, "", new)
+                self.note(tenant_id, function)
+            return new
 
-        return await self._keeper.whole(in_turn())
+        return await self._turns.whole(tenant_id, changed)
 
     def _checked_concurrency(
         self, tenant_id: str, function: str, concurrency: int

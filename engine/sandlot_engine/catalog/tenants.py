@@ -14,6 +14,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 
+from sandlot_engine.catalog.pages import MAX_PAGE, size_of
 from sandlot_engine.catalog.seal import Sealer
 from sandlot_engine.catalog.validation import check_network, checked_cidrs
 from sandlot_engine.clock import Clock
@@ -35,9 +36,6 @@ MAX_TENANT_NAME = 64
 MAX_KEYS_PER_TENANT = 100
 MAX_CACHED_KEYS = 10_000
 """Keys whose secrets are kept at hand; the least recently used goes first."""
-
-DEFAULT_PAGE, MAX_PAGE = 50, 1_000
-"""Tenants or keys in one page of a list."""
 
 _TENANT_ID = re.compile(r"[0-9]{12}")
 _KEY_ID = re.compile(r"[A-Za-z0-9]{16,128}")
@@ -274,7 +272,7 @@ class Tenants:
     ) -> tuple[list[AccessKey], str]:
         """A page by id, and the token of the next. Raises `NotFound`."""
         self._tenant(tenant_id)
-        size = _checked_page(page_size)
+        size = size_of(page_size)
         page = await self._store.list_keys(tenant_id, after=page_token, limit=size + 1)
         return page[:size], page[size - 1].id if len(page) > size else ""
 
@@ -331,7 +329,7 @@ class Tenants:
         self, page_size: int = 0, page_token: str = ""
     ) -> tuple[list[Tenant], str]:
         """A page by id, and the token of the next: empty after the last."""
-        size = _checked_page(page_size)
+        size = size_of(page_size)
         page = await self._store.list_tenants(after=page_token, limit=size + 1)
         return page[:size], page[size - 1].id if len(page) > size else ""
 
@@ -475,11 +473,3 @@ def _checked_allow(cidrs: Iterable[str], network: Network) -> tuple[str, ...]:
             field="network_allow",
         )
     return allow
-
-
-def _checked_page(page_size: int) -> int:
-    if page_size < 0:
-        raise InvalidParameter(
-            f"page_size is {page_size}; it must be 0 to {MAX_PAGE}.", field="page_size"
-        )
-    return min(page_size or DEFAULT_PAGE, MAX_PAGE)

@@ -10,6 +10,7 @@ from dataclasses import replace
 from sandlot_engine.catalog.functions import Functions
 from sandlot_engine.catalog.kept import Kept
 from sandlot_engine.catalog.pages import page_of
+from sandlot_engine.catalog.targets import check_is_not_isolated
 from sandlot_engine.clock import Clock
 from sandlot_engine.errors import AlreadyExists, InvalidParameter, NotFound
 from sandlot_engine.model.url import Cors, FunctionUrl, InvokeMode, UrlAuthType
@@ -21,6 +22,7 @@ MAX_CORS_ITEMS = 100
 """Origins, headers to allow, headers to expose: so many of each."""
 
 MAX_CORS_ITEM = 1_024
+MAX_ORIGIN = 253
 METHODS = frozenset({"GET", "PUT", "HEAD", "POST", "PATCH", "DELETE", "*"})
 
 _ALPHABET = "abcdefghijklmnopqrstuvwxyz234567"
@@ -78,6 +80,8 @@ class Urls:
 
         async def create() -> FunctionUrl:
             self._require(tenant_id, function, qualifier)
+            found = self._functions.find(tenant_id, function)
+            check_is_not_isolated(found, "A function URL")
             if self.find(tenant_id, function, qualifier) is not None:
                 arn = self._functions.arn(tenant_id, function, qualifier)
                 raise AlreadyExists(
@@ -186,6 +190,11 @@ def _check_cors(cors: Cors | None) -> None:
         raise _bad_cors(
             f"AllowMethods has {unknown[0][:20]!r}, and may have "
             f"{', '.join(sorted(METHODS))}."
+        )
+    if bad := [o for o in cors.allow_origins or () if not 0 < len(o) <= MAX_ORIGIN]:
+        raise _bad_cors(
+            f"AllowOrigins has one of {len(bad[0])} characters; each has 1 to "
+            f"{MAX_ORIGIN}, as https://example.org, or is a *."
         )
     lists = (cors.allow_origins, cors.allow_headers, cors.expose_headers)
     if not all(item.isprintable() for items in lists for item in items or ()):

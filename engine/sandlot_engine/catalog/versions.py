@@ -88,6 +88,10 @@ class Versions:
         """How many functions a tenant has."""
         return len(self._by_tenant.get(tenant_id, {}))
 
+    def count_all(self) -> int:
+        """How many functions all have."""
+        return sum(map(len, self._by_tenant.values()))
+
     def count_published(self, tenant_id: str) -> int:
         """How many versions that have a number."""
         functions = self._by_tenant.get(tenant_id, {}).values()

@@ -173,7 +173,11 @@ class Attempts:
             client_context=event.client_context,
             lineage=event.lineage,
             trace_id=trace_id(
-                event.request_id, event.lineage, event.tenant_id, event.function
+                event.request_id,
+                event.trace,
+                event.lineage,
+                event.tenant_id,
+                event.function,
             ),
             payload=payload,
             type=InvocationType.EVENT,

@@ -28,9 +28,9 @@ from sandlot_engine.events.pauses import LONGEST_PAUSE_S
 from sandlot_engine.events.pump import Pump
 from sandlot_engine.events.queue import EventQueue, new_event
 from sandlot_engine.events.records import invocation_record
-from sandlot_engine.events.targets import BadTarget, Target, target_of
 from sandlot_engine.model.event import DeliveryKind, Event, EventState
 from sandlot_engine.model.invocation import Invocation, InvocationType
+from sandlot_engine.model.target import BadTarget, Target, target_of
 from sandlot_engine.store.event_ports import EventStore, Parcel, Waiting
 
 MAX_OF_LANE = 4
@@ -201,6 +201,7 @@ class Delivering:
             function=target.name,
             qualifier=target.qualifier,
             invoked_arn=target.arn,
+            trace=event.trace,
             lineage=continued(event.lineage, event.tenant_id, event.function),
             payload=self._body(parcel),
             type=InvocationType.EVENT,

@@ -6,13 +6,16 @@ Only the endpoints that the operator named are ever spoken to.
 import asyncio
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, Self
+from urllib.parse import quote
 
+from sandlot_engine.events.lineage import trace_id
 from sandlot_engine.events.records import bus_entry, dead_letter_attributes
-from sandlot_engine.events.targets import BadTarget, Target
-from sandlot_engine.model.event import DeliveryKind
+from sandlot_engine.model.event import DeliveryKind, Event
+from sandlot_engine.model.target import BadTarget, Target
 from sandlot_engine.store.event_ports import Parcel
 
 TIMEOUT_S = 10
@@ -78,6 +81,7 @@ class Endpoints:
     def _tell(self, target: Target, parcel: Parcel, body: bytes, region: str) -> None:
         from botocore.exceptions import BotoCoreError, ClientError
 
+        _trace.set(_trace_of(parcel.event))
         try:
             client = self._client(target.service)
             match target.service:
@@ -118,7 +122,7 @@ class Endpoints:
                 proxies={},
             )
             session: Any = Session()
-            self._clients[service] = session.create_client(
+            client = session.create_client(
                 service,
                 region_name=self._access.region,
                 endpoint_url=self._access.urls[service],
@@ -126,7 +130,26 @@ class Endpoints:
                 aws_secret_access_key=self._access.secret_access_key,
                 config=config,
             )
+            client.meta.events.register("before-call", _add_trace)
+            self._clients[service] = client
         return self._clients[service]
+
+
+_trace: ContextVar[str] = ContextVar("_trace")
+"""Of what this thread is telling. SQS keeps it with the message: by it loops over a
+queue are found."""
+
+
+def _trace_of(event: Event) -> str:
+    """As botocore writes it in a function."""
+    trace = trace_id(
+        event.request_id, event.trace, event.lineage, event.tenant_id, event.function
+    )
+    return quote(trace, safe="-=;:")
+
+
+def _add_trace(params: Mapping[str, Any], **_: Any) -> None:
+    params["headers"]["X-Amzn-Trace-Id"] = _trace.get()
 
 
 def _publication(target: Target, parcel: Parcel, body: bytes) -> dict[str, Any]:

@@ -341,6 +341,7 @@ def new_event(invocation: Invocation, *, now: datetime) -> Event:
         invoked_arn=invocation.invoked_arn,
         isolation_key=invocation.isolation_key,
         client_context=invocation.client_context,
+        trace=invocation.trace,
         lineage=invocation.lineage,
         size=len(invocation.payload),
         accepted=now,

@@ -180,7 +180,11 @@ class Router:
         )
         triggers = backend.triggers
         self._scheduler = SchedulerApp(
-            self._aws.receiver, triggers.triggers, triggers.groups, backend.clock
+            self._aws.receiver,
+            triggers.triggers,
+            triggers.groups,
+            backend.clock,
+            region=backend.region,
         )
         self._hooks = HookApp(triggers.hooks)
 

@@ -5,32 +5,34 @@ The warm path touches no store, makes no task and takes no other thread.
 """
 
 import asyncio
-import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import datetime
 from types import TracebackType
 from typing import Protocol, Self
+
+from msgspec import Struct
 
 from sandlot_engine.clock import Clock
 from sandlot_engine.errors import (
     Conflict,
     DeadlineExceeded,
     Internal,
-    InvalidParameter,
+    Refusal,
     Stopping,
     Throttled,
-    TooLarge,
 )
 from sandlot_engine.events.attempts import SettingsOf
+from sandlot_engine.events.lineage import RECURSION, is_loop
 from sandlot_engine.events.queue import EventQueue
 from sandlot_engine.events.verdicts import RETRY_DELAYS_S, Settings
-from sandlot_engine.invocation import json_check, restore
+from sandlot_engine.invocation import restore
 from sandlot_engine.invocation.admission import (
     REQUESTS_PER_SLOT,
     Admission,
     Claims,
     Slot,
 )
+from sandlot_engine.invocation.checks import check
 from sandlot_engine.invocation.detached import Detached
 from sandlot_engine.invocation.once import WINDOW_S, Once
 from sandlot_engine.invocation.ports import Runner
@@ -42,10 +44,6 @@ from sandlot_engine.invocation.report import (
 from sandlot_engine.metrics import Metrics
 from sandlot_engine.model.function import Function, Revision
 from sandlot_engine.model.invocation import (
-    MAX_CLIENT_CONTEXT,
-    MAX_EVENT_PAYLOAD,
-    MAX_ISOLATION_KEY,
-    MAX_PAYLOAD,
     Invocation,
     InvocationType,
     LogLine,
@@ -63,17 +61,17 @@ GRACE_S = 60.0
 for waiting, starting and stopping. The runner has bounds of its own and ends every
 run sooner; this one only makes sure that nothing waits for ever."""
 
-_ISOLATION_KEY = re.compile(rf"[a-zA-Z0-9._:/=+@ -]{{1,{MAX_ISOLATION_KEY}}}")
-
-_MAX_BYTES = {
-    InvocationType.REQUEST_RESPONSE: MAX_PAYLOAD,
-    InvocationType.DRY_RUN: MAX_PAYLOAD,
-    InvocationType.EVENT: MAX_EVENT_PAYLOAD,
-}
-
-
 Keep = Callable[[Record, Sequence[LogLine]], None]
 """Takes what is to be kept of an invocation that ran."""
+
+
+class Accepted(Struct, frozen=True):
+    """An invocation that nothing speaks against, with what runs it."""
+
+    invocation: Invocation
+    function: Function
+    revision: Revision
+    keep: Keep
 
 
 class Resolver(Protocol):
@@ -86,6 +84,10 @@ class Resolver(Protocol):
     def reserved(self, tenant_id: str) -> Mapping[str, int]:
         """Concurrency of those functions that have a share of their own. From
         memory."""
+        ...
+
+    def may_recurse(self, tenant_id: str, name: str) -> bool:
+        """Whether loops of the function are left alone. From memory."""
         ...
 
 
@@ -222,65 +224,86 @@ class Invoker:
         """
         if invocation.idempotency is not None:
             return await self.once.outcome(
-                invocation, lambda: self._run_once(invocation, None), deadline
+                invocation, lambda: self._to_its_end(invocation), deadline
             )
         if invocation.outlives_caller:
-            task = self._detached.start(self._run_once(invocation, None))
+            task = self._detached.start(self._to_its_end(invocation))
             return await self._detached.wait(task, deadline)
         return await self._invoke(invocation, deadline, self._records.append)
 
-    async def _run_once(
-        self, invocation: Invocation, deadline: float | None
-    ) -> Outcome:
-        return await self._invoke(invocation, deadline, self._records.append)
+    async def _to_its_end(self, invocation: Invocation) -> Outcome:
+        return await self._invoke(invocation, None, self._records.append)
 
     async def _invoke(
         self, invocation: Invocation, deadline: float | None, keep: Keep
     ) -> Outcome:
-        revision, function = self._resolve(invocation)
-        self._check(invocation, revision)
+        accepted = self._accepted(invocation, keep)
         self._records.check_writing()
         if invocation.sink is not None:
-            invocation.sink.version = function.version
+            invocation.sink.version = accepted.function.version
         if deadline is not None and deadline <= self._clock.monotonic():
             raise DeadlineExceeded("the caller's deadline passed before the start")
         try:
-            return await self._admitted(deadline, function, revision, invocation, keep)
+            return await self._admitted(accepted, deadline)
         except Throttled as refusal:
             self.metrics.note_throttled(refusal.reason)
             raise
 
-    async def _admitted(
-        self,
-        deadline: float | None,
-        function: Function,
-        revision: Revision,
-        invocation: Invocation,
-        keep: Keep,
-    ) -> Outcome:
+    def _accepted(self, invocation: Invocation, keep: Keep) -> Accepted:
+        function = self._functions.resolve(
+            invocation.tenant_id, invocation.function, invocation.qualifier
+        )
+        revision = function.serving
+        if revision is None:
+            raise Conflict(
+                "The operation cannot be performed at this time. The function is "
+                f"currently in the following state: {function.state.value}"
+            )
+        # Not at deploy alone: the operator may have taken it back since.
+        self._quotas.grant_network(function.tenant_id, revision.config.network)
+        check(invocation, revision.config)
+        if invocation.lineage and invocation.type is not InvocationType.EVENT:
+            self._check_loop(invocation)
+        return Accepted(invocation, function, revision, keep)
+
+    def _check_loop(self, invocation: Invocation) -> None:
+        """Of an event it is seen when it is to run, and told to its destination."""
         tenant_id, name = invocation.tenant_id, invocation.function
-        is_event = invocation.type is InvocationType.EVENT
+        if not is_loop(invocation.lineage, tenant_id, name):
+            return
+        if not self._functions.may_recurse(tenant_id, name):
+            raise Refusal(
+                "Lambda has detected your function being invoked in a recursive loop "
+                "with other Amazon Web Services resources and stopped your function's "
+                f"invocation. Function {name!r} was part of what led to this too "
+                "often; PutFunctionRecursionConfig with Allow lets it.",
+                reason=RECURSION,
+            )
+
+    async def _admitted(self, accepted: Accepted, deadline: float | None) -> Outcome:
         try:
-            slot = self._admit(tenant_id, name, revision, is_event=is_event)
+            slot = self._admit(accepted)
         except Throttled:
+            tenant_id = accepted.invocation.tenant_id
             if self._reclaim is None or not await self._reclaim(tenant_id):
                 raise
-            slot = self._admit(tenant_id, name, revision, is_event=is_event)
+            slot = self._admit(accepted)
         try:
-            return await self._run_until(deadline, function, revision, invocation, keep)
+            return await self._run_until(accepted, deadline)
         finally:
             self.admission.release(slot)
 
-    def _admit(
-        self, tenant_id: str, function: str, revision: Revision, *, is_event: bool
-    ) -> Slot:
+    def _admit(self, accepted: Accepted) -> Slot:
+        invocation = accepted.invocation
+        tenant_id = invocation.tenant_id
+        is_event = invocation.type is InvocationType.EVENT
         return self.admission.admit(
             tenant_id,
-            function,
+            invocation.function,
             limit=self._quotas.concurrency(tenant_id),
             reserved=self._functions.reserved(tenant_id),
             claims=self._claims(tenant_id),
-            revision=revision.id,
+            revision=accepted.revision.id,
             now=None if is_event else self._clock.monotonic(),
         )
 
@@ -304,8 +327,7 @@ class Invoker:
 
     async def dry_run(self, invocation: Invocation) -> None:
         """Raise what `invoke` would, as far as that can be said without a run."""
-        revision, _ = self._resolve(invocation)
-        self._check(invocation, revision)
+        self._accepted(invocation, self._records.append)
 
     async def _attempt(
         self, event: Invocation, keep: Callable[[Record], None]
@@ -319,178 +341,96 @@ class Invoker:
 
         return await self._invoke(event, None, split)
 
-    def _resolve(self, invocation: Invocation) -> tuple[Revision, Function]:
-        function = self._functions.resolve(
-            invocation.tenant_id, invocation.function, invocation.qualifier
-        )
-        if function.serving is None:
-            raise Conflict(
-                "The operation cannot be performed at this time. The function is "
-                f"currently in the following state: {function.state.value}"
-            )
-        # Not at deploy alone: the operator may have taken it back since.
-        self._quotas.grant_network(function.tenant_id, function.serving.config.network)
-        return function.serving, function
-
-    def _check(self, invocation: Invocation, revision: Revision) -> None:
-        _check_isolation(invocation.isolation_key, revision)
-        size, limit = len(invocation.payload), _MAX_BYTES[invocation.type]
-        if size > limit:
-            # A dry run says what the real call would.
-            kind = (
-                InvocationType.EVENT
-                if invocation.type is InvocationType.EVENT
-                else InvocationType.REQUEST_RESPONSE
-            )
-            raise TooLarge(
-                f"{size} byte payload is too large for the {kind.value} invocation "
-                f"type (limit {limit} bytes)",
-                field="payload",
-            )
-        if len(invocation.client_context.encode()) > MAX_CLIENT_CONTEXT:
-            raise TooLarge(
-                f"the client context has {len(invocation.client_context.encode())} "
-                f"bytes of {MAX_CLIENT_CONTEXT} allowed",
-                field="client_context",
-            )
-        try:
-            json_check.check(invocation.payload)
-        except json_check.NotJson as error:
-            raise InvalidParameter(
-                "Could not parse request body into json: Could not parse payload into "
-                f"json: {error}",
-                field="payload",
-                reason="InvalidRequestContent",
-            ) from error
-
-    async def _run_until(
-        self,
-        deadline: float | None,
-        function: Function,
-        revision: Revision,
-        invocation: Invocation,
-        keep: Keep,
-    ) -> Outcome:
+    async def _run_until(self, accepted: Accepted, deadline: float | None) -> Outcome:
         if self._is_hurried:
             raise Stopping("the engine is stopping; send it again later")
+        timeout_s = accepted.revision.config.timeout_s
         limit_s = (
-            revision.config.timeout_s + GRACE_S
+            timeout_s + GRACE_S
             if deadline is None
             else deadline - self._clock.monotonic()
         )
         timer = self._timeouts.within(limit_s)
         try:
             with timer:
-                return await self._run(function, revision, invocation, keep)
+                return await self._run(accepted)
         except TimeoutError as error:
             if not timer.expired():
                 raise
+            name = accepted.invocation.function
             if self._is_hurried:
                 raise Internal(
-                    f"the engine was stopped before function {invocation.function!r} "
-                    "answered; if it ran, it was stopped"
+                    f"the engine was stopped before function {name!r} answered; if it "
+                    "ran, it was stopped"
                 ) from error
             if deadline is None:
                 raise Internal(
-                    f"invocation {invocation.request_id} did not end within "
-                    f"{revision.config.timeout_s + GRACE_S:.0f} s"
+                    f"invocation {accepted.invocation.request_id} did not end within "
+                    f"{limit_s:.0f} s"
                 ) from error
             raise DeadlineExceeded(
-                f"the caller's deadline passed before function "
-                f"{invocation.function!r} answered (timeout "
-                f"{revision.config.timeout_s} s); if it ran, it was stopped"
+                f"the caller's deadline passed before function {name!r} answered "
+                f"(timeout {timeout_s} s); if it ran, it was stopped"
             ) from error
 
-    async def _run(
-        self,
-        function: Function,
-        revision: Revision,
-        invocation: Invocation,
-        keep: Keep,
-    ) -> Outcome:
+    async def _run(self, accepted: Accepted) -> Outcome:
+        invocation = accepted.invocation
         run = await self._runner.run(
-            function,
+            accepted.function,
             invocation,
-            note_cut=lambda ran_s: self._record_cut(
-                invocation, revision, function.version, ran_s, keep
-            ),
+            note_cut=lambda ran_s: self._record_cut(accepted, ran_s),
         )
         if run.rest is not None:
             is_event = invocation.type is InvocationType.EVENT
             if not (invocation.tail_log or is_event):
-                return self._answered(function, revision, invocation, run)
+                return self._answered(accepted, run)
             # Who asks for the end of the log waits for it; and an event's record is
             # kept with what becomes of the event.
             run = await run.rest()
-        ended = self._clock.now()
-        outcome = outcome_of(
-            invocation, revision, run, version=function.version, ended=ended
-        )
-        self._record(invocation, outcome, ended, keep)
-        refusal = restore.refusal_of(function.name, outcome, run)
+        outcome = self._ended(accepted, run)
+        refusal = restore.refusal_of(accepted.function.name, outcome, run)
         if refusal is not None:
             raise refusal
         return outcome
 
-    def _answered(
-        self,
-        function: Function,
-        revision: Revision,
-        invocation: Invocation,
-        run: Run,
-    ) -> Outcome:
+    def _answered(self, accepted: Accepted, run: Run) -> Outcome:
         """The outcome so far, for the caller; record, log and bill follow when the
         function's extensions have done, and its slot is taken until then."""
+        invocation = accepted.invocation
         slot = self.admission.keep(invocation.tenant_id, invocation.function)
-        task = asyncio.create_task(
-            self._finish(function, revision, invocation, run, slot)
-        )
+        task = asyncio.create_task(self._finish(accepted, run, slot))
         self._finishing.add(task)
         task.add_done_callback(self._finishing.discard)
-        return outcome_of(
-            *(invocation, revision, run),
-            version=function.version,
-            ended=self._clock.now(),
-        )
+        return _outcome_of(accepted, run, self._clock.now())
 
-    async def _finish(
-        self,
-        function: Function,
-        revision: Revision,
-        invocation: Invocation,
-        run: Run,
-        slot: Slot,
-    ) -> None:
+    async def _finish(self, accepted: Accepted, run: Run, slot: Slot) -> None:
         assert run.rest is not None  # noqa: S101
         try:
             run = await run.rest()
         finally:
             self.admission.release(slot)
-            ended = self._clock.now()
-            outcome = outcome_of(
-                invocation, revision, run, version=function.version, ended=ended
-            )
-            self._record(invocation, outcome, ended, self._records.append)
+            self._ended(accepted, run)
 
-    def _record_cut(
-        self,
-        invocation: Invocation,
-        revision: Revision,
-        version: str,
-        ran_s: float,
-        keep: Keep,
-    ) -> None:
+    def _ended(self, accepted: Accepted, run: Run) -> Outcome:
+        ended = self._clock.now()
+        outcome = _outcome_of(accepted, run, ended)
+        self._record(accepted, outcome, ended)
+        return outcome
+
+    def _record_cut(self, accepted: Accepted, ran_s: float) -> None:
         ended = self._clock.now()
         outcome = cancelled_outcome_of(
-            invocation, revision, version=version, ran_s=ran_s, ended=ended
+            accepted.invocation,
+            accepted.revision,
+            version=accepted.function.version,
+            ran_s=ran_s,
+            ended=ended,
         )
-        self._record(invocation, outcome, ended, keep)
+        self._record(accepted, outcome, ended)
 
-    def _record(
-        self, invocation: Invocation, outcome: Outcome, ended: datetime, keep: Keep
-    ) -> None:
-        record = record_of(invocation, outcome, ended=ended)
-        keep(record, outcome.log)
+    def _record(self, accepted: Accepted, outcome: Outcome, ended: datetime) -> None:
+        record = record_of(accepted.invocation, outcome, ended=ended)
+        accepted.keep(record, outcome.log)
         self._count(record)
 
     def take_record(self, record: Record, log: tuple[LogLine, ...]) -> None:
@@ -509,24 +449,11 @@ class Invoker:
         )
 
 
-def _check_isolation(key: str, revision: Revision) -> None:
-    """An instance of a function with tenant isolation must know whom it is for, and
-    one of others must not seem to."""
-    if revision.config.per_tenant and not key:
-        raise InvalidParameter(
-            "The invoked function is enabled with tenancy configuration. Add a valid "
-            "tenant ID in your request and try again.",
-            field="isolation_key",
-        )
-    if key and not revision.config.per_tenant:
-        raise InvalidParameter(
-            "The invoked function is not enabled with tenancy configuration. Remove "
-            "the tenant ID from your request and try again.",
-            field="isolation_key",
-        )
-    if key and not _ISOLATION_KEY.fullmatch(key):
-        raise InvalidParameter(
-            f"The tenant ID must have 1 to {MAX_ISOLATION_KEY} letters, digits, spaces "
-            f"and ._:/=+-@; it has {len(key)} characters.",
-            field="isolation_key",
-        )
+def _outcome_of(accepted: Accepted, run: Run, ended: datetime) -> Outcome:
+    return outcome_of(
+        accepted.invocation,
+        accepted.revision,
+        run,
+        version=accepted.function.version,
+        ended=ended,
+    )

@@ -13,7 +13,7 @@ from sandlot_engine.model.function import FunctionConfig
 from sandlot_engine.model.invocation import Ended, Outcome, Run
 
 LIMIT_US: Final = 10_000_000
-"""AWS's limit on a restore, in microseconds. It is `instance.INIT_S`."""
+"""AWS's limit on a restore, in microseconds. It is `INIT_S` of the sandbox."""
 
 
 def has_failed(run: Run) -> bool:

@@ -96,6 +96,9 @@ class Event:
     invoked_arn: str = ""
     isolation_key: str = ""
     client_context: str = ""
+    trace: str = ""
+    """Root, Parent and Sampled of its sender's X-Amzn-Trace-Id, if there was one."""
+
     lineage: str = ""
     """Which functions this event is a consequence of, as `lineage.py` writes it."""
 

@@ -125,6 +125,9 @@ class Invocation(Struct, frozen=True, kw_only=True):
 
     sink: Sink | None = None
     """Where its answer goes if the function makes it in pieces; else it comes whole."""
+    trace: str = ""
+    """Root, Parent and Sampled of the caller's X-Amzn-Trace-Id, if there was one."""
+
     lineage: str = ""
     """Which functions led to it, as `events/lineage.py` writes it."""
 

@@ -1,6 +1,9 @@
 """What the catalog asks of a builder, in its words: `catalog.code.Build`."""
 
+import errno
 import logging
+import os
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
@@ -19,6 +22,12 @@ from sandlot_sandbox.spec import OPT, TASK
 
 log = logging.getLogger(__name__)
 
+_NO_ROOM = re.compile(
+    rf"[^:]*: [^:]*: OSError: \[Errno (?:{errno.ENOSPC}|{errno.EDQUOT})\]"
+)
+"""How a builder ends that was in want of room: its last words, which are begun before
+any name in a package."""
+
 
 async def build_package(
     launchers: Launchers,
@@ -31,7 +40,8 @@ async def build_package(
     """Have zips unpacked and compiled, in a jail.
 
     Raises `InvalidParameter` or `TooLarge` for a package that was refused,
-    `Unavailable` where the launcher is lost, `Internal` for all else.
+    `Unavailable` where the launcher is lost, `OSError` where the disk is full,
+    `Internal` for all else.
     """
     launcher = await launchers.current()
     with making():
@@ -62,7 +72,9 @@ def making() -> Iterator[None]:
     except LauncherLost as error:
         raise Unavailable(f"The package could not be unpacked: {error}.") from error
     except SandboxError as error:
-        # Why is for the operator: it may be a full disk, or somebody's attack.
+        if _NO_ROOM.match(str(error)):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)) from error
+        # Why is for the operator: it may be a disk that fails, or somebody's attack.
         log.error("a package could not be unpacked: %s", error)  # noqa: TRY400 - ours
         raise Internal(
             "The package could not be unpacked; the operator's log says why."

@@ -126,13 +126,16 @@ class Node:
     def instances(self) -> int:
         return sum(hosted.instances for hosted in self._hosted.values())
 
+    @property
+    def used_mb(self) -> float:
+        """How much memory zygotes and instances use, as far as anybody counts that."""
+        return sum(hosted.used_mb for hosted in self._hosted.values())
+
     def short_mb(self) -> float:
         """How much memory has to be given back now."""
         total_mb, available_mb = machine_mb()
         # Only where it is asked for: it is a look at every zygote.
-        used_mb = (
-            sum(h.used_mb for h in self._hosted.values()) if self._memory_mb else 0
-        )
+        used_mb = self.used_mb if self._memory_mb else 0
         return short_mb(
             total_mb=total_mb,
             available_mb=available_mb,

@@ -11,10 +11,12 @@ import math
 from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
+from dataclasses import replace
 from functools import partial
 
 from sandlot_engine.clock import Clock
 from sandlot_engine.errors import Conflict, SandlotError, Throttled, Unavailable
+from sandlot_engine.events.lineage import MAX_ROUNDS, RECURSION, trace_id
 from sandlot_engine.ids import new_request_id
 from sandlot_engine.model.invocation import Invocation, Outcome, Status
 from sandlot_engine.model.mapping import Mapping
@@ -168,7 +170,7 @@ class Reader:
             return
         # What cannot be run is left in its queue, where it loses none of its tries.
         await self._check(mapping)
-        await self._poll(settings)
+        await self._poll(mapping, settings)
 
     async def _check(self, mapping: Mapping) -> None:
         if self._reserved(mapping.tenant_id).get(mapping.function) == 0:
@@ -187,7 +189,7 @@ class Reader:
                 # What came after them may be of their groups.
                 await self._give_back(self._assembly.clear())
 
-    async def _poll(self, settings: Settings) -> None:
+    async def _poll(self, mapping: Mapping, settings: Settings) -> None:
         began = self._clock.monotonic()
         closes_at = self._assembly.closes_at(settings.window_s)
         wait_s = poll_s(self._readers(), self._turns.count)
@@ -206,7 +208,7 @@ class Reader:
                 self._source,
                 count=self._assembly.wanted(settings.batch_size),
                 wait_s=wait_s,
-                read=partial(self._sort, filters, visibility_s),
+                read=partial(self._sort, mapping.function, filters, visibility_s),
             )
             self._take(chosen)
         self._counts["polls"] += 1
@@ -241,14 +243,22 @@ class Reader:
         if is_empty and not self.running:
             self._width.note_idle()
 
-    def _sort(self, filters: Filters, visibility_s: float, raw: Raw) -> Sorted:
+    def _sort(
+        self, function: str, filters: Filters, visibility_s: float, raw: Raw
+    ) -> Sorted:
         """Beside the loop: patterns and messages are the tenant's, and may be large."""
         now = self._clock.monotonic()
         chosen, others = list[Message](), list[str]()
         for each in raw:
             record = record_of(each, self._source)
             if filters.choose(record):
-                message = message_of(record, now=now, visibility_s=visibility_s)
+                message = message_of(
+                    record,
+                    now=now,
+                    visibility_s=visibility_s,
+                    account=self._source.account,
+                    function=function,
+                )
                 chosen.append(message)
             else:
                 others.append(record["receiptHandle"])
@@ -294,11 +304,20 @@ class Reader:
         try:
             outcome = await self._invoke(mapping, batch)
         except SandlotError as error:
+            why = f"PROBLEM: {error.message}"[:1_000]
+            looped = tuple(each for each in batch if each.rounds >= MAX_ROUNDS)
+            # Of a FIFO queue all or none is run: what comes after has to wait.
+            if (
+                error.reason == RECURSION
+                and 0 < len(looped) < len(batch)
+                and not self._source.is_fifo
+            ):
+                others = [each for each in batch if each.rounds < MAX_ROUNDS]
+                verdict = await self._run(mapping, settings, others)
+                return replace(verdict, left=(*verdict.left, *looped), result=why)
             if self._stop.is_set():
                 await self._settling.release([message.handle for message in batch])
-            return Verdict(
-                left=tuple(batch), result=f"PROBLEM: {error.message}"[:1_000]
-            )
+            return Verdict(left=tuple(batch), result=why)
         verdict = judge(
             batch,
             is_ok=outcome.status is Status.OK,
@@ -317,7 +336,7 @@ class Reader:
         while True:
             try:
                 return await self._invoker.invoke(
-                    self._invocation(mapping, payload), None
+                    self._invocation(mapping, payload, batch), None
                 )
             except (Throttled, Unavailable, Conflict) as refusal:
                 now = self._clock.monotonic()
@@ -334,11 +353,22 @@ class Reader:
                 finally:
                     self._parked -= 1
 
-    def _invocation(self, mapping: Mapping, payload: bytes) -> Invocation:
+    def _invocation(
+        self, mapping: Mapping, payload: bytes, batch: Sequence[Message] = ()
+    ) -> Invocation:
+        """A consequence of the message that has been round most often."""
+        worst = max(batch, key=_rounds, default=None)
+        trace = worst.trace if worst is not None and len(batch) == 1 else ""
+        led_here = worst.lineage if worst is not None else ""
+        request_id = new_request_id()
         return Invocation(
-            request_id=new_request_id(),
+            request_id=request_id,
             tenant_id=mapping.tenant_id,
             function=mapping.function,
+            lineage=led_here,
+            trace_id=trace_id(
+                request_id, trace, led_here, mapping.tenant_id, mapping.function
+            ),
             qualifier=mapping.qualifier,
             payload=payload,
             arrived=self._clock.monotonic(),
@@ -370,6 +400,10 @@ class Reader:
                 await event.wait()
         except TimeoutError:
             pass  # the usual end of it
+
+
+def _rounds(message: Message) -> tuple[int, bool]:
+    return message.rounds, bool(message.lineage)
 
 
 def _size(messages: Sequence[Message]) -> int:

@@ -7,7 +7,11 @@ from typing import Any
 
 import msgspec
 
+from sandlot_engine.events import lineage
 from sandlot_engine.polling.sources import Source
+
+_TRACE = "AWSTraceHeader"
+"""Where SQS keeps the X-Amzn-Trace-Id that a message was sent with."""
 
 _BEGIN, _BETWEEN, _END = b'{"Records":[', b",", b"]}"
 AROUND = len(_BEGIN) + len(_END)
@@ -35,6 +39,13 @@ class Message:
     visible: float
     """When its queue gives it to somebody else, if it was not deleted."""
 
+    trace: str = ""
+    lineage: str = ""
+    """Of its sender, if its endpoint has kept them."""
+
+    rounds: int = 0
+    """How often the function has led to it."""
+
 
 def record_of(raw: Mapping[str, Any], source: Source) -> dict[str, Any]:
     """`raw` is as botocore has it. Raises `NoMessage`."""
@@ -47,14 +58,23 @@ def record_of(raw: Mapping[str, Any], source: Source) -> dict[str, Any]:
 
 
 def message_of(
-    record: Mapping[str, Any], *, now: float, visibility_s: float
+    record: Mapping[str, Any],
+    *,
+    now: float,
+    visibility_s: float,
+    account: str,
+    function: str,
 ) -> Message:
+    trace, led_here = lineage.read(str(record["attributes"].get(_TRACE, "")))
     return Message(
         id=record["messageId"],
         handle=record["receiptHandle"],
         record=msgspec.json.encode(record),
         received=now,
         visible=now + visibility_s,
+        trace=trace,
+        lineage=led_here,
+        rounds=lineage.rounds(led_here, account, function) if led_here else 0,
     )
 
 

@@ -46,7 +46,7 @@ _WEEKDAYS = _Field("day-of-week", 1, 7, _names(1, "SUN MON TUE WED THU FRI SAT")
 _YEARS = _Field("year", FIRST_YEAR, LAST_YEAR, {}, LAST_YEAR - FIRST_YEAR)
 
 _ANY = "?"
-_SUNDAY, _SATURDAY = 1, 7
+_SATURDAY = 7
 _MOST_NTH = 5
 
 

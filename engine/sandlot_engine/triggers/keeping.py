@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from sandlot_engine.catalog.functions import Functions
 from sandlot_engine.catalog.kept import Kept
 from sandlot_engine.catalog.pages import page_of
+from sandlot_engine.catalog.targets import check_is_not_isolated
 from sandlot_engine.clock import Clock
 from sandlot_engine.errors import (
     AlreadyExists,
@@ -357,9 +358,12 @@ class Triggers:
         ):
             raise no_group(trigger.group)
         try:
-            self._functions.find(trigger.tenant_id, trigger.function, trigger.qualifier)
+            found = self._functions.find(
+                trigger.tenant_id, trigger.function, trigger.qualifier
+            )
         except NotFound as error:
             raise InvalidParameter(error.message, field="function") from error
+        check_is_not_isolated(found, "A trigger")
 
     def _check_room(self, new: Trigger, *, old: Trigger | None) -> None:
         others = [each for each in self.all(new.tenant_id) if each is not old]

@@ -6,8 +6,8 @@ from typing import Any
 import grpc
 import grpc.aio
 
-from sandlot_engine.gateway.rpc import Context
-from sandlot_engine.gateway.rpc.interceptors import Continuation, Handler
+from sandlot_engine.gateway.rpc import Context, Handler
+from sandlot_engine.gateway.rpc.interceptors import Continuation
 
 IDLE_MS = 9_000
 """A connection without calls is closed after that, or twice as long."""

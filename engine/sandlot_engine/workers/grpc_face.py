@@ -25,8 +25,8 @@ from sandlot.v1 import (
 )
 from sandlot.v1 import invocations_pb2 as wire
 from sandlot_engine.errors import InvalidParameter
-from sandlot_engine.gateway.rpc import Context
-from sandlot_engine.gateway.rpc.interceptors import INVOKE, Handler
+from sandlot_engine.gateway.rpc import Context, Handler
+from sandlot_engine.gateway.rpc.methods import INVOKE
 from sandlot_engine.workers.forward_grpc import ForwardGrpc
 from sandlot_engine.workers.messages import Address
 from sandlot_engine.workers.replica import NotHere

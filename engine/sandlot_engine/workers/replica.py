@@ -156,6 +156,10 @@ class Replica:
         """Nothing: what is lent has its place already, here and below."""
         return {}
 
+    def may_recurse(self, _: str, __: str) -> bool:
+        """Only the core knows, and few ask."""
+        raise NotHere
+
     def concurrency(self, _: str) -> int:
         return sys.maxsize
 

@@ -27,7 +27,7 @@ from sandlot_engine.gateway.auth import Authenticator
 from sandlot_engine.gateway.aws.invoke import Invoke
 from sandlot_engine.gateway.aws.receiving import Receiver
 from sandlot_engine.gateway.http import listen, serve_app
-from sandlot_engine.gateway.rpc.interceptors import interceptors
+from sandlot_engine.gateway.rpc.interceptors import Steps
 from sandlot_engine.gateway.rpc.invocations import run_invocation
 from sandlot_engine.gateway.rpc.listeners import Tls, serving
 from sandlot_engine.gateway.rpc.server import (
@@ -189,12 +189,10 @@ async def _grpc(
     async def run(request: wire.InvokeRequest) -> wire.InvokeResponse:
         return await run_invocation(request, invoker, clock)
 
-    around = interceptors(
-        Authenticator(replica), clock, public=public_methods(settings.grpc)
-    )
+    steps = Steps(Authenticator(replica), clock, public=public_methods(settings.grpc))
     try:
         async with serving(
-            partial(make_server, Calls(run, forward, want), around),
+            partial(make_server, Calls(run, forward, want), (steps,)),
             address=settings.grpc,
             tls=_tls(settings),
             max_connections=settings.grpc_connections,

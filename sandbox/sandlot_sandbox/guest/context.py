@@ -32,9 +32,8 @@ def make(
         client_context = _parsed(client_context_json)
     except ValueError as error:
         return Failure("Runtime.LambdaContextUnmarshalError", str(error))
-    return LambdaContext(
-        request_id, client_context, None, deadline_ms, function_arn, tenant_id
-    )
+    given = request_id, client_context, None, deadline_ms, function_arn, tenant_id
+    return LambdaContext(*given)  # see `instance.REHEARSALS`
 
 
 class CognitoIdentity:
@@ -159,7 +158,7 @@ def _client_context(fields: dict[str, Any] | None) -> ClientContext | None:
 
 
 def _identity(fields: dict[str, Any]) -> CognitoIdentity:
-    identity = CognitoIdentity()
+    identity = CognitoIdentity(*())
     identity.cognito_identity_id = fields.get("cognitoIdentityId")
     identity.cognito_identity_pool_id = fields.get("cognitoIdentityPoolId")
     return identity

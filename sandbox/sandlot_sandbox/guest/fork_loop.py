@@ -32,6 +32,19 @@ _X86_64 = bytes.fromhex(
     "4154"  # push r12
     "4889fb"  # mov rbx, rdi
     "ff9398010000"  # call [rbx + about_to_fork]                see `_Page`
+    "488bbbb8010000"  # mov rdi, [rbx + take_in_of]
+    "4885ff"  # test rdi, rdi
+    "7436"  # je wait
+    "48c783b801000000000000"  # mov [rbx + take_in_of], 0              once
+    "ff93b0010000"  # call [rbx + take_in]
+    "488bbbc0010000"  # mov rdi, [rbx + sealing]
+    "488bb3c8010000"  # mov rsi, [rbx + sealing_end]
+    "31d2"  # xor edx, edx
+    "ff9360010000"  # call [rbx + calls]
+    "4885c0"  # test rax, rax
+    "740a"  # je wait
+    "b806000000"  # mov eax, 6                                UNSEALED
+    "e998010000"  # jmp out
     # wait:
     "488d7b48"  # lea rdi, [rbx + poll]
     "be02000000"  # mov esi, 2
@@ -161,6 +174,8 @@ STRANDED = 4
 """In a clone that could not enter its cell."""
 FULL = 5
 """In the zygote: so many clones are noted down as there is room for."""
+UNSEALED = 6
+"""In the zygote: what it has laid down is not sealed, and may not be cloned."""
 
 
 class _Poll(ctypes.Structure):
@@ -210,7 +225,11 @@ class _Page(ctypes.Structure):
         ("about_to_fork", ctypes.c_void_p),
         ("forked", ctypes.c_void_p),
         ("cloned", ctypes.c_void_p),
-        ("reserved", ctypes.c_uint8 * 80),
+        ("take_in", ctypes.c_void_p),
+        ("take_in_of", ctypes.c_void_p),
+        ("sealing", ctypes.c_void_p),
+        ("sealing_end", ctypes.c_void_p),
+        ("reserved", ctypes.c_uint8 * 48),
         ("clones", _Forked * MAX_FORKED),
     )
 
@@ -219,6 +238,7 @@ _CMSG = struct.Struct("=Qii")
 """Before descriptors: the length of it all, SOL_SOCKET, SCM_RIGHTS."""
 
 _FD = struct.Struct("=i")
+_ASKS = struct.Struct("=??")
 _NOTE = int(_Page.note.offset)
 _SOL_SOCKET, _SCM_RIGHTS, _POLLIN = 1, 1, 1
 
@@ -283,6 +303,14 @@ class ForkLoop:
         page.forked = _address_of(python.PyOS_AfterFork_Parent)
         page.cloned = _address_of(python.PyOS_AfterFork_Child)
 
+    def begin_with(self, take_in: tuple[int, int], sealing: Prepared) -> None:
+        """Before its first fork: a call of a function by its address, with an argument,
+        and then these."""
+        self._sealing = sealing
+        page = self._page
+        page.take_in, page.take_in_of = take_in
+        page.sealing, page.sealing_end = sealing.address, sealing.end_address
+
     def run(self, patience_ms: int) -> int:
         """Fork on demand until something else happens: which, of the above."""
         assert _run is not None  # noqa: S101 - see `is_possible`
@@ -306,7 +334,8 @@ class ForkLoop:
     def asks_for(self) -> tuple[bool, bool]:
         """Of a fork's note: whether it is ahead of need, and provisioned. For a clone,
         to which all of `frames.decode_task` would be pages of its own."""
-        return self._memory[_NOTE + 1] != 0, self._memory[_NOTE + 2] != 0
+        is_ahead, is_kept = _ASKS.unpack_from(self._memory, _NOTE + 1)
+        return is_ahead, is_kept
 
     @property
     def came_with(self) -> list[int]:

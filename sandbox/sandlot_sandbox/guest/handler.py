@@ -52,7 +52,7 @@ class Answer:
 
     __slots__ = ("error_type", "ok", "payload")
 
-    def __init__(self, *, ok: bool, payload: bytes, error_type: str = "") -> None:
+    def __init__(self, ok: bool, payload: bytes, error_type: str = "") -> None:
         self.ok = ok
         self.payload = payload
         self.error_type = error_type
@@ -104,7 +104,7 @@ def invoke(
             payload=RESPONSE_TOO_LARGE,
             error_type="Function.ResponseSizeTooLarge",
         )
-    return Answer(ok=True, payload=result)
+    return Answer(*(True, result))
 
 
 def failed(failure: Failure, request_id: str) -> Answer:
@@ -176,7 +176,7 @@ def _call(
         if pieces is not None and getattr(handler, streaming.MARK, False) is True:
             streaming.call(handler, value, context, pieces)
             return b""
-        result = handler(value, context)
+        result = handler(*(value, context))  # see `instance.REHEARSALS`
         if pieces is not None and type(result) is streaming.Generator:
             streaming.run(result, pieces)
             return b""

@@ -22,17 +22,17 @@ MODULE = "snapshot_restore_py"
 
 def run_before_snapshot() -> Failure | None:
     """In the zygote, after the import: the hooks in reverse order of registration."""
-    return _run("get_before_snapshot", reverse=True, on_error="BeforeSnapshotError")
+    return _run("get_before_snapshot", True, "BeforeSnapshotError")
 
 
 def run_after_restore() -> Failure | None:
     """In each clone, after reseeding: the hooks in order of registration."""
-    return _run("get_after_restore", reverse=False, on_error="AfterRestoreError")
+    return _run("get_after_restore", False, "AfterRestoreError")
 
 
-def _run(registry: str, *, reverse: bool, on_error: str) -> Failure | None:
+def _run(registry: str, is_reversed: bool, on_error: str) -> Failure | None:
     try:
-        for function, args, kwargs in _registered(registry, reverse=reverse):
+        for function, args, kwargs in _registered(registry, is_reversed):
             function(*args, **kwargs)
     # sys.exit() in a hook is a failed hook on AWS as well.
     except (Exception, SystemExit) as error:  # noqa: BLE001  (hooks are tenant code)
@@ -41,9 +41,9 @@ def _run(registry: str, *, reverse: bool, on_error: str) -> Failure | None:
     return None
 
 
-def _registered(registry: str, *, reverse: bool) -> Iterable[Hook]:
+def _registered(registry: str, is_reversed: bool) -> Iterable[Hook]:
     module = sys.modules.get(MODULE)
     if module is None:
         return ()
     hooks = list(getattr(module, registry)())
-    return reversed(hooks) if reverse else hooks
+    return reversed(hooks) if is_reversed else hooks

@@ -201,8 +201,15 @@ class _Walk:
 
     def _keep_values_of(self, holders: list[Any]) -> None:
         """What they refer to, and what is in their namespaces, as far as it is values;
-        their names are among it."""
-        held = gc.get_referents(*holders)
+        their names are among it.
+
+        Of a module only the namespace. What else one in C refers to may be freed
+        already, such as the iterators that `_asyncio` keeps for the next futures;
+        whoever refers to those frees them once more.
+        """
+        modules = [each for each in holders if type(each) is types.ModuleType]
+        others = [each for each in holders if type(each) is not types.ModuleType]
+        held = gc.get_referents(*others) + [each.__dict__ for each in modules]
         spaces = {
             id(each): each
             for each in held

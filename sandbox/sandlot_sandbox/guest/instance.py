@@ -12,9 +12,11 @@ from __future__ import annotations
 import _socket
 import contextlib
 import os
+import posix
 import resource
 import socket
 import sys
+from operator import attrgetter, itemgetter, methodcaller
 
 from sandlot_sandbox import frames
 from sandlot_sandbox.guest import (
@@ -37,13 +39,18 @@ if TYPE_CHECKING:
 
     from sandlot_sandbox.guest.calls import Prepared
 
-_CHANNEL = 3
 _MAX_EXIT = 255
-_TRACE = "_X_AMZN_TRACE_ID"
+_ENVIRON = posix.environ
+"""What `os.environ` shows. A trace is put there alone: of a variable that is set, the C
+library keeps each value that it ever had, 160 bytes for every event."""
+
+_TRACE = b"_X_AMZN_TRACE_ID"
+_TRACE_OF_OURS = "Root=1-0-0;Parent=0;Sampled=0"
 REHEARSALS = 20
 """Enough for the interpreter to settle on specialised instructions, which it would
-otherwise write into the code of every clone. What calls a class, or by keyword, it
-cannot settle on, and counts each time: so little on this way does."""
+otherwise write into the code of every clone. On a call of a class, of most of what
+takes its arguments as a tuple, or by keyword, it never settles, and counts each in the
+code: so on this way such calls are spelled `f(*(a, b))`, which it does not count."""
 
 _PASSES = 2
 """Of a standby, over the way of an event."""
@@ -55,16 +62,27 @@ _FUNCTION = type(lambda: None)
 """Plain ones. What else may be a handler runs code of its own when it is looked at."""
 
 
+_AT_ONCE = 16_384
+"""Bytes that are read at once: most events come whole, and none is followed by another
+unasked."""
+
 _HAS_SHED = frames.encode_answer(frames.HAS_SHED, b"")
-_unread_kb = 0
-"""Of the memory that a clone has from its zygote, what it has not come to yet."""
+_unread_kb = [0]
+"""Of the memory that a clone has from its zygote, what it has not come to yet. In a
+list: to set a module's variable is to write to what all of the module's code reads."""
+
+_usage, _OURS = resource.getrusage, resource.RUSAGE_SELF
+_peak_of = attrgetter("ru_maxrss")
+_flush = methodcaller("flush")
+_begins = bytes.startswith
+_send, _receive = _Socket.sendall, _Socket.recv
+_behind_shed = itemgetter(slice(len(frames.SHED), None))
 
 
 def begin_with(whole_kb: int) -> None:
     """Instances have so much memory from the start, whatever the kernel says of them:
     it counts what they have read (`sealed_memory.py`)."""
-    global _unread_kb
-    _unread_kb = whole_kb
+    _unread_kb[0] = whole_kb
 
 
 def enter_cell(way: Prepared) -> None:
@@ -80,43 +98,74 @@ def run(
     function: Any,
     handler_name: str,
     channel: socket.socket,
-    not_unique: failures.Failure | None,
-    *,
+    failure: failures.Failure | None,
     is_ahead: bool,
     shed: Callable[[], int],
-) -> None:
-    """Initialise, announce, serve events until the channel is closed. Never returns.
+    take_up: Callable[[], failures.Failure | None],
+) -> int:
+    """Initialise, announce, serve events until the channel is closed. The status to
+    exit with.
 
     `function` is the handler if the zygote has imported it, else None. `channel` was
-    the zygote's; behind its descriptor there is the instance's now. `not_unique` is why
-    this clone could not be made different from others, if that failed. One that is
-    ahead of need writes to its pages before it announces itself. What `shed` gives back
-    it has again when it next writes there.
+    the zygote's; behind its descriptor there is the instance's now. `failure` is why
+    this clone could not be made different from others, if that failed. One that
+    `is_ahead` of need writes to its pages before it announces itself. What `shed` gives
+    back it has again when it next writes there. `take_up` is the function below, unless
+    this is a rehearsal.
     """
-    status = 1
-    global _unread_kb
-    _unread_kb = max(0, _unread_kb - _peak_read_kb())
+    # All in one: what waits for an event has as few frames as can be, each of which
+    # counts as a reference to its function and its code.
     try:
-        status = _live(function, handler_name, channel, not_unique, is_ahead, shed)
+        _unread_kb[0] -= _peak_read_kb()
+        if _unread_kb[0] < 0:
+            _unread_kb[0] = 0
+        if function is None:
+            function = handler.load_handler(handler_name)
+            failure = function if isinstance(function, failures.Failure) else None
+        elif failure is None:
+            failure = take_up(*())
+        if failure is not None:
+            _tell_of_failed_init(channel, failure)
+            return 1
+        if is_ahead:
+            _take_pages(function)
+        # Of what it does not need it has nothing to refer to.
+        del handler_name, failure, is_ahead, take_up
+        # With its peak: of what crashes or hangs, nothing later may be known.
+        ready = frames.encode_answer(frames.READY, b"", "", _peak_kb())
+        _send(*(channel, ready))
+        while begun := _receive(*(channel, _AT_ONCE)):
+            while _begins(*(begun, frames.SHED)):
+                shed(*())
+                _send(*(channel, _HAS_SHED))
+                begun = _behind_shed(*(begun,)) or _receive(*(channel, _AT_ONCE))
+            event = frames.read_event(channel, begun)
+            if event is None:
+                break
+            _serve(channel, function, event[0], event[1])
+            del event, begun
     except SystemExit as error:
-        status = _exit_status(error)
+        return _exit_status(error)
     except BaseException:  # noqa: BLE001 - the interpreter would do the same
         sys.excepthook(*sys.exc_info())
+        return 1
+    else:
+        return 0
     finally:
         flush()
-        os._exit(status)
 
 
-def rehearse(way: Prepared, shed: Callable[[], int]) -> None:
-    """In the zygote: go the way of a clone, so that clones find it trodden. The `way`
-    is one that leads nowhere."""
-    for _ in range(REHEARSALS):
-        with contextlib.suppress(OSError):
-            way.make()
-        with _pair() as (ours, theirs):
-            theirs.sendall(frames.SHED + _event_of_ours())
-            theirs.shutdown(socket.SHUT_WR)
-            _serve_events(ours.fileno(), ours, _echo, shed)
+@contextlib.contextmanager
+def rehearsed() -> Iterator[socket.socket]:
+    """In the zygote, the channel of somebody who goes the way of a clone, so that
+    clones find it trodden. He finds one of nobody's events there."""
+    whole_kb = _unread_kb[0]
+    with _pair() as (ours, theirs):
+        theirs.sendall(frames.SHED + _event_of_ours())
+        theirs.shutdown(socket.SHUT_WR)
+        yield ours
+    _unread_kb[0] = whole_kb
+    _ENVIRON.pop(_TRACE, None)  # that of our own event
 
 
 def _take_pages(function: Any) -> None:
@@ -146,72 +195,38 @@ def _serve_an_event_of_ours(ours: socket.socket, theirs: socket.socket) -> None:
     """Nothing of the tenant's runs for it."""
     event = _event_of_ours()
     theirs.sendall(event)
-    arrived = frames.read_event(ours)
+    arrived = frames.read_event(ours, ours.recv(_AT_ONCE))
     assert arrived is not None  # noqa: S101
-    _serve(ours, _echo, *arrived)
+    _serve(ours, echo, arrived[0], arrived[1])
     theirs.recv(len(event) * 2)
 
 
 def _event_of_ours() -> bytes:
-    header = frames.EventHeader("", 0, "")
+    header = frames.EventHeader("", 0, "", trace_id=_TRACE_OF_OURS)
     return frames.encode_event(header, b'{"key": ["value", 1, null]}')
 
 
-def _echo(event: object, _: object) -> object:
+def echo(event: object, _: object) -> object:
+    """The handler of nobody's events."""
     return {"event": event}
 
 
-def _live(
-    function: Any,
-    handler_name: str,
-    channel: socket.socket,
-    failure: failures.Failure | None,
-    is_ahead: bool,
-    shed: Callable[[], int],
-) -> int:
-    if function is None:
-        function = handler.load_handler(handler_name)
-        failure = function if isinstance(function, failures.Failure) else None
-    elif failure is None:
-        failure = take_up() or hooks.run_after_restore()
-    if failure is not None:
-        handler.print_init_failure(failure)
-        payload = failures.error_payload(failure, "")
-        awslambdaricmain.tell_of_init_error(payload)
-        flush()
-        answer = frames.encode_answer(
-            frames.INIT_ERROR,
-            payload,
-            error_type=failure.error_type,
-            peak_memory_kb=_peak_kb(),
-        )
-        channel.sendall(answer)
-        return 1
-    if is_ahead:
-        _take_pages(function)
-    _serve_events(_CHANNEL, channel, function, shed)
-    return 0
-
-
-def _serve_events(
-    descriptor: int, channel: socket.socket, function: Any, shed: Callable[[], int]
-) -> None:
-    """Say that it is ready, and serve until the `channel`, whose `descriptor` that is,
-    is closed."""
-    # With its peak: of what crashes or hangs, nothing later may be known.
-    ready = frames.encode_answer(frames.READY, b"", "", _peak_kb())
-    os.write(descriptor, ready)
-
-    def shed_and_say_so() -> None:
-        shed()
-        os.write(descriptor, _HAS_SHED)
-
-    while (event := frames.read_event(channel, shed_and_say_so)) is not None:
-        _serve(channel, function, *event)
+def _tell_of_failed_init(channel: socket.socket, failure: failures.Failure) -> None:
+    handler.print_init_failure(failure)
+    payload = failures.error_payload(failure, "")
+    awslambdaricmain.tell_of_init_error(payload)
+    flush()
+    answer = frames.encode_answer(
+        frames.INIT_ERROR,
+        payload,
+        error_type=failure.error_type,
+        peak_memory_kb=_peak_kb(),
+    )
+    channel.sendall(answer)
 
 
 def take_up() -> failures.Failure | None:
-    """What the import made, and each clone has anew."""
+    """What the import made, and each clone has anew; then what the tenant has to do."""
     try:
         event_loops.reopen()
         unused_sockets.reopen()
@@ -221,7 +236,7 @@ def take_up() -> failures.Failure | None:
             "Runtime.AfterRestoreError",
             f"what the import has left could not be made anew: {error}",
         )
-    return None
+    return hooks.run_after_restore()
 
 
 def prepare(header: frames.EventHeader) -> context.LambdaContext | failures.Failure:
@@ -231,9 +246,9 @@ def prepare(header: frames.EventHeader) -> context.LambdaContext | failures.Fail
     tenant_id = header.tenant_id or None
     logging_setup.set_request_id(request_id, tenant_id)
     if header.trace_id:
-        os.environ[_TRACE] = header.trace_id
-    elif _TRACE in os.environ:
-        del os.environ[_TRACE]
+        _ENVIRON[_TRACE] = header.trace_id.encode()
+    elif _TRACE in _ENVIRON:
+        del _ENVIRON[_TRACE]
     return context.make(
         request_id,
         header.deadline_ms,
@@ -252,40 +267,45 @@ def _serve(
     request_id = header.request_id
     made = prepare(header)
 
-    def framed(kind: int) -> Callable[[bytes], None]:
-        return lambda piece: channel.sendall(frames.encode_answer(kind, piece))
+    def send(kind: int, piece: bytes) -> None:
+        _send(channel, frames.encode_answer(kind, piece))
 
-    pieces = streaming.Pieces(framed(frames.STREAM_BEGIN), framed(frames.STREAM_PIECE))
+    pieces = streaming.Pieces(
+        *(
+            lambda content_type: send(frames.STREAM_BEGIN, content_type),
+            lambda piece: send(frames.STREAM_PIECE, piece),
+        )
+    )
     if isinstance(made, failures.Failure):
         answer = handler.failed(made, request_id)
     else:
         answer = handler.invoke(function, payload, made, pieces)
     kind = frames.ANSWER if answer.ok else frames.ERROR
     flush()
-    channel.sendall(
-        frames.encode_answer(
-            frames.STREAM_END if pieces.has_begun else kind,
-            answer.payload,
-            answer.error_type,
-            _peak_kb(),
-        )
+    told = frames.encode_answer(
+        frames.STREAM_END if pieces.has_begun else kind,
+        answer.payload,
+        answer.error_type,
+        _peak_kb(),
     )
+    _send(*(channel, told))
 
 
 def _peak_kb() -> int:
     """The most memory that this process had at once."""
-    return _unread_kb + _peak_read_kb()
+    return _unread_kb[0] + _peak_read_kb()
 
 
 def _peak_read_kb() -> int:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    peak_kb: int = _peak_of(*(_usage(_OURS),))
+    return peak_kb
 
 
 def flush() -> None:
     """Have out what was printed."""
     for stream in (sys.stdout, sys.stderr):
         try:  # noqa: SIM105 - see REHEARSALS
-            stream.flush()
+            _flush(*(stream,))
         except Exception:  # noqa: BLE001, S110 - the tenant may have put anything there
             pass
 

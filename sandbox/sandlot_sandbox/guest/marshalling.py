@@ -35,8 +35,6 @@ _loads = json.loads
 _scan: Any = json.JSONDecoder().scan_once  # type: ignore[attr-defined]
 _JSONEncoder = json.JSONEncoder
 _WRITES_UNICODE = sys.version_info >= (3, 12)
-_encoder = _JSONEncoder(ensure_ascii=not _WRITES_UNICODE)
-"""One for all results that need no words of ours."""
 
 
 def unmarshal(event: bytes) -> Any:
@@ -44,7 +42,7 @@ def unmarshal(event: bytes) -> Any:
     # The usual first: on a way with fewer steps a clone writes to fewer pages.
     try:
         text = event.decode()
-        value, end = _scan(text, 0)
+        value, end = _scan(*(text, 0))
         if end == len(text):
             return value
     except Exception:  # noqa: BLE001, S110  (`_loads` says what it is)
@@ -94,40 +92,43 @@ def _is_built_in(result: Any) -> bool:
 
 
 def _encode(result: object) -> bytes:
+    """Once: to read a result can run tenant code, and a large one takes its time."""
     try:
-        return _encoder.encode(result).encode()
-    except (TypeError, UnicodeEncodeError):
-        return _encode_with_numbers(result)
+        encoded = _as_utf8(_encoder.encode(result))
+        return _numbers.put_into(encoded) if _numbers.texts else encoded
+    finally:
+        if _numbers.texts:
+            _numbers.forget()
 
 
-def _encode_with_numbers(result: object) -> bytes:
-    if _WRITES_UNICODE:
-        try:
-            return _Numbers().encode(result, ensure_ascii=False)
-        except UnicodeEncodeError:
-            pass  # A lone surrogate has no UTF-8: escape, as older versions do.
-    return _Numbers().encode(result, ensure_ascii=True)
+def _as_utf8(text: str) -> bytes:
+    try:
+        return text.encode()
+    except UnicodeEncodeError:
+        # A lone surrogate has no UTF-8: escape, as older versions do. All of it is in
+        # strings, there is nothing else in JSON that is not ASCII.
+        return re.sub("[^\x00-\x7e]+", _escaped, text).encode()
+
+
+def _escaped(run: re.Match[str]) -> str:
+    return _JSONEncoder(ensure_ascii=True).encode(run[0])[1:-1]
 
 
 class _Numbers:
     """Writes Decimals as bare numbers.
 
-    The standard encoder cannot be told to write a text unquoted. So a Decimal goes in
-    as a string with an unguessable mark, and comes out by replacing those strings.
+    The standard encoder cannot be told to write a text unquoted. So for a Decimal an
+    unguessable mark goes in as a string, and comes out where those strings are, which
+    is in the order in which the encoder asked.
     """
 
     def __init__(self) -> None:
+        self.texts: list[str] = []
+        """In the order of their marks."""
         self._mark = ""
-        self._texts: list[str] = []
 
-    def encode(self, result: object, *, ensure_ascii: bool) -> bytes:
-        encoder = _JSONEncoder(default=self._default, ensure_ascii=ensure_ascii)
-        text = encoder.encode(result)
-        if self._texts:
-            text = re.sub(f'"{self._mark}([0-9]+)"', self._number, text)
-        return text.encode()
-
-    def _default(self, value: object) -> object:
+    def default(self, value: object) -> object:
+        """What to encode in place of `value`, which JSON does not know."""
         # No import: a Decimal can only exist if the tenant has loaded the module.
         decimal_type = getattr(sys.modules.get("decimal"), "Decimal", None)
         if isinstance(decimal_type, type) and isinstance(value, decimal_type):
@@ -138,15 +139,28 @@ class _Numbers:
             f"Object of type {type(value).__name__} is not JSON serializable"
         )
 
+    def put_into(self, encoded: bytes) -> bytes:
+        before, *rest = encoded.split(f'"{self._mark}"'.encode())
+        pieces = [before]
+        for text, after in zip(self.texts, rest):
+            pieces += (text.encode(), after)
+        return b"".join(pieces)
+
+    def forget(self) -> None:
+        self.texts = []
+        self._mark = ""
+
     def _marked(self, number: Any) -> object:
         if number.is_nan():
             return float("nan")  # Decimal writes -NaN and sNaN, which nobody reads.
         self._mark = self._mark or hexlify(urandom(16)).decode()
-        self._texts.append(str(number))
-        return f"{self._mark}{len(self._texts) - 1}"
+        self.texts.append(str(number))
+        return self._mark
 
-    def _number(self, match: re.Match[str]) -> str:
-        return self._texts[int(match[1])]
+
+_numbers = _Numbers()
+_encoder = _JSONEncoder(default=_numbers.default, ensure_ascii=not _WRITES_UNICODE)
+"""One for all results."""
 
 
 def _holds_foreign(root: object) -> bool:

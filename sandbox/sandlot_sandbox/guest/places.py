@@ -68,7 +68,7 @@ def _of_generators() -> list[tuple[int, int]] | None:
     found = uniqueness.found()
     if found is None:
         return []
-    if found.files or found.bit_generators:
+    if found.files or found.bit_generators or found.seed_sequences:
         # To open again, and to seed together with what is spawned from them.
         return None
     places = [_of_random(each) for each in found.randoms]

@@ -5,12 +5,15 @@ import has brought along, the longer it takes. Of a file it copies nothing. A cl
 finds the pages when it reads them, sixteen at once, and has a copy of its own of what
 it writes to, as before.
 
-The file has no name, and no descriptor once this is done; it is sealed, so that nobody
-can write to it. What is laid down lies where it was. Nothing is written to between the
-copy of a piece and the moment where the file is mapped in its place: both are in one
-table of system calls (`calls.py`). It begins with having the kernel read the piece:
-what we have from `/proc` may be gone by now, it may have been ours, and of what is not
-all there a copy would end early and the rest be zeros.
+The file has no name. Before there is a clone it is sealed, so that nobody can write to
+it, and its descriptor closed: what the zygote has come to by then is taken into it at
+the last moment (`shedding.py`).
+
+What is laid down lies where it was. Nothing is written to between the copy of a piece
+and the moment where the file is mapped in its place: both are in one table of system
+calls (`calls.py`). It begins with having the kernel read the piece: what we have from
+`/proc` may be gone by now, it may have been ours, and of what is not all there a copy
+would end early and the rest be zeros.
 """
 
 from __future__ import annotations
@@ -18,6 +21,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import fcntl
+import gc
 import mmap
 import os
 import resource
@@ -55,29 +59,65 @@ _NEVER_EXECUTED = 0x8
 _SEALS = (
     fcntl.F_SEAL_SEAL | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE
 )
+_libc = ctypes.CDLL(None, use_errno=True)
+_libc.pthread_self.restype = ctypes.c_void_p
+_libc.mmap.restype = ctypes.c_void_p
+_libc.mmap.argtypes = [
+    *(ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int, ctypes.c_int, ctypes.c_int),
+    ctypes.c_long,
+]
 _PAGE = mmap.PAGESIZE
 _WORDS = _PAGE // 8
 _KB = 1024
 
 
-def seal() -> list[Span]:
-    """Lay down the memory of this process; where it was. What cannot be laid down stays
-    as it is: everything, where we have no machine code, nobody may have files without a
-    name, or a thread could write to what is being copied."""
-    if not calls.CAN_SPAWN:
-        return []
-    fd = _file()
+class Laid:
+    """What was laid down. It has yet to be sealed: before there is a clone."""
+
+    __slots__ = ("fd", "places", "sealing")
+
+    def __init__(self, fd: int, spans: list[Span]) -> None:
+        self.fd = fd
+        self.places: list[tuple[int, int, int]] = []
+        """What one may write to: from where to where, and where that is in the file."""
+        at = 0
+        for start, end, is_writable in spans:
+            if is_writable:
+                self.places.append((start, end, at))
+            at += end - start
+        sealing = Calls()
+        sealing.add("fcntl", fd, fcntl.F_ADD_SEALS, _SEALS)
+        sealing.add("close", fd)
+        self.sealing = sealing.prepared()
+        """Whoever maps it from then on cannot write to it. If that fails nobody may be
+        cloned: somebody could write to what all clones read."""
+
+
+def lay_down() -> Laid | None:
+    """The memory of this process; where it was. What cannot be laid down stays as it
+    is: everything, where we have no machine code, nobody may have files without a name,
+    or a thread could write to what is being copied."""
+    fd = _file() if calls.CAN_SPAWN else None
     if fd is None:
-        return []
-    # A handler of Python's would write to what is being copied.
+        return None
+    # A handler of Python's would write to what is being copied, and a collection give
+    # back memory that we have just seen.
+    collects = gc.isenabled()
+    gc.disable()
     before = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+    spans: list[Span] = []
     try:
-        return _lay_down(fd)
+        spans = _lay_down(fd)
     except OSError:
-        return []  # each piece is in the file, or where it was
+        pass  # each piece is in the file, or where it was
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        if collects:
+            gc.enable()
+    if not spans:
         os.close(fd)
+        return None
+    return Laid(fd, spans)
 
 
 def resident_kb() -> int:
@@ -109,8 +149,10 @@ def _lay_down(fd: int) -> list[Span]:
     os.ftruncate(fd, room)
     spans: list[Span] = []
     size = 0
-    # First all of them: what we had for looking may have been one.
-    for start, end, is_writable in list(_spans()):
+    # First all of them: what we had for looking may have been one. And kept, for it may
+    # be all that is left in another.
+    found = list(_spans())
+    for start, end, is_writable in found:
         if size + end - start <= room // 2 and _is_there(start, end):
             spans.append((start, end, is_writable))
             size += end - start
@@ -121,8 +163,6 @@ def _lay_down(fd: int) -> list[Span]:
         except OSError:
             _unmap(base, base + size)
             raise
-    # Whoever maps it from here on cannot write to it.
-    fcntl.fcntl(fd, fcntl.F_ADD_SEALS, _SEALS)
     return spans
 
 
@@ -145,14 +185,8 @@ def _table(spans: list[Span], fd: int, base: int) -> Calls:
 
 def _mapped(fd: int, size: int) -> int:
     """The address. Raises `OSError`."""
-    map_file = ctypes.CDLL(None, use_errno=True).mmap
-    map_file.restype = ctypes.c_void_p
-    map_file.argtypes = [
-        *(ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int, ctypes.c_int, ctypes.c_int),
-        ctypes.c_long,
-    ]
     rights = mmap.PROT_READ | mmap.PROT_WRITE
-    address = map_file(None, size, rights, mmap.MAP_PRIVATE, fd, 0)
+    address = _libc.mmap(None, size, rights, mmap.MAP_PRIVATE, fd, 0)
     if address in (None, ctypes.c_void_p(-1).value):
         raise OSError(ctypes.get_errno(), "mmap")
     return int(address)
@@ -163,7 +197,7 @@ def _unmap(first: int, last: int) -> None:
     that one may fill. Between, there may be something else by now."""
     for start, end, _, name, _ in list(_mappings()):
         if first <= start < last and name.startswith(_NAME):
-            ctypes.CDLL(None).munmap(
+            _libc.munmap(
                 ctypes.c_void_p(start), ctypes.c_size_t(min(end, last) - start)
             )
 
@@ -172,15 +206,13 @@ def _is_there(start: int, end: int) -> bool:
     """Whether all of it can be read. A mapping may have pages that must not be touched,
     or lie beyond the end of its file. Not before Linux 5.14."""
     place, length = ctypes.c_void_p(start), ctypes.c_size_t(end - start)
-    return not ctypes.CDLL(None).madvise(place, length, _POPULATE_READ)
+    return not _libc.madvise(place, length, _POPULATE_READ)
 
 
 def _spans() -> Iterator[Span]:
     """What can be laid down."""
-    libc = ctypes.CDLL(None)
-    libc.pthread_self.restype = ctypes.c_void_p
     # On this machine, a thread's handle and its pointer are one.
-    thread = libc.pthread_self() // _PAGE * _PAGE
+    thread = _libc.pthread_self() // _PAGE * _PAGE
     for start, end, rights, name, used in _mappings():
         is_sparse = end - start > _SPARSE and 2 * used < end - start
         if rights not in (b"rw-p", b"r--p") or not used or is_sparse:

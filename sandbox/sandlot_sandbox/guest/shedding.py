@@ -6,6 +6,10 @@ that a clone wrote to, many are what they were. Where those of the zygote are in
 this process's own is set aside, dropped and compared, and put back where it differs.
 What of the stack nobody is in any more goes as well.
 
+The zygote does the same once, right before its first fork, while the file can still be
+written to: with each page written to the file before it is dropped. Else clones would
+have for their own whatever it has come to since.
+
 Nobody may run meanwhile: not with threads, and no signal's handler. It is machine code,
 because Python would write to the pages that it looks at. A page that may not be written
 to, or is locked, stays as it is.
@@ -30,8 +34,11 @@ _X86_64 = bytes.fromhex(
     "4155"  # push r13
     "4156"  # push r14
     "4157"  # push r15
-    "4883ec18"  # sub rsp, 24
+    "4883ec28"  # sub rsp, 40
     "4889fb"  # mov rbx, rdi
+    "b8ffffffff"  # mov eax, -1
+    "874318"  # xchg eax, [rbx + 24]           the file, for once
+    "89442418"  # mov [rsp + 24], eax
     "31ed"  # xor ebp, ebp                     how many it were
     "b806010000"  # mov eax, 262               newfstatat
     "bf9cffffff"  # mov edi, -100              AT_FDCWD
@@ -40,10 +47,10 @@ _X86_64 = bytes.fromhex(
     "4531d2"  # xor r10d, r10d
     "0f05"  # syscall
     "4885c0"  # test rax, rax
-    "0f8889010000"  # js tidy
+    "0f88b1010000"  # js tidy
     "488b13"  # mov rdx, [rbx]                 scratch
     "48837a1003"  # cmp [rdx + 16], 3          links: two, and one for each thread
-    "0f857b010000"  # jne tidy
+    "0f85a3010000"  # jne tidy
     "b801010000"  # mov eax, 257               openat
     "bf9cffffff"  # mov edi, -100              AT_FDCWD
     "488d7340"  # lea rsi, [rbx + 64]          pagemap
@@ -51,7 +58,7 @@ _X86_64 = bytes.fromhex(
     "4531d2"  # xor r10d, r10d
     "0f05"  # syscall
     "4885c0"  # test rax, rax
-    "0f885a010000"  # js tidy
+    "0f8882010000"  # js tidy
     "4989c7"  # mov r15, rax
     "b80e000000"  # mov eax, 14                rt_sigprocmask
     "bf02000000"  # mov edi, 2                 SIG_SETMASK
@@ -63,9 +70,9 @@ _X86_64 = bytes.fromhex(
     # span:
     "4d8b2c24"  # mov r13, [r12]
     "4d8b742408"  # mov r14, [r12 + 8]
-    "4983c410"  # add r12, 16
+    "4983c418"  # add r12, 24
     "4d85ed"  # test r13, r13
-    "0f84e3000000"  # je done
+    "0f840b010000"  # je done
     # block:
     "4d39f5"  # cmp r13, r14
     "73e5"  # jae span
@@ -83,7 +90,7 @@ _X86_64 = bytes.fromhex(
     "49c1ea09"  # shr r10, 9
     "0f05"  # syscall
     "483b442408"  # cmp rax, [rsp + 8]
-    "0f85a3000000"  # jne done
+    "0f85cb000000"  # jne done
     "488b7308"  # mov rsi, [rbx + 8]           words
     "4801742408"  # add [rsp + 8], rsi
     "4889742410"  # mov [rsp + 16], rsi
@@ -96,7 +103,7 @@ _X86_64 = bytes.fromhex(
     "4889742410"  # mov [rsp + 16], rsi
     "24e1"  # and al, 0xe1                     here, swapped, a file's, ours alone
     "3c81"  # cmp al, 0x81
-    "756b"  # jne next
+    "0f858f000000"  # jne next
     "b8ca000000"  # mov eax, 202               futex
     "4c89ef"  # mov rdi, r13
     "be85000000"  # mov esi, 133               FUTEX_WAKE_OP | FUTEX_PRIVATE_FLAG
@@ -106,11 +113,22 @@ _X86_64 = bytes.fromhex(
     "41b900000020"  # mov r9d, 0x20000000      |= 0: may it be written to?
     "0f05"  # syscall
     "4885c0"  # test rax, rax
-    "7849"  # js next
+    "786d"  # js next
     "4c89ee"  # mov rsi, r13
     "488b3b"  # mov rdi, [rbx]                 scratch
     "b900020000"  # mov ecx, 512
     "f348a5"  # rep movsq
+    "8b7c2418"  # mov edi, [rsp + 24]          the file, of who takes in
+    "85ff"  # test edi, edi
+    "781c"  # js drop
+    "b812000000"  # mov eax, 18                pwrite64
+    "4c89ee"  # mov rsi, r13
+    "ba00100000"  # mov edx, 4096
+    "4d89ea"  # mov r10, r13
+    "4d2b5424e8"  # sub r10, [r12 - 24]        how far into the span
+    "4d035424f8"  # add r10, [r12 - 8]         and that into the file
+    "0f05"  # syscall
+    # drop:
     "b81c000000"  # mov eax, 28                madvise
     "4c89ef"  # mov rdi, r13
     "be00100000"  # mov esi, 4096
@@ -132,7 +150,7 @@ _X86_64 = bytes.fromhex(
     "ffc5"  # inc ebp
     # next:
     "4981c500100000"  # add r13, 4096
-    "e96bffffff"  # jmp page
+    "e943ffffff"  # jmp page
     # done:
     "b81c000000"  # mov eax, 28                madvise
     "488dbc2400f0feff"  # lea rdi, [rsp - 0x11000]  of the stack what is free
@@ -156,7 +174,7 @@ _X86_64 = bytes.fromhex(
     "ba04000000"  # mov edx, 4                 MADV_DONTNEED
     "0f05"  # syscall
     "89e8"  # mov eax, ebp
-    "4883c418"  # add rsp, 24
+    "4883c428"  # add rsp, 40
     "415f"  # pop r15
     "415e"  # pop r14
     "415d"  # pop r13
@@ -167,11 +185,15 @@ _X86_64 = bytes.fromhex(
 )
 
 _PAGE = mmap.PAGESIZE
-_HEAD = struct.Struct("=QQQ8x32s32s")
+_HEAD = struct.Struct("=QQQi4x32s32s")
 """Where there is room for a page, and for a page of words, which tell of pages; all
-signals; how many threads there are, and which pages."""
+signals; the file of who takes in, else -1; how many threads there are, and which
+pages."""
 
-_SPAN = struct.Struct("=QQ")
+_SPAN = struct.Struct("=QQQ")
+"""From where to where, and where in the file."""
+
+_FILE_AT = struct.calcsize("=QQQ")
 _ROOM = 16 * _PAGE
 _ALL_SIGNALS = 0xFFFF_FFFF_FFFF_FFFF
 _MOST = (_ROOM - 2 * _PAGE - _HEAD.size) // _SPAN.size - 1
@@ -193,15 +215,26 @@ class Shedding:
         self._address = ctypes.addressof(ctypes.c_char.from_buffer(self._memory))
         scratch = self._address + _ROOM - 2 * _PAGE
         _HEAD.pack_into(
-            *(self._memory, 0, scratch, scratch + _PAGE, _ALL_SIGNALS),
+            *(self._memory, 0, scratch, scratch + _PAGE, _ALL_SIGNALS, -1),
             *(b"/proc/self/task", b"/proc/self/pagemap"),
         )
 
-    def of(self, spans: Iterable[tuple[int, int]]) -> None:
-        """From where to where."""
+    def of(self, spans: Iterable[tuple[int, int, int]], file: int) -> None:
+        """From where to where, and where that is in the `file`, which is written to the
+        next time that somebody sheds, and then no more."""
         for number, span in enumerate(list(spans)[:_MOST]):
             _SPAN.pack_into(self._memory, _HEAD.size + number * _SPAN.size, *span)
+        struct.pack_into("=i", self._memory, _FILE_AT, file)
 
     def shed(self) -> int:
         """How many pages were given back. 0 where there are threads."""
-        return 0 if _run is None else int(_run(self._address))
+        if _run is None:
+            return 0
+        count: int = _run(*(self._address,))  # see `instance.REHEARSALS`
+        return count
+
+    @property
+    def call(self) -> tuple[int, int]:
+        """The address of the code that does so, and its argument."""
+        assert _page is not None  # noqa: S101 - nothing was laid down without
+        return _page.address, self._address

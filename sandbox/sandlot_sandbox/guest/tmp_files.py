@@ -106,9 +106,11 @@ class _Appended:
 
 
 _left: list[_Left] = []
+_last_first: list[_Left] = []
+"""The same."""
 _appended: list[_Appended] = []
-_folder = TMP
-"""Where in there the import has gone to."""
+_folder: str | None = None
+"""Where in there the import has gone to, if it has."""
 
 
 def keep(appended: Iterable[int] = ()) -> Iterator[str]:
@@ -116,7 +118,8 @@ def keep(appended: Iterable[int] = ()) -> Iterator[str]:
     is `appended` to. Yields why not."""
     global _folder
     with contextlib.suppress(FileNotFoundError):  # Removed since.
-        _folder = os.getcwd()
+        folder = os.getcwd()
+        _folder = folder if folder.startswith(f"{TMP}/") else None
     size = 0
     try:
         for path in _all_below(TMP):
@@ -128,6 +131,7 @@ def keep(appended: Iterable[int] = ()) -> Iterator[str]:
                     f"clones get {MAX_FILES} files of {MAX_BYTES >> 20} MB at most"
                 )
                 return
+        _last_first[:] = reversed(_left)
         _appended[:] = [_Appended(fd) for fd in appended]
     except OSError as error:
         which = ascii(str(error.filename)[:_MAX_SHOWN])
@@ -138,11 +142,11 @@ def restore() -> None:
     """In a clone, before anything of the tenant's runs in it. Raises `OSError`."""
     for left in _left:
         left.make()
-    for left in reversed(_left):
+    for left in _last_first:
         left.finish()
     for each in _appended:
         each.reopen()
-    if _folder.startswith(f"{TMP}/"):
+    if _folder is not None:
         os.chdir(_folder)
 
 

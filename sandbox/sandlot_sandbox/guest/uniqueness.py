@@ -2,7 +2,8 @@
 
 A fork copies the state of every generator that the import made. `collect` finds them
 once, in the zygote; `reseed` gives them fresh entropy for the next clone, right before
-its fork. Files left open for reading get a position of their own on the same occasion.
+its fork, and has SQLite forget its own. Files left open for reading get a position of
+their own on the same occasion.
 
 Left as they are, because they cannot or need not change:
 - the hash seed and the memory layout: one zygote serves one version of one tenant;
@@ -12,7 +13,8 @@ Left as they are, because they cannot or need not change:
   same "random" bytes, and the private keys made of them would be equal. Copies of
   OpenSSL inside wheels cannot be reached from here, so `reseed` refuses to go on in a
   zygote whose id is the one that clones have in their cells;
-- generators out of Python's sight (torch, native code): an after-restore hook's job.
+- generators out of Python's sight (torch, native code, a copy of SQLite inside a wheel
+  or inside the interpreter): an after-restore hook's job.
 
 A generator that the import seeded on purpose is reseeded too; nothing tells it from
 the others. Whoever wants the same numbers everywhere seeds it in the handler or in an
@@ -22,19 +24,20 @@ after-restore hook.
 from __future__ import annotations
 
 import _random
+import ctypes
 import gc
 import os
 import sys
 import time
 from contextlib import suppress
+from types import ModuleType
 
 from . import fork_safety
 from .failures import Failure, name_of, text_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-    from types import ModuleType
+    from collections.abc import Callable, Iterable
     from typing import Any
 
 SEARCH_BUDGET_S = 2.0
@@ -53,6 +56,13 @@ NODE_BITS = 48
 MULTICAST_BIT = 1 << 40
 """RFC 4122 §4.5: marks a node id that is random and no network card's."""
 
+_SEQUENCE = "SeedSequence"
+_OWN = "_seed_seq"
+"""What numpy's bit generators call theirs, in all versions."""
+
+_OF_AN_OWNER = 3
+"""References to what is in a list, is asked about, and belongs to one owner."""
+
 _mersenne_twister_seed = _random.Random.seed
 
 
@@ -65,6 +75,8 @@ class Collected:
         "is_complete",
         "numpy_legacy",
         "randoms",
+        "seed_sequences",
+        "sqlite_randomness",
     )
 
     def __init__(self, files: Iterable[tuple[int, int]]) -> None:
@@ -74,13 +86,18 @@ class Collected:
         self.numpy_legacy: list[Any] = []
         """RandomStates, numpy's global one among them."""
         self.bit_generators: list[Any] = []
+        self.seed_sequences: list[Any] = []
+        """Those that numpy's generators do not have for themselves."""
+        self.sqlite_randomness: Callable[[int, None], None] | None = None
+        """The function of SQLite's C that fills memory, or forgets its generator."""
         self.is_complete = True
         """False: the heap was too large to be searched in SEARCH_BUDGET_S."""
 
     def __repr__(self) -> str:
         return (
             f"<Collected {len(self.randoms)} random, {len(self.numpy_legacy)} "
-            f"RandomState, {len(self.bit_generators)} BitGenerator>"
+            f"RandomState, {len(self.bit_generators)} BitGenerator, "
+            f"{len(self.seed_sequences)} SeedSequence>"
         )
 
 
@@ -100,8 +117,12 @@ def collect(files: Iterable[tuple[int, int]] = ()) -> Collected:
     bit_generator = _of_module("numpy.random.bit_generator", "BitGenerator")
     for cls in _with_subclasses(bit_generator):
         homes[id(cls)] = collected.bit_generators
+    for cls in _with_subclasses(_of_module("numpy.random.bit_generator", _SEQUENCE)):
+        homes[id(cls)] = collected.seed_sequences
     collected.is_complete = _search(homes)
+    _leave_to_bit_generators(collected)
     _leave_to_random_states(collected)
+    collected.sqlite_randomness = _find_sqlite_randomness()
     _collected[:] = [collected]
     return collected
 
@@ -139,6 +160,11 @@ def _reseed(collected: Collected) -> None:
         _reseed_random_state(state)
     for generator in collected.bit_generators:
         _reseed_bit_generator(generator)
+    for sequence in collected.seed_sequences:
+        _reseed_sequence(sequence)
+    if collected.sqlite_randomness is not None:
+        # It asks the kernel when somebody wants the next number: the clone's SQLite.
+        collected.sqlite_randomness(0, None)
     _forget_temporary_names()
     _forget_uuid_state()
     _name_main_thread()
@@ -170,6 +196,22 @@ def _with_subclasses(cls: Any) -> list[type]:
     return classes
 
 
+def _leave_to_bit_generators(collected: Collected) -> None:
+    """Take out the seed sequences that nobody but a bit generator refers to: they are
+    made anew with it. Each import of numpy makes one."""
+    of = getattr(_of_module("numpy.random.bit_generator", "BitGenerator"), _OWN, None)
+    if of is None:
+        return
+    owned = {id(of.__get__(generator)) for generator in collected.bit_generators}
+    sequences = collected.seed_sequences
+    collected.seed_sequences = [
+        sequences[at]
+        for at in range(len(sequences))
+        if id(sequences[at]) not in owned
+        or sys.getrefcount(sequences[at]) > _OF_AN_OWNER
+    ]
+
+
 def _leave_to_random_states(collected: Collected) -> None:
     """Take out the bit generators that are reseeded through their owner.
 
@@ -186,6 +228,22 @@ def _leave_to_random_states(collected: Collected) -> None:
         for generator in collected.bit_generators
         if id(generator) not in owned
     ]
+
+
+def _find_sqlite_randomness() -> Callable[[int, None], None] | None:
+    """None if SQLite was not imported, or is a copy that cannot be reached."""
+    module = sys.modules.get("_sqlite3")
+    if type(module) is not ModuleType:
+        return None
+    # Looked for in the libraries that this one needs as well.
+    file = module.__dict__.get("__file__")
+    try:
+        function = ctypes.CDLL(file if type(file) is str else None).sqlite3_randomness
+    except (AttributeError, OSError):
+        return None
+    function.argtypes = (ctypes.c_int, ctypes.c_void_p)
+    function.restype = None
+    return function
 
 
 def _of_module(module: str, name: str) -> Any:
@@ -233,6 +291,17 @@ def _reseed_bit_generator(generator: Any) -> None:
     if seed_seq is not None:
         # From numpy 1.25 on: what `spawn` derives its children from.
         own.__setstate__(generator, (fresh.state, seed_seq))
+
+
+def _reseed_sequence(sequence: Any) -> None:
+    # numpy's own constructor, once more; without a number it asks the kernel for one.
+    own = _of_module("numpy.random.bit_generator", _SEQUENCE)
+    own.__init__(
+        sequence,
+        spawn_key=own.spawn_key.__get__(sequence),
+        pool_size=own.pool_size.__get__(sequence),
+        n_children_spawned=own.n_children_spawned.__get__(sequence),
+    )
 
 
 def numpys_own_class(cls: type) -> Any:

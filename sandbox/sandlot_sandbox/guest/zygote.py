@@ -50,7 +50,7 @@ from sandlot_sandbox.guest.entry import Entry
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from typing import Any
 
 _CHANNEL = 3
@@ -163,7 +163,11 @@ class _Zygote:
         """What takes forks while there are no chores."""
         self._not_unique: failures.Failure | None = None
         self._shedding = shedding.Shedding()
+        self._shed = self._shedding.shed
+        self._take_up: Callable[[], failures.Failure | None] = instance.take_up
         self._instances: dict[int, int] = {}
+        self._of_children: Any = _SIG_DFL
+        """What the import left to be done about SIGCHLD."""
         self._wake_read, self._wake_write = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
 
     def import_handler(self) -> bool:
@@ -212,25 +216,30 @@ class _Zygote:
 
     def serve(self) -> None:
         """Fork on demand until the engine closes the channel."""
+        left = _signal.getsignal(_SIGCHLD)
+        if left is not None:  # As what C has set, which Python cannot set again.
+            self._of_children = left
         self._make_unique()
         if not self._runs:
-            instance.rehearse(self._entry.rehearsal(), self._shedding.shed)
+            self._rehearse()
         gc.collect()
         if not self._runs:
             immortal.make()
         # A clone's collector does not look at what it inherited, and so does not
         # write to it either.
         gc.freeze()
-        sheds = not self._runs and self._lay_down()
+        laid = None if self._runs else self._lay_down()
         _signal.set_wakeup_fd(self._wake_write, warn_on_full_buffer=False)
         _signal.signal(_SIGCHLD, lambda *_: None)
         sources = poll()
         sources.register(self._channel, POLLIN)
         sources.register(self._wake_read, POLLIN)
         ready = frames.encode_note(
-            frames.ZYGOTE_READY, status=frames.SHEDS if sheds else 0
+            frames.ZYGOTE_READY, status=frames.SHEDS if laid else 0
         )
         self._channel.send(ready)
+        if laid is not None:
+            self._seal(laid)
         while True:
             if self._loop is not None and not self._chores:
                 if not self._obey_by(self._loop):
@@ -247,25 +256,43 @@ class _Zygote:
                 elif not self._obey_next():
                     return
 
-    def _lay_down(self) -> bool:
-        """Whether clones can give back memory, because ours is in a file now."""
+    def _lay_down(self) -> sealed_memory.Laid | None:
+        """None where that cannot be."""
         whole_kb = sealed_memory.resident_kb()
-        spans = sealed_memory.seal()
-        if spans:
+        laid = sealed_memory.lay_down()
+        if laid is not None:
             instance.begin_with(whole_kb)
-            self._shedding.of(
-                (start, end) for start, end, is_writable in spans if is_writable
-            )
             # A fork does copy the tables of what is in them already: of what each clone
             # reads at once, so that it need not be found.
-            instance.rehearse(self._entry.rehearsal(), self._shedding.shed)
-        return bool(spans)
+            self._rehearse()
+            self._shedding.of(laid.places, laid.fd)
+        return laid
+
+    def _seal(self, laid: sealed_memory.Laid) -> None:
+        """As late as can be. Raises `OSError`, or has the loop fail."""
+        if self._loop is not None:
+            self._loop.begin_with(self._shedding.call, laid.sealing)
+            return
+        self._shedding.shed()
+        laid.sealing.make()
 
     def _obey_by(self, loop: fork_loop.ForkLoop) -> bool:
         _flush()
         happened = loop.run(_until_tomorrow_ms())
-        if happened in (fork_loop.CLONED, fork_loop.STRANDED):
-            self._be_cloned_by(loop, is_stranded=happened == fork_loop.STRANDED)
+        if happened == fork_loop.UNSEALED:
+            raise OSError("the file of its memory could not be sealed")
+        if happened == fork_loop.CLONED:
+            try:
+                # With the status at hand, not on its way to a call that waits for it.
+                status = self._be_cloned_by(loop)
+                os._exit(status)
+            except BaseException as error:  # noqa: BLE001 - nobody else would tell
+                _say_not_entered(error)
+            finally:
+                os._exit(1)
+        if happened == fork_loop.STRANDED:
+            _say_not_entered(loop.failed())
+            os._exit(1)
         self._instances.update(loop.forked())
         if happened == fork_loop.NOTE:
             return self._obey(loop.note, loop.came_with)
@@ -349,7 +376,7 @@ class _Zygote:
                 self._instances[pid] = number
             return
         try:
-            _forget_signals()
+            _give_back_signals(self._of_children)
             instance.enter_cell(prepared)
             if is_kept:
                 os.environ[_INITIALIZATION_TYPE] = _KEPT
@@ -359,40 +386,51 @@ class _Zygote:
                 starter.run(
                     *(self._runs, port, self._channel, descriptors[-1]), self._image
                 )
-            self._be_instance(is_ahead=is_ahead)
+            status = self._be_instance(is_ahead)
+            os._exit(status)
         except BaseException as error:  # noqa: BLE001 - nobody else would tell of it
             _say_not_entered(error)
         finally:
             # Whatever happens, there is one zygote.
             os._exit(1)
 
-    def _be_cloned_by(self, loop: fork_loop.ForkLoop, *, is_stranded: bool) -> None:
-        """Never returns. What comes in a clone after `os.fork` and the way into its
-        cell."""
-        try:
-            _forget_signals()
-            if is_stranded:
-                raise loop.failed()
-            is_ahead, is_kept = loop.asks_for()
-            if is_kept:
-                os.environ[_INITIALIZATION_TYPE] = _KEPT
-            uniqueness.reseed_the_rest()
-            self._be_instance(is_ahead=is_ahead)
-        except BaseException as error:  # noqa: BLE001 - nobody else would tell of it
-            _say_not_entered(error)
-        finally:
-            os._exit(1)
+    def _be_cloned_by(self, loop: fork_loop.ForkLoop) -> int:
+        """What comes in a clone after `os.fork` and the way into its cell. The status
+        to exit with."""
+        _give_back_signals(self._of_children)
+        is_ahead, is_kept = loop.asks_for()
+        if is_kept:
+            os.environ[_INITIALIZATION_TYPE] = _KEPT
+        uniqueness.reseed_the_rest()
+        return self._be_instance(is_ahead)
 
-    def _be_instance(self, *, is_ahead: bool) -> None:
-        """In a clone that is in its cell. Never returns."""
-        instance.run(
+    def _be_instance(self, is_ahead: bool) -> int:
+        return instance.run(
             self._function,
             self._settings["handler"],
             self._channel,
             self._not_unique,
-            is_ahead=is_ahead,
-            shed=self._shedding.shed,
+            is_ahead,
+            self._shed,
+            self._take_up,
         )
+
+    def _rehearse(self) -> None:
+        """Go the way of a clone. For what the import made there is none before there is
+        a clone, so that is not taken up."""
+        way = self._entry.rehearsal()
+        function, channel = self._function, self._channel
+        self._function, self._take_up = instance.echo, lambda: None
+        for _ in range(instance.REHEARSALS):
+            with contextlib.suppress(OSError):
+                way.make()
+            with instance.rehearsed() as self._channel:
+                if self._loop is None:
+                    self._be_instance(False)
+                else:
+                    self._be_cloned_by(self._loop)
+        self._function, self._channel = function, channel
+        self._take_up = instance.take_up
 
     def _do_chores(self) -> None:
         """After a fork, once the clone has had its start: until the zygote sleeps, the
@@ -469,16 +507,15 @@ def _rehearse_beginning() -> None:
     """Before the import, when there is nothing that a clone would have to make anew: go
     its way, so that it finds it trodden."""
     for _ in range(instance.REHEARSALS):
-        _forget_signals()
+        _give_back_signals(_SIG_DFL)
         uniqueness.reseed_the_rest()
         instance.take_up()
-        hooks.run_after_restore()
 
 
-def _forget_signals() -> None:
+def _give_back_signals(of_children: Any) -> None:
     """In a clone. Not by way of `signal`, whose enumerations cost it fifty pages."""
-    _signal.set_wakeup_fd(-1)
-    _signal.signal(_SIGCHLD, _SIG_DFL)
+    _signal.set_wakeup_fd(*(-1,))  # see `instance.REHEARSALS`
+    _signal.signal(_SIGCHLD, of_children)
 
 
 def _say_not_entered(error: BaseException) -> None:

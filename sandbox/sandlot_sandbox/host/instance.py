@@ -11,7 +11,6 @@ instance.
 
 import asyncio
 import logging
-import os
 import signal
 import time
 from collections.abc import Awaitable, Callable
@@ -25,14 +24,12 @@ from sandlot_sandbox.host.deadline import Deadline
 from sandlot_sandbox.host.extensions_api import Shutdown
 from sandlot_sandbox.host.farewell import Farewell
 from sandlot_sandbox.host.hold import Hold
+from sandlot_sandbox.host.invocation import Invocation
 from sandlot_sandbox.host.log_pipe import Line
 from sandlot_sandbox.host.minder import SHED_S, Minder
-from sandlot_sandbox.host.sink import Sink, Stream
+from sandlot_sandbox.host.sink import Sink
 from sandlot_sandbox.host.wire import Wire
 from sandlot_sandbox.outcome import Ended, Ending, Rest
-
-INIT_S = 10.0
-"""AWS Lambda's limit on the init phase."""
 
 STILLBORN_S = 1.0
 """How long after a fork its zygote may say that there is no instance. The kernel
@@ -44,17 +41,14 @@ _EXIT_NOTE_S = 0.25
 _KILL_S = 10.0
 """How long a kill may take before it is our failure."""
 
-MAX_LOOKS = 50
+SPARED_LOOKS = 50
 """How often a program that does not ask for its next event is spared from freezing: for
 half a second, as `minder.FREEZE_AFTER_S` has it."""
 
 LATE_LOOKS = 2
 """After so many of them it is at work, and not about to ask."""
 
-OUT_OF_MEMORY = "Runtime.OutOfMemory"
-"""The error type of what was killed for want of memory, in AWS Lambda's words."""
-
-TIMED_OUT = "Sandbox.Timedout"
+_TIMED_OUT = "Sandbox.Timedout"
 _EXITED = "Runtime.ExitError"
 _FOR_MEMORY = "memory"
 _NOT_FORKED = "its zygote could not fork; the function's log says why"
@@ -84,12 +78,11 @@ class Instance:
     __slots__ = (
         "_account",
         "_deadline",
-        "_ending",
         "_exit_status",
         "_farewell",
         "_hold",
-        "_init_counts",
         "_init_is_over",
+        "_invocation",
         "_is_being_destroyed",
         "_kill_cell",
         "_looks",
@@ -101,9 +94,6 @@ class Instance:
         "_rest",
         "_said_farewell",
         "_sheds",
-        "_sink",
-        "_stream",
-        "_timeout_s",
         "_verdict",
         "_was_at_work",
         "_wire",
@@ -188,15 +178,13 @@ class Instance:
         self._ready: asyncio.Future[None] | None = None
         """Where somebody waits for that."""
 
-        self._timeout_s = 0.0
-        self._init_counts = False
         self._deadline = Deadline(self._lapsed)
         """Until when it has to have answered, or to be initialised; or, where it has
         gone, how long we wait to be told how."""
 
-        self._ending: asyncio.Future[Ending] | None = None
-        self._sink: Sink | None = None
-        self._stream: Stream | None = None
+        self._invocation: Invocation | None = None
+        """The one that it is at, or waits for its init with."""
+
         self._exit_status: int | None = None
         wire.open(self)
 
@@ -229,12 +217,12 @@ class Instance:
     ) -> Ending:
         """Send an event and wait for what comes of it; always ends.
 
-        `timeout_s` counts from the event's arrival at an initialised instance. A
-        new instance has `INIT_S` for its init before that, unless `init_counts`: then
-        `timeout_s` is for both. An answer in pieces goes to `sink`, if there is one.
-        Unless the ending is reusable, the instance is stopping or dead afterwards; so
-        it is when this is cancelled. The ending of one that was ready before its first
-        event has its init if it `tells_init`. Raises
+        `timeout_s` counts from the event's arrival at an initialised instance. A new
+        one has `invocation.INIT_S` for its init before that, unless `init_counts`:
+        then `timeout_s` is for both. An answer in pieces goes to `sink`, if there is
+        one. Unless the ending is reusable, the instance is stopping or dead afterwards;
+        so it is when this is cancelled. The ending of one that was ready before its
+        first event has its init if it `tells_init`. Raises
         `StartFailed` and `LauncherLost`, our own failures.
         """
         if self.state is State.IDLE:
@@ -244,16 +232,14 @@ class Instance:
             raise StartFailed("the instance ended while it was idle")
         if self.state is State.IDLE:
             self.state = State.BUSY
-        self._ending = self._loop.create_future()
         self._rest = None
-        self._sink, self._stream = sink, None
-        self._timeout_s = timeout_s
-        self._init_counts = init_counts
+        self._invocation = invocation = Invocation(
+            self._account, timeout_s=timeout_s, init_counts=init_counts, sink=sink
+        )
         self._account.invoked(
             header.request_id, init_counts=init_counts, tells_init=tells_init
         )
-        is_new = self.state is State.STARTING
-        self._deadline.set(INIT_S if is_new and not init_counts else timeout_s)
+        self._deadline.set(invocation.limit_s)
         self._wire.send(header, payload)
         # After the event is there, so that it wakes to it.
         if not self._thaw():
@@ -261,7 +247,7 @@ class Instance:
             self.stop()
         self._minder.note_busy(self)
         try:
-            return await self._ending
+            return await invocation.ending
         except asyncio.CancelledError:
             self.stop(Shutdown.FAILURE)
             raise
@@ -269,7 +255,7 @@ class Instance:
             # One that settles does so within the function's timeout as well.
             if self.state is State.IDLE:
                 self._deadline.lift()
-            self._ending = self._sink = self._stream = None
+            self._invocation = None
 
     @property
     def has_farewell(self) -> bool:
@@ -278,7 +264,7 @@ class Instance:
 
     @property
     def is_settling(self) -> bool:
-        """Whether it has answered, and is not usable again yet."""
+        """Whether something went on after its last answer, or still does."""
         return self._rest is not None
 
     async def wait_settled(self) -> Rest:
@@ -337,7 +323,7 @@ class Instance:
     def freeze_if_idle(self) -> None:
         """Nothing in it runs, until the next event. What cannot be frozen is ended."""
         if self.state is State.IDLE:
-            if not self._wire.is_waiting and self._looks < MAX_LOOKS:
+            if not self._wire.is_waiting and self._looks < SPARED_LOOKS:
                 # A program that has answered may be about to exit: it should come to
                 # that now, and not with the next event.
                 self._looks += 1
@@ -414,17 +400,17 @@ class Instance:
             # A lie: it ran. "Surely not started" is free, and is sent again.
             self.note_exit(signal.SIGKILL)
             return
-        if self._ending is not None and not self._ending.done():
+        if self._invocation is not None:
             # In our words: theirs could be the answer, for nothing.
-            self._ending.set_exception(StartFailed(_NOT_FORKED, said=said))
+            self._invocation.fail(StartFailed(_NOT_FORKED, said=said))
         self.stop()
 
     def note_zygote_lost(self, *, with_launcher: bool) -> None:
         """The jail is dead, and we with it."""
         if self.state is not State.DEAD:
             self._wire.read()
-            if with_launcher and self._ending is not None and not self._ending.done():
-                self._ending.set_exception(LauncherLost("the launcher is gone"))
+            if with_launcher and self._invocation is not None:
+                self._invocation.fail(LauncherLost("the launcher is gone"))
             if self._exit_status is None:
                 self._exit_status = signal.SIGKILL
             self._finish_gone()
@@ -472,6 +458,7 @@ class Instance:
     def hear(self, answer: frames.Answer) -> None:
         self._account.note_peak(answer.peak_memory_kb)
         starting = self.state is State.STARTING and not self._account.is_ready
+        at_work = self._invocation if self.state is State.BUSY else None
         if self.is_shedding and answer.kind == frames.HAS_SHED:
             self._has_shed()
         elif starting and answer.kind == frames.READY:
@@ -479,51 +466,34 @@ class Instance:
         elif starting and answer.kind == frames.INIT_ERROR:
             self._finish(Ended.INIT_FAILED, answer.payload, answer.error_type)
             self.stop(Shutdown.FAILURE)
-        elif self.state is State.BUSY and answer.kind in frames.STREAM_KINDS:
-            self._take_piece(answer)
+        elif at_work is not None and answer.kind in frames.STREAM_KINDS:
+            whole = at_work.take_piece(answer, self._wire)
+            if whole is not None:
+                self._answered(at_work, *whole)
         elif (
-            self.state is State.BUSY
-            and self._stream is None
+            at_work is not None
+            and not at_work.is_in_pieces
             and answer.kind in (frames.ANSWER, frames.ERROR)
         ):
-            self._answered(answer)
+            is_error = answer.kind == frames.ERROR
+            ended = Ended.FAILED if is_error else Ended.ANSWERED
+            self._answered(at_work, ended, answer.payload, answer.error_type)
         else:
             raise frames.Violation(
                 f"an answer of kind {answer.kind} while {self.state.value}"
             )
 
     def _became_ready(self) -> None:
-        has_event = self._ending is not None
+        invocation = self._invocation
         self._end_init()
-        self._account.became_ready(has_event=has_event)
-        if not has_event:
+        self._account.became_ready(has_event=invocation is not None)
+        if invocation is None:
             # Ahead of its first event, which has not waited for it.
             self._become_idle()
         else:
             self.state = State.BUSY
-            if not self._init_counts:
-                self._deadline.set(self._timeout_s)
-
-    def _take_piece(self, answer: frames.Answer) -> None:
-        stream = self._stream
-        if (stream is None) != (answer.kind == frames.STREAM_BEGIN):
-            raise frames.Violation(
-                "an answer in pieces without a beginning, or with two"
-            )
-        if stream is None:
-            content_type = frames.shown(answer.payload.decode("utf-8", "replace"))
-            self._stream = Stream(self._sink, content_type)
-        elif answer.kind == frames.STREAM_PIECE:
-            stream.write(answer.payload)
-            if (sink := stream.sink_if_full) is not None:
-                self._wire.pause()
-                sink.when_room(self._wire.resume)
-        elif answer.error_type:
-            answer.kind = frames.ERROR
-            self._answered(answer)
-        else:
-            answer.kind, answer.payload = frames.ANSWER, stream.whole
-            self._answered(answer)
+            if not invocation.init_counts:
+                self._deadline.set(invocation.limit_s)
 
     def _end_init(self) -> None:
         """It is initialised, or never will be."""
@@ -532,7 +502,9 @@ class Instance:
             self._ready.set_result(None)
         self._ready = None
 
-    def _answered(self, answer: frames.Answer) -> None:
+    def _answered(
+        self, invocation: Invocation, ended: Ended, payload: bytes, error_type: str
+    ) -> None:
         if not self._wire.is_quiet:
             raise frames.Violation("more than one answer, or one before the event")
         # Once: the kernel adds it up for whoever asks.
@@ -541,7 +513,6 @@ class Instance:
             # Some of it was killed. What is left has answered, but is no instance.
             self._end_for_memory()
             return
-        ended = Ended.ANSWERED if answer.kind == frames.ANSWER else Ended.FAILED
         self._looks = 0
         if self._is_done:
             self._become_idle()
@@ -549,7 +520,8 @@ class Instance:
             self.state = State.SETTLING
             self._rest = self._loop.create_future()
             self._account.answered()
-        self._finish(ended, answer.payload, answer.error_type, peak_kb=peak_kb)
+        goes_on = self._rest is not None
+        invocation.end(ended, payload, error_type, peak_kb=peak_kb, goes_on=goes_on)
 
     @property
     def _is_done(self) -> bool:
@@ -575,23 +547,11 @@ class Instance:
         ended: Ended,
         payload: bytes = b"",
         error_type: str = "",
-        *,
-        peak_kb: int | None = None,
         **how: Unpack[How],
     ) -> None:
-        """Resolve the invocation, if there is one: the first ending counts."""
-        if self._ending is None or self._ending.done():
-            return
-        ending = self._account.ending(
-            ended,
-            payload,
-            error_type,
-            peak_kb=peak_kb,
-            goes_on=self._rest is not None,
-            is_streamed=self._stream is not None and self._sink is not None,
-            **how,
-        )
-        self._ending.set_result(ending)
+        """End the invocation, if there is one."""
+        if self._invocation is not None:
+            self._invocation.end(ended, payload, error_type, **how)
 
     def _lapsed(self) -> None:
         if self.state is State.STOPPING:
@@ -608,9 +568,9 @@ class Instance:
         self._wire.read()
         if self.state is not before:
             return
-        is_init = not (self._account.is_ready or self._init_counts)
-        self._finish(Ended.INIT_TIMED_OUT if is_init else Ended.TIMED_OUT)
-        self._end_rest(TIMED_OUT)
+        if self._invocation is not None:
+            self._invocation.end_late()
+        self._end_rest(_TIMED_OUT)
         self.stop(Shutdown.TIMEOUT)
 
     def _gone(self) -> None:
@@ -627,16 +587,14 @@ class Instance:
         self._account.note_peak(self._hold.peak_kb())
 
     def _finish_gone(self) -> None:
-        status = self._exit_status if self._exit_status is not None else signal.SIGKILL
-        if self._verdict == _FOR_MEMORY:
+        for_memory = self._verdict == _FOR_MEMORY
+        if for_memory:
             self._account.took_all_memory()
-            self._finish(
-                Ended.SIGNALED, error_type=OUT_OF_MEMORY, signal=signal.SIGKILL
+        if self._invocation is not None:
+            status = self._exit_status
+            self._invocation.end_gone(
+                signal.SIGKILL if status is None else status, for_memory=for_memory
             )
-        elif os.WIFSIGNALED(status):
-            self._finish(Ended.SIGNALED, signal=os.WTERMSIG(status))
-        else:
-            self._finish(Ended.EXITED, exit_code=os.WEXITSTATUS(status))
 
     def stop(self, reason: Shutdown = Shutdown.SPINDOWN) -> None:
         """Kill it in the background; `on_death` tells when there is nothing left. Its

@@ -36,9 +36,9 @@ SHED_EVERY_S = 0.02
 LOOK_S = 0.05
 """Between two looks at the memory of busy instances."""
 
-MAX_LOOKS = 64
-"""At so many with one look, each in its turn: where thousands are busy, looking at them
-must not be what the engine does. What the kernel limits, it limits all the same."""
+AT_A_LOOK = 64
+"""So many of them, each in its turn: where thousands are busy, looking at them must not
+be what the engine does. What the kernel limits, it limits all the same."""
 
 
 class Minded(Protocol):
@@ -142,7 +142,7 @@ class Minder:
 
     def _look(self) -> None:
         self._looking = None
-        for instance in list(islice(self._busy, MAX_LOOKS)):
+        for instance in list(islice(self._busy, AT_A_LOOK)):
             if instance in self._busy:
                 self._busy[instance] = self._busy.pop(instance)
                 instance.end_if_greedy()

@@ -5,6 +5,7 @@ that the operator's own PATH names, which the launcher never does.
 """
 
 import ctypes
+import errno
 import glob
 import hashlib
 import json
@@ -168,7 +169,7 @@ def first_answer(name: str, questions: Asked, until: float) -> tuple[str, Path] 
 
 def prepare(runtimes: list[Runtime], started: Asked) -> list[Runtime]:
     """Copy the guest's code for each runtime and have the runtime compile it; those
-    that cannot."""
+    that cannot. Raises `OSError`, as where there is no room for it."""
     source = Path(sandlot_sandbox.__file__).parent
     stamp = _fingerprint(source)
     compiling = []
@@ -189,13 +190,14 @@ def prepare(runtimes: list[Runtime], started: Asked) -> list[Runtime]:
     broken, made = [], []
     for runtime, marker, process in compiling:
         try:
-            status = process.wait(timeout=max(0, until - time.monotonic()))
-        except subprocess.TimeoutExpired:
-            status = -1
-        if status == 0:
+            said, _ = process.communicate(timeout=max(0, until - time.monotonic()))
+        except (subprocess.TimeoutExpired, ValueError):
+            said = ""
+        if process.returncode == 0:
             _make_readable(runtime.guest_code)
             made.append(marker)
         else:
+            _check_room(said, runtime.guest_code)
             broken += [one for one in runtimes if one.guest_code == runtime.guest_code]
     if made:
         # Or a power cut could leave the stamp of files that are empty.
@@ -222,17 +224,23 @@ def _copy(source: Path, target: Path) -> None:
     package.mkdir(parents=True)
     for name in GUEST_FILES:
         shutil.copyfile(source / name, package / name)
-    shutil.copytree(
-        source / "guest",
-        package / "guest",
-        ignore=shutil.ignore_patterns("__pycache__", "lib", "node"),
-    )
+    guest = source / "guest"
+    _copy_folder(guest, package / "guest", without={"__pycache__", "lib", "node"})
     for name in ("lib", "node"):
-        shutil.copytree(
-            source / "guest" / name,
-            target / name,
-            ignore=shutil.ignore_patterns("__pycache__"),
-        )
+        _copy_folder(guest / name, target / name, without={"__pycache__"})
+
+
+def _copy_folder(source: Path, target: Path, *, without: set[str]) -> None:
+    """Up to the first error, and with it: `shutil.copytree` collects them all, as text,
+    and which of them another start might not meet is not to be seen."""
+    target.mkdir()
+    for entry in source.iterdir():
+        if entry.name in without:
+            continue
+        if entry.is_dir():
+            _copy_folder(entry, target / entry.name, without=without)
+        else:
+            shutil.copy2(entry, target / entry.name)
 
 
 def _compile(runtime: Runtime) -> "subprocess.Popen[str]":
@@ -244,9 +252,16 @@ def _compile(runtime: Runtime) -> "subprocess.Popen[str]":
             *("-p", "/var/runtime", str(runtime.guest_code)),
         ],
         stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
         text=True,
     )
+
+
+def _check_room(said: str, folder: Path) -> None:
+    """Raise what it was, where no file could be written: the interpreter is sound."""
+    for number in (errno.ENOSPC, errno.EDQUOT):
+        if f"[Errno {number}]" in said:
+            raise OSError(number, os.strerror(number), str(folder))
 
 
 def _make_readable(root: Path) -> None:

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from sandlot import FunctionHandle
+from sandlot_engine.events.lineage import continued
 from tests.e2e.waiting import wait_until
 from tests.e2e.workers.callers import (
     Connection,
@@ -35,6 +36,24 @@ def test_workers_answer_what_the_core_answers(tenant: Tenant) -> None:
     }
     assert {frozenset(answer.headers) for answer in warm} == {frozenset(first.headers)}
     assert after == before
+
+
+def test_a_loop_is_found_by_who_knows_whether_it_is_allowed(tenant: Tenant) -> None:
+    function = deploy_answers(tenant)
+    once = continued("", tenant.key.tenant_id, function.name)
+    trace = once.replace(":1", ":16")
+    with tenant.connections() as callers:
+        tenant.warm(function, callers)
+        answers = [
+            caller.invoke(function.name, X_Amzn_Trace_Id=f"Lineage={lineage}")
+            for caller in callers
+            for lineage in (once, trace)
+        ]
+
+    assert {answer.status for answer in answers[::2]} == {200}
+    assert {answer.error for answer in answers[1::2]} == {
+        "RecursiveInvocationException"
+    }
 
 
 def test_grpc_is_served_by_workers_as_well(tenant: Tenant) -> None:

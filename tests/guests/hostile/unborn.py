@@ -14,7 +14,7 @@ kept = []
 def fork(_, number, descriptors, **how):
     channel = socket.socket(fileno=os.dup(descriptors[3]))
     kept.append(channel)
-    _, payload = frames.read_event(channel)
+    _, payload = frames.read_event(channel, channel.recv(65_536))
     until = time.monotonic() + WORK_S
     while time.monotonic() < until:
         pass

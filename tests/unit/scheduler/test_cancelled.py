@@ -22,10 +22,7 @@ async def test_cancelled_while_its_instance_starts(world: World) -> None:
 
 
 async def test_cancelled_while_it_waits_for_a_place(world: World) -> None:
-    world.machine.may_answer.clear()
-    running = [world.invoke(), world.invoke()]
-    await world.wait_running()
-    await world.wait_running()
+    running = await world.busy(2)
     waiting = world.invoke()
     await asyncio.sleep(0)
 
@@ -55,10 +52,7 @@ async def test_cancelled_in_the_moment_in_which_an_instance_is_freed(
 ) -> None:
     # The turn is cancelled at once, its task runs later: the freed instance must not
     # be given to it, nor the one that freed it be told of that.
-    world.machine.may_answer.clear()
-    running = [world.invoke(), world.invoke()]
-    await world.wait_running()
-    await world.wait_running()
+    running = await world.busy(2)
     waiting = world.invoke()
     await asyncio.sleep(0)
 
@@ -88,10 +82,7 @@ async def test_cancelled_in_the_moment_in_which_a_place_is_freed(world: World) -
 async def test_cancelled_after_it_was_given_an_instance_and_before_it_knew(
     world: World,
 ) -> None:
-    world.machine.may_answer.clear()
-    running = [world.invoke(), world.invoke()]
-    await world.wait_running()
-    await world.wait_running()
+    running = await world.busy(2)
     waiting = world.invoke()
     await asyncio.sleep(0)
 

@@ -30,10 +30,7 @@ async def test_a_function_has_only_so_many_new_instances_within_a_time() -> None
 
 async def test_who_waits_and_is_given_one_that_was_used_has_had_no_new_one() -> None:
     async with new_world(scaling=3) as world:
-        world.machine.may_answer.clear()
-        running = [world.invoke(), world.invoke()]
-        for _ in running:
-            await world.wait_running()
+        running = await world.busy(2)
         waiting = world.invoke()
         await asyncio.sleep(0)
         with pytest.raises(Throttled, match="3 new instances"):
@@ -53,9 +50,7 @@ async def test_a_standby_is_new_for_the_function_when_it_is_first_used(
     async with new_world(max_instances=16, max_standbys=2, scaling=1) as world:
         await world.invoke()
         await wait_standbys(world, 1)
-        world.machine.may_answer.clear()
-        running = world.invoke()
-        await world.wait_running()
+        [running] = await world.busy(1)
 
         with pytest.raises(Throttled, match="1 new instances"):
             await world.invoke()

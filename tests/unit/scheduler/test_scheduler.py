@@ -55,10 +55,7 @@ async def test_draining_retires_instances_of_every_isolation_key(world: World) -
 
 
 async def test_a_busy_instance_means_another_one_is_started(world: World) -> None:
-    world.machine.may_answer.clear()
-    both = [world.invoke(), world.invoke()]
-    await world.wait_running()
-    await world.wait_running()
+    both = await world.busy(2)
     world.machine.may_answer.set()
     await asyncio.gather(*both)
 
@@ -149,10 +146,7 @@ async def test_a_zygote_that_is_always_lost_is_told(world: World) -> None:
 
 
 async def test_who_finds_no_instance_free_in_time_is_refused(impatient: World) -> None:
-    impatient.machine.may_answer.clear()
-    running = [impatient.invoke(), impatient.invoke()]
-    await impatient.wait_running()
-    await impatient.wait_running()
+    running = await impatient.busy(2)
 
     with pytest.raises(Throttled, match="2 instances at most") as caught:
         await impatient.invoke()

@@ -28,9 +28,7 @@ async def slow() -> AsyncIterator[World]:
 async def test_who_would_wait_longer_for_a_start_waits_for_a_busy_instance(
     slow: World,
 ) -> None:
-    slow.machine.may_answer.clear()
-    running = slow.invoke()
-    await slow.wait_running()
+    [running] = await slow.busy(1)
     waiting = slow.invoke()
     await asyncio.sleep(0)
 
@@ -45,9 +43,7 @@ async def test_who_would_wait_longer_for_a_start_waits_for_a_busy_instance(
 async def test_who_waited_is_not_run_where_that_may_not_be_any_more(
     slow: World,
 ) -> None:
-    slow.machine.may_answer.clear()
-    running = slow.invoke()
-    await slow.wait_running()
+    [running] = await slow.busy(1)
     waiting = slow.invoke()
     await asyncio.sleep(0)
 
@@ -65,9 +61,7 @@ async def test_who_waited_is_not_run_where_that_may_not_be_any_more(
 async def test_who_waits_for_a_busy_instance_in_vain_has_one_started(
     slow: World,
 ) -> None:
-    slow.machine.may_answer.clear()
-    running = slow.invoke()
-    await slow.wait_running()
+    [running] = await slow.busy(1)
 
     # It was likely to be free within a tenth of a second, and is not.
     waiting = slow.invoke()
@@ -79,9 +73,7 @@ async def test_who_waits_for_a_busy_instance_in_vain_has_one_started(
 
 
 async def test_who_is_held_and_gives_up_is_forgotten(slow: World) -> None:
-    slow.machine.may_answer.clear()
-    running = slow.invoke()
-    await slow.wait_running()
+    [running] = await slow.busy(1)
     waiting = slow.invoke()
     await asyncio.sleep(0)
 
@@ -96,10 +88,7 @@ async def test_who_is_held_and_gives_up_is_forgotten(slow: World) -> None:
 async def test_where_starts_are_quick_nobody_waits_for_a_busy_instance(
     world: World,
 ) -> None:
-    world.machine.may_answer.clear()
-    both = [world.invoke(), world.invoke()]
-    await world.wait_running()
-    await world.wait_running()
+    both = await world.busy(2)
     world.machine.may_answer.set()
     await asyncio.gather(*both)
 

@@ -15,7 +15,7 @@ from urllib.parse import unquote
 
 from sandlot_engine.clock import Clock
 from sandlot_engine.errors import NotFound
-from sandlot_engine.events.lineage import lineage_in
+from sandlot_engine.events import lineage
 from sandlot_engine.gateway.aws import streaming
 from sandlot_engine.gateway.aws.checking import check
 from sandlot_engine.gateway.aws.faults import AwsError
@@ -73,7 +73,6 @@ _LIMITS = {
     InvocationType.EVENT: MAX_EVENT_PAYLOAD,
 }
 _TAIL = {b"": False, b"None": False, b"Tail": True}
-_TRACE = re.compile(rb"[A-Za-z0-9=;:.\-]{1,256}")
 
 Headers = Mapping[bytes, bytes]
 
@@ -137,6 +136,7 @@ class Invoke:
         function = _function(name, scope["query_string"], received)
         self._check_may_invoke(received.caller, function, region=received.region)
         has_key = b"idempotency-key" in headers
+        trace, led_here = traced(headers)
         invocation = Invocation(
             request_id=request_id,
             tenant_id=function.account,
@@ -148,7 +148,11 @@ class Invoke:
             type=kind,
             idempotency=_key(headers, kind, function, received) if has_key else None,
             client_context=_client_context(headers),
-            lineage=_lineage(headers) if is_event else "",
+            trace=trace,
+            lineage=led_here,
+            trace_id=lineage.trace_id(
+                request_id, trace, led_here, function.account, function.name
+            ),
             tail_log=tail_log,
             arrived=arrived,
         )
@@ -179,6 +183,7 @@ class Invoke:
         )
         function = _function(name, b"", received)
         self._check_may_invoke(received.caller, function, region=received.region)
+        trace, led_here = traced(headers)
         invocation = Invocation(
             request_id=request_id,
             tenant_id=function.account,
@@ -187,6 +192,8 @@ class Invoke:
             invoked_arn=function.arn(received.region),
             payload=received.body.data or b"{}",
             type=InvocationType.EVENT,
+            trace=trace,
+            lineage=led_here,
             arrived=self._clock.monotonic(),
         )
         try:
@@ -421,18 +428,14 @@ def _streamed(outcome: Outcome, common: WireHeaders, *, tail_log: bool) -> RawAn
     return 200, headers, body
 
 
-def _lineage(headers: Headers) -> str:
-    """Of an event that a function sends, by its SDK."""
-    return lineage_in(headers.get(b"x-amzn-trace-id", b"").decode("latin-1"))
+def traced(headers: Headers) -> tuple[str, str]:
+    """The caller's trace, and which functions led here: a function's SDK says both."""
+    return lineage.read(headers.get(b"x-amzn-trace-id", b"").decode("latin-1"))
 
 
 def trace_id_of(request_id: str, headers: Headers) -> str:
     """The caller's, or a new one, which is not sampled."""
-    given = headers.get(b"x-amzn-trace-id")
-    if given and _TRACE.fullmatch(given):
-        return given.decode()
-    digits = request_id.replace("-", "")
-    return f"Root=1-{digits[:8]}-{digits[8:]};Sampled=0"
+    return lineage.whole(traced(headers)[0], request_id)
 
 
 def _too_large(size: int, kind: InvocationType | None, limit: int) -> AwsError:

@@ -6,6 +6,7 @@ Of tenants nothing is told: they may change things as often as they like.
 import logging
 from typing import Any
 
+from sandlot_engine.gateway.rpc.methods import SERVICES
 from sandlot_engine.model.tenant import Caller
 
 _READS = ("Get", "List", "Tail", "Invoke", "Test")
@@ -26,7 +27,7 @@ _log = logging.getLogger("sandlot.audit")
 def changes_something(path: str) -> bool:
     """Whether it is a method of ours that is told of."""
     service, _, method = path.rpartition("/")
-    return service.startswith("/sandlot.v1.") and not method.startswith(_READS)
+    return service.startswith(SERVICES) and not method.startswith(_READS)
 
 
 def about(request: Any) -> str:

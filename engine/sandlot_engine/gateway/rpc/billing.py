@@ -8,8 +8,8 @@ from sandlot_engine.errors import InvalidParameter
 from sandlot_engine.gateway.auth import tenant_meant
 from sandlot_engine.gateway.ports import Backend
 from sandlot_engine.gateway.rpc import Context
+from sandlot_engine.gateway.rpc.call import current_caller
 from sandlot_engine.gateway.rpc.convert import bill_line_out, time_of
-from sandlot_engine.gateway.rpc.interceptors import current_caller
 from sandlot_engine.model.invocation import BillLine
 
 

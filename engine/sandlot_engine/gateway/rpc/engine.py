@@ -5,8 +5,8 @@ from dataclasses import replace
 from sandlot.v1 import tenants_pb2 as wire
 from sandlot_engine.gateway.ports import Backend
 from sandlot_engine.gateway.rpc import Context
+from sandlot_engine.gateway.rpc.call import current_caller
 from sandlot_engine.gateway.rpc.convert import runtime_out, status_out
-from sandlot_engine.gateway.rpc.interceptors import current_caller
 from sandlot_engine.model.network import Network
 
 

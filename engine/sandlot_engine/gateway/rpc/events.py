@@ -11,8 +11,8 @@ from sandlot_engine.events.verdicts import MAX_AGE_S, MAX_RETRIES
 from sandlot_engine.gateway.paging import page_size, position
 from sandlot_engine.gateway.ports import Backend
 from sandlot_engine.gateway.rpc import Context
+from sandlot_engine.gateway.rpc.call import current_caller
 from sandlot_engine.gateway.rpc.convert import timestamp
-from sandlot_engine.gateway.rpc.interceptors import current_caller
 from sandlot_engine.model.event import Attempt, Event, EventState
 from sandlot_engine.model.event_config import EventConfig
 from sandlot_engine.model.function import LATEST, function_arn

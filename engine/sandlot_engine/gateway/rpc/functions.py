@@ -7,12 +7,12 @@ from sandlot.v1 import functions_pb2 as wire
 from sandlot_engine.gateway.paging import page_size
 from sandlot_engine.gateway.ports import Backend
 from sandlot_engine.gateway.rpc import Context
+from sandlot_engine.gateway.rpc.call import current_caller
 from sandlot_engine.gateway.rpc.convert import (
     changes_of,
     config_of,
     package_of,
 )
-from sandlot_engine.gateway.rpc.interceptors import current_caller
 from sandlot_engine.gateway.rpc.layers import arn_of
 from sandlot_engine.gateway.rpc.showing import Showing
 from sandlot_engine.model.function import LayerUse

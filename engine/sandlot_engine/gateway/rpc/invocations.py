@@ -4,7 +4,6 @@ import asyncio
 from collections import Counter
 from collections.abc import AsyncGenerator, Coroutine, Iterator
 from contextlib import (
-    AbstractContextManager,
     ExitStack,
     aclosing,
     contextmanager,
@@ -18,11 +17,13 @@ from google.protobuf.message import DecodeError
 from sandlot.v1 import invocations_pb2 as wire
 from sandlot_engine.clock import Clock
 from sandlot_engine.errors import InvalidParameter, Stopping, Throttled
+from sandlot_engine.events.lineage import trace_id
 from sandlot_engine.garbage import let_go
 from sandlot_engine.gateway.auth import Authenticator
 from sandlot_engine.gateway.paging import page_size, position
 from sandlot_engine.gateway.ports import Backend
 from sandlot_engine.gateway.rpc import Context
+from sandlot_engine.gateway.rpc.call import Call, current_call, current_caller
 from sandlot_engine.gateway.rpc.convert import (
     invocation_type_of,
     log_line_out,
@@ -32,12 +33,8 @@ from sandlot_engine.gateway.rpc.convert import (
     time_of,
 )
 from sandlot_engine.gateway.rpc.faces import face_of
-from sandlot_engine.gateway.rpc.interceptors import (
-    Call,
-    current_call,
-    current_caller,
-)
 from sandlot_engine.gateway.tail import catch_up, tail
+from sandlot_engine.gateway.turns import Holding
 from sandlot_engine.ids import new_request_id
 from sandlot_engine.invocation.invoker import Invoker
 from sandlot_engine.invocation.once import key_of
@@ -80,10 +77,12 @@ def _invocation_of(
     request: wire.InvokeRequest, request_id: str, clock: Clock
 ) -> Invocation:
     kind = invocation_type_of(request.invocation_type)
+    tenant_id = current_caller().tenant_id
     return Invocation(
         request_id=request_id,
-        tenant_id=current_caller().tenant_id,
+        tenant_id=tenant_id,
         function=request.function,
+        trace_id=trace_id(request_id, "", "", tenant_id, request.function),
         qualifier=request.qualifier,
         payload=request.payload or b"{}",
         type=kind,
@@ -199,7 +198,7 @@ class InvocationService:
             with _holding(request.request, call):
                 response = await self._invoke(request.request, call, request_id)
             sending.enter_context(call.sending(len(response.payload)))
-        except Exception as error:  # noqa: BLE001 - as in `interceptors.Errors`
+        except Exception as error:  # noqa: BLE001 - as around any call
             refused = refused_out(face_of(error, request_id))
             let_go(error)
             return wire.InvokeManyResponse(id=request.id, refused=refused)
@@ -260,7 +259,7 @@ class InvocationService:
                 await asyncio.wait([task])
                 drain.cancel()
         except ExceptionGroup as group:
-            # Only `work` can fail, so there is one, and `Errors` should see it bare.
+            # Only `work` can fail, so there is one, and is to have its own face.
             raise group.exceptions[0] from None
         return task.cancelled()
 
@@ -318,10 +317,8 @@ def _key_of(request: wire.InvokeRequest, kind: InvocationType) -> IdempotencyKey
     )
 
 
-def _holding(request: wire.InvokeRequest, call: Call) -> AbstractContextManager[None]:
+def _holding(request: wire.InvokeRequest, call: Call) -> Holding:
     """A stream's messages are read before anybody knows how many it will have."""
-    if call.held is None:
-        return nullcontext()
     return call.held.hold(current_caller().tenant_id, len(request.payload))
 
 

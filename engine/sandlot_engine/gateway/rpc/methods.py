@@ -1,5 +1,5 @@
-"""All methods of a server in one table, which stands for the server where generated
-code registers them.
+"""The methods of a server: which of them are unlike the others, and all in one table,
+which stands for the server where generated code registers them.
 
 What generated code does by itself costs every call: grpc.aio (1.71 and later) waits
 for the next call of each registered method by a task of its own, and goes through all
@@ -7,14 +7,29 @@ of these tasks, forty of them here, for each call that comes in.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import grpc
 
-if TYPE_CHECKING:
-    Handler = grpc.RpcMethodHandler[Any, Any]
-else:  # at run time it takes no arguments
-    Handler = grpc.RpcMethodHandler
+from sandlot_engine.gateway.rpc import Handler
+
+SERVICES = "/sandlot.v1."
+"""Our own methods. Health and reflection are public knowledge."""
+
+UPLOADS = {
+    f"{SERVICES}FunctionService/CreateFunction": 3,
+    f"{SERVICES}FunctionService/UpdateFunctionCode": 2,
+    f"{SERVICES}LayerService/PublishLayer": 2,
+}
+"""Methods that take a package, and the number of its field."""
+
+INVOKE = f"{SERVICES}InvocationService/Invoke"
+
+PAYLOAD = 3
+"""The number of its field."""
+
+INVOKE_STREAM = f"{SERVICES}InvocationService/InvokeStream"
+"""Has an event as well, one message deeper."""
 
 
 class Methods(grpc.GenericRpcHandler):  # type: ignore[misc,type-arg,unused-ignore]

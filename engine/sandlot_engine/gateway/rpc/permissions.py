@@ -6,7 +6,7 @@ from sandlot_engine.catalog.permits import INVOKE
 from sandlot_engine.errors import InvalidParameter
 from sandlot_engine.gateway.ports import Backend
 from sandlot_engine.gateway.rpc import Context
-from sandlot_engine.gateway.rpc.interceptors import current_caller
+from sandlot_engine.gateway.rpc.call import current_caller
 from sandlot_engine.model.policy import Effect, Statement
 from sandlot_engine.model.url import UrlAuthType
 

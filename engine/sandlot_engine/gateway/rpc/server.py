@@ -48,9 +48,10 @@ from sandlot_engine.gateway.rpc.concurrency import ConcurrencyService
 from sandlot_engine.gateway.rpc.engine import EngineService
 from sandlot_engine.gateway.rpc.events import EventService
 from sandlot_engine.gateway.rpc.functions import FunctionService
-from sandlot_engine.gateway.rpc.interceptors import MAX_UPLOAD, interceptors
+from sandlot_engine.gateway.rpc.interceptors import Steps
 from sandlot_engine.gateway.rpc.invocations import InvocationService
 from sandlot_engine.gateway.rpc.layers import LayerService
+from sandlot_engine.gateway.rpc.limits import MAX_UPLOAD
 from sandlot_engine.gateway.rpc.listeners import Tls, serving
 from sandlot_engine.gateway.rpc.methods import Methods
 from sandlot_engine.gateway.rpc.permissions import PermissionService
@@ -132,14 +133,14 @@ async def serve(
     """
     check_address(address, tls, allow_plaintext=allow_plaintext)
     draining = draining or asyncio.Event()
-    around = interceptors(
+    steps = Steps(
         Authenticator(backend.tenants), backend.clock, public=public_methods(address)
     )
     methods = Methods()
     _add_services(methods, backend, draining)
     health_servicer = await _add_health(methods)
     async with serving(
-        partial(make_server, methods, (*first, *around)),
+        partial(make_server, methods, (*first, steps)),
         address=address,
         tls=tls,
         max_connections=max_connections,

@@ -5,8 +5,8 @@ from sandlot_engine.gateway.auth import require_operator, tenant_meant
 from sandlot_engine.gateway.paging import page_size
 from sandlot_engine.gateway.ports import Backend
 from sandlot_engine.gateway.rpc import Context
+from sandlot_engine.gateway.rpc.call import current_caller
 from sandlot_engine.gateway.rpc.convert import key_out, network_of, tenant_out
-from sandlot_engine.gateway.rpc.interceptors import current_caller
 
 
 class TenantService:

@@ -7,7 +7,7 @@ from sandlot_engine.errors import InvalidParameter
 from sandlot_engine.gateway.paging import page_size
 from sandlot_engine.gateway.ports import Backend
 from sandlot_engine.gateway.rpc import Context
-from sandlot_engine.gateway.rpc.interceptors import current_caller
+from sandlot_engine.gateway.rpc.call import current_caller
 from sandlot_engine.gateway.rpc.trigger_convert import (
     filter_of,
     schedule_of,

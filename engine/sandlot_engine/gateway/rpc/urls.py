@@ -6,8 +6,8 @@ from sandlot_engine.errors import InvalidParameter
 from sandlot_engine.gateway.paging import page_size
 from sandlot_engine.gateway.ports import Backend
 from sandlot_engine.gateway.rpc import Context
+from sandlot_engine.gateway.rpc.call import current_caller
 from sandlot_engine.gateway.rpc.convert import timestamp
-from sandlot_engine.gateway.rpc.interceptors import current_caller
 from sandlot_engine.model.url import Cors, FunctionUrl, InvokeMode, UrlAuthType
 
 _AUTH: dict[int, UrlAuthType] = {

@@ -5,7 +5,7 @@ from sandlot_engine.errors import NotFound
 from sandlot_engine.gateway.paging import page_size
 from sandlot_engine.gateway.ports import Backend
 from sandlot_engine.gateway.rpc import Context
-from sandlot_engine.gateway.rpc.interceptors import current_caller
+from sandlot_engine.gateway.rpc.call import current_caller
 from sandlot_engine.gateway.rpc.showing import Showing
 from sandlot_engine.model.function import Alias, function_arn
 

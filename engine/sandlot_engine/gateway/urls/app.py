@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from sandlot_engine.errors import TooLarge
+from sandlot_engine.events import lineage
 from sandlot_engine.gateway.aws.faults import AwsError
 from sandlot_engine.gateway.aws.invoke import trace_id_of
 from sandlot_engine.gateway.aws.names import function_arn
@@ -240,6 +241,10 @@ class UrlApp:
             request_id=request_id,
             tenant_id=url.tenant_id,
             function=url.function,
+            # The lineage that a stranger tells of is nobody's.
+            trace_id=lineage.trace_id(
+                request_id, trace_id, "", url.tenant_id, url.function
+            ),
             qualifier=url.qualifier,
             invoked_arn=function_arn(
                 self._region, url.tenant_id, url.function, url.qualifier

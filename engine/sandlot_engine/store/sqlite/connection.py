@@ -13,7 +13,7 @@ import sqlite3
 import threading
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import Future
-from contextlib import asynccontextmanager, closing
+from contextlib import asynccontextmanager, closing, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from queue import Empty, SimpleQueue
@@ -22,6 +22,7 @@ from typing import Any, Self, TypeVar
 from sandlot_engine.errors import Internal, SandlotError, Troubled
 from sandlot_engine.locks import KeyedLocks
 from sandlot_engine.store.sqlite.migrations import migrate
+from sandlot_engine.store.sqlite.place import Place
 from sandlot_engine.threads import started
 
 T = TypeVar("T")
@@ -49,9 +50,10 @@ class Database:
     """Runs work on the file, off the event loop. `open` makes one."""
 
     def __init__(self, path: Path, connection: sqlite3.Connection) -> None:
-        self._writer = _Writer(connection)
-        self._readers = _Readers(path)
-        self._slow_readers = _Readers(path)
+        self._place = Place(path)
+        self._writer = _Writer(connection, self._place)
+        self._readers = _Readers(path, self._place)
+        self._slow_readers = _Readers(path, self._place)
         self._turns = KeyedLocks()
 
     @classmethod
@@ -81,6 +83,12 @@ class Database:
         """Run a query. It sees every write that has returned."""
         return await asyncio.get_running_loop().run_in_executor(
             self._readers.pool, self._readers.run, work
+        )
+
+    async def check_place(self) -> None:
+        """Raise `Troubled` where changes would go into files that have no name."""
+        await asyncio.get_running_loop().run_in_executor(
+            self._readers.pool, self._place.check
         )
 
     async def read_for(self, tenant_id: str, work: Work[T]) -> T:
@@ -114,9 +122,10 @@ class _Job:
 class _Writer:
     """The one thread that changes the file."""
 
-    def __init__(self, connection: sqlite3.Connection) -> None:
+    def __init__(self, connection: sqlite3.Connection, place: Place) -> None:
         self.jobs: SimpleQueue[_Job | None] = SimpleQueue()
         self._connection = connection
+        self._place = place
         self._is_told = False
         """That nothing can be kept: once, until something is."""
 
@@ -129,6 +138,13 @@ class _Writer:
         """Do all that was asked before, then stop."""
         self.jobs.put(None)
         self._thread.join()
+        try:
+            self._place.check()
+        except Troubled:
+            # SQLite would leave the log beside a file that is another's, where the next
+            # start would take it for that one's.
+            with suppress(sqlite3.Error):
+                self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         self._connection.close()
 
     def _run(self) -> None:
@@ -178,6 +194,7 @@ class _Writer:
                 job.done.set_result(result)
 
     def _transact(self, jobs: list[_Job], *, durable: bool) -> list[Any]:
+        self._place.check()
         connection = self._connection
         # In WAL mode NORMAL leaves the fsync to the checkpoint, FULL does one now.
         connection.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
@@ -195,9 +212,10 @@ class _Writer:
 class _Readers:
     """A few threads with a connection each, so that a long query blocks no write."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, place: Place) -> None:
         self.pool = started(READERS, "store-reader")
         self._path = path
+        self._place = place
         self._mine = threading.local()
         self._all: list[sqlite3.Connection] = []
 
@@ -212,6 +230,8 @@ class _Readers:
     def _connection(self) -> sqlite3.Connection:
         connection: sqlite3.Connection | None = getattr(self._mine, "connection", None)
         if connection is None:
+            # Or it might read, or make, one that is not the writer's.
+            self._place.check()
             connection = self._mine.connection = _connect(self._path)
             connection.execute("PRAGMA query_only = ON")
             self._all.append(connection)

@@ -39,6 +39,10 @@ FLUSH_INTERVAL_S = 0.2
 MAX_BATCH = 1_000
 """Records that are written at once, without waiting for the interval."""
 
+PLACE_INTERVAL_S = 2.0
+"""How often it is looked where nothing is written whether the database is in its place.
+"""
+
 _RECORD = (
     "tenant_id, function, version, request_id, time, status, error_type,"
     " duration_ms, init_ms, wait_ms, billed_ms, memory_mb, max_memory_used_mb"
@@ -262,10 +266,13 @@ class SqliteRecords:
 
     async def _record(self) -> None:
         while not self._is_closing or self._buffer or self._flushing:
-            await self._something.wait()
             with suppress(TimeoutError):
-                async with asyncio.timeout(FLUSH_INTERVAL_S):
-                    await self._hurry.wait()
+                async with asyncio.timeout(PLACE_INTERVAL_S):
+                    await self._something.wait()
+            if self._something.is_set():
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(FLUSH_INTERVAL_S):
+                        await self._hurry.wait()
             self._hurry.clear()
             await self._write_out()
 
@@ -281,6 +288,8 @@ class SqliteRecords:
                     lambda connection: self._write(connection, batch),
                     durable=False,
                 )
+            elif not self._is_closing:
+                await self._database.check_place()
         except SandlotError as error:
             self._keep_for_later(batch, error)
             _settle(flushing, error)
@@ -300,12 +309,14 @@ class SqliteRecords:
 
     def _keep_for_later(self, batch: Batch, error: SandlotError) -> None:
         self._buffer.put_back(batch)
-        self._something.set()
+        if self._buffer:
+            self._something.set()
         was_failing, self._why_failing = bool(self._why_failing), error.message
         if not was_failing or self._is_closing:
             _log.error(
-                "%d records could not be written%s: %s",
-                self._buffer.behind,
+                "%srecords could not be written%s: %s",
+                # There may be none yet, or none of the log that waits.
+                f"{self._buffer.behind} " if self._buffer.behind else "",
                 ", and are lost" if self._is_closing else "",
                 error.message,
             )

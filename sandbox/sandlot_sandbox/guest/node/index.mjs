@@ -5,6 +5,7 @@
 import { loadHandler } from './handler.mjs';
 import { logError, patchConsole, setRequestId } from './log.mjs';
 import { Api } from './api.mjs';
+import { patchEnvironment } from './environment.mjs';
 import { patchOs } from './machine.mjs';
 import { named, typeOf } from './errors.mjs';
 import { streamifyResponse, HttpResponseStream, isStreaming, ResponseStream } from './stream.mjs';
@@ -12,6 +13,7 @@ import { streamifyResponse, HttpResponseStream, isStreaming, ResponseStream } fr
 const api = new Api(process.env.AWS_LAMBDA_RUNTIME_API);
 patchConsole();
 patchOs();
+const setTrace = patchEnvironment();
 globalThis.awslambda = { streamifyResponse, HttpResponseStream };
 
 let requestId = '';
@@ -95,8 +97,7 @@ async function serve(handler, headers, body) {
   const context = contextOf(headers);
   requestId = context.awsRequestId;
   setRequestId(requestId, context.tenantId);
-  if (headers['lambda-runtime-trace-id']) process.env._X_AMZN_TRACE_ID = headers['lambda-runtime-trace-id'];
-  else delete process.env._X_AMZN_TRACE_ID;
+  setTrace(headers['lambda-runtime-trace-id']);
   try {
     const event = JSON.parse(body);
     if (isStreaming(handler)) {

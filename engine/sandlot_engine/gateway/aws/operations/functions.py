@@ -28,7 +28,7 @@ PUBLISH_S = 30.0
 async def create_function(call: Call) -> Mapping[str, Any]:
     given = call.input
     functions, signing = call.catalog.functions, call.catalog.signing
-    name = call.own_function(given["FunctionName"]).name
+    name = latest(call, given["FunctionName"])
     signing_config = ""
     if "CodeSigningConfigArn" in given:
         signing_config = call.own_signing_config(given["CodeSigningConfigArn"])
@@ -94,7 +94,7 @@ async def get_function_configuration(call: Call) -> Mapping[str, Any]:
 async def update_function_code(call: Call) -> Mapping[str, Any]:
     given = call.input
     check_package(given)
-    name = call.own_function(given["FunctionName"]).name
+    name = latest(call, given["FunctionName"])
     function = await call.catalog.functions.update_code(
         call.tenant_id,
         name,
@@ -109,7 +109,7 @@ async def update_function_code(call: Call) -> Mapping[str, Any]:
 @operation("UpdateFunctionConfiguration")
 async def update_function_configuration(call: Call) -> Mapping[str, Any]:
     given = call.input
-    name = call.own_function(given["FunctionName"]).name
+    name = latest(call, given["FunctionName"])
     now = await call.catalog.functions.get(call.tenant_id, name)
     function = await call.catalog.functions.update_configuration(
         call.tenant_id,
@@ -155,7 +155,7 @@ async def publish_version(call: Call) -> Mapping[str, Any]:
     given = call.input
     version = await call.catalog.functions.publish(
         call.tenant_id,
-        call.own_function(given["FunctionName"]).name,
+        latest(call, given["FunctionName"]),
         code_sha256=given.get("CodeSha256", ""),
         description=given.get("Description"),
         revision_id=given.get("RevisionId", ""),
@@ -201,6 +201,21 @@ def configuration(
         region=call.region,
         qualifier=shapes.shown_qualifier(function, qualifier),
     )
+
+
+def latest(call: Call, text: str) -> str:
+    """The name of a function whose `$LATEST` is to be changed, as nothing else can be.
+
+    Raises `InvalidParameter` for one with another qualifier.
+    """
+    asked = call.own_function(text)
+    if asked.qualifier not in (None, LATEST):
+        raise InvalidParameter(
+            f"Current operation does not support versions other than {LATEST}. Please "
+            f"set the version to {LATEST} or do not set a version in your request.",
+            field="FunctionName",
+        )
+    return asked.name
 
 
 def unqualified(call: Call, text: str, qualifier: str | None = None) -> str:

@@ -23,6 +23,7 @@ from sandlot_engine.gateway.aws.app import told, too_large
 from sandlot_engine.gateway.aws.checking import check
 from sandlot_engine.gateway.aws.faults import AwsError
 from sandlot_engine.gateway.aws.invoke import RawAnswer, WireHeaders
+from sandlot_engine.gateway.aws.names import arn_prefix
 from sandlot_engine.gateway.aws.reading import query_pairs, read
 from sandlot_engine.gateway.aws.receiving import (
     ClientGone,
@@ -70,12 +71,20 @@ class SchedulerApp:
     """An ASGI callable. What it is sent must be HTTP, and `is_scheduler`."""
 
     def __init__(
-        self, receiver: Receiver, triggers: Triggers, groups: Groups, clock: Clock
+        self,
+        receiver: Receiver,
+        triggers: Triggers,
+        groups: Groups,
+        clock: Clock,
+        *,
+        region: str,
     ) -> None:
+        """`region` is the engine's own, which ARNs have in the catalog's texts."""
         self._receiver = receiver
         self._triggers = triggers
         self._groups = groups
         self._clock = clock
+        self._region = region
         self._service = Service.load(SERVICE)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -134,8 +143,12 @@ class SchedulerApp:
             groups=self._groups,
             clock=self._clock,
         )
-        async with asyncio.timeout(OPERATION_DEADLINE_S):
-            output = await OPERATIONS[operation.name](call)
+        try:
+            async with asyncio.timeout(OPERATION_DEADLINE_S):
+                output = await OPERATIONS[operation.name](call)
+        except InvalidParameter as error:
+            ours, theirs = arn_prefix(self._region), arn_prefix(received.region)
+            raise InvalidParameter(error.message.replace(ours, theirs)) from error
         return write(operation, output, request_id)
 
 

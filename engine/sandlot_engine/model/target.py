@@ -44,10 +44,14 @@ def target_of(arn: str, *, tenant_id: str) -> Target:
         raise BadTarget(f"{arn[:200]!r} is no ARN of a destination")
     service, region, account, resource = parts[1], parts[2], parts[3] or "", parts[4]
     if service == "s3":
-        raise BadTarget("S3 destinations are not supported")
+        raise BadTarget(
+            "S3 destinations are not supported: name a queue, a topic, a bus or a "
+            "function"
+        )
     if account != tenant_id:
         raise BadTarget(
-            f"{arn} belongs to another account than the function's, {tenant_id}"
+            f"{arn} belongs to another account than the function's: name one of "
+            f"{tenant_id}"
         )
     name, qualifier = resource, ""
     if service == "lambda":
