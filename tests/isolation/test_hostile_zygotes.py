@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from sandlot_sandbox.errors import StartFailed, ZygoteLost
-from sandlot_sandbox.host import instance as host_instance
+from sandlot_sandbox.host import invocation as host_invocation
 from sandlot_sandbox.host import room, window
 from sandlot_sandbox.host import zygote as host_zygote
 from sandlot_sandbox.host.cells import AHEAD, AHEAD_AT_REST
@@ -71,7 +71,7 @@ async def test_one_that_does_not_read_its_forks_loses_its_jail(
 async def test_one_that_takes_forks_and_is_silent_keeps_nobody_waiting(
     sandbox: Sandbox, curious: Guest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(host_instance, "INIT_S", 0.3)
+    monkeypatch.setattr(host_invocation, "INIT_S", 0.3)
     async with sandbox.running("silent_zygote") as guest:
         instance = await guest.fork()
 

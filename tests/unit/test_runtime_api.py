@@ -347,6 +347,27 @@ async def test_who_comes_without_end_does_not_keep_us_from_others() -> None:
         wire.close()
 
 
+async def test_who_comes_again_and_again_has_a_break_and_is_heard(
+    jail: Jail, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runtime_wire, "MAX_AT_ONCE", 16)
+    breaks = 0
+    again = RuntimeWire._accept_again  # noqa: SLF001
+
+    def accept_again(wire: RuntimeWire) -> None:
+        nonlocal breaks
+        breaks += 1
+        again(wire)
+
+    monkeypatch.setattr(RuntimeWire, "_accept_again", accept_again)
+    programs = await asyncio.gather(*(jail.connect() for _ in range(MAX_CONNECTIONS)))
+
+    for program in programs:
+        assert (await program.call("GET", "/ping"))[0] == 200
+
+    assert breaks > 0
+
+
 async def test_connections_are_counted(jail: Jail) -> None:
     programs = [await jail.connect() for _ in range(runtime_wire.MAX_CONNECTIONS)]
     for program in programs:
@@ -500,9 +521,9 @@ async def test_who_says_much_at_once_has_a_break_and_is_heard_to_the_end(
 async def test_who_wants_to_have_heard_all_has(
     jail: Jail, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    program = await jail.running()
     monkeypatch.setattr(runtime_wire, "MAX_AT_ONCE", 8)
     monkeypatch.setattr(runtime_wire, "REST_S", 3_600.0)
-    program = await jail.running()
     calls = 20 * _PING + f"POST {RESPONSE} HTTP/1.1\r\nHost: a\r\n"
     program.writer.write((calls + "Content-Length: 1\r\n\r\n1").encode())
 

@@ -51,6 +51,9 @@ reading may have ten thousand."""
 REST_S = 0.0025
 """The break; 4,000 invocations in a second do not come to it."""
 
+_OF_CONNECTION = 8
+"""So many of them a connection counts for."""
+
 LONG_S = 0.002
 """Of our processor: what one reading has brought takes less, unless it was made to take
 long. Then the break is `_DUTY` times what it took."""
@@ -88,6 +91,8 @@ class RuntimeWire:
         """Until more telemetry is due."""
         self._connections: set[_Connection] = set()
         self._heard, self._heard_since = 0, 0.0
+        self._accepting: asyncio.TimerHandle | None = None
+        """When more connections are accepted, if not at once."""
         self._hears: Hears | None = None
         self.is_paused = False
         self.kept = 0
@@ -140,7 +145,7 @@ class RuntimeWire:
     def open(self, hears: Hears) -> None:
         self._hears = hears
         self._starter.open(hears)
-        self._loop.add_reader(self._listener, self._accept)
+        self._loop.add_reader(self._listener, self._accept_some)
 
     def shed(self) -> bool:
         """A program's memory is its own."""
@@ -151,7 +156,7 @@ class RuntimeWire:
 
     def read(self) -> None:
         self._starter.read()
-        self._accept()
+        self._accept(is_all=True)
         for connection in list(self._connections):
             connection.read()
 
@@ -172,17 +177,20 @@ class RuntimeWire:
         self._close_way_in()
         if self._courier is not None:
             self._courier.close()
+        if self._accepting is not None:
+            self._accepting.cancel()
         self._loop.remove_reader(self._listener)
         self._listener.close()
         for connection in list(self._connections):
             connection.close()
 
-    def may_go_on(self) -> bool:
-        """Whether one thing more may be heard without a break."""
+    def may_go_on(self, weight: int = 1) -> bool:
+        """Whether one thing more may be heard without a break; or one that counts for
+        some."""
         now = self._loop.time()
         if now - self._heard_since >= REST_S:
             self._heard, self._heard_since = 0, now
-        self._heard += 1
+        self._heard += weight
         return self._heard <= MAX_AT_ONCE
 
     def note_took(self, cpu_s: float) -> None:
@@ -258,7 +266,10 @@ class RuntimeWire:
         if self._hears is not None:
             self._hears.note_crash(error_type, why)
 
-    def _accept(self) -> None:
+    def _accept_some(self) -> None:
+        self._accept(is_all=False)
+
+    def _accept(self, *, is_all: bool) -> None:
         # Whoever comes as fast as we accept must not keep us from all others.
         for _ in range(MAX_CONNECTIONS):
             if self._hears is None:
@@ -267,10 +278,22 @@ class RuntimeWire:
                 accepted, _ = self._listener.accept()
             except OSError:
                 return  # none is left, or there is no room for it here
-            if len(self._connections) >= MAX_CONNECTIONS:
+            if len(self._connections) < MAX_CONNECTIONS:
+                self._connections.add(_Connection(accepted, self._api, self))
+            else:
                 accepted.close()
-                continue
-            self._connections.add(_Connection(accepted, self._api, self))
+            if not (is_all or self.may_go_on(_OF_CONNECTION)):
+                self._accept_later()
+                return
+
+    def _accept_later(self) -> None:
+        if self._hears is not None and self._accepting is None:
+            self._loop.remove_reader(self._listener)
+            self._accepting = self._loop.call_later(REST_S, self._accept_again)
+
+    def _accept_again(self) -> None:
+        self._accepting = None
+        self._loop.add_reader(self._listener, self._accept_some)
 
 
 class _Connection:
