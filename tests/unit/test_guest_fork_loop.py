@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from pathlib import Path
 from typing import Any
 
@@ -135,7 +136,7 @@ result = heard
 
 @every_interpreter
 def test_nobody_is_cloned_whose_memory_could_not_be_sealed(guest: Guest) -> None:
-    happened, forked, told = told_by(
+    happened, forked, told, why = told_by(
         guest,
         """
 made = shedding.Shedding()
@@ -145,11 +146,12 @@ made.of(laid.places, laid.fd)
 shared = mmap.mmap(laid.fd, mmap.PAGESIZE, mmap.MAP_SHARED)
 loop.begin_with(made.call, laid.sealing)
 ask(1)
-result = run(loop)
+result = [*run(loop), loop.unsealed().errno]
 """,
     )
 
     assert (happened, forked, told) == (fork_loop.UNSEALED, [], [])
+    assert why == errno.EBUSY
 
 
 @every_interpreter

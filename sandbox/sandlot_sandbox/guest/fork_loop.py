@@ -304,8 +304,8 @@ class ForkLoop:
         page.cloned = _address_of(python.PyOS_AfterFork_Child)
 
     def begin_with(self, take_in: tuple[int, int], sealing: Prepared) -> None:
-        """Before its first fork: a call of a function by its address, with an argument,
-        and then these."""
+        """Before it first waits for a fork: a call of a function by its address, with
+        an argument, and then these."""
         self._sealing = sealing
         page = self._page
         page.take_in, page.take_in_of = take_in
@@ -317,6 +317,10 @@ class ForkLoop:
         self._page.patience_ms = patience_ms
         ctypes.memset(self._page.control_at, 0, _Page.control.size)
         return int(_run(self._address))
+
+    def unsealed(self) -> OSError:
+        """Why what `begin_with` was given failed."""
+        return self._sealing.failed() or OSError("a call failed")
 
     def failed(self) -> OSError:
         """Why a clone is stranded."""

@@ -147,7 +147,8 @@ def run(
     except SystemExit as error:
         return _exit_status(error)
     except BaseException:  # noqa: BLE001 - the interpreter would do the same
-        sys.excepthook(*sys.exc_info())
+        with contextlib.suppress(BaseException):  # it may be the tenant's
+            sys.excepthook(*sys.exc_info())
         return 1
     else:
         return 0
@@ -315,5 +316,6 @@ def _exit_status(error: SystemExit) -> int:
         return 0
     if isinstance(error.code, int):
         return error.code & _MAX_EXIT
-    print(error.code, file=sys.stderr)  # noqa: T201 - as the interpreter does
+    with contextlib.suppress(BaseException):  # the text may be the tenant's, too
+        print(error.code, file=sys.stderr)  # noqa: T201 - as the interpreter does
     return 1

@@ -269,7 +269,8 @@ class _Zygote:
         return laid
 
     def _seal(self, laid: sealed_memory.Laid) -> None:
-        """As late as can be. Raises `OSError`, or has the loop fail."""
+        """As late as can be: before forks are waited for. Raises `OSError`, or has the
+        loop do so."""
         if self._loop is not None:
             self._loop.begin_with(self._shedding.call, laid.sealing)
             return
@@ -280,7 +281,7 @@ class _Zygote:
         _flush()
         happened = loop.run(_until_tomorrow_ms())
         if happened == fork_loop.UNSEALED:
-            raise OSError("the file of its memory could not be sealed")
+            raise loop.unsealed()
         if happened == fork_loop.CLONED:
             try:
                 # With the status at hand, not on its way to a call that waits for it.
@@ -291,8 +292,10 @@ class _Zygote:
             finally:
                 os._exit(1)
         if happened == fork_loop.STRANDED:
-            _say_not_entered(loop.failed())
-            os._exit(1)
+            try:
+                _say_not_entered(loop.failed())
+            finally:
+                os._exit(1)
         self._instances.update(loop.forked())
         if happened == fork_loop.NOTE:
             return self._obey(loop.note, loop.came_with)
@@ -419,8 +422,9 @@ class _Zygote:
         """Go the way of a clone. For what the import made there is none before there is
         a clone, so that is not taken up."""
         way = self._entry.rehearsal()
-        function, channel = self._function, self._channel
+        function, channel, failure = self._function, self._channel, self._not_unique
         self._function, self._take_up = instance.echo, lambda: None
+        self._not_unique = None  # Clones tell of it, each in its own log.
         for _ in range(instance.REHEARSALS):
             with contextlib.suppress(OSError):
                 way.make()
@@ -429,7 +433,7 @@ class _Zygote:
                     self._be_instance(False)
                 else:
                     self._be_cloned_by(self._loop)
-        self._function, self._channel = function, channel
+        self._function, self._channel, self._not_unique = function, channel, failure
         self._take_up = instance.take_up
 
     def _do_chores(self) -> None:
