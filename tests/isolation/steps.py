@@ -26,7 +26,8 @@ OUTSIDE = [
     ),
     *_of(
         "guest/warden.py",
-        without="run _Warden._heed _Warden._look _Warden._pull _Warden._reap",
+        without="run _Warden._heed _Warden._look _Warden._pull _Warden._reap"
+        " _Warden._tell_failed",
     ),
     *_of("guest/cell.py", without="_obey _listen _take_over"),
     *_of("guest/holder.py", "Holder.clone Holder._pass_on_nothing_else"),
@@ -281,6 +282,7 @@ EXPLAINED = {
     "guest/calls.py:Prepared._make_each": "for want of machine code; see `CALLS`",
     "guest/starter.py:Start.spawn": "tells why there is no program",
     "guest/starter.py:_say_not_started": "tells why there is no program",
+    "guest/warden.py:_Warden._tell_failed": "tells why there is no cell",
     "guest/instance.py:_pair": "makes nothing that lasts",
     "guest/instance.py:_serve_an_event_of_ours": "makes nothing that lasts",
     "guest/instance.py:_serve": "an answer that does not come is none",
