@@ -115,7 +115,7 @@ loop = loop_of()
 laid = sealed_memory.lay_down()
 made.of(laid.places, laid.fd)
 kept = os.dup2(laid.fd, 100)
-loop.begin_with(made.call, laid.sealing)
+loop.begin_with(made.call, laid.sealing().prepared())
 heard = []
 for instance in (1, 2):
     ask(instance)
@@ -144,7 +144,7 @@ loop = loop_of()
 laid = sealed_memory.lay_down()
 made.of(laid.places, laid.fd)
 shared = mmap.mmap(laid.fd, mmap.PAGESIZE, mmap.MAP_SHARED)
-loop.begin_with(made.call, laid.sealing)
+loop.begin_with(made.call, laid.sealing().prepared())
 ask(1)
 result = [*run(loop), loop.unsealed().errno]
 """,

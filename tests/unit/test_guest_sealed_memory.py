@@ -46,7 +46,7 @@ def sealed():
     if laid is not None:
         made.of(laid.places, laid.fd)
         made.shed()
-        laid.sealing.make()
+        laid.sealing().prepared().make()
     return made
 """
 
@@ -291,7 +291,7 @@ expected[7:20_007] = [str(number) for number in range(1_000_000, 1_020_000)]
 before = anonymous_kb()
 made.of(laid.places, laid.fd)
 taken = made.shed()
-laid.sealing.make()
+laid.sealing().prepared().make()
 after = anonymous_kb()
 def seen():
     return [words == expected, made.shed()]
@@ -325,7 +325,7 @@ assert libc.mmap(at, len(block), 3, 0x32, -1, 0) == at
 ctypes.memset(at, ord("y"), len(block))
 made.of(laid.places, laid.fd)
 made.shed()
-laid.sealing.make()
+laid.sealing().prepared().make()
 result = [bytes(block) == b"y" * len(block), in_a_clone(lambda: words == expected)]
 """,
     )
@@ -349,9 +349,9 @@ made, laid = laid_down()
 kept = os.dup(laid.fd)
 def sealed_beside_a_mapping():
     shared = mmap.mmap(kept, mmap.PAGESIZE, mmap.MAP_SHARED)
-    return error_of(laid.sealing.make)
+    return error_of(laid.sealing().prepared().make)
 mapped = in_a_clone(sealed_beside_a_mapping)
-laid.sealing.make()
+laid.sealing().prepared().make()
 refused = [
     error_of(lambda: os.pwrite(kept, b"x", 0)),
     error_of(lambda: mmap.mmap(kept, mmap.PAGESIZE, mmap.MAP_SHARED)),

@@ -74,7 +74,7 @@ _KB = 1024
 class Laid:
     """What was laid down. It has yet to be sealed: before there is a clone."""
 
-    __slots__ = ("fd", "places", "sealing")
+    __slots__ = ("fd", "places")
 
     def __init__(self, fd: int, spans: list[Span]) -> None:
         self.fd = fd
@@ -85,12 +85,14 @@ class Laid:
             if is_writable:
                 self.places.append((start, end, at))
             at += end - start
-        sealing = Calls()
-        sealing.add("fcntl", fd, fcntl.F_ADD_SEALS, _SEALS)
-        sealing.add("close", fd)
-        self.sealing = sealing.prepared()
+
+    def sealing(self) -> Calls:
         """Whoever maps it from then on cannot write to it. If that fails nobody may be
         cloned: somebody could write to what all clones read."""
+        made = Calls()
+        made.add("fcntl", self.fd, fcntl.F_ADD_SEALS, _SEALS)
+        made.add("close", self.fd)
+        return made
 
 
 def lay_down() -> Laid | None:

@@ -6,9 +6,9 @@ that a clone wrote to, many are what they were. Where those of the zygote are in
 this process's own is set aside, dropped and compared, and put back where it differs.
 What of the stack nobody is in any more goes as well.
 
-The zygote does the same once, when it is ready, right before it waits for its first
-fork and while the file can still be written to: with each page written to the file
-before it is dropped. Else clones would have for their own whatever it has come to.
+The zygote does the same once, right before it says that it is ready, while the file can
+still be written to: with each page written to the file before it is dropped. Else
+clones would have for their own whatever it has come to.
 
 Nobody may run meanwhile: not with threads, and no signal's handler. It is machine code,
 because Python would write to the pages that it looks at. A page that may not be written

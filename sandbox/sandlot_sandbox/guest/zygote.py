@@ -237,9 +237,10 @@ class _Zygote:
         ready = frames.encode_note(
             frames.ZYGOTE_READY, status=frames.SHEDS if laid else 0
         )
-        self._channel.send(ready)
-        if laid is not None:
-            self._seal(laid)
+        if laid is None:
+            self._channel.send(ready)
+        else:
+            self._seal(laid, ready)
         while True:
             if self._loop is not None and not self._chores:
                 if not self._obey_by(self._loop):
@@ -268,14 +269,17 @@ class _Zygote:
             self._shedding.of(laid.places, laid.fd)
         return laid
 
-    def _seal(self, laid: sealed_memory.Laid) -> None:
-        """As late as can be: before forks are waited for. Raises `OSError`, or has the
-        loop do so."""
+    def _seal(self, laid: sealed_memory.Laid, ready: bytes) -> None:
+        """As late as can be, and then say that it is `ready`. Raises `OSError`, or has
+        the loop do so."""
+        calls = laid.sealing()
+        calls.add("write", self._channel.fileno(), ready, len(ready))
+        sealing = calls.prepared()
         if self._loop is not None:
-            self._loop.begin_with(self._shedding.call, laid.sealing)
+            self._loop.begin_with(self._shedding.call, sealing)
             return
         self._shedding.shed()
-        laid.sealing.make()
+        sealing.make()
 
     def _obey_by(self, loop: fork_loop.ForkLoop) -> bool:
         _flush()
