@@ -283,6 +283,7 @@ EXPLAINED = {
     "guest/starter.py:Start.spawn": "tells why there is no program",
     "guest/starter.py:_say_not_started": "tells why there is no program",
     "guest/warden.py:_Warden._tell_failed": "tells why there is no cell",
+    "guest/zygote.py:_Zygote._say_ready": "one that does not say so is late",
     "guest/instance.py:_pair": "makes nothing that lasts",
     "guest/instance.py:_serve_an_event_of_ours": "makes nothing that lasts",
     "guest/instance.py:_serve": "an answer that does not come is none",

@@ -31,10 +31,9 @@ _X86_64 = bytes.fromhex(
     "55"  # push rbp
     "4154"  # push r12
     "4889fb"  # mov rbx, rdi
-    "ff9398010000"  # call [rbx + about_to_fork]                see `_Page`
     "488bbbb8010000"  # mov rdi, [rbx + take_in_of]
     "4885ff"  # test rdi, rdi
-    "7436"  # je wait
+    "7436"  # je begin
     "48c783b801000000000000"  # mov [rbx + take_in_of], 0              once
     "ff93b0010000"  # call [rbx + take_in]
     "488bbbc0010000"  # mov rdi, [rbx + sealing]
@@ -42,9 +41,11 @@ _X86_64 = bytes.fromhex(
     "31d2"  # xor edx, edx
     "ff9360010000"  # call [rbx + calls]
     "4885c0"  # test rax, rax
-    "740a"  # je wait
-    "b806000000"  # mov eax, 6                                UNSEALED
-    "e998010000"  # jmp out
+    "740a"  # je begin
+    "bd06000000"  # mov ebp, 6                                UNSEALED
+    "e9a6010000"  # jmp back
+    # begin:
+    "ff9398010000"  # call [rbx + about_to_fork]                see `_Page`
     # wait:
     "488d7b48"  # lea rdi, [rbx + poll]
     "be02000000"  # mov esi, 2

@@ -234,13 +234,7 @@ class _Zygote:
         sources = poll()
         sources.register(self._channel, POLLIN)
         sources.register(self._wake_read, POLLIN)
-        ready = frames.encode_note(
-            frames.ZYGOTE_READY, status=frames.SHEDS if laid else 0
-        )
-        if laid is None:
-            self._channel.send(ready)
-        else:
-            self._seal(laid, ready)
+        self._say_ready(laid)
         while True:
             if self._loop is not None and not self._chores:
                 if not self._obey_by(self._loop):
@@ -269,9 +263,14 @@ class _Zygote:
             self._shedding.of(laid.places, laid.fd)
         return laid
 
-    def _seal(self, laid: sealed_memory.Laid, ready: bytes) -> None:
-        """As late as can be, and then say that it is `ready`. Raises `OSError`, or has
+    def _say_ready(self, laid: sealed_memory.Laid | None) -> None:
+        """Once what is laid down is sealed, as late as can be. Raises `OSError`, or has
         the loop do so."""
+        status = frames.SHEDS if laid is not None else 0
+        ready = frames.encode_note(frames.ZYGOTE_READY, status=status)
+        if laid is None:
+            self._channel.send(ready)
+            return
         calls = laid.sealing()
         calls.add("write", self._channel.fileno(), ready, len(ready))
         sealing = calls.prepared()
