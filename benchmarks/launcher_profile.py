@@ -129,9 +129,9 @@ def fork() -> Any:
     return pid
 
 
-def make_cell(*arguments: Any) -> Any:
+def make_cell(*arguments: Any, **more: Any) -> Any:
     _scribe.begin(WARDEN, "order received")
-    result = _make_cell(*arguments)
+    result = _make_cell(*arguments, **more)
     _scribe.mark("cell heard, its descriptors taken")
     return result
 
