@@ -92,7 +92,8 @@ def test_a_standby_dies_with_its_zygote_and_what_answers_again_has_another(
     processes.wait_gone(doomed)
     _wait(fresh_engine, "standbys", 0)
     function.invoke({})
-    _wait(fresh_engine, "standbys", 1)
+    # Or two, where it is known already that this one had to be started for somebody.
+    wait_until(lambda: _reading(fresh_engine, "standbys") >= 1, "standbys are there")
 
 
 def test_what_is_used_no_more_has_no_standby_in_the_end(forgetful: Engine) -> None:
