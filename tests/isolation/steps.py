@@ -29,7 +29,7 @@ OUTSIDE = [
         without="run _Warden._heed _Warden._look _Warden._pull _Warden._reap"
         " _Warden._tell_failed",
     ),
-    *_of("guest/cell.py", without="_obey _listen _take_over"),
+    *_of("guest/cell.py", without="_listen _take_over"),
     *_of("guest/holder.py", "Holder.clone Holder._pass_on_nothing_else"),
     *_of(
         "guest/network_memory.py",
@@ -186,7 +186,7 @@ _EARLY = "before the probe, which takes the same steps: nothing has been said ye
 
 EXPLAINED_TEXTS = {
     "_signal.pause()": _WAITING,
-    "_obey(os.read(0, 1), turns)": _WAITING,
+    "obey(0, turns)": _WAITING,
     "message, joins, _, _ = socket.recv_fds(": _WAITING,
     "os.read(self._wake_read, 512)": _WAITING,
     "os.umask(0o077)": _EARLY,
@@ -328,6 +328,7 @@ EXPLAINED = {
     "guest/warden.py:_Warden._heed": _WAITING,
     "guest/warden.py:_Warden._pull": _WAITING,
     "guest/warden.py:_Warden._reap": _WAITING,
+    "guest/leash.py:obey": _WAITING,
     "guest/watch.py:Watch.add": _WAITING,
     "guest/watch.py:Watch._signal_at_home": _WAITING,
     "guest/proc.py:all_pids": _WAITING,

@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import _signal  # type: ignore[import-not-found]
 import contextlib
-import mmap
 import os
 import signal
 import socket
@@ -29,6 +28,7 @@ from sandlot_sandbox.guest.holder import (
     SEALED,
     Holder,
 )
+from sandlot_sandbox.guest.leash import Turns, obey
 from sandlot_sandbox.limits import Limits
 
 TYPE_CHECKING = False
@@ -38,11 +38,6 @@ if TYPE_CHECKING:
 _NAMESPACES = linux.CLONE_NEWPID | linux.CLONE_NEWNS
 _SIGCHLD = int(signal.SIGCHLD)
 _SIG_IGN = int(signal.SIG_IGN)
-_SIGSTOP, _SIGCONT = int(signal.SIGSTOP), int(signal.SIGCONT)
-_ALL = -1
-FREEZE = b"1"
-"""Down a leash; anything else lets go."""
-
 _TELL = 1
 _MAX_ERROR = 256
 _MAX_DESCRIPTORS = 8
@@ -79,36 +74,6 @@ class Blueprint:
 
     shows_sockets: bool = False
     """Whether the launcher sees how many they have, as groups do not count all."""
-
-
-class Turns:
-    """How often a cell was frozen and let go again, as its first process counts; odd
-    while it is frozen. In memory that the first process and the warden share, so that
-    a look takes no word from anybody."""
-
-    def __init__(self) -> None:
-        self._memory = mmap.mmap(-1, mmap.PAGESIZE)
-        self._count = memoryview(self._memory).cast("I")
-
-    @property
-    def count(self) -> int:
-        return self._count[0]
-
-    @property
-    def is_frozen(self) -> bool:
-        return self.count % 2 == 1
-
-    def next(self) -> None:
-        # It may go round: nobody freezes two thousand million times between two looks.
-        self._count[0] = (self._count[0] + 1) & 0xFFFFFFFF
-
-    def keep_from_children(self) -> None:
-        """Those that are cloned later have no part in it."""
-        self._memory.madvise(mmap.MADV_DONTFORK)
-
-    def close(self) -> None:
-        self._count.release()
-        self._memory.close()
 
 
 def make(
@@ -239,11 +204,10 @@ def _hold(
         os.close(_TELL)
         if not leash:
             os.close(0)
+        if leash and turns:
+            obey(0, turns)
         while True:
-            if leash and turns:
-                _obey(os.read(0, 1), turns)
-            else:
-                _signal.pause()
+            _signal.pause()
     except BaseException as error:  # noqa: BLE001 - it is reported, then we die of it
         with contextlib.suppress(OSError):
             os.write(tell, str(error).encode()[:_MAX_ERROR] or b"unknown")
@@ -262,19 +226,6 @@ def _listen(blueprint: Blueprint) -> int:
     api.bind(("127.0.0.1", RUNTIME_API_PORT if blueprint.has_network else 0))
     api.listen(MAX_CALLERS)
     return api.detach()
-
-
-def _obey(order: bytes, turns: Turns) -> None:
-    """All but us, at once: nobody forks away from a signal that is sent to all."""
-    if not order:
-        os._exit(0)  # nobody holds the leash: the instance's owner is gone
-    # In this order: who runs by right is never said to be frozen.
-    if order != FREEZE and turns.is_frozen:
-        turns.next()
-    with contextlib.suppress(ProcessLookupError):
-        os.kill(_ALL, _SIGSTOP if order == FREEZE else _SIGCONT)
-    if order == FREEZE and not turns.is_frozen:
-        turns.next()
 
 
 def _close(descriptors: tuple[int, ...] | list[int]) -> None:

@@ -29,6 +29,7 @@ from sandlot_sandbox.guest import (
     network_memory,
     watch,
 )
+from sandlot_sandbox.guest.leash import FREEZE, Turns
 from sandlot_sandbox.guest.network_memory import NetworkMemory
 from sandlot_sandbox.limits import Limits
 
@@ -348,7 +349,7 @@ class _Warden:
         self._meanwhile = select.poll()
         """What is looked after while a cell is being made."""
 
-        self._zygote_turns = cell.Turns()
+        self._zygote_turns = Turns()
         self._zygote_turns.keep_from_children()
         if self._watch is not None:
             network = None
@@ -409,7 +410,7 @@ class _Warden:
         if self._leash is None or self._watch is None:
             return False
         order, turns = os.read(self._leash, 1), self._zygote_turns
-        is_order_to_freeze = order == cell.FREEZE
+        is_order_to_freeze = order == FREEZE
         if is_order_to_freeze == turns.is_frozen:
             return bool(order)
         turns.next()
@@ -439,7 +440,7 @@ class _Warden:
         if not message:
             return False
         _, has_tmp, number = _MAKE_CELL.unpack(message)
-        turns = cell.Turns() if self._blueprint.has_leash else None
+        turns = Turns() if self._blueprint.has_leash else None
         tmp = joins.pop(0) if has_tmp else None
         try:
             pid, names, descriptors = cell.make(

@@ -17,7 +17,7 @@ import signal
 import time
 from dataclasses import dataclass
 
-from sandlot_sandbox.guest.cell import Turns
+from sandlot_sandbox.guest.leash import Turns
 from sandlot_sandbox.guest.network_memory import NetworkMemory
 from sandlot_sandbox.guest.proc import (
     all_pids,

@@ -148,7 +148,7 @@ REAPER = Policy(
             "a cell's first process only waits to be killed, or to stop the others",
             # ppoll is what pause(3) is made of where there is no pause(2): aarch64.
             "rt_sigsuspend rt_sigreturn pause ppoll exit_group restart_syscall wait4"
-            " read kill write close",
+            " read poll kill write close",
         ),
         group("with no memory of its own", "munmap"),
     ),
