@@ -73,13 +73,18 @@ DELIVERED = 10
 before it."""
 HAS_SHED = 11
 """What could be given back is. Comes once for each `SHED`."""
+FOOTPRINT = 12
+"""The payload is which pages the instance has; see `guest/footprint.py`. Comes once for
+each `LOOK`."""
 _ANSWER_KINDS = (
     frozenset((READY, ANSWER, ERROR, INIT_ERROR, EXTENSIONS, RUNTIME_ENDED, DELIVERED))
     | STREAM_KINDS
-    | {HAS_SHED}
+    | {HAS_SHED, FOOTPRINT}
 )
 
-_SHORT = frozenset((STREAM_PIECE, EXTENSIONS, RUNTIME_ENDED, DELIVERED, HAS_SHED))
+_SHORT = frozenset(
+    (STREAM_PIECE, EXTENSIONS, RUNTIME_ENDED, DELIVERED, HAS_SHED, FOOTPRINT)
+)
 
 # Orders to a starter.
 START_RUNTIME = b"S"
@@ -266,6 +271,24 @@ def encode_event(header: EventHeader, payload: bytes) -> bytes:
 SHED = encode_event(EventHeader("", 0, ""), b"")
 """Nobody's event: the instance is to give back memory. One of somebody's may follow at
 once."""
+
+
+LOOK = encode_event(EventHeader("", 1, ""), b"")
+"""Nobody's event: the instance is to tell its footprint."""
+
+ASIDE = SHED[:7]
+"""How those begin, and no event of somebody's: its time has passed."""
+
+
+def encode_footprint(pages: bytes) -> bytes:
+    """For an instance that stands by, before anything else: what another has told."""
+    return encode_event(EventHeader("", 0, ""), pages)
+
+
+def read_footprint(channel: socket.socket) -> bytes:
+    """Of what has come, no more is read than that."""
+    found = read_event(channel, channel.recv(_EVENT_SIZE))
+    return found[1] if found is not None else b""
 
 
 def read_event(

@@ -329,6 +329,8 @@ EXPLAINED = {
     "guest/warden.py:_Warden._pull": _WAITING,
     "guest/warden.py:_Warden._reap": _WAITING,
     "guest/leash.py:obey": _WAITING,
+    "guest/footprint.py:_ranges": _ITS_OWN,
+    "guest/footprint.py:_mappings": _ITS_OWN,
     "guest/watch.py:Watch.add": _WAITING,
     "guest/watch.py:Watch._signal_at_home": _WAITING,
     "guest/proc.py:all_pids": _WAITING,

@@ -1,5 +1,6 @@
 """Instances that nobody waits for: what they have done before their first event."""
 
+import asyncio
 from pathlib import Path
 
 import pytest
@@ -48,6 +49,22 @@ async def test_a_handler_that_was_called_before_the_snapshot_writes_to_less(
 
     plain, primed = faults
     assert primed < 0.8 * plain
+
+
+async def test_it_has_the_pages_that_another_came_to_by_its_first_event(
+    sandbox: Sandbox,
+) -> None:
+    async with sandbox.running("primed") as guest:
+        alone = await _faults_of_the_first_event(sandbox, guest, is_ahead=True)
+        other = await guest.fork()
+        await ask(other, "work")
+        async with asyncio.timeout(WAIT_S):
+            while not other.is_frozen:  # noqa: ASYNC110 - nobody tells
+                await asyncio.sleep(0.01)
+        behind = await _faults_of_the_first_event(sandbox, guest, is_ahead=True)
+
+    assert behind < MOST
+    assert behind < alone / 4
 
 
 async def _faults_of_the_first_event(

@@ -1,8 +1,6 @@
 """Instances that wait for long are asked to give back memory; who answers what."""
 
 import asyncio
-import os
-import socket
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -11,64 +9,15 @@ import pytest
 
 from sandlot_sandbox import frames
 from sandlot_sandbox.host import minder
-from sandlot_sandbox.host.hold import Hold
-from sandlot_sandbox.host.instance import Instance, State
+from sandlot_sandbox.host.instance import State
 from sandlot_sandbox.host.minder import SHEDDING, Minder
-from sandlot_sandbox.host.wire import FrameWire
 from sandlot_sandbox.outcome import Ended
+from tests.fakes.other_end import WAIT_S, OtherEnd
 
-WAIT_S = 5.0
 HAS_SHED = frames.encode_answer(frames.HAS_SHED, b"")
 
 
-class Other:
-    """An instance and what speaks for it."""
-
-    def __init__(
-        self, stack: ExitStack, *, sheds: bool = True, minder: Minder | None = None
-    ) -> None:
-        ours, self.channel = socket.socketpair()
-        stack.callback(self.channel.close)
-        read, write = os.pipe2(os.O_CLOEXEC)
-        stack.callback(os.close, write)
-        self.minder = minder or Minder()
-        self.thaws = 0
-        self.instance = Instance(
-            FrameWire(ours),
-            read,
-            hold=Hold({"freeze": os.open("/dev/null", os.O_WRONLY | os.O_CLOEXEC)}),
-            minder=self.minder,
-            memory_mb=128,
-            sheds=sheds,
-            kill=_kill,
-            on_thaw=self._note_thaw,
-            on_death=lambda _: None,
-        )
-        stack.callback(self.instance._bury)  # noqa: SLF001 - nobody kills it
-        self.channel.setblocking(False)
-
-    def _note_thaw(self) -> None:
-        self.thaws += 1
-
-    async def hears(self, size: int = 1 << 16) -> bytes:
-        async with asyncio.timeout(WAIT_S):
-            return await asyncio.get_running_loop().sock_recv(self.channel, size)
-
-    async def serve(self, *, after: bytes = b"") -> Ended:
-        """One event; what it hears before it is `after`."""
-        header = frames.EventHeader("r", 1, "arn")
-        running = asyncio.ensure_future(
-            self.instance.invoke(header, b"{}", timeout_s=WAIT_S)
-        )
-        heard = b""
-        while not heard.endswith(b"{}"):
-            heard += await self.hears()
-        assert heard == after + frames.encode_event(header, b"{}")
-        self.channel.send(HAS_SHED * bool(after))
-        self.channel.send(frames.encode_answer(frames.ANSWER, b"{}"))
-        async with asyncio.timeout(WAIT_S):
-            return (await running).ended
-
+class Other(OtherEnd):
     def wait_long(self) -> None:
         self.instance.freeze_if_idle()
         self.instance.idle_since = 0.0
@@ -84,17 +33,6 @@ class Other:
         shedding.update(dict.fromkeys(shedding, 0.0))
         self.minder._ask_to_shed()  # noqa: SLF001
 
-    async def becomes_frozen(self) -> None:
-        async with asyncio.timeout(WAIT_S):
-            while not self.instance.is_frozen:  # noqa: ASYNC110 - nobody tells
-                await asyncio.sleep(0)
-
-    def has_nothing_to_hear(self) -> bool:
-        try:
-            return not self.channel.recv(1)
-        except BlockingIOError:
-            return True
-
 
 @pytest.fixture
 def stack() -> Iterator[ExitStack]:
@@ -106,7 +44,7 @@ def stack() -> Iterator[ExitStack]:
 async def used(stack: ExitStack) -> Other:
     """One that has answered."""
     other = Other(stack)
-    other.channel.send(frames.encode_answer(frames.READY, b""))
+    other.is_ready()
     assert await other.serve() is Ended.ANSWERED
     return other
 
@@ -135,7 +73,7 @@ async def test_an_event_that_comes_meanwhile_is_answered(used: Other) -> None:
     used.wait_long()
     assert used.thaws == 0, "its zygote sleeps on"
 
-    assert await used.serve(after=frames.SHED) is Ended.ANSWERED
+    assert await used.serve(after=frames.SHED, first=HAS_SHED) is Ended.ANSWERED
     assert used.thaws == 1
     assert used.instance.state is State.IDLE
     used.wait_long()
@@ -147,7 +85,7 @@ async def test_who_does_not_answer_is_frozen_and_may_answer_later(used: Other) -
     used.wait_longer()
 
     assert used.instance.is_frozen
-    assert await used.serve(after=frames.SHED) is Ended.ANSWERED
+    assert await used.serve(after=frames.SHED, first=HAS_SHED) is Ended.ANSWERED
     used.wait_long()
     assert used.has_nothing_to_hear(), "it could run for as long each time"
 
@@ -188,7 +126,7 @@ async def test_few_do_so_at_once(stack: ExitStack) -> None:
     shared = Minder()
     others = [Other(stack, minder=shared) for _ in range(SHEDDING + 1)]
     for other in others:
-        other.channel.send(frames.encode_answer(frames.READY, b""))
+        other.is_ready()
         assert await other.serve() is Ended.ANSWERED
         other.instance.freeze_if_idle()
         other.instance.idle_since = 0.0
@@ -209,7 +147,7 @@ async def test_what_is_ahead_of_its_first_event_keeps_its_pages(
     stack: ExitStack,
 ) -> None:
     other = Other(stack)
-    other.channel.send(frames.encode_answer(frames.READY, b""))
+    other.is_ready()
     assert await other.instance.wait_ready(WAIT_S)
 
     other.wait_long()
@@ -220,7 +158,7 @@ async def test_what_is_ahead_of_its_first_event_keeps_its_pages(
 
 async def test_who_cannot_is_not_asked(stack: ExitStack) -> None:
     other = Other(stack, sheds=False)
-    other.channel.send(frames.encode_answer(frames.READY, b""))
+    other.is_ready()
     assert await other.serve() is Ended.ANSWERED
 
     other.wait_long()
@@ -236,7 +174,3 @@ async def test_the_dead_are_not_asked(used: Other) -> None:
     used.wait_longer()
 
     assert not used.minder._shedding  # noqa: SLF001
-
-
-async def _kill() -> str:
-    return ""

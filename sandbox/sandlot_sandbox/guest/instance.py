@@ -24,6 +24,7 @@ from sandlot_sandbox.guest import (
     context,
     event_loops,
     failures,
+    footprint,
     handler,
     hooks,
     logging_setup,
@@ -45,6 +46,7 @@ _ENVIRON = posix.environ
 library keeps each value that it ever had, 160 bytes for every event."""
 
 _TRACE = b"_X_AMZN_TRACE_ID"
+_LATER_MS = 1 << 62
 _TRACE_OF_OURS = "Root=1-0-0;Parent=0;Sampled=0"
 REHEARSALS = 20
 """Enough for the interpreter to settle on specialised instructions, which it would
@@ -129,15 +131,19 @@ def run(
             return 1
         if is_ahead:
             _take_pages(function)
+            footprint.take(frames.read_footprint(channel))
         # Of what it does not need it has nothing to refer to.
         del handler_name, failure, is_ahead, take_up
         # With its peak: of what crashes or hangs, nothing later may be known.
         ready = frames.encode_answer(frames.READY, b"", "", _peak_kb())
         _send(*(channel, ready))
         while begun := _receive(*(channel, _AT_ONCE)):
-            while _begins(*(begun, frames.SHED)):
-                shed(*())
-                _send(*(channel, _HAS_SHED))
+            while _begins(*(begun, frames.ASIDE)):
+                if _begins(*(begun, frames.SHED)):
+                    shed(*())
+                    _send(*(channel, _HAS_SHED))
+                else:
+                    _tell_of_footprint(channel)
                 begun = _behind_shed(*(begun,)) or _receive(*(channel, _AT_ONCE))
             event = frames.read_event(channel, begun)
             if event is None:
@@ -192,6 +198,10 @@ def _pair() -> Iterator[tuple[socket.socket, socket.socket]]:
         yield ours, theirs
 
 
+def _tell_of_footprint(channel: socket.socket) -> None:
+    channel.sendall(frames.encode_answer(frames.FOOTPRINT, footprint.told()))
+
+
 def _serve_an_event_of_ours(ours: socket.socket, theirs: socket.socket) -> None:
     """Nothing of the tenant's runs for it."""
     event = _event_of_ours()
@@ -203,7 +213,7 @@ def _serve_an_event_of_ours(ours: socket.socket, theirs: socket.socket) -> None:
 
 
 def _event_of_ours() -> bytes:
-    header = frames.EventHeader("", 0, "", trace_id=_TRACE_OF_OURS)
+    header = frames.EventHeader("", _LATER_MS, "", trace_id=_TRACE_OF_OURS)
     return frames.encode_event(header, b'{"key": ["value", 1, null]}')
 
 

@@ -23,6 +23,7 @@ from sandlot_sandbox.host.account import Account, How
 from sandlot_sandbox.host.deadline import Deadline
 from sandlot_sandbox.host.extensions_api import Shutdown
 from sandlot_sandbox.host.farewell import Farewell
+from sandlot_sandbox.host.footprint import Footprint
 from sandlot_sandbox.host.hold import Hold
 from sandlot_sandbox.host.invocation import Invocation
 from sandlot_sandbox.host.log_pipe import Line
@@ -80,6 +81,7 @@ class Instance:
         "_deadline",
         "_exit_status",
         "_farewell",
+        "_footprint",
         "_hold",
         "_init_is_over",
         "_invocation",
@@ -118,6 +120,7 @@ class Instance:
         memory_mb: int,
         follows_reset: bool = False,
         sheds: bool = False,
+        footprint: Footprint | None = None,
         kill: Callable[[], Awaitable[str]],
         terminate: Callable[[], None] = lambda: None,
         on_thaw: Callable[[], None],
@@ -150,6 +153,10 @@ class Instance:
         self._said_farewell = False
         self._sheds = sheds
         """Whether it can give back memory while it waits."""
+
+        self._footprint = footprint
+        """Where it is to tell which pages it has, if it is the first; None once it has,
+        or where that is nobody's business."""
 
         self.is_shedding = False
         """Whether it was asked for that, and has not answered yet."""
@@ -232,6 +239,8 @@ class Instance:
             raise StartFailed("the instance ended while it was idle")
         if self.state is State.IDLE:
             self.state = State.BUSY
+        if header.tenant_id:
+            self._footprint = None  # by it, one could tell the next what it has done
         self._rest = None
         self._invocation = invocation = Invocation(
             self._account, timeout_s=timeout_s, init_counts=init_counts, sink=sink
@@ -330,8 +339,25 @@ class Instance:
                 self._works_on |= self._looks == LATE_LOOKS
                 self._become_idle()
                 return
+            if self._footprint is not None and self._tells(self._footprint):
+                self._become_idle()
+                return
             self._freeze()
             self._note_frozen()
+
+    def _tells(self, footprint: Footprint) -> bool:
+        """Whether it has just been asked for that, or is at it."""
+        if footprint.is_due_from(self):
+            return footprint.has_time()
+        if footprint.is_wanted and not self._account.is_unused and self._wire.look():
+            footprint.ask(self)
+            return True
+        return False
+
+    @property
+    def _is_to_tell(self) -> bool:
+        """Whether its footprint is on the way."""
+        return self._footprint is not None and self._footprint.is_due_from(self)
 
     def _freeze(self) -> None:
         self.is_frozen = self._hold.freeze()
@@ -420,7 +446,7 @@ class Instance:
 
     @property
     def expects_answer(self) -> bool:
-        return self.state is not State.IDLE
+        return self.state is not State.IDLE or self._is_to_tell
 
     def note_hung_up(self) -> None:
         self._gone()
@@ -461,6 +487,10 @@ class Instance:
         at_work = self._invocation if self.state is State.BUSY else None
         if self.is_shedding and answer.kind == frames.HAS_SHED:
             self._has_shed()
+        elif answer.kind == frames.FOOTPRINT and self._is_to_tell:
+            assert self._footprint is not None  # noqa: S101
+            self._footprint.tell(answer.payload)
+            self._footprint = None
         elif starting and answer.kind == frames.READY:
             self._became_ready()
         elif starting and answer.kind == frames.INIT_ERROR:
@@ -633,6 +663,8 @@ class Instance:
         self._end_rest(_EXITED)
         self._farewell.cut_short()
         self.state = State.DEAD
+        if self._footprint is not None and self._is_to_tell:
+            self._footprint.give_up()
         self._end_init()
         self._deadline.close()
         self._minder.forget(self)

@@ -76,7 +76,7 @@ class LendableInstance(Instance):
             wire.read()  # what nobody asked for ends it
         if self.state is not State.IDLE or self._account.log.has_something:
             return None
-        if self._account.is_unused or self.is_shedding:
+        if self._account.is_unused or self.is_shedding or self._is_to_tell:
             return None  # its first event is told what its init took; and it says so
         channel = wire.lend()
         if channel is None:

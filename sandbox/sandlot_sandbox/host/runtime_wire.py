@@ -151,6 +151,13 @@ class RuntimeWire:
         """A program's memory is its own."""
         return False
 
+    def look(self) -> bool:
+        """It is no clone."""
+        return False
+
+    def take_footprint(self, pages: bytes) -> None:
+        """It is no clone."""
+
     def send(self, header: frames.EventHeader, payload: bytes) -> None:
         self._api.send(header, payload)
 

@@ -121,6 +121,14 @@ class Wire(Protocol):
         """Ask for memory that can be given back; whether there will be an answer."""
         ...
 
+    def look(self) -> bool:
+        """Ask for its footprint; whether there will be an answer."""
+        ...
+
+    def take_footprint(self, pages: bytes) -> None:
+        """What another has told, for one that stands by; before all else."""
+        ...
+
     def read(self) -> None:
         """Have heard, when this returns, what has come by now."""
         ...
@@ -195,6 +203,15 @@ class FrameWire:
             return False
         self.send_bytes(frames.SHED)
         return True
+
+    def look(self) -> bool:
+        if self._is_lent or not self.is_quiet:
+            return False
+        self.send_bytes(frames.LOOK)
+        return True
+
+    def take_footprint(self, pages: bytes) -> None:
+        self.send_bytes(frames.encode_footprint(pages))
 
     def tell(
         self,

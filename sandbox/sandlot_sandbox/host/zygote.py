@@ -18,6 +18,7 @@ from sandlot_sandbox.host.berth import Berth, berth_of
 from sandlot_sandbox.host.cells import AHEAD, Cells
 from sandlot_sandbox.host.courier import WayIn
 from sandlot_sandbox.host.extensions_api import Identity
+from sandlot_sandbox.host.footprint import Footprint
 from sandlot_sandbox.host.heirs import Heirs
 from sandlot_sandbox.host.hold import Hold
 from sandlot_sandbox.host.instance import Instance
@@ -82,6 +83,7 @@ class Zygote:
         """Whether its instances can give back memory. Its word: who lies has them run
         for some milliseconds more."""
 
+        self._footprint = Footprint()
         self._instances: dict[int, Instance] = {}
         self._unreported: set[int] = set()
         """Forks of which the zygote may still say, once, how they ended."""
@@ -254,8 +256,11 @@ class Zygote:
         self._thaw()
         spares = self._launcher.spares
         spares.held += berth.files
+        wire = berth.wire(self._identity(is_kept=is_kept), way_in=way_in)
+        if is_ahead:
+            wire.take_footprint(self._footprint.pages)
         instance: LendableInstance = LendableInstance(
-            berth.wire(self._identity(is_kept=is_kept), way_in=way_in),
+            wire,
             berth.log,
             extension_log=berth.extension_log,
             hold=berth.hold,
@@ -263,6 +268,7 @@ class Zygote:
             memory_mb=self._recipe.limits.memory_mb,
             follows_reset=heir is not None,
             sheds=self._sheds and not is_kept,
+            footprint=self._footprint if self._imports else None,
             kill=lambda: self._end_cell(berth.cell, instance),
             terminate=lambda: self._terminate(number),
             on_thaw=self._thaw,
@@ -275,7 +281,12 @@ class Zygote:
     def _may_inherit(self, is_standby: bool) -> bool:
         """Whether it may have an heir's cell. A standby that is a clone may not: heirs
         are for invocations, and it must not take what one waits for."""
-        return not (is_standby and self._recipe.settings.get("import_in_zygote"))
+        return not (is_standby and self._imports)
+
+    @property
+    def _imports(self) -> bool:
+        """Whether its clones find the import done."""
+        return bool(self._recipe.settings.get("import_in_zygote"))
 
     def _identity(self, *, is_kept: bool) -> Identity:
         if not is_kept:

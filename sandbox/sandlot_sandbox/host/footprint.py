@@ -1,0 +1,47 @@
+"""Which pages an instance of a zygote has come to by its first event: one of them tells
+(`guest/footprint.py`), and those that stand by take them ahead of theirs."""
+
+MOST_LOOKS = 20
+"""At who was asked, one each time that it would be frozen (`minder.FREEZE_AFTER_S`).
+It takes some milliseconds of a processor; what is left then, it does with its next
+event."""
+
+
+class Footprint:
+    """Of one zygote's instances."""
+
+    __slots__ = ("_looks", "_teller", "pages")
+
+    def __init__(self) -> None:
+        self.pages = b""
+        """The instances' word, and for them alone; empty while nobody has told."""
+
+        self._teller: object | None = None
+        self._looks = 0
+
+    @property
+    def is_wanted(self) -> bool:
+        """Whether nobody was asked yet."""
+        return self._teller is None
+
+    def ask(self, teller: object) -> None:
+        """Once: the first is as good as any."""
+        self._teller = teller
+        self._looks = 0
+
+    def is_due_from(self, teller: object) -> bool:
+        """Whether it was asked, and has not told yet."""
+        return self._teller is teller
+
+    def has_time(self) -> bool:
+        """Whether who was asked may run on, to be looked at again."""
+        self._looks += 1
+        return self._looks < MOST_LOOKS
+
+    def tell(self, pages: bytes) -> None:
+        self.pages = pages
+        self._teller = self
+
+    def give_up(self) -> None:
+        """Who was asked will not tell any more; the next may."""
+        self._teller = None
