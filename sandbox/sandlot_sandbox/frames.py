@@ -281,14 +281,20 @@ ASIDE = SHED[:7]
 
 
 def encode_footprint(pages: bytes) -> bytes:
-    """For an instance that stands by, before anything else: what another has told."""
-    return encode_event(EventHeader("", 0, ""), pages)
+    """Nobody's event: what another instance has told, for one that stands by."""
+    return encode_event(EventHeader("", 2, ""), pages)
 
 
-def read_footprint(channel: socket.socket) -> bytes:
-    """Of what has come, no more is read than that."""
-    found = read_event(channel, channel.recv(_EVENT_SIZE))
-    return found[1] if found is not None else b""
+def read_footprint(channel: socket.socket, begun: bytes = b"") -> tuple[bytes, bytes]:
+    """The one that has `begun` with these bytes, once it is there, and what came behind
+    it: nothing, where it had not begun. Both are empty when the engine has closed the
+    channel."""
+    head = _complete(channel, begun, _EVENT_SIZE)
+    if len(head) < _EVENT_SIZE:
+        return b"", b""
+    whole = _EVENT_SIZE + int(_EVENT.unpack_from(head)[1])
+    data = _complete(channel, head, whole)
+    return data[_EVENT_SIZE:whole], data[whole:]
 
 
 def read_event(

@@ -67,6 +67,29 @@ async def test_it_has_the_pages_that_another_came_to_by_its_first_event(
     assert behind < alone / 4
 
 
+async def test_what_stood_by_before_has_them_too(sandbox: Sandbox) -> None:
+    async with sandbox.running("primed") as guest:
+        before = _clones(sandbox)
+        early = [await guest.fork(is_ahead=True) for _ in range(2)]
+        for instance in early:
+            assert await instance.wait_ready(WAIT_S)
+        faults = {pid: _faults(pid) for pid in _clones(sandbox) - before}
+        other = await guest.fork()
+        await ask(other, "work")
+
+        async with asyncio.timeout(WAIT_S):
+            while any(_faults(pid) < had + MOST for pid, had in faults.items()):  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+            while not all(instance.is_frozen for instance in early):  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+        faults = {pid: _faults(pid) for pid in faults}
+        for instance in early:
+            await ask(instance, "work")
+        assert all(_faults(pid) < had + MOST for pid, had in faults.items())
+        for instance in (*early, other):
+            await instance.destroy()
+
+
 async def _faults_of_the_first_event(
     sandbox: Sandbox, guest: Guest, *, is_ahead: bool
 ) -> int:

@@ -24,7 +24,7 @@ def stack() -> Iterator[ExitStack]:
 
 @pytest.fixture
 def footprint() -> Footprint:
-    return Footprint()
+    return Footprint(lambda: None)
 
 
 async def _used(stack: ExitStack, footprint: Footprint) -> OtherEnd:
@@ -146,3 +146,21 @@ async def test_more_than_a_piece_is_not_taken(
         while other.instance.state is State.IDLE:  # noqa: ASYNC110 - nobody tells
             await asyncio.sleep(0)
     assert footprint.pages == b""
+
+
+async def test_what_stood_by_before_is_let_go_to_take_it(
+    stack: ExitStack, footprint: Footprint
+) -> None:
+    other = OtherEnd(stack, footprint=footprint)
+    other.is_ready()
+    assert await other.instance.wait_ready(WAIT_S)
+    other.instance.freeze_if_idle()
+
+    assert other.instance.take_footprint(PAGES)
+
+    assert not other.instance.is_frozen
+    assert other.thaws == 0, "its zygote sleeps on"
+    assert await other.hears() == frames.encode_footprint(PAGES)
+    await other.becomes_frozen()
+    assert await other.serve() is Ended.ANSWERED
+    assert not other.instance.take_footprint(PAGES), "it has its own by now"

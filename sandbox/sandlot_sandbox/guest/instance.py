@@ -131,7 +131,7 @@ def run(
             return 1
         if is_ahead:
             _take_pages(function)
-            footprint.take(frames.read_footprint(channel))
+            footprint.take(frames.read_footprint(channel)[0])
         # Of what it does not need it has nothing to refer to.
         del handler_name, failure, is_ahead, take_up
         # With its peak: of what crashes or hangs, nothing later may be known.
@@ -142,9 +142,10 @@ def run(
                 if _begins(*(begun, frames.SHED)):
                     shed(*())
                     _send(*(channel, _HAS_SHED))
+                    begun = _behind_shed(*(begun,))
                 else:
-                    _tell_of_footprint(channel)
-                begun = _behind_shed(*(begun,)) or _receive(*(channel, _AT_ONCE))
+                    begun = _mind_footprint(channel, begun)
+                begun = begun or _receive(*(channel, _AT_ONCE))
             event = frames.read_event(channel, begun)
             if event is None:
                 break
@@ -198,8 +199,14 @@ def _pair() -> Iterator[tuple[socket.socket, socket.socket]]:
         yield ours, theirs
 
 
-def _tell_of_footprint(channel: socket.socket) -> None:
-    channel.sendall(frames.encode_answer(frames.FOOTPRINT, footprint.told()))
+def _mind_footprint(channel: socket.socket, begun: bytes) -> bytes:
+    """Tell of it, or take another's; what has come behind that order."""
+    if begun.startswith(frames.LOOK):
+        channel.sendall(frames.encode_answer(frames.FOOTPRINT, footprint.told()))
+        return begun[len(frames.LOOK) :]
+    pages, behind = frames.read_footprint(channel, begun)
+    footprint.take(pages)
+    return behind
 
 
 def _serve_an_event_of_ours(ours: socket.socket, theirs: socket.socket) -> None:

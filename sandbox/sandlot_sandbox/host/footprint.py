@@ -1,6 +1,8 @@
 """Which pages an instance of a zygote has come to by its first event: one of them tells
 (`guest/footprint.py`), and those that stand by take them ahead of theirs."""
 
+from collections.abc import Callable
+
 MOST_LOOKS = 20
 """At who was asked, one each time that it would be frozen (`minder.FREEZE_AFTER_S`).
 It takes some milliseconds of a processor; what is left then, it does with its next
@@ -8,11 +10,12 @@ event."""
 
 
 class Footprint:
-    """Of one zygote's instances."""
+    """Of one zygote's instances; `on_told` is called once it is known."""
 
-    __slots__ = ("_looks", "_teller", "pages")
+    __slots__ = ("_looks", "_on_told", "_teller", "pages")
 
-    def __init__(self) -> None:
+    def __init__(self, on_told: Callable[[], None]) -> None:
+        self._on_told = on_told
         self.pages = b""
         """The instances' word, and for them alone; empty while nobody has told."""
 
@@ -41,6 +44,7 @@ class Footprint:
     def tell(self, pages: bytes) -> None:
         self.pages = pages
         self._teller = self
+        self._on_told()
 
     def give_up(self) -> None:
         """Who was asked will not tell any more; the next may."""

@@ -354,6 +354,21 @@ class Instance:
             return True
         return False
 
+    def take_footprint(self, pages: bytes) -> bool:
+        """It stands by, and did so before anybody had told: it takes that now, for as
+        long as it is not frozen again. Whether that is so."""
+        if self.state is not State.IDLE or not self._account.is_unused:
+            return False
+        self._wire.take_footprint(pages)
+        if self.is_frozen:
+            # Its zygote sleeps on, as where memory is given back.
+            self.is_frozen = False
+            if not self._hold.thaw():
+                self.stop()
+                return False
+        self._become_idle()
+        return True
+
     @property
     def _is_to_tell(self) -> bool:
         """Whether its footprint is on the way."""

@@ -126,7 +126,7 @@ class Wire(Protocol):
         ...
 
     def take_footprint(self, pages: bytes) -> None:
-        """What another has told, for one that stands by; before all else."""
+        """What another has told, for one that stands by."""
         ...
 
     def read(self) -> None:

@@ -9,6 +9,7 @@ import contextlib
 import itertools
 import os
 import socket
+from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 
@@ -47,6 +48,9 @@ jail about to end by itself and to tell how."""
 REST_AFTER_S = 10.0
 """How long a zygote that is not forked keeps as many cells ready as one that is."""
 
+HAND_ON_EVERY_S = 0.02
+"""Between two instances that are given what another has told."""
+
 MAX_UNREPORTED = 4_096
 """Instances that are dead, and of which their zygote has not said how they ended: it
 says so when it reaps them, before they are dead. Of more it will never."""
@@ -83,7 +87,7 @@ class Zygote:
         """Whether its instances can give back memory. Its word: who lies has them run
         for some milliseconds more."""
 
-        self._footprint = Footprint()
+        self._footprint = Footprint(self._hand_on)
         self._instances: dict[int, Instance] = {}
         self._unreported: set[int] = set()
         """Forks of which the zygote may still say, once, how they ended."""
@@ -277,6 +281,18 @@ class Zygote:
         self._instances[number] = instance
         self._unreported.add(number)
         return instance
+
+    def _hand_on(self) -> None:
+        """The footprint, to those that stood by before it was known."""
+        self._hand_on_to(deque(self._instances.values()))
+
+    def _hand_on_to(self, waiting: deque[Instance]) -> None:
+        """One after another: nobody waits for that, and others may for a processor."""
+        while waiting:
+            if waiting.popleft().take_footprint(self._footprint.pages):
+                loop = asyncio.get_running_loop()
+                loop.call_later(HAND_ON_EVERY_S, self._hand_on_to, waiting)
+                return
 
     def _may_inherit(self, is_standby: bool) -> bool:
         """Whether it may have an heir's cell. A standby that is a clone may not: heirs
