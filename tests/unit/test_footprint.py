@@ -7,7 +7,7 @@ from contextlib import ExitStack
 import pytest
 
 from sandlot_sandbox import frames
-from sandlot_sandbox.host.footprint import MOST_LOOKS, Footprint
+from sandlot_sandbox.host.footprint import MOST_ASKED, MOST_LOOKS, Footprint
 from sandlot_sandbox.host.instance import State
 from sandlot_sandbox.outcome import Ended
 from tests.fakes.other_end import WAIT_S, OtherEnd
@@ -89,6 +89,19 @@ async def test_where_one_ends_before_it_has_told_the_next_is_asked(
     second.instance.freeze_if_idle()
 
     assert await second.hears() == frames.LOOK
+
+
+async def test_where_nobody_tells_not_everybody_is_asked(
+    stack: ExitStack, footprint: Footprint
+) -> None:
+    asked = []
+    for _ in range(MOST_ASKED + 1):
+        other = await _used(stack, footprint)
+        other.instance.freeze_if_idle()
+        asked.append(not other.has_nothing_to_hear())
+        other.instance._bury()  # noqa: SLF001 - as its zygote's end does
+
+    assert asked == [True] * MOST_ASKED + [False]
 
 
 async def test_nobody_is_asked_before_its_first_event(

@@ -259,7 +259,7 @@ class _Zygote:
             instance.begin_with(whole_kb)
             # A fork does copy the tables of what is in them already: of what each clone
             # reads at once, so that it need not be found.
-            self._rehearse()
+            self._rehearse(1)
             self._shedding.of(laid.places, laid.fd)
         return laid
 
@@ -421,14 +421,14 @@ class _Zygote:
             self._take_up,
         )
 
-    def _rehearse(self) -> None:
+    def _rehearse(self, times: int = instance.REHEARSALS) -> None:
         """Go the way of a clone. For what the import made there is none before there is
         a clone, so that is not taken up."""
         way = self._entry.rehearsal()
         function, channel, failure = self._function, self._channel, self._not_unique
         self._function, self._take_up = instance.echo, lambda: None
         self._not_unique = None  # Clones tell of it, each in its own log.
-        for _ in range(instance.REHEARSALS):
+        for _ in range(times):
             with contextlib.suppress(OSError):
                 way.make()
             with instance.rehearsed() as self._channel:

@@ -3,6 +3,9 @@
 
 from collections.abc import Callable
 
+MOST_ASKED = 3
+"""Instances of a zygote: who ends instead of telling has run for nothing meanwhile."""
+
 MOST_LOOKS = 20
 """At who was asked, one each time that it would be frozen (`minder.FREEZE_AFTER_S`).
 It takes some milliseconds of a processor; what is left then, it does with its next
@@ -12,7 +15,7 @@ event."""
 class Footprint:
     """Of one zygote's instances; `on_told` is called once it is known."""
 
-    __slots__ = ("_looks", "_on_told", "_teller", "pages")
+    __slots__ = ("_asked", "_looks", "_on_told", "_teller", "pages")
 
     def __init__(self, on_told: Callable[[], None]) -> None:
         self._on_told = on_told
@@ -20,16 +23,18 @@ class Footprint:
         """The instances' word, and for them alone; empty while nobody has told."""
 
         self._teller: object | None = None
+        self._asked = 0
         self._looks = 0
 
     @property
     def is_wanted(self) -> bool:
-        """Whether nobody was asked yet."""
-        return self._teller is None
+        """Whether nobody has told, or is to."""
+        return self._teller is None and self._asked < MOST_ASKED
 
     def ask(self, teller: object) -> None:
-        """Once: the first is as good as any."""
+        """The first is as good as any."""
         self._teller = teller
+        self._asked += 1
         self._looks = 0
 
     def is_due_from(self, teller: object) -> bool:
