@@ -34,6 +34,13 @@ async def _used(stack: ExitStack, footprint: Footprint) -> OtherEnd:
     return other
 
 
+async def _is_ended(other: OtherEnd) -> None:
+    async with asyncio.timeout(WAIT_S):
+        while other.instance.state is State.IDLE:  # noqa: ASYNC110 - nobody tells
+            await asyncio.sleep(0)
+    assert other.instance.state in (State.STOPPING, State.DEAD)
+
+
 async def test_the_first_that_has_answered_is_asked_before_it_is_frozen(
     stack: ExitStack, footprint: Footprint
 ) -> None:
@@ -140,10 +147,7 @@ async def test_who_tells_unasked_or_twice_ends(
 
     other.channel.send(TOLD * (1 + is_asked))
 
-    async with asyncio.timeout(WAIT_S):
-        while other.instance.state is State.IDLE:  # noqa: ASYNC110 - nobody tells
-            await asyncio.sleep(0)
-    assert other.instance.state in (State.STOPPING, State.DEAD)
+    await _is_ended(other)
 
 
 async def test_more_than_a_piece_is_not_taken(
@@ -155,9 +159,7 @@ async def test_more_than_a_piece_is_not_taken(
 
     other.channel.send(frames.encode_answer(frames.FOOTPRINT, too_much)[:100])
 
-    async with asyncio.timeout(WAIT_S):
-        while other.instance.state is State.IDLE:  # noqa: ASYNC110 - nobody tells
-            await asyncio.sleep(0)
+    await _is_ended(other)
     assert footprint.pages == b""
 
 

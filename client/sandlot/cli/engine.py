@@ -10,7 +10,7 @@ import click
 
 from sandlot import __version__
 from sandlot.cli import findings
-from sandlot.cli.options import Flags, delays, pair, seconds
+from sandlot.cli.options import Flags, delays, json_flag, pair, seconds
 from sandlot.cli.output import document
 from sandlot.errors import SandlotError
 
@@ -303,14 +303,7 @@ def _destinations(urls: dict[str, str]) -> dict[str, str]:
     is_flag=True,
     help="Also start an engine, run hostile functions, and show what stops each.",
 )
-@click.option(
-    "--json",
-    "as_json",
-    is_flag=True,
-    envvar="SANDLOT_JSON",
-    show_envvar=True,
-    help="Print JSON.",
-)
+@json_flag
 @insecure_flags
 def doctor(*, prove: bool, as_json: bool, **insecure: Any) -> None:
     """Say what this machine can enforce, and how to mend what it cannot.
@@ -332,14 +325,7 @@ def doctor(*, prove: bool, as_json: bool, **insecure: Any) -> None:
 
 
 @click.command()
-@click.option(
-    "--json",
-    "as_json",
-    is_flag=True,
-    envvar="SANDLOT_JSON",
-    show_envvar=True,
-    help="Print JSON.",
-)
+@json_flag
 def version(*, as_json: bool) -> None:
     """Print the version of this client."""
     click.echo(

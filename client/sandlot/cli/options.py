@@ -149,6 +149,15 @@ def seconds_within(least: int, most: int) -> Callable[[str], int]:
     return read
 
 
+json_flag = click.option(
+    "--json",
+    "as_json",
+    is_flag=True,
+    envvar="SANDLOT_JSON",
+    show_envvar=True,
+    help="Print JSON.",
+)
+
 # The settings below that name an engine take their environment variables in
 # `sandlot.config`, not through Click: there a flag outranks every variable, while
 # Click would let SANDLOT_ENDPOINT outrank --data.
@@ -182,14 +191,7 @@ _SHARED = (
         show_envvar=True,
         help="Give up after this long.",
     ),
-    click.option(
-        "--json",
-        "as_json",
-        is_flag=True,
-        envvar="SANDLOT_JSON",
-        show_envvar=True,
-        help="Print JSON.",
-    ),
+    json_flag,
     click.option(
         "-q",
         "--quiet",

@@ -18,6 +18,7 @@ from typing import Any
 import click
 
 from sandlot.cli.engine import load_engine
+from sandlot.cli.options import json_flag
 from sandlot.cli.output import document, table
 from sandlot.cli.root import BROKEN
 from sandlot.cli.text import minute, one_line, size
@@ -39,14 +40,7 @@ Counts = dict[str, float]
     show_envvar=True,
     help="The engine that runs on this directory.",
 )
-@click.option(
-    "--json",
-    "as_json",
-    is_flag=True,
-    envvar="SANDLOT_JSON",
-    show_envvar=True,
-    help="Print JSON.",
-)
+@json_flag
 def status(*, data: str | None, as_json: bool) -> None:
     """Say how the engine on this machine is: what lives and runs, what went wrong.
 
