@@ -75,7 +75,7 @@ HAS_SHED = 11
 """What could be given back is. Comes once for each `SHED`."""
 FOOTPRINT = 12
 """The payload is which pages the instance has; see `guest/footprint.py`. Comes once for
-each `LOOK`."""
+each `LOOK`, and with nothing in it for each footprint that was taken after `READY`."""
 _ANSWER_KINDS = (
     frozenset((READY, ANSWER, ERROR, INIT_ERROR, EXTENSIONS, RUNTIME_ENDED, DELIVERED))
     | STREAM_KINDS

@@ -171,11 +171,51 @@ async def test_what_stood_by_before_is_let_go_to_take_it(
     assert await other.instance.wait_ready(WAIT_S)
     other.instance.freeze_if_idle()
 
-    assert other.instance.take_footprint(PAGES)
+    footprint.pages = PAGES
+
+    assert other.instance.take_footprint(footprint)
 
     assert not other.instance.is_frozen
     assert other.thaws == 0, "its zygote sleeps on"
     assert await other.hears() == frames.encode_footprint(PAGES)
+    for _ in range(MOST_LOOKS - 1):
+        other.instance.freeze_if_idle()
+    assert not other.instance.is_frozen, "it has not said that it has it"
+    other.channel.send(frames.encode_answer(frames.FOOTPRINT, b""))
     await other.becomes_frozen()
+    assert footprint.pages == PAGES
     assert await other.serve() is Ended.ANSWERED
-    assert not other.instance.take_footprint(PAGES), "it has its own by now"
+    assert not other.instance.take_footprint(footprint), "it has its own by now"
+
+
+async def test_who_does_not_take_it_is_frozen_and_may_later(
+    stack: ExitStack, footprint: Footprint
+) -> None:
+    other = OtherEnd(stack, footprint=footprint)
+    other.is_ready()
+    assert await other.instance.wait_ready(WAIT_S)
+    assert other.instance.take_footprint(footprint)
+    for _ in range(MOST_LOOKS + 1):
+        other.instance.freeze_if_idle()
+
+    assert other.instance.is_frozen
+    has_taken = frames.encode_answer(frames.FOOTPRINT, b"")
+    order = frames.encode_footprint(b"")
+    assert await other.serve(after=order, first=has_taken) is Ended.ANSWERED
+
+
+async def test_an_isolation_key_s_event_may_come_while_it_is_taken(
+    stack: ExitStack, footprint: Footprint
+) -> None:
+    other = OtherEnd(stack, footprint=footprint)
+    other.is_ready()
+    assert await other.instance.wait_ready(WAIT_S)
+    assert other.instance.take_footprint(footprint)
+
+    ended = await other.serve(
+        after=frames.encode_footprint(b""),
+        first=frames.encode_answer(frames.FOOTPRINT, b""),
+        isolation_key="theirs",
+    )
+
+    assert ended is Ended.ANSWERED

@@ -200,12 +200,14 @@ def _pair() -> Iterator[tuple[socket.socket, socket.socket]]:
 
 
 def _mind_footprint(channel: socket.socket, begun: bytes) -> bytes:
-    """Tell of it, or take another's; what has come behind that order."""
+    """Tell of it, or take another's and say so; what has come behind that order."""
     if begun.startswith(frames.LOOK):
-        channel.sendall(frames.encode_answer(frames.FOOTPRINT, footprint.told()))
-        return begun[len(frames.LOOK) :]
-    pages, behind = frames.read_footprint(channel, begun)
-    footprint.take(pages)
+        told, behind = footprint.told(), begun[len(frames.LOOK) :]
+    else:
+        pages, behind = frames.read_footprint(channel, begun)
+        told = b""
+        footprint.take(pages)
+    channel.sendall(frames.encode_answer(frames.FOOTPRINT, told))
     return behind
 
 

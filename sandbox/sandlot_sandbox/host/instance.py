@@ -155,8 +155,8 @@ class Instance:
         """Whether it can give back memory while it waits."""
 
         self._footprint = footprint
-        """Where it is to tell which pages it has, if it is the first; None once it has,
-        or where that is nobody's business."""
+        """Where it is to tell which pages it has, if it is the first; None where that
+        is nobody's business."""
 
         self.is_shedding = False
         """Whether it was asked for that, and has not answered yet."""
@@ -239,7 +239,7 @@ class Instance:
             raise StartFailed("the instance ended while it was idle")
         if self.state is State.IDLE:
             self.state = State.BUSY
-        if header.tenant_id:
+        if header.tenant_id and not self._is_to_tell:
             self._footprint = None  # by it, one could tell the next what it has done
         self._rest = None
         self._invocation = invocation = Invocation(
@@ -346,20 +346,20 @@ class Instance:
             self._note_frozen()
 
     def _tells(self, footprint: Footprint) -> bool:
-        """Whether it has just been asked for that, or is at it."""
+        """Whether it has just been asked for that, or is at it, or takes another's."""
         if footprint.is_due_from(self):
-            return footprint.has_time()
+            return footprint.has_time(self)
         if footprint.is_wanted and not self._account.is_unused and self._wire.look():
             footprint.ask(self)
             return True
         return False
 
-    def take_footprint(self, pages: bytes) -> bool:
-        """It stands by, and did so before anybody had told: it takes that now, for as
-        long as it is not frozen again. Whether that is so."""
+    def take_footprint(self, footprint: Footprint) -> bool:
+        """Whether it stands by, and did so before anybody had told: it takes it now."""
         if self.state is not State.IDLE or not self._account.is_unused:
             return False
-        self._wire.take_footprint(pages)
+        footprint.hand_on(self)
+        self._wire.take_footprint(footprint.pages)
         if self.is_frozen:
             # Its zygote sleeps on, as where memory is given back.
             self.is_frozen = False
@@ -371,7 +371,7 @@ class Instance:
 
     @property
     def _is_to_tell(self) -> bool:
-        """Whether its footprint is on the way."""
+        """Whether its footprint is on the way, or that it has another's."""
         return self._footprint is not None and self._footprint.is_due_from(self)
 
     def _freeze(self) -> None:
@@ -504,8 +504,7 @@ class Instance:
             self._has_shed()
         elif answer.kind == frames.FOOTPRINT and self._is_to_tell:
             assert self._footprint is not None  # noqa: S101
-            self._footprint.tell(answer.payload)
-            self._footprint = None
+            self._footprint.hear(self, answer.payload)
         elif starting and answer.kind == frames.READY:
             self._became_ready()
         elif starting and answer.kind == frames.INIT_ERROR:
@@ -678,8 +677,8 @@ class Instance:
         self._end_rest(_EXITED)
         self._farewell.cut_short()
         self.state = State.DEAD
-        if self._footprint is not None and self._is_to_tell:
-            self._footprint.give_up()
+        if self._footprint is not None:
+            self._footprint.give_up(self)
         self._end_init()
         self._deadline.close()
         self._minder.forget(self)

@@ -289,7 +289,7 @@ class Zygote:
     def _hand_on_to(self, waiting: deque[Instance]) -> None:
         """One after another: nobody waits for that, and others may for a processor."""
         while waiting:
-            if waiting.popleft().take_footprint(self._footprint.pages):
+            if waiting.popleft().take_footprint(self._footprint):
                 loop = asyncio.get_running_loop()
                 loop.call_later(HAND_ON_EVERY_S, self._hand_on_to, waiting)
                 return
