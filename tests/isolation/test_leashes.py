@@ -1,13 +1,17 @@
 """A cell that no control group freezes: its first process stops all others in there."""
 
+import ctypes
 import mmap
 import os
 import signal
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from sandlot_sandbox import linux
 from sandlot_sandbox.guest.leash import FREEZE, Turns, obey
+from sandlot_sandbox.launcher.filters import compile_apart
+from sandlot_sandbox.policy import REAPER
 from tests.e2e.waiting import wait_until
 
 _BALLAST = 256 << 20
@@ -15,6 +19,8 @@ _BALLAST = 256 << 20
 
 _ROUNDS = 20
 _THAW = b"0"
+_CLOCK_GETTIME = ctypes.c_long({"x86_64": 228, "aarch64": 113}[os.uname().machine])
+_libc = ctypes.CDLL(None, use_errno=True)
 
 
 def test_a_child_of_a_fork_that_was_stopped_and_continued_meanwhile_runs() -> None:
@@ -45,6 +51,7 @@ def _first_process(turns: Turns) -> Iterator[tuple[int, int]]:
     orders, ours = os.pipe2(os.O_CLOEXEC)
     forks, told = os.pipe2(os.O_CLOEXEC)
     os.set_blocking(forks, False)
+    (reaper,) = compile_apart(REAPER)
     namespaces = linux.CLONE_NEWPID | (linux.CLONE_NEWUSER if os.geteuid() else 0)
     pid = linux.clone(namespaces)
     if pid == 0:
@@ -52,6 +59,9 @@ def _first_process(turns: Turns) -> Iterator[tuple[int, int]]:
             os.close(ours)
             if os.fork() == 0:
                 _fork_for_ever(told)
+            linux.set_no_new_privileges()
+            linux.load_filter(reaper)
+            time.monotonic = _time_by_a_call
             obey(orders, turns)
         finally:
             os._exit(1)
@@ -65,6 +75,14 @@ def _first_process(turns: Turns) -> Iterator[tuple[int, int]]:
         os.close(ours)
         os.close(forks)
         turns.close()
+
+
+def _time_by_a_call() -> float:
+    """As where the kernel does not write it to memory, which depends on its clock."""
+    seconds = (ctypes.c_long * 2)()
+    if _libc.syscall(_CLOCK_GETTIME, ctypes.c_long(time.CLOCK_MONOTONIC), seconds):
+        raise OSError(ctypes.get_errno(), "clock_gettime")
+    return float(seconds[0] + seconds[1] / 1e9)
 
 
 def _fork_for_ever(told: int) -> None:

@@ -97,6 +97,7 @@ def test_of_ranges_that_are_none_nothing_is_taken(size: int) -> None:
 def test_no_more_is_taken_than_a_process_may_well_have() -> None:
     size = 128 << 20
     memory = mmap.mmap(-1, size, mmap.MAP_PRIVATE)
+    memory.madvise(mmap.MADV_NOHUGEPAGE)
     at = _address(memory)
 
     footprint.take(RANGE.pack(at + WRITTEN, PAGE) + RANGE.pack(at + WRITTEN, size))

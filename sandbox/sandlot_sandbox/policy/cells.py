@@ -150,6 +150,9 @@ REAPER = Policy(
             "rt_sigsuspend rt_sigreturn pause ppoll exit_group restart_syscall wait4"
             " read poll kill write close",
         ),
+        group(
+            "the time, where the kernel does not write it to memory", "clock_gettime"
+        ),
         group("with no memory of its own", "munmap"),
     ),
 )
