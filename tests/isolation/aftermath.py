@@ -295,9 +295,9 @@ def _cgroups(name: str) -> Iterator[Path]:
 def _files(sandbox: Sandbox) -> Iterator[tuple[str, int, int]]:
     for root in (sandbox.store.code, *(r.guest_code for r in sandbox.store.runtimes)):
         for folder, _, names in os.walk(root):
-            for path in (Path(folder, name) for name in names):
-                status = path.lstat()
-                yield str(path), status.st_size, status.st_mtime_ns
+            for path in (f"{folder}/{name}" for name in names):
+                status = os.lstat(path)
+                yield path, status.st_size, status.st_mtime_ns
 
 
 def _resident_kb(pid: int | str) -> int:
