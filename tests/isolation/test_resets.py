@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from sandlot_sandbox.host.heirs import MAX_HEIRS
+from sandlot_sandbox.host.instance import Instance, State
 from sandlot_sandbox.outcome import Ended
 from tests.descriptors import open_files
 from tests.isolation.machine import (
@@ -27,14 +28,19 @@ async def _end(guest: Guest, how: str, *, do: str = "note", **more: Any) -> Ende
     instance = await guest.fork()
     sent = asyncio.create_task(send(instance, do, end=how, **more))
     if how == "hang":
-        # Its time is over when it has done what it does, and says so.
+        # Its time is over when it has done what it does, and says so. That may be here
+        # before it is known to be ready, from when on its time counts anew.
         async with asyncio.timeout(WAIT_S):
-            while not instance._account.log.has_something:  # noqa: ASYNC110, SLF001
+            while not (instance.state is State.BUSY and _has_printed(instance)):  # noqa: ASYNC110
                 await asyncio.sleep(0)
         instance._deadline.set(0.0)  # noqa: SLF001
     ending = await sent
     await guest.wait_death(instance)
     return ending.ended
+
+
+def _has_printed(instance: Instance) -> bool:
+    return instance._account.log.has_something  # noqa: SLF001 - nobody else tells
 
 
 @pytest.mark.parametrize(
