@@ -1,11 +1,13 @@
 """A launcher for each mode, shared by the tests that do not harm it; an internet."""
 
 import os
+import re
 from collections.abc import AsyncIterator, Generator, Iterator
 from typing import Any, Protocol, runtime_checkable
 
 import pytest
 import pytest_asyncio
+from xdist.scheduler import LoadFileScheduling
 
 from sandlot_sandbox.host import zygote
 from tests.isolation import steps
@@ -30,6 +32,21 @@ def pytest_runtest_makereport() -> Generator[
     if report.skipped and not hasattr(report, "wasxfail") and "CI" in os.environ:
         report.outcome = "failed"
     return report
+
+
+class ByFileAndMode(LoadFileScheduling):  # type: ignore[misc]
+    """Where two run at once, the tests of a file in one mode are a piece of work: who
+    took the file would start a launcher of the other mode in the midst of each."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = nodeid.partition("::")[0]
+        mode = re.search(r"[\[-](root|rootless)\b", nodeid)
+        return f"{file} {mode and mode[1]}"
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByFileAndMode:
+    return ByFileAndMode(config, log)
 
 
 def pytest_collection_modifyitems(
