@@ -115,10 +115,14 @@ class _Reading:
 
 
 def _holds(rule: policy.Rule, arguments: Sequence[int]) -> bool:
-    return any(
-        all(arguments[a.index] & a.mask == a.value for a in alternative)
-        for alternative in rule.alternatives
-    )
+    # Not with `any` and `all`, which take twice as long millions of times.
+    for alternative in rule.alternatives:
+        for a in alternative:
+            if arguments[a.index] & a.mask != a.value:
+                break
+        else:
+            return True
+    return False
 
 
 def _interesting(number: int) -> Iterator[tuple[int, ...]]:
