@@ -2,6 +2,7 @@
 
 import errno
 import os
+import signal
 import socket
 import subprocess
 from collections.abc import Iterator
@@ -66,7 +67,8 @@ class Jail:
 
     def bury(self) -> ZygoteDied:
         """The warden is dead; what the engine is told of that."""
-        self.warden.kill()
+        # Not by its `Popen`, which would reap one that the server has killed before.
+        os.kill(self.warden.pid, signal.SIGKILL)
         self.server._zygotes[1] = self.zygote  # noqa: SLF001
         self.server._watch(self.pidfd, lambda: None)  # noqa: SLF001
         self.server._bury(self.zygote)  # noqa: SLF001
