@@ -21,11 +21,11 @@ from benchmarks.stats import Line, Sheet
 STEPS, QUICK_STEPS = (250, 1_000, 2_500), (10, 20)
 WITHIN_S, QUICK_WITHIN_S = 40.0, 3.0
 
-SETTLE_S, QUICK_SETTLE_S = 10.0, 3.0
+SETTLE_S, QUICK_SETTLE_S = 10.0, 0.5
 """Until most have given back what they have as their zygote has it, and the kernel what
 it freed; the rest does while they are watched."""
 
-WATCH_S, QUICK_WATCH_S = 20.0, 2.0
+WATCH_S, QUICK_WATCH_S = 20.0, 0.5
 """How long the engine is watched while nothing is asked of it."""
 
 FOR_PSS = 600

@@ -17,7 +17,7 @@ SHARES = (0.1, 0.25, 0.5, 0.75, 0.9, 1.2)
 """Of the closed-loop rate. The last is more than it can do: what then?"""
 
 CALLERS = 16
-RATE_S, QUICK_RATE_S = 5.0, 1.0
+RATE_S, QUICK_RATE_S = 5.0, 0.25
 SEED = 20190715
 
 WHAT = (
