@@ -1,6 +1,5 @@
 """What every kind of test shares; fixtures live beside the tests that use them."""
 
-import gc
 import os
 
 from hypothesis import settings
@@ -13,10 +12,3 @@ os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
 # sound property on a busy machine.
 settings.register_profile("sandlot", deadline=None)
 settings.load_profile("sandlot")
-
-
-def pytest_collection_finish() -> None:
-    """What is there before the first test is no garbage of any: whoever collects it and
-    counts what is left need not look through all of this each time."""
-    gc.collect()
-    gc.freeze()

@@ -1,5 +1,6 @@
 """A launcher for each mode, shared by the tests that do not harm it; an internet."""
 
+import gc
 import os
 import re
 from collections.abc import AsyncIterator, Generator, Iterator
@@ -32,6 +33,13 @@ def pytest_runtest_makereport() -> Generator[
     if report.skipped and not hasattr(report, "wasxfail") and "CI" in os.environ:
         report.outcome = "failed"
     return report
+
+
+def pytest_collection_finish() -> None:
+    """What is there before the first test is no garbage of any: whoever collects it and
+    counts what is left need not look through all of this each time."""
+    gc.collect()
+    gc.freeze()
 
 
 class ByFileAndMode(LoadFileScheduling):  # type: ignore[misc]
