@@ -15,14 +15,14 @@ def start(event):
     ready, tell = os.pipe()
     if os.fork() == 0:
         start_threads(event["threads"])
-        os.write(tell, b"+")
         os.close(ready)
+        # Which tells it: with a byte it would still have both ends, until it has not.
         os.close(tell)
         held.wait()
+    os.close(tell)
     start_threads(event["threads"])
     os.read(ready, 1)
     os.close(ready)
-    os.close(tell)
 
 
 def handler(event, context):
