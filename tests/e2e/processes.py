@@ -183,14 +183,12 @@ def namespaces_of(processes: Iterable[Process]) -> set[str]:
     return found - set(_namespaces(os.getpid()))
 
 
-def still_in(namespaces: set[str], known: Iterable[Process]) -> list[Process]:
-    """Who of those `known` from before is in one of the namespaces.
-
-    Newer processes do not count: the numbers of namespaces come again at once.
-    """
+def within(namespaces: set[str]) -> list[Process]:
+    """Who is in one of them now. Whoever is there later need not be theirs: the numbers
+    of namespaces come again at once."""
     return [
         process
-        for process in alive(known)
+        for process in everybody()
         if not namespaces.isdisjoint(_namespaces(process.pid))
     ]
 

@@ -156,7 +156,7 @@ def test_what_is_killed_in_a_jail_is_replaced_and_leaves_nothing(
 ) -> None:
     target, doomed = stage.victim(victim)
     namespaces = processes.namespaces_of(doomed) - _namespaces_of_others(stage, doomed)
-    known = list(processes.everybody())
+    theirs = processes.within(namespaces)
 
     os.kill(target.pid, signal.SIGKILL)
 
@@ -169,7 +169,7 @@ def test_what_is_killed_in_a_jail_is_replaced_and_leaves_nothing(
         stage.census[Role.TENANTS] += _RELATIVES
     # Whoever ended at work, by its death or with its caller, leaves its /tmp.
     _wait_for_census(stage, may_have_heir=True)
-    assert processes.still_in(namespaces, known) == []
+    assert processes.alive(theirs) == []
     assert processes.strays(stage.busy_mark) == []
     if victim not in OF_THE_BUSY:
         assert processes.strays(stage.idle_mark) == []
@@ -180,7 +180,7 @@ def test_a_killed_launcher_is_replaced_and_leaves_nothing(stage: Stage) -> None:
     survivors = stage.family.of_role(Role.SUPERVISOR) + stage.family.of_role(
         Role.ENGINE
     )
-    namespaces, known = processes.namespaces_of(doomed), list(processes.everybody())
+    theirs = processes.within(processes.namespaces_of(doomed))
 
     os.kill(launcher.pid, signal.SIGKILL)
 
@@ -192,7 +192,7 @@ def test_a_killed_launcher_is_replaced_and_leaves_nothing(stage: Stage) -> None:
     assert len(processes.alive(survivors)) == len(survivors)
     stage.busy_client.close()
     _wait_for_census(stage)
-    assert processes.still_in(namespaces, known) == []
+    assert processes.alive(theirs) == []
     assert processes.strays(stage.busy_mark, stage.idle_mark) == []
 
 
@@ -201,7 +201,7 @@ def test_a_killed_engine_leaves_nothing_and_starts_again(
     stage: Stage, victim: Victim
 ) -> None:
     target, doomed = stage.victim(victim)
-    namespaces, known = processes.namespaces_of(doomed), list(processes.everybody())
+    theirs = processes.within(processes.namespaces_of(doomed))
     mounts = processes.mounts_of("self")
 
     os.kill(target.pid, signal.SIGKILL)
@@ -210,7 +210,7 @@ def test_a_killed_engine_leaves_nothing_and_starts_again(
     processes.wait_gone(doomed)
     with pytest.raises(errors.ConnectionFailed):
         stage.busy.result(DEADLINE_S)
-    assert processes.still_in(namespaces, known) == []
+    assert processes.alive(theirs) == []
     assert processes.mounts_of("self") == mounts
     marks = (stage.busy_mark, stage.idle_mark, str(stage.engine.data))
     assert processes.strays(*marks) == []
