@@ -34,6 +34,13 @@ async def _used(stack: ExitStack, footprint: Footprint) -> OtherEnd:
     return other
 
 
+async def _unused(stack: ExitStack, footprint: Footprint) -> OtherEnd:
+    other = OtherEnd(stack, footprint=footprint)
+    other.is_ready()
+    assert await other.instance.wait_ready(WAIT_S)
+    return other
+
+
 async def _is_ended(other: OtherEnd) -> None:
     async with asyncio.timeout(WAIT_S):
         while other.instance.state is State.IDLE:  # noqa: ASYNC110 - nobody tells
@@ -114,9 +121,7 @@ async def test_where_nobody_tells_not_everybody_is_asked(
 async def test_nobody_is_asked_before_its_first_event(
     stack: ExitStack, footprint: Footprint
 ) -> None:
-    other = OtherEnd(stack, footprint=footprint)
-    other.is_ready()
-    assert await other.instance.wait_ready(WAIT_S)
+    other = await _unused(stack, footprint)
 
     other.instance.freeze_if_idle()
 
@@ -166,9 +171,7 @@ async def test_more_than_a_piece_is_not_taken(
 async def test_what_stood_by_before_is_let_go_to_take_it(
     stack: ExitStack, footprint: Footprint
 ) -> None:
-    other = OtherEnd(stack, footprint=footprint)
-    other.is_ready()
-    assert await other.instance.wait_ready(WAIT_S)
+    other = await _unused(stack, footprint)
     other.instance.freeze_if_idle()
 
     footprint.pages = PAGES
@@ -191,9 +194,7 @@ async def test_what_stood_by_before_is_let_go_to_take_it(
 async def test_who_does_not_take_it_is_frozen_and_may_later(
     stack: ExitStack, footprint: Footprint
 ) -> None:
-    other = OtherEnd(stack, footprint=footprint)
-    other.is_ready()
-    assert await other.instance.wait_ready(WAIT_S)
+    other = await _unused(stack, footprint)
     assert other.instance.take_footprint(footprint)
     for _ in range(MOST_LOOKS + 1):
         other.instance.freeze_if_idle()
@@ -207,9 +208,7 @@ async def test_who_does_not_take_it_is_frozen_and_may_later(
 async def test_an_isolation_key_s_event_may_come_while_it_is_taken(
     stack: ExitStack, footprint: Footprint
 ) -> None:
-    other = OtherEnd(stack, footprint=footprint)
-    other.is_ready()
-    assert await other.instance.wait_ready(WAIT_S)
+    other = await _unused(stack, footprint)
     assert other.instance.take_footprint(footprint)
 
     ended = await other.serve(
