@@ -30,6 +30,7 @@ AT_ONCE = 2
 WARM_UP = 60
 """Lives before the first count: whatever is made once, is then there."""
 
+_LOOK_S = 0.01
 GROWTH_KB = {"launcher_kb": 2 << 10, "host_kb": 8 << 10}
 """Memory that may come to be used: a page here and there, whatever the number."""
 
@@ -112,7 +113,7 @@ async def soak(
     after = await _settled(jails, launcher)
     deadline = time.monotonic() + SETTLE_S
     while before.left_behind(after) and time.monotonic() < deadline:
-        await asyncio.sleep(0.1)
+        await asyncio.sleep(_LOOK_S)
         after = Counts.now(launcher)
     return before, after
 
@@ -133,6 +134,10 @@ async def _live(jails: list[Soaked], lives: int, on_life: Callable[[], object]) 
 async def _settled(jails: list[Soaked], launcher: int) -> Counts:
     for jail in jails:
         await jail.settle()
+    # Of the last cell it lets go after it has handed it on.
+    process, deadline = psutil.Process(launcher), time.monotonic() + SETTLE_S
+    while process.status() != psutil.STATUS_SLEEPING and time.monotonic() < deadline:  # noqa: ASYNC110
+        await asyncio.sleep(_LOOK_S)
     return Counts.now(launcher)
 
 

@@ -253,6 +253,9 @@ async def quiet_host(sandbox: Sandbox, *guests: Guest) -> Host:
         guest.zygote.prepare_cells()
         cells = guest.zygote._cells  # noqa: SLF001 - nobody tells when they are ready
         await _wait_until(lambda: cells.ready == AHEAD, lambda: repr(cells))  # noqa: B023
+    # Of the last cell it lets go after it has handed it on.
+    launcher = sandbox.process.pid
+    await _wait_until(lambda: _waits(launcher), lambda: f"{launcher} is at work")
     return Host.now(sandbox)
 
 
@@ -277,6 +280,12 @@ async def _wait_until(look: Callable[[], bool], shown: Callable[[], str]) -> Non
         assert time.monotonic() < deadline, shown()
         with suppress(TimeoutError):
             await asyncio.wait_for(never.wait(), _LOOK_EVERY_S)
+
+
+def _waits(pid: int) -> bool:
+    """Whether it has nothing to do: it neither runs nor would if it had a processor."""
+    state = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()[0]
+    return state == b"S"
 
 
 def _mounts(pid: int | str) -> int:
