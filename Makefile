@@ -44,6 +44,8 @@ demo: $(READY)  ## start an engine, deploy a function, invoke it, show its bill
 # By file, as tests of one share an engine; the longest are in the first.
 AT_ONCE := -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
+ALONE := $(addprefix tests/isolation/test_,groups.py hostile_groups.py)
+
 test: check  ## check, then run the whole test suite
 # The newest Pythons have no build of the pinned generator; its test knows them.
 	@$(MAKE) --silent $(STUBS_READY) || true
@@ -53,8 +55,8 @@ test: check  ## check, then run the whole test suite
 # Apart, because these fork, and gRPC, which the others load, takes that badly. They count
 # what is left of launchers of their own: so two at once, but where groups that nobody
 # owns any more are swept by the next launcher, whoever's that is.
-	@$(RUN) -m pytest tests/isolation/test_groups.py
-	@$(RUN) -m pytest tests/isolation --ignore=tests/isolation/test_groups.py \
+	@$(RUN) -m pytest $(ALONE)
+	@$(RUN) -m pytest tests/isolation $(addprefix --ignore=,$(ALONE)) \
 	  $(AT_ONCE) --maxprocesses 2
 	@$(RUN) -m pytest --ignore=tests/isolation $(AT_ONCE)
 
