@@ -47,6 +47,8 @@ library keeps each value that it ever had, 160 bytes for every event."""
 
 _TRACE = b"_X_AMZN_TRACE_ID"
 _LATER_MS = 1 << 62
+"""The deadline of our own events: with one that has passed they would be `ASIDE`."""
+
 _TRACE_OF_OURS = "Root=1-0-0;Parent=0;Sampled=0"
 REHEARSALS = 20
 """Enough for the interpreter to settle on specialised instructions, which it would
