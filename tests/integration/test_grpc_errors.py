@@ -51,6 +51,33 @@ async def test_a_throttled_caller_learns_the_limit_and_when_to_come_back(
     assert found["QuotaFailure"].violations[0].subject == info.reason
 
 
+async def test_the_same_refusal_names_each_request(engine: FakeEngine) -> None:
+    await engine.tenants.update("111111111111", concurrency=0)
+
+    refused = [await failure(invoke(engine)) for _ in range(2)]
+
+    ids = {found["RequestInfo"].request_id for _, found in refused}
+    trailers = [dict(error.trailing_metadata()) for error, _ in refused]
+    assert len(ids) == 2
+    assert {each["x-request-id"] for each in trailers} == ids
+    assert refused[0][0].details() == refused[1][0].details()
+
+
+async def test_a_full_tenant_still_gets_what_needs_no_room(engine: FakeEngine) -> None:
+    await engine.tenants.update("111111111111", concurrency=0)
+
+    answer = await engine.invocation_service.Invoke(
+        invocations_pb2.InvokeRequest(
+            function="echo",
+            payload=b"{}",
+            invocation_type=invocations_pb2.INVOCATION_TYPE_DRY_RUN,
+        ),
+        metadata=KEY,
+    )
+
+    assert answer.request_id
+
+
 async def test_a_missing_function_is_named(engine: FakeEngine) -> None:
     error, found = await failure(invoke(engine, "nothing"))
 

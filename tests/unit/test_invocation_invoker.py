@@ -200,12 +200,35 @@ async def test_the_tenants_concurrency_is_kept(engine: FakeEngine) -> None:
     for _ in tasks:
         await engine.runner.started.get()
 
-    with pytest.raises(Throttled, match="2 invocations running of 2 allowed"):
+    with pytest.raises(Throttled, match="2 invocations running of 2 allowed") as late:
         await engine.invoker.invoke(request(), None)
+    with pytest.raises(Throttled) as early:
+        engine.invoker.check_room(ACME)
 
+    assert (early.value.message, early.value.reason, early.value.limit) == (
+        late.value.message,
+        late.value.reason,
+        late.value.limit,
+    )
+    counted = 'sandlot_throttled_total{reason="ConcurrentInvocationLimitExceeded"} 2.0'
+    assert counted in engine.invoker.metrics.text().decode()
     for task in tasks:
         task.cancel()
     await asyncio.wait(tasks)
+    engine.invoker.check_room(ACME)
+
+
+async def test_where_something_is_reserved_what_is_asked_for_decides_the_reason(
+    engine: FakeEngine,
+) -> None:
+    engine.functions.shares = {"slow": 1}
+    await engine.tenants.update(ACME, concurrency=0)
+
+    engine.invoker.check_room(ACME)
+
+    engine.functions.shares = {}
+    with pytest.raises(Throttled):
+        engine.invoker.check_room(ACME)
 
 
 async def test_reserved_concurrency_bounds_a_function_and_the_others(

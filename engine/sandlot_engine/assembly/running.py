@@ -189,7 +189,7 @@ def _invoker(
         clock=clock,
         answers=store,
         idempotency_s=config.idempotency_s,
-        reclaim=link.reclaim_places,
+        reclaim=link.reclaim_places if config.workers > 1 else None,
         claims=catalog.provisioned.claims,
         requests_per_slot=config.scale.requests,
     )

@@ -110,15 +110,15 @@ class Admission:
         if self.provisioned_of(tenant_id, revision) < share:
             slot = self._provisioned_slot(tenant_id, function, revision, share, now)
             if slot is not None:
-                self._check_total(tenant_id, limit=limit)
+                self.check_total(tenant_id, limit=limit)
                 return self._take(slot)
         if function in reserved:
             key, slots = self._check_share(
                 tenant_id, function, reserved[function], claims
             )
-            self._check_total(tenant_id, limit=limit)
+            self.check_total(tenant_id, limit=limit)
         else:
-            self._check_total(tenant_id, limit=limit)
+            self.check_total(tenant_id, limit=limit)
             key, slots = self._check_rest(tenant_id, limit, reserved, claims)
         if now is not None:
             self._check_rate(key, slots, now)
@@ -130,6 +130,16 @@ class Admission:
                 rate=None if now is None else key,
             )
         )
+
+    def check_total(self, tenant_id: str, *, limit: int) -> None:
+        """Raise `Throttled` where none of a tenant's functions gets a slot."""
+        running = self.running(tenant_id)
+        if running >= limit:
+            raise _throttled(
+                f"tenant {tenant_id!r} already has {running} invocations running "
+                f"of {limit} allowed",
+                limit,
+            )
 
     def take_ahead(self, slot: Slot, *, most: int) -> int:
         """For how many invocations more, one after another, a slot is good: they count
@@ -205,15 +215,6 @@ class Admission:
                 reason="ReservedFunctionConcurrentInvocationLimitExceeded",
             )
         return (tenant_id, "function", function), left
-
-    def _check_total(self, tenant_id: str, *, limit: int) -> None:
-        running = self.running(tenant_id)
-        if running >= limit:
-            raise _throttled(
-                f"tenant {tenant_id!r} already has {running} invocations running "
-                f"of {limit} allowed",
-                limit,
-            )
 
     def _check_rest(
         self, tenant_id: str, limit: int, reserved: Mapping[str, int], claims: Claims

@@ -151,7 +151,7 @@ class Invoker:
         claims: Callable[[str], Claims] = lambda _: {},
         requests_per_slot: int = REQUESTS_PER_SLOT,
     ) -> None:
-        """`reclaim` is asked before a tenant is throttled."""
+        """`reclaim`, if there is one, is asked before a tenant is throttled."""
         self._functions = functions
         self._quotas = quotas
         self._runner = runner
@@ -212,6 +212,19 @@ class Invoker:
         for task in finishing:
             task.cancel()
         await asyncio.gather(*finishing, return_exceptions=True)
+
+    def check_room(self, tenant_id: str) -> None:
+        """Raise the `Throttled` that `invoke` would, where that is certain before it is
+        looked at what is asked for: who asks without end is not to take others' time.
+        """
+        if self._reclaim is None and not self._functions.reserved(tenant_id):
+            try:
+                self.admission.check_total(
+                    tenant_id, limit=self._quotas.concurrency(tenant_id)
+                )
+            except Throttled as refusal:
+                self.metrics.note_throttled(refusal.reason)
+                raise
 
     async def invoke(self, invocation: Invocation, deadline: float | None) -> Outcome:
         """Run the function and return how it ended; its failures are values.

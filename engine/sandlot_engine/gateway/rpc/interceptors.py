@@ -127,7 +127,7 @@ class Steps(grpc.aio.ServerInterceptor):
             else grpc.stream_unary_rpc_method_handler
         )
         made = make(
-            answer,
+            _with_faces(answer),
             request_deserializer=parse,
             response_serializer=handler.response_serializer,
         )
@@ -171,21 +171,33 @@ def _audited(method: Behaviour) -> Behaviour:
 
 def _answering(method: Behaviour, clock: Clock) -> Behaviour:
     """Turns the time that is left into a point in time, and gives one to calls that
-    answer once and came without. Gives exceptions their faces, and logs those that are
-    our fault."""
+    answer once and came without."""
 
     async def answer(request: Any, context: Context) -> Any:
         call = current_call()
+        left_s = context.time_remaining()
+        if left_s is not None:
+            # grpc itself cancels the call when the time is over.
+            call.deadline = clock.monotonic() + left_s
+        elif call.method != INVOKE and not _is_stream(request):
+            return await _by_default(method, request, context)
+        return await method(request, context)
+
+    return answer
+
+
+def _with_faces(method: Behaviour) -> Behaviour:
+    """Gives exceptions their faces, as `Reading` does where it reads the request."""
+    if inspect.isasyncgenfunction(method):
+        return cast("Behaviour", method)  # grpc's own, and it knows what to do with it
+
+    async def answer(requests: Any, context: Context) -> Any:
         try:
-            left_s = context.time_remaining()
-            if left_s is not None:
-                # grpc itself cancels the call when the time is over.
-                call.deadline = clock.monotonic() + left_s
-            elif call.method != INVOKE and not _is_stream(request):
-                return await _by_default(method, request, context)
-            return await method(request, context)
+            return await method(requests, context)
+        except grpc.aio.AbortError:
+            raise
         except Exception as error:  # noqa: BLE001 - the edge: it ends in a face or a log
-            await abort(context, error, call.request_id)
+            await abort(context, error, current_call().request_id)
 
     return answer
 

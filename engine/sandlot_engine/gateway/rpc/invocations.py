@@ -139,8 +139,11 @@ class InvocationService:
     async def _invoke(
         self, request: wire.InvokeRequest, call: Call, request_id: str
     ) -> wire.InvokeResponse:
+        kind = invocation_type_of(request.invocation_type)
+        if kind is InvocationType.REQUEST_RESPONSE and not request.idempotency_key:
+            self._invoker.check_room(current_caller().tenant_id)
         invocation = _invocation_of(request, request_id, self._clock)
-        match invocation.type:
+        match kind:
             case InvocationType.REQUEST_RESPONSE:
                 outcome = await self._invoker.invoke(invocation, call.deadline)
                 return outcome_out(outcome)

@@ -14,7 +14,7 @@ import grpc
 import grpc.aio
 from google.protobuf.message import DecodeError
 
-from sandlot_engine.errors import DeadlineExceeded, InvalidParameter, SandlotError
+from sandlot_engine.errors import DeadlineExceeded, InvalidParameter
 from sandlot_engine.gateway.auth import Authenticator
 from sandlot_engine.gateway.rpc import Behaviour, Context, Handler
 from sandlot_engine.gateway.rpc.call import Call, current_call
@@ -75,7 +75,8 @@ class Reading:
         self._of_strangers = StrangersTurns("requests", most=READING_OF_STRANGERS)
 
     def before(self, method: Behaviour, handler: Handler, path: str) -> Handler:
-        """The same method, with its request read by us."""
+        """The same method, with its request read by us; exceptions are given their
+        faces, and those that are our fault are logged."""
         read = self._upload if path in UPLOADS else self._request
         parse = handler.request_deserializer
 
@@ -83,10 +84,10 @@ class Reading:
             call = current_call()
             try:
                 await read(call, parse, method, context)
-            except SandlotError as refusal:
-                await abort(context, refusal, call.request_id)
             except grpc.aio.AbortError as aborted:
                 raise _without_frames(aborted) from None
+            except Exception as error:  # noqa: BLE001 - it ends in a face or a log
+                await abort(context, error, call.request_id)
 
         if handler.response_streaming:
             return grpc.stream_stream_rpc_method_handler(
@@ -100,11 +101,11 @@ class Reading:
                 # Made bytes of here, so that one copy less waits for the client.
                 answer = write(await read(call, parse, method, context))
                 call.until_taken(len(answer))
-            except SandlotError as refusal:
-                answer = b""  # or the error, which knows this frame, would keep it
-                await abort(context, refusal, call.request_id)
             except grpc.aio.AbortError as aborted:
                 raise _without_frames(aborted) from None
+            except Exception as error:  # noqa: BLE001 - it ends in a face or a log
+                answer = b""  # or the error, which knows this frame, would keep it
+                await abort(context, error, call.request_id)
             return answer
 
         return grpc.stream_unary_rpc_method_handler(answered)
