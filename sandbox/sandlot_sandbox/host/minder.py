@@ -16,6 +16,10 @@ from typing import Protocol
 FREEZE_AFTER_S = 0.01
 """How long an idle instance runs on."""
 
+FREEZE_EVERY_S = 0.005
+"""Between two looks whose time that is: where thousands answer in a second, not one for
+each."""
+
 SHED_AFTER_S = 5.0
 """How long it was idle when it is asked to give back memory."""
 
@@ -113,7 +117,8 @@ class Minder:
         while self._idle:
             since, instance = self._idle[0]
             if (left := since + FREEZE_AFTER_S - now) > 0:
-                self._freezing = self._loop.call_later(left, self._freeze_due)
+                delay_s = max(FREEZE_EVERY_S, left)
+                self._freezing = self._loop.call_later(delay_s, self._freeze_due)
                 return
             self._idle.popleft()
             # One that was busy since comes again, with its own time.
