@@ -2,6 +2,7 @@
 
 The descriptors by which an instance joins its groups go through the zygote, which is
 the tenant's: eight helpers wait for them, and then hold memory and burn a processor.
+A helper is in them before the instance is forked: once that is dead they may be gone.
 """
 
 import os
@@ -20,6 +21,7 @@ def squat(channel):
         _, joins, _, _ = receive(channel, 10, 8)
         for join in joins:
             os.write(join, b"0")
+        channel.send(b"in")
         kept = bytearray(100 << 20)
         kept[::4096] = bytes(len(kept) // 4096)
         while True:
@@ -40,9 +42,12 @@ def receive_and_hire(*arguments):
                 ours, theirs = socket.socketpair()
                 if os.fork() == 0:
                     squat(theirs)
+                theirs.close()
                 helpers.append(ours)
         if len(helpers) > 1:
-            socket.send_fds(helpers.pop(), [b"x"], joins)
+            with helpers.pop() as helper:
+                socket.send_fds(helper, [b"x"], joins)
+                helper.recv(2)
     return found
 
 
