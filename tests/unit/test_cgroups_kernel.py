@@ -23,7 +23,7 @@ from sandlot_sandbox.launcher.cgroups import (
 from sandlot_sandbox.launcher.cgroups.files import make_folder, remove_all
 from sandlot_sandbox.launcher.cgroups.sweeping import claim, sweep
 from sandlot_sandbox.limits import Limits
-from sandlot_sandbox.memory_group import MEMORY_V1, MEMORY_V2
+from sandlot_sandbox.memory_group import FILES, MEMORY_V1, MEMORY_V2
 
 SHARE = Limits(memory_mb=128, tmp_mb=512).instance_share
 
@@ -378,6 +378,52 @@ def test_memory_of_a_group_that_is_gone_counts_under_its_roof(tree: Tree) -> Non
         os.close(fd)
     tree.give_up(family)
 
+
+@needs_root
+def test_a_group_that_is_full_hides_nothing(tree: Tree) -> None:
+    if "memory" not in tree.controls:
+        pytest.skip("nobody counts memory here")
+    family = tree.make()
+    full = family.add(SHARE)
+    (usage,) = (
+        file
+        for folder in _folders(full)
+        for file in (folder / FILES[tree.interface.memory_kind].usage,)
+        if file.exists()
+    )
+    filler = subprocess.Popen(
+        [sys.executable, "-I", "-S", "-c", FILLING, str(usage)],
+        pass_fds=(joins := full.open_joins()),
+        env={"FROM": " ".join(map(str, joins))},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    )
+    with filler:
+        assert filler.stdout is not None
+        assert filler.stdout.read(1) == b"+"
+
+        assert not family.uses_too_much()
+
+        filler.kill()
+    for fd in joins:
+        os.close(fd)
+    tree.give_up(family)
+
+
+FILLING = f"""
+import mmap, os, sys
+usage = os.open(sys.argv[1], os.O_RDONLY)
+for join in os.environ["FROM"].split():
+    os.write(int(join), b"0")
+kept = mmap.mmap(-1, {SHARE.memory_bytes})
+for at in range(0, len(kept), mmap.PAGESIZE):
+    # But for a page that it may need itself, to tell.
+    if int(os.pread(usage, 32, 0)) >= {SHARE.memory_bytes} - mmap.PAGESIZE:
+        break
+    kept[at] = 1
+os.write(1, b"+")
+sys.stdin.read()
+"""
 
 HOPPING = f"""
 import os, sys

@@ -1,6 +1,7 @@
 """Groups that go together: a function's under one roof, an owner's on one estate."""
 
 import contextlib
+import mmap
 import os
 from pathlib import Path
 
@@ -12,6 +13,13 @@ from sandlot_sandbox.limits import Share
 from sandlot_sandbox.memory_group import FILES, of_files
 
 _NAME_BYTES = 8
+
+_OF_A_GROUP = 16 << 10
+"""Bytes that the kernel needs for one, and charges to the roof above it."""
+
+_AHEAD = 64 * mmap.PAGESIZE
+"""What the processor on which one is made charges with that, for what is to come
+(`MEMCG_CHARGE_BATCH`)."""
 
 _DEALT_OUT = frozenset(("cpu", "v2"))
 """Parts in which processors are."""
@@ -83,7 +91,8 @@ class Family:
 
     def uses_too_much(self) -> bool:
         """Whether there is more memory under the roof than its live groups may have;
-        what the kernel remembers of files does not count, as it can forget it."""
+        what the kernel remembers of files does not count, as it can forget it, nor what
+        the groups themselves take: one that is full hides nothing."""
         kind = self._interface.memory_kind
         if kind not in self._interface.files:
             return False
@@ -91,10 +100,17 @@ class Family:
         folder, files = self._roof[part], FILES[kind]
         with contextlib.suppress(OSError):
             used = int((folder / files.usage).read_bytes())
-            if used > self._memory:
+            most = self._memory + self._of_the_groups
+            if used > most:
                 stat = (folder / files.stat).read_bytes()
-                return used - of_files(stat) > self._memory
+                return used - of_files(stat) > most
         return False
+
+    @property
+    def _of_the_groups(self) -> int:
+        """Bytes of the kernel's own under the roof, at most."""
+        groups = len(self._shares)
+        return groups * _OF_A_GROUP + min(groups, int(_processors())) * _AHEAD
 
     def remove(self) -> bool:
         """Whether all is gone."""
