@@ -72,6 +72,8 @@ class Guest:
 
     python: str
     tenant: Path
+    before: str = ""
+    """What all of its scripts begin with."""
 
     def write(self, name: str, source: str) -> None:
         """Add a file to the tenant's code."""
@@ -86,7 +88,7 @@ class Guest:
             tenant=str(self.tenant),
             library=str(SANDBOX / "sandlot_sandbox/guest/lib"),
         )
-        source = prelude + textwrap.dedent(script) + EPILOGUE
+        source = prelude + self.before + textwrap.dedent(script) + EPILOGUE
         reading, writing = os.pipe()
         try:
             done = subprocess.run(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -66,17 +65,12 @@ def ended(handler, happened=fork_loop.CLONED, before=lambda: None):
 
 @pytest.fixture
 def guest(python: str, tmp_path: Path) -> Guest:
-    return Guest(python, tmp_path)
-
-
-def told_by(guest: Guest, script: str) -> Any:
-    return guest.result_of(ZYGOTE + script)
+    return Guest(python, tmp_path, before=ZYGOTE)
 
 
 @every_interpreter
 def test_a_clone_ends_as_its_function_has_it_end(guest: Guest) -> None:
-    found = told_by(
-        guest,
+    found = guest.result_of(
         """
 class Mute:
     def __str__(self):
@@ -118,8 +112,7 @@ result = [
 
 @every_interpreter
 def test_a_clone_that_is_stranded_goes_no_further(guest: Guest) -> None:
-    told, untold = told_by(
-        guest,
+    told, untold = guest.result_of(
         """
 result = [
     ended(None, fork_loop.STRANDED),
@@ -134,8 +127,7 @@ result = [
 
 @every_interpreter
 def test_a_zygote_that_is_not_unique_does_not_rehearse_to_say_so(guest: Guest) -> None:
-    called, status, log = told_by(
-        guest,
+    called, status, log = guest.result_of(
         """
 called = []
 awslambdaricmain.LambdaRuntimeClient.post_init_error = lambda *_: called.append(1)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -81,17 +80,12 @@ def open_files():
 
 @pytest.fixture
 def guest(python: str, tmp_path: Path) -> Guest:
-    return Guest(python, tmp_path)
-
-
-def told_by(guest: Guest, script: str) -> Any:
-    return guest.result_of(ZYGOTE + script)
+    return Guest(python, tmp_path, before=ZYGOTE)
 
 
 @every_interpreter
 def test_each_note_is_a_clone_and_the_next_other_one_is_pythons(guest: Guest) -> None:
-    happened, forked, told, note = told_by(
-        guest,
+    happened, forked, told, note = guest.result_of(
         """
 loop = loop_of()
 ask(1, 70_000, 3)
@@ -107,8 +101,7 @@ result = [*run(loop), frames.decode_task(loop.note)[1]]
 
 @every_interpreter
 def test_what_is_done_before_the_first_fork_is_done_once(guest: Guest) -> None:
-    first, second, heard = told_by(
-        guest,
+    first, second, heard = guest.result_of(
         """
 made = shedding.Shedding()
 loop = loop_of()
@@ -136,8 +129,7 @@ result = heard
 
 @every_interpreter
 def test_nobody_is_cloned_whose_memory_could_not_be_sealed(guest: Guest) -> None:
-    happened, forked, told, why = told_by(
-        guest,
+    happened, forked, told, why = guest.result_of(
         """
 made = shedding.Shedding()
 loop = loop_of()
@@ -156,8 +148,7 @@ result = [*run(loop), loop.unsealed().errno]
 
 @every_interpreter
 def test_every_clone_has_a_log_stream_of_its_own(guest: Guest) -> None:
-    _, _, told = told_by(
-        guest,
+    _, _, told = guest.result_of(
         """
 loop = loop_of()
 ask(1, 2, 3)
@@ -177,8 +168,7 @@ result = run(loop, lambda: [
 
 @every_interpreter
 def test_what_came_with_a_fork_is_closed_after_it(guest: Guest) -> None:
-    before, after = told_by(
-        guest,
+    before, after = guest.result_of(
         """
 loop = loop_of()
 before = open_files()
@@ -194,8 +184,7 @@ result = [before, open_files()]
 
 @every_interpreter
 def test_other_descriptors_are_pythons(guest: Guest) -> None:
-    more, fewer, none, others = told_by(
-        guest,
+    more, fewer, none, others = guest.result_of(
         """
 result = []
 for descriptors in (4, 2, 0):
@@ -219,8 +208,7 @@ result.append([*run(loop)[:2], len(loop.came_with)])
 
 @every_interpreter
 def test_python_goes_on_at_a_childs_end_and_when_patience_does(guest: Guest) -> None:
-    woken, timed_out, ended = told_by(
-        guest,
+    woken, timed_out, ended = guest.result_of(
         """
 loop = loop_of()
 os.write(wake_write, b".")
@@ -239,8 +227,7 @@ result.append([run(loop)[0], len(loop.note)])
 
 @every_interpreter
 def test_python_takes_note_of_so_many_clones_and_the_loop_goes_on(guest: Guest) -> None:
-    full, forked, happened, others = told_by(
-        guest,
+    full, forked, happened, others = guest.result_of(
         """
 loop = loop_of()
 asker = os.fork()
@@ -262,8 +249,7 @@ os.waitpid(asker, 0)
 
 @every_interpreter
 def test_who_cannot_go_all_the_way_is_stranded_and_says_where(guest: Guest) -> None:
-    _, forked, told = told_by(
-        guest,
+    _, forked, told = guest.result_of(
         """
 loop = loop_of(way=[("close", 999)])
 ask(5)
@@ -279,8 +265,7 @@ result = run(loop, lambda: str(loop.failed()))
 
 @every_interpreter
 def test_what_fails_before_a_fork_is_pythons(guest: Guest) -> None:
-    happened, forked, told, with_it = told_by(
-        guest,
+    happened, forked, told, with_it = guest.result_of(
         """
 loop = loop_of(before=[("close", 999)])
 ask(5)
@@ -294,8 +279,7 @@ result = [*run(loop), len(loop.came_with)]
 
 @every_interpreter
 def test_who_registered_for_forks_is_asked(guest: Guest) -> None:
-    told, in_zygote = told_by(
-        guest,
+    told, in_zygote = guest.result_of(
         """
 asked = []
 os.register_at_fork(
@@ -349,7 +333,7 @@ result = [*drawn, repr({drawn})]
 def test_every_clone_draws_its_own_seeds(guest: Guest, name: str) -> None:
     before, drawn = GENERATORS[name]
 
-    draws = told_by(guest, DRAW.format(before=before, drawn=drawn))
+    draws = guest.result_of(DRAW.format(before=before, drawn=drawn))
 
     assert len({*draws}) == 5
 
@@ -357,16 +341,15 @@ def test_every_clone_draws_its_own_seeds(guest: Guest, name: str) -> None:
 @pytest.mark.parametrize("name", NUMPYS)
 def test_every_clone_draws_its_own_seeds_with_numpy(name: str, tmp_path: Path) -> None:
     before, drawn = NUMPYS[name]
-    guest = Guest(python_with_numpy(), tmp_path)
+    guest = Guest(python_with_numpy(), tmp_path, before=ZYGOTE)
 
-    draws = told_by(guest, DRAW.format(before=before, drawn=drawn))
+    draws = guest.result_of(DRAW.format(before=before, drawn=drawn))
 
     assert len({*draws}) == 5
 
 
 def test_what_such_clones_draw_is_sound(tmp_path: Path) -> None:
-    _, _, told = told_by(
-        Guest(python_with_numpy(), tmp_path),
+    _, _, told = Guest(python_with_numpy(), tmp_path, before=ZYGOTE).result_of(
         """
 import numpy, random
 uniqueness.collect()
@@ -398,15 +381,14 @@ ONLY_PYTHONS = {
 @every_interpreter
 @pytest.mark.parametrize("what", ONLY_PYTHONS)
 def test_with_something_else_clones_are_pythons(guest: Guest, what: str) -> None:
-    assert told_by(guest, ONLY_PYTHONS[what] + "\nresult = places.find()") is None
+    assert guest.result_of(ONLY_PYTHONS[what] + "\nresult = places.find()") is None
 
 
 @pytest.mark.parametrize("made", ["default_rng", "SeedSequence"])
 def test_with_generators_that_are_seeded_together_clones_are_pythons(
     made: str, tmp_path: Path
 ) -> None:
-    found = told_by(
-        Guest(python_with_numpy(), tmp_path),
+    found = Guest(python_with_numpy(), tmp_path, before=ZYGOTE).result_of(
         f"""
 import numpy
 it = numpy.random.{made}()
@@ -421,8 +403,7 @@ result = places.find()
 
 @every_interpreter
 def test_a_clone_knows_how_it_was_asked_for(guest: Guest) -> None:
-    _, _, told = told_by(
-        guest,
+    _, _, told = guest.result_of(
         """
 loop = loop_of()
 for number, how in enumerate([{}, {"is_ahead": True}, {"is_kept": True}]):

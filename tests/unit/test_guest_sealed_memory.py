@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import errno
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -53,17 +52,12 @@ def sealed():
 
 @pytest.fixture
 def guest(python: str, tmp_path: Path) -> Guest:
-    return Guest(python, tmp_path)
-
-
-def told_by(guest: Guest, script: str) -> Any:
-    return guest.result_of(ZYGOTE + script)
+    return Guest(python, tmp_path, before=ZYGOTE)
 
 
 @every_interpreter
 def test_nearly_all_memory_is_in_a_file_that_nobody_has_open(guest: Guest) -> None:
-    before, after, rights, files, is_same = told_by(
-        guest,
+    before, after, rights, files, is_same = guest.result_of(
         """
 before = anonymous_kb()
 files = len(os.listdir("/proc/self/fd"))
@@ -84,8 +78,7 @@ result = [
 
 @every_interpreter
 def test_a_clone_writes_to_its_own_memory_alone(guest: Guest) -> None:
-    in_clone, in_zygote, in_next = told_by(
-        guest,
+    in_clone, in_zygote, in_next = guest.result_of(
         """
 sealed()
 def change():
@@ -102,8 +95,7 @@ result = [in_a_clone(change), words[7], in_a_clone(lambda: words[7])]
 @every_interpreter
 def test_large_blocks_grow_as_before(guest: Guest) -> None:
     # A list's block is moved and enlarged by the kernel (`mremap`), a heap by `brk`.
-    grown = told_by(
-        guest,
+    grown = guest.result_of(
         """
 block = ctypes.CDLL(None)
 block.malloc.restype = block.realloc.restype = ctypes.c_void_p
@@ -127,8 +119,7 @@ result = [in_a_clone(grow), grow()]
 
 @every_interpreter
 def test_what_has_marks_of_its_own_stays_where_it_is(guest: Guest) -> None:
-    values, is_wiped = told_by(
-        guest,
+    values, is_wiped = guest.result_of(
         """
 def memory(advice=None, **how):
     made = mmap.mmap(-1, 16 * mmap.PAGESIZE, **how)
@@ -154,8 +145,7 @@ result = [[in_a_clone(seen), shared[:5].decode()], wiped[:5].decode()]
 @every_interpreter
 def test_what_was_there_while_it_was_looked_for_may_be_gone(guest: Guest) -> None:
     # Each block of libc's is a mapping: also those in which we read of mappings.
-    are_same = told_by(
-        guest,
+    are_same = guest.result_of(
         """
 libc = ctypes.CDLL(None)
 assert libc.mallopt(-3, 0)  # M_MMAP_THRESHOLD
@@ -178,8 +168,7 @@ result = [in_a_clone(lambda: laid_down_among(count)) for count in range(1, 202, 
 @every_interpreter
 def test_pages_that_must_not_be_touched_are_not(guest: Guest) -> None:
     # Some kernels tell of them in the marks of a mapping, others, from 6.13 on, do not.
-    is_same = told_by(
-        guest,
+    is_same = guest.result_of(
         """
 block = mmap.mmap(-1, 4 * mmap.PAGESIZE, flags=mmap.MAP_PRIVATE)
 block[:] = b"z" * len(block)
@@ -197,8 +186,7 @@ result = last == b"z" * len(last)
 
 @every_interpreter
 def test_beside_a_thread_everything_stays(guest: Guest) -> None:
-    beside = told_by(
-        guest,
+    beside = guest.result_of(
         """
 ended = threading.Event()
 thread = threading.Thread(target=ended.wait)
@@ -215,8 +203,7 @@ thread.join()
 
 @every_interpreter
 def test_what_goes_in_the_last_moment_takes_nothing_along(guest: Guest) -> None:
-    is_same, is_left, in_vain = told_by(
-        guest,
+    is_same, is_left, in_vain = guest.result_of(
         """
 block = mmap.mmap(-1, 9 * mmap.PAGESIZE, flags=mmap.MAP_PRIVATE)
 block[:] = b"z" * len(block)
@@ -247,8 +234,7 @@ result = [
 
 @every_interpreter
 def test_signals_are_as_they_were(guest: Guest) -> None:
-    blocked, heard = told_by(
-        guest,
+    blocked, heard = guest.result_of(
         """
 heard = []
 signal.signal(signal.SIGUSR1, lambda *_: heard.append(1))
@@ -267,8 +253,7 @@ result = [
 
 @every_interpreter
 def test_with_room_for_no_file_everything_stays(guest: Guest) -> None:
-    is_same, count = told_by(
-        guest,
+    is_same, count = guest.result_of(
         """
 resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
 sealed()
@@ -282,8 +267,7 @@ result = [words == expected, len(mappings())]
 
 @every_interpreter
 def test_what_a_zygote_has_come_to_since_is_taken_into_the_file(guest: Guest) -> None:
-    taken, before, after, is_same, given = told_by(
-        guest,
+    taken, before, after, is_same, given = guest.result_of(
         """
 made, laid = laid_down()
 words[7:20_007] = [str(number) for number in range(1_000_000, 1_020_000)]
@@ -309,8 +293,7 @@ result = [taken, before, after, *in_a_clone(seen)]
 def test_what_was_mapped_anew_is_not_taken_for_what_was_laid_down(
     guest: Guest,
 ) -> None:
-    is_same = told_by(
-        guest,
+    is_same = guest.result_of(
         """
 block = mmap.mmap(-1, 64 * mmap.PAGESIZE, flags=mmap.MAP_PRIVATE)
 block[:] = b"z" * len(block)
@@ -337,8 +320,7 @@ result = [bytes(block) == b"y" * len(block), in_a_clone(lambda: words == expecte
 def test_nobody_can_write_to_what_is_sealed_and_who_could_is_told_of(
     guest: Guest,
 ) -> None:
-    refused, mapped = told_by(
-        guest,
+    refused, mapped = guest.result_of(
         """
 def error_of(call):
     try:
@@ -366,8 +348,7 @@ result = [refused, mapped]
 
 @every_interpreter
 def test_a_clone_gives_back_what_it_has_as_its_zygote_has_it(guest: Guest) -> None:
-    given, before, after, is_same, next_given = told_by(
-        guest,
+    given, before, after, is_same, next_given = guest.result_of(
         """
 made = sealed()
 def used():
@@ -394,8 +375,7 @@ result = in_a_clone(used)
 def test_memory_that_was_mapped_anew_is_not_mistaken_for_the_zygotes(
     guest: Guest,
 ) -> None:
-    result = told_by(
-        guest,
+    result = guest.result_of(
         """
 block = mmap.mmap(-1, 64 * mmap.PAGESIZE, flags=mmap.MAP_PRIVATE)
 block[:] = b"z" * len(block)
@@ -425,8 +405,7 @@ result = [
 
 @every_interpreter
 def test_nothing_is_given_back_beside_a_thread(guest: Guest) -> None:
-    beside, alone = told_by(
-        guest,
+    beside, alone = guest.result_of(
         """
 made = sealed()
 def used():
@@ -449,8 +428,7 @@ result = in_a_clone(used)
 
 @every_interpreter
 def test_signals_wait_while_memory_is_given_back(guest: Guest) -> None:
-    heard, blocked = told_by(
-        guest,
+    heard, blocked = guest.result_of(
         """
 made = sealed()
 heard = []
@@ -473,8 +451,7 @@ result = in_a_clone(used)
 
 
 def test_arrays_are_what_they_were(tmp_path: Path) -> None:
-    result = told_by(
-        Guest(python_with_numpy(), tmp_path),
+    result = Guest(python_with_numpy(), tmp_path, before=ZYGOTE).result_of(
         """
 import numpy
 arrays = [numpy.arange(size) for size in (10, 1_000, 100_000, 1_000_000)]
