@@ -263,7 +263,7 @@ class ReadyZygote:
         instance = await self.fork(is_ahead=is_ahead)
         async with asyncio.timeout(TIMEOUT_S):
             await minder.heard.wait()
-        return instance, instance.idle_since - began
+        return instance, instance.idle.idle_since - began
 
     def take_printed(self) -> list[bytes]:
         """What the zygote itself has printed since it was asked last."""

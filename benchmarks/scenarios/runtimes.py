@@ -122,4 +122,4 @@ async def _idle_kb(instance: Instance) -> int:
     async with asyncio.timeout(TIMEOUT_S):
         while not instance.is_frozen:  # noqa: ASYNC110 - nobody tells
             await asyncio.sleep(_LOOK_S)
-    return instance.idle_kb
+    return instance.idle.frozen_kb

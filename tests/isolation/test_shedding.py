@@ -21,14 +21,14 @@ async def test_an_instance_that_waits_for_long_has_less(
         instance = await guest.fork()
         assert await ask(instance, "count") == [1, 20_000]
         await wait_frozen(instance)
-        before_kb = instance.idle_kb
+        before_kb = instance.idle.frozen_kb
 
-        instance.idle_since -= 3600
+        instance.idle.idle_since -= 3600
         sandbox.launcher.minder._ask_to_shed()  # noqa: SLF001 - as the clock would
         assert not instance.is_frozen
         await wait_frozen(instance)
 
-        assert instance.idle_kb < before_kb - _LEAST_KB
+        assert instance.idle.frozen_kb < before_kb - _LEAST_KB
         assert await ask(instance, "count") == [2, 20_000]
         await instance.destroy()
 

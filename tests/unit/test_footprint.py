@@ -53,8 +53,8 @@ async def test_the_first_that_has_answered_is_asked_before_it_is_frozen(
 ) -> None:
     first, second = [await _used(stack, footprint) for _ in range(2)]
 
-    first.instance.freeze_if_idle()
-    second.instance.freeze_if_idle()
+    first.instance.idle.freeze_if_idle()
+    second.instance.idle.freeze_if_idle()
 
     assert (first.instance.is_frozen, second.instance.is_frozen) == (False, True)
     assert await first.hears() == frames.LOOK
@@ -65,7 +65,7 @@ async def test_the_first_that_has_answered_is_asked_before_it_is_frozen(
     await first.becomes_frozen()
     assert footprint.pages == PAGES
     assert await first.serve() is Ended.ANSWERED
-    first.instance.freeze_if_idle()
+    first.instance.idle.freeze_if_idle()
     assert first.instance.is_frozen
     assert first.has_nothing_to_hear(), "once is enough"
 
@@ -74,7 +74,7 @@ async def test_an_event_that_comes_meanwhile_is_answered(
     stack: ExitStack, footprint: Footprint
 ) -> None:
     other = await _used(stack, footprint)
-    other.instance.freeze_if_idle()
+    other.instance.idle.freeze_if_idle()
 
     assert await other.serve(after=frames.LOOK, first=TOLD) is Ended.ANSWERED
 
@@ -86,7 +86,7 @@ async def test_who_does_not_tell_is_frozen_and_may_tell_later(
 ) -> None:
     other = await _used(stack, footprint)
     for _ in range(MOST_LOOKS + 1):
-        other.instance.freeze_if_idle()
+        other.instance.idle.freeze_if_idle()
 
     assert other.instance.is_frozen
     assert await other.serve(after=frames.LOOK, first=TOLD) is Ended.ANSWERED
@@ -97,10 +97,10 @@ async def test_where_one_ends_before_it_has_told_the_next_is_asked(
     stack: ExitStack, footprint: Footprint
 ) -> None:
     first, second = [await _used(stack, footprint) for _ in range(2)]
-    first.instance.freeze_if_idle()
+    first.instance.idle.freeze_if_idle()
     first.instance._bury()  # noqa: SLF001 - as its zygote's end does
 
-    second.instance.freeze_if_idle()
+    second.instance.idle.freeze_if_idle()
 
     assert await second.hears() == frames.LOOK
 
@@ -111,7 +111,7 @@ async def test_where_nobody_tells_not_everybody_is_asked(
     asked = []
     for _ in range(MOST_ASKED + 1):
         other = await _used(stack, footprint)
-        other.instance.freeze_if_idle()
+        other.instance.idle.freeze_if_idle()
         asked.append(not other.has_nothing_to_hear())
         other.instance._bury()  # noqa: SLF001 - as its zygote's end does
 
@@ -123,7 +123,7 @@ async def test_nobody_is_asked_before_its_first_event(
 ) -> None:
     other = await _unused(stack, footprint)
 
-    other.instance.freeze_if_idle()
+    other.instance.idle.freeze_if_idle()
 
     assert other.instance.is_frozen
     assert other.has_nothing_to_hear()
@@ -136,7 +136,7 @@ async def test_what_one_did_for_an_isolation_key_is_told_to_nobody(
     other.is_ready()
     assert await other.serve(isolation_key="theirs") is Ended.ANSWERED
 
-    other.instance.freeze_if_idle()
+    other.instance.idle.freeze_if_idle()
 
     assert other.instance.is_frozen
     assert other.has_nothing_to_hear()
@@ -148,7 +148,7 @@ async def test_who_tells_unasked_or_twice_ends(
 ) -> None:
     other = await _used(stack, footprint)
     if is_asked:
-        other.instance.freeze_if_idle()
+        other.instance.idle.freeze_if_idle()
 
     other.channel.send(TOLD * (1 + is_asked))
 
@@ -159,7 +159,7 @@ async def test_more_than_a_piece_is_not_taken(
     stack: ExitStack, footprint: Footprint
 ) -> None:
     other = await _used(stack, footprint)
-    other.instance.freeze_if_idle()
+    other.instance.idle.freeze_if_idle()
     too_much = bytes(frames.MAX_PIECE + 1)
 
     other.channel.send(frames.encode_answer(frames.FOOTPRINT, too_much)[:100])
@@ -172,32 +172,32 @@ async def test_what_stood_by_before_is_let_go_to_take_it(
     stack: ExitStack, footprint: Footprint
 ) -> None:
     other = await _unused(stack, footprint)
-    other.instance.freeze_if_idle()
+    other.instance.idle.freeze_if_idle()
 
     footprint.pages = PAGES
 
-    assert other.instance.take_footprint(footprint)
+    assert other.instance.idle.take_footprint(footprint)
 
     assert not other.instance.is_frozen
     assert other.thaws == 0, "its zygote sleeps on"
     assert await other.hears() == frames.encode_footprint(PAGES)
     for _ in range(MOST_LOOKS - 1):
-        other.instance.freeze_if_idle()
+        other.instance.idle.freeze_if_idle()
     assert not other.instance.is_frozen, "it has not said that it has it"
     other.channel.send(frames.encode_answer(frames.FOOTPRINT, b""))
     await other.becomes_frozen()
     assert footprint.pages == PAGES
     assert await other.serve() is Ended.ANSWERED
-    assert not other.instance.take_footprint(footprint), "it has its own by now"
+    assert not other.instance.idle.take_footprint(footprint), "it has its own by now"
 
 
 async def test_who_does_not_take_it_is_frozen_and_may_later(
     stack: ExitStack, footprint: Footprint
 ) -> None:
     other = await _unused(stack, footprint)
-    assert other.instance.take_footprint(footprint)
+    assert other.instance.idle.take_footprint(footprint)
     for _ in range(MOST_LOOKS + 1):
-        other.instance.freeze_if_idle()
+        other.instance.idle.freeze_if_idle()
 
     assert other.instance.is_frozen
     has_taken = frames.encode_answer(frames.FOOTPRINT, b"")
@@ -209,7 +209,7 @@ async def test_an_isolation_key_s_event_may_come_while_it_is_taken(
     stack: ExitStack, footprint: Footprint
 ) -> None:
     other = await _unused(stack, footprint)
-    assert other.instance.take_footprint(footprint)
+    assert other.instance.idle.take_footprint(footprint)
 
     ended = await other.serve(
         after=frames.encode_footprint(b""),

@@ -61,7 +61,7 @@ async def test_all_that_are_idle_have_one_timer_and_then_none() -> None:
         assert loop.timers == 2, "one for those that serve, one for those that do not"
 
         for instance in instances:
-            instance.idle_since = 0.0
+            instance.idle.idle_since = 0.0
         minder._idle.clear()  # noqa: SLF001 - as if all had been frozen
         minder._freeze_due()  # noqa: SLF001
         minder._look()  # noqa: SLF001

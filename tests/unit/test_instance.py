@@ -564,7 +564,7 @@ async def test_a_busy_instance_is_not_frozen(tenant: Tenant) -> None:
     with contextlib.suppress(BlockingIOError):
         os.read(tenant.brake, 2)  # it may have been frozen in between
 
-    tenant.instance.freeze_if_idle()
+    tenant.instance.idle.freeze_if_idle()
 
     with pytest.raises(BlockingIOError):
         os.read(tenant.brake, 1)

@@ -19,8 +19,8 @@ HAS_SHED = frames.encode_answer(frames.HAS_SHED, b"")
 
 class Other(OtherEnd):
     def wait_long(self) -> None:
-        self.instance.freeze_if_idle()
-        self.instance.idle_since = 0.0
+        self.instance.idle.freeze_if_idle()
+        self.instance.idle.idle_since = 0.0
         self.minder._ask_to_shed()  # noqa: SLF001 - what the clock would do
 
     def wait_for_so_long(self, shed_s: float) -> None:
@@ -62,7 +62,7 @@ async def test_who_waits_for_long_is_let_go_until_it_has_shed(used: Other) -> No
 
 
 async def test_who_has_waited_for_less_is_left_alone(used: Other) -> None:
-    used.instance.freeze_if_idle()
+    used.instance.idle.freeze_if_idle()
     used.wait_longer()
 
     assert used.instance.is_frozen
@@ -105,7 +105,7 @@ async def test_nobody_runs_for_long_each_time(
         monkeypatch.undo()
         assert await used.serve() is Ended.ANSWERED
 
-    left_s = used.instance.shed_left_s
+    left_s = used.instance.idle.shed_left_s
     assert left_s == pytest.approx(minder.SHED_S if took_s < 0.01 else 0.18, abs=0.04)
     used.wait_long()
     used.wait_for_so_long(left_s + 0.01)
@@ -128,8 +128,8 @@ async def test_few_do_so_at_once(stack: ExitStack) -> None:
     for other in others:
         other.is_ready()
         assert await other.serve() is Ended.ANSWERED
-        other.instance.freeze_if_idle()
-        other.instance.idle_since = 0.0
+        other.instance.idle.freeze_if_idle()
+        other.instance.idle.idle_since = 0.0
 
     shared._ask_to_shed()  # noqa: SLF001 - what the clock would do
 
@@ -168,8 +168,8 @@ async def test_who_cannot_is_not_asked(stack: ExitStack) -> None:
 
 
 async def test_the_dead_are_not_asked(used: Other) -> None:
-    used.instance.freeze_if_idle()
-    used.instance.idle_since = 0.0
+    used.instance.idle.freeze_if_idle()
+    used.instance.idle.idle_since = 0.0
     used.instance._bury()  # noqa: SLF001 - as its zygote's end does
     used.wait_longer()
 

@@ -57,11 +57,11 @@ class HostedInstance:
 
     @property
     def idle_since(self) -> float:
-        return self._instance.idle_since
+        return self._instance.idle.idle_since
 
     @property
     def memory_mb(self) -> float:
-        return self._instance.idle_kb / _KB_PER_MB
+        return self._instance.idle.frozen_kb / _KB_PER_MB
 
     async def run(
         self,

@@ -12,7 +12,6 @@ instance.
 import asyncio
 import logging
 import signal
-import time
 from collections.abc import Awaitable, Callable
 from enum import Enum
 from typing import Unpack
@@ -25,9 +24,10 @@ from sandlot_sandbox.host.extensions_api import Shutdown
 from sandlot_sandbox.host.farewell import Farewell
 from sandlot_sandbox.host.footprint import Footprint
 from sandlot_sandbox.host.hold import Hold
+from sandlot_sandbox.host.idle import Idle
 from sandlot_sandbox.host.invocation import Invocation
 from sandlot_sandbox.host.log_pipe import Line
-from sandlot_sandbox.host.minder import SHED_S, Minder
+from sandlot_sandbox.host.minder import Minder
 from sandlot_sandbox.host.sink import Sink
 from sandlot_sandbox.host.wire import Wire
 from sandlot_sandbox.outcome import Ended, Ending, Rest
@@ -41,13 +41,6 @@ _EXIT_NOTE_S = 0.25
 
 _KILL_S = 10.0
 """How long a kill may take before it is our failure."""
-
-SPARED_LOOKS = 50
-"""How often a program that does not ask for its next event is spared from freezing: for
-half a second, as `minder.FREEZE_AFTER_S` has it."""
-
-LATE_LOOKS = 2
-"""After so many of them it is at work, and not about to ask."""
 
 _TIMED_OUT = "Sandbox.Timedout"
 _EXITED = "Runtime.ExitError"
@@ -81,31 +74,21 @@ class Instance:
         "_deadline",
         "_exit_status",
         "_farewell",
-        "_footprint",
         "_hold",
         "_init_is_over",
         "_invocation",
         "_is_being_destroyed",
         "_kill_cell",
-        "_looks",
         "_loop",
-        "_minder",
         "_on_death",
-        "_on_thaw",
         "_ready",
         "_rest",
         "_said_farewell",
-        "_sheds",
         "_verdict",
         "_was_at_work",
         "_wire",
-        "_works_on",
-        "idle_kb",
-        "idle_since",
-        "is_frozen",
-        "is_shedding",
+        "idle",
         "last_words",
-        "shed_left_s",
         "state",
     )
 
@@ -127,9 +110,6 @@ class Instance:
         on_death: Callable[["Instance"], None],
     ) -> None:
         self.state = State.STARTING
-        self.idle_since = 0.0
-        """`time.monotonic` of the last answer."""
-
         self._wire = wire
         self._farewell = Farewell(wire, terminate=terminate)
         self._rest: asyncio.Future[Rest] | None = None
@@ -142,43 +122,25 @@ class Instance:
             memory_mb=memory_mb,
             follows_reset=follows_reset,
         )
+        self.idle = Idle(
+            self,
+            wire,
+            account=self._account,
+            hold=hold,
+            minder=minder,
+            sheds=sheds,
+            footprint=footprint,
+            on_thaw=on_thaw,
+        )
         self._is_being_destroyed = False
         self._hold = hold
-        self._minder = minder
-        self._on_thaw = on_thaw
         self.last_words: tuple[Line, ...] = ()
         """What was printed while its extensions were told of its end; once it is dead.
         """
 
         self._said_farewell = False
-        self._sheds = sheds
-        """Whether it can give back memory while it waits."""
-
-        self._footprint = footprint
-        """Where it is to tell which pages it has, if it is the first; None where that
-        is nobody's business."""
-
-        self.is_shedding = False
-        """Whether it was asked for that, and has not answered yet."""
-
-        self.shed_left_s = SHED_S
-        """How long it may run for it: the minder's."""
-
-        self.is_frozen = False
-        """Whether nothing in it runs; until its next event."""
-
-        self.idle_kb = 0
-        """What it used when it was frozen last; 0 where nobody counts."""
-
-        self._looks = 0
-        """How often it was found idle, and not waiting, since its last answer."""
-
         self._verdict = ""
         self._was_at_work = False
-        self._works_on = False
-        """Whether it was seen at work after an answer. From then on it is not done
-        before it has asked for its next event, and its time counts until then."""
-
         self._kill_cell = kill
         self._on_death = on_death
         self._init_is_over = False
@@ -206,6 +168,10 @@ class Instance:
     @property
     def is_usable(self) -> bool:
         return self.state is State.IDLE
+
+    @property
+    def is_frozen(self) -> bool:
+        return self.idle.is_frozen
 
     @property
     def verdict(self) -> str:
@@ -239,8 +205,8 @@ class Instance:
             raise StartFailed("the instance ended while it was idle")
         if self.state is State.IDLE:
             self.state = State.BUSY
-        if header.tenant_id and not self._is_to_tell:
-            self._footprint = None  # by it, one could tell the next what it has done
+        if header.tenant_id:
+            self.idle.tell_nothing()
         self._rest = None
         self._invocation = invocation = Invocation(
             self._account, timeout_s=timeout_s, init_counts=init_counts, sink=sink
@@ -251,10 +217,9 @@ class Instance:
         self._deadline.set(invocation.limit_s)
         self._wire.send(header, payload)
         # After the event is there, so that it wakes to it.
-        if not self._thaw():
+        if not self.idle.wake():
             # It is dying. Whether it has seen the event, nobody knows.
             self.stop()
-        self._minder.note_busy(self)
         try:
             return await invocation.ending
         except asyncio.CancelledError:
@@ -281,18 +246,6 @@ class Instance:
         timeout. To be asked where `is_settling`, by any number of callers."""
         assert self._rest is not None  # noqa: S101
         return await asyncio.shield(self._rest)
-
-    def _thaw(self) -> bool:
-        """Have it run, if it does not; whether that could be ordered, where it had to
-        be."""
-        if not self.is_frozen:
-            if self.is_shedding:
-                self._on_thaw()  # its zygote was left asleep for that
-            return True
-        self.is_frozen = False
-        is_thawed = self._hold.thaw()
-        self._on_thaw()
-        return is_thawed
 
     async def wait_ready(self, limit_s: float) -> bool:
         """Whether it is initialised, once that is known: for one that nobody has sent
@@ -328,90 +281,6 @@ class Instance:
             async with asyncio.timeout(_KILL_S):
                 self._verdict = await self._kill_cell() or self._verdict
             self._bury()
-
-    def freeze_if_idle(self) -> None:
-        """Nothing in it runs, until the next event. What cannot be frozen is ended."""
-        if self.state is State.IDLE:
-            if not self._wire.is_waiting and self._looks < SPARED_LOOKS:
-                # A program that has answered may be about to exit: it should come to
-                # that now, and not with the next event.
-                self._looks += 1
-                self._works_on |= self._looks == LATE_LOOKS
-                self._become_idle()
-                return
-            if self._footprint is not None and self._tells(self._footprint):
-                self._become_idle()
-                return
-            self._freeze()
-            self._note_frozen()
-
-    def _tells(self, footprint: Footprint) -> bool:
-        """Whether it has just been asked for that, or is at it, or takes another's."""
-        if footprint.is_due_from(self):
-            return footprint.has_time(self)
-        if footprint.is_wanted and not self._account.is_unused and self._wire.look():
-            footprint.ask(self)
-            return True
-        return False
-
-    def take_footprint(self, footprint: Footprint) -> bool:
-        """Whether it stands by, and did so before anybody had told: it takes it now."""
-        if self.state is not State.IDLE or not self._account.is_unused:
-            return False
-        footprint.hand_on(self)
-        self._wire.take_footprint(footprint.pages)
-        if self.is_frozen:
-            # Its zygote sleeps on, as where memory is given back.
-            self.is_frozen = False
-            if not self._hold.thaw():
-                self.stop()
-                return False
-        self._become_idle()
-        return True
-
-    @property
-    def _is_to_tell(self) -> bool:
-        """Whether its footprint is on the way, or that it has another's."""
-        return self._footprint is not None and self._footprint.is_due_from(self)
-
-    def _freeze(self) -> None:
-        self.is_frozen = self._hold.freeze()
-        self.idle_kb = self._hold.used_kb()
-        if not self.is_frozen:
-            self.stop()
-
-    def _note_frozen(self) -> None:
-        # What is ahead of its first event has its pages so that it has them then.
-        if self.is_frozen and self._sheds and not self._account.is_unused:
-            self._minder.note_frozen(self)
-
-    def shed_if_frozen(self) -> bool:
-        """Have it give back memory; whether it runs for that. It is frozen again when
-        it has, or is to cease."""
-        if self.state is not State.IDLE or not self.is_frozen:
-            return False
-        self.is_shedding = self._wire.shed()
-        if self.is_shedding:
-            self.is_frozen = False
-            # Its zygote sleeps on: should it end now, that is told when it is killed.
-            if not self._hold.thaw():
-                self.stop()
-        return self.is_shedding
-
-    def cease_to_shed(self) -> None:
-        """It has had its time for that. What is left, it does before its next event."""
-        if self._runs_to_shed:
-            self._sheds = False
-            self._freeze()
-
-    @property
-    def _runs_to_shed(self) -> bool:
-        return self.is_shedding and self.state is State.IDLE and not self.is_frozen
-
-    def _has_shed(self) -> None:
-        if self._runs_to_shed:
-            self._freeze()
-        self.is_shedding = False
 
     def end_if_greedy(self) -> None:
         """It may not use more than its function has."""
@@ -461,7 +330,7 @@ class Instance:
 
     @property
     def expects_answer(self) -> bool:
-        return self.state is not State.IDLE or self._is_to_tell
+        return self.state is not State.IDLE or self.idle.is_to_tell
 
     def note_hung_up(self) -> None:
         self._gone()
@@ -500,12 +369,7 @@ class Instance:
         self._account.note_peak(answer.peak_memory_kb)
         starting = self.state is State.STARTING and not self._account.is_ready
         at_work = self._invocation if self.state is State.BUSY else None
-        if self.is_shedding and answer.kind == frames.HAS_SHED:
-            self._has_shed()
-        elif answer.kind == frames.FOOTPRINT and self._is_to_tell:
-            assert self._footprint is not None  # noqa: S101
-            self._footprint.hear(self, answer.payload)
-        elif starting and answer.kind == frames.READY:
+        if starting and answer.kind == frames.READY:
             self._became_ready()
         elif starting and answer.kind == frames.INIT_ERROR:
             self._finish(Ended.INIT_FAILED, answer.payload, answer.error_type)
@@ -522,7 +386,7 @@ class Instance:
             is_error = answer.kind == frames.ERROR
             ended = Ended.FAILED if is_error else Ended.ANSWERED
             self._answered(at_work, ended, answer.payload, answer.error_type)
-        else:
+        elif not self.idle.hear(answer):
             raise frames.Violation(
                 f"an answer of kind {answer.kind} while {self.state.value}"
             )
@@ -557,7 +421,7 @@ class Instance:
             # Some of it was killed. What is left has answered, but is no instance.
             self._end_for_memory()
             return
-        self._looks = 0
+        self.idle.note_answer()
         if self._is_done:
             self._become_idle()
         else:
@@ -570,13 +434,12 @@ class Instance:
     @property
     def _is_done(self) -> bool:
         """With what it has answered."""
-        may_be_idle = self._wire.is_waiting or not self._works_on
+        may_be_idle = self._wire.is_waiting or not self.idle.works_on
         return self._wire.is_settled and may_be_idle
 
     def _become_idle(self) -> None:
         self.state = State.IDLE
-        self.idle_since = time.monotonic()
-        self._minder.note_idle(self)
+        self.idle.begin()
 
     # Ending.
 
@@ -655,8 +518,7 @@ class Instance:
             self._deadline.lift()
             self._end_rest(_EXITED)
             # It may work now, and is minded while it does.
-            self._minder.note_busy(self)
-            if self._thaw():
+            if self.idle.wake():
                 self._said_farewell = True
                 await self._farewell.say(reason)
         # A launcher that does not kill is a launcher that is lost, and its loss
@@ -677,11 +539,9 @@ class Instance:
         self._end_rest(_EXITED)
         self._farewell.cut_short()
         self.state = State.DEAD
-        if self._footprint is not None:
-            self._footprint.give_up(self)
         self._end_init()
         self._deadline.close()
-        self._minder.forget(self)
+        self.idle.close()
         self._hold.close()
         self._wire.close()
         if self._said_farewell:

@@ -13,7 +13,6 @@ process is gone; but what that was doing nobody knows then, so that it is destro
 
 import os
 import socket
-import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -76,24 +75,20 @@ class LendableInstance(Instance):
             wire.read()  # what nobody asked for ends it
         if self.state is not State.IDLE or self._account.log.has_something:
             return None
-        if self._account.is_unused or self.is_shedding or self._is_to_tell:
+        if self._account.is_unused or self.idle.is_shedding or self.idle.is_to_tell:
             return None  # its first event is told what its init took; and it says so
         channel = wire.lend()
         if channel is None:
             return None
         loan = Loan(
             memory_mb=self._account.memory_mb,
-            is_frozen=self.is_frozen,
-            idle_since=self.idle_since,
+            is_frozen=self.idle.is_frozen,
+            idle_since=self.idle.idle_since,
             peak_memory_kb=self._account.peak_kb,
         )
         self._borrower = borrower
         self.state = State.BUSY
-        self.idle_since = time.monotonic()  # so that nobody here freezes it
-        self._minder.forget(self)
-        self.is_frozen = False
-        # Its zygote must run: it reaps what ends.
-        self._on_thaw()
+        self.idle.lend()
         self._account.log.pause()
         fds = {CHANNEL: channel, LOG: self._account.log.fileno()}
         return loan, fds | self._hold.parts
@@ -107,17 +102,12 @@ class LendableInstance(Instance):
             return
         self._borrower = None
         self._account.note_peak(peak_memory_kb)
-        self.is_frozen = is_frozen
         self._account.log.put_back(printed)
         self._account.log.resume()
         assert isinstance(self._wire, FrameWire)  # noqa: S101 - no other is lent
         self._wire.take_back()
-        if is_frozen:
-            self.state = State.IDLE
-            self.idle_since = time.monotonic()
-            self._note_frozen()
-        else:
-            self._become_idle()
+        self.state = State.IDLE
+        self.idle.take_back(is_frozen=is_frozen)
 
     def leave_nothing(self) -> None:
         """The borrower says that its /tmp may not be the next one's: it ended idle, or
@@ -168,12 +158,9 @@ class BorrowedInstance(Instance):
             on_death=on_death,
         )
         self.state = State.IDLE
-        self.idle_since = loan.idle_since
-        self.is_frozen = loan.is_frozen
         self._account.was_ready_before(peak_kb=loan.peak_memory_kb)
         self._end_init()
-        if not self.is_frozen:
-            self._become_idle()
+        self.idle.borrow(is_frozen=loan.is_frozen, idle_since=loan.idle_since)
 
     @property
     def peak_memory_kb(self) -> int:
@@ -189,7 +176,7 @@ class BorrowedInstance(Instance):
         printed = _beginning(self._account.log.take()[0])
         self.state = State.DEAD
         self._deadline.close()
-        self._minder.forget(self)
+        self.idle.close()
         self._hold.close()
         self._wire.close()
         self._account.close()

@@ -173,7 +173,7 @@ class Zygote:
         """The memory that it uses with all of its instances, as far as anybody
         counts."""
         own = 0 if self.is_lost else self._hold.used_kb()
-        idle = sum(instance.idle_kb for instance in self._instances.values())
+        idle = sum(instance.idle.frozen_kb for instance in self._instances.values())
         return own + idle + self._heirs.used_kb
 
     @property
@@ -289,7 +289,7 @@ class Zygote:
     def _hand_on_to(self, waiting: deque[Instance]) -> None:
         """One after another: nobody waits for that, and others may for a processor."""
         while waiting:
-            if waiting.popleft().take_footprint(self._footprint):
+            if waiting.popleft().idle.take_footprint(self._footprint):
                 loop = asyncio.get_running_loop()
                 loop.call_later(HAND_ON_EVERY_S, self._hand_on_to, waiting)
                 return
@@ -525,4 +525,4 @@ class Zygote:
 def _is_at_rest(instance: Instance) -> bool:
     """It needs no zygote. One that is being killed does, frozen as it may be: what dies
     in its cell is the zygote's to reap, and until then the cell is not dead."""
-    return instance.is_frozen and instance.is_usable
+    return instance.idle.is_frozen and instance.is_usable
