@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sandlot_sandbox import frames
-from sandlot_sandbox.host import runtime_wire
+from sandlot_sandbox.host import program_connection, runtime_wire
 from sandlot_sandbox.host.runtime_api import (
     MAX_SMALL_BODY,
     VERSION,
@@ -285,7 +285,7 @@ async def test_of_answers_to_nothing_no_byte_is_kept(jail: Jail) -> None:
 async def test_a_program_may_not_have_us_keep_more_than_one_answer(
     jail: Jail, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(runtime_wire, "MAX_BODIES", 3 * MAX_SMALL_BODY // 2)
+    monkeypatch.setattr(program_connection, "MAX_BODIES", 3 * MAX_SMALL_BODY // 2)
     programs = [await jail.connect() for _ in range(2)]
     half = b"x" * (MAX_SMALL_BODY - 1)
     for program in programs:
@@ -303,7 +303,7 @@ async def test_a_program_may_not_have_us_keep_more_than_one_answer(
     assert len(done) == 1
     for task in pending:
         task.cancel()
-    assert jail.wire.kept <= runtime_wire.MAX_BODIES
+    assert jail.wire.kept <= program_connection.MAX_BODIES
 
 
 async def test_who_sends_on_before_the_reply_is_kept_only_so_much_of(
@@ -314,7 +314,7 @@ async def test_who_sends_on_before_the_reply_is_kept_only_so_much_of(
     await jail.engine.wait_for(1)
     with contextlib.suppress(ConnectionError):
         for _ in range(64):
-            program.writer.write(b"x" * runtime_wire.MAX_AHEAD)
+            program.writer.write(b"x" * program_connection.MAX_AHEAD)
             await program.writer.drain()
 
     assert await program.is_closed()
@@ -402,7 +402,9 @@ async def test_noise_harms_nobody_but_its_connection(jail: Jail, noise: bytes) -
 
 async def test_headers_without_end_are_refused(jail: Jail) -> None:
     noisy, program = await jail.connect(), await jail.connect()
-    noisy.writer.write(b"GET / HTTP/1.1\r\nA: " + b"x" * runtime_wire.MAX_HEADERS * 2)
+    noisy.writer.write(
+        b"GET / HTTP/1.1\r\nA: " + b"x" * program_connection.MAX_HEADERS * 2
+    )
     async with asyncio.timeout(WAIT_S):
         # What it is told is lost with what it sent that nobody read.
         with contextlib.suppress(ConnectionError):
@@ -413,7 +415,7 @@ async def test_headers_without_end_are_refused(jail: Jail) -> None:
 @pytest.mark.parametrize("end", ["\r\n", "\n", ""])
 async def test_headers_of_thousands_of_lines_are_refused(jail: Jail, end: str) -> None:
     program = await jail.connect()
-    lines = (runtime_wire.MAX_LINES + 1) * "a:\r\n"
+    lines = (program_connection.MAX_LINES + 1) * "a:\r\n"
 
     program.writer.write(f"GET /ping HTTP/1.1\r\nHost: a\r\n{lines}{end}".encode())
 
@@ -425,7 +427,7 @@ async def test_headers_of_thousands_of_lines_are_refused(jail: Jail, end: str) -
 
 async def test_a_body_may_have_any_number_of_lines(jail: Jail) -> None:
     program = await jail.running()
-    body = 2 * runtime_wire.MAX_LINES * b"\n"
+    body = 2 * program_connection.MAX_LINES * b"\n"
 
     assert (await program.call("POST", RESPONSE, body))[0] == 202
 
@@ -495,7 +497,7 @@ async def test_who_says_much_at_once_has_a_break_and_is_heard_to_the_end(
     # By the clock of the loop, so that it never is over but by a timer.
     monkeypatch.setattr(runtime_wire, "REST_S", 0.01)
     breaks = 0
-    connection = runtime_wire._Connection  # noqa: SLF001
+    connection = program_connection.Connection
     rest = connection._rest_a_while  # noqa: SLF001
 
     def rest_a_while(one: object) -> None:
