@@ -15,6 +15,7 @@ from tests.e2e.engines import Engine
 from tests.e2e.processes import Role
 from tests.e2e.waiting import DEADLINE_S, wait_until
 from tests.fakes.aws_endpoint import Service
+from tests.fakes.zips import zip_of
 
 RAISES = json.dumps({"how": "raise"}).encode()
 
@@ -71,6 +72,48 @@ def test_an_event_that_ran_when_the_engine_died_says_so(fresh_engine: Engine) ->
     assert [attempt.status for attempt in told.attempts] == ["interrupted"]
     assert not told.is_over
     assert client.bill().lines == ()
+
+
+WORKS_ON = """#!/bin/bash
+# An extension that is told of an event, and when that is answered has more to do.
+api="http://$AWS_LAMBDA_RUNTIME_API/2020-01-01/extension"
+headers=$(mktemp)
+curl -sS -D "$headers" -o /dev/null -X POST "$api/register" \\
+  -H "Lambda-Extension-Name: works-on" -d '{"events": ["INVOKE"]}'
+id=$(grep -Fi Lambda-Extension-Identifier "$headers" | tr -d '[:space:]' | cut -d: -f2)
+curl -sS "$api/event/next" -H "Lambda-Extension-Identifier: $id"
+until [ -e /tmp/answers ]; do sleep 0.01; done
+sleep 0.3
+exec -a works-on sleep 99
+"""
+
+
+def test_what_has_answered_when_the_engine_is_hurried_is_billed(
+    fresh_engine: Engine,
+) -> None:
+    client = fresh_engine.client()
+    files = {"extensions/works-on": WORKS_ON}
+    layer = zip_of(files, modes=dict.fromkeys(files, 0o100755))
+    function = client.deploy(
+        zip_of({"app.py": "def handler(*_): open('/tmp/answers', 'w').close()"}),
+        name="answers",
+        handler="app.handler",
+        timeout=60,
+        layers=[client.publish_layer(layer, name="works-on").arn],
+    )
+    ticket = function.enqueue({})
+    wait_until(
+        lambda: processes.family_of(fresh_engine.pid).marked("works-on"),
+        "it has answered, and its extension works on",
+    )
+
+    fresh_engine.terminate()
+    wait_until(lambda: "draining" in fresh_engine.said, "it drains")
+    fresh_engine.terminate()
+    assert fresh_engine.wait() == 0
+    client = _restarted(fresh_engine)
+
+    assert client.event(ticket.request_id).attempts[0].billed
 
 
 def test_a_failing_function_is_tried_three_times_and_then_told_of(

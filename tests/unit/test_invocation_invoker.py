@@ -494,6 +494,19 @@ async def test_an_engine_that_ends_bills_what_it_knows_of_extensions() -> None:
     assert [record.report.billed_ms for record in engine.records.records] == [3]
 
 
+async def test_who_does_not_wait_for_extensions_pays_for_the_answer(
+    engine: FakeEngine,
+) -> None:
+    engine.runner.answers["echo"] = Extensions().run
+
+    asked = asyncio.create_task(engine.invoker.invoke(request(tail_log=True), None))
+    await engine.runner.started.get()
+    asked.cancel()
+    await asyncio.gather(asked, return_exceptions=True)
+
+    assert [record.report.billed_ms for record in engine.records.records] == [3]
+
+
 @pytest.mark.parametrize(
     ("how", "reason"),
     [

@@ -399,7 +399,12 @@ class Invoker:
                 return self._answered(accepted, run)
             # Who asks for the end of the log waits for it; and an event's record is
             # kept with what becomes of the event.
-            run = await run.rest()
+            try:
+                run = await run.rest()
+            except BaseException:
+                # It has answered; whoever does not wait for the rest pays for that.
+                self._ended(accepted, run)
+                raise
         outcome = self._ended(accepted, run)
         refusal = restore.refusal_of(accepted.function.name, outcome, run)
         if refusal is not None:
