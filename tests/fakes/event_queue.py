@@ -53,10 +53,9 @@ class World:
         given: dict[str, Any] = {
             "settings_of": lambda _: self.settings,
             "drain_s": 1.0,
+            "sleep": self._sleep,
         } | options
-        self.queue = EventQueue(
-            self.disk, self._attempt, clock=self.clock, sleep=self._sleep, **given
-        )
+        self.queue = EventQueue(self.disk, self._attempt, clock=self.clock, **given)
         async with self.queue:
             yield self.queue
 

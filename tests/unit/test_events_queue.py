@@ -8,6 +8,7 @@ from sandlot_engine.errors import Internal, NotFound, Unavailable
 from sandlot_engine.events.lanes import MAX_RUNNING_OF_LANE
 from sandlot_engine.events.verdicts import Settings
 from sandlot_engine.model.event import AttemptStatus, Condition, Event, EventState
+from sandlot_engine.store.event_ports import Settled
 from tests.fakes.event_queue import Failed, World
 
 
@@ -56,7 +57,7 @@ async def test_a_request_id_that_is_there_is_that_event(world: World) -> None:
         await world.over("a")
 
         assert (queue.counts["accepted"], queue.counts["repeated"]) == (1, 1)
-        assert queue.depths.queued == 0
+        await world.until(lambda: queue.depths.queued == 0)
 
     assert world.attempted == ["a"]
 
@@ -299,6 +300,48 @@ async def test_what_became_of_an_event_is_said_until_it_is_kept(
 
     assert (done.state, len(world.records)) == (EventState.SUCCEEDED, 1)
     assert world.attempted == ["a"]
+
+
+async def test_what_became_of_an_event_is_said_once_more_at_the_end(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    gate, pausing = world.hold("f"), asyncio.Event()
+
+    async def pause(_: float) -> None:
+        pausing.set()
+        await asyncio.Event().wait()
+
+    async with world.engine(drain_s=0.01, sleep=pause):
+        await world.enqueue("a")
+        await world.tried(1)
+        world.disk.failure = Unavailable("the disk is full")
+        gate.set()
+        await pausing.wait()
+        world.disk.failure = None
+
+    assert world.disk.all[1].state is EventState.SUCCEEDED
+    assert len(world.records) == 1
+    assert caplog.text.count("the disk is full") == 1
+
+
+async def test_an_end_waits_for_what_became_of_an_event_to_be_kept(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keep, asked, is_over = world.disk.settle_event, asyncio.Event(), asyncio.Event()
+
+    async def slowly(settled: Settled) -> bool:
+        asked.set()
+        await is_over.wait()
+        return await keep(settled)
+
+    monkeypatch.setattr(world.disk, "settle_event", slowly)
+    async with world.engine(drain_s=0.01):
+        await world.enqueue("a")
+        await asked.wait()
+        asyncio.get_running_loop().call_later(0.1, is_over.set)
+
+    assert world.disk.all[1].state is EventState.SUCCEEDED
+    assert len(world.records) == 1
 
 
 async def test_events_that_cannot_be_claimed_are_tried_again(

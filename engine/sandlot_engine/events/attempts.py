@@ -148,19 +148,35 @@ class Attempts:
         )
 
     async def keep(self, settled: Settled) -> bool:
-        """Until it is kept: the event has run, and only this says so."""
+        """Until it is kept: the event has run, and only this says so, and what it cost.
+        Where the engine stops meanwhile, it is said once more, at once; raises what the
+        store raises then."""
         pause_s = FIRST_PAUSE_S
         while True:
             try:
-                return await self._store.settle_event(settled)
+                return await self._settle(settled)
             except SandlotError as error:
                 _log.error(
                     "what became of an event could not be kept: %s",
                     error.message,
                     extra=ids_of(settled.event),
                 )
-            await self._sleep(pause_s)
+            try:
+                await self._sleep(pause_s)
+            except asyncio.CancelledError:
+                await self._settle(settled)
+                raise
             pause_s = next_pause(pause_s)
+
+    async def _settle(self, settled: Settled) -> bool:
+        """Also who is cancelled sees the end of it: a write that was called off could
+        not be told from one that was kept."""
+        settling = asyncio.ensure_future(self._store.settle_event(settled))
+        try:
+            return await asyncio.shield(settling)
+        except asyncio.CancelledError:
+            await settling
+            raise
 
     def _invocation(self, event: Event, payload: bytes) -> Invocation:
         return Invocation(
