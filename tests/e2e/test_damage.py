@@ -14,6 +14,9 @@ from tests.e2e.conftest import client_of, deploy_guest
 from tests.e2e.engines import Engine
 from tests.e2e.test_trouble import health_of
 from tests.e2e.waiting import wait_until
+from tests.fakes.zips import zip_of
+
+NEW = zip_of({"app.py": "def handler(event, context): return 'new'"})
 
 
 def test_rows_that_cannot_be_read_keep_no_engine_from_starting(
@@ -115,3 +118,46 @@ def test_while_the_database_is_not_in_its_place_nothing_is_run(
     function.invoke()
     (line,) = engine.client().bill().lines
     assert line.invocations == 2
+
+
+@pytest.mark.parametrize("name", ["code", "runtimes"])
+def test_a_folder_that_is_not_in_its_place_is_told_in_one_line(
+    fresh_engine: Engine, name: str
+) -> None:
+    client = fresh_engine.client()
+    warm, old = deploy_guest(client, "counter"), deploy_guest(client, "counter")
+    warm.invoke({})
+    folder, away = fresh_engine.data / name, fresh_engine.data / "away"
+
+    folder.rename(away)
+    for _ in range(2):
+        with pytest.raises(errors.Unavailable, match=f"The folder {name}/ of .* gone"):
+            client.deploy(NEW, name="new", handler="app.handler")
+        with pytest.raises(errors.DeployFailed, match=f"The folder {name}/ of .* gone"):
+            client.update_function(old.name, memory=256)
+        assert warm.invoke({}).payload is not None
+    told = [
+        each for each in fresh_engine.said.splitlines() if f"folder {name}/" in each
+    ]
+    away.rename(folder)
+
+    assert len(told) == 1
+    assert "Traceback" not in fresh_engine.said
+    assert client.deploy(NEW, name="new", handler="app.handler").invoke().value == "new"
+    assert client.update_function(old.name, memory=256).memory_mb == 256
+
+
+def test_another_folder_in_the_place_of_that_with_code_is_told(
+    fresh_engine: Engine,
+) -> None:
+    client = fresh_engine.client()
+    function = deploy_guest(client, "counter")
+    code = fresh_engine.data / "code"
+    code.rename(code.with_name("away"))
+    shutil.copytree(code.with_name("away"), code)
+
+    with pytest.raises(errors.Unavailable, match="is not the one that it started"):
+        client.deploy(NEW, name="new", handler="app.handler")
+    client.delete_function(function.name)
+
+    assert "Traceback" not in fresh_engine.said

@@ -266,7 +266,7 @@ async def test_a_package_that_is_gone_is_our_fault(
     kept = await codes.put(PACKAGE, RUNTIME)
     await codes.discard(kept.sha256)
 
-    with pytest.raises(Internal, match="No such file"):
+    with pytest.raises(Internal, match="is gone from the engine's code store"):
         await codes.unpacked(kept, RUNTIME)
 
     assert _names(root) == []
@@ -502,7 +502,7 @@ async def test_layers_whose_zip_is_gone_are_our_fault(
     config = await with_layers(codes, PACKAGE, OTHER)
     await codes.discard(config.layers[1].code.sha256)
 
-    with pytest.raises(Internal, match="No such file"):
+    with pytest.raises(Internal, match="is gone from the engine's code store"):
         await codes.opt(config)
 
     assert _names(root) == [f"{config.layers[0].code.sha256}.zip"]

@@ -22,6 +22,7 @@ from sandlot_engine.clock import SystemClock
 from sandlot_engine.events.dead_letters import DeadLetters
 from sandlot_engine.events.delivering import Delivering
 from sandlot_engine.events.endpoints import Endpoints
+from sandlot_engine.folders import Folder
 from sandlot_engine.gateway.aws.buckets import Buckets
 from sandlot_engine.gateway.aws.call import Parts
 from sandlot_engine.gateway.aws.downloads import Downloads
@@ -62,7 +63,8 @@ async def running(config: EngineConfig, stop: Stop) -> AsyncIterator[Facts]:
         # Workers run nothing on what they were lent before.
         store.on_failing = partial(link.note_change, "")
         tenants = await tenants_of(data, store, link)
-        launchers = Launchers(cell_files=room().cell_files)
+        runtimes = Folder(data / "runtimes")
+        launchers = Launchers(cell_files=room().cell_files, check=runtimes.check)
         await enter(launchers.listening(socket.socket(fileno=config.control)))
         build = partial(build_package, launchers)
         images = Images(launchers, config.image_dirs)

@@ -41,6 +41,7 @@ from sandlot_engine.errors import (
     NotFound,
     SandlotError,
 )
+from sandlot_engine.folders import Folder
 from sandlot_engine.model.function import (
     IMAGE,
     Code,
@@ -139,11 +140,15 @@ class CodeStore:
         # copy an image, or remove a hundred thousand files.
         self._looking = started(1, "code-look")
         self._disk = room.Room()
+        self._place: Folder | None = None
+        """`root`, once it is there."""
+
         self._unpacked: dict[str, Unpacked] = {}
         """By hash, of packages that are here and were built by us."""
 
     async def __aenter__(self) -> Self:
         await self._run(lambda: _make_root(self._root))
+        self._place = Folder(self._root)
         return self
 
     async def __aexit__(
@@ -259,6 +264,7 @@ class CodeStore:
         """A package by its hash. Raises `NotFound` where it is gone."""
         path = self._zip(sha256)
         if not await self._look(path.is_file):
+            self._check_place()
             raise NotFound(f"There is no package {sha256} any more.")
         return await self._run(path.read_bytes)
 
@@ -398,7 +404,7 @@ class CodeStore:
                     opened.callback(os.close, descriptor)
                     return descriptor
 
-                given = [await own(partial(packages.open_file, zip_)) for zip_ in zips]
+                given = [await own(partial(_open, zip_)) for zip_ in zips]
                 folder = await own(partial(packages.make_folder, new))
                 try:
                     with self._disk.looked_after():
@@ -412,6 +418,10 @@ class CodeStore:
                     await self._run(lambda: packages.publish(folder, new, path))
                 self._disk.is_there()
         return unpacked
+
+    def _check_place(self) -> None:
+        if self._place is not None:
+            self._place.check()
 
     async def _clear_away(self, path: Path) -> None:
         # What is left in spite of this goes at the next start.
@@ -434,6 +444,7 @@ class CodeStore:
 
     async def _alone(self, sha256: str, work: Callable[[], Awaitable[T]]) -> T:
         """Do `work`, to its end, while nobody else works on the same package."""
+        self._check_place()
         return await self._turns.whole(sha256, work)
 
     async def _look(self, work: Callable[[], T]) -> T:
@@ -450,6 +461,7 @@ class CodeStore:
         except OSError as error:
             if room.is_full(error):
                 raise self._disk.is_full() from error
+            self._check_place()
             raise Internal(
                 f"The code store failed ({error.strerror}). Look for a disk that fails "
                 "under the data directory."
@@ -468,15 +480,26 @@ def _code(
     )
 
 
+def _open(zip_: Path) -> int:
+    try:
+        return packages.open_file(zip_)
+    except FileNotFoundError as error:
+        if not zip_.parent.is_dir():
+            raise
+        raise Internal(
+            f"The package {zip_.stem} is gone from the engine's code store. "
+            + _MEND.format(zip_=zip_)
+        ) from error
+
+
 def _check_whole(zips: Sequence[Path]) -> None:
     """Of what could not be built: whether it was the tenant's, as it came. A zip is
     called by its hash. Raises `Internal` where a disk has changed it."""
     for path in zips:
         if packages.hash_of(path) != path.stem:
             raise Internal(
-                f"The package {path.stem} is damaged in the engine's code store. Send "
-                "the code again, with UpdateFunctionCode or PublishLayerVersion; or "
-                f"have the operator bring code/{path.name} back from a backup."
+                f"The package {path.stem} is damaged in the engine's code store. "
+                + _MEND.format(zip_=path)
             )
 
 
@@ -510,3 +533,8 @@ def _remove_or_tell(path: Path) -> None:
 
 
 _HASH_LENGTH = 64
+
+_MEND = (
+    "Send the code again, with UpdateFunctionCode or PublishLayerVersion; or have the "
+    "operator bring code/{zip_.name} back from a backup."
+)

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import logging
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 from sandlot_engine.errors import Troubled
@@ -34,8 +34,10 @@ class Launchers:
         *,
         hello_s: float = HELLO_S,
         cell_files: int | None = None,
+        check: Callable[[], object] = lambda: None,
     ) -> None:
-        """`cell_files`: open files for what is kept ready and all instances."""
+        """`cell_files`: open files for what is kept ready and all instances. `check`
+        raises where what they start everything from is not there."""
         self.hello: Hello | None = None
         self.is_stopping = False
         """What is lost from now on was not lost by accident."""
@@ -43,6 +45,7 @@ class Launchers:
         """Launchers that ended, each with all instances that it had."""
 
         self._hello_s = hello_s
+        self._check = check
         self._spares = Spares(MAX_SPARES, files=cell_files)
         self._current: Launcher | None = None
         self._why = "no launcher has started yet"
@@ -89,7 +92,8 @@ class Launchers:
 
     async def current(self, *, wait_s: float = REPLACEMENT_S) -> Launcher:
         """Wait for one that is alive. Raises `Unavailable`; at once where the newest
-        found this machine unable to enforce what it has to."""
+        found this machine unable to enforce what it has to, or `check` does."""
+        self._check()
         if (launcher := self._live()) is not None:
             return launcher
         with contextlib.suppress(TimeoutError):
