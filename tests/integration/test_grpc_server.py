@@ -15,7 +15,13 @@ from cryptography.x509.oid import NameOID
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
-from sandlot.v1 import functions_pb2, invocations_pb2, tenants_pb2, tenants_pb2_grpc
+from sandlot.v1 import (
+    functions_pb2,
+    functions_pb2_grpc,
+    invocations_pb2,
+    tenants_pb2,
+    tenants_pb2_grpc,
+)
 from sandlot_engine.errors import InvalidParameter, Unavailable
 from sandlot_engine.gateway.rpc.listeners import Tls
 from sandlot_engine.gateway.rpc.server import (
@@ -141,6 +147,38 @@ async def test_draining_lets_calls_finish_and_ends_streams(
             await leaving
     # Nothing broke.
     assert [record.message for record in caplog.records] == []
+
+
+async def test_who_comes_while_a_server_stops_is_told_that_nothing_was_done() -> None:
+    engine = FakeEngine()
+    ended: list[grpc.StatusCode] = []
+    answered, at_work = 0, asyncio.Event()
+
+    async def call_until_refused(port: int) -> None:
+        own = [("grpc.use_local_subchannel_pool", 1)]
+        async with grpc.aio.insecure_channel(f"127.0.0.1:{port}", own) as channel:
+            service = functions_pb2_grpc.FunctionServiceStub(channel)
+
+            async def call() -> None:
+                nonlocal answered
+                request = functions_pb2.ListFunctionsRequest()
+                try:
+                    while await service.ListFunctions(request, metadata=KEY):
+                        answered += 1
+                        if answered == 300:
+                            at_work.set()
+                except grpc.aio.AioRpcError as error:
+                    ended.append(error.code())
+
+            await asyncio.gather(*(call() for _ in range(20)))
+
+    async with asyncio.TaskGroup() as callers:
+        async with serve(engine.backend(), address="127.0.0.1:0") as port:
+            for _ in range(5):
+                callers.create_task(call_until_refused(port))
+            await at_work.wait()
+
+    assert ended == [grpc.StatusCode.UNAVAILABLE] * 100
 
 
 async def test_what_outlasts_the_drain_is_cancelled() -> None:

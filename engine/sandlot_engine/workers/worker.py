@@ -23,10 +23,10 @@ from sandlot.v1 import invocations_pb2 as wire
 from sandlot_engine import garbage
 from sandlot_engine.clock import SystemClock
 from sandlot_engine.gateway import faulted, untaken
-from sandlot_engine.gateway.auth import Authenticator
 from sandlot_engine.gateway.aws.invoke import Invoke
 from sandlot_engine.gateway.aws.receiving import Receiver
 from sandlot_engine.gateway.http import listen, serve_app
+from sandlot_engine.gateway.rpc.door import Door
 from sandlot_engine.gateway.rpc.interceptors import Steps
 from sandlot_engine.gateway.rpc.invocations import run_invocation
 from sandlot_engine.gateway.rpc.listeners import Tls, serving
@@ -189,7 +189,8 @@ async def _grpc(
     async def run(request: wire.InvokeRequest) -> wire.InvokeResponse:
         return await run_invocation(request, invoker, clock)
 
-    steps = Steps(Authenticator(replica), clock, public=public_methods(settings.grpc))
+    door = Door(replica)
+    steps = Steps(door, clock, public=public_methods(settings.grpc))
     try:
         async with serving(
             partial(make_server, Calls(run, forward, want), (steps,)),
@@ -199,7 +200,10 @@ async def _grpc(
             drain_s=DRAIN_S,
             is_shared=True,
         ) as port:
-            yield port
+            try:
+                yield port
+            finally:
+                await door.close()
     finally:
         await forward.close()
 

@@ -41,10 +41,10 @@ from sandlot.v1 import (
     versions_pb2_grpc,
 )
 from sandlot_engine.errors import InvalidParameter
-from sandlot_engine.gateway.auth import Authenticator
 from sandlot_engine.gateway.ports import Backend
 from sandlot_engine.gateway.rpc.billing import BillingService
 from sandlot_engine.gateway.rpc.concurrency import ConcurrencyService
+from sandlot_engine.gateway.rpc.door import QUIET_S, Door
 from sandlot_engine.gateway.rpc.engine import EngineService
 from sandlot_engine.gateway.rpc.events import EventService
 from sandlot_engine.gateway.rpc.functions import FunctionService
@@ -128,14 +128,13 @@ async def serve(
     `first` comes before all that happens around a call. With `draining`, streams that
     could last for ever are asked to end when that is set, if that is sooner.
 
-    At the end no new call is taken, streams that could last for ever are asked to
+    At the end new calls are refused, streams that could last for ever are asked to
     end, and the others may go on for `drain_s`; then they are cancelled.
     """
     check_address(address, tls, allow_plaintext=allow_plaintext)
     draining = draining or asyncio.Event()
-    steps = Steps(
-        Authenticator(backend.tenants), backend.clock, public=public_methods(address)
-    )
+    door = Door(backend.tenants)
+    steps = Steps(door, backend.clock, public=public_methods(address))
     methods = Methods()
     _add_services(methods, backend, draining)
     health_servicer = await _add_health(methods)
@@ -151,6 +150,7 @@ async def serve(
         finally:
             draining.set()
             await health_servicer.enter_graceful_shutdown()
+            await door.close(quiet_s=min(QUIET_S, drain_s / 100))
 
 
 def make_server(
