@@ -30,7 +30,7 @@ def test_an_event_config_is_put_changed_and_deleted(
     aws: Lambda, account: Account, create: Create
 ) -> None:
     name = create(saying("a word"))
-    queue = QUEUE.replace("123456789012", account.id)
+    topic = f"arn:aws:sns:{REGION}:{account.id}:alarms"
 
     put = aws.put_function_event_invoke_config(
         FunctionName=name, MaximumRetryAttempts=1
@@ -38,7 +38,7 @@ def test_an_event_config_is_put_changed_and_deleted(
     changed = aws.update_function_event_invoke_config(
         FunctionName=name,
         MaximumEventAgeInSeconds=60,
-        DestinationConfig={"OnFailure": {"Destination": queue}},
+        DestinationConfig={"OnFailure": {"Destination": topic}},
     )
     listed = aws.list_function_event_invoke_configs(FunctionName=name)
     aws.delete_function_event_invoke_config(FunctionName=name)
@@ -52,11 +52,27 @@ def test_an_event_config_is_put_changed_and_deleted(
     )
     assert listed["FunctionEventInvokeConfigs"][0]["DestinationConfig"] == {
         "OnSuccess": {},
-        "OnFailure": {"Destination": queue},
+        "OnFailure": {"Destination": topic},
     }
     assert gone == not_found(
         f"The function {account.arn(name)}:$LATEST doesn't have an EventInvokeConfig"
     )
+
+
+def test_a_destination_without_an_endpoint_is_refused(
+    aws: Lambda, account: Account, create: Create
+) -> None:
+    name = create(saying("a word"))
+    queue = QUEUE.replace("123456789012", account.id)
+
+    refusal = refused(
+        aws.put_function_event_invoke_config,
+        FunctionName=name,
+        DestinationConfig={"OnFailure": {"Destination": queue}},
+    )
+
+    assert refusal.code == "InvalidParameterValueException"
+    assert "can start it with --destination sqs=URL" in refusal.message
 
 
 @pytest.mark.parametrize(

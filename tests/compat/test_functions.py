@@ -208,7 +208,7 @@ def test_what_was_given_is_shown_and_seen_by_the_function(
         "MemorySize": 256,
         "Environment": {"Variables": {"GREETING": "Grüße"}},
         "EphemeralStorage": {"Size": 600},
-        "DeadLetterConfig": {"TargetArn": f"arn:aws:sqs:{REGION}:{account.id}:dead"},
+        "DeadLetterConfig": {"TargetArn": f"arn:aws:sns:{REGION}:{account.id}:dead"},
         "KMSKeyArn": f"arn:aws:kms:{REGION}:123456789012:key/a",
     }
     name = create(package(source), **given)
@@ -223,6 +223,7 @@ def test_what_was_given_is_shown_and_seen_by_the_function(
     ("arn", "why"),
     [
         ("arn:aws:sqs:{region}:123456789012:dead", "another account"),
+        ("arn:aws:sqs:{region}:{id}:dead", "knows no endpoint for sqs"),
         ("arn:aws:lambda:{region}:{id}:function:other", "PutFunctionEventInvokeConfig"),
         ("arn:aws:events:{region}:{id}:event-bus/b", "PutFunctionEventInvokeConfig"),
         ("arn:aws:s3:::dead", "S3 destinations are not supported"),

@@ -17,6 +17,7 @@ from sandlot_engine.model.function import (
     Revision,
 )
 from sandlot_engine.model.network import Network
+from sandlot_engine.model.target import SERVICES
 
 T = TypeVar("T")
 
@@ -49,6 +50,7 @@ class FakeFunctions:
     def __init__(self) -> None:
         self.all: dict[tuple[str, str], Function] = {}
         self.changes: Mapping[str, object] = {}
+        self.endpoints = SERVICES
         self.shares: dict[str, int] = {}
         """Reserved concurrency by function, for every tenant."""
 

@@ -99,6 +99,7 @@ async def catalog_of(
         check_code=check_code,
         provisioned=lambda *which: provisioned.total(*which) if provisioned else 0,
         region=config.region,
+        endpoints=config.destinations,
     ) as functions:
         signing = SigningConfigs(signing_configs, signings, functions, clock=clock)
         provisioned = ProvisionedConcurrency(

@@ -62,6 +62,7 @@ class Changing:
         clock: Clock,
         runtimes: Callable[[], Collection[str]],
         grant_network: GrantNetwork,
+        endpoints: Collection[str],
         note_change: NoteChange,
     ) -> None:
         self._store = store
@@ -77,6 +78,7 @@ class Changing:
         self._clock = clock
         self._runtimes = runtimes
         self._grant_network = grant_network
+        self._endpoints = endpoints
         self._note_change = note_change
 
     async def create(
@@ -140,7 +142,7 @@ class Changing:
             self.check_can_change(function, revision_id)
             config = life.changed_config(function.current.config, changes)
             self.check_config(tenant_id, config)
-            check_dead_letter(changes.get("dead_letter_arn"), tenant_id=tenant_id)
+            self.check_dead_letter(tenant_id, changes.get("dead_letter_arn"))
             check_unpacked_size(function.current.code, config.layers)
             revision = life.new_revision(function.current.code, config)
             self._quotas.check_room_for(tenant_id, revision)
@@ -227,6 +229,10 @@ class Changing:
         """Against what is possible here, and what the tenant may."""
         check_config(config, self._runtimes())
         self._grant_network(tenant_id, config.network)
+
+    def check_dead_letter(self, tenant_id: str, arn: object) -> None:
+        """Only where it is set: its endpoint may not be there any more."""
+        check_dead_letter(arn, tenant_id=tenant_id, endpoints=self._endpoints)
 
     def check_name_is_free(self, tenant_id: str, name: str) -> None:
         """Raise `AlreadyExists`."""

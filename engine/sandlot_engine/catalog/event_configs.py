@@ -209,7 +209,12 @@ class EventConfigs:
         if not arn:
             return
         tenant_id = config.tenant_id
-        target = destination_of(arn, tenant_id=tenant_id, of_failures=of_failures)
+        target = destination_of(
+            arn,
+            tenant_id=tenant_id,
+            of_failures=of_failures,
+            endpoints=self._functions.endpoints,
+        )
         if target.service != "lambda":
             return
         try:

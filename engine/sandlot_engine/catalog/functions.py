@@ -32,7 +32,6 @@ from sandlot_engine.catalog.preparing import Preparing
 from sandlot_engine.catalog.quotas import Quota, Quotas
 from sandlot_engine.catalog.retiring import Retiring
 from sandlot_engine.catalog.settings import Settings, checked_tags
-from sandlot_engine.catalog.targets import check_dead_letter
 from sandlot_engine.catalog.turns import Turns
 from sandlot_engine.catalog.uploads import Uploads
 from sandlot_engine.catalog.validation import check_kind, check_name
@@ -49,6 +48,7 @@ from sandlot_engine.model.function import (
 )
 from sandlot_engine.model.network import Network
 from sandlot_engine.model.settings import FunctionSettings, RecursiveLoop
+from sandlot_engine.model.target import SERVICES
 from sandlot_engine.store.ports import CatalogStore
 
 T = TypeVar("T")
@@ -95,6 +95,7 @@ class Functions:
     tenants, `of_tenants`, which goes with its tenant.
     `note_tenant` is told whose things of any kind have changed, functions aside.
     `provisioned` is how many instances a function has asked to be started ahead.
+    `endpoints` are the services that can be told of events, functions aside.
     """
 
     def __init__(
@@ -111,6 +112,7 @@ class Functions:
         check_code: CheckCode = lambda *_: None,
         provisioned: Callable[[str, str], int] = lambda *_: 0,
         region: str = "us-east-1",
+        endpoints: Collection[str] = SERVICES,
         quota: Quota | None = None,
         belongings: Iterable[Kept[Any]] = (),
         of_tenants: Iterable[Kept[Any]] = (),
@@ -119,6 +121,7 @@ class Functions:
         self._store = store
         self._codes = codes
         self._check_code = check_code
+        self.endpoints = endpoints
         self.quota = quota or Quota()
         self._keeper = Keeper()
         self._turns = Turns(self._keeper)
@@ -191,6 +194,7 @@ class Functions:
             clock=clock,
             runtimes=runtimes,
             grant_network=tenants.grant_network,
+            endpoints=endpoints,
             note_change=note_change,
         )
         self._deleting = Deleting(
@@ -338,7 +342,7 @@ class Functions:
         check_name(name)
         check_kind(config, zip, is_new=True)
         self._changing.check_config(tenant_id, config)
-        check_dead_letter(config.dead_letter_arn, tenant_id=tenant_id)
+        self._changing.check_dead_letter(tenant_id, config.dead_letter_arn)
         settings = FunctionSettings(tags=checked_tags(tags or {}))
         self._changing.check_name_is_free(tenant_id, name)
         # At once: a layer that was found a moment ago may be deleted in the next.

@@ -2,10 +2,16 @@
 set, and not when it is needed. Texts are AWS's where it refuses the same."""
 
 import re
+from collections.abc import Collection
 
 from sandlot_engine.errors import InvalidParameter
 from sandlot_engine.model.function import Function
-from sandlot_engine.model.target import BadTarget, Target, target_of
+from sandlot_engine.model.target import (
+    BadTarget,
+    Target,
+    check_endpoint,
+    target_of,
+)
 
 _SERVICE = re.compile(r"arn:aws[a-zA-Z0-9-]*:([a-zA-Z0-9-]+):[a-z0-9-]*:(\d{12})?:.+")
 _SUCCESS = frozenset({"sqs", "sns", "lambda", "events"})
@@ -15,16 +21,21 @@ _FAILURE = _SUCCESS | {"s3"}
 _DEAD_LETTER = frozenset({"sqs", "sns"})
 
 
-def destination_of(arn: str, *, tenant_id: str, of_failures: bool) -> Target:
-    """What a destination's ARN selects. Raises `InvalidParameter`."""
+def destination_of(
+    arn: str, *, tenant_id: str, of_failures: bool, endpoints: Collection[str]
+) -> Target:
+    """What a destination's ARN selects. Raises `InvalidParameter`; also where it is of
+    a service that is not among `endpoints`, those that the operator has named."""
     parts = _SERVICE.fullmatch(arn)
     services = _FAILURE if of_failures else _SUCCESS
     if parts is None or parts[1] not in services or arn.endswith(".fifo"):
         raise bad_destination(arn)
     try:
-        return target_of(arn, tenant_id=tenant_id)
+        target = target_of(arn, tenant_id=tenant_id)
+        check_endpoint(target, endpoints)
     except BadTarget as error:
         raise bad_destination(arn, f" {error}.") from error
+    return target
 
 
 def bad_destination(arn: str, why: str = "") -> InvalidParameter:
@@ -44,7 +55,9 @@ def check_is_not_isolated(function: Function, what: str) -> None:
         )
 
 
-def check_dead_letter(arn: object, *, tenant_id: str) -> None:
+def check_dead_letter(
+    arn: object, *, tenant_id: str, endpoints: Collection[str]
+) -> None:
     """Raise `InvalidParameter` unless it is empty, or a queue or topic that a dead
     letter can be sent to."""
     if not arn:
@@ -61,6 +74,10 @@ def check_dead_letter(arn: object, *, tenant_id: str) -> None:
         )
     if target.name.endswith(".fifo"):
         raise _bad_dead_letter(arn, "It cannot be FIFO: name a standard one")
+    try:
+        check_endpoint(target, endpoints)
+    except BadTarget as error:
+        raise _bad_dead_letter(arn, str(error)) from error
 
 
 def _bad_dead_letter(arn: object, why: str) -> InvalidParameter:

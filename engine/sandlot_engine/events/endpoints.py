@@ -15,7 +15,7 @@ from urllib.parse import quote
 from sandlot_engine.events.lineage import trace_id
 from sandlot_engine.events.records import bus_entry, dead_letter_attributes
 from sandlot_engine.model.event import DeliveryKind, Event
-from sandlot_engine.model.target import BadTarget, Target
+from sandlot_engine.model.target import BadTarget, Target, check_endpoint
 from sandlot_engine.store.event_ports import Parcel
 
 TIMEOUT_S = 10
@@ -69,11 +69,7 @@ class Endpoints:
     ) -> None:
         """Send a record, or a dead letter. Raises `Untold`, and `BadTarget` where
         there is no such endpoint or it says that there is no such thing."""
-        if target.service not in self._pools:
-            raise BadTarget(
-                f"this engine knows no endpoint for {target.service}: its operator can "
-                f"start it with --destination {target.service}=URL"
-            )
+        check_endpoint(target, self._pools)
         await asyncio.get_running_loop().run_in_executor(
             self._pools[target.service], self._tell, target, parcel, body, region
         )

@@ -6,6 +6,7 @@ never in an ARN.
 """
 
 import re
+from collections.abc import Collection
 from dataclasses import dataclass
 
 SERVICES = ("sqs", "sns", "events")
@@ -73,3 +74,12 @@ def target_of(arn: str, *, tenant_id: str) -> Target:
         qualifier=qualifier,
         arn=arn,
     )
+
+
+def check_endpoint(target: Target, endpoints: Collection[str]) -> None:
+    """Raise `BadTarget` where it is of a service that the operator named none for."""
+    if target.service != "lambda" and target.service not in endpoints:
+        raise BadTarget(
+            f"this engine knows no endpoint for {target.service}: its operator can "
+            f"start it with --destination {target.service}=URL"
+        )
