@@ -301,6 +301,16 @@ def test_with_json_an_error_is_one_object_on_stderr(
     assert advice in error["advice"]
 
 
+def test_an_option_before_its_command_is_sent_behind_it(cli: Cli) -> None:
+    plain, as_json = cli("--data", "x", "fn", "list"), cli("--json", "fn", "list")
+
+    assert (plain.exit_code, as_json.exit_code) == (2, 2)
+    assert "Error: --data goes behind the command." in plain.stderr
+    error = json.loads(as_json.stderr)["error"]
+    assert error["message"] == "--json goes behind the command."
+    assert "No such option" in cli("--colour", "fn").stderr
+
+
 def test_with_json_a_function_s_error_is_one_too(cli: Cli, engine: Engine) -> None:
     def fail(_: object) -> object:
         raise Failure("KeyError", "'name'")

@@ -121,6 +121,13 @@ SAID = (
         "see which there are: sandlot fn list",
     ),
     (
+        r"The destination ARN \S+ is invalid. This engine knows no endpoint",
+        (
+            "until then name another function: "
+            f"sandlot event config {_FUNCTION} --on-failure OTHER"
+        ),
+    ),
+    (
         r"The destination ARN ",
         "name another function of this tenant, or the ARN of a queue, topic or bus",
     ),
@@ -253,7 +260,13 @@ class Root(click.Group):
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         ctx.meta[_ARGUMENTS] = tuple(args)
-        return super().parse_args(ctx, args)
+        try:
+            return super().parse_args(ctx, args)
+        except click.NoSuchOption as error:
+            mistake = self._misplaced(ctx, error.option_name) or error
+            if _wants_json(ctx):
+                self._tell_as_json(ctx, mistake)
+            raise mistake from None
 
     def invoke(self, ctx: click.Context) -> Any:
         if os.environ.get("NO_COLOR"):  # https://no-color.org; Click does not ask
@@ -266,10 +279,7 @@ class Root(click.Group):
         except click.ClickException as error:
             if not _wants_json(ctx) or isinstance(error, _HELP):
                 raise
-            where = getattr(error, "ctx", None) or ctx
-            advice = f"see {where.command_path} --help"
-            _as_json(type(error).__name__, error.format_message(), advice)
-            ctx.exit(error.exit_code)
+            self._tell_as_json(ctx, error)
         except (UnicodeError, ValueError, RecursionError, OverflowError) as error:
             # What no option's own check refused: it cannot be sent as it is.
             _tell(ctx, type(error).__name__, str(error), "mend the input; see --help")
@@ -288,6 +298,25 @@ class Root(click.Group):
             else:
                 click.echo("interrupted", err=True)
             ctx.exit(INTERRUPTED)
+
+    def _misplaced(self, ctx: click.Context, name: str) -> click.UsageError | None:
+        if not any(name in _options(one) for one in self.commands.values()):
+            return None
+        return click.UsageError(f"{name} goes behind the command.", ctx)
+
+    def _tell_as_json(self, ctx: click.Context, error: click.ClickException) -> None:
+        """And exit."""
+        where = getattr(error, "ctx", None) or ctx
+        advice = f"see {where.command_path} --help"
+        _as_json(type(error).__name__, error.format_message(), advice)
+        ctx.exit(error.exit_code)
+
+
+def _options(command: click.Command) -> set[str]:
+    """Their names, of a command and of those below it."""
+    below = command.commands.values() if isinstance(command, click.Group) else ()
+    own = {name for each in command.params for name in each.opts}
+    return own.union(*map(_options, below))
 
 
 def _wants_json(ctx: click.Context) -> bool:

@@ -80,6 +80,6 @@ def check_endpoint(target: Target, endpoints: Collection[str]) -> None:
     """Raise `BadTarget` where it is of a service that the operator named none for."""
     if target.service != "lambda" and target.service not in endpoints:
         raise BadTarget(
-            f"this engine knows no endpoint for {target.service}: its operator can "
+            f"This engine knows no endpoint for {target.service}: its operator can "
             f"start it with --destination {target.service}=URL"
         )
