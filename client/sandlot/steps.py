@@ -126,7 +126,7 @@ def deploy(
     )
     before, likely = function.handler, package.likely_handler
     lacks = lacks_handler(function.import_error, before) or (
-        not _is_imported(function) and _lacks_file(package, function)
+        not is_imported(function) and _lacks_file(package, function)
     )
     gives_way = lacks or _is_renamed(function, likely)
     if "handler" in options or not likely or likely == before or not gives_way:
@@ -151,7 +151,7 @@ def _is_renamed(function: Function, likely: str | None) -> bool:
     return (likely or "").rpartition(".")[0] == module
 
 
-def _is_imported(function: Function) -> bool:
+def is_imported(function: Function) -> bool:
     """Whether a handler that is not there would have been noticed by now."""
     is_python = function.runtime.startswith("python")
     return is_python and function.init_mode is not InitMode.PER_INSTANCE

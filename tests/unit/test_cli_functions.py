@@ -227,6 +227,20 @@ def test_a_node_function_without_a_file_for_its_handler_is_not_offered_for_invoc
     assert "invoke it" in right
 
 
+def test_a_handler_that_is_kept_and_that_nobody_has_looked_for_is_told(
+    cli: Cli, source: Path
+) -> None:
+    node = source.with_name("index.js")
+    node.write_text("exports.handler = async () => 1")
+
+    cli("deploy", f"{node}:nope", "--runtime", "nodejs22.x")
+    again = cli("deploy", str(node)).stderr
+    python = cli("deploy", str(source)).stderr
+
+    assert "its handler is index.nope, which the first invocation looks for" in again
+    assert "its handler is" not in python
+
+
 def test_a_module_that_hides_behind_one_of_python_s_is_told() -> None:
     error = "Runtime.HandlerNotFound: Handler 'handler' missing on module 'json'"
 

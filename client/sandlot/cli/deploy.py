@@ -130,12 +130,25 @@ def _say(
         hint = _another_handler(function.handler, handle.only_folder)
         flags.say(f"  next: {one_line(hint)}")
         return
+    if _is_untried(function):
+        flags.say(
+            f"  its handler is {one_line(function.handler)}, which the first invocation"
+            " looks for"
+        )
     if not function.fork_safe and function.runtime.startswith("python"):
         flags.say(
             "  every instance imports by itself: "
             f"{one_line(function.fork_safety_reason)}"
         )
     flags.say(f"  invoke it: sandlot invoke {name} '{{}}'{one_line(flags.again())}")
+
+
+def _is_untried(function: "Function") -> bool:
+    """Whether nobody knows yet if its handler is there; a program needs none."""
+    from sandlot.steps import is_imported
+
+    has_one = function.runtime.startswith(("python", "nodejs"))
+    return has_one and not is_imported(function)
 
 
 def say_not_imported(
