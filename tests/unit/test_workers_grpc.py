@@ -9,6 +9,7 @@ import pytest
 
 from sandlot_engine.clock import SystemClock
 from sandlot_engine.errors import InvalidParameter
+from sandlot_engine.gateway.rpc.door import Door
 from sandlot_engine.gateway.rpc.interceptors import Steps
 from sandlot_engine.gateway.rpc.methods import INVOKE
 from sandlot_engine.workers.forward_grpc import ForwardGrpc
@@ -40,7 +41,7 @@ async def test_what_is_handed_on_is_not_parsed() -> None:
     async def found(_: object) -> Any:
         return handler
 
-    steps = Steps(cast("Any", None), SystemClock(), public=("/grpc.",))
+    steps = Steps(cast("Any", None), SystemClock(), Door(), public=("/grpc.",))
     method = "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo"
     made = await steps.intercept_service(
         found, cast("Any", SimpleNamespace(method=method, invocation_metadata=()))

@@ -23,6 +23,7 @@ from sandlot.v1 import invocations_pb2 as wire
 from sandlot_engine import garbage
 from sandlot_engine.clock import SystemClock
 from sandlot_engine.gateway import faulted, untaken
+from sandlot_engine.gateway.auth import Authenticator
 from sandlot_engine.gateway.aws.invoke import Invoke
 from sandlot_engine.gateway.aws.receiving import Receiver
 from sandlot_engine.gateway.http import listen, serve_app
@@ -189,8 +190,10 @@ async def _grpc(
     async def run(request: wire.InvokeRequest) -> wire.InvokeResponse:
         return await run_invocation(request, invoker, clock)
 
-    door = Door(replica)
-    steps = Steps(door, clock, public=public_methods(settings.grpc))
+    door = Door()
+    steps = Steps(
+        Authenticator(replica), clock, door, public=public_methods(settings.grpc)
+    )
     try:
         async with serving(
             partial(make_server, Calls(run, forward, want), (steps,)),

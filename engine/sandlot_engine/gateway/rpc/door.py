@@ -1,4 +1,4 @@
-"""Who is let in, and from when on nobody is.
+"""Until when calls are let in.
 
 What comes in the moment in which a server stops, grpc ends as CANCELLED: its caller
 cannot tell whether it was done. So before that everybody is turned away with a word,
@@ -9,9 +9,6 @@ import asyncio
 from contextlib import suppress
 
 from sandlot_engine.errors import Stopping
-from sandlot_engine.gateway.auth import Authenticator
-from sandlot_engine.gateway.ports import Keys
-from sandlot_engine.model.tenant import Caller
 
 QUIET_S = 0.1
 """When nobody has come for so long, nobody is on the way."""
@@ -20,20 +17,18 @@ MOST_S = 1.0
 """And this is how long a stop waits for that, where somebody comes again and again."""
 
 
-class Door(Authenticator):
-    """Checks keys until it is closed."""
+class Door:
+    """Of a server: open until it is closed."""
 
-    def __init__(self, tenants: Keys) -> None:
-        super().__init__(tenants)
+    def __init__(self) -> None:
         self._is_closed = False
         self._has_come = asyncio.Event()
 
-    async def caller_of(self, authorization: str, on_behalf_of: str = "") -> Caller:
-        """See `Authenticator`. Raises `Stopping` once it is closed."""
+    def check(self) -> None:
+        """Somebody comes. Raises `Stopping` once it is closed."""
         if self._is_closed:
             self._has_come.set()
             raise Stopping("the engine is stopping, and did nothing; send it again")
-        return await super().caller_of(authorization, on_behalf_of)
 
     async def close(self, *, quiet_s: float = QUIET_S) -> None:
         """Let nobody in, and return when nobody has come for `quiet_s`. What is in

@@ -25,6 +25,7 @@ from sandlot_engine.errors import DeadlineExceeded, NotSupported, SandlotError
 from sandlot_engine.gateway.auth import Authenticator, single
 from sandlot_engine.gateway.rpc import Behaviour, Context, Handler, audit
 from sandlot_engine.gateway.rpc.call import Call, begin, current_call
+from sandlot_engine.gateway.rpc.door import Door
 from sandlot_engine.gateway.rpc.faces import abort
 from sandlot_engine.gateway.rpc.limits import OpenCalls
 from sandlot_engine.gateway.rpc.methods import INVOKE, SERVICES
@@ -46,15 +47,21 @@ Continuation = Callable[[grpc.HandlerCallDetails], Awaitable[Handler | None]]
 
 class Steps(grpc.aio.ServerInterceptor):
     """Names the call, so that a reply, a log line and a record can be matched. Lets
-    nobody in whose key was not checked, nor more of a tenant's calls than it may have
-    open. Then the method, with what is around it.
+    nobody in whose key was not checked or who comes while the server stops, nor more of
+    a tenant's calls than it may have open. Then the method, with what is around it.
 
     `public` methods, by prefix, need no key."""
 
     def __init__(
-        self, authenticator: Authenticator, clock: Clock, *, public: tuple[str, ...]
+        self,
+        authenticator: Authenticator,
+        clock: Clock,
+        door: Door,
+        *,
+        public: tuple[str, ...],
     ) -> None:
         self._authenticator = authenticator
+        self._door = door
         self._clock = clock
         self._public = public
         self._open = OpenCalls()
@@ -78,6 +85,7 @@ class Steps(grpc.aio.ServerInterceptor):
         begin(call)
         if not method.startswith(self._public):
             try:
+                self._door.check()
                 call.caller = await self._caller_of(details.invocation_metadata)
             except Exception as error:  # noqa: BLE001 - whatever it is, nobody gets in
                 return _refusal(error, call.request_id)

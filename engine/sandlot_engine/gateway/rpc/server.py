@@ -41,6 +41,7 @@ from sandlot.v1 import (
     versions_pb2_grpc,
 )
 from sandlot_engine.errors import InvalidParameter
+from sandlot_engine.gateway.auth import Authenticator
 from sandlot_engine.gateway.ports import Backend
 from sandlot_engine.gateway.rpc.billing import BillingService
 from sandlot_engine.gateway.rpc.concurrency import ConcurrencyService
@@ -133,8 +134,13 @@ async def serve(
     """
     check_address(address, tls, allow_plaintext=allow_plaintext)
     draining = draining or asyncio.Event()
-    door = Door(backend.tenants)
-    steps = Steps(door, backend.clock, public=public_methods(address))
+    door = Door()
+    steps = Steps(
+        Authenticator(backend.tenants),
+        backend.clock,
+        door,
+        public=public_methods(address),
+    )
     methods = Methods()
     _add_services(methods, backend, draining)
     health_servicer = await _add_health(methods)
