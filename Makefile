@@ -13,6 +13,10 @@ VENV := .venv
 RUN := $(VENV)/bin/python
 READY := $(VENV)/.ready
 
+# An engine that has given up root may not write bytecode here, and would compile all of
+# itself at each start. What was compiled before, and is as it was, is left alone.
+COMPILE = umask 022 && $(RUN) -m compileall -q client engine sandbox
+
 # The oldest generator whose stubs the SDK promises to load. It needs an older
 # protobuf and setuptools than we run with, hence an environment of its own.
 STUBS_PINS := grpcio-tools==1.71.2 grpcio==1.71.2 protobuf==5.29.5 'setuptools<81'
@@ -46,7 +50,11 @@ AT_ONCE := -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 ALONE := $(addprefix tests/isolation/test_,groups.py hostile_groups.py)
 
+# The tests start hundreds of interpreters, which should find all of this tree compiled.
+test: export PYTHONDONTWRITEBYTECODE :=
+
 test: check  ## check, then run the whole test suite
+	@$(COMPILE)
 # The newest Pythons have no build of the pinned generator; its test knows them.
 	@$(MAKE) --silent $(STUBS_READY) || true
 	@.make/tools.sh
@@ -105,6 +113,7 @@ endif
 
 $(READY): pyproject.toml constraints.txt
 	@.make/venv.sh $(VENV) -c constraints.txt -e '.[dev]'
+	@$(COMPILE)
 	@echo '$(CURDIR)' > $@
 
 $(STUBS_READY):
