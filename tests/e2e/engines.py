@@ -199,10 +199,12 @@ def new_engine(mode: Mode) -> Iterator[Engine]:
     """An engine whose data directory has nothing but compiled code, not started yet."""
     folder = Path(tempfile.mkdtemp(prefix="sandlot-e2e-"))
     engine = Engine(mode, folder)
-    shutil.copytree(_compiled(), engine.data / "runtimes")
-    if mode is Mode.ROOTLESS and os.geteuid() == 0:
-        for path in (folder, *folder.rglob("*")):
-            os.chown(path, USER, USER)
+    owner = USER if mode is Mode.ROOTLESS and os.geteuid() == 0 else os.geteuid()
+    # Links, as nobody writes to what was compiled: it is removed and made anew.
+    shutil.copytree(_compiled(owner), engine.data / "runtimes", copy_function=os.link)
+    if owner != os.geteuid():
+        for path, _, _ in os.walk(folder):
+            os.chown(path, owner, owner)
     try:
         yield engine
     finally:
@@ -211,12 +213,17 @@ def new_engine(mode: Mode) -> Iterator[Engine]:
 
 
 @functools.cache
-def _compiled() -> Path:
+def _compiled(owner: int) -> Path:
     """What each of some hundred engines would have every Python here compile, for a
     second of a processor's time. It looks whether it is of its own code."""
     folder = Path(tempfile.mkdtemp(prefix="sandlot-e2e-runtimes-"))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    runtimes.discover(folder)
+    if owner == os.geteuid():
+        runtimes.discover(folder)
+    else:
+        shutil.copytree(_compiled(os.geteuid()), folder, dirs_exist_ok=True)
+        for path in folder.rglob("*"):
+            os.chown(path, owner, owner)
     folder.chmod(0o755)
     return folder
 
