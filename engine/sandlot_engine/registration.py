@@ -5,7 +5,6 @@ all tenants. So it takes being able to start the engine, not a key of its operat
 no request can reach this, and the engine, unprivileged, reads its result.
 """
 
-import asyncio
 import contextlib
 import fcntl
 import os
@@ -32,6 +31,8 @@ def register(
     world took. Raises `NotRegistered`, and nothing is changed then.
     """
     # What speaks to a jail is a lot to import, and the supervisor imports us.
+    import asyncio
+
     from sandlot_sandbox.host import smoke
 
     if not registry.is_name(name):

@@ -161,6 +161,29 @@ def test_a_node_of_its_own_folder_is_mounted_as_awss_is(tmp_path: Path) -> None:
     assert parse_runtimes(dump_runtimes([node])) == [node]
 
 
+@pytest.mark.usefixtures("_no_others")
+def test_a_node_of_nvm_s_only_says_its_version(tmp_path: Path) -> None:
+    path = tmp_path / "versions" / "node" / "v20.1.2" / "bin" / "node"
+    path.parent.mkdir(parents=True)
+    _script(path, 'test "$*" = --version && echo v20.1.2')
+
+    (_, node), problems = runtimes.discover(tmp_path / "store")
+
+    assert problems == []
+    assert (node.name, node.version) == ("nodejs20.x", "20.1.2")
+    assert node.language == path.parents[1]
+
+
+@pytest.mark.usefixtures("_no_others")
+def test_a_python_without_json_in_c_says_what_it_is(tmp_path: Path) -> None:
+    hidden = "import sys; sys.modules['_json'] = None\n"
+    path = _script(tmp_path / "fake", f'exec {sys.executable} "$1" "$2" "{hidden}$3"')
+
+    (found,), problems = runtimes.discover(tmp_path / "store", named={NAME: path})
+
+    assert (found.name, problems) == (NAME, [])
+
+
 @pytest.fixture
 def cannot_compile(tmp_path: Path) -> str:
     """An interpreter that says what it should, and then does not do what it should."""

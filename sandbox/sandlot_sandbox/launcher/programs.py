@@ -14,6 +14,7 @@ import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
+from typing import cast
 
 from sandlot_sandbox.guest.image_run import IMAGE
 from sandlot_sandbox.guest.starter import BOOTSTRAP
@@ -27,8 +28,7 @@ IMAGES = (IMAGE,)
 _NODE = re.compile(r"nodejs(\d{2})\.x")
 _OLDEST_NODE = 18
 _ASK = "JSON.stringify([process.versions.node, process.execPath])"
-QUESTION = ["-p", _ASK]
-"""Arguments with which a Node says what it is."""
+_VERSION = "--version"
 
 _NODE_ARGUMENTS = (
     "--max-old-space-size={heap_mb}",
@@ -50,14 +50,33 @@ def ask_nodes(named: Mapping[str, str], started: Asked) -> dict[str, Asked]:
     """Processes that say what they are: under the name that they were given; under no
     name, those on PATH and in nvm's folder."""
     groups = {name: [path] for name, path in named.items() if is_node(name)}
-    nvm = os.environ.get("NVM_DIR") or str(Path.home() / ".nvm")
-    groups[""] = sorted(glob.glob(f"{nvm}/versions/node/v*/bin/node"))[::-1]
+    groups[""] = sorted(glob.glob(f"{_nvms()}/v*/bin/node"))[::-1]
     if on_path := shutil.which("node"):
         groups[""].insert(0, on_path)
     return {
-        name: start_asking([[path, *QUESTION] for path in paths], started)
+        name: start_asking([[path, *question(path)] for path in paths], started)
         for name, paths in groups.items()
     }
+
+
+def question(path: str) -> list[str]:
+    """Arguments with which a Node says what it is.
+
+    Its version takes a twentieth of running anything. But where it is, only the
+    distribution's and nvm's need not say: another may be a version manager's, which
+    starts the one that is meant.
+    """
+    there = os.path.realpath(path)
+    is_itself = there.startswith((*_VISIBLE, f"{os.path.realpath(_nvms())}/")) and (
+        os.path.basename(there) in ("node", "nodejs")
+    )
+    return [_VERSION] if is_itself else ["-p", _ASK]
+
+
+def _nvms() -> str:
+    """The folder of those that nvm installed."""
+    nvm = os.environ.get("NVM_DIR") or str(Path.home() / ".nvm")
+    return f"{nvm}/versions/node"
 
 
 def found(
@@ -108,7 +127,7 @@ def _answer(
     """A Node's name as a runtime, its version, and where it really is."""
     try:
         answer, _ = process.communicate(timeout=max(0, until - time.monotonic()))
-        version, path = json.loads(answer)
+        version, path = _said(answer, cast("list[str]", process.args))
         major = int(version.partition(".")[0])
         there = Path(path).resolve(strict=True)
     except (
@@ -118,6 +137,13 @@ def _answer(
         # It is somebody's program, and whatever it does or says, not ours to mend.
         return None
     return (f"nodejs{major}.x", version, there) if major >= _OLDEST_NODE else None
+
+
+def _said(answer: str, command: list[str]) -> tuple[str, str]:
+    if _VERSION in command:
+        return answer.strip().removeprefix("v"), command[0]
+    version, path = json.loads(answer)
+    return version, path
 
 
 def _command(path: Path) -> tuple[Path | None, tuple[str, ...]]:

@@ -49,7 +49,7 @@ def examine(store: Path, wanted: Mapping[str, str], *, data: Path) -> list[Regis
     }
     with killed_at_the_end() as started:
         asked = {
-            name: start_asking([[path, *_question(name)]], started)
+            name: start_asking([[path, *_question(name, path)]], started)
             for name, path in wanted.items()
             if name not in problems
         }
@@ -202,8 +202,10 @@ def _has_others(gid: int, trusted: tuple[int, ...]) -> bool:
     return any(uid not in trusted for uid in members)
 
 
-def _question(name: str) -> list[str]:
-    return programs.QUESTION if programs.is_node(_base(name)) else runtimes.QUESTION
+def _question(name: str, path: str) -> list[str]:
+    if programs.is_node(_base(name)):
+        return programs.question(path)
+    return runtimes.QUESTION
 
 
 def _answered(

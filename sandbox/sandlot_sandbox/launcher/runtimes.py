@@ -27,13 +27,20 @@ from sandlot_sandbox.launcher.runtime import Runtime
 _MINORS = range(9, 16)
 Asked = list["subprocess.Popen[str]"]
 
-_ASK = (
-    "import sys, json, platform; print(json.dumps([platform.python_version(),"
-    " sys.base_prefix, sys.implementation.name, getattr(sys, '_base_executable', None)"
-    " or sys.executable]))"
-)
+# The part of `json` that is needed, no `platform`, no `site`: they would take twice as
+# long as the interpreter itself, of each that there is, at each start of an engine.
+_ASK = """
+import sys
+try:
+    from _json import encode_basestring_ascii as quoted
+except ImportError:
+    from json import dumps as quoted
+executable = getattr(sys, "_base_executable", None) or sys.executable
+said = sys.version.split()[0], sys.base_prefix, sys.implementation.name, executable
+print("[" + ", ".join(map(quoted, said)) + "]")
+"""
 
-QUESTION = ["-I", "-c", _ASK]
+QUESTION = ["-IS", "-c", _ASK]
 """Arguments with which a CPython says what it is."""
 
 GUEST_FILES = ("__init__.py", "linux.py", "frames.py")
