@@ -10,7 +10,7 @@ A process is its pid and its start time: pids come again.
 
 import os
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -132,11 +132,15 @@ def _has_own_pids(process: Process) -> bool:
 def everybody() -> Iterator[Process]:
     """Every process that this one can see."""
     for entry in _PROC.iterdir():
-        if entry.name.isdigit():
-            try:
-                yield _read(int(entry.name))
-            except (FileNotFoundError, ProcessLookupError):
-                continue
+        if entry.name.isdigit() and (found := _read_if_there(int(entry.name))):
+            yield found
+
+
+def _read_if_there(pid: int) -> Process | None:
+    try:
+        return _read(pid)
+    except (FileNotFoundError, ProcessLookupError):
+        return None
 
 
 def _read(pid: int) -> Process:
@@ -147,10 +151,12 @@ def _read(pid: int) -> Process:
     return Process(pid, int(rest[17]), int(parent), state, command)
 
 
-def alive(processes: Iterable[Process]) -> list[Process]:
+def alive(processes: Collection[Process]) -> list[Process]:
     """Those that still run. A zombie does not: it holds nothing but its number."""
-    now = {p.identity: p for p in everybody() if p.state not in _DEAD}
-    return [now[p.identity] for p in processes if p.identity in now]
+    # Not by a look at everybody, which takes long, as many wait with this.
+    now = [_read_if_there(p.pid) for p in processes]
+    running = {p.identity: p for p in now if p is not None and p.state not in _DEAD}
+    return [running[p.identity] for p in processes if p.identity in running]
 
 
 def wait_gone(processes: Iterable[Process]) -> None:
