@@ -14,6 +14,7 @@ from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
+from typing import NamedTuple
 
 from tests.e2e.waiting import wait_until
 
@@ -90,17 +91,17 @@ class Family:
 
 def family_of(supervisor: int) -> Family:
     """The processes below `supervisor` now."""
-    table = {process.pid: process for process in everybody()}
+    stats = {pid: stat for pid in _pids() if (stat := _stat_if_there(pid))}
     children: dict[int, list[int]] = {}
-    for process in table.values():
-        children.setdefault(process.parent, []).append(process.pid)
+    for pid, stat in stats.items():
+        children.setdefault(stat.parent, []).append(pid)
     members: dict[int, Process] = {}
     roles: dict[int, Role] = {}
-    waiting = [supervisor] if supervisor in table else []
+    waiting = [supervisor] if supervisor in stats else []
     for pid in waiting:  # Grows while we walk it.
-        members[pid] = table[pid]
-        above = roles.get(table[pid].parent) if pid != supervisor else None
-        roles[pid] = _role(table[pid], above)
+        members[pid] = process = _process(pid, stats[pid])
+        above = roles.get(process.parent) if pid != supervisor else None
+        roles[pid] = _role(process, above)
         waiting += sorted(children.get(pid, []))
     return Family(members, roles)
 
@@ -131,24 +132,49 @@ def _has_own_pids(process: Process) -> bool:
 
 def everybody() -> Iterator[Process]:
     """Every process that this one can see."""
-    for entry in _PROC.iterdir():
-        if entry.name.isdigit() and (found := _read_if_there(int(entry.name))):
+    for pid in _pids():
+        if (found := _read_if_there(pid)) is not None:
             yield found
 
 
 def _read_if_there(pid: int) -> Process | None:
+    stat = _stat_if_there(pid)
+    return None if stat is None else _process(pid, stat)
+
+
+class _Stat(NamedTuple):
+    started: int
+    parent: int
+    state: str
+
+
+def _pids() -> list[int]:
+    with os.scandir(_PROC) as entries:
+        return [int(entry.name) for entry in entries if entry.name.isdigit()]
+
+
+def _stat_if_there(pid: int) -> _Stat | None:
     try:
-        return _read(pid)
+        stat = _content(pid, "stat").decode("utf-8", "replace")
     except (FileNotFoundError, ProcessLookupError):
         return None
-
-
-def _read(pid: int) -> Process:
-    stat = (_PROC / str(pid) / "stat").read_text("utf-8", "replace")
-    command = (_PROC / str(pid) / "cmdline").read_bytes().decode("utf-8", "replace")
     # The name in parentheses may hold anything, spaces and parentheses too.
     state, parent, *rest = stat.rpartition(")")[2].split()
-    return Process(pid, int(rest[17]), int(parent), state, command)
+    return _Stat(int(rest[17]), int(parent), state)
+
+
+def _process(pid: int, stat: _Stat) -> Process:
+    try:
+        command = _content(pid, "cmdline").decode("utf-8", "replace")
+    except (FileNotFoundError, ProcessLookupError):
+        command = ""  # as a zombie's, which it was or is
+    return Process(pid, stat.started, stat.parent, stat.state, command)
+
+
+def _content(pid: int, name: str) -> bytes:
+    # Who waits looks at hundreds, again and again: pathlib takes twice as long.
+    with open(f"{_PROC}/{pid}/{name}", "rb", buffering=0) as file:  # noqa: PTH123
+        return file.read()
 
 
 def alive(processes: Collection[Process]) -> list[Process]:
