@@ -1,6 +1,8 @@
 """Real engines: one per mode for what does them no harm, fresh ones for what does."""
 
+import functools
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from uuid import uuid4
 
@@ -29,8 +31,18 @@ def mode(request: pytest.FixtureRequest) -> Mode:
 
 
 @pytest.fixture(scope="session")
-def engine(mode: Mode) -> Iterator[Engine]:
-    """The engine that ordinary tests share. Ended as users do, it leaves nothing."""
+def engines() -> Iterator[Callable[[Mode], Engine]]:
+    """The engines that ordinary tests share, started when they are first asked for.
+
+    Not by `engine` itself: from file to file the mode changes, and with it that ends.
+    """
+    with ExitStack() as stack:
+        yield functools.cache(lambda mode: stack.enter_context(_shared_engine(mode)))
+
+
+@contextmanager
+def _shared_engine(mode: Mode) -> Iterator[Engine]:
+    """Ended as users do, it leaves nothing."""
     with new_engine(mode) as engine:
         engine.start()
         yield engine
@@ -39,24 +51,46 @@ def engine(mode: Mode) -> Iterator[Engine]:
         processes.wait_gone(family.members.values())
 
 
+@pytest.fixture(scope="session")
+def engine(engines: Callable[[Mode], Engine], mode: Mode) -> Engine:
+    """The engine that ordinary tests share."""
+    return engines(mode)
+
+
 @pytest.fixture
-def fresh_engine(mode: Mode) -> Iterator[Engine]:
-    """An engine of the test's own, started."""
+def unstarted_engine(mode: Mode) -> Iterator[Engine]:
+    """An engine of the test's own, for it to start as it likes."""
     with new_engine(mode) as engine:
-        engine.start()
         yield engine
+
+
+@pytest.fixture
+def fresh_engine(unstarted_engine: Engine) -> Engine:
+    """An engine of the test's own, started."""
+    unstarted_engine.start()
+    return unstarted_engine
 
 
 @pytest.fixture(scope="session")
 def operator(engine: Engine) -> Client:
     """The shared engine's operator."""
-    return engine.client()
+    return _operator_of(engine)
 
 
 @pytest.fixture(scope="session")
-def client(engine: Engine, operator: Client) -> Client:
+def client(engine: Engine) -> Client:
     """A tenant of the shared engine: who ordinary tests are."""
-    return client_of(engine, operator.create_tenant("ordinary"))
+    return _ordinary_of(engine)
+
+
+@functools.cache
+def _operator_of(engine: Engine) -> Client:
+    return engine.client()
+
+
+@functools.cache
+def _ordinary_of(engine: Engine) -> Client:
+    return client_of(engine, _operator_of(engine).create_tenant("ordinary"))
 
 
 @pytest.fixture
