@@ -162,7 +162,7 @@ def test_without_a_layer_attempts_get_through_and_the_layer_is_named(
     broken = [line for line in said.splitlines() if line.startswith("BROKEN  ")]
     assert status == 1
     assert "\ngiven up seccomp" in said
-    assert any("io_uring" in line and "GOT THROUGH" in line for line in broken)
+    assert any("io_uring" in line and "GOT THROUGH" in line for line in broken), said
     assert any("server on loopback" in line for line in broken)
     assert all(
         "seccomp (given up)" in line or "network (given up)" in line for line in broken

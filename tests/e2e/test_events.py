@@ -27,7 +27,7 @@ def service() -> Iterator[Service]:
     service.close()
 
 
-def _restarted(engine: Engine, *options: str) -> Client:
+def _started(engine: Engine, *options: str) -> Client:
     engine.start(*options)
     return engine.client()
 
@@ -44,7 +44,7 @@ def test_what_was_accepted_is_run_whoever_is_killed(
 
     if victim is Role.ENGINE:
         assert fresh_engine.wait() != 0
-        client = _restarted(fresh_engine)
+        client = _started(fresh_engine)
     else:
         client = fresh_engine.client()
     told = [client.wait_event(ticket, deadline=DEADLINE_S) for ticket in tickets]
@@ -66,7 +66,7 @@ def test_an_event_that_ran_when_the_engine_died_says_so(fresh_engine: Engine) ->
 
     os.kill(fresh_engine.pid, signal.SIGKILL)
     fresh_engine.wait()
-    client = _restarted(fresh_engine)
+    client = _started(fresh_engine)
 
     told = client.event(ticket.request_id)
     assert [attempt.status for attempt in told.attempts] == ["interrupted"]
@@ -111,28 +111,27 @@ def test_what_has_answered_when_the_engine_is_hurried_is_billed(
     wait_until(lambda: "draining" in fresh_engine.said, "it drains")
     fresh_engine.terminate()
     assert fresh_engine.wait() == 0
-    client = _restarted(fresh_engine)
+    client = _started(fresh_engine)
 
     assert client.event(ticket.request_id).attempts[0].billed
 
 
 def test_a_failing_function_is_tried_three_times_and_then_told_of(
-    fresh_engine: Engine, service: Service
+    unstarted_engine: Engine, service: Service
 ) -> None:
-    fresh_engine.stop()
-    client = _restarted(
-        fresh_engine,
+    client = _started(
+        unstarted_engine,
         *("--event-retry-delays", "0.1,0.2"),
         *("--destination", f"sqs={service.url}"),
     )
     key = client.create_tenant("acme")
-    acme = client_of(fresh_engine, key)
+    acme = client_of(unstarted_engine, key)
     function = deploy_guest(acme, "failing")
     session = boto3.Session()
     aws = session.client(
         "lambda",
         region_name="us-east-1",
-        endpoint_url=fresh_engine.ready["http"],
+        endpoint_url=unstarted_engine.ready["http"],
         aws_access_key_id=key.access_key_id,
         aws_secret_access_key=key.secret_access_key,
     )
@@ -155,9 +154,10 @@ def test_a_failing_function_is_tried_three_times_and_then_told_of(
     assert acme.bill().total.invocations == 3
 
 
-def test_a_dead_event_is_run_again_when_it_was_mended(fresh_engine: Engine) -> None:
-    fresh_engine.stop()
-    client = _restarted(fresh_engine, "--event-retry-delays", "0,0")
+def test_a_dead_event_is_run_again_when_it_was_mended(
+    unstarted_engine: Engine,
+) -> None:
+    client = _started(unstarted_engine, "--event-retry-delays", "0,0")
     function = deploy_guest(client, "failing")
     ticket = function.enqueue(payload=RAISES)
     dead = ticket.wait(deadline=DEADLINE_S)

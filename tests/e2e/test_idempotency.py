@@ -54,10 +54,8 @@ def test_a_first_answer_outlives_an_engine_that_was_killed(
     assert shown.url == f"https://{url_id}.lambda-url.us-east-1.example.test/"
 
 
-def test_a_public_url_that_is_none_is_refused(fresh_engine: Engine) -> None:
-    fresh_engine.stop()
-
-    status, said = fresh_engine.start_in_vain("--public-url", "ftp://x")
+def test_a_public_url_that_is_none_is_refused(unstarted_engine: Engine) -> None:
+    status, said = unstarted_engine.start_in_vain("--public-url", "ftp://x")
 
     assert status == 78
     assert "--public-url" in said

@@ -14,7 +14,7 @@ import pytest
 
 from sandlot import Reply, errors
 from tests.e2e import processes
-from tests.e2e.conftest import deploy_guest
+from tests.e2e.conftest import Tenant, deploy_guest
 from tests.e2e.engines import Engine, Mode, new_engine
 from tests.e2e.waiting import DEADLINE_S, wait_until
 
@@ -26,21 +26,21 @@ _REFUSED = 78
 """EX_CONFIG of sysexits.h."""
 
 
-def test_the_ready_line_says_where_to_connect_and_as_whom(fresh_engine: Engine) -> None:
-    ready = fresh_engine.ready
+def test_the_ready_line_says_where_to_connect_and_as_whom(engine: Engine) -> None:
+    ready = engine.ready
 
-    assert ready["pid"] == fresh_engine.pid
+    assert ready["pid"] == engine.pid
     assert ready["grpc"].startswith("127.0.0.1:")
-    assert ready["credentials_file"] == str(fresh_engine.data / "operator.json")
-    assert fresh_engine.client().status().mode == fresh_engine.mode
+    assert ready["credentials_file"] == str(engine.data / "operator.json")
+    assert engine.client().status().mode == engine.mode
 
 
-def test_a_second_engine_on_the_same_directory_is_refused(fresh_engine: Engine) -> None:
-    status, said = fresh_engine.start_in_vain()
+def test_a_second_engine_on_the_same_directory_is_refused(engine: Engine) -> None:
+    status, said = engine.start_in_vain()
 
     assert status == _REFUSED
-    assert f"another engine is running on {fresh_engine.data}" in said
-    assert fresh_engine.client().status().mode == fresh_engine.mode
+    assert f"another engine is running on {engine.data}" in said
+    assert engine.client().status().mode == engine.mode
 
 
 def test_what_lies_in_the_folder_it_is_started_in_is_none_of_its_own(
@@ -149,8 +149,8 @@ def _running(engine: Engine) -> bool:
         return b"\nsandlot_running 1.0" in answer.read()
 
 
-def test_the_bill_is_the_sum_of_the_report_lines(fresh_engine: Engine) -> None:
-    client = fresh_engine.client()
+def test_the_bill_is_the_sum_of_the_report_lines(tenant: Tenant) -> None:
+    client = tenant()
     small = deploy_guest(client, "counter", memory=128)
     large = deploy_guest(client, "counter", memory=512)
 
@@ -210,9 +210,9 @@ def test_functions_tenants_and_keys_survive_a_restart(fresh_engine: Engine) -> N
     assert client.invoke(function.name).value["count"] == 1
 
 
-def test_idle_instances_are_retired(fresh_engine: Engine) -> None:
-    fresh_engine.start("--idle", "0.2")
-    client = fresh_engine.client()
+def test_idle_instances_are_retired(unstarted_engine: Engine) -> None:
+    unstarted_engine.start("--idle", "0.2")
+    client = unstarted_engine.client()
     function = deploy_guest(client, "counter")
 
     first = function.invoke().value
