@@ -226,6 +226,7 @@ def test_an_event_that_waits_may_have_a_megabyte(aws: Lambda, create: Create) ->
     largest = b'"' + b"x" * (MOST_OF_AN_EVENT - 2) + b'"'
 
     answer = aws.invoke(FunctionName=name, InvocationType="Event", Payload=largest)
+    answer["Payload"].close()
     refusal = refused(
         aws.invoke, FunctionName=name, InvocationType="Event", Payload=largest + b" "
     )
@@ -257,6 +258,7 @@ def test_a_dry_run_checks_and_runs_nothing(aws: Lambda, create: Create) -> None:
     name = create(guest_zip("counter"), Handler="counter.handler")
 
     answer = aws.invoke(FunctionName=name, InvocationType="DryRun")
+    answer["Payload"].close()
     missing = refused(aws.invoke, FunctionName=f"{name}:7", InvocationType="DryRun")
 
     assert answer["StatusCode"] == 204
