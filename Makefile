@@ -49,7 +49,7 @@ demo: $(READY)  ## start an engine, deploy a function, invoke it, show its bill
 # there are processors, as a fifth of the time is spent waiting.
 AT_ONCE := -n $$(($$(nproc) + 1)) --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
-ALONE := $(addprefix tests/isolation/test_,groups.py hostile_groups.py)
+ALONE := tests/isolation/test_groups.py
 
 # The tests start hundreds of interpreters, which should find all of this tree compiled.
 test: export PYTHONDONTWRITEBYTECODE :=
