@@ -51,6 +51,7 @@ class _Known:
 
     key: AccessKey | None
     secret: str = field(repr=False)
+    digest: bytes = field(repr=False)
 
 
 class Tenants:
@@ -300,7 +301,7 @@ class Tenants:
         An unknown id and a wrong secret look the same and take the same work.
         """
         known = await self._known(access_key_id)
-        is_right = hmac.compare_digest(_digest(known.secret), _digest(secret))
+        is_right = hmac.compare_digest(known.digest, _digest(secret))
         if known.key is None or not is_right:
             raise Unauthenticated(
                 "The access key id or its secret is wrong. Check the credentials, or "
@@ -410,10 +411,9 @@ class Tenants:
 
     async def _look_up(self, access_key_id: str) -> _Known:
         found = await self._store.get_key(access_key_id)
-        if found is None:
-            return _Known(None, self._sealer.unseal(self._sealed_no_secret, key_id=""))
-        key, sealed = found
-        return _Known(key, self._sealer.unseal(sealed, key_id=key.id))
+        key, sealed = found or (None, self._sealed_no_secret)
+        secret = self._sealer.unseal(sealed, key_id="" if key is None else key.id)
+        return _Known(key, secret, _digest(secret))
 
     def _forget_keys(self) -> None:
         self._cache.clear()
