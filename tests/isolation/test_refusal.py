@@ -152,6 +152,32 @@ def test_what_it_refuses_is(attempt: str) -> None:
     assert "Mend it" in done.stdout
 
 
+def _launcher(store: Store, channel: socket.socket) -> list[str]:
+    return [
+        *(sys.executable, "-m", "sandlot_sandbox.launcher"),
+        *("--channel", str(channel.fileno()), "--parent", str(os.getpid())),
+        *("--code", str(store.code)),
+        *("--runtimes", dump_runtimes(store.runtimes)),
+    ]
+
+
+def test_a_launcher_whose_engine_is_gone_leaves_the_word_to_it(store: Store) -> None:
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    ours.close()
+    with theirs:
+        done = subprocess.run(
+            _launcher(store, theirs),
+            env=_environment(),
+            pass_fds=[theirs.fileno()],
+            stderr=subprocess.PIPE,
+            text=True,
+            timeout=50,
+            check=False,
+        )
+
+    assert (done.returncode, done.stderr) == (1, "")
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="somebody else has processes, too")
 @pytest.mark.parametrize("processes", [1, 4])
 def test_a_launcher_that_may_have_too_few_processes_may_be_tried_again(
@@ -163,10 +189,7 @@ def test_a_launcher_that_may_have_too_few_processes_may_be_tried_again(
             [
                 *(*as_ordinary_user(), "/usr/bin/env", "prlimit"),
                 f"--nproc={processes}",
-                *(sys.executable, "-m", "sandlot_sandbox.launcher"),
-                *("--channel", str(theirs.fileno()), "--parent", str(os.getpid())),
-                *("--code", str(store.code)),
-                *("--runtimes", dump_runtimes(store.runtimes)),
+                *_launcher(store, theirs),
             ],
             env=_environment(),
             pass_fds=[theirs.fileno()],
@@ -184,16 +207,10 @@ def test_a_launcher_that_lacks_a_layer_says_so_and_builds_no_jail(
     store: Store,
 ) -> None:
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    launcher = [
-        *(sys.executable, "-m", "sandlot_sandbox.launcher"),
-        *("--channel", str(theirs.fileno()), "--parent", str(os.getpid())),
-        *("--code", str(store.code)),
-        *("--runtimes", dump_runtimes(store.runtimes)),
-    ]
     script = 'echo 0 > /proc/sys/user/max_net_namespaces && exec "$@"'
     with ours, theirs:
         done = subprocess.run(
-            [*IN_A_NAMESPACE, "sh", "-c", script, "sh", *launcher],
+            [*IN_A_NAMESPACE, "sh", "-c", script, "sh", *_launcher(store, theirs)],
             env=_environment(),
             pass_fds=[theirs.fileno()],
             timeout=50,

@@ -28,7 +28,7 @@ from sandlot_engine.model.function import (
 )
 from tests.descriptors import open_files
 from tests.fakes.building import build_here
-from tests.fakes.waiting import DEADLINE_S
+from tests.fakes.waiting import DEADLINE_S, eventually
 from tests.fakes.zips import zip_of
 
 PACKAGE = zip_of({"app.py": "def handler(event, context): return 1"})
@@ -229,8 +229,16 @@ async def test_few_packages_are_built_at_once(
     codes: CodeStore, builder: Builder
 ) -> None:
     zips = [zip_of({f"{number}.py": ""}) for number in range(6)]
+    builder.go.clear()
 
-    await asyncio.gather(*(codes.put(zipped, RUNTIME) for zipped in zips))
+    async def are_at_it() -> bool:
+        return builder.at_once == code.BUILDS
+
+    async with asyncio.TaskGroup() as tasks:
+        for zipped in zips:
+            tasks.create_task(codes.put(zipped, RUNTIME))
+        await eventually(are_at_it)
+        builder.go.set()
 
     assert builder.most_at_once == code.BUILDS
     assert len(builder.runtimes) == len(zips)

@@ -60,7 +60,10 @@ def _main() -> int:
     linux.restore_default_signals()
     if os.getppid() != arguments.parent:
         return 1
-    engine.send(hello)
+    try:
+        engine.send(hello)
+    except ConnectionError:
+        return 1  # it has refused to start, and says why itself
     if not probe.is_enough(said.layers):
         is_busy = probe.is_too_busy(said.layers)
         return os.EX_TEMPFAIL if is_busy else probe.EX_CONFIG
