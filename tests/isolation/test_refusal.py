@@ -161,19 +161,25 @@ def _launcher(store: Store, channel: socket.socket) -> list[str]:
     ]
 
 
+def _ended(
+    argv: Sequence[str], channel: socket.socket
+) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        argv,
+        env=_environment(),
+        pass_fds=[channel.fileno()],
+        stderr=subprocess.PIPE,
+        text=True,
+        timeout=50,
+        check=False,
+    )
+
+
 def test_a_launcher_whose_engine_is_gone_leaves_the_word_to_it(store: Store) -> None:
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     ours.close()
     with theirs:
-        done = subprocess.run(
-            _launcher(store, theirs),
-            env=_environment(),
-            pass_fds=[theirs.fileno()],
-            stderr=subprocess.PIPE,
-            text=True,
-            timeout=50,
-            check=False,
-        )
+        done = _ended(_launcher(store, theirs), theirs)
 
     assert (done.returncode, done.stderr) == (1, "")
 
@@ -185,19 +191,8 @@ def test_a_launcher_that_may_have_too_few_processes_may_be_tried_again(
 ) -> None:
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     with ours, theirs:
-        done = subprocess.run(
-            [
-                *(*as_ordinary_user(), "/usr/bin/env", "prlimit"),
-                f"--nproc={processes}",
-                *_launcher(store, theirs),
-            ],
-            env=_environment(),
-            pass_fds=[theirs.fileno()],
-            stderr=subprocess.PIPE,
-            text=True,
-            timeout=50,
-            check=False,
-        )
+        few = [*as_ordinary_user(), "/usr/bin/env", "prlimit", f"--nproc={processes}"]
+        done = _ended([*few, *_launcher(store, theirs)], theirs)
 
     assert done.returncode == os.EX_TEMPFAIL, done.stderr
     assert "Traceback" not in done.stderr

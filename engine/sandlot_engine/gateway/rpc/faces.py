@@ -128,8 +128,8 @@ def _of_request(request_id: str) -> bytes:
 def _before_request(length: int) -> bytes:
     """What stands before an id of so many bytes, which is the last of all."""
     info = error_details_pb2.RequestInfo(request_id="-" * length)
-    status = status_pb2.Status(details=[_packed(info)])
-    return bytes(status.SerializeToString())[:-length]
+    whole = bytes(status_pb2.Status(details=[_packed(info)]).SerializeToString())
+    return whole[: len(whole) - length]
 
 
 def _unforeseen(request_id: str) -> Face:
