@@ -221,7 +221,7 @@ def _descriptors(pid: int | str) -> int:
 def _groups(name: str) -> Iterator[Path]:
     for folder, names, _ in os.walk(_CGROUPS):
         path = Path(folder)
-        if name in path.parts:
+        if any(part.partition(".")[0] == name for part in path.parts):
             yield path
         elif len(path.relative_to(_CGROUPS).parts) > _DEPTH:
             names.clear()

@@ -32,7 +32,7 @@ _LACKING = 78
 
 _INTERRUPTED = 130
 _CGROUPS = Path("/sys/fs/cgroup")
-_OF_A_LAUNCHER = re.compile(r"sandlot-(\d+)")
+_OF_A_LAUNCHER = re.compile(r"sandlot-(\d+)(?:\.\d+)?")
 _FEW_FILES = (shutil.which("prlimit") or "prlimit", "--nofile=512:512")
 """Less than the layer `limits` needs."""
 

@@ -37,7 +37,7 @@ async def _is_answered(port: int) -> bool:
 
 @pytest.mark.parametrize(
     ("connections", "listeners", "clients"),
-    [(MAX_CONNECTIONS, LISTENERS, 8 * LISTENERS), (LISTENERS, 1, LISTENERS // 2)],
+    [(MAX_CONNECTIONS, LISTENERS, 3 * LISTENERS), (LISTENERS, 1, LISTENERS // 2)],
 )
 async def test_each_listener_takes_in_connections_and_all_are_one_port(
     connections: int, listeners: int, clients: int

@@ -295,7 +295,7 @@ def _mounts(pid: int | str) -> int:
 def _cgroups(name: str) -> Iterator[Path]:
     for folder, names, _ in os.walk(CGROUPS):
         path = Path(folder)
-        if name in path.parts:
+        if any(part.partition(".")[0] == name for part in path.parts):
             yield path
         elif len(path.relative_to(CGROUPS).parts) > _DEPTH:
             names.clear()

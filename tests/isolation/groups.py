@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -27,8 +28,9 @@ def group_folder(hierarchy: str, path: str) -> Path:
 
 def trees_of(launcher: int) -> list[Path]:
     """All that is left of a launcher's groups, wherever they are."""
-    name = f"sandlot-{launcher}"
-    return [Path(folder) for folder, _, _ in os.walk(ROOT) if Path(folder).name == name]
+    name = re.compile(rf"sandlot-{launcher}(\.\d+)?")
+    folders = (Path(folder) for folder, _, _ in os.walk(ROOT))
+    return [folder for folder in folders if name.fullmatch(folder.name)]
 
 
 @contextlib.contextmanager

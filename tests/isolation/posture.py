@@ -126,7 +126,7 @@ def groups_of(pid: int, launcher: int) -> dict[str, str]:
     found, names = {}, set()
     for hierarchy, path in group_paths(pid).items():
         owner = f"{name}/" if {"", "cpu"} & set(hierarchy.split(",")) else ""
-        tree = re.compile(rf".*/sandlot-{launcher}/{owner}({name}/{name})")
+        tree = re.compile(rf".*/sandlot-{launcher}(?:\.\d+)?/{owner}({name}/{name})")
         if match := tree.fullmatch(path):
             names.add(match[1])
             found[hierarchy] = "its own"

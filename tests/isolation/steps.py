@@ -123,7 +123,7 @@ STARTING = [
     *_of("launcher/__main__.py", "_main"),
     *_of("linux.py", "landlock_version"),
     *_of("launcher/users.py", "become_root_of_own_namespace"),
-    *_of("launcher/cgroups/tree.py", "Tree.plant"),
+    *_of("launcher/cgroups/tree.py", "Tree.plant Tree._limit_processes"),
     *_of("launcher/cgroups/sweeping.py", "claim"),
     *_of("launcher/cgroups/janitor.py", "Janitor._start"),
 ]
@@ -202,6 +202,9 @@ EXPLAINED_TEXTS = {
 EXPLAINED = {
     "launcher/__main__.py:_landlock": _ASKS + "; `landlock_version` is tried",
     "launcher/__main__.py:_take_descriptors": _EARLY,
+    "launcher/cgroups/districts.py:weight_of": _ASKS,
+    "launcher/cgroups/districts.py:_may_go_first": _EARLY,
+    "launcher/cgroups/tree.py:Tree._weigh": "whose turn is when holds nobody to less",
     "launcher/cgroups/families.py:Estate.__init__": "a name; not for each zygote",
     "launcher/cgroups/layout.py:find": _EARLY,
     "launcher/cgroups/layout.py:_v2_folder": _EARLY,

@@ -13,6 +13,7 @@ from sandlot_sandbox.launcher.cgroups import (
     Tree,
     find,
 )
+from sandlot_sandbox.launcher.cgroups.districts import most_of
 from sandlot_sandbox.launcher.cgroups.layout import make_room_in_v2
 from sandlot_sandbox.limits import CLONES_AT_ONCE, Limits, Share
 from sandlot_sandbox.memory_group import MEMORY_V2
@@ -289,6 +290,22 @@ def test_who_serves_weighs_more_than_what_it_runs(tmp_path: Path) -> None:
     assert weight.read_text() == "100", "where processors are not shared out"
     make_room_in_v2(given, frozenset(("cpu",)))
     assert weight.read_text() == "900"
+
+
+def test_in_v2_districts_are_beside_the_engine_s_own_group(tmp_path: Path) -> None:
+    ours = tmp_path / "sandlot.engine"
+    layout = Layout({}, tmp_path, frozenset(("cpu", "pids")))
+
+    assert most_of(layout, 1 << 22) == 1, "the engine would be behind all of them"
+    ours.mkdir()
+    assert most_of(layout, 1 << 22) == 1
+    (ours / "cpu.weight").write_text("900")
+    assert most_of(layout, 1 << 22) == 64
+    # Each has its part of all processes, which must do for a large tenant's.
+    assert most_of(layout, 3 << 14) == 3
+    assert most_of(layout, 1 << 10) == 1
+    assert most_of(Layout({}, tmp_path, frozenset(("cpu",))), 1 << 10) == 64
+    assert most_of(Layout({}, tmp_path, frozenset(("pids",))), 1 << 22) == 1
 
 
 def test_a_group_without_what_freezes_it_is_none(machine: Machine) -> None:

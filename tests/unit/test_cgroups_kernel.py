@@ -20,6 +20,7 @@ from sandlot_sandbox.launcher.cgroups import (
     Tree,
     find,
 )
+from sandlot_sandbox.launcher.cgroups.districts import most_of
 from sandlot_sandbox.launcher.cgroups.files import make_folder, remove_all
 from sandlot_sandbox.launcher.cgroups.sweeping import claim, sweep
 from sandlot_sandbox.limits import Limits
@@ -43,7 +44,7 @@ def tree(request: pytest.FixtureRequest) -> Iterator[Tree]:
     finally:
         made.prune()
         made.remove()
-        assert not any(folder.exists() for folder in made.parts.values())
+        assert not any(folder.exists() for folder in made.folders)
 
 
 def _inner(tree: Tree) -> set[Path]:
@@ -114,7 +115,7 @@ def test_processors_are_dealt_out_among_owners_before_their_functions(
     estates = [family._roof[part].parent for family in families]  # noqa: SLF001
 
     assert estates[0] == estates[1] != estates[2]
-    assert {estate.parent for estate in estates} == {tree.parts[part]}
+    assert estates[0].parent == tree.parts[part]
     tree.give_up(families[0])
     assert estates[0].exists()
     for family in families[1:]:
@@ -122,15 +123,112 @@ def test_processors_are_dealt_out_among_owners_before_their_functions(
     assert not any(estate.exists() for estate in estates)
 
 
+def _districts(tree: Tree, owners: range) -> list[str]:
+    """Where the kernel deals out processors to each."""
+    if "cpu" not in tree.controls:
+        pytest.skip("nobody shares out processors here")
+    part = "v2" if tree.is_v2 else "cpu"
+    families = [tree.make(owner) for owner in owners]
+    roofs = [family._roof for family in families]  # noqa: SLF001
+    others = tree.parts.keys() - {part}
+    assert all(roof[o].parent == tree.parts[o] for roof in roofs for o in others)
+    return [roof[part].parent.parent.name for roof in roofs]
+
+
+@needs_root
+def test_owners_lie_side_by_side_as_far_as_there_may_be_districts(
+    tree: Tree, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tree, "_most_districts", 3)
+    beside = [f"{tree.name}.{number}" for number in (1, 2)]
+
+    assert _districts(tree, range(4)) == [tree.name, *beside, tree.name]
+    assert _districts(tree, range(4, 6)) == beside
+    assert _weights(tree) == {100 if tree.is_v2 else 1024}
+    assert tree.folders[-len(tree.parts) :] == list(tree.parts.values())
+    assert {folder.name for folder in tree.folders} == {tree.name, *beside}
+
+
+@needs_root
+def test_districts_weigh_no_more_together_however_many_there_are(
+    tree: Tree, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tree, "_most_districts", 16)
+    monkeypatch.setattr(os, "cpu_count", lambda: 2)
+
+    _districts(tree, range(8))
+    assert _weights(tree) == {100 if tree.is_v2 else 1024}
+    _districts(tree, range(8, 16))
+
+    assert _weights(tree) == {50 if tree.is_v2 else 512}
+
+
+def _weights(tree: Tree) -> set[int]:
+    file = "cpu.weight" if tree.is_v2 else "cpu.shares"
+    files = [folder / file for folder in tree.folders]
+    return {int(file.read_text()) for file in files if file.exists()}
+
+
+@needs_root
+def test_a_district_that_is_empty_is_the_next_owner_s(
+    tree: Tree, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tree, "_most_districts", 8)
+    _districts(tree, range(1))
+    tree.give_up(tree.make(1))
+
+    assert _districts(tree, range(2, 4)) == [f"{tree.name}.{n}" for n in (1, 2)]
+
+
+@needs_root
+def test_a_district_that_cannot_be_made_leaves_nothing(
+    tree: Tree, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tree, "_most_districts", 8)
+    _districts(tree, range(1))
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "mkdir", _fail)
+        with pytest.raises(OSError, match="no memory"):
+            tree.make(1)
+
+    assert _districts(tree, range(1, 2)) == [f"{tree.name}.1"]
+
+
+def _fail(*_: object) -> None:
+    raise OSError(12, "no memory")
+
+
+@needs_root
+def test_owners_are_where_they_were_where_nothing_else_goes_first(
+    tree: Tree, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def is_forbidden(*_: object) -> None:
+        raise PermissionError
+
+    monkeypatch.setattr(os, "setpriority", is_forbidden)
+
+    most = most_of(find(only="v2" if tree.is_v2 else "v1"), 1 << 22)
+
+    assert most == 1
+
+
+@needs_root
+def test_where_the_engine_may_go_first_there_are_districts(tree: Tree) -> None:
+    before = os.getpriority(os.PRIO_PROCESS, 0)
+
+    most = most_of(find(only="v2" if tree.is_v2 else "v1"), 1 << 22)
+
+    # In v2 the engine has no group of its own here, nor is there anything to deal out.
+    assert most == (1 if tree.is_v2 else 64)
+    assert os.getpriority(os.PRIO_PROCESS, 0) == before
+
+
 @needs_root
 def test_who_is_alone_in_an_estate_and_cannot_be_made_leaves_nothing(
     tree: Tree, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fail(_: Family) -> None:
-        raise OSError(12, "no memory")
-
     before = _inner(tree)
-    monkeypatch.setattr(Family, "make", fail)
+    monkeypatch.setattr(Family, "make", _fail)
 
     with pytest.raises(OSError, match="no memory"):
         tree.make(7)
@@ -193,19 +291,21 @@ def test_what_is_opened_of_a_group_freezes_it_and_tells_of_it(tree: Tree) -> Non
 
 @needs_root
 def test_only_groups_of_launchers_that_are_gone_are_swept(tree: Tree) -> None:
-    gone, alive, others = "sandlot-999999999", "sandlot-1", "sandlot-engine"
+    # Trees and their districts.
+    gone = ("sandlot-999999999", "sandlot-999999999.1", "sandlot-999999998.2")
+    kept = ("sandlot-1", "sandlot-1.1", "sandlot-engine", "sandlot-999999999.x")
     parents = [folder.parent for folder in tree.parts.values()]
     for parent in parents:
-        for name in (gone, alive, others):
+        for name in (*gone, *kept):
             (parent / name / "1.2").mkdir(parents=True)
     try:
         sweep(parents)  # what `plant` does, without another tree
 
-        left = {n: (p / n).exists() for p in parents for n in (gone, alive, others)}
-        assert left == {gone: False, alive: True, others: True}
+        assert not any((p / name).exists() for p in parents for name in gone)
+        assert all((p / name).exists() for p in parents for name in kept)
     finally:
         for parent in parents:
-            for name in (gone, alive, others):
+            for name in (*gone, *kept):
                 remove_all(parent / name)
 
 
@@ -216,37 +316,44 @@ def test_groups_of_a_launcher_in_another_pid_namespace_are_not_swept(
     """Its pid is nobody's here; only its claim tells that it lives."""
     parents = [folder.parent for folder in tree.parts.values()]
     theirs = [parent / "sandlot-999999998" for parent in parents]
+    districts = [folder.with_name(f"{folder.name}.1") for folder in theirs]
     claims = []
     try:
         for folder in theirs:
             make_folder(folder)
             claims.append(claim(folder))
+        for folder in districts:
+            make_folder(folder)
 
         sweep(parents)
 
-        assert all(folder.exists() for folder in theirs)
+        assert all(folder.exists() for folder in (*theirs, *districts))
 
         while claims:
             os.close(claims.pop())
         sweep(parents)
 
-        assert not any(folder.exists() for folder in theirs)
+        assert not any(folder.exists() for folder in (*theirs, *districts))
     finally:
         for fd in claims:
             os.close(fd)
-        for folder in theirs:
+        for folder in (*theirs, *districts):
             remove_all(folder)
 
 
 @needs_root
-def test_a_janitor_removes_a_tree_with_what_is_in_it(tree: Tree) -> None:
+def test_a_janitor_removes_a_tree_with_what_is_in_it(
+    tree: Tree, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if "cpu" in tree.controls:
+        monkeypatch.setattr(tree, "_most_districts", 4)
     janitor = Janitor(tree)
-    tree.make().add(SHARE)
-    tree.make().add(SHARE)
+    for owner in range(5):
+        tree.make(owner).add(SHARE)
 
     janitor.dismiss()
 
-    assert not any(folder.exists() for folder in tree.parts.values())
+    assert not any(folder.exists() for folder in tree.folders)
 
 
 @needs_root

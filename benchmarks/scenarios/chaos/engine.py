@@ -154,7 +154,8 @@ class Engine:
         left += [
             f"control group {path}"
             for path in _groups()
-            if path.name in {f"sandlot-{pid}" for pid in self._launchers}
+            if path.name.partition(".")[0]
+            in {f"sandlot-{pid}" for pid in self._launchers}
         ]
         names = {path.name for path in self.data.iterdir()}
         return left + [f"file {name}" for name in sorted(names - EXPECTED)]

@@ -20,9 +20,10 @@ import grpc.aio
 from sandlot_engine.errors import Unavailable
 from sandlot_engine.gateway.http import listen
 
-LISTENERS = 16
+LISTENERS = 64
+"""Each is a socket and a few kilobytes."""
 
-_FEWEST_CONNECTIONS = 32
+_FEWEST_CONNECTIONS = 8
 """Of a listener's share. Where there is less, there is one listener: chance may send it
 more than its share."""
 

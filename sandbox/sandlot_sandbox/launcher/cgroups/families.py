@@ -5,10 +5,11 @@ import mmap
 import os
 from pathlib import Path
 
+from sandlot_sandbox.launcher.cgroups.districts import District
 from sandlot_sandbox.launcher.cgroups.files import make_folder, remove_all
 from sandlot_sandbox.launcher.cgroups.group import Group
 from sandlot_sandbox.launcher.cgroups.interface import Interface, widest_first
-from sandlot_sandbox.launcher.cgroups.layout import enable
+from sandlot_sandbox.launcher.cgroups.layout import DEALT_OUT, enable
 from sandlot_sandbox.limits import Share
 from sandlot_sandbox.memory_group import FILES, of_files
 
@@ -20,9 +21,6 @@ _OF_A_GROUP = 16 << 10
 _AHEAD = 64 * mmap.PAGESIZE
 """What the processor on which one is made charges with that, for what is to come
 (`MEMCG_CHARGE_BATCH`)."""
-
-_DEALT_OUT = frozenset(("cpu", "v2"))
-"""Parts in which processors are."""
 
 
 class Family:
@@ -153,19 +151,21 @@ class Estate:
     busy machine's processors than whoever has one. Among one owner's they are dealt out
     by memory."""
 
-    def __init__(self, interface: Interface, parts: dict[str, Path]) -> None:
+    def __init__(self, interface: Interface, district: District) -> None:
         self._interface = interface
+        self._district = district
         self.families = 0
         name = os.urandom(_NAME_BYTES).hex()
         # In v1 only where it makes a difference: each level has to be counted through.
         self.folders = {
-            part: folder / name if part in _DEALT_OUT else folder
-            for part, folder in parts.items()
+            part: folder / name if part in DEALT_OUT else folder
+            for part, folder in district.parts.items()
         }
-        self._own = [self.folders[part] for part in _DEALT_OUT & self.folders.keys()]
+        self._own = [self.folders[part] for part in DEALT_OUT & self.folders.keys()]
 
     def make(self) -> None:
         """Raises `OSError`, leaving nothing behind."""
+        self._district.estates += 1
         try:
             for folder in self._own:
                 make_folder(folder)
@@ -177,6 +177,7 @@ class Estate:
 
     def remove(self) -> None:
         """There is nothing below it any more."""
+        self._district.estates -= 1
         for folder in self._own:
             remove_all(folder)
 

@@ -51,6 +51,6 @@ def _wait_and_clean(tree: Tree, end: int, leash: int) -> None:
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, signal.SIG_IGN)
         select.select([end], [], [])
-        remove_when_empty(list(tree.parts.values()), _REMOVE_S)
+        remove_when_empty(tree.folders, _REMOVE_S)
     finally:
         os._exit(0)

@@ -10,6 +10,9 @@ from sandlot_sandbox.launcher.cgroups.files import write_file
 CONTROLLERS = ("memory", "cpu", "pids", "freezer")
 """What we use, in v1's words; v2 freezes without a controller."""
 
+DEALT_OUT = frozenset(("cpu", "v2"))
+"""Parts in which processors are."""
+
 _OURS = "sandlot.engine"
 """Where we go ourselves, in a group that systemd has given us."""
 
@@ -109,6 +112,12 @@ def _children_of(pid: int) -> set[int]:
 def _v2_controllers(folder: Path) -> frozenset[str]:
     names = (folder / "cgroup.controllers").read_text().split()
     return frozenset(CONTROLLERS) & frozenset(names)
+
+
+def is_beside_us(folder: Path) -> bool:
+    """Whether a group there would have its turns beside the engine's own, which weighs
+    more."""
+    return (folder / _OURS / "cpu.weight").exists()
 
 
 def make_room_in_v2(folder: Path, controllers: frozenset[str]) -> None:

@@ -61,12 +61,14 @@ def sweep(parents: list[Path]) -> None:
 
 
 def _is_of_nobody(folder: Path) -> bool:
-    pid = folder.name.removeprefix(PREFIX)
+    pid, _, district = folder.name.removeprefix(PREFIX).partition(".")
     # The pid as well: between the making of a folder and its being claimed.
-    if not pid.isdigit() or Path(f"/proc/{pid}").exists():
+    if not f"{pid}{district}".isdigit() or Path(f"/proc/{pid}").exists():
         return False
     try:
-        os.close(claim(folder))
+        os.close(claim(folder.with_name(f"{PREFIX}{pid}")))
+    except FileNotFoundError:
+        return bool(district)  # it outlives its tree for a moment, and nobody else
     except OSError:
         return False
     return True

@@ -3,10 +3,21 @@
 import os
 from pathlib import Path
 
+from sandlot_sandbox.launcher.cgroups.districts import (
+    District,
+    most_of,
+    parts_of,
+    weight_of,
+)
 from sandlot_sandbox.launcher.cgroups.families import Estate, Family
 from sandlot_sandbox.launcher.cgroups.files import make_folder, remove_all, write_file
 from sandlot_sandbox.launcher.cgroups.interface import Interface
-from sandlot_sandbox.launcher.cgroups.layout import Layout, enable, make_room_in_v2
+from sandlot_sandbox.launcher.cgroups.layout import (
+    DEALT_OUT,
+    Layout,
+    enable,
+    make_room_in_v2,
+)
 from sandlot_sandbox.launcher.cgroups.sweeping import PREFIX, claim, sweep
 
 _COLD = "cold"
@@ -35,10 +46,22 @@ class Tree:
             self.parts = {"v2": layout.v2 / name}
         else:
             self.parts = {part: folder / name for part, folder in layout.v1.items()}
+        self._districts = [District(self.parts)]
+        self._most_districts = 1
 
     @property
     def controls(self) -> frozenset[str]:
         return self._layout.controls
+
+    @property
+    def folders(self) -> list[Path]:
+        """All that may be there of it, its districts first."""
+        beside = (
+            parts_of(self.parts, number)[part]
+            for number in range(1, self._most_districts)
+            for part in DEALT_OUT & self.parts.keys()
+        )
+        return [*beside, *self.parts.values()]
 
     @property
     def is_v2(self) -> bool:
@@ -61,16 +84,12 @@ class Tree:
         try:
             if layout.v2 is not None:
                 make_room_in_v2(layout.v2, layout.v2_controllers)
+            tree._most_districts = most_of(layout, _all_processes())
             for folder in tree.parts.values():
-                make_folder(folder)
-                tree._made.append(folder)
+                tree._make(folder)
                 tree._claims.append(claim(folder))
-            if layout.v2 is not None:
-                enable(tree.parts["v2"], layout.v2_controllers)
-            if "pids" in layout.controls:
-                # Whatever jails do, the machine can still start processes.
-                part = "v2" if tree.is_v2 else "pids"
-                write_file(tree.parts[part] / "pids.max", b"%d" % _all_processes())
+            if "pids" in tree.parts:
+                tree._limit_processes(tree.parts["pids"])
             if "freezer" in tree.parts:
                 make_folder(cold := tree.parts["freezer"] / _COLD)
                 write_file(cold / "freezer.state", b"FROZEN")
@@ -84,7 +103,7 @@ class Tree:
         """Groups for a zygote of that owner's; raises `OSError`."""
         estate = self._estates.get(owner)
         if estate is None:
-            estate = Estate(self.interface, self.parts)
+            estate = Estate(self.interface, self._emptiest())
             estate.make()
             self._estates[owner] = estate
         estate.families += 1
@@ -95,6 +114,45 @@ class Tree:
             self._leave(owner)
             raise
         return family
+
+    def _emptiest(self) -> District:
+        """Where another owner goes. Raises `OSError`."""
+        emptiest = min(self._districts, key=lambda district: district.estates)
+        if not emptiest.estates or len(self._districts) == self._most_districts:
+            return emptiest
+        made = District(parts_of(self.parts, len(self._districts)))
+        for part in DEALT_OUT & made.parts.keys():
+            self._make(made.parts[part])
+        self._districts.append(made)
+        self._weigh()
+        return made
+
+    def _weigh(self) -> None:
+        file, weight = weight_of(len(self._districts), is_v2=self.is_v2)
+        for district in self._districts:
+            for part in DEALT_OUT & district.parts.keys():
+                write_file(district.parts[part] / file, b"%d" % weight)
+
+    def _make(self, folder: Path) -> None:
+        """One in which there are to be others, of processes in v2 with its part of all.
+        Raises `OSError`, leaving nothing behind."""
+        make_folder(folder)
+        try:
+            if self.is_v2:
+                enable(folder, self.interface.controllers)
+                if "pids" in self.controls:
+                    self._limit_processes(folder)
+        except BaseException:
+            folder.rmdir()
+            raise
+        self._made.append(folder)
+
+    def _limit_processes(self, folder: Path) -> None:
+        """Whatever jails do, the machine can still start some."""
+        most = _all_processes()
+        if self.is_v2:
+            most //= self._most_districts
+        write_file(folder / "pids.max", b"%d" % most)
 
     def give_up(self, family: Family) -> None:
         """Remove it as soon as it can be."""
