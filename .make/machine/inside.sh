@@ -41,6 +41,8 @@ prepare() {
   chmod 666 /dev/net/tun
   ip link set lo up
   ulimit -n 65536
+  # As systemd has it.
+  echo 4194304 >/proc/sys/kernel/pid_max
 }
 
 as_root() (

@@ -215,6 +215,7 @@ class Sandbox:
         self,
         guest: str,
         *,
+        owner: int = 0,
         memory_mb: int = 128,
         tmp_mb: int = 16,
         import_in_zygote: bool = True,
@@ -227,6 +228,7 @@ class Sandbox:
         """Ordered, but not waited for."""
         recipe = Recipe(
             runtime=RUNTIME,
+            owner=owner,
             limits=Limits(memory_mb=memory_mb, tmp_mb=tmp_mb),
             code=self.store.add(guest),
             opt=opt,

@@ -3,6 +3,7 @@
 import asyncio
 import errno
 import os
+import re
 import signal
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -20,6 +21,7 @@ from tests.isolation.groups import (
     VERSIONS,
     control,
     delegated_group,
+    group_paths,
     is_frozen,
     trees_of,
 )
@@ -98,10 +100,40 @@ async def test_a_launcher_has_the_groups_that_it_says_it_has(held: Sandbox) -> N
     version, controls = control(held)
     async with held.running("spinning") as guest:
         assert await guest.ask("count") == "+"
-        trees = trees_of(held.process.pid)
+        # Without districts, which owners had before.
+        trees = [tree for tree in trees_of(held.process.pid) if "." not in tree.name]
 
     assert not controls or "freezer" in controls
     assert len(trees) == {"v1": len(controls), "v2": 1, "": 0}[version]
+
+
+async def test_jails_of_two_owners_have_their_turns_side_by_side(held: Sandbox) -> None:
+    version, controls = control(held)
+    async with (
+        held.running("spinning", owner=1) as one,
+        held.running("spinning", owner=2) as other,
+    ):
+        for guest in (one, other):
+            await ask(await guest.fork(), "spin", children=LIVE)
+        mine = _inside(held)
+        await _eventually(lambda: [pid for pid in mine if not is_frozen(pid)])
+        districts = {_district(pid) for pid in mine}
+        trees = trees_of(held.process.pid)
+
+    goes_first = held.mode == "root"
+    if version == "v2":
+        goes_first = (trees[0].parent / "sandlot.engine/cpu.weight").exists()
+    assert len(mine) == 2 * (LIVE + 1)
+    assert len(districts) == (2 if "cpu" in controls and goes_first else 1)
+
+
+def _district(pid: int) -> str:
+    """Of the launcher's groups, which it is in where processors are dealt out: there
+    alone is it another one than in the other hierarchies."""
+    found = (
+        re.search(r"sandlot-\d+[.\d]*", path) for path in group_paths(pid).values()
+    )
+    return max((match[0] for match in found if match), key=len, default="")
 
 
 async def test_an_idle_instance_and_all_its_children_stand_still(held: Sandbox) -> None:
