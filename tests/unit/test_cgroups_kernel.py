@@ -150,6 +150,23 @@ def test_owners_lie_side_by_side_as_far_as_there_may_be_districts(
 
 
 @needs_root
+def test_a_district_of_one_that_had_the_same_pid_is_in_nobody_s_way(
+    tree: Tree,
+) -> None:
+    if tree.is_v2:
+        pytest.skip("there may be no districts")
+    tree.remove()
+    left = tree.parts["cpu"].with_name(f"{tree.name}.1")
+    (left / "estate").mkdir(parents=True)
+
+    again = Tree.plant(find(only="v1"))
+    try:
+        assert not left.exists()
+    finally:
+        again.remove()
+
+
+@needs_root
 def test_districts_weigh_no_more_together_however_many_there_are(
     tree: Tree, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -88,6 +88,10 @@ class Tree:
             for folder in tree.parts.values():
                 tree._make(folder)
                 tree._claims.append(claim(folder))
+            for folder in tree.folders:
+                if folder not in tree._made:
+                    # Of one that had our pid, and could not be removed in time.
+                    remove_all(folder)
             if "pids" in tree.parts:
                 tree._limit_processes(tree.parts["pids"])
             if "freezer" in tree.parts:
