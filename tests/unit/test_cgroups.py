@@ -292,6 +292,25 @@ def test_who_serves_weighs_more_than_what_it_runs(tmp_path: Path) -> None:
     assert weight.read_text() == "900"
 
 
+def test_in_v1_there_are_districts_where_the_engine_may_go_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[int] = []
+
+    def is_forbidden(_kind: int, _pid: int, niceness: int) -> None:
+        asked.append(niceness)
+        raise PermissionError
+
+    layout = Layout({"cpu": tmp_path})
+    monkeypatch.setattr(os, "setpriority", lambda *call: asked.append(call[2]))
+    assert most_of(layout, 1 << 10) == 64, "processes are counted elsewhere"
+    before = os.getpriority(os.PRIO_PROCESS, 0)
+    assert asked == [before - 10, before], "it stays as it was"
+
+    monkeypatch.setattr(os, "setpriority", is_forbidden)
+    assert most_of(layout, 1 << 22) == 1
+
+
 def test_in_v2_districts_are_beside_the_engine_s_own_group(tmp_path: Path) -> None:
     ours = tmp_path / "sandlot.engine"
     layout = Layout({}, tmp_path, frozenset(("cpu", "pids")))

@@ -216,21 +216,6 @@ def _fail(*_: object) -> None:
 
 
 @needs_root
-def test_owners_are_where_they_were_where_nothing_else_goes_first(
-    tree: Tree, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    if tree.is_v2:
-        pytest.skip("a group of its own goes first there")
-
-    def is_forbidden(*_: object) -> None:
-        raise PermissionError
-
-    monkeypatch.setattr(os, "setpriority", is_forbidden)
-
-    assert most_of(find(only="v1"), 1 << 22) == 1
-
-
-@needs_root
 def test_where_the_engine_may_go_first_there_are_districts(tree: Tree) -> None:
     before = os.getpriority(os.PRIO_PROCESS, 0)
 

@@ -35,6 +35,9 @@ class District:
 
     def __init__(self, parts: dict[str, Path]) -> None:
         self.parts = parts
+        self.folders = [parts[part] for part in DEALT_OUT & parts.keys()]
+        """Its own; others are the tree's."""
+
         self.estates = 0
 
 

@@ -12,12 +12,7 @@ from sandlot_sandbox.launcher.cgroups.districts import (
 from sandlot_sandbox.launcher.cgroups.families import Estate, Family
 from sandlot_sandbox.launcher.cgroups.files import make_folder, remove_all, write_file
 from sandlot_sandbox.launcher.cgroups.interface import Interface
-from sandlot_sandbox.launcher.cgroups.layout import (
-    DEALT_OUT,
-    Layout,
-    enable,
-    make_room_in_v2,
-)
+from sandlot_sandbox.launcher.cgroups.layout import Layout, enable, make_room_in_v2
 from sandlot_sandbox.launcher.cgroups.sweeping import PREFIX, claim, sweep
 
 _COLD = "cold"
@@ -57,9 +52,9 @@ class Tree:
     def folders(self) -> list[Path]:
         """All that may be there of it, its districts first."""
         beside = (
-            parts_of(self.parts, number)[part]
+            folder
             for number in range(1, self._most_districts)
-            for part in DEALT_OUT & self.parts.keys()
+            for folder in District(parts_of(self.parts, number)).folders
         )
         return [*beside, *self.parts.values()]
 
@@ -125,8 +120,8 @@ class Tree:
         if not emptiest.estates or len(self._districts) == self._most_districts:
             return emptiest
         made = District(parts_of(self.parts, len(self._districts)))
-        for part in DEALT_OUT & made.parts.keys():
-            self._make(made.parts[part])
+        for folder in made.folders:
+            self._make(folder)
         self._districts.append(made)
         self._weigh()
         return made
@@ -134,8 +129,8 @@ class Tree:
     def _weigh(self) -> None:
         file, weight = weight_of(len(self._districts), is_v2=self.is_v2)
         for district in self._districts:
-            for part in DEALT_OUT & district.parts.keys():
-                write_file(district.parts[part] / file, b"%d" % weight)
+            for folder in district.folders:
+                write_file(folder / file, b"%d" % weight)
 
     def _make(self, folder: Path) -> None:
         """One in which there are to be others, of processes in v2 with its part of all.
