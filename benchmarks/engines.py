@@ -13,6 +13,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import urllib.request
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
@@ -119,6 +120,17 @@ class Engine:
         waited for."""
         supervisor = psutil.Process(self.process.pid)
         return sum(sum(times[:4]) for times in _times(supervisor))
+
+    async def reading(self, name: str) -> float:
+        """Of `/metrics`, without `sandlot_`."""
+        text = await asyncio.to_thread(self._metrics)
+        (line,) = (row for row in text.splitlines() if row.startswith(f"{name} "))
+        return float(line.split()[1])
+
+    def _metrics(self) -> str:
+        with urllib.request.urlopen(f"{self.http}/metrics") as answer:  # noqa: S310 - ours
+            told: str = answer.read().decode()
+        return told.replace("sandlot_", "")
 
     def pids_below(self) -> list[int]:
         """Of everything that was started by it."""

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Callable
 
 from sandlot_sandbox.errors import SandboxError, ZygoteLost
+from sandlot_sandbox.host.crowd import Crowd
 from sandlot_sandbox.host.recipe import Obstacle, Recipe
 
 
@@ -24,8 +25,14 @@ class FakeInstance:
 class FakeZygote:
     """What `wait_ready` waits for, `be_ready` or `fail` tell; `die` is its death."""
 
-    def __init__(self, recipe: Recipe, on_lost: Callable[["FakeZygote"], None]) -> None:
+    def __init__(
+        self,
+        recipe: Recipe,
+        on_lost: Callable[["FakeZygote"], None],
+        crowd: Crowd | None = None,
+    ) -> None:
         self.recipe = recipe
+        self.crowd = crowd
         self.reason = ""
         self.obstacle = Obstacle.NONE
         self.is_lost = False
@@ -64,7 +71,7 @@ class FakeZygote:
     used_kb = 0
     has_heirs = False
 
-    def drop_heirs(self) -> None:
+    def drop_kept(self) -> None:
         self.has_heirs = False
 
     async def wait_ready(self) -> bool:
@@ -110,7 +117,8 @@ class FakeZygotes:
         recipe: Recipe,
         *,
         on_lost: Callable[[FakeZygote], None],
+        crowd: Crowd,
     ) -> FakeZygote:
-        zygote = FakeZygote(recipe, on_lost)
+        zygote = FakeZygote(recipe, on_lost, crowd)
         self.made.put_nowait(zygote)
         return zygote

@@ -10,7 +10,7 @@ import pytest
 import pytest_asyncio
 from xdist.scheduler import LoadFileScheduling
 
-from sandlot_sandbox.host import zygote
+from sandlot_sandbox.host import reserve
 from tests.isolation import steps
 from tests.isolation.egress import Cell, World, what_internet_lacks
 from tests.isolation.faults import Step
@@ -95,7 +95,7 @@ def nobody_rests() -> Iterator[None]:
     """Jails that all tests share keep their cells: whoever counts what is there before
     and after would count those that were given up meanwhile."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(zygote, "REST_AFTER_S", 86_400.0)
+        patch.setattr(reserve, "REST_AFTER_S", 86_400.0)
         yield
 
 

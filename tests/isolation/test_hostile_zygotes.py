@@ -9,7 +9,7 @@ import pytest
 
 from sandlot_sandbox.errors import StartFailed, ZygoteLost
 from sandlot_sandbox.host import invocation as host_invocation
-from sandlot_sandbox.host import room, window
+from sandlot_sandbox.host import reserve, room, window
 from sandlot_sandbox.host import zygote as host_zygote
 from sandlot_sandbox.host.cells import AHEAD, AHEAD_AT_REST
 from sandlot_sandbox.host.instance import State
@@ -207,7 +207,7 @@ async def test_each_holds_as_many_open_files_of_ours_as_is_reckoned_with(
 async def test_a_zygote_that_nobody_forks_keeps_one_cell(
     sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(host_zygote, "REST_AFTER_S", 0.3)
+    monkeypatch.setattr(reserve, "REST_AFTER_S", 0.3)
     async with sandbox.running("curious") as guest:
         before = len(descendants(sandbox.process.pid))
         await guest.settle()

@@ -152,7 +152,7 @@ async def test_what_is_kept_can_be_given_back(sandbox: Sandbox) -> None:
                 await asyncio.sleep(0.01)
         before = open_files()
 
-        guest.zygote.drop_heirs()
+        guest.zygote.drop_kept()
 
         assert not guest.zygote.has_heirs
         async with asyncio.timeout(WAIT_S):

@@ -8,9 +8,10 @@ from collections.abc import Callable
 import pytest
 
 from sandlot_sandbox.host.berth import Berth
-from sandlot_sandbox.host.cells import AHEAD, AHEAD_AT_REST, Cells, Spares
+from sandlot_sandbox.host.cells import AHEAD, AHEAD_AT_REST, Cells
 from sandlot_sandbox.host.hold import Hold
-from sandlot_sandbox.host.room import OF_BERTH, OF_ZYGOTE, room_in
+from sandlot_sandbox.host.room import OF_ZYGOTE, room_in
+from sandlot_sandbox.host.spares import Spares
 
 WAIT_S = 5.0
 
@@ -93,16 +94,6 @@ def test_twenty_thousand_open_files_are_enough_for_all_instances_of_a_machine() 
 
     assert room.zygotes >= 128
     assert room.instances >= 3_200
-
-
-def test_what_is_kept_ready_yields_to_instances() -> None:
-    spares = Spares(100, files=10 * OF_BERTH)
-    assert spares.left == 10
-
-    spares.held = 4 * OF_BERTH
-    assert spares.left == 6
-    spares.held = 11 * OF_BERTH
-    assert spares.left == 0
 
 
 def test_with_plenty_of_files_other_limits_come_first() -> None:

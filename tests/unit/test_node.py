@@ -2,6 +2,7 @@
 
 import asyncio
 import hashlib
+from dataclasses import replace
 
 import pytest
 
@@ -307,3 +308,25 @@ async def test_the_engines_end_waits_for_extensions_only_so_long(
     await world.node.say_farewell()
 
     assert zygote.instances[0].last_words == ()
+
+
+# What comes in crowds.
+
+
+async def test_new_code_is_ready_for_the_crowd_of_the_old_and_nobody_elses(
+    world: World,
+) -> None:
+    old, zygote = await world.live("resize")
+    now = asyncio.get_running_loop().time()
+    old.crowd.note(100, now)
+
+    new = world.node.host(old.function, replace(old.revision, id="another"))
+    not_theirs = replace(old.function, tenant_id="somebody-else")
+    others = [
+        world.host("other"),
+        world.node.host(not_theirs, replace(old.revision, id="theirs")),
+    ]
+
+    assert zygote.crowd is old.crowd
+    assert new.crowd.expected(now) == 100
+    assert [other.crowd.expected(now) for other in others] == [0, 0]

@@ -5,7 +5,15 @@ from pathlib import Path
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sandlot_engine.node.pressure import FLOOR_MB, FLOOR_SHARE, machine_mb, short_mb
+from sandlot_engine.node.pressure import (
+    CELL_MB,
+    CROWDS_SHARE,
+    FLOOR_MB,
+    FLOOR_SHARE,
+    cells_for_crowds,
+    machine_mb,
+    short_mb,
+)
 
 
 def test_a_machine_with_enough_left_is_short_of_nothing() -> None:
@@ -56,3 +64,13 @@ def test_nobody_is_asked_for_more_than_is_missing(
     )
 
     assert 0 <= missing <= max(total / 2, used)
+
+
+def test_cells_for_crowds_take_no_more_than_a_part_of_the_memory() -> None:
+    of_machine = cells_for_crowds(total_mb=8_192, budget_mb=0)
+    of_budget = cells_for_crowds(total_mb=8_192, budget_mb=1_024)
+    of_less_than_budget = cells_for_crowds(total_mb=8_192, budget_mb=16_384)
+
+    assert of_machine * CELL_MB == 8_192 / CROWDS_SHARE
+    assert of_budget * CELL_MB == 1_024 / CROWDS_SHARE
+    assert of_less_than_budget == of_machine

@@ -34,6 +34,7 @@ from sandlot_engine.node.images import Images
 from sandlot_engine.node.instances import NodeMachine
 from sandlot_engine.node.launchers import Launchers
 from sandlot_engine.node.node import Node
+from sandlot_engine.node.pressure import cells_for_crowds, machine_mb
 from sandlot_engine.options import EngineConfig
 from sandlot_engine.polling.poller import Poller
 from sandlot_engine.polling.queues import Queues
@@ -64,7 +65,13 @@ async def running(config: EngineConfig, stop: Stop) -> AsyncIterator[Facts]:
         store.on_failing = partial(link.note_change, "")
         tenants = await tenants_of(data, store, link)
         runtimes = Folder(data / "runtimes")
-        launchers = Launchers(cell_files=room().cell_files, check=runtimes.check)
+        launchers = Launchers(
+            cell_files=room().cell_files,
+            cells_for_crowds=cells_for_crowds(
+                total_mb=machine_mb()[0], budget_mb=config.scale.memory_mb
+            ),
+            check=runtimes.check,
+        )
         await enter(launchers.listening(socket.socket(fileno=config.control)))
         build = partial(build_package, launchers)
         images = Images(launchers, config.image_dirs)

@@ -55,6 +55,10 @@ def watch(
                 lambda: scheduler.standbys.there,
             ),
             "zygotes": ("Zygotes that live.", lambda: node.zygotes),
+            "cells_ready": (
+                "Cells that wait for an instance.",
+                lambda: launchers.cells_ready,
+            ),
             "memory_used_bytes": (
                 "What zygotes and instances use, as far as anybody counts that.",
                 lambda: node.used_mb * 2**20,

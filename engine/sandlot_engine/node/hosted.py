@@ -20,6 +20,7 @@ from sandlot_engine.node.launchers import Launchers
 from sandlot_engine.node.second_looks import Import, SecondLook, cloned, left
 from sandlot_engine.node.snapshots import INIT_FAILED, Snapshot
 from sandlot_sandbox.errors import SandboxError, StartFailed, ZygoteLost
+from sandlot_sandbox.host.crowd import Crowd
 from sandlot_sandbox.host.extensions_api import Identity
 from sandlot_sandbox.host.instance import Instance
 from sandlot_sandbox.host.lending import LendableInstance
@@ -103,6 +104,7 @@ class Hosted:
         grant_network: GrantNetwork,
         region: str,
         printed: Printed,
+        crowd: Crowd,
     ) -> None:
         self.function = function
         self.revision = revision
@@ -116,6 +118,9 @@ class Hosted:
             # What no start has found out, an engine before this one has.
             is_doubtful=bool(self.reason),
         )
+        self.crowd = crowd
+        """What its zygotes had of instances at once."""
+
         self._snapshot: Snapshot | None = None
         if function.has_snapshot:
             serving = function.serving
@@ -202,9 +207,9 @@ class Hosted:
         return zygote is not None and zygote.has_heirs and not self.reason
 
     def drop_kept(self) -> None:
-        """Give back what is kept of instances that ended."""
+        """Give back what is kept of instances that ended, and for those to come."""
         for zygote in self._zygotes:
-            zygote.drop_heirs()
+            zygote.drop_kept()
 
     @property
     def has_instances(self) -> bool:
@@ -463,7 +468,7 @@ class Hosted:
         await self._places.take_place(self)
         try:
             launcher = await self._launchers.current()
-            zygote = Zygote(launcher, recipe, on_lost=self._note_loss)
+            zygote = Zygote(launcher, recipe, on_lost=self._note_loss, crowd=self.crowd)
         except BaseException:
             self._places.give_back_place(self)
             raise

@@ -9,9 +9,9 @@ from contextlib import asynccontextmanager
 
 from sandlot_engine.errors import Troubled
 from sandlot_sandbox.errors import LauncherLost
-from sandlot_sandbox.host.cells import MAX_SPARES, Spares
 from sandlot_sandbox.host.launcher import Launcher
 from sandlot_sandbox.host.mail import Mail
+from sandlot_sandbox.host.spares import MAX_SPARES, Spares
 from sandlot_sandbox.probe import is_too_busy, missing
 from sandlot_sandbox.spec import Hello
 
@@ -34,9 +34,11 @@ class Launchers:
         *,
         hello_s: float = HELLO_S,
         cell_files: int | None = None,
+        cells_for_crowds: int = 0,
         check: Callable[[], object] = lambda: None,
     ) -> None:
-        """`cell_files`: open files for what is kept ready and all instances. `check`
+        """`cell_files`: open files for what is kept ready and all instances;
+        `cells_for_crowds`: how many may be kept beside a few of each zygote. `check`
         raises where what they start everything from is not there."""
         self.hello: Hello | None = None
         self.is_stopping = False
@@ -46,10 +48,15 @@ class Launchers:
 
         self._hello_s = hello_s
         self._check = check
-        self._spares = Spares(MAX_SPARES, files=cell_files)
+        self._spares = Spares(MAX_SPARES, files=cell_files, most_extra=cells_for_crowds)
         self._current: Launcher | None = None
         self._why = "no launcher has started yet"
         self._changed = asyncio.Condition()
+
+    @property
+    def cells_ready(self) -> int:
+        """Cells that wait for an instance."""
+        return self._spares.ready
 
     @property
     def trouble(self) -> str:

@@ -13,6 +13,7 @@ from sandlot_engine.node.hosted import GrantNetwork, Hosted, Printed, Unpack
 from sandlot_engine.node.launchers import Launchers
 from sandlot_engine.node.pressure import machine_mb, short_mb
 from sandlot_engine.node.second_looks import AT_ONCE
+from sandlot_sandbox.host.crowd import Crowd
 
 MAX_ZYGOTES = 256
 """Zygotes that are not dead, those that start or leave included. The version that was
@@ -144,7 +145,7 @@ class Node:
         )
 
     def drop_kept(self) -> None:
-        """Give back what is kept of instances that ended, for those to come."""
+        """Give back what is kept of instances that ended, and for those to come."""
         for hosted in self._hosted.values():
             hosted.drop_kept()
 
@@ -181,8 +182,18 @@ class Node:
                 grant_network=self._grant_network,
                 region=self._region,
                 printed=self._printed,
+                crowd=self._crowd_of(function),
             )
         return hosted
+
+    def _crowd_of(self, function: Function) -> Crowd:
+        """As large as that of any other revision of it: new code has old callers."""
+        crowd, now = Crowd(), asyncio.get_running_loop().time()
+        for hosted in self._hosted.values():
+            other = hosted.function
+            if (other.tenant_id, other.name) == (function.tenant_id, function.name):
+                crowd.follow(hosted.crowd, now)
+        return crowd
 
     def keep(self, tenant_id: str, revision_id: str, *, is_kept: bool) -> None:
         """From now on a version need not make room for others, or has to again. Only

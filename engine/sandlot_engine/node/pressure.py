@@ -10,6 +10,13 @@ burst of starts finds some before anybody has looked."""
 FLOOR_MB = 256.0
 """At least that much of it."""
 
+CROWDS_SHARE = 16
+"""The part of the memory, divided by this, that cells may take which wait for a crowd.
+"""
+
+CELL_MB = 0.5
+"""What one takes, nearly all of it the kernel's: its network, its control groups."""
+
 _KB_PER_MB = 1024
 
 
@@ -23,6 +30,12 @@ def short_mb(
     if budget_mb:
         missing = max(missing, used_mb - budget_mb)
     return max(0.0, missing)
+
+
+def cells_for_crowds(*, total_mb: float, budget_mb: float) -> int:
+    """How many may be kept ready. `budget_mb` is 0 where there is none."""
+    memory_mb = min(total_mb, budget_mb) if budget_mb else total_mb
+    return int(memory_mb / CROWDS_SHARE / CELL_MB)
 
 
 def machine_mb(meminfo: Path = Path("/proc/meminfo")) -> tuple[float, float]:

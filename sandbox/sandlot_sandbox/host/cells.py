@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Coroutine
 
 from sandlot_sandbox.errors import SandboxError, ZygoteLost
 from sandlot_sandbox.host.berth import Berth
-from sandlot_sandbox.host.room import OF_BERTH
+from sandlot_sandbox.host.spares import Spares
 
 REFILL_S = 0.01
 """A cell that was taken is replaced this much later, so that making the next one does
@@ -21,37 +21,6 @@ AHEAD_AT_REST = 1
 open files of ours, and a tenant may have any number of functions that nobody calls."""
 
 
-MAX_SPARES = 1_024
-"""Cells that are kept ready for all zygotes together, where files are plenty."""
-
-
-class Spares:
-    """How many cells all zygotes together keep ready; those without make theirs when
-    they are forked. They share `files`, open ones, with all instances, and yield."""
-
-    def __init__(self, most: int, *, files: int | None = None) -> None:
-        self.most = most
-        self._files = files
-        self._of: set[Cells] = set()
-        self.held = 0
-        """Open files of instances."""
-
-    @property
-    def left(self) -> int:
-        kept = sum(cells.kept for cells in self._of)
-        left = self.most - kept
-        if self._files is not None:
-            free = self._files - self.held - kept * OF_BERTH
-            left = min(left, free // OF_BERTH)
-        return max(0, left)
-
-    def add(self, cells: "Cells") -> None:
-        self._of.add(cells)
-
-    def remove(self, cells: "Cells") -> None:
-        self._of.discard(cells)
-
-
 class Cells:
     """Gives out cells, first come, first served, and has others made meanwhile."""
 
@@ -62,11 +31,18 @@ class Cells:
         drop: Callable[[int], Awaitable[object]],
         spares: Spares,
         ahead: int = AHEAD,
+        owner: int = 0,
     ) -> None:
         self._make = make
         self._drop = drop
         self._spares = spares
-        self._ahead = ahead
+        self.ahead = ahead
+        self.owner = owner
+        """Whose they are, by a number."""
+
+        self.failed = 0
+        """Those that could not be made, so far."""
+
         spares.add(self)
         self._ready: deque[Berth] = deque()
         self._wanted: deque[asyncio.Future[Berth]] = deque()
@@ -90,22 +66,44 @@ class Cells:
         """Those that nobody waits for, or will before they are here."""
         return max(0, len(self._ready) + self._on_the_way - len(self._wanted))
 
+    @property
+    def extra(self) -> int:
+        """How many of them only a crowd needs: see `host/reserve.py`."""
+        return max(0, self.kept - self.ahead)
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether somebody waits for one, or one is being made."""
+        return bool(self._wanted or self._on_the_way)
+
     def prepare(self, count: int | None = None) -> None:
         """Have this many ready, or as many as are kept ahead, sooner or later, beside
         those that are waited for."""
-        count = self._ahead if count is None else count
+        count = self.ahead if count is None else count
         missing = count + len(self._wanted) - len(self._ready) - self._on_the_way
         # Whoever waits gets one, whatever the others keep.
         due = max(0, len(self._wanted) - len(self._ready) - self._on_the_way)
         for _ in range(min(missing, due + self._spares.left)):
             self._start_making()
 
-    def rest(self) -> None:
-        """Keep no more than one that nobody asked for lately needs."""
-        while len(self._ready) > AHEAD_AT_REST:
+    def add(self) -> None:
+        """Have one more made than are kept ahead, for a crowd."""
+        self._start_making()
+
+    def rest(self, most: int = AHEAD_AT_REST) -> None:
+        """Keep no more than so many ready; who was not asked for one lately needs no
+        more than one."""
+        self.give_up(max(0, len(self._ready) - most))
+
+    def give_up(self, count: int) -> int:
+        """Have so many less ready, if there are so many; how many there were."""
+        count = min(count, len(self._ready))
+        for _ in range(count):
             berth = self._ready.pop()
+            # At once: somebody needs its files.
             berth.close()
-            self._own(self._give_up(berth.cell))
+            self._own(self._end(berth.cell))
+        return count
 
     async def take(self) -> Berth:
         """A cell; the caller owns it. Raises `ZygoteLost` or `StartFailed`."""
@@ -161,7 +159,7 @@ class Cells:
         self._makers.add(task)
         task.add_done_callback(self._makers.discard)
 
-    async def _give_up(self, cell: int) -> None:
+    async def _end(self, cell: int) -> None:
         # Where its jail or the launcher is gone, so is the cell.
         with contextlib.suppress(SandboxError):
             await self._drop(cell)
@@ -170,6 +168,7 @@ class Cells:
         try:
             berth = await self._make()
         except SandboxError as error:
+            self.failed += 1
             self._on_the_way -= 1
             if (wanted := self._next_wanted()) is not None:
                 wanted.set_exception(error)

@@ -8,12 +8,12 @@ from collections.abc import Callable, Sequence
 
 from sandlot_sandbox.errors import LauncherLost, StartFailed, ZygoteLost
 from sandlot_sandbox.host.berth import Cell
-from sandlot_sandbox.host.cells import MAX_SPARES, Spares
 from sandlot_sandbox.host.closer import close_tmp
 from sandlot_sandbox.host.heirs import Estate
 from sandlot_sandbox.host.hold import Hold
 from sandlot_sandbox.host.mail import Mail
 from sandlot_sandbox.host.minder import Minder
+from sandlot_sandbox.host.spares import MAX_SPARES, Spares
 from sandlot_sandbox.limits import Limits
 from sandlot_sandbox.spec import (
     MAX_MESSAGE,

@@ -18,6 +18,7 @@ from sandlot_sandbox.errors import LauncherLost, StartFailed, ZygoteLost
 from sandlot_sandbox.host.berth import Berth, berth_of
 from sandlot_sandbox.host.cells import AHEAD, Cells
 from sandlot_sandbox.host.courier import WayIn
+from sandlot_sandbox.host.crowd import Crowd
 from sandlot_sandbox.host.extensions_api import Identity
 from sandlot_sandbox.host.footprint import Footprint
 from sandlot_sandbox.host.heirs import Heirs
@@ -30,6 +31,7 @@ from sandlot_sandbox.host.mail import Mail
 from sandlot_sandbox.host.pairs import pair_with_jail
 from sandlot_sandbox.host.program_api import EXTERNAL_S
 from sandlot_sandbox.host.recipe import Obstacle, Recipe
+from sandlot_sandbox.host.reserve import MOST, Reserve
 from sandlot_sandbox.host.window import Window
 from sandlot_sandbox.limits import ZYGOTE_EXTRA_MB
 from sandlot_sandbox.spec import EGRESS, ZygoteDied
@@ -44,9 +46,6 @@ FREEZE_AFTER_S = 1.0
 HUNG_UP_S = 1.0
 """How long a jail may stay whose zygote does not hear us: it mostly is dead, and the
 jail about to end by itself and to tell how."""
-
-REST_AFTER_S = 10.0
-"""How long a zygote that is not forked keeps as many cells ready as one that is."""
 
 HAND_ON_EVERY_S = 0.02
 """Between two instances that are given what another has told."""
@@ -63,11 +62,17 @@ _AHEAD_WITH_EGRESS = 1
 
 
 class Zygote:
-    """A running zygote; `on_lost` is called when it is gone. Making one raises
-    `StartFailed` and `LauncherLost`."""
+    """A running zygote; `on_lost` is called when it is gone. `crowd` is what its
+    function's zygotes had of instances before. Making one raises `StartFailed` and
+    `LauncherLost`."""
 
     def __init__(
-        self, launcher: Launcher, recipe: Recipe, *, on_lost: Callable[["Zygote"], None]
+        self,
+        launcher: Launcher,
+        recipe: Recipe,
+        *,
+        on_lost: Callable[["Zygote"], None],
+        crowd: Crowd | None = None,
     ) -> None:
         self.reason = ""
         """Why the import was left to the instances; empty where it was not."""
@@ -96,12 +101,20 @@ class Zygote:
         self._is_frozen = False
         self._look: asyncio.TimerHandle | None = None
         self._numbers = itertools.count(1)
-        ahead = AHEAD if recipe.network != EGRESS else _AHEAD_WITH_EGRESS
+        has_egress = recipe.network == EGRESS
         self._cells = Cells(
             self._make_berth,
             drop=self._kill_cell,
             spares=launcher.spares,
-            ahead=ahead,
+            ahead=_AHEAD_WITH_EGRESS if has_egress else AHEAD,
+            owner=recipe.owner,
+        )
+        self._reserve = Reserve(
+            self._cells,
+            crowd or Crowd(),
+            spares=launcher.spares,
+            live=lambda: len(self._instances),
+            most=0 if has_egress else MOST,
         )
         self._heirs = Heirs(
             self._make_heir,
@@ -109,8 +122,6 @@ class Zygote:
             kill=self._kill_cell,
             estate=launcher.estate,
         )
-        self._last_used = loop.time()
-        self._rest: asyncio.TimerHandle | None = None
         self._killing: asyncio.TimerHandle | None = None
         self._open()
 
@@ -181,9 +192,10 @@ class Zygote:
         """Whether the next instance has the /tmp of one that ended at work."""
         return self._heirs.are_there
 
-    def drop_heirs(self) -> None:
-        """Give back what is kept of instances that ended."""
+    def drop_kept(self) -> None:
+        """Give back what is kept of instances that ended, and for those to come."""
         self._heirs.drop_all()
+        self._reserve.drop()
 
     async def wait_ready(self) -> bool:
         """Whether it may be forked: False where the import must be left to instances.
@@ -234,7 +246,7 @@ class Zygote:
 
         Raises `ZygoteLost` or `StartFailed`.
         """
-        self._note_use()
+        self._reserve.note_use()
         await self._window.enter()
         try:
             is_standby = is_ahead and not is_kept
@@ -258,8 +270,7 @@ class Zygote:
         )
         self._mail.send(fork, berth.theirs)
         self._thaw()
-        spares = self._launcher.spares
-        spares.held += berth.files
+        self._launcher.spares.hold(berth.files)
         wire = berth.wire(self._identity(is_kept=is_kept), way_in=way_in)
         if is_ahead:
             wire.take_footprint(self._footprint.pages)
@@ -280,6 +291,7 @@ class Zygote:
         )
         self._instances[number] = instance
         self._unreported.add(number)
+        self._reserve.note_fork()
         return instance
 
     def _hand_on(self) -> None:
@@ -319,11 +331,8 @@ class Zygote:
             self._mail.send(frames.encode_courier(number), descriptors)
             self._thaw()
 
-        def forget(files: int) -> None:
-            spares.held -= files
-
-        way_in = WayIn(berth.theirs, order=order, on_close=forget)
-        spares.held += way_in.files
+        way_in = WayIn(berth.theirs, order=order, on_close=spares.let_go)
+        spares.hold(way_in.files)
         return way_in
 
     def kill(self) -> None:
@@ -356,27 +365,7 @@ class Zygote:
 
     def prepare_cells(self, count: int | None = None) -> None:
         """Have cells made ahead of time, so that forks need not wait for them."""
-        self._note_use()
-        self._cells.prepare(count)
-
-    def _note_use(self) -> None:
-        self._last_used = asyncio.get_running_loop().time()
-        self._rest_later(REST_AFTER_S)
-
-    def _rest_later(self, delay_s: float) -> None:
-        if self._rest is None and not self.is_lost:
-            loop = asyncio.get_running_loop()
-            self._rest = loop.call_later(delay_s, self._rest_if_unused)
-
-    def _rest_if_unused(self) -> None:
-        self._rest = None
-        if self.is_lost:
-            return
-        unused_s = asyncio.get_running_loop().time() - self._last_used
-        if unused_s < REST_AFTER_S:
-            self._rest_later(REST_AFTER_S - unused_s)
-        else:
-            self._cells.rest()
+        self._reserve.prepare(count)
 
     def _terminate(self, number: int) -> None:
         self._mail.send(frames.encode_terminate(number))
@@ -484,7 +473,8 @@ class Zygote:
         files: int,
     ) -> None:
         self._instances.pop(number, None)
-        self._launcher.spares.held -= files
+        self._launcher.spares.let_go(files)
+        self._reserve.note_end()
         if not instance.was_heard and self._window.is_stuck:
             # It leaves fork notes unread, and with each of them open files of ours.
             self.kill()
@@ -515,6 +505,7 @@ class Zygote:
         self._mail.close()
         self._log.close()
         self._cells.close(detail)
+        self._reserve.close()
         self._heirs.close()
         self._window.close()
         for instance in list(self._instances.values()):

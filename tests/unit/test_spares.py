@@ -1,0 +1,111 @@
+"""How many cells all zygotes together keep ready, and who yields to whom."""
+
+from dataclasses import dataclass
+
+from sandlot_sandbox.host.room import OF_BERTH
+from sandlot_sandbox.host.spares import Spares
+
+
+@dataclass(eq=False)
+class Keeper:
+    """Has cells that somebody said it has."""
+
+    owner: int
+    kept: int = 0
+    ahead: int = 4
+
+    @property
+    def extra(self) -> int:
+        return max(0, self.kept - self.ahead)
+
+    def give_up(self, count: int) -> int:
+        self.kept -= count
+        return count
+
+
+def filled(spares: Spares, *keepers: Keeper) -> list[int]:
+    """How many more than a few each has, when all took turns until there was room for
+    none."""
+    for _ in range(1_000):
+        if not [cells for cells in keepers if may_add(spares, cells)]:
+            break
+    return [cells.extra for cells in keepers]
+
+
+def may_add(spares: Spares, cells: Keeper) -> bool:
+    has_room = spares.has_room_for(cells)
+    cells.kept += has_room
+    return has_room
+
+
+def joined(spares: Spares, *keepers: Keeper) -> None:
+    for cells in keepers:
+        spares.add(cells)
+
+
+def test_those_of_a_crowd_are_beside_those_of_everybody() -> None:
+    spares, crowd = Spares(100, most_extra=50), Keeper(1, kept=4)
+    joined(spares, crowd)
+
+    assert filled(spares, crowd) == [50]
+    assert spares.ready == 54
+    assert spares.left == 96
+
+
+def test_no_crowd_takes_what_instances_and_others_need_of_files() -> None:
+    spares = Spares(100, files=80 * OF_BERTH, most_extra=1_000)
+    crowd = Keeper(1)
+    joined(spares, crowd)
+
+    assert sum(filled(spares, crowd)) + 4 == 70
+    assert spares.left == 76
+
+
+def test_crowds_yield_to_instances() -> None:
+    spares = Spares(100, files=80 * OF_BERTH, most_extra=1_000)
+    crowd, few = Keeper(1), Keeper(2, kept=4)
+    joined(spares, crowd, few)
+    filled(spares, crowd)
+
+    spares.hold(40 * OF_BERTH)
+    assert (crowd.kept, few.kept) == (36, 4)
+    spares.hold(40 * OF_BERTH)
+    assert (crowd.kept, few.kept) == (4, 4)
+    assert spares.left == 0
+
+    spares.let_go(80 * OF_BERTH)
+    assert spares.left == 72
+
+
+def test_who_owns_the_most_gives_to_who_owns_fewer() -> None:
+    spares = Spares(100, most_extra=60)
+    first, second, other = Keeper(1), Keeper(1), Keeper(2)
+    joined(spares, first, second, other)
+    assert sum(filled(spares, first, second)) == 60
+
+    assert sum(filled(spares, other)) in (29, 30)
+    assert first.extra + second.extra + other.extra == 60
+    assert abs(first.extra - second.extra) <= 1
+
+
+def test_what_is_kept_ready_yields_to_instances() -> None:
+    spares = Spares(100, files=10 * OF_BERTH)
+    assert spares.left == 10
+
+    spares.hold(4 * OF_BERTH)
+    assert spares.left == 6
+    spares.hold(7 * OF_BERTH)
+    assert spares.left == 0
+
+
+def test_who_is_gone_holds_nothing() -> None:
+    spares, crowd = Spares(100, most_extra=50), Keeper(1, kept=4)
+    joined(spares, crowd)
+    filled(spares, crowd)
+
+    spares.remove(crowd)
+
+    assert (spares.ready, spares.left) == (0, 100)
+    again = Keeper(2)
+    joined(spares, again)
+    assert filled(spares, again) == [50]
