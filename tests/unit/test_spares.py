@@ -13,6 +13,7 @@ class Keeper:
     owner: int
     kept: int = 0
     ahead: int = 4
+    """Those of them that are for no crowd."""
 
     @property
     def extra(self) -> int:
@@ -75,6 +76,19 @@ def test_crowds_yield_to_instances() -> None:
 
     spares.let_go(80 * OF_BERTH)
     assert spares.left == 72
+
+
+def test_crowds_yield_to_the_few_that_everybody_keeps() -> None:
+    spares = Spares(100, files=80 * OF_BERTH, most_extra=1_000)
+    crowd, few = Keeper(1), Keeper(2, ahead=40)
+    joined(spares, crowd, few)
+    filled(spares, crowd)
+    assert spares.ready == 70
+
+    few.kept += spares.allow(40)
+
+    assert few.kept == 40
+    assert spares.ready == 80
 
 
 def test_who_owns_the_most_gives_to_who_owns_fewer() -> None:

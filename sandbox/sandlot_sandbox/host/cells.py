@@ -83,7 +83,7 @@ class Cells:
         missing = count + len(self._wanted) - len(self._ready) - self._on_the_way
         # Whoever waits gets one, whatever the others keep.
         due = max(0, len(self._wanted) - len(self._ready) - self._on_the_way)
-        for _ in range(min(missing, due + self._spares.left)):
+        for _ in range(min(missing, due + self._spares.allow(missing - due))):
             self._start_making()
 
     def add(self) -> None:

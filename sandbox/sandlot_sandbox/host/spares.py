@@ -71,14 +71,16 @@ class Spares:
         self._of.discard(cells)
         self._crowds.discard(cells)
 
+    def allow(self, count: int) -> int:
+        """How many of so many more may be kept, not for a crowd."""
+        count = max(0, min(count, self.left))
+        self._make_room(count * OF_BERTH)
+        return count
+
     def hold(self, files: int) -> None:
-        """An instance has so many open. Where there are no more, crowds get fewer."""
+        """An instance has so many open."""
         self.held += files
-        if self._files is None or not self._crowds:
-            return
-        missing = self.held + self.ready * OF_BERTH - self._files
-        if missing > 0:
-            self._take_from_crowds(-(-missing // OF_BERTH))
+        self._make_room()
 
     def let_go(self, files: int) -> None:
         """It has not any more."""
@@ -99,6 +101,14 @@ class Spares:
         if has_room:
             self._crowds.add(cells)
         return has_room
+
+    def _make_room(self, files: int = 0) -> None:
+        """Where so many more are too many, crowds have fewer cells."""
+        if self._files is None or not self._crowds:
+            return
+        missing = self.held + self.ready * OF_BERTH + files - self._files
+        if missing > 0:
+            self._take_from_crowds(-(-missing // OF_BERTH))
 
     def _of_owners(self) -> Counter[int]:
         found = Counter[int]()
