@@ -12,6 +12,7 @@ class Keeper:
 
     owner: int
     kept: int = 0
+    each: int = OF_BERTH
     ahead: int = 4
     """Those of them that are for no crowd."""
 
@@ -89,6 +90,18 @@ def test_crowds_yield_to_the_few_that_everybody_keeps() -> None:
 
     assert few.kept == 40
     assert spares.ready == 80
+
+
+def test_what_takes_fewer_files_may_be_more() -> None:
+    spares = Spares(100, files=80 * OF_BERTH, most_extra=1_000)
+    crowd = Keeper(1, each=OF_BERTH // 2)
+    joined(spares, crowd)
+    filled(spares, crowd)
+    assert crowd.kept == 140
+
+    spares.hold(40 * OF_BERTH)
+
+    assert crowd.kept == 80
 
 
 def test_who_owns_the_most_gives_to_who_owns_fewer() -> None:

@@ -58,6 +58,13 @@ class Berth:
         return self.api.getsockname()[1] if self.api is not None else 0
 
     @property
+    def open_files(self) -> int:
+        """How many it has while it waits."""
+        ours = (self.channel, self.log, self.extension_log, self.api)
+        count = sum(each is not None for each in ours)
+        return count + len(self.theirs) + len(self.hold.parts)
+
+    @property
     def files(self) -> int:
         """How many stay open while an instance lives in it."""
         return OF_INSTANCE if self.api is None else OF_PROGRAM

@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, Coroutine
 
 from sandlot_sandbox.errors import SandboxError, ZygoteLost
 from sandlot_sandbox.host.berth import Berth
+from sandlot_sandbox.host.room import OF_BERTH
 from sandlot_sandbox.host.spares import Spares
 
 REFILL_S = 0.01
@@ -39,6 +40,9 @@ class Cells:
         self.ahead = ahead
         self.owner = owner
         """Whose they are, by a number."""
+
+        self.each = OF_BERTH
+        """Open files that one takes while it waits."""
 
         self.failed = 0
         """Those that could not be made, so far."""
@@ -175,6 +179,7 @@ class Cells:
             return
         # Before the cell is given away, or a newcomer would count on it as well.
         self._on_the_way -= 1
+        self.each = berth.open_files
         self._give(berth)
 
     def _give(self, berth: Berth) -> None:

@@ -10,7 +10,7 @@ OF_ZYGOTE = 8
 """Its channel and log, and its control group to freeze and look at."""
 
 OF_BERTH = 20
-"""Both ends of an instance's channels, and all that a fork takes with it."""
+"""Both ends of an instance's channels, and all that a fork takes with it, at most."""
 
 OF_INSTANCE = 5
 """What stays of a berth when its instance has moved in: event socket, log, what freezes

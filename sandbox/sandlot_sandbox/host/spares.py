@@ -21,6 +21,9 @@ class Keeper(Protocol):
     def owner(self) -> int: ...
 
     @property
+    def each(self) -> int: ...
+
+    @property
     def kept(self) -> int: ...
 
     @property
@@ -58,11 +61,16 @@ class Spares:
     @property
     def left(self) -> int:
         """How many more may be kept, beside those of crowds."""
-        kept = sum(cells.kept - cells.extra for cells in self._of)
-        left = self.most - kept
+        few = [(cells.kept - cells.extra, cells.each) for cells in self._of]
+        left = self.most - sum(kept for kept, _ in few)
         if self._files is not None:
-            left = min(left, (self._files - self.held) // OF_BERTH - kept)
+            files = sum(kept * each for kept, each in few)
+            left = min(left, (self._files - self.held - files) // OF_BERTH)
         return max(0, left)
+
+    @property
+    def _kept_files(self) -> int:
+        return sum(cells.kept * cells.each for cells in self._of)
 
     def add(self, cells: Keeper) -> None:
         self._of.add(cells)
@@ -92,12 +100,12 @@ class Spares:
         has_room = sum(each.extra for each in self._crowds) < self._most_extra
         if self._files is not None:
             files = (self._files - self.held) * (EXTRA_PART - 1) // EXTRA_PART
-            has_room = has_room and (self.ready + 1) * OF_BERTH <= files
+            has_room = has_room and self._kept_files + cells.each <= files
         if not has_room:
             of_owners = self._of_owners()
             most = max(of_owners.values(), default=0)
             has_room = most > of_owners[cells.owner] + 1
-            has_room = has_room and self._take_from_crowds(1) == 1
+            has_room = has_room and self._take_from_crowds(files=1)
         if has_room:
             self._crowds.add(cells)
         return has_room
@@ -106,9 +114,9 @@ class Spares:
         """Where so many more are too many, crowds have fewer cells."""
         if self._files is None or not self._crowds:
             return
-        missing = self.held + self.ready * OF_BERTH + files - self._files
+        missing = self.held + self._kept_files + files - self._files
         if missing > 0:
-            self._take_from_crowds(-(-missing // OF_BERTH))
+            self._take_from_crowds(files=missing)
 
     def _of_owners(self) -> Counter[int]:
         found = Counter[int]()
@@ -116,16 +124,15 @@ class Spares:
             found[cells.owner] += cells.extra
         return found
 
-    def _take_from_crowds(self, count: int) -> int:
-        """Who owns the most gives first, of that of which it has the most; how many
-        there were."""
-        taken = 0
-        while taken < count and self._crowds:
+    def _take_from_crowds(self, *, files: int) -> bool:
+        """Who owns the most gives first, of that of which it has the most; whether
+        there were as many."""
+        while files > 0 and self._crowds:
             of_owners = self._of_owners()
             first = max(self._crowds, key=lambda one: (of_owners[one.owner], one.extra))
             # What is still being made cannot be given up.
             if not (first.extra and first.give_up(1)):
                 self._crowds.discard(first)
                 continue
-            taken += 1
-        return taken
+            files -= first.each
+        return files <= 0
