@@ -43,6 +43,28 @@ async def test_the_second_crowd_finds_cells_for_all_of_it(
                 await asyncio.sleep(0.01)
 
 
+async def test_one_that_is_to_be_replaced_keeps_no_cells_for_the_next_crowd(
+    own_sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reserve, "CALM_S", 0.1)
+    spares = Spares(MAX_SPARES, most_extra=FEWEST)
+    monkeypatch.setattr(own_sandbox.launcher, "spares", spares)
+    async with own_sandbox.running("curious") as guest:
+        instance = await guest.fork()
+        await send(instance, "tmp")
+        await _come_and_go(guest)
+        await _until_ready(guest, FEWEST)
+
+        guest.zygote.kill_when_empty()
+
+        await _until_ready(guest, 0)
+        assert spares.ready == 0
+        await send(instance, "tmp")
+        await instance.destroy()
+        async with asyncio.timeout(WAIT_S):
+            await guest.lost.wait()
+
+
 async def _come_and_go(guest: Guest) -> None:
     """So many at once, each in a cell of its own, which answer."""
     crowd = await asyncio.gather(*(guest.fork() for _ in range(FEWEST)))

@@ -57,6 +57,21 @@ async def test_a_zygote_at_rest_keeps_one_cell_and_the_others_are_killed() -> No
     jail.cells.close("the test is over")
 
 
+async def test_a_zygote_that_is_to_be_replaced_keeps_none() -> None:
+    jail = Jail(Spares(100))
+    jail.cells.prepare()
+    assert await jail.settle() == AHEAD
+
+    jail.cells.keep_none()
+    jail.cells.prepare()
+
+    await until(lambda: not jail.live)
+    async with asyncio.timeout(WAIT_S):
+        (await jail.cells.take()).close()
+    assert await jail.settle() == 0
+    jail.cells.close("the test is over")
+
+
 async def test_all_together_keep_only_so_many_and_who_waits_gets_one() -> None:
     spares = Spares(AHEAD + 1)
     first, second = Jail(spares), Jail(spares)

@@ -99,6 +99,11 @@ class Cells:
         more than one."""
         self.give_up(max(0, len(self._ready) - most))
 
+    def keep_none(self) -> None:
+        """From now on; whoever waits gets one."""
+        self.ahead = 0
+        self.rest(0)
+
     def give_up(self, count: int) -> int:
         """Have so many less ready, if there are so many; how many there were."""
         count = min(count, len(self._ready))

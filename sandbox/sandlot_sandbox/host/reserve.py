@@ -89,7 +89,7 @@ class Reserve:
         self._cells.give_up(self._cells.extra)
 
     def close(self) -> None:
-        """Its zygote is gone."""
+        """Its zygote is gone, or is not forked any more."""
         self._is_closed = True
         if self._timer is not None:
             self._timer.cancel()

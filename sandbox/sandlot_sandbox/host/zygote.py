@@ -360,6 +360,9 @@ class Zygote:
     def kill_when_empty(self) -> None:
         """Let the instances that it has end first. It must not be forked again."""
         self._is_leaving = True
+        # What its instances need they have; cells are for those to come.
+        self._reserve.close()
+        self._cells.keep_none()
         if not self._instances:
             self.kill()
 
