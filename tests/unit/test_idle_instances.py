@@ -4,16 +4,20 @@ import asyncio
 import gc
 import os
 import socket
+import time
 import tracemalloc
 from collections import Counter
 from collections.abc import Callable
 from contextlib import ExitStack
+from functools import partial
 from typing import Any
+
+import pytest
 
 from sandlot_sandbox import frames
 from sandlot_sandbox.host.hold import Hold
 from sandlot_sandbox.host.instance import Instance, State
-from sandlot_sandbox.host.minder import AT_A_LOOK, Minder
+from sandlot_sandbox.host.minder import AT_A_LOOK, LOOK_S, LOOKING_PART, Minder
 from sandlot_sandbox.host.wire import FrameWire
 from sandlot_sandbox.outcome import Ended
 
@@ -73,34 +77,58 @@ async def test_all_that_are_idle_have_one_timer_and_then_none() -> None:
             assert instance._deadline._timer is None  # noqa: SLF001
 
 
+class Busy:
+    """An instance at work, of which somebody is told when it is looked at."""
+
+    idle_since = 0.0
+    is_shedding = False
+    shed_left_s = 0.0
+
+    def __init__(self, look: Callable[[], object]) -> None:
+        self._look = look
+
+    def freeze_if_idle(self) -> None: ...
+
+    def shed_if_frozen(self) -> bool:
+        return False
+
+    def cease_to_shed(self) -> None: ...
+
+    def end_if_greedy(self) -> None:
+        self._look()
+
+
 async def test_of_many_that_are_busy_some_are_looked_at_each_in_its_turn() -> None:
     minder, looks = Minder(), Counter[int]()
-
-    class Busy:
-        idle_since = 0.0
-        is_shedding = False
-        shed_left_s = 0.0
-
-        def __init__(self, number: int) -> None:
-            self.number = number
-
-        def freeze_if_idle(self) -> None: ...
-
-        def shed_if_frozen(self) -> bool:
-            return False
-
-        def cease_to_shed(self) -> None: ...
-
-        def end_if_greedy(self) -> None:
-            looks[self.number] += 1
-
     for number in range(3 * AT_A_LOOK):
-        minder.note_busy(Busy(number))
+        minder.note_busy(Busy(partial(looks.update, [number])))
+
     for _ in range(4):
         minder._look()  # noqa: SLF001
 
     assert sum(looks.values()) == 4 * AT_A_LOOK
     assert sorted(looks) == list(range(3 * AT_A_LOOK))
+
+
+@pytest.mark.parametrize("took_s", [0.0, 0.001, 0.1])
+async def test_looking_takes_no_more_than_a_part_of_the_time(
+    took_s: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = 100.0
+
+    def look() -> None:
+        nonlocal now
+        now += took_s
+
+    minder = Minder()
+    monkeypatch.setattr(time, "monotonic", lambda: now)
+    minder.note_busy(Busy(look))
+    minder._look()  # noqa: SLF001
+
+    assert minder._looking is not None  # noqa: SLF001
+    pause_s = minder._looking.when() - now  # noqa: SLF001
+    assert pause_s == pytest.approx(max(LOOK_S, took_s * LOOKING_PART))
+    minder._looking.cancel()  # noqa: SLF001
 
 
 async def _idle(minder: Minder, stack: ExitStack) -> Instance:

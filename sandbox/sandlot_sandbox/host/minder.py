@@ -44,6 +44,9 @@ AT_A_LOOK = 64
 """So many of them, each in its turn: where thousands are busy, looking at them must not
 be what the engine does. What the kernel limits, it limits all the same."""
 
+LOOKING_PART = 20
+"""Nor where it takes long, as in a burst: a twentieth of the time at most."""
+
 
 class Minded(Protocol):
     """What a minder needs of an instance."""
@@ -147,9 +150,11 @@ class Minder:
 
     def _look(self) -> None:
         self._looking = None
+        began = time.monotonic()
         for instance in list(islice(self._busy, AT_A_LOOK)):
             if instance in self._busy:
                 self._busy[instance] = self._busy.pop(instance)
                 instance.end_if_greedy()
         if self._busy:
-            self._looking = self._loop.call_later(LOOK_S, self._look)
+            pause_s = max(LOOK_S, (time.monotonic() - began) * LOOKING_PART)
+            self._looking = self._loop.call_later(pause_s, self._look)
