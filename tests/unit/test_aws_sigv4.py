@@ -16,9 +16,11 @@ from botocore.credentials import Credentials
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sandlot_engine.gateway.aws import sigv4
 from sandlot_engine.gateway.aws.faults import AwsError
-from sandlot_engine.gateway.aws.sigv4 import Claim, fold, read_claim
+from sandlot_engine.gateway.aws.sigv4 import claim as sigv4
+from sandlot_engine.gateway.aws.sigv4.claim import Claim
+from sandlot_engine.gateway.aws.sigv4.reading import read_claim
+from sandlot_engine.gateway.headers import fold
 
 KEY_ID, SECRET = "AKIAEXAMPLEEXAMPLE22", "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY"
 NOW = datetime(2026, 5, 17, 12, 30, 15, tzinfo=UTC)

@@ -35,7 +35,7 @@ from sandlot_engine.gateway.aws.receiving import (
     Send,
     read_body,
 )
-from sandlot_engine.gateway.aws.sigv4 import fold
+from sandlot_engine.gateway.headers import fold
 from sandlot_engine.triggers.hooks import MAX_BODY, Hooks, Post, Taken
 
 MAX_BODIES = 64 * 2**20

@@ -34,13 +34,13 @@ from sandlot_engine.gateway.aws.receiving import (
     is_of_this_machine,
 )
 from sandlot_engine.gateway.aws.scheduler.app import SchedulerApp, is_scheduler
-from sandlot_engine.gateway.aws.sigv4 import fold
 from sandlot_engine.gateway.connections import (
     KEY,
     MAX_CONNECTIONS,
     Connection,
     limited_to,
 )
+from sandlot_engine.gateway.headers import fold
 from sandlot_engine.gateway.hooks import HookApp, is_hook
 from sandlot_engine.gateway.others import refuse, service_of
 from sandlot_engine.gateway.ports import Backend

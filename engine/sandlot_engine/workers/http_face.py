@@ -8,9 +8,9 @@ from sandlot_engine.errors import Unavailable
 from sandlot_engine.gateway.aws.app import face_of, raw_answer
 from sandlot_engine.gateway.aws.invoke import INVOKE, Invoke, RawAnswer
 from sandlot_engine.gateway.aws.receiving import ClientGone, Receive, Scope, Send
-from sandlot_engine.gateway.aws.sigv4 import fold
 from sandlot_engine.gateway.aws.writing import write_error
 from sandlot_engine.gateway.connections import KEY
+from sandlot_engine.gateway.headers import fold
 from sandlot_engine.ids import new_request_id
 from sandlot_engine.workers.forward_http import ForwardHttp
 from sandlot_engine.workers.messages import Address

@@ -49,9 +49,9 @@ from sandlot_engine.gateway.aws.receiving import (
     Send,
 )
 from sandlot_engine.gateway.aws.service import Operation, Service, takes_package
-from sandlot_engine.gateway.aws.sigv4 import fold
 from sandlot_engine.gateway.aws.support import refusal
 from sandlot_engine.gateway.aws.writing import Answer, write, write_error
+from sandlot_engine.gateway.headers import fold
 from sandlot_engine.gateway.others import service_of
 from sandlot_engine.gateway.ports import Backend
 from sandlot_engine.gateway.turns import Held

@@ -19,12 +19,8 @@ from sandlot_engine.clock import Clock
 from sandlot_engine.errors import Throttled
 from sandlot_engine.gateway.auth import suspended
 from sandlot_engine.gateway.aws.faults import AwsError
-from sandlot_engine.gateway.aws.sigv4 import (
-    SERVICE,
-    Claim,
-    read_claim,
-    unrecognized,
-)
+from sandlot_engine.gateway.aws.sigv4.claim import Claim, unrecognized
+from sandlot_engine.gateway.aws.sigv4.reading import SERVICE, read_claim
 from sandlot_engine.gateway.connections import KEY
 from sandlot_engine.gateway.ports import SigningKeys
 from sandlot_engine.model.tenant import Caller

@@ -29,8 +29,8 @@ from sandlot_engine.gateway.aws.receiving import (
     Send,
     read_body,
 )
-from sandlot_engine.gateway.aws.sigv4 import fold
 from sandlot_engine.gateway.connections import Connection
+from sandlot_engine.gateway.headers import fold
 from sandlot_engine.gateway.ports import Backend, Catalog
 from sandlot_engine.gateway.urls import cors, refusals
 from sandlot_engine.gateway.urls.addresses import Addressed, Addresses

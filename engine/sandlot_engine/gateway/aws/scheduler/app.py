@@ -35,9 +35,9 @@ from sandlot_engine.gateway.aws.receiving import (
 from sandlot_engine.gateway.aws.scheduler.operations import OPERATIONS, Call
 from sandlot_engine.gateway.aws.scheduler.support import TABLE
 from sandlot_engine.gateway.aws.service import Service
-from sandlot_engine.gateway.aws.sigv4 import fold
 from sandlot_engine.gateway.aws.support import refusal
 from sandlot_engine.gateway.aws.writing import Answer, write, write_error
+from sandlot_engine.gateway.headers import fold
 from sandlot_engine.triggers.groups import Groups
 from sandlot_engine.triggers.keeping import Triggers
 

@@ -1,38 +1,26 @@
-"""Who signed this request: AWS Signature Version 4, in a header or a presigned URL.
-
-Pure, and in two steps, so that nobody's body is taken in before there is a reason to:
-
-    claim = read_claim(method, path, query, headers, now=now, is_private=…)  # its head
-    claim.check(secret, body_sha256=…)                                       # its body
-
-The canonical request is made as botocore's `SigV4Auth` makes it for every service but
-S3: of the path as it was sent, without dot segments and doubled slashes, encoded once
-more; of the query sorted; of the signed headers trimmed. What AWS says on each mistake
-is said here in the same words, save that no credential is ever repeated.
-
-A hash of the body may be declared (`x-amz-content-sha256`). `UNSIGNED-PAYLOAD` is good
-only where nobody can have changed the body on its way: over loopback or TLS.
-"""
+"""Reading what a request says of its signature, in a header or in a presigned URL."""
 
 import base64
 import calendar
 import hashlib
-import hmac
 import re
 import time
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from functools import lru_cache
-from urllib.parse import parse_qsl, quote, unquote
+from urllib.parse import unquote
 
 from sandlot_engine.gateway.aws.faults import AwsError
+from sandlot_engine.gateway.aws.sigv4.claim import (
+    ALGORITHM,
+    UNSIGNED_PAYLOAD,
+    Claim,
+    invalid,
+)
+from sandlot_engine.gateway.headers import Headers
 
-ALGORITHM = "AWS4-HMAC-SHA256"
 SERVICE = "lambda"
 TERMINATOR = "aws4_request"
-UNSIGNED_PAYLOAD = b"UNSIGNED-PAYLOAD"
 
 SKEW_S = 5 * 60
 """How far a signature's date may be from our clock, either way."""
@@ -42,9 +30,6 @@ PRESIGNED_SKEW_S = 15 * 60
 
 MAX_EXPIRES_S = 7 * 24 * 60 * 60
 """How long a presigned URL may be good for."""
-
-MAX_SIGNING_KEYS = 4_096
-"""Derived keys at hand: one for each secret, day and region in use."""
 
 MAX_SCOPES = 256
 """Credentials with their dates that were read already and are at hand."""
@@ -58,81 +43,9 @@ MAX_KEPT_TEXT = 512
 MAX_ECHO = 128
 """Characters of a wrong credential or date that a message repeats."""
 
-Headers = Mapping[bytes, bytes]
-"""Names in lower case. What was sent twice is one value, as `fold` makes it."""
-
-_PLAIN_PATH = re.compile(rb"(?:/[A-Za-z0-9_~-][A-Za-z0-9_.~-]*)+/?")
 _REGION = re.compile(r"[A-Za-z0-9-]{1,63}")
 _TIMESTAMP = re.compile(r"[0-9]{8}T[0-9]{6}Z")
 _SHA256 = re.compile(rb"[0-9a-f]{64}")
-
-
-def fold(headers: Sequence[tuple[bytes, bytes]]) -> dict[bytes, bytes]:
-    """ASGI's headers by name; values of one name joined as they are signed."""
-    folded = dict(headers)
-    if len(folded) == len(headers):
-        return folded
-    folded.clear()
-    for name, value in headers:
-        trimmed = b" ".join(value.split())
-        folded[name] = b"%s,%s" % (folded[name], trimmed) if name in folded else trimmed
-    return folded
-
-
-@dataclass(slots=True, kw_only=True)
-class Claim:
-    """What a request says of its signature: well-formed, of our service, in time."""
-
-    access_key_id: str
-    region: str
-    body_sha256: bytes
-    """As the request declares it, in hex or `UNSIGNED-PAYLOAD`; empty where the hash
-    of the body is to be signed. To declare is to claim: see `check_body`."""
-
-    scope: str
-    timestamp: str
-    signature: bytes
-    method: str
-    path: bytes
-    query: bytes
-    """As sent, without the signature itself."""
-
-    signed_headers: bytes = field(repr=False)
-    """The canonical headers, and the list of their names."""
-
-    def check(self, secret: str, *, body_sha256: bytes) -> None:
-        """Raise `InvalidSignatureException` unless `secret` made this signature over a
-        body with that hash, in hex."""
-        key = _signing_key(secret, self.scope)
-        if not any(
-            hmac.compare_digest(
-                self._signature(key, query, body_sha256), self.signature
-            )
-            for query in _canonical_queries(self.query)
-        ):
-            raise mismatch()
-
-    def check_body(self, body_sha256: bytes) -> None:
-        """Raise `InvalidSignatureException` where a declared hash is not the body's."""
-        if self.body_sha256 not in (b"", UNSIGNED_PAYLOAD, body_sha256):
-            raise _invalid(
-                "The provided 'x-amz-content-sha256' header does not match what was "
-                "computed."
-            )
-
-    def _signature(self, key: bytes, query: bytes, body_sha256: bytes) -> bytes:
-        request = b"\n".join(
-            (
-                self.method.encode(),
-                _canonical_path(self.path),
-                query,
-                self.signed_headers,
-                body_sha256,
-            )
-        )
-        digest = hashlib.sha256(request).hexdigest()
-        signed = f"{ALGORITHM}\n{self.timestamp}\n{self.scope}\n{digest}"
-        return hmac.digest(key, signed.encode(), "sha256").hex().encode()
 
 
 def read_claim(
@@ -176,23 +89,6 @@ def read_claim(
         )
     raise AwsError(
         "MissingAuthenticationTokenException", "Missing Authentication Token"
-    )
-
-
-def unrecognized() -> AwsError:
-    """For an access key id that nobody has."""
-    return AwsError(
-        "UnrecognizedClientException",
-        "The security token included in the request is invalid.",
-    )
-
-
-def mismatch() -> AwsError:
-    """For a signature that the secret did not make."""
-    return _invalid(
-        "The request signature we calculated does not match the signature you "
-        "provided. Check your AWS Secret Access Key and signing method. Consult the "
-        "service documentation for details."
     )
 
 
@@ -407,7 +303,7 @@ def _read_scope(credential: str, timestamp: str, wanted: str) -> tuple[str, str,
             f"'{timestamp}'."
         )
     if wrong:
-        raise _invalid("".join(wrong))
+        raise invalid("".join(wrong))
     return key_id, f"{date}/{region}/{service}/{TERMINATOR}", region
 
 
@@ -431,11 +327,11 @@ def _declared(sha256: bytes, is_private: bool) -> bytes:
     if not sha256 or _SHA256.fullmatch(sha256):
         return sha256
     if sha256 != UNSIGNED_PAYLOAD:
-        raise _invalid(
+        raise invalid(
             "x-amz-content-sha256 must be UNSIGNED-PAYLOAD, or a valid sha256 value."
         )
     if not is_private:
-        raise _invalid(
+        raise invalid(
             "x-amz-content-sha256 may be UNSIGNED-PAYLOAD only over TLS or loopback: "
             "anybody on the way could have changed the payload. Sign it."
         )
@@ -447,13 +343,13 @@ def _signed_headers(names: str, headers: Headers) -> bytes:
     is_usual = len(names) <= MAX_KEPT_TEXT
     signed = (_known_names if is_usual else _read_names)(names)
     if b"host" not in signed:
-        raise _invalid("'Host' must be a 'SignedHeader' in the AWS Authorization.")
+        raise invalid("'Host' must be a 'SignedHeader' in the AWS Authorization.")
     unsigned = [
         name for name in headers if name.startswith(b"x-amz-") and name not in signed
     ]
     if unsigned:
         listed = b", ".join(unsigned).decode("latin-1")
-        raise _invalid(
+        raise invalid(
             "There were headers present in the request which were not signed: "
             f"{listed[:MAX_ECHO]}"
         )
@@ -471,56 +367,6 @@ def _read_names(names: str) -> tuple[bytes, ...]:
 _known_names = lru_cache(maxsize=MAX_HEADER_LISTS)(_read_names)
 
 
-def _canonical_path(path: bytes) -> bytes:
-    if _PLAIN_PATH.fullmatch(path):
-        return path
-    kept: list[bytes] = []
-    for segment in path.split(b"/"):
-        if segment == b"..":
-            del kept[-1:]
-        elif segment not in (b"", b"."):
-            kept.append(segment)
-    end = b"/" if kept and path.endswith(b"/") else b""
-    return quote(b"/" + b"/".join(kept) + end, safe="/~").encode()
-
-
-def _canonical_queries(query: bytes) -> Iterable[bytes]:
-    """What may have been signed: the query as it was sent, then as AWS reads it.
-
-    botocore signs `%20` for what it then sends as `+`; others send what they signed.
-    Either way it says the same, so that a match of either is a match.
-    """
-    if not query:
-        return (b"",)
-    return _as_sent(query)
-
-
-def _as_sent(query: bytes) -> Iterable[bytes]:
-    pairs = sorted(pair.partition(b"=")[::2] for pair in query.split(b"&"))
-    sent = b"&".join([b"%s=%s" % pair for pair in pairs])
-    yield sent
-    read = parse_qsl(
-        query.decode("latin-1"), keep_blank_values=True, encoding="latin-1"
-    )
-    pairs = sorted((_encoded(name), _encoded(value)) for name, value in read)
-    if (meant := b"&".join([b"%s=%s" % pair for pair in pairs])) != sent:
-        yield meant
-
-
-def _encoded(text: str) -> bytes:
-    return quote(text.encode("latin-1"), safe="-_.~").encode()
-
-
-@lru_cache(maxsize=MAX_SIGNING_KEYS)
-def _signing_key(secret: str, scope: str) -> bytes:
-    # By the secret and not by its id: what was revoked and imported again with
-    # another secret is another key.
-    key = f"AWS4{secret}".encode()
-    for part in scope.split("/"):
-        key = hmac.digest(key, part.encode(), "sha256")
-    return key
-
-
 def _refuse_session_token(was_sent: bool) -> None:
     if was_sent:
         raise AwsError(
@@ -535,14 +381,14 @@ def _basic(moment: float) -> str:
 
 
 def _expired(moment: float, earliest: float, reckoning: str) -> AwsError:
-    return _invalid(
+    return invalid(
         f"Signature expired: {_basic(moment)} is now earlier than {_basic(earliest)} "
         f"({reckoning})"
     )
 
 
 def _not_yet(moment: float, latest: float, reckoning: str) -> AwsError:
-    return _invalid(
+    return invalid(
         f"Signature not yet current: {_basic(moment)} is still later than "
         f"{_basic(latest)} ({reckoning})"
     )
@@ -550,7 +396,3 @@ def _not_yet(moment: float, latest: float, reckoning: str) -> AwsError:
 
 def _incomplete(message: str) -> AwsError:
     return AwsError("IncompleteSignatureException", message)
-
-
-def _invalid(message: str) -> AwsError:
-    return AwsError("InvalidSignatureException", message)
