@@ -1,7 +1,9 @@
 """How much memory has to be given back."""
 
+import resource
 from pathlib import Path
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -12,6 +14,7 @@ from sandlot_engine.node.pressure import (
     FLOOR_SHARE,
     cells_for_crowds,
     machine_mb,
+    machine_processes,
     short_mb,
 )
 
@@ -67,10 +70,24 @@ def test_nobody_is_asked_for_more_than_is_missing(
 
 
 def test_cells_for_crowds_take_no_more_than_a_part_of_the_memory() -> None:
-    of_machine = cells_for_crowds(total_mb=8_192, budget_mb=0)
-    of_budget = cells_for_crowds(total_mb=8_192, budget_mb=1_024)
-    of_less_than_budget = cells_for_crowds(total_mb=8_192, budget_mb=16_384)
+    of_machine = cells_for_crowds(total_mb=8_192, budget_mb=0, processes=1 << 22)
+    of_budget = cells_for_crowds(total_mb=8_192, budget_mb=1_024, processes=1 << 22)
+    of_less = cells_for_crowds(total_mb=8_192, budget_mb=16_384, processes=1 << 22)
 
     assert of_machine * CELL_MB == 8_192 / CROWDS_SHARE
     assert of_budget * CELL_MB == 1_024 / CROWDS_SHARE
-    assert of_less_than_budget == of_machine
+    assert of_less == of_machine
+
+
+def test_nor_than_a_part_of_the_processes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "pid_max").write_text("32768\n")
+    limits = {resource.RLIM_INFINITY: 32_768, 4_096: 4_096, 1 << 20: 32_768}
+    for limit, processes in limits.items():
+        monkeypatch.setattr(resource, "getrlimit", lambda _, found=limit: (found, -1))
+
+        assert machine_processes(tmp_path / "pid_max") == processes
+
+    cells = cells_for_crowds(total_mb=1 << 20, budget_mb=0, processes=4_096)
+    assert cells == 4_096 // CROWDS_SHARE

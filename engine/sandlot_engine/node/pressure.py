@@ -1,6 +1,8 @@
 """How much memory has to be given back: what the machine has left, and what the engine
-may have. What the kernel can take back by itself counts as left."""
+may have. What the kernel can take back by itself counts as left. And how much of it,
+and of processes, may be kept for who may come."""
 
+import resource
 from pathlib import Path
 
 FLOOR_SHARE = 20
@@ -11,8 +13,8 @@ FLOOR_MB = 256.0
 """At least that much of it."""
 
 CROWDS_SHARE = 16
-"""The part of the memory, divided by this, that cells may take which wait for a crowd.
-"""
+"""The part of memory and processes, divided by this, that cells may take which wait for
+a crowd."""
 
 CELL_MB = 0.5
 """What one takes, nearly all of it the kernel's: its network, its control groups."""
@@ -32,10 +34,18 @@ def short_mb(
     return max(0.0, missing)
 
 
-def cells_for_crowds(*, total_mb: float, budget_mb: float) -> int:
-    """How many may be kept ready. `budget_mb` is 0 where there is none."""
+def cells_for_crowds(*, total_mb: float, budget_mb: float, processes: int) -> int:
+    """How many may be kept ready; each is a process. `budget_mb` is 0 where there is
+    none."""
     memory_mb = min(total_mb, budget_mb) if budget_mb else total_mb
-    return int(memory_mb / CROWDS_SHARE / CELL_MB)
+    return min(int(memory_mb / CELL_MB), processes) // CROWDS_SHARE
+
+
+def machine_processes(pid_max: Path = Path("/proc/sys/kernel/pid_max")) -> int:
+    """How many there may be, of all on the machine, or of our user."""
+    most = int(pid_max.read_text())
+    of_user, _ = resource.getrlimit(resource.RLIMIT_NPROC)
+    return most if of_user == resource.RLIM_INFINITY else min(most, of_user)
 
 
 def machine_mb(meminfo: Path = Path("/proc/meminfo")) -> tuple[float, float]:
