@@ -29,6 +29,8 @@ REASONS: dict[str, type[errors.SandlotError]] = {
     "NotSupported": errors.NotSupported,
     "Unavailable": errors.Unavailable,
     "Internal": errors.Internal,
+    # An engine's that stopped: as if the connection had been lost, but for its words.
+    "CutShort": errors.ConnectionFailed,
     "Refusal": errors.Refused,
     "Fault": errors.Fault,
     # Finer, where the code alone would say something else.

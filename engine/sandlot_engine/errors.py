@@ -17,6 +17,7 @@
         ├── Unavailable       the work surely did not start
         │   ├── Stopping      because the engine was told to end
         │   └── Troubled      because of what the operator has been told of
+        ├── CutShort          it may have, and was ended as the engine was told to end
         └── Internal          it may have
 
 A failing function is neither: it is a value, `Outcome.status`. Each class carries
@@ -178,6 +179,26 @@ class Troubled(Unavailable):
 
     def __init__(self, message: str) -> None:
         super().__init__(message, reason=Unavailable.__name__)
+
+
+class CutShort(Fault):
+    """The engine was told to end, and did not wait for this any longer: nothing is
+    broken, and the work may have been done.
+
+    To gRPC it is what a connection is that was lost in mid-call, and no more to be sent
+    again without a look: its reason is what tells it from `Unavailable`.
+    """
+
+    grpc = "UNAVAILABLE"
+    is_logged = False
+
+    def __init__(
+        self,
+        message: str = "the engine is stopping, or restarting, and waited no longer for"
+        " this to end: what was asked for may have been done. Look before you send it"
+        " again; with an idempotency key that does no harm",
+    ) -> None:
+        super().__init__(message)
 
 
 class Internal(Fault):

@@ -58,7 +58,12 @@ async def test_each_listener_takes_in_connections_and_all_are_one_port(
         return make_server(methods, (Noting(),), most, is_shared)
 
     async with serving(
-        made, address=ANYWHERE, tls=None, max_connections=connections, drain_s=0
+        made,
+        address=ANYWHERE,
+        tls=None,
+        max_connections=connections,
+        drain_s=0,
+        cut_short=lambda: None,
     ) as port:
         answered = await asyncio.gather(*(_is_answered(port) for _ in range(clients)))
 
@@ -75,6 +80,7 @@ async def test_a_second_server_does_not_share_the_port() -> None:
         tls=None,
         max_connections=MAX_CONNECTIONS,
         drain_s=0,
+        cut_short=lambda: None,
     )
     async with open_one(address=ANYWHERE) as port:
         with pytest.raises(Unavailable, match=f"127.0.0.1:{port}"):

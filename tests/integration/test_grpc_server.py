@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -30,6 +31,7 @@ from sandlot_engine.gateway.rpc.server import (
     serve,
 )
 from tests.fakes.backend import FakeEngine, as_tenant, fake_engine
+from tests.integration.failures import failure
 
 KEY = as_tenant("acme")
 
@@ -181,17 +183,77 @@ async def test_who_comes_while_a_server_stops_is_told_that_nothing_was_done() ->
     assert ended == [grpc.StatusCode.UNAVAILABLE] * 100
 
 
-async def test_what_outlasts_the_drain_is_cancelled() -> None:
-    async with fake_engine(drain_s=0.05) as engine:
+@asynccontextmanager
+async def stopping_soon() -> AsyncIterator[FakeEngine]:
+    """An engine that stops at the block's end, and waits for next to nobody; its
+    clients are there until then."""
+    engine = FakeEngine()
+    async with engine.invoker:
+        async with serve(engine.backend(), address="127.0.0.1:0", drain_s=0.1) as port:
+            engine.channel = grpc.aio.insecure_channel(f"127.0.0.1:{port}")
+            yield engine
+
+
+async def test_what_outlasts_the_drain_is_told_that_it_may_have_been_done() -> None:
+    async with stopping_soon() as engine:
+        engine.runner.hold("slow")
+        call = engine.invocation_service.Invoke(
+            invocations_pb2.InvokeRequest(function="slow"), metadata=KEY
+        )
+        many = engine.invocation_service.InvokeMany(metadata=KEY)
+        await many.write(
+            invocations_pb2.InvokeManyRequest(
+                id=1, request=invocations_pb2.InvokeRequest(function="slow")
+            )
+        )
+        for _ in range(2):
+            await engine.runner.started.get()
+
+    for ended in (call, many.read()):
+        error, details = await failure(ended)
+        assert error.code() is grpc.StatusCode.UNAVAILABLE
+        assert "may have been done" in (error.details() or "")
+        assert details["ErrorInfo"].reason == "CutShort"
+    assert len(engine.runner.cancelled) == 2
+    await engine.channel.close()
+
+
+async def test_how_many_calls_were_cut_short_is_in_the_log(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async with stopping_soon() as engine:
         engine.runner.hold("slow")
         call = engine.invocation_service.Invoke(
             invocations_pb2.InvokeRequest(function="slow"), metadata=KEY
         )
         await engine.runner.started.get()
 
-    with pytest.raises((grpc.aio.AioRpcError, asyncio.CancelledError)):
-        await call
-    assert len(engine.runner.cancelled) == 1
+    assert await call.code() is grpc.StatusCode.UNAVAILABLE
+    assert [record.message for record in caplog.records] == [
+        "1 calls by gRPC were cut short: the time that a stop gives them was over"
+    ]
+    await engine.channel.close()
+
+
+async def test_an_upload_that_outlasts_the_drain_is_told_so_though_it_goes_on() -> None:
+    async with stopping_soon() as engine:
+        began, may_end = asyncio.Event(), asyncio.Event()
+
+        async def create(*_: object, **__: object) -> None:
+            began.set()
+            await may_end.wait()
+
+        engine.functions.create = create  # type: ignore[assignment]
+        call = engine.function_service.CreateFunction(
+            functions_pb2.CreateFunctionRequest(name="f", zip=b"12345"), metadata=KEY
+        )
+        await began.wait()
+
+    error, details = await failure(call)
+    may_end.set()
+    assert error.code() is grpc.StatusCode.UNAVAILABLE
+    assert details["ErrorInfo"].reason == "CutShort"
+    await engine.channel.close()
 
 
 @pytest.mark.parametrize(

@@ -2,12 +2,13 @@
 
 import asyncio
 import json
-from contextlib import suppress
+from contextlib import closing, suppress
 
 import pytest
 
-from sandlot_engine.gateway import connections
+from sandlot_engine.gateway import connections, http
 from sandlot_engine.gateway.aws import receiving
+from sandlot_engine.gateway.aws.receiving import Receive, Scope, Send
 from sandlot_engine.model.invocation import (
     MAX_EVENT_PAYLOAD,
     MAX_PAYLOAD,
@@ -98,6 +99,47 @@ async def test_a_caller_that_goes_away_frees_its_slot(port: Port) -> None:
     await until(lambda: port.engine.invoker.admission.running(ACME) == 0)
     assert len(port.engine.runner.cancelled) == 1
     assert port.engine.records.records[0].error_type == "Sandbox.Cancelled"
+
+
+async def test_what_outlasts_a_stop_is_told_that_it_may_have_been_done(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async with serving() as port:
+        port.engine.runner.hold("slow")
+        reader, writer = await asyncio.open_connection("127.0.0.1", port.port)
+        writer.write(port.signed("/2015-03-31/functions/slow/invocations"))
+        await port.engine.runner.started.get()
+
+    status, headers, body = await answer_from(reader)
+    assert (status, headers["x-amzn-errortype"]) == (503, "ServiceException")
+    assert "may have been done" in json.loads(body)["message"]
+    assert await reader.read() == b""
+    writer.close()
+    assert len(port.engine.runner.cancelled) == 1
+    # And no traceback; that the fakes' clock is another is none of it.
+    assert [each.message for each in caplog.records if "clock" not in each.message] == [
+        "1 requests by HTTP were cut short: the time that a stop gives them was over"
+    ]
+
+
+async def test_an_answer_that_outlasts_a_stop_is_seen_to_be_cut(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async def app(_: Scope, _receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b"1", "more_body": True})
+        await asyncio.get_running_loop().create_future()
+
+    with closing(http.listen("127.0.0.1:0")) as listener:
+        async with http.serve_app(app, listener, drain_s=1):
+            reader, writer = await asyncio.open_connection(*listener.getsockname())
+            writer.write(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n")
+            await reader.readuntil(b"\r\n1\r\n1\r\n")
+
+        assert await reader.read() == b""  # and no last chunk
+
+    writer.close()
+    assert len(caplog.records) == 1
 
 
 async def test_a_caller_that_goes_away_in_its_body_runs_nothing(

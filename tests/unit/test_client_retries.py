@@ -4,7 +4,7 @@ import socket
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from typing import Any
 
 import grpc
@@ -93,6 +93,24 @@ def test_an_invocation_whose_connection_is_lost_is_never_sent_again(
             client.invoke("transfer", {"amount": 1})
 
         assert runs == [{"amount": 1}]
+
+
+@pytest.mark.parametrize(("key", "attempts"), [("k", 2), ("", 1)])
+def test_only_what_has_a_key_is_sent_again_when_a_stop_cut_it_short(
+    client: Client, engine: Engine, key: str, attempts: int
+) -> None:
+    engine.add_function("transfer")
+    cut = Refusal(grpc.StatusCode.UNAVAILABLE, "CutShort", "it may have been done")
+    engine.refuse_next.append(cut)
+
+    with (
+        nullcontext()
+        if key
+        else pytest.raises(errors.ConnectionFailed, match="may have been")
+    ):
+        client.invoke("transfer", idempotency_key=key)
+
+    assert len(engine.requests) == attempts
 
 
 class Stops(grpc.GenericRpcHandler):

@@ -10,6 +10,7 @@ from msgspec import structs
 
 from sandlot_engine.errors import (
     Conflict,
+    CutShort,
     DeadlineExceeded,
     Internal,
     InvalidParameter,
@@ -111,7 +112,7 @@ async def test_in_a_hurry_what_runs_is_cut_and_billed_and_nothing_more_begins(
 
     engine.invoker.hurry()
 
-    with pytest.raises(Internal, match="the engine was stopped before"):
+    with pytest.raises(CutShort, match="the engine was stopped before"):
         await running
     with pytest.raises(Stopping):
         await engine.invoker.invoke(request("echo"), None)

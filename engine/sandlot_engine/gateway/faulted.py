@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Callable
 
-from sandlot_engine.errors import Fault, SandlotError, Stopping
+from sandlot_engine.errors import CutShort, Fault, SandlotError, Stopping
 
 _log = logging.getLogger(__name__)
 
@@ -27,7 +27,7 @@ def note(error: Exception, request_id: str) -> None:
     """What a call ends with; a refusal is nobody's fault."""
     if not isinstance(error, SandlotError):
         _log.error("unforeseen", exc_info=error, extra={"request_id": request_id})
-    elif not isinstance(error, Fault) or isinstance(error, Stopping):
+    elif not isinstance(error, Fault) or isinstance(error, Stopping | CutShort):
         return
     elif error.is_logged:
         _log.warning("fault", exc_info=error, extra={"request_id": request_id})

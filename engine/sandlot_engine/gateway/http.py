@@ -10,8 +10,9 @@
 
 import asyncio
 import contextlib
+import logging
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator
 from contextlib import asynccontextmanager
 from typing import Any, cast
 
@@ -19,6 +20,7 @@ import uvicorn
 from starlette.responses import JSONResponse, Response
 
 from sandlot_engine.errors import (
+    CutShort,
     InvalidParameter,
     PermissionDenied,
     Unauthenticated,
@@ -63,6 +65,11 @@ DRAIN_S = 15
 """How long open requests may go on when the server stops. After it gRPC drains, then
 the events: the supervisor's patience is for all of them."""
 
+LAST_WORD_S = 1.0
+"""In which those whose requests outlast a stop are told so."""
+
+_log = logging.getLogger(__name__)
+
 
 @asynccontextmanager
 async def serve(
@@ -100,11 +107,12 @@ async def serve_app(
     """Serve an ASGI callable on a socket that is bound.
 
     At the end no new request is taken, and those that are open may go on for `drain_s`;
-    then they are cancelled.
+    then they are cut short.
     """
+    cancelling = Cancelling(app)
     server = _Server(
         uvicorn.Config(
-            Cancelling(app),
+            cancelling,
             http=limited_to(max_connections),
             log_config=None,
             access_log=False,
@@ -119,6 +127,7 @@ async def serve_app(
             timeout_graceful_shutdown=drain_s,
         )
     )
+    server.cut_short = cancelling.cut_short
     async with asyncio.TaskGroup() as group:
         group.create_task(server.serve(sockets=[listener]))
         try:
@@ -128,6 +137,22 @@ async def serve_app(
 
 
 class _Server(uvicorn.Server):
+    cut_short: Callable[[Collection[asyncio.Task[None]]], None]
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        drain_s = self.config.timeout_graceful_shutdown or 0
+        # uvicorn would say nothing to their clients but 500, and to the log a traceback
+        # of each.
+        cutting = asyncio.get_running_loop().call_later(
+            drain_s - min(LAST_WORD_S, drain_s / 2),
+            self.cut_short,
+            self.server_state.tasks,
+        )
+        try:
+            await super().shutdown(sockets)
+        finally:
+            cutting.cancel()
+
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
         """Signals are the engine's business."""
@@ -135,11 +160,24 @@ class _Server(uvicorn.Server):
 
 
 class Cancelling:
-    """An ASGI callable around another: what that does for a caller who has gone is
-    cancelled."""
+    """An ASGI callable around another: what that does for a caller who has gone, or
+    for longer than a stop waits, is cancelled."""
 
     def __init__(self, app: App) -> None:
         self._app = app
+        self._is_over = False
+
+    def cut_short(self, serving: Collection[asyncio.Task[None]]) -> None:
+        """A stop waits no longer for these."""
+        self._is_over = True
+        if serving:
+            _log.warning(
+                "%d requests by HTTP were cut short: the time that a stop gives them "
+                "was over",
+                len(serving),
+            )
+        for task in list(serving):
+            task.cancel()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         connection: Connection = scope[KEY]
@@ -147,14 +185,32 @@ class Cancelling:
         try:
             await self._app(scope, receive, send)
         except asyncio.CancelledError:
-            if not connection.is_lost:
+            cycle = cast("Any", receive).__self__
+            if self._is_over and not connection.is_lost:
+                if not cycle.response_started:
+                    await _cut_short()(scope, receive, send)
+                    return
+                if not cycle.response_complete:
+                    # The client is to see that there is more to it.
+                    connection.transport.abort()
+            elif not connection.is_lost:
                 raise
             # The caller is gone, which was what the cancellation said. What it asked
             # for has been undone on the way here; nobody is to be told. uvicorn knows
             # it of the last of several requests alone, and would write an answer.
-            cast("Any", receive).__self__.disconnected = True
+            cycle.disconnected = True
         finally:
             connection.serving = None
+
+
+def _cut_short() -> Response:
+    """For everybody: AWS's clients read it, and so do people."""
+    cut = CutShort()
+    return JSONResponse(
+        {"Type": "Service", "message": cut.message},
+        status_code=503,
+        headers={"x-amzn-errortype": cut.aws},
+    )
 
 
 class Router:

@@ -15,6 +15,7 @@ from msgspec import Struct
 from sandlot_engine.clock import Clock
 from sandlot_engine.errors import (
     Conflict,
+    CutShort,
     DeadlineExceeded,
     Internal,
     Refusal,
@@ -372,7 +373,7 @@ class Invoker:
                 raise
             name = accepted.invocation.function
             if self._is_hurried:
-                raise Internal(
+                raise CutShort(
                     f"the engine was stopped before function {name!r} answered; if it "
                     "ran, it was stopped"
                 ) from error

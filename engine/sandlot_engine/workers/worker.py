@@ -201,6 +201,7 @@ async def _grpc(
             tls=_tls(settings),
             max_connections=settings.grpc_connections,
             drain_s=DRAIN_S,
+            cut_short=steps.open.cut_short,
             is_shared=True,
         ) as port:
             try:

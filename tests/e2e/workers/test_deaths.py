@@ -11,7 +11,7 @@ import pytest
 from sandlot import errors
 from tests.e2e import processes
 from tests.e2e.conftest import client_of, deploy_guest
-from tests.e2e.engines import Engine
+from tests.e2e.engines import Engine, Mode
 from tests.e2e.processes import Role
 from tests.e2e.waiting import DEADLINE_S, wait_until
 from tests.e2e.workers.callers import (
@@ -141,3 +141,30 @@ def test_workers_finish_what_they_run_when_the_engine_stops(fresh: Engine) -> No
     fresh.start()
     (line,) = client_of(fresh, tenant.key).bill().lines
     assert line.invocations >= 8
+
+
+@pytest.mark.parametrize("mode", [Mode.ROOTLESS], indirect=True)
+def test_what_outlasts_a_stop_is_told_so_by_workers(fresh: Engine) -> None:
+    """Half a minute long, as that is what a stop gives them."""
+    tenant = new_tenant(fresh)
+    function = deploy_answers(tenant, timeout=100)
+    sleep = {"do": "sleep", "seconds": 90}
+    with tenant.connections(2) as callers, ThreadPoolExecutor(4) as pool:
+        function.invoke()
+        by_grpc = [pool.submit(function.invoke, sleep) for _ in range(2)]
+        by_http = [pool.submit(each.invoke, function.name, sleep) for each in callers]
+        wait_until(lambda: metric(fresh, "running") >= 4, "all of them run")
+
+        fresh.terminate()
+
+        for one in by_http:
+            answer = one.result(DEADLINE_S)
+            assert (answer.status, answer.error) == (503, "ServiceException")
+            assert "may have been done" in answer.value["message"]
+        for each in by_grpc:
+            with pytest.raises(errors.ConnectionFailed, match="may have been done"):
+                each.result(2 * DEADLINE_S)
+    assert fresh.wait() == 0, fresh.said
+    fresh.start()
+    runs = [str(run.status) for run in client_of(fresh, tenant.key).runs(function.name)]
+    assert sorted(runs) == ["cancelled"] * 4 + ["ok"]

@@ -64,7 +64,7 @@ class Steps(grpc.aio.ServerInterceptor):
         self._door = door
         self._clock = clock
         self._public = public
-        self._open = OpenCalls()
+        self.open = OpenCalls()
         self._reading = Reading(authenticator)
         self._held = Held(most=MAX_HELD, of_tenant=MAX_HELD_OF_TENANT)
         self._unsent = Unsent()
@@ -98,7 +98,7 @@ class Steps(grpc.aio.ServerInterceptor):
             known = self._known[method] = self._around(handler, method)
         handler, is_stream = known
         try:
-            self._open.count(
+            self.open.count(
                 call, is_stream=is_stream, may_last=handler.response_streaming
             )
         except SandlotError as refusal:
@@ -204,8 +204,9 @@ def _with_faces(method: Behaviour) -> Behaviour:
             return await method(requests, context)
         except grpc.aio.AbortError:
             raise
-        except Exception as error:  # noqa: BLE001 - the edge: it ends in a face or a log
-            await abort(context, error, current_call().request_id)
+        except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - the edge
+            call = current_call()
+            await abort(context, call.told(error), call.request_id)
 
     return answer
 

@@ -1,5 +1,7 @@
 """How many calls may be open, and how large a request may be."""
 
+import asyncio
+import logging
 from collections import Counter
 
 from sandlot_engine.catalog.packages import MAX_ZIPPED
@@ -33,12 +35,14 @@ MAX_REQUEST_STREAMS = 32
 """Of one tenant's calls, those with a stream of requests: each may have us hold a
 message that does not end."""
 
+_log = logging.getLogger(__name__)
+
 
 class OpenCalls:
     """Counts what one tenant has open, and all have."""
 
     def __init__(self) -> None:
-        self._all = 0
+        self._all: dict[asyncio.Task[None], Call] = {}
         self._calls: Counter[str] = Counter()
         self._streams: Counter[str] = Counter()
         self._watches: Counter[str] = Counter()
@@ -47,18 +51,31 @@ class OpenCalls:
         """As open until it is over. Raises `Throttled`."""
         who = call.who
         counters = self._with_room_for(who, is_stream=is_stream, may_last=may_last)
-        self._all += 1
+        task = task_of_call()
+        self._all[task] = call
         for counter in counters:
             counter[who] += 1
 
         def is_over(_: object) -> None:
-            self._all -= 1
+            del self._all[task]
             for counter in counters:
                 counter[who] -= 1
                 if not counter[who]:
                     del counter[who]
 
-        task_of_call().add_done_callback(is_over)
+        task.add_done_callback(is_over)
+
+    def cut_short(self) -> None:
+        """All of them: each ends with a `CutShort`, and what it does is cancelled."""
+        if self._all:
+            _log.warning(
+                "%d calls by gRPC were cut short: the time that a stop gives them was "
+                "over",
+                len(self._all),
+            )
+        for task, call in self._all.items():
+            call.is_cut_short = True
+            task.cancel()
 
     def _with_room_for(
         self, who: str, *, is_stream: bool, may_last: bool
@@ -66,9 +83,9 @@ class OpenCalls:
         """Those that such a call counts in."""
         allowed = MAX_CALLS_OF_TENANT if who else MAX_CALLS_OF_STRANGERS
         _check_room(who, self._calls[who], allowed, "calls")
-        if self._all >= MAX_CALLS:
+        if len(self._all) >= MAX_CALLS:
             raise Throttled(
-                f"{self._all} calls are open of {MAX_CALLS} that all tenants may"
+                f"{len(self._all)} calls are open of {MAX_CALLS} that all tenants may"
                 " have together",
                 reason="CallLimitExceeded",
                 limit=MAX_CALLS,

@@ -18,7 +18,7 @@ import grpc
 import grpc.aio
 
 from sandlot_engine.errors import Unavailable
-from sandlot_engine.gateway.http import listen
+from sandlot_engine.gateway.http import LAST_WORD_S, listen
 
 LISTENERS = 64
 """Each is a socket and a few kilobytes."""
@@ -46,11 +46,15 @@ async def serving(
     tls: Tls | None,
     max_connections: int,
     drain_s: float,
+    cut_short: Callable[[], object],
     is_shared: bool = False,
 ) -> AsyncIterator[int]:
     """Serve there, and give the port. `make` is given how many connections a listener
     may have, and whether it shares its port. With `is_shared`, other processes have
     listeners there, and somebody holds the port.
+
+    At the end calls may go on for `drain_s`. `cut_short` is called a little before that
+    is over, and is to end them with a word: grpc would say CANCELLED.
 
     Raises `Unavailable` where the address is taken.
     """
@@ -69,7 +73,12 @@ async def serving(
                 await server.start()
             yield ports.pop()
         finally:
-            await asyncio.gather(*(server.stop(drain_s) for server in servers))
+            within_s = drain_s - min(LAST_WORD_S, drain_s / 2)
+            cutting = asyncio.get_running_loop().call_later(within_s, cut_short)
+            try:
+                await asyncio.gather(*(server.stop(drain_s) for server in servers))
+            finally:
+                cutting.cancel()
 
 
 @contextlib.contextmanager

@@ -86,8 +86,8 @@ class Reading:
                 await read(call, parse, method, context)
             except grpc.aio.AbortError as aborted:
                 raise _without_frames(aborted) from None
-            except Exception as error:  # noqa: BLE001 - it ends in a face or a log
-                await abort(context, error, call.request_id)
+            except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - the edge
+                await abort(context, call.told(error), call.request_id)
 
         if handler.response_streaming:
             return grpc.stream_stream_rpc_method_handler(
@@ -103,9 +103,9 @@ class Reading:
                 call.until_taken(len(answer))
             except grpc.aio.AbortError as aborted:
                 raise _without_frames(aborted) from None
-            except Exception as error:  # noqa: BLE001 - it ends in a face or a log
+            except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - the edge
                 answer = b""  # or the error, which knows this frame, would keep it
-                await abort(context, error, call.request_id)
+                await abort(context, call.told(error), call.request_id)
             return answer
 
         return grpc.stream_unary_rpc_method_handler(answered)
@@ -145,7 +145,7 @@ class Reading:
             del data
             work = method(request, context)
             del request
-            return await _whole(work)
+            return await _whole(work, call)
 
     async def _message(self, call: Call, context: Context, arriving: Timeout) -> bytes:
         """The call's one message. Raises `DeadlineExceeded`, `InvalidParameter`, and
@@ -178,15 +178,17 @@ def _without_frames(aborted: grpc.aio.AbortError) -> grpc.aio.AbortError:
     return aborted.with_traceback(None)
 
 
-async def _whole(work: Awaitable[Any]) -> Any:
+async def _whole(work: Awaitable[Any], call: Call) -> Any:
     """Wait until the work is done, though the caller may hang up: the catalog goes on
-    with a package that it has, and so its turn is not over."""
+    with a package that it has, and so its turn is not over. Not where a stop cuts it
+    short: nobody else has a turn then."""
     task = asyncio.ensure_future(work)
     task.add_done_callback(lambda task: task.cancelled() or task.exception())
     try:
         return await asyncio.shield(task)
     except asyncio.CancelledError:
-        await asyncio.wait([task])
+        if not call.is_cut_short:
+            await asyncio.wait([task])
         raise
     except BaseException as error:
         _forget_frames(error)

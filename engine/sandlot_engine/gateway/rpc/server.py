@@ -130,7 +130,7 @@ async def serve(
     could last for ever are asked to end when that is set, if that is sooner.
 
     At the end new calls are refused, streams that could last for ever are asked to
-    end, and the others may go on for `drain_s`; then they are cancelled.
+    end, and the others may go on for `drain_s`; then they are cut short.
     """
     check_address(address, tls, allow_plaintext=allow_plaintext)
     draining = draining or asyncio.Event()
@@ -150,6 +150,7 @@ async def serve(
         tls=tls,
         max_connections=max_connections,
         drain_s=drain_s,
+        cut_short=steps.open.cut_short,
     ) as port:
         try:
             yield port
