@@ -19,20 +19,25 @@ class Folder:
 
     def check(self) -> None:
         """Raise `Troubled` for as long as it is not in its place."""
+        if why := self.trouble():
+            raise Troubled(why)
+
+    def trouble(self) -> str:
+        """Why nothing can be started from it; empty while it is in its place."""
         found = _identity(self._path)
         if found is not None and found == self._opened:
             self._is_told = False
-            return
+            return ""
         what = "is gone" if found is None else "is not the one that it started with"
-        trouble = Troubled(
+        why = (
             f"The folder {self._path.name}/ of the engine's data directory {what}, so"
             " nothing can be started from it. Its operator has to put it back, or to"
             " restart the engine."
         )
         if not self._is_told:
             self._is_told = True
-            _log.error("%s", trouble.message)
-        raise trouble
+            _log.error("%s", why)
+        return why
 
 
 def _identity(path: Path) -> tuple[int, int] | None:

@@ -131,6 +131,9 @@ def test_a_folder_that_is_not_in_its_place_is_told_in_one_line(
 
     folder.rename(away)
     for _ in range(2):
+        status, health = health_of(fresh_engine)
+        assert (status, health["status"]) == (503, "unavailable")
+        assert f"The folder {name}/ of" in health["reason"]
         with pytest.raises(errors.Unavailable, match=f"The folder {name}/ of .* gone"):
             client.deploy(NEW, name="new", handler="app.handler")
         with pytest.raises(errors.DeployFailed, match=f"The folder {name}/ of .* gone"):
@@ -143,6 +146,7 @@ def test_a_folder_that_is_not_in_its_place_is_told_in_one_line(
 
     assert len(told) == 1
     assert "Traceback" not in fresh_engine.said
+    assert health_of(fresh_engine)[0] == 200
     assert client.deploy(NEW, name="new", handler="app.handler").invoke().value == "new"
     assert client.update_function(old.name, memory=256).memory_mb == 256
 

@@ -119,7 +119,8 @@ async def running(config: EngineConfig, stop: Stop) -> AsyncIterator[Facts]:
         await enter(poller.running())
 
         def trouble() -> str:
-            return launchers.trouble or store.trouble
+            folders = runtimes.trouble() or codes.trouble()
+            return launchers.trouble or folders or store.trouble
 
         watch(
             *(invoker, catalog.functions, scheduler, node, store, link, poller),

@@ -419,6 +419,10 @@ class CodeStore:
                 self._disk.is_there()
         return unpacked
 
+    def trouble(self) -> str:
+        """Why nothing can be started from here; empty where it can."""
+        return self._place.trouble() if self._place is not None else ""
+
     def _check_place(self) -> None:
         if self._place is not None:
             self._place.check()
