@@ -21,7 +21,11 @@ from sandlot_sandbox.launcher.cgroups import (
     find,
 )
 from sandlot_sandbox.launcher.cgroups.districts import most_of
-from sandlot_sandbox.launcher.cgroups.files import make_folder, remove_all
+from sandlot_sandbox.launcher.cgroups.files import (
+    make_folder,
+    remove_all,
+    write_file,
+)
 from sandlot_sandbox.launcher.cgroups.sweeping import claim, sweep
 from sandlot_sandbox.limits import Limits
 from sandlot_sandbox.memory_group import FILES, MEMORY_V1, MEMORY_V2
@@ -209,6 +213,36 @@ def test_a_district_that_cannot_be_made_leaves_nothing(
             tree.make(1)
 
     assert _districts(tree, range(1, 2)) == [f"{tree.name}.1"]
+
+
+@needs_root
+@pytest.mark.parametrize("fails", [2, 9])
+def test_a_district_that_cannot_be_weighed_is_none(
+    tree: Tree, monkeypatch: pytest.MonkeyPatch, fails: int
+) -> None:
+    """Else the next owner would be in there, with all weighing too much together."""
+    monkeypatch.setattr(tree, "_most_districts", 16)
+    monkeypatch.setattr(os, "cpu_count", lambda: 2)
+    _districts(tree, range(8))
+    written = 0
+
+    def write(path: Path, value: bytes) -> None:
+        nonlocal written
+        written += path.name in ("cpu.weight", "cpu.shares")
+        if written == fails:
+            _fail()
+        write_file(path, value)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("sandlot_sandbox.launcher.cgroups.tree.write_file", write)
+        with pytest.raises(OSError, match="no memory"):
+            tree.make(8)
+
+    there = {folder.name for folder in tree.folders if folder.exists()}
+    assert f"{tree.name}.8" not in there
+    assert _districts(tree, range(8, 9)) == [f"{tree.name}.8"]
+    in_full = 100 if tree.is_v2 else 1024
+    assert _weights(tree) == {in_full * 8 // 9}
 
 
 def _fail(*_: object) -> None:

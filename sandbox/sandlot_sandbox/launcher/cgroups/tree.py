@@ -1,6 +1,7 @@
 """All groups of one launcher: planted, pruned and removed."""
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 from sandlot_sandbox.launcher.cgroups.districts import (
@@ -120,15 +121,24 @@ class Tree:
         if not emptiest.estates or len(self._districts) == self._most_districts:
             return emptiest
         made = District(parts_of(self.parts, len(self._districts)))
-        for folder in made.folders:
-            self._make(folder)
+        # Before it is one of them, or the next owner would be in there although not all
+        # weigh less. Some may do so already then, for as long as there is no other.
+        try:
+            for folder in made.folders:
+                self._make(folder)
+            self._weigh([*self._districts, made])
+        except BaseException:
+            for folder in made.folders:
+                remove_all(folder)
+                if folder in self._made:
+                    self._made.remove(folder)
+            raise
         self._districts.append(made)
-        self._weigh()
         return made
 
-    def _weigh(self) -> None:
-        file, weight = weight_of(len(self._districts), is_v2=self.is_v2)
-        for district in self._districts:
+    def _weigh(self, districts: Sequence[District]) -> None:
+        file, weight = weight_of(len(districts), is_v2=self.is_v2)
+        for district in districts:
             for folder in district.folders:
                 write_file(folder / file, b"%d" % weight)
 
