@@ -11,6 +11,7 @@ import pytest
 
 from sandlot_sandbox.guest import warden
 from sandlot_sandbox.launcher import zygotes
+from sandlot_sandbox.launcher.networks import WayOut
 from sandlot_sandbox.launcher.registry import Registry
 from sandlot_sandbox.launcher.server import Server
 from sandlot_sandbox.launcher.users import UserIds
@@ -274,7 +275,11 @@ def test_with_nearly_as_many_open_files_as_may_be_no_cell_is_ordered(
 class Occupied:
     """A family whose groups do not go, and itself such a group."""
 
-    def take_away(self, _group: object) -> bool:
+    def __init__(self) -> None:
+        self.taken: list[object] = []
+
+    def take_away(self, group: object) -> bool:
+        self.taken.append(group)
         return False
 
     def remove(self) -> bool:
@@ -306,3 +311,42 @@ def test_who_stays_in_the_group_of_a_dead_cell_hides_but_not_where_none_came_up(
     jail.zygote.tidy()
 
     assert jail.zygote.is_dying is was_made
+
+
+class Slow(WayOut):
+    """One that a kill does not end yet, as where the machine is swamped."""
+
+    def kill(self) -> None: ...
+
+
+@pytest.mark.parametrize("is_kept", [False, True])
+def test_a_way_out_that_takes_long_to_die_is_nobody_who_hides(
+    jail: Jail, monkeypatch: pytest.MonkeyPatch, is_kept: bool
+) -> None:
+    monkeypatch.setattr(zygotes, "_LEAVES_S", 0.0)
+    family = Occupied()
+    monkeypatch.setattr(jail.zygote, "family", family)
+    cell = jail.zygote.cells[1]
+    cell.group, cell.is_kept = Occupied(), is_kept  # type: ignore[assignment]
+    relay = subprocess.Popen(["/bin/sleep", "60"])
+    ready, says_ready = os.pipe()
+    way_out = Slow(relay.pid, os.pidfd_open(relay.pid), ready, lambda: None)
+    os.close(says_ready)
+    jail.made(*_PARTS)
+    cell.way_out = way_out
+
+    jail.zygote.forget_cell(1)
+    for tmp in jail.zygote.keep_no_more(1):
+        os.close(tmp)
+    jail.zygote.tidy()
+
+    assert not jail.zygote.is_dying
+    # What the way out uses is still charged to the function.
+    assert not family.taken
+    os.kill(relay.pid, signal.SIGKILL)
+    way_out.bury()
+    relay.returncode = -9  # it is reaped
+    jail.server._note_way_out_gone(jail.zygote, 1)  # noqa: SLF001 - as `Ways` says
+    assert family.taken == [cell.group]
+    jail.zygote.tidy()
+    assert jail.zygote.is_dying

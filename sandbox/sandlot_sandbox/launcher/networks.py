@@ -68,6 +68,11 @@ class WayOut:
 
     _on_bury: Callable[[], None]
 
+    @property
+    def is_there(self) -> bool:
+        """Whether it was not buried yet, and may be in its cell's groups."""
+        return self.pidfd >= 0
+
     def outcome(self) -> str:
         """Empty when the cell has its network, else what went wrong. Once."""
         try:
@@ -81,7 +86,7 @@ class WayOut:
 
     def kill(self) -> None:
         """The relay, and with it slirp4netns and the device. After `bury`, nobody."""
-        if self.pidfd >= 0:
+        if self.is_there:
             with contextlib.suppress(ProcessLookupError):
                 signal.pidfd_send_signal(self.pidfd, signal.SIGKILL)
 

@@ -376,7 +376,7 @@ class Server:
                 joins=joins,
                 owner=zygote.owner,
                 on_ready=lambda why: self._hand_on(zygote, number, parts, why),
-                on_end=lambda: self._kill_cell(zygote, number),
+                on_end=lambda: self._note_way_out_gone(zygote, number),
             )
         except OSError as error:
             self._hand_on(zygote, number, parts, str(error))
@@ -400,6 +400,11 @@ class Server:
                     self._kill_cell(zygote, number)
         finally:
             _close(parts)
+
+    def _note_way_out_gone(self, zygote: Zygote, number: int) -> None:
+        self._kill_cell(zygote, number)
+        # If the cell went first, its group was waiting for this.
+        zygote.remove_left()
 
     def _kill_cell(self, zygote: Zygote, number: int) -> None:
         if number in zygote.cells:

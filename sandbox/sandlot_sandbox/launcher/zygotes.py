@@ -69,6 +69,10 @@ class Cell:
     """Of its first process, once that is there."""
 
     way_out: WayOut | None = None
+    killed: list[WayOut] = field(default_factory=list)
+    """Its way out, and those of cells whose heir it is: nobody has waited for them, and
+    they are in its group until they are dead."""
+
     tmp: int | None = None
     """A copy of its /tmp's mount, once that is there."""
 
@@ -80,6 +84,20 @@ class Cell:
 
     was_made: bool = False
     """Whether somebody could come into its group beside its first process."""
+
+
+@dataclass(slots=True)
+class Leaving:
+    """A dead cell's group that somebody is still in, or may be."""
+
+    cell: Cell
+    group: Group
+    counts: bool = True
+    """Whether its function may still use what is the group's: as long as one of the
+    cell's ways out is there, which uses some of it."""
+
+    since: float = math.inf
+    """From when on nobody has any business in there."""
 
 
 @dataclass(slots=True)
@@ -117,8 +135,7 @@ class Zygote:
     """Where the kernel tells how many there are: by cell, of its network, or of the
     `JAIL`'s own. Descriptors; none where no group counts memory."""
 
-    leavings: list[tuple[float, Group]] = field(default_factory=list)
-    """Groups of dead cells that somebody is still in, and since when."""
+    leavings: list[Leaving] = field(default_factory=list)
 
     is_ready: bool = False
     is_dying: bool = False
@@ -129,7 +146,7 @@ class Zygote:
     def groups(self) -> list[Group]:
         """Its own, and its cells'."""
         cells = (c.group for c in (*self.cells.values(), *self.kept.values()))
-        left = (group for _, group in self.leavings)
+        left = (leaving.group for leaving in self.leavings)
         return [group for group in (self.group, *cells, *left) if group is not None]
 
     def make_cell(self, number: int, *, heir_of: int = 0) -> None:
@@ -149,7 +166,12 @@ class Zygote:
                     share = self.limits.zygote_share(len(self.cells) + CLONES_AT_ONCE)
                     self.family.widen(self.group, share)
                 group = self.family.add(self.limits.instance_share)
-            self.cells[number] = Cell(group, was_made=dead is not None)
+            killed = dead.killed if dead is not None else []
+            self.cells[number] = Cell(
+                group,
+                was_made=dead is not None,
+                killed=[way_out for way_out in killed if way_out.is_there],
+            )
             joins = group.open_joins() if group is not None else []
             order = warden.encode_make_cell(number, has_tmp=bool(tmp))
             socket.send_fds(self.link, [order], tmp + joins)
@@ -201,10 +223,13 @@ class Zygote:
             return
         if cell.way_out is not None:
             cell.way_out.kill()
+            cell.killed.append(cell.way_out)
         if cell.pidfd is not None:
             os.close(cell.pidfd)
         if cell.is_kept and cell.tmp is not None and len(self.kept) < MAX_KEPT:
-            self.kept[number] = Cell(cell.group, tmp=cell.tmp, was_made=True)
+            self.kept[number] = Cell(
+                cell.group, tmp=cell.tmp, was_made=True, killed=cell.killed
+            )
         else:
             self._let_go(cell)
 
@@ -224,21 +249,39 @@ class Zygote:
             os.close(cell.tmp)
         if cell.group is None or self.family is None:
             return
-        if not self.family.take_away(cell.group):
-            # Where a cell has not come up it is its first process alone, which on a
-            # machine that is swamped may take its time.
-            since = time.monotonic() if cell.was_made else math.inf
-            self.leavings.append((since, cell.group))
+        leaving = Leaving(cell, cell.group)
+        if not self._has_left(leaving, self.family):
+            self.leavings.append(leaving)
+
+    def _has_left(self, leaving: Leaving, family: Family) -> bool:
+        """Whether the group is gone."""
+        if not leaving.counts:
+            return leaving.group.remove()
+        if any(way_out.is_there for way_out in leaving.cell.killed):
+            return False
+        leaving.counts = False
+        # Where a cell has not come up it is its first process alone, which on a machine
+        # that is swamped may take its time.
+        if leaving.cell.was_made:
+            leaving.since = time.monotonic()
+        return family.take_away(leaving.group)
 
     def tidy(self) -> None:
-        """Remove what was left of groups. Who is still in the group of a cell that is
+        """Remove what is left of groups. Who is still in the group of a cell that is
         dead, or has more than all live ones may have, hides something: the zygote, who
         alone can have done that, goes with all."""
         now = time.monotonic()
-        self.leavings = [left for left in self.leavings if not left[1].remove()]
-        hides = any(now - since > _LEAVES_S for since, _ in self.leavings)
+        self.remove_left()
+        hides = any(now - leaving.since > _LEAVES_S for leaving in self.leavings)
         if hides or (self.family is not None and self.family.uses_too_much()):
             self.kill()
+
+    def remove_left(self) -> None:
+        """Of groups of dead cells, those that everybody has left."""
+        if (family := self.family) is not None:
+            self.leavings = [
+                each for each in self.leavings if not self._has_left(each, family)
+            ]
 
     def kill(self) -> None:
         """The warden is pid 1 of the jail: the kernel takes everything in it along."""
@@ -256,7 +299,9 @@ class Zygote:
             self.forget_cell(number)
         kept = [tmp for number in list(self.kept) for tmp in self.keep_no_more(number)]
         if self.tree is not None and self.family is not None:
+            # With all groups below it, whoever is still on the way out of them.
             self.tree.give_up(self.family)
+            self.leavings = []
         os.close(self.pidfd)
         self.close_files()
         _close(list(self.sockets.values()))
