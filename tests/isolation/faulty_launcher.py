@@ -12,8 +12,9 @@ from typing import Any
 
 from sandlot_sandbox.guest.calls import Calls
 from sandlot_sandbox.launcher import __main__ as launcher
-from sandlot_sandbox.launcher import environment, zygotes
+from sandlot_sandbox.launcher import environment, jails
 from sandlot_sandbox.launcher.server import Server
+from sandlot_sandbox.launcher.zygotes import Zygote
 from sandlot_sandbox.spec import Report
 from tests.isolation import faults
 
@@ -43,7 +44,7 @@ def main() -> int:
         report: Report = original(datagram)
         return report
 
-    def start(*arguments: Any) -> zygotes.Zygote:
+    def start(*arguments: Any) -> Zygote:
         # Until it has settings an interpreter knows of no other; a builder has none.
         changed = {**plain, "FAULT": read_order()}
         setattr(environment, "_ENVIRONMENT", changed)  # noqa: B010 - not ours
@@ -58,8 +59,8 @@ def main() -> int:
 
     lay_out = Calls.laid_out
     setattr(Calls, "laid_out", laid_out)  # noqa: B010 - not ours
-    plain, started = getattr(environment, "_ENVIRONMENT"), zygotes.start  # noqa: B009
-    setattr(zygotes, "start", start)  # noqa: B010
+    plain, started = getattr(environment, "_ENVIRONMENT"), jails.start  # noqa: B009
+    setattr(jails, "start", start)  # noqa: B010
     original = getattr(launcher, _AFTER_THE_PROBE)
     setattr(launcher, _AFTER_THE_PROBE, decode_report)
     for name in ("_hear_engine", "_hear_warden"):

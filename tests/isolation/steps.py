@@ -39,6 +39,7 @@ OUTSIDE = [
     *_of("guest/network_memory.py", "open_number"),
     *_of("guest/namespaces.py"),
     *_of("guest/zygote.py", "main"),
+    *_of("launcher/jails.py"),
     *_of("launcher/zygotes.py"),
     *_of("launcher/rootfs.py"),
     *_of("launcher/server.py", "Server._folder Server._made"),

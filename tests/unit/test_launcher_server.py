@@ -11,11 +11,12 @@ import pytest
 
 from sandlot_sandbox.guest import warden
 from sandlot_sandbox.launcher import zygotes
+from sandlot_sandbox.launcher.jails import Setting
 from sandlot_sandbox.launcher.networks import WayOut
 from sandlot_sandbox.launcher.registry import Registry
 from sandlot_sandbox.launcher.server import Server
 from sandlot_sandbox.launcher.users import UserIds
-from sandlot_sandbox.launcher.zygotes import Cell, Setting, Zygote
+from sandlot_sandbox.launcher.zygotes import Cell, Zygote
 from sandlot_sandbox.limits import Limits
 from sandlot_sandbox.spec import (
     MAX_MESSAGE,

@@ -14,10 +14,10 @@ from pathlib import Path
 
 from sandlot_sandbox import linux, probe
 from sandlot_sandbox.launcher import cgroups, child, filters, networks, users
+from sandlot_sandbox.launcher.jails import Setting
 from sandlot_sandbox.launcher.registry import Registry
 from sandlot_sandbox.launcher.runtime import parse_runtimes
 from sandlot_sandbox.launcher.server import Server, say
-from sandlot_sandbox.launcher.zygotes import Setting
 from sandlot_sandbox.spec import Hello, decode_report, encode
 
 

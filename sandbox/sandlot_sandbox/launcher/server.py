@@ -15,12 +15,13 @@ from collections.abc import Callable, Iterator
 
 from sandlot_sandbox.guest import warden
 from sandlot_sandbox.guest.image_run import ROOT
-from sandlot_sandbox.launcher import zygotes
+from sandlot_sandbox.launcher import jails
 from sandlot_sandbox.launcher.cgroups import Janitor
+from sandlot_sandbox.launcher.jails import BUILDER_LIMITS, Program
 from sandlot_sandbox.launcher.runtime import as_program
 from sandlot_sandbox.launcher.sockets import LOOK_S, SocketWatch
 from sandlot_sandbox.launcher.ways import Ways
-from sandlot_sandbox.launcher.zygotes import BUILDER_LIMITS, JAIL, Program, Zygote
+from sandlot_sandbox.launcher.zygotes import JAIL, Zygote
 from sandlot_sandbox.spec import (
     BRAKES,
     MAX_LAYERS,
@@ -66,7 +67,7 @@ _RETRY_S = 0.002
 class Server:
     """Owns the jails. `serve` returns when the engine is gone."""
 
-    def __init__(self, engine: socket.socket, setting: zygotes.Setting) -> None:
+    def __init__(self, engine: socket.socket, setting: jails.Setting) -> None:
         self._engine = engine
         self._engine.settimeout(_SEND_S)
         self._setting = setting
@@ -169,7 +170,7 @@ class Server:
             return
         try:
             with self._program(order, descriptors) as program:
-                zygote = zygotes.start(self._setting, order.zygote, program)
+                zygote = jails.start(self._setting, order.zygote, program)
         except KeyError:
             self._say_not_started(
                 order.zygote, f"there is no runtime {order.runtime!r} here"
