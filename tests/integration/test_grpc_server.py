@@ -151,6 +151,28 @@ async def test_draining_lets_calls_finish_and_ends_streams(
     assert [record.message for record in caplog.records] == []
 
 
+async def test_who_watches_our_health_does_not_hold_up_a_stop() -> None:
+    engine = FakeEngine()
+    async with engine.invoker:
+        async with serve(engine.backend(), address="127.0.0.1:0", drain_s=600) as port:
+            engine.channel = grpc.aio.insecure_channel(f"127.0.0.1:{port}")
+            stub: Any = health_pb2_grpc.HealthStub(engine.channel)
+            watch = stub.Watch(health_pb2.HealthCheckRequest())
+            await watch.read()
+            reflection: Any = reflection_pb2_grpc.ServerReflectionStub(engine.channel)
+            asking = reflection.ServerReflectionInfo()
+            await asking.write(reflection_pb2.ServerReflectionRequest(list_services=""))
+            await asking.read()
+
+    told = await watch.read()
+    assert told.status == health_pb2.HealthCheckResponse.NOT_SERVING
+    for each in (watch, asking):
+        error, details = await failure(each.read())
+        assert error.code() is grpc.StatusCode.UNAVAILABLE
+        assert details["ErrorInfo"].reason == "Unavailable"
+    await engine.channel.close()
+
+
 async def test_who_comes_while_a_server_stops_is_told_that_nothing_was_done() -> None:
     engine = FakeEngine()
     ended: list[grpc.StatusCode] = []

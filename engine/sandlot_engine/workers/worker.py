@@ -208,6 +208,7 @@ async def _grpc(
                 yield port
             finally:
                 await door.close()
+                steps.open.send_strangers_away()
     finally:
         await forward.close()
 

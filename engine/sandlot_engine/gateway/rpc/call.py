@@ -7,7 +7,7 @@ from contextlib import ExitStack, contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 
-from sandlot_engine.errors import CutShort, Unauthenticated
+from sandlot_engine.errors import SandlotError, Unauthenticated
 from sandlot_engine.gateway.turns import Held
 from sandlot_engine.gateway.untaken import Unsent
 from sandlot_engine.model.tenant import Caller
@@ -36,8 +36,8 @@ class Call:
     deadline: float | None = None
     """Of the clock's `monotonic`; None where the client set none."""
 
-    is_cut_short: bool = False
-    """Whether its task was cancelled because a stop waits no longer."""
+    cut: SandlotError | None = None
+    """Why its task was cancelled, where a stop does not wait for it."""
 
     @property
     def who(self) -> str:
@@ -46,12 +46,12 @@ class Call:
 
     def told(self, error: BaseException) -> Exception:
         """What its client is told of what ended it. A cancellation is raised again, as
-        there is nobody to be told, unless it is `is_cut_short`."""
+        there is nobody to be told, unless the call was `cut`."""
         if isinstance(error, Exception):
             return error
-        if not self.is_cut_short or task_of_call().uncancel():
+        if self.cut is None or task_of_call().uncancel():
             raise error
-        return CutShort()
+        return self.cut
 
     @contextmanager
     def sending(self, size: int) -> Iterator[None]:

@@ -13,7 +13,8 @@ call would go through a few coroutines more.
 
 import asyncio
 import inspect
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import aclosing
 from typing import Any, cast
 
 import grpc
@@ -197,7 +198,7 @@ def _answering(method: Behaviour, clock: Clock) -> Behaviour:
 def _with_faces(method: Behaviour) -> Behaviour:
     """Gives exceptions their faces, as `Reading` does where it reads the request."""
     if inspect.isasyncgenfunction(method):
-        return cast("Behaviour", method)  # grpc's own, and it knows what to do with it
+        method = _written(method)
 
     async def answer(requests: Any, context: Context) -> Any:
         try:
@@ -207,6 +208,18 @@ def _with_faces(method: Behaviour) -> Behaviour:
         except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - the edge
             call = current_call()
             await abort(context, call.told(error), call.request_id)
+
+    return answer
+
+
+def _written(answers: Callable[[Any, Context], AsyncGenerator[Any, None]]) -> Behaviour:
+    """A method of grpc's own that yields its answers, as one that writes them: that can
+    be ended with a word."""
+
+    async def answer(requests: Any, context: Context) -> None:
+        async with aclosing(answers(requests, context)) as each:
+            async for message in each:
+                await context.write(message)
 
     return answer
 

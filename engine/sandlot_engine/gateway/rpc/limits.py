@@ -5,7 +5,7 @@ import logging
 from collections import Counter
 
 from sandlot_engine.catalog.packages import MAX_ZIPPED
-from sandlot_engine.errors import Throttled, TooLarge
+from sandlot_engine.errors import CutShort, Stopping, Throttled, TooLarge
 from sandlot_engine.gateway.rpc.beside import size_beside
 from sandlot_engine.gateway.rpc.call import Call, task_of_call
 from sandlot_engine.gateway.rpc.methods import INVOKE, INVOKE_STREAM, PAYLOAD, UPLOADS
@@ -74,8 +74,16 @@ class OpenCalls:
                 len(self._all),
             )
         for task, call in self._all.items():
-            call.is_cut_short = True
+            call.cut = CutShort()
             task.cancel()
+
+    def send_strangers_away(self) -> None:
+        """Those who watch our health have been told, and would watch for as long as a
+        stop may take."""
+        for task, call in self._all.items():
+            if not call.who:
+                call.cut = Stopping("the engine is stopping; connect again")
+                task.cancel()
 
     def _with_room_for(
         self, who: str, *, is_stream: bool, may_last: bool

@@ -187,7 +187,7 @@ async def _whole(work: Awaitable[Any], call: Call) -> Any:
     try:
         return await asyncio.shield(task)
     except asyncio.CancelledError:
-        if not call.is_cut_short:
+        if call.cut is None:
             await asyncio.wait([task])
         raise
     except BaseException as error:

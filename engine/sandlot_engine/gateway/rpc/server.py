@@ -158,6 +158,7 @@ async def serve(
             draining.set()
             await health_servicer.enter_graceful_shutdown()
             await door.close(quiet_s=min(QUIET_S, drain_s / 100))
+            steps.open.send_strangers_away()
 
 
 def make_server(
