@@ -8,6 +8,7 @@ over gRPC.
 
 import asyncio
 import heapq
+import logging
 from enum import Enum, auto
 from http import HTTPStatus
 from operator import itemgetter
@@ -42,11 +43,17 @@ BODY_DEADLINE_S = 300.0
 """From the headers to the end of the body, read or thrown away: a package of 50 MB over
 2 Mbit/s."""
 
+LAST_WORD_S = 1.0
+"""Of the time that a stop gives to what is open, in which those who would outlast it
+are told so."""
+
 COPIES = 2
 """What of an answer the kernel has taken is held until it has taken all."""
 
 KEY = "sandlot.connection"
 """Where an ASGI scope has its connection."""
+
+_log = logging.getLogger(__name__)
 
 
 class _At(Enum):
@@ -71,6 +78,8 @@ class Connection(HttpToolsProtocol):
 
     serving: "asyncio.Task[Any] | None" = None
     is_lost = False
+    is_cut_short = False
+    """Whether `serving` was cancelled because a stop waits no longer."""
 
     _at = _At.NOTHING
     _head_bytes = 0
@@ -85,6 +94,7 @@ class Connection(HttpToolsProtocol):
 
     _deadline: asyncio.TimerHandle | None = None
     _answer_deadline: asyncio.TimerHandle | None = None
+    _cutting: asyncio.TimerHandle | None = None
     _waiting: Waiting | None = None
 
     # --- asyncio.Protocol -----------------------------------------------------------
@@ -125,6 +135,8 @@ class Connection(HttpToolsProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.is_lost = True
+        if self._cutting is not None:
+            self._cutting.cancel()
         self._expect_nothing()
         self._stop_waiting_for_reader()
         super().connection_lost(exc)
@@ -170,6 +182,28 @@ class Connection(HttpToolsProtocol):
             return self._deadline.when() - within_s
         idle = self.timeout_keep_alive_task
         return None if idle is None else idle.when() - self.timeout_keep_alive
+
+    def shutdown(self) -> None:
+        super().shutdown()
+        # uvicorn would say nothing to a client but 500, and to the log a traceback.
+        drain_s = self.config.timeout_graceful_shutdown or 0
+        self._cutting = self.loop.call_later(
+            drain_s - min(LAST_WORD_S, drain_s / 2), self._cut_short_all
+        )
+
+    def _cut_short_all(self) -> None:
+        """Of this server: the first whose time is over is so for all."""
+        connections = cast("set[Connection]", self.connections)
+        late = {c: c.serving for c in connections if c.serving and not c.is_cut_short}
+        if late:
+            _log.warning(
+                "%d requests by HTTP were cut short: the time that a stop gives them "
+                "was over",
+                len(late),
+            )
+        for connection, serving in late.items():
+            connection.is_cut_short = True
+            serving.cancel()
 
     async def cut(self) -> NoReturn:
         """End it here and now, in the midst of an answer: the client is to see that

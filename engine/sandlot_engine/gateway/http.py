@@ -10,9 +10,8 @@
 
 import asyncio
 import contextlib
-import logging
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
 from typing import Any, cast
 
@@ -65,11 +64,6 @@ DRAIN_S = 15
 """How long open requests may go on when the server stops. After it gRPC drains, then
 the events: the supervisor's patience is for all of them."""
 
-LAST_WORD_S = 1.0
-"""In which those whose requests outlast a stop are told so."""
-
-_log = logging.getLogger(__name__)
-
 
 @asynccontextmanager
 async def serve(
@@ -109,10 +103,9 @@ async def serve_app(
     At the end no new request is taken, and those that are open may go on for `drain_s`;
     then they are cut short.
     """
-    cancelling = Cancelling(app)
     server = _Server(
         uvicorn.Config(
-            cancelling,
+            Cancelling(app),
             http=limited_to(max_connections),
             log_config=None,
             access_log=False,
@@ -127,7 +120,6 @@ async def serve_app(
             timeout_graceful_shutdown=drain_s,
         )
     )
-    server.cut_short = cancelling.cut_short
     async with asyncio.TaskGroup() as group:
         group.create_task(server.serve(sockets=[listener]))
         try:
@@ -137,22 +129,6 @@ async def serve_app(
 
 
 class _Server(uvicorn.Server):
-    cut_short: Callable[[Collection[asyncio.Task[None]]], None]
-
-    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        drain_s = self.config.timeout_graceful_shutdown or 0
-        # uvicorn would say nothing to their clients but 500, and to the log a traceback
-        # of each.
-        cutting = asyncio.get_running_loop().call_later(
-            drain_s - min(LAST_WORD_S, drain_s / 2),
-            self.cut_short,
-            self.server_state.tasks,
-        )
-        try:
-            await super().shutdown(sockets)
-        finally:
-            cutting.cancel()
-
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
         """Signals are the engine's business."""
@@ -165,19 +141,6 @@ class Cancelling:
 
     def __init__(self, app: App) -> None:
         self._app = app
-        self._is_over = False
-
-    def cut_short(self, serving: Collection[asyncio.Task[None]]) -> None:
-        """A stop waits no longer for these."""
-        self._is_over = True
-        if serving:
-            _log.warning(
-                "%d requests by HTTP were cut short: the time that a stop gives them "
-                "was over",
-                len(serving),
-            )
-        for task in list(serving):
-            task.cancel()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         connection: Connection = scope[KEY]
@@ -186,7 +149,7 @@ class Cancelling:
             await self._app(scope, receive, send)
         except asyncio.CancelledError:
             cycle = cast("Any", receive).__self__
-            if self._is_over and not connection.is_lost:
+            if connection.is_cut_short and not connection.is_lost:
                 if not cycle.response_started:
                     await _cut_short()(scope, receive, send)
                     return

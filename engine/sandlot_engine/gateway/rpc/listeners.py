@@ -18,7 +18,8 @@ import grpc
 import grpc.aio
 
 from sandlot_engine.errors import Unavailable
-from sandlot_engine.gateway.http import LAST_WORD_S, listen
+from sandlot_engine.gateway.connections import LAST_WORD_S
+from sandlot_engine.gateway.http import listen
 
 LISTENERS = 64
 """Each is a socket and a few kilobytes."""
