@@ -183,13 +183,11 @@ class Troubled(Unavailable):
 
 class CutShort(Fault):
     """The engine was told to end, and did not wait for this any longer: nothing is
-    broken, and the work may have been done.
-
-    To gRPC it is what a connection is that was lost in mid-call, and no more to be sent
-    again without a look: its reason is what tells it from `Unavailable`.
+    broken, and the work may have been done. So it is not gRPC's `UNAVAILABLE`, which
+    clients may send again by themselves.
     """
 
-    grpc = "UNAVAILABLE"
+    grpc = "INTERNAL"
     is_logged = False
 
     def __init__(

@@ -233,7 +233,7 @@ async def test_what_outlasts_the_drain_is_told_that_it_may_have_been_done() -> N
 
     for ended in (call, many.read()):
         error, details = await failure(ended)
-        assert error.code() is grpc.StatusCode.UNAVAILABLE
+        assert error.code() is grpc.StatusCode.INTERNAL
         assert "may have been done" in (error.details() or "")
         assert details["ErrorInfo"].reason == "CutShort"
     assert len(engine.runner.cancelled) == 2
@@ -250,7 +250,7 @@ async def test_how_many_calls_were_cut_short_is_in_the_log(
         )
         await engine.runner.started.get()
 
-    assert await call.code() is grpc.StatusCode.UNAVAILABLE
+    assert await call.code() is grpc.StatusCode.INTERNAL
     assert [record.message for record in caplog.records] == [
         "1 calls by gRPC were cut short: the time that a stop gives them was over"
     ]
@@ -273,7 +273,7 @@ async def test_an_upload_that_outlasts_the_drain_is_told_so_though_it_goes_on() 
 
     error, details = await failure(call)
     may_end.set()
-    assert error.code() is grpc.StatusCode.UNAVAILABLE
+    assert error.code() is grpc.StatusCode.INTERNAL
     assert details["ErrorInfo"].reason == "CutShort"
     await engine.channel.close()
 

@@ -111,8 +111,8 @@ async def test_what_outlasts_a_stop_is_told_that_it_may_have_been_done(
         await port.engine.runner.started.get()
 
     status, headers, body = await answer_from(reader)
-    assert (status, headers["x-amzn-errortype"]) == (503, "ServiceException")
-    assert "may have been done" in json.loads(body)["message"]
+    assert (status, headers["x-amzn-errortype"]) == (500, "ServiceException")
+    assert "may have been done" in json.loads(body)["Message"]
     assert await reader.read() == b""
     writer.close()
     assert len(port.engine.runner.cancelled) == 1

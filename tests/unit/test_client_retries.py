@@ -100,7 +100,7 @@ def test_only_what_has_a_key_is_sent_again_when_a_stop_cut_it_short(
     client: Client, engine: Engine, key: str, attempts: int
 ) -> None:
     engine.add_function("transfer")
-    cut = Refusal(grpc.StatusCode.UNAVAILABLE, "CutShort", "it may have been done")
+    cut = Refusal(grpc.StatusCode.INTERNAL, "CutShort", "it may have been done")
     engine.refuse_next.append(cut)
 
     with (

@@ -170,8 +170,8 @@ def _cut_short() -> Response:
     """For everybody: AWS's clients read it, and so do people."""
     cut = CutShort()
     return JSONResponse(
-        {"Type": "Service", "message": cut.message},
-        status_code=503,
+        {"Type": "Service", "Message": cut.message},
+        status_code=500,
         headers={"x-amzn-errortype": cut.aws},
     )
 

@@ -9,7 +9,6 @@ import json
 from sandlot_engine.errors import (
     SUSPENDED,
     Conflict,
-    CutShort,
     DeadlineExceeded,
     Fault,
     NotFound,
@@ -59,7 +58,7 @@ def refusal_of(error: Exception, request_id: str) -> Response:
             return _message(413, "Request Entity Too Large", "RequestTooLargeException")
         case DeadlineExceeded():
             return _message(504, "Gateway Timeout", "DeadlineExceededException")
-        case Unavailable() | CutShort():
+        case Unavailable():
             faulted.note(error, request_id)
             return _message(503, "Service Unavailable", "ServiceException")
         case Fault():
