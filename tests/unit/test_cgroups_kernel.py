@@ -419,17 +419,24 @@ def test_a_tree_that_could_not_be_claimed_is_not_left(
 
 
 class _member:  # noqa: N801 - reads as the context manager that it is
-    """A process that has joined a group, until it is told to end."""
+    """A process that has joined a group, and has been at work in there for so long,
+    until it is told to end."""
 
-    _JOIN = (
-        "import os, sys; [os.write(int(fd), b'0') for fd in sys.argv[1:]];"
-        " print(flush=True); sys.stdin.read()"
-    )
+    _JOIN = """
+import os, sys, time
+for fd in sys.argv[2:]:
+    os.write(int(fd), b"0")
+began = time.process_time()
+while time.process_time() - began < float(sys.argv[1]):
+    pass
+print(flush=True)
+sys.stdin.read()
+"""
 
-    def __init__(self, group: Group) -> None:
+    def __init__(self, group: Group, *, works_s: float = 0.0) -> None:
         joins = group.open_joins()
         self._process = subprocess.Popen(
-            [sys.executable, "-c", self._JOIN, *map(str, joins)],
+            [sys.executable, "-c", self._JOIN, str(works_s), *map(str, joins)],
             pass_fds=joins,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -577,3 +584,22 @@ more[::4096] = bytes(len(more) // 4096)
 os.write(1, b"+")
 sys.stdin.read()
 """
+
+
+@needs_root
+def test_what_all_of_a_function_spent_is_told_where_the_kernel_counts_it(
+    tree: Tree,
+) -> None:
+    family = tree.make(1)
+    group = family.add(SHARE)
+    before = family.spent_us()
+    if before is None:
+        pytest.skip("processors are counted elsewhere")
+
+    with _member(group, works_s=0.05):
+        pass
+
+    after = family.spent_us()
+    assert after is not None
+    assert 50_000 <= after - before < 5_000_000
+    tree.give_up(family)

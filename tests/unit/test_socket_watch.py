@@ -13,18 +13,24 @@ from sandlot_sandbox.launcher import sockets
 from sandlot_sandbox.launcher.sockets import (
     AT_A_LOOK,
     MAX_SOCKETS,
+    SPENT_US,
     SocketWatch,
     number_of,
 )
 
 
-@dataclass
+@dataclass(eq=False)
 class Jail:
     """Has networks, and is told which of them is too full."""
+
+    spent: int | None = None
 
     is_dying: bool = False
     sockets: dict[int, int] = field(default_factory=dict)
     ended: list[int] = field(default_factory=list)
+
+    def spent_us(self) -> int | None:
+        return self.spent
 
     def end_crowded(self, place: int) -> None:
         self.ended.append(place)
@@ -83,6 +89,73 @@ def test_of_more_than_a_look_is_for_each_has_its_turn(
         watch.look([jail])
 
     assert sorted(jail.ended) == list(many)
+
+
+def test_a_jail_with_many_is_looked_at_once_for_what_it_spent(
+    told: dict[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sockets, "LOOK_S", 0.0)
+    full = dict.fromkeys(range(2 * AT_A_LOOK), told[MAX_SOCKETS + 1])
+    jail = Jail(spent=1_000, sockets=full)
+    watch = SocketWatch()
+
+    for _ in range(3):
+        watch.look([jail])
+    assert len(jail.ended) == 2 * AT_A_LOOK
+
+    jail.spent = 1_000 + SPENT_US - 1
+    watch.look([jail])
+    assert len(jail.ended) == 2 * AT_A_LOOK
+
+    jail.spent = 1_000 + SPENT_US
+    watch.look([jail])
+    assert len(jail.ended) == 3 * AT_A_LOOK
+
+    # A round that has begun comes to its end, whoever rests meanwhile.
+    watch.look([jail])
+    assert len(jail.ended) == 4 * AT_A_LOOK
+
+
+def test_nobody_waits_for_one_that_has_thousands(
+    told: dict[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sockets, "LOOK_S", 0.0)
+    many = Jail(sockets=dict.fromkeys(range(10 * AT_A_LOOK), told[0]))
+    others = [Jail(sockets={1: told[MAX_SOCKETS + 1]}) for _ in range(3)]
+    watch = SocketWatch()
+
+    for _ in range(2):
+        watch.look([many, *others])
+
+    assert [jail.ended for jail in others] == [[1]] * 3
+
+
+def test_what_has_few_is_looked_at_each_time(
+    told: dict[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sockets, "LOOK_S", 0.0)
+    jail = Jail(spent=0, sockets={1: told[MAX_SOCKETS + 1]})
+    watch = SocketWatch()
+
+    for _ in range(2):
+        watch.look([jail])
+
+    assert jail.ended == [1, 1]
+
+
+def test_what_is_gone_since_its_round_began_is_not_looked_at(
+    told: dict[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sockets, "LOOK_S", 0.0)
+    jail = Jail(sockets=dict.fromkeys(range(2 * AT_A_LOOK), told[MAX_SOCKETS + 1]))
+    watch = SocketWatch()
+    watch.look([jail])
+
+    jail.sockets.clear()
+    watch.look([jail])
+    watch.look([])
+
+    assert len(jail.ended) == AT_A_LOOK
 
 
 def test_the_other_end_counts_before_anybody_accepts_it() -> None:

@@ -71,7 +71,7 @@ class Leaving:
     """From when on nobody has any business in there."""
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Zygote:
     """A live jail, as the launcher knows it."""
 
@@ -119,6 +119,10 @@ class Zygote:
         cells = (c.group for c in (*self.cells.values(), *self.kept.values()))
         left = (leaving.group for leaving in self.leavings)
         return [group for group in (self.group, *cells, *left) if group is not None]
+
+    def spent_us(self) -> int | None:
+        """Of processors, it and all its cells together; None where nobody tells."""
+        return None if self.family is None else self.family.spent_us()
 
     def make_cell(self, number: int, *, heir_of: int = 0) -> None:
         """Raises `OSError` if the warden is gone or does not take orders, and where

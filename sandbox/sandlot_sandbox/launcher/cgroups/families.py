@@ -87,6 +87,18 @@ class Family:
         if self._interface.is_v2:
             os.chown(self._roof["v2"] / self._interface.join_file, uid, -1)
 
+    def spent_us(self) -> int | None:
+        """Microseconds of processors, all under the roof together, and those of what is
+        gone from there; None where the kernel does not tell it of these groups, as v1
+        does not where it counts that elsewhere."""
+        with contextlib.suppress(OSError):
+            if self._interface.is_v2:
+                stat = (self._roof["v2"] / "cpu.stat").read_bytes()
+                return int(stat.split(None, 2)[1])
+            if (folder := self._roof.get("cpu")) is not None:
+                return int((folder / "cpuacct.usage").read_bytes()) // 1_000
+        return None
+
     def uses_too_much(self) -> bool:
         """Whether there is more memory under the roof than its live groups may have;
         what the kernel remembers of files does not count, as it can forget it, nor what
