@@ -183,7 +183,7 @@ class Troubled(Unavailable):
 
 class CutShort(Fault):
     """The engine was told to end, and did not wait for this any longer: nothing is
-    broken, and the work may have been done. So it is not gRPC's `UNAVAILABLE`, which
+    broken, and the work may have been done. So it is not `UNAVAILABLE`, which gRPC's
     clients may send again by themselves.
     """
 
@@ -194,7 +194,7 @@ class CutShort(Fault):
         self,
         message: str = "the engine is stopping, or restarting, and waited no longer for"
         " this to end: what was asked for may have been done. Look before you send it"
-        " again; with an idempotency key that does no harm",
+        " again",
     ) -> None:
         super().__init__(message)
 

@@ -90,7 +90,7 @@ class FakeMachine:
         self.instances: list[FakeInstance] = []
         self.running: asyncio.Queue[FakeInstance] = asyncio.Queue()
         self.starting: asyncio.Queue[str] = asyncio.Queue()
-        self.has_dropped = self.is_reset = False
+        self.has_dropped = self.has_cells = self.is_reset = False
         self.kept: list[bool] = []
         """Of those that were asked for, whether they were of what is provisioned."""
 
@@ -121,8 +121,10 @@ class FakeMachine:
     def short_mb(self) -> float:
         return self.missing_mb
 
-    def drop_kept(self) -> None:
-        self.has_dropped = True
+    def drop_kept(self) -> bool:
+        self.has_dropped, had = True, self.has_cells
+        self.has_cells = False
+        return had
 
     def has_reset(self, *_: object) -> bool:
         return self.is_reset

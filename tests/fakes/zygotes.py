@@ -71,8 +71,13 @@ class FakeZygote:
     used_kb = 0
     has_heirs = False
 
-    def drop_kept(self) -> None:
+    cells = 0
+    """That wait for a crowd."""
+
+    def drop_kept(self) -> int:
         self.has_heirs = False
+        cells, self.cells = self.cells, 0
+        return cells
 
     async def wait_ready(self) -> bool:
         return await asyncio.shield(self._ready)

@@ -240,6 +240,27 @@ async def test_what_outlasts_the_drain_is_told_that_it_may_have_been_done() -> N
     await engine.channel.close()
 
 
+async def test_of_a_request_that_was_not_here_whole_nothing_was_done() -> None:
+    async with stopping_soon() as engine:
+        invoke: Any = engine.channel.stream_unary(
+            "/sandlot.v1.InvocationService/Invoke"
+        )
+        silent = invoke(metadata=KEY)
+        await silent.wait_for_connection()
+        # What is answered came after it.
+        await failure(
+            engine.invocation_service.Invoke(
+                invocations_pb2.InvokeRequest(function="none"), metadata=KEY
+            )
+        )
+
+    error, details = await failure(silent)
+    assert error.code() is grpc.StatusCode.UNAVAILABLE
+    assert "nothing was done" in (error.details() or "")
+    assert details["ErrorInfo"].reason == "Unavailable"
+    await engine.channel.close()
+
+
 async def test_how_many_calls_were_cut_short_is_in_the_log(
     caplog: pytest.LogCaptureFixture,
 ) -> None:

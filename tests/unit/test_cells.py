@@ -62,10 +62,12 @@ async def test_a_zygote_that_is_to_be_replaced_keeps_none() -> None:
     jail.cells.prepare()
     assert await jail.settle() == AHEAD
 
+    jail.cells.add()  # and is on its way
     jail.cells.keep_none()
     jail.cells.prepare()
 
     await until(lambda: not jail.live)
+    assert await jail.settle() == 0
     async with asyncio.timeout(WAIT_S):
         (await jail.cells.take()).close()
     assert await jail.settle() == 0

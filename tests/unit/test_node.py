@@ -317,8 +317,6 @@ async def test_new_code_is_ready_for_the_crowd_of_the_old_and_nobody_elses(
     world: World,
 ) -> None:
     old, zygote = await world.live("resize")
-    now = asyncio.get_running_loop().time()
-    old.crowd.note(100, now)
 
     new = world.node.host(old.function, replace(old.revision, id="another"))
     not_theirs = replace(old.function, tenant_id="somebody-else")
@@ -327,6 +325,20 @@ async def test_new_code_is_ready_for_the_crowd_of_the_old_and_nobody_elses(
         world.node.host(not_theirs, replace(old.revision, id="theirs")),
     ]
 
-    assert zygote.crowd is old.crowd
-    assert new.crowd.expected(now) == 100
-    assert [other.crowd.expected(now) for other in others] == [0, 0]
+    assert zygote.crowd is old.crowd is new.crowd
+    assert len({id(each.crowd) for each in (old, *others)}) == 3
+
+
+async def test_where_memory_is_short_fewer_are_expected_and_cells_go(
+    world: World,
+) -> None:
+    hosted, zygote = await world.live("resize")
+    now = asyncio.get_running_loop().time()
+    for _ in range(100):
+        hosted.crowd.come(zygote, now)
+    zygote.cells = 5
+
+    assert world.node.drop_kept()
+    assert not world.node.drop_kept()
+
+    assert hosted.crowd.expected(now) == 50

@@ -3,7 +3,12 @@
 from dataclasses import dataclass
 
 from sandlot_sandbox.host.room import OF_BERTH
-from sandlot_sandbox.host.spares import Spares
+from sandlot_sandbox.host.spares import (
+    AT_A_FAILURE,
+    FILL_EVERY_S,
+    TROUBLE_S,
+    Spares,
+)
 
 
 @dataclass(eq=False)
@@ -113,6 +118,28 @@ def test_who_owns_the_most_gives_to_who_owns_fewer() -> None:
     assert sum(filled(spares, other)) in (29, 30)
     assert first.extra + second.extra + other.extra == 60
     assert abs(first.extra - second.extra) <= 1
+
+
+def test_where_one_cannot_be_made_for_who_waits_crowds_have_fewer() -> None:
+    spares, crowd = Spares(100, most_extra=50), Keeper(1, kept=4)
+    joined(spares, crowd)
+    filled(spares, crowd)
+
+    spares.note_failure()
+    assert crowd.extra == 50 - AT_A_FAILURE
+    for _ in range(5):
+        spares.note_failure()
+    assert crowd.kept == 4
+
+
+def test_each_who_asks_has_a_turn_of_its_own_and_none_while_memory_is_short() -> None:
+    spares = Spares(100, most_extra=50)
+
+    turns = [spares.turn_at(10.0) for _ in range(3)]
+    assert turns == [10.0, 10.0 + FILL_EVERY_S, 10.0 + 2 * FILL_EVERY_S]
+
+    spares.note_trouble(11.0)
+    assert spares.turn_at(12.0) == 11.0 + TROUBLE_S
 
 
 def test_what_is_kept_ready_yields_to_instances() -> None:

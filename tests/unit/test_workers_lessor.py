@@ -82,7 +82,8 @@ class FakeMachine:
     def short_mb(self) -> float:
         return 0.0
 
-    def drop_kept(self) -> None: ...
+    def drop_kept(self) -> bool:
+        return False
 
     def has_reset(self, *_: object) -> bool:
         return False

@@ -119,7 +119,7 @@ class Hosted:
             is_doubtful=bool(self.reason),
         )
         self.crowd = crowd
-        """What its zygotes had of instances at once."""
+        """Its function's, of whatever revision."""
 
         self._snapshot: Snapshot | None = None
         if function.has_snapshot:
@@ -206,10 +206,10 @@ class Hosted:
         zygote = self._current
         return zygote is not None and zygote.has_heirs and not self.reason
 
-    def drop_kept(self) -> None:
-        """Give back what is kept of instances that ended, and for those to come."""
-        for zygote in self._zygotes:
-            zygote.drop_kept()
+    def drop_kept(self) -> int:
+        """Give back what is kept of instances that ended, and for those to come; how
+        many cells these were."""
+        return sum(zygote.drop_kept() for zygote in self._zygotes)
 
     @property
     def has_instances(self) -> bool:

@@ -196,8 +196,8 @@ class NodeMachine:
     def note_away(self, revisions: frozenset[str]) -> None:
         self._node.note_away(revisions)
 
-    def drop_kept(self) -> None:
-        self._node.drop_kept()
+    def drop_kept(self) -> bool:
+        return self._node.drop_kept()
 
     def has_reset(self, function: Function, revision: Revision) -> bool:
         return self._node.host(function, revision).has_reset

@@ -6,6 +6,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from weakref import WeakValueDictionary
 
 from sandlot_engine.errors import Throttled
 from sandlot_engine.model.function import Function, Revision
@@ -86,6 +87,9 @@ class Node:
         self._printed = printed
         self._region = region
         self._hosted: dict[str, Hosted] = {}
+        self._crowds = WeakValueDictionary[tuple[str, str], Crowd]()
+        """By tenant and function, as long as any revision is hosted."""
+
         self._away: frozenset[str] = frozenset()
         """Revisions that are not expected before a while."""
 
@@ -144,10 +148,13 @@ class Node:
             budget_mb=self._memory_mb,
         )
 
-    def drop_kept(self) -> None:
-        """Give back what is kept of instances that ended, and for those to come."""
-        for hosted in self._hosted.values():
-            hosted.drop_kept()
+    def drop_kept(self) -> bool:
+        """Give back what is kept of instances that ended, for those to come; and cells
+        that wait for a crowd: whether there were any."""
+        now = asyncio.get_running_loop().time()
+        for crowd in list(self._crowds.values()):
+            crowd.doubt(now)
+        return sum(hosted.drop_kept() for hosted in self._hosted.values()) > 0
 
     def shed(self, short_mb: float) -> None:
         """Rest versions without instances, until that much memory is given back."""
@@ -187,13 +194,8 @@ class Node:
         return hosted
 
     def _crowd_of(self, function: Function) -> Crowd:
-        """As large as that of any other revision of it: new code has old callers."""
-        crowd, now = Crowd(), asyncio.get_running_loop().time()
-        for hosted in self._hosted.values():
-            other = hosted.function
-            if (other.tenant_id, other.name) == (function.tenant_id, function.name):
-                crowd.follow(hosted.crowd, now)
-        return crowd
+        """New code has the callers of the old."""
+        return self._crowds.setdefault((function.tenant_id, function.name), Crowd())
 
     def keep(self, tenant_id: str, revision_id: str, *, is_kept: bool) -> None:
         """From now on a version need not make room for others, or has to again. Only

@@ -128,8 +128,9 @@ class Machine(Protocol):
         """How much memory has to be given back now, in MB; 0 where none has to."""
         ...
 
-    def drop_kept(self) -> None:
-        """Give back what is kept of instances that ended, before any that live."""
+    def drop_kept(self) -> bool:
+        """Give back what is kept of instances that ended and for those to come, before
+        any that live; whether it is to be looked again first at what is missing."""
         ...
 
     def has_reset(self, function: Function, revision: Revision) -> bool:

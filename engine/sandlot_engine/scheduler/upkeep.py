@@ -111,8 +111,8 @@ class Upkeep:
         much is given back as is missing; how many."""
         short_mb = self._machine.short_mb()
         self.is_short = short_mb > 0
-        if self.is_short:
-            self._machine.drop_kept()
+        if self.is_short and self._machine.drop_kept():
+            return 0
         count = 0
         for number in list(self._state.victims()) if self.is_short else ():
             instance = self._find(number)

@@ -22,6 +22,11 @@ AHEAD_AT_REST = 1
 open files of ours, and a tenant may have any number of functions that nobody calls."""
 
 
+ENDING = 64
+"""Cells of one zygote that end at once: who is behind thousands would wait for longer
+than an end may take."""
+
+
 class Cells:
     """Gives out cells, first come, first served, and has others made meanwhile."""
 
@@ -51,6 +56,7 @@ class Cells:
         self._ready: deque[Berth] = deque()
         self._wanted: deque[asyncio.Future[Berth]] = deque()
         self._on_the_way = 0
+        self._ending = asyncio.Semaphore(ENDING)
         self._makers: set[asyncio.Task[None]] = set()
         self._refill: asyncio.TimerHandle | None = None
         self._closed_because: str | None = None
@@ -99,6 +105,12 @@ class Cells:
         more than one."""
         self.give_up(max(0, len(self._ready) - most))
 
+    def put_back(self, berth: Berth) -> None:
+        """It is not needed after all."""
+        # At once: somebody may need its files.
+        berth.close()
+        self._own(self._end(berth.cell))
+
     def keep_none(self) -> None:
         """From now on; whoever waits gets one."""
         self.ahead = 0
@@ -108,10 +120,7 @@ class Cells:
         """Have so many less ready, if there are so many; how many there were."""
         count = min(count, len(self._ready))
         for _ in range(count):
-            berth = self._ready.pop()
-            # At once: somebody needs its files.
-            berth.close()
-            self._own(self._end(berth.cell))
+            self.put_back(self._ready.pop())
         return count
 
     async def take(self) -> Berth:
@@ -170,8 +179,9 @@ class Cells:
 
     async def _end(self, cell: int) -> None:
         # Where its jail or the launcher is gone, so is the cell.
-        with contextlib.suppress(SandboxError):
-            await self._drop(cell)
+        async with self._ending:
+            with contextlib.suppress(SandboxError):
+                await self._drop(cell)
 
     async def _bring(self) -> None:
         try:
@@ -181,6 +191,7 @@ class Cells:
             self._on_the_way -= 1
             if (wanted := self._next_wanted()) is not None:
                 wanted.set_exception(error)
+                self._spares.note_failure()
             return
         # Before the cell is given away, or a newcomer would count on it as well.
         self._on_the_way -= 1
@@ -190,6 +201,8 @@ class Cells:
     def _give(self, berth: Berth) -> None:
         if self._closed_because is not None:
             berth.close()
+        elif not (self.ahead or self._wanted):
+            self.put_back(berth)
         elif (wanted := self._next_wanted()) is not None:
             wanted.set_result(berth)
         else:

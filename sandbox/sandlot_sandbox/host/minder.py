@@ -47,6 +47,9 @@ be what the engine does. What the kernel limits, it limits all the same."""
 LOOKING_PART = 20
 """Nor where it takes long, as in a burst: a twentieth of the time at most."""
 
+AT_LEAST_EVERY_S = 1.0
+"""However long a look took: it may have been for another reason."""
+
 
 class Minded(Protocol):
     """What a minder needs of an instance."""
@@ -156,5 +159,6 @@ class Minder:
                 self._busy[instance] = self._busy.pop(instance)
                 instance.end_if_greedy()
         if self._busy:
-            pause_s = max(LOOK_S, (time.monotonic() - began) * LOOKING_PART)
+            took_s = time.monotonic() - began
+            pause_s = max(LOOK_S, min(took_s * LOOKING_PART, AT_LEAST_EVERY_S))
             self._looking = self._loop.call_later(pause_s, self._look)

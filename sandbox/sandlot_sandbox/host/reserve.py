@@ -7,7 +7,6 @@ instances of the last one have gone. Those are made one by one, while nobody wan
 """
 
 import asyncio
-from collections.abc import Callable
 
 from sandlot_sandbox.host.cells import AHEAD_AT_REST, Cells
 from sandlot_sandbox.host.crowd import Crowd
@@ -17,49 +16,35 @@ REST_AFTER_S = 10.0
 """How long a zygote that is not forked keeps as many cells ready as one that is. So
 often it is looked at how many those of a crowd should be, too."""
 
-FILL_EVERY_S = 0.02
-"""Between two that are made for a crowd: a tenth of a processor, and a thousand within
-half a minute."""
-
 CALM_S = 1.0
-"""How long nobody must have taken one: who starts instances needs the processors."""
+"""How long nobody must have taken one here: who starts instances needs the processors.
+"""
 
-TROUBLE_S = 60.0
-"""How long none is made where memory was short, or one could not be made."""
+FAILURE_S = 60.0
+"""How long none is made for a crowd where one could not be made."""
 
 MOST = 4_096
 """For a crowd, of one zygote, however much room there is."""
 
 
 class Reserve:
-    """Of one zygote. `live` is how many instances it has; for a crowd it keeps no more
-    than `most`."""
+    """Of one zygote; for a crowd it keeps no more than `most`."""
 
     def __init__(
-        self,
-        cells: Cells,
-        crowd: Crowd,
-        *,
-        spares: Spares,
-        live: Callable[[], int],
-        most: int = MOST,
+        self, cells: Cells, crowd: Crowd, *, spares: Spares, most: int = MOST
     ) -> None:
         self._cells = cells
         self._crowd = crowd
         self._spares = spares
-        self._live = live
         self._most = most
         self._loop = asyncio.get_running_loop()
         self._last_used = self._calm_from = self._loop.time()
         self._failed = 0
+        self._turn_at: float | None = None
+        """When it is our turn to have one more made."""
+
         self._timer: asyncio.TimerHandle | None = None
         self._is_closed = False
-
-    @property
-    def _wanted(self) -> int:
-        """By a crowd."""
-        expected = self._crowd.expected(self._loop.time())
-        return min(max(0, expected - self._live()), self._most)
 
     def prepare(self, count: int | None = None) -> None:
         """Have cells made ahead of time, so that forks need not wait for them."""
@@ -74,23 +59,23 @@ class Reserve:
 
     def note_fork(self) -> None:
         """There is one instance more."""
-        self._crowd.note(self._live(), self._last_used)
+        self._crowd.come(self, self._last_used)
 
     def note_end(self) -> None:
         """There is one instance less."""
+        self._crowd.go()
         if self._crowd.expected(self._loop.time()):
             self._look_soon()
 
-    def drop(self) -> None:
-        """Memory is short: no crowd comes before all others."""
-        now = self._loop.time()
-        self._crowd.doubt(now)
-        self._calm_from = max(self._calm_from, now + TROUBLE_S)
-        self._cells.give_up(self._cells.extra)
+    def drop(self) -> int:
+        """Memory is short; how many cells there are less."""
+        self._spares.note_trouble(self._loop.time())
+        return self._cells.give_up(self._cells.extra)
 
     def close(self) -> None:
         """Its zygote is gone, or is not forked any more."""
         self._is_closed = True
+        self._crowd.leave(self)
         if self._timer is not None:
             self._timer.cancel()
 
@@ -104,7 +89,9 @@ class Reserve:
             self._timer = self._loop.call_later(CALM_S, self._look)
 
     def _look(self) -> None:
-        now, wanted = self._loop.time(), self._wanted
+        self._timer = None
+        now = self._loop.time()
+        wanted = min(self._crowd.missing(self, now), self._most)
         is_at_rest = now - self._last_used >= REST_AFTER_S
         few = AHEAD_AT_REST if is_at_rest else self._cells.ahead
         self._cells.rest(max(few, wanted))
@@ -112,7 +99,6 @@ class Reserve:
         if wanted > self._cells.kept:
             again_s = self._fill(now)
         elif is_at_rest and not self._crowd.expected(now):
-            self._timer = None
             return
         self._timer = self._loop.call_later(again_s, self._look)
 
@@ -120,12 +106,17 @@ class Reserve:
         """Have one more made, if nothing is against it; when to look again."""
         if self._cells.failed != self._failed:
             self._failed = self._cells.failed
-            self._calm_from = now + TROUBLE_S
-        if now < self._calm_from:
-            return max(FILL_EVERY_S, self._calm_from - now)
-        if self._cells.is_busy:
-            return FILL_EVERY_S
-        if not self._spares.has_room_for(self._cells):
-            return REST_AFTER_S
-        self._cells.add()
-        return FILL_EVERY_S
+            self._calm_from = now + FAILURE_S
+        not_before = max(self._calm_from, self._spares.trouble_until)
+        if now < not_before:
+            self._turn_at = None
+            return not_before - now
+        if self._turn_at is not None and now >= self._turn_at:
+            self._turn_at = None
+            if not self._cells.is_busy:
+                if not self._spares.has_room_for(self._cells):
+                    return REST_AFTER_S
+                self._cells.add()
+        if self._turn_at is None:
+            self._turn_at = self._spares.turn_at(now)
+        return max(0.0, self._turn_at - now)

@@ -113,7 +113,6 @@ class Zygote:
             self._cells,
             crowd or Crowd(),
             spares=launcher.spares,
-            live=lambda: len(self._instances),
             most=0 if has_egress else MOST,
         )
         self._heirs = Heirs(
@@ -192,10 +191,11 @@ class Zygote:
         """Whether the next instance has the /tmp of one that ended at work."""
         return self._heirs.are_there
 
-    def drop_kept(self) -> None:
-        """Give back what is kept of instances that ended, and for those to come."""
+    def drop_kept(self) -> int:
+        """Give back what is kept of instances that ended, and for those to come; how
+        many cells these were."""
         self._heirs.drop_all()
-        self._reserve.drop()
+        return self._reserve.drop()
 
     async def wait_ready(self) -> bool:
         """Whether it may be forked: False where the import must be left to instances.
@@ -260,7 +260,7 @@ class Zygote:
             berth.close()
             raise ZygoteLost(self._lost_because or "")
         if self._is_leaving:
-            berth.close()
+            self._cells.put_back(berth)
             raise ZygoteLost("its zygote is to be replaced")
         number = next(self._numbers)
         way_in = self._way_in(number, berth)

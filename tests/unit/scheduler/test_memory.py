@@ -25,6 +25,18 @@ async def test_where_memory_is_short_standbys_go_first_and_then_the_idle(
     assert ready.machine.shed_mb == LEAST_MB
 
 
+async def test_where_cells_went_it_is_looked_again_before_anybody_is_evicted(
+    ready: World,
+) -> None:
+    await ready.invoke()
+    ready.machine.missing_mb = LEAST_MB
+    ready.machine.has_cells = True
+
+    assert ready.scheduler.upkeep.relieve() == 0
+    assert not any(each.is_stopped for each in ready.machine.instances)
+    assert ready.scheduler.upkeep.relieve() == 1
+
+
 async def test_where_memory_is_short_nothing_stands_by_until_it_is_not(
     ready: World,
 ) -> None:

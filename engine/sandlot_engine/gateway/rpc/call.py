@@ -36,6 +36,9 @@ class Call:
     deadline: float | None = None
     """Of the clock's `monotonic`; None where the client set none."""
 
+    has_begun: bool = True
+    """Whether anything may have been done; not while a request is being read."""
+
     cut: SandlotError | None = None
     """Why its task was cancelled, where a stop does not wait for it."""
 

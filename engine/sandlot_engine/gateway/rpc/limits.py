@@ -35,6 +35,10 @@ MAX_REQUEST_STREAMS = 32
 """Of one tenant's calls, those with a stream of requests: each may have us hold a
 message that does not end."""
 
+_NOTHING_DONE = (
+    "the engine is stopping, or restarting, and nothing was done of this: send it again"
+)
+
 _log = logging.getLogger(__name__)
 
 
@@ -66,7 +70,8 @@ class OpenCalls:
         task.add_done_callback(is_over)
 
     def cut_short(self) -> None:
-        """All of them: each ends with a `CutShort`, and what it does is cancelled."""
+        """All of them: what each does is cancelled, and it ends with a `CutShort`, or
+        as `Stopping` where nothing was begun."""
         if self._all:
             _log.warning(
                 "%d calls by gRPC were cut short: the time that a stop gives them was "
@@ -74,7 +79,7 @@ class OpenCalls:
                 len(self._all),
             )
         for task, call in self._all.items():
-            call.cut = CutShort()
+            call.cut = CutShort() if call.has_begun else Stopping(_NOTHING_DONE)
             task.cancel()
 
     def send_strangers_away(self) -> None:

@@ -82,6 +82,7 @@ class Reading:
 
         async def streamed(_requests: Any, context: Context) -> None:
             call = current_call()
+            call.has_begun = False
             try:
                 await read(call, parse, method, context)
             except grpc.aio.AbortError as aborted:
@@ -97,6 +98,7 @@ class Reading:
 
         async def answered(_requests: Any, context: Context) -> bytes:
             call, answer = current_call(), b""
+            call.has_begun = False
             try:
                 # Made bytes of here, so that one copy less waits for the client.
                 answer = write(await read(call, parse, method, context))
@@ -124,6 +126,7 @@ class Reading:
             request = _parsed(call, parse, data)
             del data
         with call.held.hold(who, size):
+            call.has_begun = True
             return await method(request, context)
 
     def _make_room(self) -> None:
@@ -143,6 +146,7 @@ class Reading:
             data = await self._message(call, context, arriving)
             request = _parsed(call, parse, data)
             del data
+            call.has_begun = True
             work = method(request, context)
             del request
             return await _whole(work, call)
