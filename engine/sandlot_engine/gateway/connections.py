@@ -71,6 +71,9 @@ class Connection(HttpToolsProtocol):
     untaken = Untaken()
     """What all connections of a server together have us hold."""
 
+    lost = asyncio.Event()
+    """Set when one of a server's is gone."""
+
     _room: "_Room"
 
     owner = ""
@@ -140,6 +143,7 @@ class Connection(HttpToolsProtocol):
         self._expect_nothing()
         self._stop_waiting_for_reader()
         super().connection_lost(exc)
+        self.lost.set()
         if self.serving is not None:
             self.serving.cancel()
             self.serving = None
@@ -301,7 +305,12 @@ class Connection(HttpToolsProtocol):
 
 def limited_to(connections: int) -> type[Connection]:
     """The protocol of a server that may have so many: uvicorn makes the instances."""
-    bounds = {"limit": connections, "untaken": Untaken(), "_room": _Room()}
+    bounds = {
+        "limit": connections,
+        "untaken": Untaken(),
+        "lost": asyncio.Event(),
+        "_room": _Room(),
+    }
     return type("LimitedConnection", (Connection,), bounds)
 
 

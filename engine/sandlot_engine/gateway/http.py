@@ -103,10 +103,11 @@ async def serve_app(
     At the end no new request is taken, and those that are open may go on for `drain_s`;
     then they are cut short.
     """
+    protocol = limited_to(max_connections)
     server = _Server(
         uvicorn.Config(
             Cancelling(app),
-            http=limited_to(max_connections),
+            http=protocol,
             log_config=None,
             access_log=False,
             lifespan="off",
@@ -118,21 +119,70 @@ async def serve_app(
             backlog=BACKLOG,
             timeout_keep_alive=KEEP_ALIVE_S,
             timeout_graceful_shutdown=drain_s,
-        )
+        ),
+        lost=protocol.lost,
     )
     async with asyncio.TaskGroup() as group:
         group.create_task(server.serve(sockets=[listener]))
         try:
             yield
         finally:
-            server.should_exit = True
+            server.stop()
 
 
 class _Server(uvicorn.Server):
+    """uvicorn's, which looks ten times a second whether it is to end, and whether all
+    is done then. Here it is told."""
+
+    def __init__(self, config: uvicorn.Config, *, lost: asyncio.Event) -> None:
+        super().__init__(config)
+        self._lost = lost
+        self._stopping = asyncio.Event()
+
+    def stop(self) -> None:
+        self.should_exit = True
+        self._stopping.set()
+
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
         """Signals are the engine's business."""
         yield
+
+    async def main_loop(self) -> None:
+        while not await self.on_tick(_MAKES_DATE):
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_DATE_S):
+                    await self._stopping.wait()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        for server in self.servers:
+            server.close()
+        for listener in sockets or ():
+            listener.close()
+        for connection in list(self.server_state.connections):
+            connection.shutdown()
+        try:
+            async with asyncio.timeout(self.config.timeout_graceful_shutdown):
+                await self._wait_served()
+        except TimeoutError:
+            for task in self.server_state.tasks:
+                task.cancel()
+
+    async def _wait_served(self) -> None:
+        while self.server_state.connections:
+            self._lost.clear()
+            await self._lost.wait()
+        while self.server_state.tasks:
+            await asyncio.wait(self.server_state.tasks)
+        for server in self.servers:
+            await server.wait_closed()
+
+
+_MAKES_DATE = 0
+"""A tick, of all that there are, with which uvicorn makes the answers' date anew."""
+
+_DATE_S = 1.0
+"""How long that date stays."""
 
 
 class Cancelling:
