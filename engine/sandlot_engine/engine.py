@@ -34,6 +34,7 @@ log = logging.getLogger("sandlot")
 
 def main() -> int:
     started = time.monotonic()
+    garbage.put_off()
     config = EngineConfig.from_json(sys.argv[1])
     _give_up_root(config)
     log_to_operator(stamp)

@@ -1,9 +1,12 @@
 """Which operation a request is for."""
 
+import subprocess
+import sys
+
 import pytest
 
 from sandlot_engine.gateway.aws.faults import AwsError
-from sandlot_engine.gateway.aws.service import Service, compiled
+from sandlot_engine.gateway.aws.service import Service, by_botocore, compiled, document
 
 SERVICE = Service.load()
 FUNCTIONS = "/2015-03-31/functions"
@@ -153,6 +156,25 @@ def test_an_operation_knows_its_status_and_its_errors() -> None:
 
     assert create.status == 201
     assert create.errors["ResourceConflictException"].status == 409
+
+
+@pytest.mark.parametrize("name", ["lambda", "scheduler"])
+def test_a_model_is_the_one_that_botocore_itself_loads(name: str) -> None:
+    assert document(name) == by_botocore(name)
+
+
+def test_the_model_is_loaded_without_botocore_s_own_loader() -> None:
+    load = "from sandlot_engine.gateway.aws.service import Service; Service.load()"
+
+    told = subprocess.run(
+        [sys.executable, "-c", f"{load}; import sys; print(*sys.modules)"],
+        check=True,
+        capture_output=True,
+        text=True,
+    ).stdout.split()
+
+    assert "botocore" in told
+    assert not {"botocore.loaders", "urllib3"} & set(told)
 
 
 def test_the_model_is_read_once() -> None:

@@ -59,6 +59,7 @@ from sandlot_sandbox.stamps import stamp
 
 
 def main() -> int:
+    garbage.put_off()
     given: dict[str, Any] = json.loads(sys.argv[1])
     linux.set_no_new_privileges()
     linux.set_dumpable(dumpable=False)

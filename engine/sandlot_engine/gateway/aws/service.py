@@ -5,11 +5,14 @@ code: it is compiled from the JSON into what the readers and writers beside this
 walk.
 """
 
+import gzip
+import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cache
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, unquote
 
@@ -269,17 +272,35 @@ def _walk(
 
 @cache
 def _load(name: str) -> Service:
-    # Not at the top: botocore brings urllib3, whose import takes a tenth of a second
-    # that only an engine that serves HTTP has to spend.
+    model = document(name)
+    return compiled(_limited(model) if name == "lambda" else model)
+
+
+def document(name: str) -> Mapping[str, Any]:
+    """The newest `service-2` of botocore's own copy: what lies in ~/.aws/models must
+    not change the API."""
+    # As a function: an engine whose HTTP is served by workers has no model.
+    from botocore import BOTOCORE_ROOT
+
+    *_, last = sorted(Path(BOTOCORE_ROOT, "data", name).glob("*/service-2.*"))
+    if last.name == "service-2.json.gz":
+        model: Mapping[str, Any] = json.loads(gzip.decompress(last.read_bytes()))
+        return model
+    # There is something beside it that is to be merged, or none is compressed.
+    return by_botocore(name)
+
+
+def by_botocore(name: str) -> Mapping[str, Any]:
+    """The same, by the loader that botocore has: it brings urllib3, and their imports
+    take a tenth of a second of each start."""
     from botocore.loaders import Loader
 
-    # Botocore's own copy alone: what lies in ~/.aws/models must not change the API.
     loader = Loader(
         extra_search_paths=[Loader.BUILTIN_DATA_PATH],
         include_default_search_paths=False,
     )
-    model = loader.load_service_model(name, "service-2")
-    return compiled(_limited(model) if name == "lambda" else model)
+    model: Mapping[str, Any] = loader.load_service_model(name, "service-2")
+    return model
 
 
 def _limited(model: Mapping[str, Any]) -> Mapping[str, Any]:
