@@ -10,7 +10,7 @@ import pytest
 
 from tests.unit.conftest import Cli
 
-HEAVY = ("grpc", "rich", "google.protobuf", "asyncio")
+HEAVY = ("grpc", "rich", "google.protobuf", "asyncio", "http.client", "ssl")
 
 
 @pytest.mark.parametrize(

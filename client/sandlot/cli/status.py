@@ -4,7 +4,6 @@ It asks what anybody who watches an engine asks, `/healthz` and `/metrics`, so t
 answers also where functions cannot be run, and an alarm says the same.
 """
 
-import http.client
 import json
 import re
 import shutil
@@ -122,6 +121,9 @@ def _health(address: str, headers: dict[str, str], data: Path) -> dict[str, Any]
 
 
 def _get(address: str, path: str, headers: dict[str, str], data: Path) -> bytes:
+    # With TLS, of no use here, it is a fifth of what every command has to load.
+    import http.client
+
     connection = http.client.HTTPConnection(address, timeout=_TIMEOUT_S)
     try:
         connection.request("GET", path, headers=headers)
