@@ -7,12 +7,14 @@ child of its own.
 
 from __future__ import annotations
 
+import atexit
 import functools
 import json
 import os
 import shutil
 import subprocess
 import sys
+import tempfile
 import textwrap
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,6 +33,7 @@ import json, os, sys
 _report = os.dup(int(sys.argv[1]))
 os.close(int(sys.argv[1]))
 sys.path.insert(0, {sandbox!r})
+sys.pycache_prefix, sys.dont_write_bytecode = {compiled!r}, False
 from sandlot_sandbox.guest import (
     context, event_loops, failures, fork_safety, handler, hooks, logging_setup,
     marshalling, tmp_files, uniqueness, unused_sockets,
@@ -49,6 +52,10 @@ def in_a_clone(function):
         text = pipe.read()
     assert os.waitpid(pid, 0)[1] == 0, "the clone failed"
     return json.loads(text)
+"""
+
+BEGUN = """
+sys.pycache_prefix, sys.dont_write_bytecode = None, True
 """
 
 EPILOGUE = """
@@ -85,10 +92,12 @@ class Guest:
         """Run `script`, which may set `result`, with the guest's modules imported."""
         prelude = PRELUDE.format(
             sandbox=str(SANDBOX),
+            compiled=_compiled(),
             tenant=str(self.tenant),
             library=str(SANDBOX / "sandlot_sandbox/guest/lib"),
         )
-        source = prelude + self.before + textwrap.dedent(script) + EPILOGUE
+        begun = prelude + self.before + BEGUN
+        source = begun + textwrap.dedent(script) + EPILOGUE
         reading, writing = os.pipe()
         try:
             done = subprocess.run(
@@ -120,6 +129,15 @@ class Guest:
 
 
 @functools.cache
+def _compiled() -> str:
+    """Where the guest's code is kept as each interpreter compiles it: without, it does
+    so for each test."""
+    folder = tempfile.mkdtemp(prefix="sandlot-guests-compiled-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder
+
+
+@functools.cache
 def interpreters() -> tuple[str, ...]:
     """The CPythons on PATH that start, one for each version, oldest first."""
     found = (_interpreter(name) for name in NAMES)
@@ -132,17 +150,20 @@ def _interpreter(name: str) -> str | None:
     for shim in [c for c in candidates if Path(c).parent.name == "shims"]:
         installed = Path(shim).parents[1] / "versions"
         candidates += [str(p) for p in sorted(installed.glob(f"*/bin/{name}"))]
-    return next((c for c in candidates if shutil.which(c) and _starts(c)), None)
+    started = (_start(c) for c in candidates if shutil.which(c))
+    return next((python for python in started if python), None)
 
 
-def _starts(python: str) -> bool:
+def _start(python: str) -> str | None:
+    """What it is itself: a shim is a script that looks for it each time."""
     done = subprocess.run(
-        [python, "-I", "-c", "pass"],
+        [python, "-I", "-c", "import sys; print(sys.executable)"],
         capture_output=True,
         timeout=DEADLINE_S,
         check=False,
+        text=True,
     )
-    return done.returncode == 0
+    return done.stdout.strip() if done.returncode == 0 else None
 
 
 every_interpreter = pytest.mark.parametrize(
