@@ -19,7 +19,7 @@ from benchmarks.scenarios.plan import Plan, Results
 from benchmarks.stats import Line, Sheet
 
 STEPS, QUICK_STEPS = (250, 1_000, 2_500), (10, 20)
-WITHIN_S, QUICK_WITHIN_S = 40.0, 3.0
+WITHIN_S, QUICK_WITHIN_S = 40.0, 1.0
 
 SETTLE_S, QUICK_SETTLE_S = 10.0, 0.5
 """Until most have given back what they have as their zygote has it, and the kernel what

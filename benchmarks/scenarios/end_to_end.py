@@ -13,8 +13,8 @@ WARM_UP = 50
 CALLERS = 16
 """At once, for the rate: more do not make two cores faster."""
 
-RATE_S, QUICK_RATE_S = 10.0, 1.0
-ROUND_S = 1.0
+ROUNDS, QUICK_ROUNDS = 10, 1
+ROUND_S, QUICK_ROUND_S = 1.0, 0.25
 """All take turns of so long, so that what else the machine does falls on all."""
 
 Call = Callable[[int], Awaitable[object]]
@@ -60,10 +60,11 @@ async def measure(
     for _ in plan.progress(range(plan.n), title, plan.n):
         for each in contenders:
             await _ask(each, 1, each.latency)
-    rounds = range(int((QUICK_RATE_S if plan.is_quick else RATE_S) / ROUND_S))
+    rounds = range(QUICK_ROUNDS if plan.is_quick else ROUNDS)
+    round_s = QUICK_ROUND_S if plan.is_quick else ROUND_S
     for _ in plan.progress(rounds, f"{title}: rate", len(rounds)):
         for each in contenders:
-            _add(each.rate, await closed(CALLERS, ROUND_S, each.call))
+            _add(each.rate, await closed(CALLERS, round_s, each.call))
     ours, echo = contenders[:2]
     results.tables.append(
         Table(

@@ -28,7 +28,7 @@ SHARE_PER_S = 20.0
 TIMES = 100
 """So many shares are what the noisy one offers."""
 
-QUICK_S = 2.0
+RAMP_S, QUICK_S = 2.0, 0.5
 PATIENCE_S = 30.0
 """For the noise to end, once nobody listens any more."""
 
@@ -57,6 +57,7 @@ async def run(plan: Plan) -> Results:
     workload = WORKLOADS["small"]
     # Together they have the samples that were asked for.
     seconds = QUICK_S if plan.is_quick else plan.n / len(QUIET) / SHARE_PER_S
+    ramp_s = QUICK_S if plan.is_quick else RAMP_S
     async with running_engine(plan.runtime) as engine:
         results = Results.of(engine, name="noisy-neighbour", what=WHAT)
         keys = [await engine.tenant(name, concurrency=CONCURRENCY) for name in QUIET]
@@ -65,10 +66,10 @@ async def run(plan: Plan) -> Results:
         loud = await engine.tenant("loud", concurrency=CONCURRENCY)
         source = _NOISE.format(burn_s=BURN_MS / 1e3)
         await engine.deploy(loud, source, noise.FUNCTION)
-        await _quiet(engine, keys, QUICK_S)
+        await _quiet(engine, keys, ramp_s)
         alone = await _quiet(engine, keys, seconds)
         plan.console.print("noisy-neighbour: now with noise")
-        (beside, told) = await _beside_noise(engine, keys, loud, seconds)
+        (beside, told) = await _beside_noise(engine, keys, loud, seconds, ramp_s=ramp_s)
         plan.console.print("noisy-neighbour: alone again")
         again = await _quiet(engine, keys, seconds)
     series = [
@@ -115,12 +116,12 @@ async def _quiet(engine: Engine, keys: list[NewKey], seconds: float) -> list[Loa
 
 
 async def _beside_noise(
-    engine: Engine, keys: list[NewKey], loud: NewKey, seconds: float
+    engine: Engine, keys: list[NewKey], loud: NewKey, seconds: float, *, ramp_s: float
 ) -> tuple[list[Load], dict[str, Any]]:
-    process = _start_noise(engine.grpc, loud, seconds + QUICK_S)
+    process = _start_noise(engine.grpc, loud, seconds + ramp_s)
     try:
         # It is under way by then.
-        await asyncio.sleep(QUICK_S / 2)
+        await asyncio.sleep(ramp_s / 2)
         loads = await _quiet(engine, keys, seconds)
         output, _ = await asyncio.to_thread(process.communicate, timeout=PATIENCE_S)
     finally:

@@ -35,7 +35,7 @@ QUICK_SCALE = Scale(
     functions=8,
     first_minute=600,
     minutes=60,
-    seconds=4.0,
+    seconds=2.0,
     most_per_s=30.0,
     longest_s=0.2,
 )

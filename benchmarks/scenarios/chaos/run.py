@@ -18,7 +18,7 @@ from benchmarks.scenarios.plan import Plan, Results
 from benchmarks.stats import Table
 from sandlot import AsyncClient, errors
 
-RATE = 1_200.0
+RATE, QUICK_RATE = 1_200.0, 400.0
 """Events a second that are sent."""
 
 WANTED_RATE = 1_000.0
@@ -28,11 +28,11 @@ BETWEEN_KILLS_S = (0.5, 2.0)
 CLOCK_JUMPS_S = (3_600.0, -7_200.0, 86_400.0, 0.0)
 """How far the engine's calendar is ahead, one after the other."""
 
-CUT_AFTER_S = (1.0, 4.0)
+CUT_AFTER_S, QUICK_CUT_AFTER_S = (1.0, 4.0), (0.5, 1.0)
 """How long is written before the power is cut."""
 
 DRAIN_S = 600.0
-BARE_S = 5.0
+BARE_S, QUICK_BARE_S = 5.0, 0.5
 SEED = 20_260_601
 
 WHAT = "from an event's call to its acceptance, on disk"
@@ -51,10 +51,11 @@ async def run(plan: Plan) -> Results:
 async def _run(plan: Plan, folder: Path, rng: random.Random) -> Results:
     notes: list[str] = []
     wrong: list[str] = []
+    rate = QUICK_RATE if plan.is_quick else RATE
     engine = Engine(folder / "data", "--event-retry-delays", "0.2,0.4")
     with Collector() as collector:
         await engine.start()
-        load = Load(function="chaos", port=collector.port, rate=RATE)
+        load = Load(function="chaos", port=collector.port, rate=rate)
         async with engine.client() as client:
             await client.deploy(
                 function_zip(), name="chaos", handler="app.handler", network="host"
@@ -72,17 +73,20 @@ async def _run(plan: Plan, folder: Path, rng: random.Random) -> Results:
             dropped=collector.dropped,
         )
         wrong += verdict.wrong + engine.left_behind()
-        rate = len(load.accepted) / max(load.up_s, 0.001)
+        took = len(load.accepted) / max(load.up_s, 0.001)
         up = f"while there was an engine ({load.up_s:.0f} s)"
         notes += [
             f"killed: {_told(victims)}; the clock jumped {len(CLOCK_JUMPS_S)} times",
-            f"accepted {rate:,.0f} a second {up}, {WANTED_RATE:,.0f} wanted",
+            f"accepted {took:,.0f} a second {up}, {WANTED_RATE:,.0f} wanted",
             f"calls without an answer: {_told(load.refused) or 'none'}",
             *verdict.lines(),
         ]
         wrong += await _other_disasters(plan, folder, rng, collector.port, notes)
     alone, bare_rate = await bare.commit_in_groups(
-        folder, at_once=AT_ONCE, seconds=min(BARE_S, plan.n), payload=b"x" * 200
+        folder,
+        at_once=AT_ONCE,
+        seconds=QUICK_BARE_S if plan.is_quick else min(BARE_S, plan.n),
+        payload=b"x" * 200,
     )
     notes.append(f"bare group commit, {AT_ONCE} senders: {bare_rate:,.0f} a second")
     if wrong:
@@ -166,11 +170,12 @@ async def _other_disasters(
     )
     if fill.lost or fill.refusals != {"Unavailable"}:
         wrong.append(f"full disk: {fill}")
+    after_s = QUICK_CUT_AFTER_S if plan.is_quick else CUT_AFTER_S
     cuts = [
-        await power.cut_power(folder, after_s=rng.uniform(*CUT_AFTER_S))
+        await power.cut_power(folder, after_s=rng.uniform(*after_s))
         for _ in range(max(1, plan.n // 10))
     ]
-    without = await power.cut_power(folder, after_s=CUT_AFTER_S[0], has_fsync=False)
+    without = await power.cut_power(folder, after_s=after_s[0], has_fsync=False)
     notes.append(
         f"power cuts: {len(cuts)}, {sum(cut.accepted for cut in cuts):,} accepted,"
         f" {sum(cut.lost for cut in cuts)} lost; without fsync"
