@@ -94,12 +94,10 @@ def test_a_database_that_is_somebody_elses_is_told_with_what_to_do(
 
 @pytest.mark.parametrize("workers", [0, 2])
 def test_while_the_database_is_not_in_its_place_nothing_is_run(
-    fresh_engine: Engine, workers: int
+    unstarted_engine: Engine, workers: int
 ) -> None:
-    engine = fresh_engine
-    if workers:
-        engine.stop()
-        engine.start("--workers", str(workers))
+    engine = unstarted_engine
+    engine.start("--workers", str(workers))
     function = deploy_guest(engine.client(), "counter")
     database, away = engine.data / "sandlot.db", engine.data / "away.db"
     function.invoke()

@@ -1,6 +1,8 @@
 """Engines with `--workers 2`: as one process, on more than one core."""
 
-from collections.abc import Iterator
+import functools
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 
 import pytest
 
@@ -9,9 +11,21 @@ from tests.e2e.engines import Engine, Mode, new_engine
 from tests.e2e.workers.callers import WORKERS, Tenant, new_tenant
 
 
-@pytest.fixture(scope="module")
-def engine(mode: Mode) -> Iterator[Engine]:
+@pytest.fixture(scope="session")
+def with_workers() -> Iterator[Callable[[Mode], Engine]]:
+    """Engines with workers, as `engines` has those without."""
+    with ExitStack() as stack:
+        yield functools.cache(lambda mode: stack.enter_context(_shared_engine(mode)))
+
+
+@pytest.fixture(scope="session")
+def engine(with_workers: Callable[[Mode], Engine], mode: Mode) -> Engine:
     """One with workers, for all tests that do it no harm."""
+    return with_workers(mode)
+
+
+@contextmanager
+def _shared_engine(mode: Mode) -> Iterator[Engine]:
     with new_engine(mode) as engine:
         engine.start("--workers", str(WORKERS))
         yield engine

@@ -37,12 +37,11 @@ def test_a_taken_port_is_refused(engine: Engine, mode: Mode) -> None:
     assert "cannot serve HTTP" in said
 
 
-def test_one_worker_is_none(fresh: Engine) -> None:
-    fresh.stop()
-    fresh.start("--workers", "1")
+def test_one_worker_is_none(unstarted_engine: Engine) -> None:
+    unstarted_engine.start("--workers", "1")
 
-    assert workers_of(fresh) == []
-    tenant = new_tenant(fresh)
+    assert workers_of(unstarted_engine) == []
+    tenant = new_tenant(unstarted_engine)
     assert deploy_answers(tenant).invoke().value["version"] == 1
 
 
