@@ -22,6 +22,7 @@ from typing import Any
 
 import psutil
 
+from benchmarks import compiled
 from benchmarks.workloads import Workload
 from sandlot import AsyncClient
 from sandlot.results import NewKey
@@ -193,6 +194,7 @@ async def running_engine(runtime: str, *options: str) -> AsyncIterator[Engine]:
 def _start(folder: Path, options: tuple[str, ...]) -> "subprocess.Popen[bytes]":
     # The engine's own user has to get through.
     folder.chmod(0o755)
+    compiled.lay_into(folder / "data" / "runtimes")
     _raise_open_files()
     path = os.pathsep.join([*_ROOTS, os.environ.get("PYTHONPATH", "")])
     with (folder / "stderr").open("wb") as stderr:

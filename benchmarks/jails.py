@@ -20,6 +20,7 @@ from typing import Any, Protocol
 
 import psutil
 
+from benchmarks import compiled
 from benchmarks.board import Board
 from sandlot_sandbox import frames
 from sandlot_sandbox.errors import SandboxError
@@ -305,7 +306,7 @@ async def open_jails(
 def found_runtimes() -> list[Runtime]:
     """All that this machine has; their `guest_code` is gone again."""
     with tempfile.TemporaryDirectory(prefix="sandlot-benchmark-") as folder:
-        return runtimes.discover(Path(folder))[0]
+        return _discovered(Path(folder) / "runtimes")
 
 
 def interpreter_of(runtime: Runtime) -> str:
@@ -335,8 +336,14 @@ def _prepare(
     return found, code
 
 
+def _discovered(store: Path) -> list[Runtime]:
+    compiled.lay_into(store)
+    store.mkdir(exist_ok=True)
+    return runtimes.discover(store)[0]
+
+
 def _runtime(store: Path, name: str) -> Runtime:
-    found, _ = runtimes.discover(store)
+    found = _discovered(store / "runtimes")
     for runtime in found:
         if runtime.name == name:
             return runtime

@@ -14,16 +14,27 @@ from typing import Any
 import psutil
 import pytest
 
-from benchmarks import cache
+from benchmarks import cache, compiled
 from benchmarks.board import EMPTY, FIRST
 from benchmarks.peers.commands import COMMANDS
 from benchmarks.scenarios import SCENARIOS
 from benchmarks.stats import Series, median_between_ms
 from benchmarks.steps import Chain
-from sandlot_sandbox.launcher import networks
+from sandlot_sandbox.launcher import networks, runtimes
 
 ROOT = Path(__file__).parents[2]
 RUN_S = 100.0
+
+
+@pytest.fixture(scope="module", autouse=True)
+def compiled_once(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Not by each of some twenty benchmarks."""
+    folder = tmp_path_factory.mktemp("compiled")
+    folder.chmod(0o755)
+    runtimes.discover(folder)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(compiled.FOLDER, str(folder))
+        yield
 
 
 def run_benchmark(scenario: str, n: int, *more: str, deadline_s: float = RUN_S) -> str:

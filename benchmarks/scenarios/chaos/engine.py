@@ -16,6 +16,7 @@ from typing import Any
 
 import psutil
 
+from benchmarks import compiled
 from benchmarks.engines import TIED
 from sandlot import AsyncClient
 
@@ -71,6 +72,7 @@ class Engine:
             *("--grpc", self._grpc, "--http", "127.0.0.1:0", "--json"),
             *self._options,
         ]
+        compiled.lay_into(self.data / "runtimes")
         roots = [str(_SHIM), *(path for path in sys.path if path)]
         with (self.data.parent / "stderr").open("a") as stderr:
             self._process = subprocess.Popen(  # noqa: ASYNC220 - a fork, no wait
