@@ -64,7 +64,10 @@ test: check  ## check, then run the whole test suite
 # Apart, because these fork, and gRPC, which the others load, takes that badly. They count
 # what is left of launchers of their own: so two at once, but where groups that nobody
 # owns any more are swept by the next launcher, whoever's that is.
-	@$(RUN) -m pytest $(ALONE)
+# Meanwhile the other tests are compiled, with what pytest makes of their asserts: each of
+# the processes below would do so by itself.
+	@$(RUN) -m pytest -p no:cacheprovider --collect-only -qq --ignore=tests/isolation \
+	  >/dev/null 2>&1 & $(RUN) -m pytest $(ALONE); status=$$?; wait; exit $$status
 	@$(RUN) -m pytest tests/isolation $(addprefix --ignore=,$(ALONE)) \
 	  $(AT_ONCE) --maxprocesses 2
 	@$(RUN) -m pytest --ignore=tests/isolation $(AT_ONCE)
