@@ -26,7 +26,7 @@ from benchmarks.board import (
 from sandlot_sandbox import limits, linux, policy
 from sandlot_sandbox.guest import calls, cell, enter, warden
 from sandlot_sandbox.launcher import __main__ as launcher
-from sandlot_sandbox.launcher import cgroups, filters, server, zygotes
+from sandlot_sandbox.launcher import cgroups, filters, jails, server
 
 
 class _Scribe:
@@ -170,7 +170,7 @@ replace(
 
 _decode_order = replace(server, "decode_order", decode_order)
 _clone = replace(linux, "clone", clone)
-_start = replace(zygotes, "start", start)
+_start = replace(jails, "start", start)
 _fork = replace(os, "fork", fork)
 _make_cell = replace(cell, "make", make_cell)
 _send_fds = replace(socket, "send_fds", send_fds)
@@ -180,9 +180,9 @@ _execve = replace(os, "execve", execve)
 # The launcher: a jail.
 wrap(cgroups.Group, "make", "control group made", before="order read")
 wrap(cgroups.Group, "open_joins", "control group opened")
-wrap(zygotes, "_plan", "planned", before="root: sources opened", role=LAUNCHER)
-wrap(zygotes, "write_maps", "id maps written", before="pidfd opened, sources closed")
-wrap(zygotes, "prefer_as_victim", "chosen as a victim")
+wrap(jails, "_plan", "planned", before="root: sources opened", role=LAUNCHER)
+wrap(jails, "write_maps", "id maps written", before="pidfd opened, sources closed")
+wrap(jails, "prefer_as_victim", "chosen as a victim")
 
 # The warden, until it forks the zygote.
 wrap(warden, "_let_go_of_the_launchers", "launcher's descriptors closed")

@@ -21,13 +21,13 @@ WANTED = {1_000: (1.5, 0.6), 3_000: (6.0, 2.5)}
 """Seconds: what must be, and what is aimed at."""
 
 QUICK = 40
-WITHIN_S = {QUICK: 4.0, 1_000: 12.0, 3_000: 40.0}
+WITHIN_S = {QUICK: 2.0, 1_000: 12.0, 3_000: 40.0}
 """How long handlers stay: on a busy machine, too, all have come by then."""
 
 FORGETFUL = ("--idle", "1", "--standbys", "0")
 """So that the instances of the first have gone soon, and all of them."""
 
-LOOK_EVERY_S = 3.0
+LOOK_EVERY_S = 2.0
 """When there was not one cell more for so long, all are there."""
 
 CELLS_S = 240.0
