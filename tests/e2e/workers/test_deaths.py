@@ -5,6 +5,7 @@ import os
 import signal
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 
 import pytest
 
@@ -93,10 +94,14 @@ def test_events_that_were_taken_run_though_workers_are_killed(fresh: Engine) -> 
         stop.set()
         killer.join()
 
+    def have_run() -> bool:
+        # The last that was killed may have been the only one that served already.
+        with suppress(errors.ConnectionFailed):
+            return len(runs_of(tenant, function)) >= taken
+        return False
+
     assert taken > 0
-    wait_until(
-        lambda: len(runs_of(tenant, function)) >= taken, "all that was taken has run"
-    )
+    wait_until(have_run, "all that was taken has run")
 
 
 def test_workers_die_with_the_core(fresh: Engine) -> None:
