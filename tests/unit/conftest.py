@@ -10,6 +10,7 @@ from click.testing import CliRunner, Result
 from sandlot import AsyncClient, Client
 from sandlot.cli import main
 from sandlot_sandbox.guest.image import Made, make_root
+from sandlot_sandbox.launcher.cgroups import Tree, find
 from tests.fakes.catalog import Bench, Node, opened
 from tests.fakes.engine import OPERATOR, Engine
 from tests.fakes.server import Server
@@ -115,3 +116,18 @@ def make(tmp_path: Path, place: Path) -> Make:
             os.close(into)
 
     return make
+
+
+@pytest.fixture(params=["v1", "v2"])
+def tree(request: pytest.FixtureRequest) -> Iterator[Tree]:
+    """Control groups of a launcher, of the machine's own kernel."""
+    layout = find(only=request.param)
+    if not layout.v1 and layout.v2 is None:
+        pytest.skip(f"this kernel's groups are not {request.param}")
+    made = Tree.plant(layout)
+    try:
+        yield made
+    finally:
+        made.prune()
+        made.remove()
+        assert not any(folder.exists() for folder in made.folders)

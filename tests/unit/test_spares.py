@@ -45,6 +45,14 @@ def may_add(spares: Spares, cells: Keeper) -> bool:
     return has_room
 
 
+def taken_up(crowd: Keeper, *others: Keeper) -> Spares:
+    """Files for eighty of the largest, of which the crowd has all that it may."""
+    spares = Spares(100, files=80 * OF_BERTH, most_extra=1_000)
+    joined(spares, crowd, *others)
+    filled(spares, crowd)
+    return spares
+
+
 def joined(spares: Spares, *keepers: Keeper) -> None:
     for cells in keepers:
         spares.add(cells)
@@ -69,10 +77,8 @@ def test_no_crowd_takes_what_instances_and_others_need_of_files() -> None:
 
 
 def test_crowds_yield_to_instances() -> None:
-    spares = Spares(100, files=80 * OF_BERTH, most_extra=1_000)
     crowd, few = Keeper(1), Keeper(2, kept=4)
-    joined(spares, crowd, few)
-    filled(spares, crowd)
+    spares = taken_up(crowd, few)
 
     spares.hold(40 * OF_BERTH)
     assert (crowd.kept, few.kept) == (36, 4)
@@ -85,10 +91,8 @@ def test_crowds_yield_to_instances() -> None:
 
 
 def test_crowds_yield_to_the_few_that_everybody_keeps() -> None:
-    spares = Spares(100, files=80 * OF_BERTH, most_extra=1_000)
     crowd, few = Keeper(1), Keeper(2, ahead=40)
-    joined(spares, crowd, few)
-    filled(spares, crowd)
+    spares = taken_up(crowd, few)
     assert spares.ready == 70
 
     few.kept += spares.allow(40)
@@ -98,10 +102,8 @@ def test_crowds_yield_to_the_few_that_everybody_keeps() -> None:
 
 
 def test_what_takes_fewer_files_may_be_more() -> None:
-    spares = Spares(100, files=80 * OF_BERTH, most_extra=1_000)
     crowd = Keeper(1, each=OF_BERTH // 2)
-    joined(spares, crowd)
-    filled(spares, crowd)
+    spares = taken_up(crowd)
     assert crowd.kept == 140
 
     spares.hold(40 * OF_BERTH)

@@ -66,8 +66,10 @@ class SocketWatch:
         if time.monotonic() - self._looked_at < LOOK_S:
             return
         self._looked_at = time.monotonic()
-        known = {jail: its for jail, its in self._rounds.items() if jail in jails}
-        self._rounds = known | {jail: _Round() for jail in jails if jail not in known}
+        there = set(jails)
+        self._rounds = {j: its for j, its in self._rounds.items() if j in there}
+        for jail in jails:
+            self._rounds.setdefault(jail, _Round())
         left = AT_A_LOOK
         for jail in list(self._rounds):
             if not left:
