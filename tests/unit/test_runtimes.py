@@ -175,6 +175,22 @@ def test_a_node_of_nvm_s_only_says_its_version(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("_no_others")
+def test_what_starts_programs_is_the_code_of_our_own_python_compiled_once(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "versions" / "node" / "v20.1.2" / "bin" / "node"
+    path.parent.mkdir(parents=True)
+    _script(path, "echo v20.1.2")
+
+    (python, node), _ = runtimes.discover(
+        tmp_path / "store", named={NAME: sys.executable}
+    )
+
+    assert node.guest_code == python.guest_code
+    assert list((tmp_path / "store").iterdir()) == [python.guest_code]
+
+
+@pytest.mark.usefixtures("_no_others")
 def test_a_python_without_json_in_c_says_what_it_is(tmp_path: Path) -> None:
     hidden = "import sys; sys.modules['_json'] = None\n"
     path = _script(tmp_path / "fake", f'exec {sys.executable} "$1" "$2" "{hidden}$3"')

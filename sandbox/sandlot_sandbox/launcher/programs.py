@@ -6,7 +6,6 @@ They are started by a zygote of ours that runs in our own Python and imports not
 import glob
 import json
 import os
-import platform
 import re
 import shutil
 import subprocess
@@ -117,8 +116,10 @@ def node(store: Path, name: str, asked: Asked, until: float) -> Runtime | None:
 
 
 def _code(store: Path) -> Path:
-    """By the version of the Python that starts them."""
-    return store / f"programs-{platform.python_version()}"
+    """The same as for functions in the Python that starts them: compiled once."""
+    version = sys.version.split()[0]
+    minor = sys.version_info.minor
+    return store / f"python3.{minor}-{version}"
 
 
 def _answer(
