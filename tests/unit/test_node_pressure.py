@@ -1,9 +1,5 @@
 """How much memory has to be given back."""
 
-import resource
-from pathlib import Path
-
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -13,8 +9,6 @@ from sandlot_engine.node.pressure import (
     FLOOR_MB,
     FLOOR_SHARE,
     cells_for_crowds,
-    machine_mb,
-    machine_processes,
     short_mb,
 )
 
@@ -49,15 +43,6 @@ def test_a_small_machine_is_not_short_when_half_of_it_is_left() -> None:
     assert FLOOR_MB > 201
 
 
-def test_the_kernel_says_what_there_is(tmp_path: Path) -> None:
-    file = tmp_path / "meminfo"
-    file.write_text("MemTotal:  2048 kB\nMemFree: 1 kB\nMemAvailable:   1024 kB\n")
-
-    assert machine_mb(file) == (2.0, 1.0)
-    total, available = machine_mb()
-    assert total > available > 0
-
-
 @given(st.floats(100, 1e6), st.floats(0, 1), st.floats(0, 1e6), st.floats(0, 1e6))
 def test_nobody_is_asked_for_more_than_is_missing(
     total: float, free: float, used: float, budget: float
@@ -79,15 +64,7 @@ def test_cells_for_crowds_take_no_more_than_a_part_of_the_memory() -> None:
     assert of_less == of_machine
 
 
-def test_nor_than_a_part_of_the_processes(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    (tmp_path / "pid_max").write_text("32768\n")
-    limits = {resource.RLIM_INFINITY: 32_768, 4_096: 4_096, 1 << 20: 32_768}
-    for limit, processes in limits.items():
-        monkeypatch.setattr(resource, "getrlimit", lambda _, found=limit: (found, -1))
-
-        assert machine_processes(tmp_path / "pid_max") == processes
-
+def test_nor_than_a_part_of_the_processes() -> None:
     cells = cells_for_crowds(total_mb=1 << 20, budget_mb=0, processes=4_096)
+
     assert cells == 4_096 // CROWDS_SHARE

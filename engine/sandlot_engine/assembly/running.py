@@ -29,16 +29,13 @@ from sandlot_engine.gateway.aws.downloads import Downloads
 from sandlot_engine.gateway.ports import Backend, Catalog
 from sandlot_engine.invocation.event_settings import EventSettings
 from sandlot_engine.invocation.invoker import Invoker
+from sandlot_engine.node import machine
 from sandlot_engine.node.builder import build_package
 from sandlot_engine.node.images import Images
 from sandlot_engine.node.instances import NodeMachine
 from sandlot_engine.node.launchers import Launchers
 from sandlot_engine.node.node import Node
-from sandlot_engine.node.pressure import (
-    cells_for_crowds,
-    machine_mb,
-    machine_processes,
-)
+from sandlot_engine.node.pressure import cells_for_crowds
 from sandlot_engine.options import EngineConfig
 from sandlot_engine.polling.poller import Poller
 from sandlot_engine.polling.queues import Queues
@@ -72,9 +69,9 @@ async def running(config: EngineConfig, stop: Stop) -> AsyncIterator[Facts]:
         launchers = Launchers(
             cell_files=room().cell_files,
             cells_for_crowds=cells_for_crowds(
-                total_mb=machine_mb()[0],
+                total_mb=machine.memory_mb()[0],
                 budget_mb=config.scale.memory_mb,
-                processes=machine_processes(),
+                processes=machine.processes(),
             ),
             check=runtimes.check,
         )

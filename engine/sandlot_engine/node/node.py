@@ -10,9 +10,10 @@ from weakref import WeakValueDictionary
 
 from sandlot_engine.errors import Throttled
 from sandlot_engine.model.function import Function, Revision
+from sandlot_engine.node import machine
 from sandlot_engine.node.hosted import GrantNetwork, Hosted, Printed, Unpack
 from sandlot_engine.node.launchers import Launchers
-from sandlot_engine.node.pressure import machine_mb, short_mb
+from sandlot_engine.node.pressure import short_mb
 from sandlot_engine.node.second_looks import AT_ONCE
 from sandlot_sandbox.host.crowd import Crowd
 
@@ -138,7 +139,7 @@ class Node:
 
     def short_mb(self) -> float:
         """How much memory has to be given back now."""
-        total_mb, available_mb = machine_mb()
+        total_mb, available_mb = machine.memory_mb()
         # Only where it is asked for: it is a look at every zygote.
         used_mb = self.used_mb if self._memory_mb else 0
         return short_mb(

@@ -2,9 +2,6 @@
 may have. What the kernel can take back by itself counts as left. And how much of it,
 and of processes, may be kept for who may come."""
 
-import resource
-from pathlib import Path
-
 FLOOR_SHARE = 20
 """The part of the machine's memory, divided by this, that is to stay free: so that a
 burst of starts finds some before anybody has looked."""
@@ -18,8 +15,6 @@ a crowd."""
 
 CELL_MB = 0.5
 """What one takes, nearly all of it the kernel's: its network, its control groups."""
-
-_KB_PER_MB = 1024
 
 
 def short_mb(
@@ -39,20 +34,3 @@ def cells_for_crowds(*, total_mb: float, budget_mb: float, processes: int) -> in
     none."""
     memory_mb = min(total_mb, budget_mb) if budget_mb else total_mb
     return min(int(memory_mb / CELL_MB), processes) // CROWDS_SHARE
-
-
-def machine_processes(pid_max: Path = Path("/proc/sys/kernel/pid_max")) -> int:
-    """How many there may be, of all on the machine, or of our user."""
-    most = int(pid_max.read_text())
-    of_user, _ = resource.getrlimit(resource.RLIMIT_NPROC)
-    return most if of_user == resource.RLIM_INFINITY else min(most, of_user)
-
-
-def machine_mb(meminfo: Path = Path("/proc/meminfo")) -> tuple[float, float]:
-    """The machine's memory, and what of it could be had now."""
-    found = {}
-    for line in meminfo.read_text().splitlines():
-        name, _, value = line.partition(":")
-        if name in ("MemTotal", "MemAvailable"):
-            found[name] = int(value.split()[0]) / _KB_PER_MB
-    return found["MemTotal"], found["MemAvailable"]

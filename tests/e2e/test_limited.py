@@ -1,0 +1,80 @@
+"""An engine in a control group that has less memory than the machine, as in a container
+or a service."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from sandlot_engine.node.pressure import FLOOR_MB
+from tests.e2e.engines import Mode, new_engine
+from tests.e2e.waiting import wait_until
+from tests.e2e.workers.callers import metric
+from tests.fakes.zips import zip_of
+
+MB = 1 << 20
+LARGE_MB = 256
+
+_SOURCE = """
+kept = []
+def handler(event, context):
+    # Not when it is imported, or its zygote would have it.
+    kept.append(bytearray(b"x") * (MB << 20) if not kept else b"")
+    return len(kept)
+"""
+
+
+@contextmanager
+def _group_of_v1() -> Iterator[Path]:
+    """One for memory, in ours."""
+    lines = Path("/proc/self/cgroup").read_text().splitlines()
+    paths = dict(line.split(":", 2)[1:] for line in lines)
+    folder = Path("/sys/fs/cgroup/memory") / paths.get("memory", "").lstrip("/")
+    if os.geteuid() != 0 or not (folder / "memory.limit_in_bytes").exists():
+        pytest.skip("no control group with a limit can be made here")
+    group = folder / f"sandlot-test-{os.getpid()}"
+    group.mkdir()
+    try:
+        yield group
+    finally:
+        # The engine was killed if the test failed, and its launcher may still clear up.
+        wait_until(lambda: _is_removed(group), "the group is empty")
+
+
+def _is_removed(group: Path) -> bool:
+    for inner, _, _ in os.walk(group, topdown=False):
+        try:
+            Path(inner).rmdir()
+        except OSError:
+            return False
+    return True
+
+
+def test_where_its_group_has_little_left_idle_instances_go(mode: Mode) -> None:
+    with _group_of_v1() as group, new_engine(mode) as engine:
+        join = f'echo $$ > {group}/cgroup.procs && exec "$@"'
+        engine.started_by = ("sh", "-c", join, "sh")
+        engine.start("--standbys", "0")
+        large, small = (
+            engine.client().deploy(
+                zip_of({"app.py": f"MB = {mb}{_SOURCE}"}),
+                name=f"has-{mb}",
+                handler="app.handler",
+                memory=2 * LARGE_MB,
+            )
+            for mb in (LARGE_MB, 1)
+        )
+        used = int((group / "memory.usage_in_bytes").read_text())
+        limit = used + int(FLOOR_MB + LARGE_MB * 1.5) * MB
+        (group / "memory.limit_in_bytes").write_text(str(limit))
+
+        assert small.invoke({}).value == 1
+        assert large.invoke({}).value == 1
+        # With it less than the floor would be left, if more than the engine needs.
+        (group / "memory.limit_in_bytes").write_text(str(limit - LARGE_MB * MB))
+
+        wait_until(lambda: metric(engine, "instances") < 2, "one has gone")
+        assert small.invoke({}).value in (1, 2)
+        assert engine.stop() == 0
