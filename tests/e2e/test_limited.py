@@ -76,5 +76,6 @@ def test_where_its_group_has_little_left_idle_instances_go(mode: Mode) -> None:
         (group / "memory.limit_in_bytes").write_text(str(limit - LARGE_MB * MB))
 
         wait_until(lambda: metric(engine, "instances") < 2, "one has gone")
-        assert small.invoke({}).value in (1, 2)
+        if mode is Mode.ROOT:  # else nobody counts what each of them has
+            assert small.invoke({}).value == 2
         assert engine.stop() == 0

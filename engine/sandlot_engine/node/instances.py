@@ -61,7 +61,7 @@ class HostedInstance:
 
     @property
     def memory_mb(self) -> float:
-        return self._instance.idle.frozen_kb / _KB_PER_MB
+        return self._instance.idle.used_kb / _KB_PER_MB
 
     async def run(
         self,

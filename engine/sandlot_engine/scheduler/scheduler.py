@@ -233,17 +233,19 @@ class Scheduler:
             function, revision, self._clock.monotonic()
         )
         try:
-            run = await self._run(function, revision, invocation, note_cut)
+            run = await self._run(history, function, revision, invocation, note_cut)
             if run.ended is Ended.INIT_TIMED_OUT and not run.is_restore:
                 # As on Lambda: the init is run again, now within the function's
                 # timeout.
                 late_s = run.init_s
                 run = await self._run(
-                    function, revision, invocation, note_cut, init_counts=True
+                    *(history, function, revision, invocation, note_cut),
+                    init_counts=True,
                 )
                 run = replace(run, late_init_s=late_s)
-            if run.ended in (Ended.ANSWERED, Ended.FAILED):
-                self._learn(history, revision, invocation, run)
+            if _ended_well(run) and not invocation.isolation_key:
+                # Of others, nobody knows whom the next one will be for.
+                self.standbys.review(revision.id, self._clock.monotonic())
             return run
         finally:
             history.note_end(self._clock.monotonic())
@@ -252,22 +254,19 @@ class Scheduler:
     def _learn(
         self, history: History, revision: Revision, invocation: Invocation, run: Run
     ) -> None:
-        """From a run that ended well."""
-        now = self._clock.monotonic()
+        """From a run that ended well, before its instance is idle: that is worth what
+        it is found to be."""
         history.note_run(
-            now,
+            self._clock.monotonic(),
             run_s=run.duration_s,
             init_s=run.init_s,
             memory_mb=float(run.max_memory_mb),
         )
-        version = _version(revision, invocation)
-        self._state.worth(version, history.worth())
-        if not invocation.isolation_key:
-            # Of others, nobody knows whom the next one will be for.
-            self.standbys.review(revision.id, now)
+        self._state.worth(_version(revision, invocation), history.worth())
 
     async def _run(
         self,
+        history: History,
         function: Function,
         revision: Revision,
         invocation: Invocation,
@@ -282,7 +281,7 @@ class Scheduler:
                 # Its tenant may have been suspended while it waited.
                 self._check(function)
                 self._note_serving(revision, invocation, lent, began)
-                return await lent.instance.run(
+                run = await lent.instance.run(
                     function,
                     invocation,
                     wait_s=began - invocation.arrived,
@@ -297,6 +296,10 @@ class Scheduler:
                 # did not start, and there are only so many idle ones.
                 if lent.is_new:
                     raise
+            else:
+                if _ended_well(run):
+                    self._learn(history, revision, invocation, run)
+                return run
             finally:
                 self._have_back(lent, revision.id)
 
@@ -455,6 +458,10 @@ class Scheduler:
     def retire_idle(self, *, since: float) -> int:
         """See `Upkeep`."""
         return self.upkeep.retire_idle(since=since)
+
+
+def _ended_well(run: Run) -> bool:
+    return run.ended in (Ended.ANSWERED, Ended.FAILED)
 
 
 def _version(revision: Revision, invocation: Invocation) -> str:

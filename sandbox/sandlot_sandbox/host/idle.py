@@ -112,6 +112,11 @@ class Idle:
         """Whether it was seen at work after an answer. From then on it is not done
         before it has asked for its next event, and its time counts until then."""
 
+    @property
+    def used_kb(self) -> int:
+        """What it uses: now, or when it was frozen; 0 where nobody counts."""
+        return self.frozen_kb if self.is_frozen else self._hold.used_kb()
+
     # What its instance says.
 
     def begin(self) -> None:

@@ -183,8 +183,8 @@ class Zygote:
         """The memory that it uses with all of its instances, as far as anybody
         counts."""
         own = 0 if self.is_lost else self._hold.used_kb()
-        idle = sum(instance.idle.frozen_kb for instance in self._instances.values())
-        return own + idle + self._heirs.used_kb
+        of_all = sum(instance.idle.used_kb for instance in self._instances.values())
+        return own + of_all + self._heirs.used_kb
 
     @property
     def has_heirs(self) -> bool:

@@ -2,9 +2,12 @@
 
 import asyncio
 
+from msgspec.structs import replace
+
 from sandlot_engine.errors import Unavailable
+from sandlot_engine.model.invocation import Ended
 from sandlot_engine.scheduler.upkeep import LEAST_MB
-from tests.fakes.scheduling import World, wait_standbys
+from tests.fakes.scheduling import World, ended_run, wait_standbys
 from tests.fakes.waiting import eventually
 
 
@@ -61,6 +64,19 @@ async def test_as_much_is_given_back_as_is_missing(world: World) -> None:
 
     assert world.scheduler.upkeep.relieve() == 1
     assert [i.is_stopped for i in world.machine.instances] == [True, False]
+
+
+async def test_what_takes_more_goes_first_although_it_ran_once_and_last(
+    world: World,
+) -> None:
+    for name, max_memory_mb in (("small", 2), ("large", 500)):
+        run = replace(ended_run(Ended.ANSWERED), max_memory_mb=max_memory_mb)
+        world.machine.endings.append(run)
+        await world.invoke(name)
+    world.machine.missing_mb = LEAST_MB
+
+    assert world.scheduler.upkeep.relieve() == 1
+    assert [i.is_stopped for i in world.machine.instances] == [False, True]
 
 
 async def test_what_is_kept_stays_however_short_memory_is(world: World) -> None:
