@@ -15,6 +15,7 @@ from tests.e2e.workers.callers import metric
 from tests.fakes.zips import zip_of
 
 MB = 1 << 20
+_ROOT = Path("/sys/fs/cgroup")
 LARGE_MB = 256
 
 _SOURCE = """
@@ -26,21 +27,42 @@ def handler(event, context):
 """
 
 
+class _Group:
+    """A control group of a test's own, with a limit on memory."""
+
+    def __init__(self, folder: Path, files: tuple[str, str]) -> None:
+        self.folder = folder
+        self._limit, self._usage = (folder / name for name in files)
+
+    @property
+    def used(self) -> int:
+        return int(self._usage.read_text())
+
+    def limit(self, most: int) -> None:
+        self._limit.write_text(str(most))
+
+
 @contextmanager
-def _group_of_v1() -> Iterator[Path]:
-    """One for memory, in ours."""
+def _group() -> Iterator[_Group]:
+    """In v1 within our own; in v2 beside it, where memory is counted there."""
     lines = Path("/proc/self/cgroup").read_text().splitlines()
     paths = dict(line.split(":", 2)[1:] for line in lines)
-    folder = Path("/sys/fs/cgroup/memory") / paths.get("memory", "").lstrip("/")
-    if os.geteuid() != 0 or not (folder / "memory.limit_in_bytes").exists():
-        pytest.skip("no control group with a limit can be made here")
-    group = folder / f"sandlot-test-{os.getpid()}"
-    group.mkdir()
+    name = f"sandlot-test-{os.getpid()}"
+    if "memory" in paths:
+        around = _ROOT / "memory" / paths["memory"].lstrip("/")
+        files = ("memory.limit_in_bytes", "memory.usage_in_bytes")
+    else:
+        around, files = _ROOT, ("memory.max", "memory.current")
+    group = _Group(around / name, files)
+    if os.geteuid() == 0:
+        group.folder.mkdir()
     try:
+        if not (group.folder / files[0]).exists():
+            pytest.skip("no control group with a limit can be made here")
         yield group
     finally:
         # The engine was killed if the test failed, and its launcher may still clear up.
-        wait_until(lambda: _is_removed(group), "the group is empty")
+        wait_until(lambda: _is_removed(group.folder), "the group is empty")
 
 
 def _is_removed(group: Path) -> bool:
@@ -53,8 +75,8 @@ def _is_removed(group: Path) -> bool:
 
 
 def test_where_its_group_has_little_left_idle_instances_go(mode: Mode) -> None:
-    with _group_of_v1() as group, new_engine(mode) as engine:
-        join = f'echo $$ > {group}/cgroup.procs && exec "$@"'
+    with _group() as group, new_engine(mode) as engine:
+        join = f'echo $$ > {group.folder}/cgroup.procs && exec "$@"'
         engine.started_by = ("sh", "-c", join, "sh")
         engine.start("--standbys", "0")
         large, small = (
@@ -66,14 +88,13 @@ def test_where_its_group_has_little_left_idle_instances_go(mode: Mode) -> None:
             )
             for mb in (LARGE_MB, 1)
         )
-        used = int((group / "memory.usage_in_bytes").read_text())
-        limit = used + int(FLOOR_MB + LARGE_MB * 1.5) * MB
-        (group / "memory.limit_in_bytes").write_text(str(limit))
+        most = group.used + int(FLOOR_MB + LARGE_MB * 1.5) * MB
+        group.limit(most)
 
         assert small.invoke({}).value == 1
         assert large.invoke({}).value == 1
         # With it less than the floor would be left, if more than the engine needs.
-        (group / "memory.limit_in_bytes").write_text(str(limit - LARGE_MB * MB))
+        group.limit(most - LARGE_MB * MB)
 
         wait_until(lambda: metric(engine, "instances") < 2, "one has gone")
         if mode is Mode.ROOT:  # else nobody counts what each of them has
