@@ -8,7 +8,7 @@ import os
 import re
 import stat
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -246,6 +246,22 @@ def test_work_that_is_said_not_to_have_started_is_billed(hostile: Client) -> Non
         assert b"forged" not in reply.payload
         assert reply.report is not None
         assert reply.report.billed_ms >= 1_500
+
+
+def test_work_in_pieces_that_is_said_not_to_have_started_is_billed(
+    hostile: Client,
+) -> None:
+    """Each is short enough to be believed, were it the only one."""
+    with deployed(hostile, _UNBORN, env={"WORK_S": "0.8"}) as function:
+        replies: list[Reply] = []
+        for _ in range(3):
+            with suppress(errors.Unavailable):
+                replies.append(function.invoke({}, check=False))
+
+    assert replies, "what it did for nothing had no end"
+    assert {reply.status for reply in replies} == {"crashed"}
+    reports = [reply.report for reply in replies if reply.report is not None]
+    assert all(report.billed_ms >= 800 for report in reports)
 
 
 def test_why_a_fork_failed_is_told_in_our_words_and_logged_as_the_functions(

@@ -18,11 +18,12 @@ import pytest_asyncio
 
 from sandlot_sandbox import frames
 from sandlot_sandbox.errors import LauncherLost, StartFailed
-from sandlot_sandbox.host import deadline, instance
+from sandlot_sandbox.host import deadline, instance, stillborn
 from sandlot_sandbox.host.hold import Hold
 from sandlot_sandbox.host.instance import Instance, State
 from sandlot_sandbox.host.invocation import OUT_OF_MEMORY
 from sandlot_sandbox.host.minder import Minder
+from sandlot_sandbox.host.stillborn import Credit
 from sandlot_sandbox.host.wire import FrameWire
 from sandlot_sandbox.memory_group import MEMORY_V2
 from sandlot_sandbox.outcome import Ended, Ending
@@ -428,7 +429,7 @@ async def test_one_that_was_never_forked_surely_did_not_start(tenant: Tenant) ->
     running = tenant.invoke()
     await asyncio.sleep(0)
 
-    tenant.instance.note_start_failed("out of processes")
+    tenant.instance.note_start_failed("out of processes", Credit())
 
     with pytest.raises(StartFailed, match="could not fork") as failure:
         await running
@@ -440,11 +441,11 @@ async def test_one_that_had_time_to_run_cannot_be_said_not_to_have_started(
     tenant: Tenant, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Its zygote may have read the event, and worked on it instead of forking.
-    monkeypatch.setattr(instance, "STILLBORN_S", SILENCE_S)
+    monkeypatch.setattr(stillborn, "STILLBORN_S", SILENCE_S)
     running = tenant.invoke()
     await asyncio.wait([running], timeout=2 * SILENCE_S)
 
-    tenant.instance.note_start_failed("the answer is 42")
+    tenant.instance.note_start_failed("the answer is 42", Credit())
 
     ending = await running
     assert (ending.ended, ending.payload) == (Ended.SIGNALED, b"")
@@ -459,7 +460,7 @@ async def test_what_it_said_before_it_was_said_not_to_have_started_counts(
     await asyncio.sleep(0)
     tenant.say(frames.READY)
 
-    tenant.instance.note_start_failed("never happened")
+    tenant.instance.note_start_failed("never happened", Credit())
 
     assert (await running).ended is Ended.SIGNALED
 
@@ -470,7 +471,7 @@ async def test_one_that_ran_cannot_be_said_not_to_have_started(tenant: Tenant) -
     running = tenant.invoke()
     await tenant.hear()
 
-    tenant.instance.note_start_failed("never happened")
+    tenant.instance.note_start_failed("never happened", Credit())
 
     assert (await running).ended is Ended.SIGNALED
 

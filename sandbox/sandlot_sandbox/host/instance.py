@@ -29,12 +29,9 @@ from sandlot_sandbox.host.invocation import Invocation
 from sandlot_sandbox.host.log_pipe import Line
 from sandlot_sandbox.host.minder import Minder
 from sandlot_sandbox.host.sink import Sink
+from sandlot_sandbox.host.stillborn import Credit
 from sandlot_sandbox.host.wire import Wire
 from sandlot_sandbox.outcome import Ended, Ending, Rest
-
-STILLBORN_S = 1.0
-"""How long after a fork its zygote may say that there is no instance. The kernel
-refuses at once; who says so later has had the event, and time to work on it."""
 
 _EXIT_NOTE_S = 0.25
 """How long we wait for the zygote to say how an instance ended."""
@@ -302,11 +299,12 @@ class Instance:
         # How it ended is told when all of it is dead: then it is known what for.
         self.stop()
 
-    def note_start_failed(self, said: str) -> None:
-        """The zygote says that there is no instance, and why."""
+    def note_start_failed(self, said: str, credit: Credit) -> None:
+        """The zygote, who has so much credit, says that there is no instance, and
+        why."""
         # What is not forked is not heard; what has come is read before we judge.
         self._wire.read()
-        if self._account.is_ready or self._account.age_s > STILLBORN_S:
+        if self._account.is_ready or not credit.covers(self._account.age_s):
             # A lie: it ran. "Surely not started" is free, and is sent again.
             self.note_exit(signal.SIGKILL)
             return

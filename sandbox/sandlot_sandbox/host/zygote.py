@@ -32,6 +32,7 @@ from sandlot_sandbox.host.pairs import pair_with_jail
 from sandlot_sandbox.host.program_api import EXTERNAL_S
 from sandlot_sandbox.host.recipe import Obstacle, Recipe
 from sandlot_sandbox.host.reserve import MOST, Reserve
+from sandlot_sandbox.host.stillborn import Credit
 from sandlot_sandbox.host.window import Window
 from sandlot_sandbox.limits import ZYGOTE_EXTRA_MB
 from sandlot_sandbox.spec import EGRESS, ZygoteDied
@@ -92,6 +93,7 @@ class Zygote:
         """Whether its instances can give back memory. Its word: who lies has them run
         for some milliseconds more."""
 
+        self._credit = Credit()
         self._footprint = Footprint(self._hand_on)
         self._instances: dict[int, Instance] = {}
         self._unreported: set[int] = set()
@@ -453,7 +455,7 @@ class Zygote:
             if note.kind == frames.INSTANCE_EXITED:
                 instance.note_exit(note.status)
             else:
-                instance.note_start_failed(note.text)
+                instance.note_start_failed(note.text, self._credit)
 
     def _check_was_due(self, note: frames.Note) -> None:
         """Every note comes once. Nobody may have us read without end."""
