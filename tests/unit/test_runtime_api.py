@@ -199,6 +199,30 @@ async def test_an_event_goes_down_and_its_answer_comes_up(jail: Jail) -> None:
     assert (answer.kind, answer.payload) == (frames.ANSWER, b"[1]")
 
 
+@pytest.mark.parametrize(
+    ("sent", "found"),
+    [
+        ('\n {"a":\r\n1}\t', '{"a":  1}'),
+        (' {"a": "\x85é "} ', '{"a": "\x85é "}'),
+        ("\x7f{}\0", "{}"),
+        (" \n", None),
+    ],
+)
+async def test_what_a_caller_writes_around_its_context_is_no_part_of_it(
+    jail: Jail, sent: str, found: str | None
+) -> None:
+    """It is a header, of which h11 sends none with blanks around it."""
+    program = await jail.connect()
+    program.ask("GET", NEXT)
+    await jail.engine.wait_for(1)
+
+    jail.wire.send(frames.EventHeader("r-1", 1_000, "arn", sent), b"{}")
+
+    status, headers, _ = await program.hear()
+    assert status == 200
+    assert headers.get("lambda-runtime-client-context") == found
+
+
 async def test_an_event_waits_for_who_asks_first(jail: Jail) -> None:
     jail.send()
     program = await jail.connect()

@@ -287,8 +287,9 @@ def refusal(status: int, error_type: str, message: str) -> Reply:
 
 def _event_headers(header: frames.EventHeader) -> tuple[tuple[str, str], ...]:
     """What there is nothing of is left out, as on AWS."""
-    # In JSON line ends are between its words only, where a blank is as good.
-    context = header.client_context.translate(_BLANKS)
+    # In JSON line ends are between its words only, where a blank is as good; and around
+    # it, where a header may have none.
+    context = header.client_context.translate(_BLANKS).strip(" ")
     found = (
         ("Lambda-Runtime-Aws-Request-Id", header.request_id),
         ("Lambda-Runtime-Deadline-Ms", str(header.deadline_ms)),
