@@ -31,6 +31,12 @@ def handler(event, context):
     return {{"began": began}}
 """
 
+_HOOK_S = 0.3
+_HOOK = f"""
+import os
+os.register_at_fork(after_in_child=lambda: time.sleep({_HOOK_S}))
+"""
+
 
 @pytest.fixture
 def forgetful(mode: Mode) -> Iterator[Engine]:
@@ -75,6 +81,27 @@ def test_a_standby_starts_cold_without_an_init_and_with_the_import_of_its_own(
         assert report is not None
         assert report.cold
         assert report.billed_ms >= report.duration_ms + _init_ms(reply) - 1
+
+
+def test_what_a_clone_does_before_anybody_asks_is_billed_with_its_first_event(
+    fresh_engine: Engine,
+) -> None:
+    """Or a hook of a fork could compute for nothing, each time anew."""
+    function = fresh_engine.client().deploy(
+        zip_of({"app.py": _SOURCE.format(import_s=0.0) + _HOOK}),
+        name="hooked",
+        handler="app.handler",
+        timeout=60,
+    )
+    function.invoke({})
+    _wait(fresh_engine, "standbys", 1)
+
+    reply = _of_the_standby(fresh_engine, function)
+
+    assert _reading(fresh_engine, "standby_starts_total") == 1
+    assert _init_ms(reply) >= _HOOK_S * 1_000
+    assert reply.report is not None
+    assert reply.report.billed_ms >= _HOOK_S * 1_000
 
 
 def test_a_standby_dies_with_its_zygote_and_what_answers_again_has_another(

@@ -17,6 +17,10 @@ from sandlot_sandbox.host.instance import Instance
 from sandlot_sandbox.host.lending import Borrower, LendableInstance, Loan
 from sandlot_sandbox.host.log_pipe import Line
 
+CLONES_INIT_S = 0.05
+"""What a clone that stands by takes at most to be ready. Whatever takes longer is the
+function's own work, as hooks of a fork are, and no way to compute for nothing."""
+
 _KB_PER_MB = 1024
 _EMPTY_EVENT = b"{}"
 _COULD_NOT_FORK = b"sandlot: the zygote could not fork: "
@@ -104,7 +108,8 @@ class HostedInstance:
         if ending.ended is outcome.Ended.INIT_TIMED_OUT:
             self._note_late_init()
         run = _as_run(ending, invocation.request_id, wait_s)
-        if is_standby and self._is_clone and run.init_s is not None:
+        is_ours = is_standby and self._is_clone
+        if is_ours and run.init_s is not None and run.init_s <= CLONES_INIT_S:
             # It is we who chose to start it, and when; nothing was imported in it.
             run = replace(run, init_s=0.0)
         if self._is_clone and function.has_snapshot and run.init_s is not None:

@@ -31,6 +31,7 @@ class Ahead:
         provisions: Provisions,
         standbys: Standbys,
         is_short: Callable[[], bool],
+        now: Callable[[], float],
         act: Callable[[list[Decision]], None],
     ) -> None:
         self._state = state
@@ -38,6 +39,7 @@ class Ahead:
         self._provisions = provisions
         self._standbys = standbys
         self._is_short = is_short
+        self._now = now
         self._act = act
         self._refill: asyncio.TimerHandle | None = None
         self._is_over = False
@@ -49,7 +51,7 @@ class Ahead:
             # It was given up between the decision and now.
             self._act(self._state.start_ended(revision, None, ahead=True))
             return
-        number = None
+        number, began = None, self._now()
         try:
             number = await self._live.start(
                 wanted.function, wanted.revision, revision, ahead=True
@@ -59,7 +61,7 @@ class Ahead:
             _log.warning("not started ahead: %s", error.message, extra=ids)
         limit_s = wanted.revision.config.init_ahead_s
         if number is None or not await self._initialise(number, limit_s):
-            self._standbys.note_failed(revision)
+            self.note_failed(revision, took_s=self._now() - began)
         self._provisions.note_progress(revision)
 
     async def _initialise(self, number: int, limit_s: float) -> bool:
@@ -67,12 +69,20 @@ class Ahead:
         instance = self._live.find(number)
         if instance is None:
             return False
+        began = self._now()
         if await instance.wait_ready(limit_s):
+            self._live.note_ready(number, init_s=self._now() - began)
             self._act(self._state.instance_freed(number))
             return True
         self._live.note_death(number)
         instance.stop()
         return False
+
+    def note_failed(self, revision: str, *, took_s: float) -> None:
+        """One could not be started, or died before anybody used it; its init took so
+        long."""
+        self._standbys.note_failed(revision, self._now(), took_s=took_s)
+        self._provisions.note_failed(revision, took_s=took_s)
 
     def refill_later(self) -> None:
         """To be told whenever something was decided: a standby may be due."""

@@ -19,6 +19,11 @@ SLOW_S = 0.05
 CALM_S = 60.0
 """After so long without a standby having been used, half of them are enough."""
 
+REST = 60
+"""After one that could not be started, or ended unused, none is for so many times as
+long as its init took: nobody has paid for that, and by it one could compute for
+nothing, over and over."""
+
 MIN_RUNS = 8
 """Fewer tell nothing of how long the next one takes."""
 
@@ -30,6 +35,7 @@ class History:
     """Of one version. A kilobyte at most."""
 
     __slots__ = (
+        "_barred_until",
         "_calm_since",
         "_histogram",
         "_is_lost",
@@ -59,6 +65,7 @@ class History:
         """What an instance had at its peak."""
 
         self._wanted = 0
+        self._barred_until = now
         self._is_lost = False
         self._calm_since = now
         self._histogram = Histogram()
@@ -109,9 +116,12 @@ class History:
         """A standby was used."""
         self._calm_since = now
 
-    def note_failed(self) -> None:
-        """No standby could be started: there is to be none until it has answered."""
+    def note_failed(self, now: float, *, took_s: float) -> None:
+        """No standby could be started, which was known after so long, or one ended that
+        nobody had used, whose init took that: there is to be none until it has
+        answered, nor for a while."""
         self._wanted = 0
+        self._barred_until = max(self._barred_until, now + took_s * REST)
 
     def note_back(self) -> None:
         """It was made ready for an invocation that is expected."""
@@ -128,6 +138,8 @@ class History:
         history does not tell."""
         if not self.running and not self.is_expected(now, keep_s=keep_s):
             self._wanted = min(self._wanted, 1)
+            return 0
+        if now < self._barred_until:
             return 0
         if self._wanted > 1 and now - self._calm_since >= CALM_S:
             self._wanted //= 2

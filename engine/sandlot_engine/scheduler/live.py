@@ -23,7 +23,9 @@ class Live:
 
 
 class LiveInstances:
-    """Of one scheduler. `note_gone` is told the revision of what ended by itself."""
+    """Of one scheduler. `note_gone` is told the revision of what ended by itself, and
+    `note_unused` that of what did so before anybody used it, with how long its init
+    took."""
 
     def __init__(
         self,
@@ -32,15 +34,18 @@ class LiveInstances:
         *,
         act: Callable[[list[Decision]], None],
         note_gone: Callable[[str], None],
+        note_unused: Callable[[str, float], None],
     ) -> None:
         self._state = state
         self._machine = machine
         self._act = act
         self._note_gone = note_gone
+        self._note_unused = note_unused
         self._numbers = itertools.count(1)
         self._live: dict[int, Live] = {}
-        self._fresh: set[int] = set()
-        """Started ahead, and nobody has used them."""
+        self._fresh: dict[int, float | None] = {}
+        """Started ahead, and nobody has used them; how long their inits took, of those
+        that are ready."""
 
     def __len__(self) -> int:
         return len(self._live)
@@ -64,7 +69,12 @@ class LiveInstances:
 
     def note_used(self, number: int) -> None:
         """Somebody was given it."""
-        self._fresh.discard(number)
+        self._fresh.pop(number, None)
+
+    def note_ready(self, number: int, *, init_s: float) -> None:
+        """One that was started ahead is."""
+        if number in self._fresh:
+            self._fresh[number] = init_s
 
     async def start(
         self,
@@ -94,7 +104,7 @@ class LiveInstances:
             return None
         self._live[number] = Live(instance, revision.id, version)
         if ahead:
-            self._fresh.add(number)
+            self._fresh[number] = None
         self._act(self._state.start_ended(version, number, ahead=ahead))
         return number
 
@@ -104,19 +114,21 @@ class LiveInstances:
         if live is None:
             return
         was_used = number not in self._fresh
-        self._fresh.discard(number)
+        init_s = self._fresh.pop(number, None)
+        if init_s is not None:
+            self._note_unused(live.revision, init_s)
         self._act(self._state.instance_died(number, was_used=was_used))
         self._note_gone(live.revision)
 
     def drop(self, number: int) -> None:
         """Destroy one that the state has forgotten; harmless if it is dead."""
-        self._fresh.discard(number)
+        self._fresh.pop(number, None)
         if (live := self._live.pop(number, None)) is not None:
             live.instance.stop()
 
     def let_go(self, number: int, instance: Instance | None) -> None:
         """Destroy one that was to be used, or is not to be used any more."""
-        self._fresh.discard(number)
+        self._fresh.pop(number, None)
         self._act(self._state.instance_died(number))
         self._live.pop(number, None)
         if instance is not None:

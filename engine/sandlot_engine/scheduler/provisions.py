@@ -22,6 +22,11 @@ tried for longer."""
 PROVISION_AGAIN_S = 10.0
 """How long nothing is started ahead of a revision after that has failed."""
 
+PROVISION_REST = 10
+"""Or for so many times as long as it took until it failed: nobody pays for inits of
+what is provisioned, and whoever has them fail at their end could compute for nothing.
+"""
+
 _log = logging.getLogger(__name__)
 
 
@@ -36,6 +41,9 @@ class Kept:
     """All of them are initialised, or one could not be."""
 
     stalled: asyncio.Event = field(default_factory=asyncio.Event)
+    took_s: float = 0.0
+    """The longest that one took until it failed, since they were last started."""
+
     keeper: asyncio.Task[None] | None = None
 
 
@@ -49,15 +57,19 @@ class Provisions:
         machine: Machine,
         *,
         again_s: float,
+        now: Callable[[], float],
         act: Callable[[list[Decision]], None],
         aside: Callable[[Coroutine[Any, Any, None]], "asyncio.Task[None]"],
     ) -> None:
         self._state = state
         self._machine = machine
         self._again_s = again_s
+        self._now = now
         self._act = act
         self._aside = aside
         self._kept: dict[str, Kept] = {}
+        self._not_before: dict[str, float] = {}
+        """When those that have failed may be tried again, whoever asks for it."""
 
     def find(self, revision: str) -> Kept | None:
         return self._kept.get(revision)
@@ -77,7 +89,7 @@ class Provisions:
             kept = self._kept[revision.id] = Kept(function, revision, count)
             kept.keeper = self._aside(self._keep(kept))
         kept.count = count
-        if self._state.kept_of(revision.id)[0]:
+        if self._state.kept_of(revision.id)[0] and not self._rest_s(revision.id):
             self._act(self._state.keep(revision.id, count, tenant=function.tenant_id))
         self.note_progress(revision.id)
         with contextlib.suppress(TimeoutError):
@@ -120,12 +132,21 @@ class Provisions:
         else:
             kept.settled.clear()
 
+    def note_failed(self, revision: str, *, took_s: float) -> None:
+        """One could not be started, or died unused; its init took so long."""
+        if (kept := self._kept.get(revision)) is not None:
+            kept.took_s = max(kept.took_s, took_s)
+
     async def _keep(self, kept: Kept) -> None:
         """Have them started, and again after that has failed. Deaths of those that
         served are made good by the state."""
         revision, tenant, told = kept.revision.id, kept.function.tenant_id, ""
         while True:
+            if rest_s := self._rest_s(revision):
+                kept.settled.set()
+                await asyncio.sleep(rest_s)
             kept.stalled.clear()
+            kept.took_s, began = 0.0, self._now()
             try:
                 if not self._machine.is_ready(kept.function, kept.revision):
                     # First, as for invocations: see `Scheduler._take`.
@@ -140,9 +161,22 @@ class Provisions:
                         extra=ids_of(kept.function),
                     )
                 kept.settled.set()
+                import_s = self._now() - began
             else:
                 told = ""
+                import_s = self._now() - began
                 self._act(self._state.keep(revision, kept.count, tenant=tenant))
                 self.note_progress(revision)
                 await kept.stalled.wait()
-            await asyncio.sleep(self._again_s)
+            took_s = import_s + kept.took_s
+            pause_s = max(self._again_s, took_s * PROVISION_REST)
+            self._not_before[revision] = self._now() + pause_s
+            await asyncio.sleep(pause_s)
+
+    def _rest_s(self, revision: str) -> float:
+        """How long it may not be tried yet."""
+        now = self._now()
+        over = [each for each, then in self._not_before.items() if then <= now]
+        for each in over:
+            del self._not_before[each]
+        return max(0.0, self._not_before.get(revision, now) - now)

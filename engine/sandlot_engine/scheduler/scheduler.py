@@ -90,12 +90,20 @@ class Scheduler:
             machine,
             act=self._act,
             note_gone=lambda revision: self.provisions.note_progress(revision),
+            note_unused=lambda revision, init_s: self._ahead.note_failed(
+                revision, took_s=init_s
+            ),
         )
         self.standbys = Standbys(
             state, act=self._act, retire=self._live.retire, keep_s=standby_s
         )
         self.provisions = Provisions(
-            state, machine, again_s=again_s, act=self._act, aside=self._aside
+            state,
+            machine,
+            again_s=again_s,
+            now=clock.monotonic,
+            act=self._act,
+            aside=self._aside,
         )
         self.upkeep = Upkeep(
             state,
@@ -114,6 +122,7 @@ class Scheduler:
             provisions=self.provisions,
             standbys=self.standbys,
             is_short=lambda: self.upkeep.is_short,
+            now=clock.monotonic,
             act=self._act,
         )
         self.borrowing = Borrowing(

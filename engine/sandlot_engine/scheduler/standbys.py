@@ -117,10 +117,11 @@ class Standbys:
             known.history.note_back()
             self.review(revision, now)
 
-    def note_failed(self, revision: str) -> None:
-        """One could not be started, or died before anybody used it."""
+    def note_failed(self, revision: str, now: float, *, took_s: float) -> None:
+        """One could not be started, or died before anybody used it; its init took so
+        long."""
         if (known := self._known.get(revision)) is not None:
-            known.history.note_failed()
+            known.history.note_failed(now, took_s=took_s)
 
     def forget(self, revision: str) -> None:
         """It will not be used any more."""

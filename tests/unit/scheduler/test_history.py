@@ -12,6 +12,7 @@ from sandlot_engine.scheduler.history import (
     MAX_SLOW_STANDBYS,
     MAX_STANDBYS_OF_VERSION,
     MIN_RUNS,
+    REST,
     History,
 )
 
@@ -81,11 +82,25 @@ def test_of_what_imports_for_itself_few_stand_by() -> None:
 def test_after_a_failure_none_stand_by_until_it_has_answered() -> None:
     history = History(0.0)
     _used(history, 0.0)
-    history.note_failed()
+    history.note_failed(0.0, took_s=0.001)
 
     assert history.standbys(1.0, keep_s=KEEP_S) == 0
     _used(history, 2.0)
     assert history.standbys(2.0, keep_s=KEEP_S) == 1
+
+
+def test_after_a_failure_that_took_long_none_stand_by_for_long() -> None:
+    history = History(0.0)
+    _used(history, 0.0)
+    history.note_failed(10.0, took_s=10.0)
+    history.note_failed(11.0, took_s=0.0)
+
+    for now in (12.0, 10.0 + 10.0 * REST - 1.0):
+        _used(history, now)
+        history.note_missing(now)
+        assert history.standbys(now, keep_s=KEEP_S) == 0
+
+    assert history.standbys(10.0 + 10.0 * REST, keep_s=KEEP_S) > 0
 
 
 def test_what_comes_every_half_an_hour_is_there_shortly_before_it_comes() -> None:
@@ -210,7 +225,7 @@ def test_whatever_happens_it_wants_few_and_forgets_in_the_end(
         elif what == "take":
             history.note_taken(now)
         elif what == "fail":
-            history.note_failed()
+            history.note_failed(now, took_s=after_s)
         else:
             history.note_arrival(now)
             open_ones += 1

@@ -8,6 +8,7 @@ import pytest
 from sandlot_engine.errors import Throttled, Unavailable
 from sandlot_engine.model.invocation import Ended
 from sandlot_engine.scheduler import bounds
+from sandlot_engine.scheduler.provisions import PROVISION_REST
 from tests.fakes.scheduling import World, named, new_world
 from tests.fakes.waiting import eventually
 
@@ -81,6 +82,45 @@ async def test_what_cannot_be_initialised_is_told_and_tried_again() -> None:
             return await world.provision(1) == 1
 
         await eventually(is_there)
+
+
+async def test_what_failed_after_long_is_not_tried_before_long_whoever_asks() -> None:
+    """Nobody pays for it: it would be a way to compute for nothing."""
+    async with new_world(again_s=0.0) as world:
+        world.machine.initialises = False
+        world.machine.may_initialise.clear()
+        provisioning = asyncio.create_task(world.provision(1))
+        await world.wait_starting()
+        world.clock.advance(30.0)
+        world.machine.may_initialise.set()
+        assert await provisioning == 0
+        world.machine.initialises = True
+
+        assert await world.provision(2) == 0
+        await world.provision(0)
+        assert await world.provision(1) == 0
+        assert len(world.machine.instances) == 1
+
+        world.clock.advance(30.0 * PROVISION_REST)
+        await world.provision(0)
+        assert await world.provision(1) == 1
+
+
+async def test_what_died_unused_is_not_tried_before_long_where_its_init_was() -> None:
+    async with new_world(again_s=0.0) as world:
+        world.machine.may_initialise.clear()
+        provisioning = asyncio.create_task(world.provision(1))
+        await world.wait_starting()
+        world.clock.advance(30.0)
+        world.machine.may_initialise.set()
+        assert await provisioning == 1
+
+        world.machine.instances[0].die()
+        await asyncio.sleep(0)
+
+        await world.provision(0)
+        assert await world.provision(1) == 0
+        assert len(world.machine.instances) == 1
 
 
 async def test_a_slow_init_ahead_does_not_keep_others_from_starting(

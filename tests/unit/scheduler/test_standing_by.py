@@ -3,8 +3,11 @@
 import asyncio
 from dataclasses import replace
 
+import pytest
+
 from sandlot_engine.model.invocation import Ended
 from sandlot_engine.scheduler import bounds
+from sandlot_engine.scheduler.history import REST
 from tests.fakes.scheduling import World, ended_run, named, wait_standbys
 from tests.fakes.waiting import eventually
 
@@ -106,6 +109,50 @@ async def test_a_standby_that_cannot_be_initialised_is_not_tried_again(
     ready.scheduler.standbys.sweep(ready.clock.monotonic())
 
     assert ready.scheduler._state.standbys_of("rev-of-resize") == (0, 0)  # noqa: SLF001
+
+
+@pytest.mark.parametrize("initialises", [False, True])
+async def test_a_standby_that_ends_unused_after_long_has_no_other_for_long(
+    ready: World, *, initialises: bool
+) -> None:
+    """Nobody pays for it: it would be a way to compute for nothing."""
+    machine, standbys = ready.machine, ready.scheduler.standbys
+    machine.initialises = initialises
+    machine.may_initialise.clear()
+    await ready.invoke()
+    await ready.wait_starting()
+    await ready.wait_starting()
+    ready.clock.advance(10.0)
+    machine.may_initialise.set()
+    if initialises:
+
+        async def is_there() -> bool:
+            return standbys.there == 1
+
+        await eventually(is_there)
+        machine.instances[1].die()
+
+    async def is_gone() -> bool:
+        return ready.scheduler.instances == 1
+
+    await eventually(is_gone)
+    machine.initialises = True
+
+    for last in (0, 2, 3):
+        machine.instances[last].die()  # so that the next has to be started
+        await ready.invoke()
+        standbys.sweep(ready.clock.monotonic())
+        assert standbys.there == 0
+    assert len(machine.instances) == 5, "those that invocations needed"
+
+    ready.clock.advance(10.0 * REST)
+    await ready.invoke()
+    standbys.sweep(ready.clock.monotonic())
+
+    async def is_back() -> bool:
+        return standbys.there > 0
+
+    await eventually(is_back)
 
 
 async def test_draining_ends_standbys_too(ready: World) -> None:
