@@ -17,6 +17,7 @@ from sandlot_engine.model.function import Function, InitMode, Revision
 from sandlot_engine.model.network import Network
 from sandlot_engine.node.environment import settings_of
 from sandlot_engine.node.launchers import Launchers
+from sandlot_engine.node.lost_imports import REASON, LostImports
 from sandlot_engine.node.second_looks import Import, SecondLook, cloned, left
 from sandlot_engine.node.snapshots import INIT_FAILED, Snapshot
 from sandlot_sandbox.errors import SandboxError, StartFailed, ZygoteLost
@@ -118,6 +119,7 @@ class Hosted:
             # What no start has found out, an engine before this one has.
             is_doubtful=bool(self.reason),
         )
+        self._lost_imports = LostImports()
         self.crowd = crowd
         """Its function's, of whatever revision."""
 
@@ -141,6 +143,9 @@ class Hosted:
 
         self._importing: set[Zygote] = set()
         """Those of them that have imported, or are to: what they fork are clones."""
+
+        self._import_s = 0.0
+        """What the import took, the last time."""
 
         self._instances: set[Instance] = set()
         self._starting: asyncio.Task[Zygote] | None = None
@@ -382,6 +387,7 @@ class Hosted:
     async def _start_importing(self) -> Import:
         for attempt in range(1, _TRIES + 1):
             zygote = await self._make(import_in_zygote=True)
+            began = time.monotonic()
             try:
                 is_safe = await self._wait_or_kill(zygote)
             except ZygoteLost as error:
@@ -397,6 +403,7 @@ class Hosted:
                     is_doubtful=error.killed,
                 )
             self._report(zygote)
+            self._import_s = time.monotonic() - began
             if is_safe:
                 return cloned(zygote)
             zygote.kill()
@@ -487,6 +494,8 @@ class Hosted:
     def _keep(self, zygote: Zygote) -> Zygote:
         self._current = zygote
         self.last_used = time.monotonic()
+        if zygote.is_lost:
+            self._note_ended(zygote)  # in the moment before it was kept
         return zygote
 
     def _report(self, zygote: Zygote) -> None:
@@ -502,6 +511,16 @@ class Hosted:
             self._current = None
             if not self._launchers.is_stopping:
                 log.info("%r lost its zygote", self)
+            self._note_ended(zygote)
+
+    def _note_ended(self, zygote: Zygote) -> None:
+        """By itself, unless it was with its launcher."""
+        if zygote.lost_with_launcher or self.reason:
+            return
+        if self._lost_imports.note(self._import_s):
+            self.reason = REASON
+            self._second_look.note(Import(zygote=None, reason=REASON, is_doubtful=True))
+            self._places.note_learnt(self)
 
 
 def _retired() -> Unavailable:
