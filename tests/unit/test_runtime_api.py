@@ -424,6 +424,23 @@ async def test_noise_harms_nobody_but_its_connection(jail: Jail, noise: bytes) -
     assert not jail.engine.violations
 
 
+async def test_a_call_for_a_head_is_answered_by_one(jail: Jail) -> None:
+    """h11 sends no body then; to insist was a traceback in the operator's log."""
+    raised: list[object] = []
+    loop = asyncio.get_running_loop()
+    loop.set_exception_handler(lambda _, what: raised.append(what))
+    program = await jail.connect()
+
+    for path in (NEXT, "/anything"):
+        program.ask("HEAD", path)
+        status, headers, body = await program.hear()
+        assert (status, body) == (404, b"")
+        assert int(headers["content-length"]) > 0
+
+    assert (await program.call("GET", "/ping"))[2] == b"pong"
+    assert not raised
+
+
 async def test_headers_without_end_are_refused(jail: Jail) -> None:
     noisy, program = await jail.connect(), await jail.connect()
     noisy.writer.write(

@@ -237,10 +237,17 @@ class Connection:
         if is_last:
             headers.append((b"Connection", b"close"))
         response = h11.Response(status_code=reply.status, headers=headers)
-        parts = [self._http.send(response)]
-        if reply.body:
-            parts.append(self._http.send(h11.Data(data=reply.body)))
-        parts.append(self._http.send(h11.EndOfMessage()))
+        is_head_only = self._call is not None and self._call.method == b"HEAD"
+        try:
+            parts = [self._http.send(response)]
+            if reply.body and not is_head_only:
+                parts.append(self._http.send(h11.Data(data=reply.body)))
+            parts.append(self._http.send(h11.EndOfMessage()))
+        except h11.LocalProtocolError:
+            # To a call like that h11 sends no such reply. Raised on, it would be a
+            # traceback in the operator's log, as often as a program likes.
+            self.close()
+            return
         self._send(b"".join(part for part in parts if part))
         if not self._unsent:
             self._next_call()
@@ -249,6 +256,7 @@ class Connection:
         if self._http.our_state is h11.MUST_CLOSE:
             self.close()
             return
+        self._call = None
         try:
             self._http.start_next_cycle()
         except h11.LocalProtocolError:
