@@ -166,6 +166,8 @@ async def test_a_presigned_url_is_signed(signed_site: Site) -> None:
 
     assert status == 200
     assert json.loads(body)["rawPath"] == "/a"
+    assert "X-Amz-Signature" in target
+    assert b"X-Amz-Signature" not in body, "who has that can call as its signer"
 
 
 async def test_who_did_not_sign_or_may_not_is_forbidden(signed_site: Site) -> None:

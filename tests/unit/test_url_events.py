@@ -135,6 +135,19 @@ def test_a_signer_is_told_of_and_its_signature_is_not() -> None:
     assert "authorization" not in made["headers"]
 
 
+def test_nor_is_that_of_a_presigned_url_which_is_good_for_a_week() -> None:
+    signer = Signer(account="111111111111", access_key_id="KEY")
+    query = "b=1&X-Amz-Date=20200312T190358Z&X-Amz-Signature=abc&a=%2F"
+
+    made = event(signer, query=query)
+    unsigned = event(query=query)
+
+    assert made["rawQueryString"] == "b=1&X-Amz-Date=20200312T190358Z&a=%2F"
+    assert "X-Amz-Signature" not in made["queryStringParameters"]
+    assert made["queryStringParameters"]["a"] == "/"
+    assert unsigned["rawQueryString"] == query, "where nobody has looked at it"
+
+
 def test_an_unsigned_authorization_is_the_functions_own() -> None:
     made = event(headers=[(b"authorization", b"Bearer x")])
 

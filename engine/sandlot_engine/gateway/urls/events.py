@@ -25,6 +25,8 @@ _TEXT = re.compile(
 )
 """Types whose bodies are text to AWS. Forms are none of them."""
 
+_SIGNATURE = "X-Amz-Signature="
+
 _MONTHS = (
     *("Jan", "Feb", "Mar", "Apr", "May", "Jun"),
     *("Jul", "Aug", "Sep", "Oct", "Nov", "Dec"),
@@ -77,10 +79,12 @@ def event_of(
     now: datetime,
 ) -> bytes:
     """The event, as JSON. `now` is UTC."""
-    headers = dict(_joined(request.headers))
+    headers, query = dict(_joined(request.headers)), request.query
     if signer is not None:
-        # A signature is for us to check, and good for five minutes.
+        # A signature is for us to check, and good for five minutes; one in a URL for
+        # up to a week.
         headers.pop("authorization", None)
+        query = _without_signature(query)
     context = _context(
         request,
         headers,
@@ -101,12 +105,12 @@ def event_of(
         "version": "2.0",
         "routeKey": "$default",
         "rawPath": request.path,
-        "rawQueryString": request.query,
+        "rawQueryString": query,
     }
     if cookies := list(_cookies(request.headers)):
         event["cookies"] = cookies
     event["headers"] = headers
-    if parameters := _parameters(request.query):
+    if parameters := _parameters(query):
         event["queryStringParameters"] = parameters
     event["requestContext"] = context
     body, is_base64 = _body(request.body, headers.get("content-type", ""))
@@ -180,6 +184,12 @@ def _cookies(headers: Headers) -> Iterator[str]:
         if name == b"cookie":
             parts = map(str.strip, value.decode("latin-1").split(";"))
             yield from filter(None, parts)
+
+
+def _without_signature(query: str) -> str:
+    """Of a presigned URL: what else is in there says who signed what, and when."""
+    pairs = query.split("&")
+    return "&".join(each for each in pairs if not each.startswith(_SIGNATURE))
 
 
 def _parameters(query: str) -> dict[str, str]:
