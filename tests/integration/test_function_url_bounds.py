@@ -141,6 +141,9 @@ async def test_a_repeat_gets_the_first_response(site: Site) -> None:
         {"method": "PUT"},
         {"authorization": "Bearer somebody-else"},
         {"cookie": "session=somebody-else"},
+        {"x_api_key": "somebody-else's"},
+        {"x_forwarded_user": "somebody-else"},
+        {"x_auth_token": "somebody-else's"},
     ],
     ids=lambda changed: next(iter(changed)),
 )
@@ -157,6 +160,15 @@ async def test_a_key_is_of_one_request_of_one_sender(
     assert status == 422
     assert headers["x-amzn-errortype"] == "IdempotentParameterMismatchException"
     assert b"used for another" in body
+
+
+async def test_a_repeat_may_come_by_another_way(site: Site) -> None:
+    asked: dict[str, Any] = {"idempotency_key": "k", "x_api_key": "mine"}
+    await site.get("POST", "/", b"1", **asked, user_agent="a")
+
+    repeat = await site.get("POST", "/", b"1", **asked, user_agent="b", via="1.1 c")
+
+    assert repeat[1]["idempotent-replayed"] == "true"
 
 
 async def test_what_is_no_key_is_refused(site: Site) -> None:

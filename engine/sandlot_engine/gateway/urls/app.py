@@ -10,6 +10,7 @@ instances destroyed by the hundred.
 """
 
 import asyncio
+import re
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
@@ -68,6 +69,13 @@ SLOW_S = 5.0
 
 BODY_S = 60.0
 """In which the body of an unsigned request has to arrive: 6 MB over 1 Mbit/s."""
+
+_VOUCHES = re.compile(rb"auth|cookie|credential|email|key|secret|session|token|user")
+"""Names of headers by which a function may tell who asks, as `x-api-key` and
+`x-forwarded-user` are."""
+
+_NOBODY = frozenset((b"idempotency-key", b"user-agent"))
+"""Of these, those that are nobody's."""
 
 Headers = Mapping[bytes, bytes]
 
@@ -392,10 +400,19 @@ def _key(
         addressed.path,
         scope["query_string"],
         headers.get(b"content-type", b""),
-        b"" if signer else headers.get(b"authorization", b""),
-        headers.get(b"cookie", b""),
+        _vouching(headers, is_signed=signer is not None),
         asked.body,
         sender=f"url {url.id} {signer.account if signer else ''}",
+    )
+
+
+def _vouching(headers: Headers, *, is_signed: bool) -> bytes:
+    """A signature is of its time, and who made it is known."""
+    passed = _NOBODY | {b"authorization"} if is_signed else _NOBODY
+    return b"\n".join(
+        b"%s:%s" % (name, headers[name])
+        for name in sorted(headers.keys() - passed)
+        if _VOUCHES.search(name)
     )
 
 
