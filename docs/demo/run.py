@@ -39,6 +39,8 @@ TIMEOUT_S = 30
 """Two hundred at once share the cores, and each of them counts the time it waits."""
 BILL_S = 10.0
 """How long the bill may lag behind the answers."""
+INTERRUPTED = 130
+"""As the command has it."""
 
 console = Console(highlight=False)
 
@@ -52,6 +54,11 @@ def main() -> int:
         console.print(f"\n[bold red]The demo failed.[/] {type(error).__name__}:")
         console.print(str(error), markup=False, soft_wrap=True)
         return 1
+    except KeyboardInterrupt:
+        console.print(
+            "\nInterrupted: the engine is stopped, and nothing of it is left."
+        )
+        return INTERRUPTED
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     console.print(f"\n[green]Done[/] in {time.monotonic() - began:.1f} s.")

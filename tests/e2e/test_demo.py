@@ -2,6 +2,8 @@
 
 import base64
 import json
+import os
+import signal
 import subprocess
 import sys
 import time
@@ -13,7 +15,8 @@ import pytest
 from docs.demo.engine import DemoFailed, Engine, wait_ended
 from docs.demo.package import pack_with_requirements
 
-CHART = Path(__file__).parents[2] / "docs" / "demo" / "functions" / "chart"
+DEMO = Path(__file__).parents[2] / "docs" / "demo"
+CHART = DEMO / "functions" / "chart"
 PNG = b"\x89PNG\r\n\x1a\n"
 CALL = (
     "import json, sys; sys.path.insert(0, sys.argv[1]); import app;"
@@ -67,6 +70,27 @@ def test_an_engine_that_does_not_start_is_told_with_its_own_words(
         Engine(data, tmp_path / "engine.log"),
     ):
         pass
+
+
+def test_interrupted_it_stops_its_engine_and_says_so_in_a_line(tmp_path: Path) -> None:
+    with subprocess.Popen(
+        [sys.executable, DEMO / "run.py"],
+        env={**os.environ, "TMPDIR": str(tmp_path)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    ) as demo:
+        assert demo.stdout is not None
+        started = next(line for line in demo.stdout if "process " in line)
+        demo.send_signal(signal.SIGINT)
+        told = demo.stdout.read()
+        code = demo.wait(30)
+
+    assert code == 130
+    assert "Traceback" not in told
+    assert told.splitlines()[-1].startswith("Interrupted: ")
+    assert not psutil.pid_exists(int(started.split()[-1]))
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_what_has_ended_is_not_left_though_nobody_collects_it() -> None:
