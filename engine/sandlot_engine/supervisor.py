@@ -198,11 +198,13 @@ class _Supervisor:
                 process.kill()
             for process in (engine, launcher):
                 process.wait()
-        if ends_by is not None and engine.returncode == -signal.SIGTERM:
+        # Ctrl-C is for all in a terminal, for an engine too in its first moment.
+        was_asked = ends_by is not None or not _signals(wake_read).isdisjoint(_STOPPING)
+        if was_asked and -engine.returncode in _STOPPING:
             return 0  # it had not come so far as to listen, nor to serve
         if engine.returncode >= 0:
             return engine.returncode
-        _say(_how_killed(-engine.returncode, was_asked=ends_by is not None))
+        _say(_how_killed(-engine.returncode, was_asked=was_asked))
         return 1
 
     def _replaced(

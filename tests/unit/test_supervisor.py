@@ -147,6 +147,26 @@ def test_an_engine_that_was_not_listening_yet_when_it_was_stopped_ends_cleanly(
     assert [launcher.returncode for launcher in children.launchers] == [-9]
 
 
+@pytest.mark.parametrize("number", module._STOPPING)  # noqa: SLF001 - those there are
+def test_an_engine_that_ends_of_the_signal_that_was_for_us_was_stopped_too(
+    tmp_path: Path, number: int, capfd: pytest.CaptureFixture[str]
+) -> None:
+    children = Children(tmp_path, engine=f"kill -{number} $$", launcher="exec cat")
+
+    def both() -> None:
+        assert children.engine is not None
+        os.kill(os.getpid(), number)
+        children.engine.wait()
+
+    children.on_engine = both
+
+    status = children.run()
+
+    children.end()
+    assert status == 0
+    assert capfd.readouterr().err == ""
+
+
 @pytest.mark.parametrize(
     ("name", "told"),
     [
