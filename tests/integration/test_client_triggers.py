@@ -164,7 +164,7 @@ async def test_a_schedule_is_added_listed_and_shown(world: World, run: Run) -> N
     assert added.exit_code == 0, added.output
     assert added.stdout.strip() == "nightly"
     due = datetime(2026, 5, 17, 12, 30, tzinfo=UTC).astimezone()
-    assert f"next: {due:%Y-%m-%d %H:%M:%S}\n" in added.stderr
+    assert f"due: {due:%Y-%m-%d %H:%M:%S %Z}\n" in added.stderr
     assert listed[0].split() == (
         ["NAME", "KIND", "FUNCTION", "STATE", "WHEN", "NEXT", "FIRED", "MISSED"]
     )

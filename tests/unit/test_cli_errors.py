@@ -196,6 +196,10 @@ def test_where_what_there_is_can_be_seen_is_said(
         ("The resource you requested does not exist.", "sandlot url show hello"),
         ("The function doesn't exist.", "sandlot fn list"),
         (
+            "The provided principal was invalid. Please check the principal and try",
+            "a tenant is its id, of twelve digits; * is every tenant",
+        ),
+        (
             "Tenant 123456789012 still has 1 functions. Delete them first.",
             "sandlot tenant delete 123456789012 --with-functions",
         ),
@@ -209,6 +213,27 @@ def test_where_it_is_seen_what_there_is_depends_on_what_is_missing(
     done = cli("url", "show", "hello")
 
     assert done.stderr.endswith(f": {then}\n")
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "Function already exist: hello",
+        (
+            "The operation cannot be performed at this time. An update is in progress"
+            " for resource: arn:aws:lambda:us-east-1:1:function:hello"
+        ),
+    ],
+)
+def test_who_loses_a_race_of_deployments_is_told_of_the_other(
+    cli: Cli, engine: Engine, said: str
+) -> None:
+    engine.refuse_next.append(Refusal(grpc.StatusCode.ABORTED, "Conflict", said))
+
+    done = cli("fn", "publish", "hello")
+
+    assert done.exit_code == 3
+    assert re.search(r"next: .*(deploy|try) again", done.stderr)
 
 
 def test_a_port_that_is_no_grpc_is_told_from_none(cli: Cli) -> None:

@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from sandlot.cli.text import second
+from sandlot.cli.text import second, with_zone
 from sandlot.cli.trigger_views import due
 from sandlot.triggers import MissedRuns, Schedule, ScheduleProgress
 
@@ -25,6 +25,12 @@ def schedule(
 @pytest.mark.parametrize("ago", [timedelta(days=-9), timedelta(hours=23)])
 def test_a_time_to_come_and_one_that_is_made_up_for_are_told(ago: timedelta) -> None:
     assert due(schedule(ago), now=NOW) == second(NOW - ago)
+
+
+def test_whose_time_it_is_is_told_where_there_is_room() -> None:
+    told = due(schedule(timedelta(days=-9)), now=NOW, moment=with_zone)
+
+    assert told == with_zone(NOW + timedelta(days=9))
 
 
 def test_a_time_that_is_past_for_too_long_is_told_as_never() -> None:

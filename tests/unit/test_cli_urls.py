@@ -2,6 +2,9 @@
 
 import json
 
+import pytest
+
+from sandlot import errors
 from sandlot.v1 import urls_pb2 as urls
 from tests.fakes.engine import Engine
 from tests.unit.conftest import Cli
@@ -42,6 +45,23 @@ def test_add_says_all_that_can_be_said(cli: Cli, engine: Engine) -> None:
     shown = json.loads(done.stdout)
     assert (shown["auth"], shown["alias"], shown["stream"]) == ("iam", "live", True)
     assert shown["cors"]["origins"] == ["https://a.test", "https://b.test"]
+
+
+def test_an_alias_that_is_not_there_is_not_a_function_that_is_not_there(
+    cli: Cli, engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise errors.NotFound("Function does not exist", request_id="r-1")
+
+    engine.add_function("hello")
+    monkeypatch.setattr("sandlot.Client.put_url", refuse)
+
+    done = cli("url", "add", "hello:live")
+
+    assert done.exit_code == 3
+    assert "hello has no alias live" in done.stderr
+    assert "sandlot alias set hello live VERSION" in done.stderr
+    assert "r-1" in done.stderr
 
 
 def test_cors_wants_an_origin(cli: Cli, engine: Engine) -> None:

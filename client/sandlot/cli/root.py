@@ -94,6 +94,18 @@ SAID = (
         "see which there are: sandlot trigger list",
     ),
     (r"Function name ", "give it another: --name NAME"),
+    (
+        r"Function already exist: ",
+        "somebody else has just made it: deploy again, and it is changed",
+    ),
+    (
+        r"The operation cannot be performed at this time. An update is in progress",
+        "another deployment of it is under way: try again when that is done",
+    ),
+    (
+        r"The provided principal was invalid",
+        "a tenant is its id, of twelve digits; * is every tenant",
+    ),
     (r"There is no access key", "see which there are: sandlot key list"),
     (
         r"There is no event \S+ in the dead-letter store",

@@ -43,7 +43,9 @@ def moment(when: datetime | None) -> str:
     return second(when) if when else "-"
 
 
-def due(schedule: "Schedule", *, now: datetime) -> str:
+def due(
+    schedule: "Schedule", *, now: datetime, moment: Callable[[datetime], str] = second
+) -> str:
     """When it is due next, or why it will not be: a single time may be long past."""
     next_due = schedule.progress.next_due if schedule.progress else None
     if next_due is None:
@@ -52,9 +54,9 @@ def due(schedule: "Schedule", *, now: datetime) -> str:
     late_s = 60 if is_skipped else schedule.maximum_event_age_s
     is_single = schedule.expression.startswith("at(")
     if not is_single or now - next_due <= timedelta(seconds=late_s):
-        return second(next_due)
+        return moment(next_due)
     why = "--missed skip" if is_skipped else "--max-age"
-    return f"never: {second(next_due)} is past, and not made up for ({why})"
+    return f"never: {moment(next_due)} is past, and not made up for ({why})"
 
 
 def show_trigger(flags: Flags, one: "Trigger") -> None:

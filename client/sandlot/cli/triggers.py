@@ -11,7 +11,7 @@ import click
 from sandlot.cli.groups import Group
 from sandlot.cli.options import Flags, one_of, shared, unqualified
 from sandlot.cli.output import document, show_list
-from sandlot.cli.text import one_line
+from sandlot.cli.text import one_line, with_zone
 from sandlot.cli.trigger_views import (
     due,
     flat,
@@ -278,7 +278,8 @@ def _show_new(flags: Flags, made: "NewTrigger") -> None:
         how = _PROOFS.get(made.trigger.kind, "")
         flags.say(f"  post to that path on the engine's HTTP port{how}")
     if (found := made.trigger.schedule) and found.progress:
-        flags.say(f"  next: {due(found, now=datetime.now(UTC))}")
+        when = due(found, now=datetime.now(UTC), moment=with_zone)
+        flags.say(f"  due: {when}")
 
 
 # --- found, changed, deleted ------------------------------------------------------

@@ -9,6 +9,7 @@ from sandlot.cli.groups import Group
 from sandlot.cli.options import Flags, one_of, shared, unqualified
 from sandlot.cli.output import show_list, show_one
 from sandlot.cli.text import minute, one_line
+from sandlot.errors import NotFound
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -112,13 +113,23 @@ def add(
         old = next((one for one in urls if one.alias == alias), None)
         if stream is None:
             stream = old is not None and old.stream
-        made = client.put_url(
-            function,
-            auth=auth or (old.auth if old else "none"),
-            alias=alias,
-            cors=None if no_cors else _cors(old.cors if old else None, said),
-            stream=stream,
-        )
+        try:
+            made = client.put_url(
+                function,
+                auth=auth or (old.auth if old else "none"),
+                alias=alias,
+                cors=None if no_cors else _cors(old.cors if old else None, said),
+                stream=stream,
+            )
+        except NotFound as error:
+            if not alias:
+                raise
+            # That its function is there is known: its addresses were told.
+            raise NotFound(
+                f"{function} has no alias {alias}. Make it with"
+                f" `sandlot alias set {function} {alias} VERSION`",
+                request_id=error.request_id,
+            ) from error
     if flags.as_json:
         show_one(flags, made)
         return
