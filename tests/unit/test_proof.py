@@ -134,6 +134,7 @@ class FakeScene:
     layers = frozenset({"seccomp", "privileges", "cgroup"})
     has_egress = True
     machine = SimpleNamespace(visitors=0)
+    disguised = SimpleNamespace()
 
     def __init__(self, answer: object, *, noticed: str = "") -> None:
         self._answer = answer
@@ -235,6 +236,25 @@ def test_an_attempt_that_fails_otherwise_than_it_should_proves_nothing() -> None
 
     assert find("use_io_uring", FakeScene(raised)).result is Result.NOT_TRIED
     assert find("take_shared_memory", FakeScene(raised)).result is Result.NOT_TRIED
+
+
+@pytest.mark.parametrize(
+    ("refused", "result"),
+    [
+        (errors.PermissionDenied("not yours"), Result.STOPPED),
+        (errors.UsageError("no engine was asked"), Result.NOT_TRIED),
+    ],
+)
+def test_what_our_own_client_refuses_proves_nothing_of_the_engine(
+    refused: Exception, result: Result
+) -> None:
+    def invoke(_: str) -> None:
+        raise refused
+
+    scene = FakeScene(None)
+    scene.disguised = SimpleNamespace(invoke=invoke)
+
+    assert find("invoke_the_others", scene).result is result
 
 
 def test_an_ending_that_is_wanted_is_told() -> None:

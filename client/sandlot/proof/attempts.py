@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from sandlot import errors
-from sandlot.proof.scene import Scene, deploy, tried
+from sandlot.proof.scene import NEIGHBOUR, Scene, deploy, tried
 from sandlot.results import LogLine, LogSource
 
 GOT_THROUGH: Final = "got through"
@@ -247,7 +247,7 @@ def _fails(step: Callable[[], object]) -> str:
 
 
 def _invoke_the_others(scene: Scene, _: str) -> str:
-    return _refused(lambda: scene.hostile.invoke(scene.other.arn))
+    return _refused(lambda: scene.disguised.invoke(NEIGHBOUR))
 
 
 def _ask_for_host(scene: Scene, name: str) -> str:
@@ -270,6 +270,8 @@ def _climb_out(scene: Scene, _: str) -> str:
 def _refused(step: Callable[[], object]) -> str:
     try:
         step()
+    except errors.UsageError as error:
+        raise NotTried(f"no engine was asked: {error}") from error
     except errors.Refused as error:
         return type(error).__name__
     raise GotThrough("it was done")

@@ -19,12 +19,15 @@ from sandlot.errors import SandlotError
 from sandlot.proof.engine import Engine, own_folder
 from sandlot.proof.interruption import Interruption
 from sandlot.proof.machine import Machine
-from sandlot.results import JSON, Reply
+from sandlot.results import JSON, NewKey, Reply
 
 MEMORY_MB = 128
 TMP_MB = 512
 TIMEOUT_S = 20
 IMPATIENT_S = 1
+
+NEIGHBOUR = "neighbour"
+"""The other tenant's function."""
 
 _PROGRAMS = Path(__file__).with_name("programs")
 _ANSWER_S = 10.0
@@ -37,6 +40,9 @@ class Scene:
 
     hostile: Client
     """Has the functions `hostile`, `impatient` and `outgoing`, of the same code."""
+
+    disguised: Client
+    """The same key, and says that it acts for the other tenant."""
 
     hanging: "Future[object]"
     """The invocation of `import_that_hangs`; it lasts as long as the engine lets it."""
@@ -70,18 +76,16 @@ class OtherTenant:
 
     def __init__(self, client: Client) -> None:
         self.secret = uuid4().hex
-        self.arn = ""
         self._client = client
         self._invocations = 0
 
     def deploy(self) -> None:
-        deploy(self._client, "neighbour", env={"SECRET": self.secret})
-        self.arn = self._client.get_function("neighbour").arn
+        deploy(self._client, NEIGHBOUR, env={"SECRET": self.secret})
 
     def disturbance(self) -> str:
         """What it noticed since it was last asked; empty if nothing."""
         try:
-            answer = self._client.invoke("neighbour", deadline=_ANSWER_S).value
+            answer = self._client.invoke(NEIGHBOUR, deadline=_ANSWER_S).value
         except SandlotError as error:
             return f"it does not answer: {error}"
         self._invocations += 1
@@ -128,14 +132,12 @@ def _set_up(
     stack.callback(pool.shutdown, cancel_futures=True)
     # Clients are closed before the pool waits for those who use them.
     operator = stack.enter_context(Client(data=folder / "data"))
-    other = OtherTenant(_tenant(stack, operator, ready["grpc"], "other"))
-    hostile = _tenant(
-        stack,
-        operator,
-        ready["grpc"],
-        "hostile",
-        network="egress" if has_egress else "none",
-    )
+    others_key = operator.create_tenant("other")
+    network = "egress" if has_egress else "none"
+    key = operator.create_tenant("hostile", network=network)
+    other = OtherTenant(_client(stack, ready["grpc"], others_key))
+    hostile = _client(stack, ready["grpc"], key)
+    disguised = _client(stack, ready["grpc"], key, tenant=others_key.tenant_id)
     hanging = pool.submit(_import_without_end, hostile)
     same = functools.partial(deploy, hostile, "hostile")
     deployments = [
@@ -151,6 +153,7 @@ def _set_up(
     in_force = (one.name for one in status.layers if one.holds and not one.given_up)
     return Scene(
         hostile=hostile,
+        disguised=disguised,
         hanging=hanging,
         other=other,
         machine=machine,
@@ -233,18 +236,13 @@ def _port(address: str) -> int:
     return int(address.rpartition(":")[2])
 
 
-def _tenant(
-    stack: ExitStack,
-    operator: Client,
-    endpoint: str,
-    name: str,
-    *,
-    network: str = "none",
+def _client(
+    stack: ExitStack, endpoint: str, key: NewKey, *, tenant: str | None = None
 ) -> Client:
-    key = operator.create_tenant(name, network=network)
     client = Client(
         endpoint,
         access_key_id=key.access_key_id,
         secret_access_key=key.secret_access_key,
+        tenant=tenant,
     )
     return stack.enter_context(client)
