@@ -143,12 +143,13 @@ def test_doctor_tells_what_is_registered_and_cannot_be_used(
 ) -> None:
     found = findings(layer("user"))
     broken = {"name": "python3.12-x", "version": "", "problem": "/x is not there"}
-    found["runtimes"].append(broken)
+    programs = {"name": "provided.al2", "version": ""}
+    found["runtimes"] += [programs, broken]
     FakeApp(found=found).install(monkeypatch)
 
     lines = cli("doctor").stdout.splitlines()
 
-    assert "runtimes: python3.11 (3.11.2)" in lines
+    assert "runtimes: python3.11 (3.11.2), provided.al2" in lines
     assert "python3.12-x: /x is not there" in lines
 
 

@@ -112,6 +112,22 @@ def test_a_function_that_cannot_be_imported_is_not_offered_for_invocation(
     assert "imports by itself" not in said
 
 
+def test_an_import_that_fails_at_length_is_told_on_as_many_lines(
+    cli: Cli, engine: Engine, source: Path
+) -> None:
+    cli("deploy", str(source))
+    function = engine.functions["000000000001", "hello"]
+    function.fork_safety_reason = (
+        "the import failed: Runtime.ImportModuleError: \n\nIMPORTANT: read\n\x1bthis"
+    )
+
+    said = cli("deploy", str(source)).stderr
+
+    assert (
+        "ImportModuleError: \n      \n      IMPORTANT: read\n      \\u001bthis" in said
+    )
+
+
 def test_a_handler_that_gives_way_is_told(
     cli: Cli, engine: Engine, source: Path
 ) -> None:

@@ -107,6 +107,17 @@ def test_on_a_narrow_terminal_ids_and_addresses_can_still_be_copied(
     assert f"{LONG}  {last}" in capsys.readouterr().out
 
 
+def test_nor_are_they_cut_on_a_dumb_terminal(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in (("TERM", "dumb"), ("FORCE_COLOR", "1"), ("NO_COLOR", "1")):
+        monkeypatch.setenv(name, value)
+
+    output.rich_table(["ID", "LAST"], [[LONG, f"{LONG}/{LONG}"]])
+
+    assert f"{LONG}  {LONG}/{LONG}" in capsys.readouterr().out
+
+
 def test_a_long_text_is_folded_in_its_column(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

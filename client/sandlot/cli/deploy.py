@@ -11,7 +11,7 @@ from sandlot.cli.options import Flags, shared
 from sandlot.cli.output import document, plain
 from sandlot.cli.root import FUNCTION_FAILED
 from sandlot.cli.settings import OF_IMAGES, chosen, function_settings
-from sandlot.cli.text import one_line, size
+from sandlot.cli.text import message, one_line, size
 
 if TYPE_CHECKING:
     from sandlot.client import FunctionHandle
@@ -160,7 +160,7 @@ def say_not_imported(
 ) -> None:
     """Why, and what to do."""
     error = function.import_error
-    flags.say(f"  cannot be imported: {one_line(error)}")
+    flags.say(f"  cannot be imported: {message(error)}")
     flags.say("  next: mend it and deploy again; until then every invocation fails")
     hint = compiled_for_another(error, function.runtime, compiled_for)
     if not hint:

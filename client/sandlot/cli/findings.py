@@ -55,7 +55,10 @@ def show_layers(found: dict[str, Any]) -> None:
         width,
     )
     usable = [one for one in found["runtimes"] if "problem" not in one]
-    names = (f"{one['name']} ({one['version']})" for one in usable)
+    names = (
+        f"{one['name']} ({one['version']})" if one["version"] else one["name"]
+        for one in usable
+    )
     click.echo(f"runtimes: {', '.join(names) or 'none'}")
     for one in found["runtimes"]:
         if "problem" in one:

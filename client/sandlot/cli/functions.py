@@ -11,7 +11,7 @@ from sandlot.cli.options import Flags, named, pair, shared, unqualified
 from sandlot.cli.output import document, plain, show_list, show_one
 from sandlot.cli.root import FUNCTION_FAILED
 from sandlot.cli.settings import chosen, function_settings
-from sandlot.cli.text import minute, one_line, size
+from sandlot.cli.text import message, minute, one_line, size
 
 if TYPE_CHECKING:
     from sandlot.results import Function
@@ -98,7 +98,7 @@ def publish(flags: Flags, *, name: str, description: str | None) -> None:
 def _say_published(flags: Flags, version: "Function") -> None:
     called = f"{one_line(version.name)}:{version.version}"
     if version.import_error:
-        flags.say(f"  {called} cannot be imported: {one_line(version.import_error)}")
+        flags.say(f"  {called} cannot be imported: {message(version.import_error)}")
         flags.say("  next: mend it, deploy it, and publish again")
         return
     again = one_line(flags.again())

@@ -120,7 +120,10 @@ def rich_table(titles: list[str] | None, rows: list[list[str]]) -> None:
     for row in rows:
         drawn.add_row(*map(Text, row))
     console = Console()
-    console.width = max(console.width, sum(widths) + 2 * (len(widths) - 1))
+    width, height = console.size
+    width = max(width, sum(widths) + 2 * (len(widths) - 1))
+    # Height, too: or a terminal that is dumb (TERM) is 80 columns wide to Rich.
+    console.width, console.height = width, height
     console.print(drawn)
 
 
