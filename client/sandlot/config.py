@@ -4,7 +4,8 @@ Settings come in layers, the first that has an answer wins:
 
     arguments → `data=` → `profile=` → `SANDLOT_*` → `SANDLOT_DATA` → default profile
 
-and where none has an address, it is 127.0.0.1:9071.
+and where none has an address, it is 127.0.0.1:9071. Where none has anything at all, the
+engine is meant that `sandlot up` has started without being told where its data is.
 
 An address goes with its TLS settings, and a key with its secret: neither is ever
 put together from two layers.
@@ -22,6 +23,9 @@ from typing import Any, TypedDict, Unpack
 from sandlot.errors import ConnectionFailed, UsageError
 
 DEFAULT_ENDPOINT = "127.0.0.1:9071"
+
+SYSTEM_DATA = Path("/var/lib/sandlot")
+"""Where root's engine keeps its data, if nobody says."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,6 +126,8 @@ def resolve(
     layers.append(environment)
     if profile is None:
         layers.append(_default_profile(env))
+    if not any(layer.address or layer.credentials for layer in layers):
+        layers.append(_default_engine(env))
     return _checked(layers, where)
 
 
@@ -175,6 +181,22 @@ def from_data(directory: Path, *, needs_address: bool) -> Layer:
             str(directory / "operator.json"),
         ),
     )
+
+
+def default_data(env: Mapping[str, str] = os.environ) -> Path:
+    """Where an engine keeps its data if nobody says: as the engine itself has it."""
+    if os.geteuid() == 0:
+        return SYSTEM_DATA
+    home = Path(env.get("HOME") or Path.home())
+    return Path(env.get("XDG_DATA_HOME") or home / ".local" / "share") / "sandlot"
+
+
+def _default_engine(env: Mapping[str, str]) -> Layer:
+    """Nothing, where none runs there, or another user's: nobody named it."""
+    directory = default_data(env)
+    if not os.access(directory / "engine.json", os.R_OK):
+        return Layer()
+    return from_data(directory, needs_address=False)
 
 
 def http_of(directory: Path) -> str:

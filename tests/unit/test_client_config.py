@@ -1,12 +1,14 @@
 """Which engine, and as whom: what wins over what."""
 
 import json
+import os
 from pathlib import Path
 
 import pytest
 
 from sandlot import config
 from sandlot.errors import ConnectionFailed, InvalidParameter, UsageError
+from sandlot_engine import supervisor
 
 
 @pytest.fixture
@@ -28,6 +30,14 @@ def data(tmp_path: Path) -> Path:
             }
         )
     )
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def system_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """In place of the machine's own, where an engine may run."""
+    folder = tmp_path / "system"
+    monkeypatch.setattr(config, "SYSTEM_DATA", folder)
     return folder
 
 
@@ -114,6 +124,36 @@ def test_a_data_directory_gives_the_address_and_the_operators_key(data: Path) ->
     assert settings.address.endpoint == "127.0.0.1:4071"
     assert settings.credentials is not None
     assert settings.credentials.access_key_id == "DATAKEY"
+
+
+def test_an_engine_that_was_started_without_a_word_is_found_without_one(
+    data: Path, system_data: Path, tmp_path: Path
+) -> None:
+    env = {"HOME": str(tmp_path), "XDG_DATA_HOME": str(tmp_path)}
+    folder = system_data if os.geteuid() == 0 else tmp_path / "sandlot"
+    data.rename(folder)
+    key = {"SANDLOT_ACCESS_KEY_ID": "OTHER", "SANDLOT_SECRET_ACCESS_KEY": "s"}
+
+    found = config.resolve(env=env)
+    elsewhere = config.resolve("127.0.0.1:1", env=env)
+    with_a_key = config.resolve(env=env | key)
+
+    assert found.address.endpoint == "127.0.0.1:4071"
+    assert found.credentials is not None
+    assert found.credentials.access_key_id == "DATAKEY"
+    assert elsewhere.credentials is None, "its key is for it alone"
+    assert with_a_key.address.endpoint == config.DEFAULT_ENDPOINT
+
+
+def test_client_and_engine_agree_on_where_data_is_kept(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(config, "SYSTEM_DATA", Path("/var/lib/sandlot"))
+    for user, base in ((0, ""), (1000, ""), (1000, str(tmp_path))):
+        monkeypatch.setattr(os, "geteuid", lambda user=user: user)
+        monkeypatch.setenv("XDG_DATA_HOME", base)
+
+        assert config.default_data() == supervisor.default_data()
 
 
 def test_a_data_directory_given_as_argument_wins_over_an_endpoint_in_the_environment(
