@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from sandlot import AsyncClient, Client
+from sandlot import AsyncClient, Client, config
 from sandlot.cli import main
 from sandlot_sandbox.guest.image import Made, make_root
 from sandlot_sandbox.launcher.cgroups import Tree, find
@@ -46,7 +46,10 @@ def nobodys_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path
     """An environment without settings, and an empty home; the home."""
     for name in [name for name in os.environ if name.startswith("SANDLOT_")]:
         monkeypatch.delenv(name)
-    monkeypatch.delenv("XDG_CONFIG_HOME", raising=False)
+    for name in ("XDG_CONFIG_HOME", "XDG_DATA_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    # Or root would talk to an engine that this machine has.
+    monkeypatch.setattr(config, "SYSTEM_DATA", tmp_path / "no-engine")
     monkeypatch.setenv("HOME", str(tmp_path))
     return tmp_path
 

@@ -1,5 +1,6 @@
 """What a command that fails says, and how it exits."""
 
+import errno
 import json
 import os
 import re
@@ -280,6 +281,38 @@ def test_an_interrupt_exits_130(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr("sandlot.Client.functions", interrupt)
 
     assert cli("fn", "list").exit_code == 130
+
+
+def test_output_that_cannot_be_written_is_not_the_engine_s_fault() -> None:
+    # In a process of its own: it is stdout that fails.
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "sandlot", "version"],
+            check=False,
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            timeout=30,
+        )
+
+    assert done.returncode == 2
+    said = "OSError: the output cannot be written: No space left on device\n"
+    assert done.stderr == said
+
+
+def test_a_file_that_cannot_be_read_is_told_by_its_name(
+    cli: Cli, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied", "d/x")
+
+    monkeypatch.setattr("sandlot.Client.deploy", refuse)
+    (tmp_path / "hello.py").write_text("")
+
+    done = cli("deploy", str(tmp_path / "hello.py"))
+
+    assert done.exit_code == 2
+    assert done.stderr == "PermissionError: d/x: Permission denied\n"
 
 
 def test_verbose_shows_where_an_error_comes_from(cli: Cli) -> None:

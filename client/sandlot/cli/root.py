@@ -1,5 +1,6 @@
 """The root of the commands: help in sections, and errors turned into exit codes."""
 
+import errno
 import json
 import os
 import re
@@ -35,6 +36,9 @@ EXIT_CODES: tuple[tuple[type[errors.SandlotError], int], ...] = (
 
 _ARGUMENTS = "sandlot.arguments"
 """What was typed, among what a context keeps."""
+
+_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO})
+"""What only writing fails by; of stdout there is no name."""
 
 _HELP = getattr(click.exceptions, "NoArgsIsHelpError", ())
 """A group of commands that is named alone shows them; Click before 8.2 has none."""
@@ -302,8 +306,10 @@ class Root(click.Group):
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             ctx.exit(NOBODY_READS)
         except OSError as error:
-            _tell(ctx, type(error).__name__, str(error))
-            ctx.exit(BROKEN)
+            # Of this machine, as what an engine fails by has a name of ours: a file
+            # that was given, or where the output goes.
+            _tell(ctx, type(error).__name__, _of_whom(error))
+            ctx.exit(USAGE)
         except (KeyboardInterrupt, click.Abort):
             if _wants_json(ctx):
                 _as_json("Interrupted", "interrupted")
@@ -350,6 +356,14 @@ def _tell(ctx: click.Context, kind: str, text: str, advice: str = "") -> None:
     click.echo(f"{kind}: {one_line(text)}", err=True)
     if advice:
         click.echo(f"  next: {advice}", err=True)
+
+
+def _of_whom(error: OSError) -> str:
+    """What went wrong, and with which file."""
+    why = error.strerror or str(error)
+    if error.filename is not None:
+        return f"{error.filename}: {why}"
+    return f"the output cannot be written: {why}" if error.errno in _FULL else why
 
 
 def _as_json(kind: str, text: str, advice: str = "", **more: object) -> None:
