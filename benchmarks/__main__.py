@@ -5,10 +5,12 @@ others are set beside ours, and with `--remove` deletes it.
 """
 
 import argparse
+import contextlib
 import os
 import signal
 import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from types import FrameType
 from typing import NoReturn
@@ -20,6 +22,7 @@ from benchmarks import cache, machine, report
 from benchmarks.scenarios import SCENARIOS, Plan
 from benchmarks.scenarios.plan import Results, Scenario
 from benchmarks.workloads import OUR_RUNTIME, WORKLOADS
+from sandlot.errors import Refused
 
 ALL, PEERS = "all", "peers"
 
@@ -57,7 +60,8 @@ def main() -> int:
 def _main(options: argparse.Namespace) -> int:
     console = Console(stderr=True)
     if options.scenario is None:
-        _list()
+        with _for_who_reads():
+            _list()
         return 0
     if options.scenario == PEERS:
         return _peers(console, options.runtime, is_removal=options.remove)
@@ -93,14 +97,16 @@ def _run(
         trace=options.trace,
     )
     before = machine.look_before()
-    results: Results = uvloop.run(scenario.run(plan))
+    try:
+        results: Results = uvloop.run(scenario.run(plan))
+    except Refused as refused:
+        raise SystemExit(f"the engine refused: {refused}") from refused
     facts = machine.look(
         before=before,
         mode=results.mode,
         layers=results.layers,
         python=results.python,
     )
-    report.print_tables(results, facts)
     as_json, as_markdown = options.json, options.markdown
     if options.save:
         as_json = options.save / f"{name}.json"
@@ -109,6 +115,18 @@ def _run(
         as_json.write_text(report.as_json(results, facts), "utf-8")
     if as_markdown:
         report.write_markdown(results, facts, as_markdown)
+    # Last: Rich exits where nobody reads it any more.
+    report.print_tables(results, facts)
+
+
+@contextlib.contextmanager
+def _for_who_reads() -> Iterator[None]:
+    """Printing, which ends where whoever reads has enough, as `head` has."""
+    try:
+        yield
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _list() -> None:

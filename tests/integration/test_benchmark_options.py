@@ -60,6 +60,50 @@ def test_a_trace_that_is_not_there_is_named(tmp_path: Path) -> None:
     assert f"there is no {tmp_path}/invocations_per_function_md.anon.d01.csv" in told
 
 
+def test_a_runtime_that_there_is_not_is_told_with_those_there_are() -> None:
+    told = refused("http", "--quick", "--workload", "small", "--runtime", "python3.99")
+
+    assert "python3.99" in told
+    assert "python3.11" in told
+
+
+def test_what_was_measured_is_kept_though_nobody_reads_it(tmp_path: Path) -> None:
+    kept = tmp_path / "warm.json"
+    read, write = os.pipe()
+    os.close(read)
+    with os.fdopen(write, "w") as nobody:
+        words = ("warm", "--n", "1", "--quick", "--workload", "small", "--json", kept)
+        done = subprocess.run(
+            [sys.executable, "-m", "benchmarks", *words],
+            cwd=ROOT,
+            check=False,
+            stdout=nobody,
+            stderr=subprocess.PIPE,
+            text=True,
+            timeout=60,
+        )
+
+    assert "Traceback" not in done.stderr
+    assert "small" in kept.read_text()
+
+
+def test_who_reads_the_beginning_alone_is_no_error() -> None:
+    read, write = os.pipe()
+    os.close(read)
+    with os.fdopen(write, "w") as nobody:
+        done = subprocess.run(
+            [sys.executable, "-m", "benchmarks"],
+            cwd=ROOT,
+            check=False,
+            stdout=nobody,
+            stderr=subprocess.PIPE,
+            text=True,
+            timeout=60,
+        )
+
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 @pytest.mark.parametrize("number", ["0", "-3", "x"])
 def test_a_number_of_samples_is_one_at_least(number: str) -> None:
     assert "no whole number" in refused("cold", f"--n={number}")
