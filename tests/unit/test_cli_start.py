@@ -51,12 +51,23 @@ def test_the_module_can_be_run(nobodys_environment: object) -> None:
     assert json.loads(done.stdout).keys() == {"version"}
 
 
-def test_a_shell_completes_what_the_help_says(cli: Cli) -> None:
+@pytest.mark.parametrize(
+    ("words", "wanted"),
+    [
+        ("fn ver", "plain,versions\n"),
+        ("deploy hel", "file,hel\n"),
+        ("layer publish ./de", "file,./de\n"),
+        ("invoke --data /va", "dir,/va\n"),
+    ],
+)
+def test_a_shell_completes_what_the_help_says(
+    cli: Cli, words: str, wanted: str
+) -> None:
     told = re.search(
         r"(_SANDLOT_COMPLETE)=(bash)_source (sandlot)", cli("--help").stdout
     )
     assert told is not None
-    words = {"COMP_WORDS": "sandlot fn ver", "COMP_CWORD": "2"}
+    typed = {"COMP_WORDS": f"sandlot {words}", "COMP_CWORD": str(len(words.split()))}
 
     done = subprocess.run(
         [
@@ -68,10 +79,10 @@ def test_a_shell_completes_what_the_help_says(cli: Cli) -> None:
         check=True,
         text=True,
         timeout=30,
-        env={**os.environ, **words, told[1]: f"{told[2]}_complete"},
+        env={**os.environ, **typed, told[1]: f"{told[2]}_complete"},
     )
 
-    assert done.stdout == "plain,versions\n"
+    assert done.stdout == wanted
 
 
 def test_the_version_is_had_as_elsewhere(cli: Cli) -> None:

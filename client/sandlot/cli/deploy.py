@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from sandlot.cli.options import Flags, shared
+from sandlot.cli.options import Flags, files, shared
 from sandlot.cli.output import document, plain
 from sandlot.cli.root import FUNCTION_FAILED
 from sandlot.cli.settings import OF_IMAGES, chosen, function_settings
@@ -19,7 +19,9 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("source", metavar="[PATH|FILE.py:HANDLER]", default=".")
+@click.argument(
+    "source", metavar="[PATH|FILE.py:HANDLER]", default=".", shell_complete=files
+)
 @click.option(
     "--name",
     help="The function's name; by default the file's or folder's.",

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import click
 
 from sandlot.cli.groups import Group
-from sandlot.cli.options import Flags, shared
+from sandlot.cli.options import Flags, files, shared
 from sandlot.cli.output import show_list, show_one
 from sandlot.cli.text import minute, one_line, size
 
@@ -24,7 +24,7 @@ def layer() -> None:
 
 
 @layer.command()
-@click.argument("source", metavar="FOLDER|FILE.zip")
+@click.argument("source", metavar="FOLDER|FILE.zip", shell_complete=files)
 @click.option("--name", help="The layer's name; by default the folder's, or the zip's.")
 @click.option("--description", default="", metavar="TEXT", help="What it is.")
 @click.option(

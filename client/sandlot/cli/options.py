@@ -14,6 +14,9 @@ from sandlot.errors import UsageError
 from sandlot.times import point_in_time
 
 if TYPE_CHECKING:
+    from click import Context, Parameter
+    from click.shell_completion import CompletionItem
+
     from sandlot.client import Client
 
 
@@ -77,6 +80,20 @@ class Flags:
         if not sys.stdin.isatty():
             raise click.UsageError(f"{question} There is nobody to ask: add --yes.")
         click.confirm(question, abort=True, err=True)
+
+
+def files(_: "Context", __: "Parameter", begun: str) -> "list[CompletionItem]":
+    """For a shell that completes what was `begun`: the files and folders of here."""
+    from click.shell_completion import CompletionItem
+
+    return [CompletionItem(begun, type="file")]
+
+
+def folders(_: "Context", __: "Parameter", begun: str) -> "list[CompletionItem]":
+    """The folders alone."""
+    from click.shell_completion import CompletionItem
+
+    return [CompletionItem(begun, type="dir")]
 
 
 def seconds(text: str) -> float:
@@ -165,6 +182,7 @@ _SHARED = (
     click.option(
         "--data",
         metavar="DIR",
+        shell_complete=folders,
         help="Talk to the engine that runs on this directory.  [env var: SANDLOT_DATA]",
     ),
     click.option(

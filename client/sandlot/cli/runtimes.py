@@ -8,7 +8,7 @@ import click
 from sandlot import errors
 from sandlot.cli.engine import data_of, given_up_of, insecure_flags, load_engine
 from sandlot.cli.groups import Group
-from sandlot.cli.options import Flags, shared
+from sandlot.cli.options import Flags, files, shared
 from sandlot.cli.output import document, show_list
 from sandlot.cli.text import one_line
 
@@ -52,7 +52,7 @@ def _state_of(one: "Runtime") -> str:
 
 @runtime.command()
 @click.argument("name")
-@click.argument("path")
+@click.argument("path", shell_complete=files)
 @insecure_flags
 @shared
 def add(flags: Flags, *, name: str, path: str, **insecure: Any) -> None:

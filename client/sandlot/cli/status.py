@@ -17,7 +17,7 @@ from typing import Any
 import click
 
 from sandlot.cli.engine import load_engine
-from sandlot.cli.options import json_flag
+from sandlot.cli.options import folders, json_flag
 from sandlot.cli.output import document, table
 from sandlot.cli.root import BROKEN
 from sandlot.cli.text import minute, one_line, size
@@ -37,6 +37,7 @@ Counts = dict[str, float]
     metavar="DIR",
     envvar="SANDLOT_DATA",
     show_envvar=True,
+    shell_complete=folders,
     help="The engine that runs on this directory.",
 )
 @json_flag

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from sandlot.cli.groups import Group
-from sandlot.cli.options import Flags, one_of, shared, unqualified
+from sandlot.cli.options import Flags, folders, one_of, shared, unqualified
 from sandlot.cli.output import document, show_list
 from sandlot.cli.text import one_line, with_zone
 from sandlot.cli.trigger_views import (
@@ -204,7 +204,7 @@ def add_bucket(
 
 @add.command("directory")
 @_with(_COMMON, _FILTER)
-@click.argument("path")
+@click.argument("path", shell_complete=folders)
 @shared
 def add_directory(
     flags: Flags,
