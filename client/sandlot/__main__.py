@@ -1,6 +1,20 @@
-"""`python -m sandlot`: the same as the command `sandlot`."""
+"""`sandlot` and `python -m sandlot`: the command, from its first moment on."""
 
-from sandlot.cli import main
+import sys
+
+_INTERRUPTED = 130
+"""As the command itself has it, which is not there yet."""
+
+
+def main() -> None:
+    try:
+        # A twentieth of a second, in which Ctrl-C would be a traceback of imports.
+        from sandlot.cli import main as command
+    except KeyboardInterrupt:
+        sys.stderr.write("interrupted\n")
+        sys.exit(_INTERRUPTED)
+    command(prog_name="sandlot")
+
 
 if __name__ == "__main__":
-    main(prog_name="sandlot")
+    main()

@@ -95,3 +95,26 @@ def test_lists_of_commands_break_off_nowhere(cli: Cli, group: str) -> None:
 
     assert done.exit_code == 0
     assert "..." not in done.stdout.partition("Options:")[2]
+
+
+def test_ctrl_c_while_the_command_is_loaded_is_told_as_at_any_other_time() -> None:
+    program = (
+        "import sys\n"
+        "class Impatient:\n"
+        "    def find_spec(self, name, *_):\n"
+        "        if name == 'sandlot.cli.urls':\n"
+        "            raise KeyboardInterrupt\n"
+        "sys.meta_path.insert(0, Impatient())\n"
+        "from sandlot.__main__ import main\n"
+        "main()\n"
+    )
+
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=30,
+    )
+
+    assert (done.returncode, done.stderr) == (130, "interrupted\n")
