@@ -201,6 +201,10 @@ def test_where_what_there_is_can_be_seen_is_said(
             "a tenant is its id, of twelve digits; * is every tenant",
         ),
         (
+            "Tenant 123456789012 is suspended by the operator. Nothing ran.",
+            "an operator takes that back with `sandlot tenant resume 123456789012`",
+        ),
+        (
             "Tenant 123456789012 still has 1 functions. Delete them first.",
             "sandlot tenant delete 123456789012 --with-functions",
         ),

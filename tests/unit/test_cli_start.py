@@ -5,6 +5,7 @@ import os
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -118,3 +119,14 @@ def test_ctrl_c_while_the_command_is_loaded_is_told_as_at_any_other_time() -> No
     )
 
     assert (done.returncode, done.stderr) == (130, "interrupted\n")
+
+
+def test_the_status_is_asked_for_without_the_engine_s_own_code(
+    cli: Cli, nobodys_environment: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "sandlot_engine.app", None)
+
+    done = cli("status")
+
+    assert done.exit_code == 4
+    assert "no engine is running on " in done.stderr

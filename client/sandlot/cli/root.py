@@ -152,6 +152,10 @@ SAID = (
         "`sandlot tenant list` has the ids of those there are",
     ),
     (
+        r"Tenant (\d+) is suspended",
+        r"an operator takes that back with `sandlot tenant resume \1`",
+    ),
+    (
         r"Tenant (\d+) still has ",
         r"delete them along with it: sandlot tenant delete \1 --with-functions",
     ),

@@ -16,7 +16,6 @@ from typing import Any
 
 import click
 
-from sandlot.cli.engine import load_engine
 from sandlot.cli.options import folders, json_flag
 from sandlot.cli.output import document, table
 from sandlot.cli.root import BROKEN
@@ -47,7 +46,9 @@ def status(*, data: str | None, as_json: bool) -> None:
     To be run by whoever started it. Exit codes: 0 it runs functions; 4 it does not, or
     is not reached.
     """
-    folder = Path(data).absolute() if data else Path(load_engine().default_data())
+    from sandlot.config import default_data
+
+    folder = Path(data).absolute() if data else default_data()
     found = _told(folder)
     if as_json:
         document(found)
