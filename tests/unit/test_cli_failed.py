@@ -57,3 +57,19 @@ def test_so_is_what_an_error_is_by_its_kind(
     engine.add_function("hello", fail)
 
     assert what in next_step(cli)
+
+
+def test_so_is_what_only_the_end_of_its_trace_tells(cli: Cli, engine: Engine) -> None:
+    def fail(_: object) -> None:
+        raise Failure(
+            "FileNotFoundError",
+            "[Errno 2] No such file or directory",
+            stack_trace=(
+                '  File "/var/task/app.py", line 3, in handler\n    Pool(2)\n',
+                "    sl = self._semlock = _multiprocessing.SemLock(\n",
+            ),
+        )
+
+    engine.add_function("hello", fail)
+
+    assert "Process and Pipe" in next_step(cli)

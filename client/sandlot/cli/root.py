@@ -252,6 +252,17 @@ FAILED = (
 )
 """The same by what is in the error of a function that was run."""
 
+RAISED_IN = (
+    (
+        r"_multiprocessing\.SemLock",
+        (
+            "multiprocessing's Pool, Queue and Lock have no /dev/shm here, as on AWS:"
+            " take Process and Pipe, or threads"
+        ),
+    ),
+)
+"""The same by the last step of its trace, where the error says too little."""
+
 TOLD_IN_FULL = frozenset({"NetworkNotAllowed"})
 """Reasons whose messages say what to do, though others of their class do not."""
 
@@ -434,6 +445,9 @@ def _advice_on(error: errors.SandlotError) -> str:
     if isinstance(error, errors.Unhandled | errors.InitFailed):
         for within, what in FAILED:
             if re.search(within, str(error)):
+                return what
+        for within, what in RAISED_IN:
+            if error.stack_trace and re.search(within, error.stack_trace[-1]):
                 return what
     return next((what for kind, what in NEXT if isinstance(error, kind)), "")
 
