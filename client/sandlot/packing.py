@@ -91,6 +91,21 @@ class Package:
     likely_language: str | None = None
     """That of `likely_handler`."""
 
+    def language_of(self, handler: str) -> str | None:
+        """That of the file which a handler names; None where none is there, or two of
+        different languages are."""
+        folder, slash, name = handler.rpartition("/")
+        modules = {
+            "python": handler.rpartition(".")[0].replace(".", "/"),
+            "nodejs": f"{folder}{slash}{name.partition('.')[0]}".removeprefix("./"),
+        }
+        found = {
+            language
+            for suffix, language in LANGUAGES.items()
+            if f"{modules[language]}{suffix}" in self.names
+        }
+        return found.pop() if len(found) == 1 else None
+
     @property
     def only_folder(self) -> str:
         """The one that all its files are in, which is mostly one too many; empty where

@@ -339,8 +339,8 @@ def _create(name: str, package: Package, options: FunctionOptions) -> Steps[Func
         )
         yield from ask(calls.create_function(name, b"", options, image=package.image))
         return (yield from _ready(name))
-    language = package.language
     handler = options.get("handler") or package.likely_handler
+    language = package.language or package.language_of(handler or "")
     if handler == package.likely_handler:
         language = language or package.likely_language
     if not handler:

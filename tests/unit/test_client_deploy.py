@@ -297,6 +297,28 @@ def test_a_folder_gets_node_by_its_likely_handler_alone(
     assert given.runtime == "python3.10"
 
 
+@pytest.mark.parametrize(
+    ("file", "handler"),
+    [
+        ("index.js", "index.main"),
+        ("app.mjs", "app.handler"),
+        ("src/app.cjs", "src/app.handler"),
+    ],
+)
+def test_a_handler_that_is_named_has_the_language_of_its_file(
+    client: Client, tmp_path: Path, file: str, handler: str
+) -> None:
+    (tmp_path / "src").mkdir()
+    (tmp_path / file).write_text("")
+    (tmp_path / "src" / "tool.py").write_text("")
+
+    made = client.deploy(tmp_path, name="made", handler=handler).config()
+    other = client.deploy(tmp_path, name="other", handler="src.tool.handler").config()
+
+    assert (made.runtime, made.handler) == ("nodejs22.x", handler)
+    assert other.runtime == "python3.10"
+
+
 def test_a_file_of_another_language_is_not_put_in_a_function_s_place(
     client: Client, engine: Engine, source: Path
 ) -> None:
