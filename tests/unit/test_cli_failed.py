@@ -46,6 +46,27 @@ def test_what_newcomers_most_often_do_wrong_is_said_when_it_fails(
         ("Runtime.MarshalError", "str(…)"),
         ("Function.ResponseSizeTooLarge", "sandlot invoke --stream"),
         ("MyMemoryError", "sandlot logs hello"),
+        ("Runtime.HandlerNotFound: app.main is undefined", "--handler MODULE.FUNCTION"),
+        (
+            "Runtime.ImportModuleError: import module 'app': No module named 'app'",
+            "sandlot fn config hello --handler MODULE.FUNCTION",
+        ),
+        (
+            "Runtime.ImportModuleError: import module 'app': No module named 'http_'",
+            "pip install --target",
+        ),
+        (
+            "Runtime.ImportModuleError: Error: Cannot find module 'lodash'\nRequire",
+            "npm install --prefix",
+        ),
+        (
+            "Runtime.ImportModuleError: Error: Cannot find module './mine'",
+            "sandlot logs hello",
+        ),
+        (
+            "Runtime.MarshalError: Unable to stringify response body as json",
+            "no BigInt",
+        ),
     ],
 )
 def test_so_is_what_an_error_is_by_its_kind(

@@ -228,6 +228,34 @@ FAILED = (
         f"raise the memory: sandlot fn config {_FUNCTION} --memory MB",
     ),
     (
+        r"^Runtime\.HandlerNotFound\b|import module '([\w./]+)': No module named '\1'",
+        (
+            "name another handler:"
+            f" sandlot fn config {_FUNCTION} --handler MODULE.FUNCTION"
+        ),
+    ),
+    (
+        r"^Runtime\.ImportModuleError: .*No module named '",
+        (
+            "what it imports has to be in its folder, or in a layer:"
+            " pip install --target FOLDER …"
+        ),
+    ),
+    (
+        r"\bCannot find (?:module|package) '[^./']",
+        (
+            "what it imports has to be in its folder, or in a layer:"
+            " npm install --prefix FOLDER …"
+        ),
+    ),
+    (
+        r"Unable to stringify response body",
+        (
+            "an answer is what JSON has: objects, arrays, strings, numbers, true, false"
+            " and null; nothing within itself, and no BigInt"
+        ),
+    ),
+    (
         r"^Runtime\.MarshalError\b",
         (
             "an answer is what JSON has: dict, list, str, numbers, bool and None; make"
