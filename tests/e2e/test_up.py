@@ -9,6 +9,7 @@ import time
 import urllib.request
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from pathlib import Path
 
 import pytest
 
@@ -59,6 +60,19 @@ def test_what_lies_in_the_folder_it_is_started_in_is_none_of_its_own(
 
         assert reply.function_error == ""
         assert "a stranger" not in engine.said
+
+
+def test_a_certificate_that_is_none_is_told_by_its_file(mode: Mode) -> None:
+    with new_engine(mode) as engine:
+        file = f"{engine.data.parent}/none.pem"
+        Path(file).write_text("none")
+        Path(file).chmod(0o644)
+
+        status, said = engine.start_in_vain(f"--tls-cert={file}", f"--tls-key={file}")
+
+    assert status == _REFUSED
+    error = json.loads(said.splitlines()[-1])["error"]
+    assert error["message"].startswith(f"--tls-cert {file} and --tls-key {file} are no")
 
 
 def test_an_address_that_is_taken_or_none_is_told_in_one_line(mode: Mode) -> None:

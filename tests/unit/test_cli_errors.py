@@ -341,6 +341,8 @@ def test_verbose_shows_where_an_error_comes_from(cli: Cli) -> None:
         (("deploy", "nowhere.py"), 2, "UsageError", "nowhere.py", ""),
         (("invoke", "x", "{"), 2, "UsageError", "not JSON", "invoke --help"),
         (("invoke", "x", "-e", "."), 2, "BadParameter", "is a directory", "--help"),
+        (("up", "--s3-endpoint", "minio"), 2, "UsageError", "'minio' is no", "--help"),
+        (("up", "--destination", "sqs=http://"), 2, "UsageError", "no URL", "--help"),
         (("up", "--tls-cert", __file__), 2, "UsageError", "go together", "up --help"),
     ],
     ids=lambda one: "-".join(one[:2]) if isinstance(one, tuple) else "",

@@ -273,6 +273,8 @@ def up(**options: Any) -> None:
     """
     if bool(options["tls_cert"]) != bool(options["tls_key"]):
         raise click.UsageError("--tls-cert and --tls-key go together")
+    if (store := options["s3_endpoint"]) and not _is_url(store):
+        raise click.UsageError(f"--s3-endpoint: {store!r} is no URL")
     given_up = given_up_of(options)
     engine = load_engine()
     chosen = engine.UpOptions(
@@ -292,9 +294,14 @@ def _destinations(urls: dict[str, str]) -> dict[str, str]:
             raise click.UsageError(
                 f"--destination {service}: there are {', '.join(DESTINATIONS)}"
             )
-        if not url.startswith(("http://", "https://")):
+        if not _is_url(url):
             raise click.UsageError(f"--destination {service}: {url!r} is no URL")
     return urls
+
+
+def _is_url(text: str) -> bool:
+    scheme, _, rest = text.partition("://")
+    return scheme in {"http", "https"} and rest.strip("/") != ""
 
 
 @click.command()

@@ -10,6 +10,7 @@ from pathlib import Path
 from sandlot_engine.assembly.access import addresses_of, bucket_access, endpoint_access
 from sandlot_engine.assembly.announcing import Facts
 from sandlot_engine.assembly.catalog import catalog_of, tenants_of, triggers_of
+from sandlot_engine.assembly.certificates import check_certificate
 from sandlot_engine.assembly.gateways import gateways
 from sandlot_engine.assembly.machine import first_hello, may_run, node_of, room
 from sandlot_engine.assembly.ownership import check_ours
@@ -90,6 +91,7 @@ async def running(config: EngineConfig, stop: Stop) -> AsyncIterator[Facts]:
                 config, store, codes, node, scheduler, tenants, known, kept, link
             )
         )
+        check_certificate(config)
         addresses, access = addresses_of(config), endpoint_access(config)
         # Left after the invoker: an endpoint that hangs holds up nothing that runs.
         queues = stack.enter_context(Queues(access))
