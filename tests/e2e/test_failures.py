@@ -244,6 +244,8 @@ def test_an_import_that_ends_the_process_is_a_crash(
         with pytest.raises(errors.Crashed, match=f"{re.escape(why)}$") as caught:
             function.invoke()
         assert caught.value.type == "Runtime.ExitError"
+    tail = function.invoke(check=False, tail_log=True).log_tail
+    assert tail.startswith(b"INIT_REPORT Init Duration: ")
 
 
 def test_a_dry_run_runs_nothing(client: Client, deploy: Deploy) -> None:

@@ -159,6 +159,16 @@ def test_a_failed_init_is_a_warning() -> None:
     assert (record["status"], record["errorType"]) == ("error", "Broken")
 
 
+def test_an_import_that_exits_is_a_failed_init() -> None:
+    run = structs.replace(
+        RAN, ended=Ended.EXITED, exit_code=3, init_s=0.1, duration_s=0.0
+    )
+    events = platform(run, system_level="WARN")
+
+    record = events["platform.initReport"]["record"]
+    assert (record["status"], record["errorType"]) == ("failure", "Runtime.ExitError")
+
+
 def _printed(*texts: bytes) -> tuple[LogLine, ...]:
     now = datetime(2026, 5, 17, tzinfo=UTC)
     return tuple(

@@ -304,6 +304,27 @@ def test_a_failing_import_has_a_line_of_its_own_before_start() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    "run", [ended(Ended.EXITED, exit_code=3), ended(Ended.SIGNALED, signal=9)]
+)
+def test_an_import_that_ends_its_process_has_such_a_line_too(run: Run) -> None:
+    run = replace(run, init_s=1.23604, duration_s=0.0)
+
+    told, start, *_ = _said(run)
+
+    assert told == (
+        "INIT_REPORT Init Duration: 1236.04 ms\tPhase: init\tStatus: error\t"
+        "Error Type: Runtime.ExitError"
+    )
+    assert start == _START
+
+
+def test_a_crash_in_the_first_event_is_none_of_the_init() -> None:
+    log = outcome(ended(Ended.EXITED, exit_code=3, init_s=1.23604)).log
+
+    assert not any(line.text.startswith(b"INIT_REPORT") for line in log)
+
+
 def test_a_forged_report_is_the_functions_line() -> None:
     forged = printed(b"REPORT RequestId: x\tBilled Duration: 0 ms\t")
 

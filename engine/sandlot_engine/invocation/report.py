@@ -209,7 +209,7 @@ def _log(
                 *_platform(request_id, [(began, restored)]),
             )
         between.insert(0, (began, restored))
-    elif run.ended is Ended.INIT_FAILED and times.within_us is None:
+    elif times.within_us is None and _has_failed_init(run):
         between.insert(0, (began, _init_report_line(times.init_us or 0, verdict)))
     if run.late_init_s is not None:
         before.append((began, _late_init_line(run.late_init_s)))
@@ -272,9 +272,6 @@ def _facts(
         status = "timeout" if run.lost_because == TIMED_OUT else "error"
         error_type = plain(run.lost_because)
     after_us = min(_microseconds(run.extensions_s), times.duration_us)
-    has_failed = run.ended is Ended.INIT_FAILED
-    if times.within_us is not None:
-        has_failed = _has_failed_init(run)
     late_s = run.late_init_s
     return json_log.Facts(
         request_id=request_id,
@@ -284,7 +281,7 @@ def _facts(
         duration_us=times.duration_us,
         runtime_us=times.duration_us - after_us,
         init_us=times.init_us if times.within_us is None else times.within_us,
-        init_failed=has_failed or restore.has_failed(run),
+        init_failed=_has_failed_init(run),
         init_is_within=times.within_us is not None,
         late_init_us=None if late_s is None else _microseconds(late_s),
         is_restore=run.is_restore,
@@ -317,9 +314,13 @@ def _report_line(
 
 
 def _has_failed_init(run: Run) -> bool:
-    """Whether an init that is a part of the invocation never came to its end: then no
-    time is counted of the event."""
-    return run.ended is Ended.INIT_FAILED or not run.duration_s
+    """Whether an init, be it a part of the invocation or not, never came to its end, as
+    where the import exits: then no time is counted of the event."""
+    if run.is_restore:
+        return restore.has_failed(run)
+    if run.ended is Ended.INIT_FAILED:
+        return True
+    return run.init_s is not None and not run.duration_s
 
 
 def _init_report_line(init_us: int, verdict: Verdict, *, phase: str = "init") -> str:
