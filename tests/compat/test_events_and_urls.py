@@ -21,6 +21,7 @@ QUEUE = f"arn:aws:sqs:{REGION}:123456789012:orders"
 UNKNOWN = "arn:aws:ec2:eu-west-1:123456789012:y"
 BUCKET = "arn:aws:s3:::failed"
 STREAM = f"arn:aws:kinesis:{REGION}:123456789012:stream/clicks"
+TABLE = f"arn:aws:dynamodb:{REGION}:123456789012:table/t/stream/2026-01-01T00:00:00.000"
 
 
 # --- events -------------------------------------------------------------------
@@ -176,6 +177,50 @@ def test_a_stream_s_mapping_shows_what_is_a_stream_s(
     assert made["DestinationConfig"] == {"OnFailure": {}}
 
 
+def test_mappings_are_listed_by_alias(
+    aws: Lambda, account: Account, create: Create
+) -> None:
+    name = create(saying("a word"), Publish=True)
+    for alias in ("live", "idle"):
+        aws.create_alias(FunctionName=name, Name=alias, FunctionVersion="1")
+    made = [
+        aws.create_event_source_mapping(FunctionName=each, EventSourceArn=QUEUE)
+        for each in (name, f"{name}:live")
+    ]
+
+    listed = [
+        aws.list_event_source_mappings(FunctionName=each)["EventSourceMappings"]
+        for each in (name, f"{name}:live", account.arn(f"{name}:live"), f"{name}:idle")
+    ]
+    for each in made:
+        aws.delete_event_source_mapping(UUID=each["UUID"])
+
+    of_all, of_live = {each["UUID"] for each in made}, {made[1]["UUID"]}
+    found = [{each["UUID"] for each in page} for page in listed]
+    assert found == [of_all, of_live, of_live, set()]
+
+
+def test_what_is_taken_away_from_a_mapping_is_shown_no_more(
+    aws: Lambda, create: Create
+) -> None:
+    name = create(saying("a word"))
+    made = aws.create_event_source_mapping(
+        FunctionName=name,
+        EventSourceArn=QUEUE,
+        FilterCriteria={"Filters": [{"Pattern": '{"body": {"a": [1]}}'}]},
+        ScalingConfig={"MaximumConcurrency": 2},
+    )
+
+    aws.update_event_source_mapping(
+        UUID=made["UUID"], FilterCriteria={}, ScalingConfig={}
+    )
+    read = aws.get_event_source_mapping(UUID=made["UUID"])
+    aws.delete_event_source_mapping(UUID=made["UUID"])
+
+    assert {"FilterCriteria", "ScalingConfig"} <= made.keys()
+    assert not {"FilterCriteria", "ScalingConfig"} & read.keys()
+
+
 def test_a_mapping_outlives_its_function(aws: Lambda, create: Create) -> None:
     name = create(saying("a word"))
     made = aws.create_event_source_mapping(FunctionName=name, EventSourceArn=QUEUE)
@@ -199,6 +244,10 @@ def test_a_mapping_outlives_its_function(aws: Lambda, create: Create) -> None:
                 "1 validation error detected: Value null at 'startingPosition' failed "
                 "to satisfy constraint: Member must not be null."
             ),
+        ),
+        (
+            {"EventSourceArn": TABLE, "StartingPosition": "AT_TIMESTAMP"},
+            f"Unsupported starting position for arn type: {TABLE}",
         ),
         (
             {"EventSourceArn": QUEUE, "BatchSize": 11},

@@ -104,12 +104,8 @@ class Mappings:
             tags=checked_tags(tags),
             last_modified=self._clock.now(),
         )
-        if kind.is_stream and "StartingPosition" not in details:
-            raise InvalidParameter(
-                "1 validation error detected: Value null at 'startingPosition' failed "
-                "to satisfy constraint: Member must not be null.",
-                field="StartingPosition",
-            )
+        if kind.is_stream:
+            _check_start(mapping)
         _check(mapping)
 
         async def create() -> Mapping:
@@ -184,16 +180,18 @@ class Mappings:
         *,
         source_arn: str = "",
         function: str = "",
+        qualifier: str = "",
         page_size: int = 0,
         page_token: str = "",
     ) -> tuple[list[Mapping], str]:
-        """A page by UUID, and the token of the next; of a source and of a function, if
-        these are given."""
+        """A page by UUID, and the token of the next; of a source, of a function and of
+        one of its qualifiers, if these are given."""
         found = {
             key: mapping
             for key, mapping in self._kept.of(tenant_id, _OWNER).items()
             if source_arn in ("", mapping.source_arn)
             and function in ("", mapping.function)
+            and qualifier in ("", mapping.qualifier)
         }
         page, token = page_of(sorted(found), page_size, page_token)
         return [found[key] for key in page], token
@@ -254,6 +252,21 @@ def _kind_of(source_arn: str) -> SourceKind:
         raise InvalidParameter(
             "Unrecognized event source.", field="EventSourceArn"
         ) from error
+
+
+def _check_start(mapping: Mapping) -> None:
+    start = mapping.details.get("StartingPosition")
+    if start is None:
+        raise InvalidParameter(
+            "1 validation error detected: Value null at 'startingPosition' failed "
+            "to satisfy constraint: Member must not be null.",
+            field="StartingPosition",
+        )
+    if start == "AT_TIMESTAMP" and mapping.kind is SourceKind.DYNAMODB:
+        raise InvalidParameter(
+            f"Unsupported starting position for arn type: {mapping.source_arn}",
+            field="StartingPosition",
+        )
 
 
 def _check(mapping: Mapping) -> None:

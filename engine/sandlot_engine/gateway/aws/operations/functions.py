@@ -16,7 +16,7 @@ from sandlot_engine.gateway.aws.settings import (
 from sandlot_engine.model.function import LATEST, Function
 
 MAX_LISTED = 50
-"""Functions in one page, whatever `MaxItems` says."""
+"""Functions, or versions of one, in one page, whatever `MaxItems` says."""
 
 PUBLISH_S = 30.0
 """How long a version is waited for that was just published: AWS's answer shows it
@@ -176,7 +176,7 @@ async def list_versions_by_function(call: Call) -> Mapping[str, Any]:
     page, token = await call.catalog.functions.list_versions(
         call.tenant_id,
         call.own_function(call.input["FunctionName"]).name,
-        *call.page(),
+        *call.page(at_most=MAX_LISTED),
     )
     shown = [shapes.listed(configuration(call, f, f.version)) for f in page]
     return {"Versions": shown, "NextMarker": token or None}

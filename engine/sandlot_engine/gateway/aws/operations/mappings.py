@@ -14,6 +14,9 @@ from sandlot_engine.gateway.aws.operations import Call, operation
 from sandlot_engine.model.mapping import Mapping
 from sandlot_engine.polling.poller import USER
 
+MAX_LISTED = 100
+"""Mappings in one page, whatever `MaxItems` says."""
+
 _AT = "StartingPositionTimestamp"
 _OURS = frozenset(
     {
@@ -88,14 +91,16 @@ async def delete_event_source_mapping(call: Call) -> MappingOf[str, Any]:
 @operation("ListEventSourceMappings")
 async def list_event_source_mappings(call: Call) -> MappingOf[str, Any]:
     given = call.input
-    size, token = call.page()
-    name = ""
+    size, token = call.page(at_most=MAX_LISTED)
+    name = qualifier = ""
     if "FunctionName" in given:
-        name = call.own_function(given["FunctionName"]).name
+        asked = call.own_function(given["FunctionName"])
+        name, qualifier = asked.name, asked.qualifier or ""
     page, token = call.catalog.mappings.list(
         call.tenant_id,
         source_arn=given.get("EventSourceArn", ""),
         function=name,
+        qualifier=qualifier,
         page_size=size,
         page_token=token,
     )
@@ -135,7 +140,8 @@ def _changing(call: Call, old: Mapping, new: Mapping) -> str:
 def _shown(call: Call, mapping: Mapping, state: str = "") -> dict[str, Any]:
     """`state` is that of the call that has just changed it."""
     progress = call.parts.sources.progress(mapping)
-    details = dict(mapping.details)
+    # What is to be taken away is sent as nothing, and is not shown then.
+    details = {k: each for k, each in mapping.details.items() if not _is_nothing(each)}
     if (at := details.get(_AT)) is not None:
         details[_AT] = datetime.fromtimestamp(at, UTC)
     reason = progress.reason
@@ -160,3 +166,9 @@ def _shown(call: Call, mapping: Mapping, state: str = "") -> dict[str, Any]:
         **(_OF_STREAMS if mapping.kind.is_stream else {}),
         **details,
     }
+
+
+def _is_nothing(value: Any) -> bool:
+    if isinstance(value, dict):
+        return all(map(_is_nothing, value.values()))
+    return value in ("", [])
