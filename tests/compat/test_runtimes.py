@@ -88,6 +88,23 @@ def test_a_node_function(aws: Lambda, create: Create, node: dict[str, Any]) -> N
     }
 
 
+def test_who_calls_after_a_node_function_has_crashed_hears_nothing_of_it(
+    aws: Lambda, create: Create, node: dict[str, Any]
+) -> None:
+    source = """
+        exports.handler = async (event) => {
+          if (event.crash) setImmediate(() => { throw new RangeError('too late'); });
+          return event.crash ? new Promise(() => setTimeout(() => {}, 60000)) : 'well';
+        };
+    """
+    name = create(zip_of({"index.js": source}), **node)
+
+    for _ in range(3):
+        crashed = invoke(aws, name, {"crash": True})
+        assert crashed["Payload"]["errorType"] == "RangeError"
+        assert said(aws, name, {}) == "well"
+
+
 @needs_clients
 def test_awss_own_client_of_the_runtime_api(aws: Lambda, create: Create) -> None:
     """`awslambdaric`, unchanged, in a runtime that a package brings along."""

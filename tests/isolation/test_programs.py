@@ -7,6 +7,8 @@ import subprocess
 
 import pytest
 
+from sandlot_sandbox.errors import StartFailed
+from sandlot_sandbox.host import instance as instances
 from sandlot_sandbox.host.instance import Instance, State
 from sandlot_sandbox.outcome import Ended
 from tests.isolation.machine import GUESTS, WAIT_S, Sandbox, ask, send
@@ -94,6 +96,34 @@ async def test_time_counts_of_who_was_seen_at_work_after_an_answer(
         assert rest.duration_s >= 0.2
         assert instance.is_usable
         await instance.destroy()
+
+
+async def test_an_event_that_nobody_asked_for_is_none_of_who_ends_after_an_answer(
+    sandbox: Sandbox,
+) -> None:
+    async with sandbox.running_program(PROVIDED, SHELL) as guest:
+        instance = await guest.fork()
+        await ask(instance, "greet and leave")
+
+        with pytest.raises(StartFailed, match="before it asked for the event"):
+            await send(instance, "greet")
+
+        await guest.wait_death(instance)
+        assert [text for _, text in instance.last_words] == [b"leaving"]
+
+
+async def test_who_has_worked_before_it_ended_has_had_the_event(
+    sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(instances, "UNASKED_S", 0.0)
+    async with sandbox.running_program(PROVIDED, SHELL) as guest:
+        instance = await guest.fork()
+        await ask(instance, "greet and leave")
+
+        ending = await send(instance, "greet")
+
+        assert (ending.ended, ending.exit_code) == (Ended.EXITED, 9)
+        await guest.wait_death(instance)
 
 
 async def _frozen(instance: Instance) -> None:

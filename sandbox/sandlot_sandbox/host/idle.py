@@ -57,6 +57,7 @@ class Idle:
         "_on_thaw",
         "_sheds",
         "_wire",
+        "answered_at",
         "frozen_kb",
         "idle_since",
         "is_frozen",
@@ -93,8 +94,11 @@ class Idle:
         self._looks = 0
         """How often it was found idle, and not waiting, since its last answer."""
 
-        self.idle_since = 0.0
+        self.answered_at = 0.0
         """`time.monotonic` of the last answer."""
+
+        self.idle_since = 0.0
+        """The same, or when it was last spared from freezing since."""
 
         self.is_frozen = False
         """Whether nothing in it runs; until its next event."""
@@ -127,6 +131,7 @@ class Idle:
     def note_answer(self) -> None:
         """It has answered; whether it is idle is told by `begin`."""
         self._looks = 0
+        self.answered_at = time.monotonic()
 
     def wake(self) -> bool:
         """It has work to do: have it run, if it does not. Whether that could be

@@ -12,6 +12,7 @@ instance.
 import asyncio
 import logging
 import signal
+import time
 from collections.abc import Awaitable, Callable
 from enum import Enum
 from typing import Unpack
@@ -33,6 +34,11 @@ from sandlot_sandbox.host.stillborn import Credit
 from sandlot_sandbox.host.wire import Wire
 from sandlot_sandbox.outcome import Ended, Ending, Rest
 
+UNASKED_S = 0.5
+"""How long after an answer a program may end without having asked for its next event,
+so that another gets that. It is spared from freezing for as long: who is about to exit
+comes to that at once, and who takes longer has worked, which is not for nothing."""
+
 _EXIT_NOTE_S = 0.25
 """How long we wait for the zygote to say how an instance ended."""
 
@@ -42,6 +48,7 @@ _KILL_S = 10.0
 _TIMED_OUT = "Sandbox.Timedout"
 _EXITED = "Runtime.ExitError"
 _FOR_MEMORY = "memory"
+_NOT_ASKED = "its program ended before it asked for the event"
 _NOT_FORKED = "its zygote could not fork; the function's log says why"
 _MIB = 1 << 20
 
@@ -71,6 +78,7 @@ class Instance:
         "_deadline",
         "_exit_status",
         "_farewell",
+        "_has_last_words",
         "_hold",
         "_init_is_over",
         "_invocation",
@@ -80,7 +88,6 @@ class Instance:
         "_on_death",
         "_ready",
         "_rest",
-        "_said_farewell",
         "_verdict",
         "_was_at_work",
         "_wire",
@@ -132,10 +139,10 @@ class Instance:
         self._is_being_destroyed = False
         self._hold = hold
         self.last_words: tuple[Line, ...] = ()
-        """What was printed while its extensions were told of its end; once it is dead.
-        """
+        """What was printed while its extensions were told of its end, or at its end
+        between two events; once it is dead."""
 
-        self._said_farewell = False
+        self._has_last_words = False
         self._verdict = ""
         self._was_at_work = False
         self._kill_cell = kill
@@ -267,8 +274,20 @@ class Instance:
         return self._was_at_work and not self._verdict
 
     def _leave(self) -> None:
+        self._give_event_back()
         self._was_at_work |= self.state in (State.BUSY, State.SETTLING)
         self.state = State.STOPPING
+
+    def _give_event_back(self) -> None:
+        """A program that has answered may end of an error that it has told, or of what
+        it has left undone: its next event was surely not begun."""
+        if (
+            self._invocation is not None
+            and self._wire.holds_event
+            and time.monotonic() - self.idle.answered_at < UNASKED_S
+        ):
+            self._invocation.fail(StartFailed(_NOT_ASKED))
+            self._has_last_words = True
 
     async def destroy(self) -> None:
         """Kill it, with everything it started; return when all of it is dead."""
@@ -350,6 +369,7 @@ class Instance:
         self._farewell.note_runtime_ended()
         if self.state not in (State.STOPPING, State.DEAD):
             self._exit_status = status
+            self._give_event_back()
             self._take_stock()
             self._finish_gone()
             self._end_rest(_EXITED)
@@ -517,7 +537,7 @@ class Instance:
             self._end_rest(_EXITED)
             # It may work now, and is minded while it does.
             if self.idle.wake():
-                self._said_farewell = True
+                self._has_last_words = True
                 await self._farewell.say(reason)
         # A launcher that does not kill is a launcher that is lost, and its loss
         # buries every instance; there is nobody here to tell.
@@ -542,7 +562,7 @@ class Instance:
         self.idle.close()
         self._hold.close()
         self._wire.close()
-        if self._said_farewell:
+        if self._has_last_words:
             self.last_words, _ = self._account.take_printed()
         self._account.close()
         self._on_death(self)

@@ -99,6 +99,11 @@ class RuntimeApi:
         """Whether it has asked for the next event."""
         return self._stage is Stage.WAITING
 
+    @property
+    def holds_event(self) -> bool:
+        """Whether nobody has asked for the event that was sent."""
+        return self._event is not None
+
     def send(self, header: frames.EventHeader, payload: bytes) -> None:
         """The next event: to who waits for it, or who asks first."""
         self._event = (header, payload)

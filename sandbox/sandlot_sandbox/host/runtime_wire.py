@@ -93,6 +93,10 @@ class RuntimeWire:
         return self._api.runtime.is_waiting
 
     @property
+    def holds_event(self) -> bool:
+        return self._api.runtime.holds_event
+
+    @property
     def shutdown_s(self) -> float:
         return self._api.shutdown_s
 

@@ -89,6 +89,11 @@ class Wire(Protocol):
         ...
 
     @property
+    def holds_event(self) -> bool:
+        """Whether the event that was sent is surely unseen: nobody has asked for it."""
+        ...
+
+    @property
     def shutdown_s(self) -> float:
         """How long it may live on when it is to end; 0 where it need not know."""
         ...
@@ -166,6 +171,7 @@ class FrameWire:
     identity = NOBODY
     is_settled = True
     is_waiting = True
+    holds_event = False  # what lies in its socket, nobody can tell
     shutdown_s = 0.0
 
     def __init__(self, channel: socket.socket) -> None:

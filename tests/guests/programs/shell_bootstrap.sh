@@ -36,5 +36,6 @@ while true; do
   case "$event" in
     *"for ever"*) sleep 99 ;;
     *linger*) sleep 0.3 ;;
+    *"and leave"*) sleep 0.2; echo "leaving"; exit 9 ;;
   esac
 done
