@@ -57,9 +57,16 @@ def test_a_package_without_a_program_says_what_is_missing(
     aws: Lambda, create: Create
 ) -> None:
     name = create(zip_of({"readme": "nothing"}), **PROVIDED)
-    answer = invoke(aws, name)["Payload"]
-    assert answer["errorType"] == "Runtime.InvalidEntrypoint"
-    assert "/var/task/bootstrap" in answer["errorMessage"]
+    answer = invoke(aws, name)
+
+    request_id = answer["ResponseMetadata"]["RequestId"]
+    assert answer["Payload"] == {
+        "errorType": "Runtime.InvalidEntrypoint",
+        "errorMessage": (
+            f"RequestId: {request_id} Error: Couldn't find valid bootstrap(s): "
+            "[/var/task/bootstrap /opt/bootstrap]"
+        ),
+    }
 
 
 def test_a_node_function(aws: Lambda, create: Create, node: dict[str, Any]) -> None:

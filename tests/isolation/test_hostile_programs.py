@@ -41,19 +41,19 @@ def _elf(
     return (head.ljust(_INTERPRETER_AT, b"\0") + name).ljust(_PAGE, b"\0")
 
 
-MISSING = "No such file or directory"
-DENIED = "Permission denied"
-NO_FORMAT = "Exec format error"
+MISSING = "no such file or directory"
+DENIED = "permission denied"
+NO_FORMAT = "exec format error"
 
 REFUSED = {
     "its interpreter is missing": (_elf("/nowhere"), MISSING),
     "its interpreter is a folder": (_elf("/var/task"), DENIED),
     "its interpreter is the memory of who starts it": (_elf("/proc/self/mem"), DENIED),
-    "its interpreter is a script": (_elf("/var/task/script"), "Input/output error"),
+    "its interpreter is a script": (_elf("/var/task/script"), "input/output error"),
     "it says that it has more parts": (_elf(headers=0xFFFF), NO_FORMAT),
     "a script that is its own interpreter": (
         f"#!{BOOTSTRAP}\n".encode(),
-        "Too many levels of symbolic links",
+        "too many levels of symbolic links",
     ),
     "a script whose interpreter is process 1": (b"#!/proc/1/exe\n", MISSING),
     "a script whose interpreter is a channel": (b"#!/proc/self/fd/3\n", MISSING),
@@ -109,7 +109,7 @@ async def test_a_program_that_is_being_written_starts_when_that_is_done(
     files = {"bootstrap": SHELL, "mark": b"busy"}
     async with sandbox.running_program(PROVIDED, files) as guest:
         with _file_of(sandbox, b"busy").open("ab"):
-            assert b"Text file busy" in (await _ending(guest)).payload
+            assert b"text file busy" in (await _ending(guest)).payload
 
         assert (await _ending(guest)).ended is Ended.ANSWERED
 

@@ -118,12 +118,12 @@ async def test_its_settings_and_the_function_s(sandbox: Sandbox, looker: bytes) 
     [
         ({}, "Runtime.InvalidEntrypoint", "says nothing that could be run"),
         ({"command": ["none"]}, "Runtime.InvalidEntrypoint", "not found in $PATH"),
-        ({"command": ["/none"]}, "Runtime.InvalidEntrypoint", "fork/exec /none: No"),
-        ({"command": ["/a"]}, "Runtime.InvalidEntrypoint", "fork/exec /a: Permission"),
+        ({"command": ["/none"]}, "Runtime.InvalidEntrypoint", "fork/exec /none: no"),
+        ({"command": ["/a"]}, "Runtime.InvalidEntrypoint", "fork/exec /a: permission"),
         (
             {"command": ["/a"], "working_directory": "/none"},
             "Runtime.InvalidWorkingDir",
-            "chdir /none: No such",
+            "chdir /none: no such",
         ),
     ],
 )

@@ -183,7 +183,7 @@ async def test_what_is_no_program_says_so(sandbox: Sandbox) -> None:
     async with sandbox.running_program(PROVIDED, files) as guest:
         ending = await send(await guest.fork(), "greet")
         assert ending.ended is Ended.INIT_FAILED
-        assert "Exec format error" in _message(ending.payload)
+        assert "exec format error" in _message(ending.payload)
 
 
 async def test_one_that_never_asks_has_no_init_without_end(

@@ -22,7 +22,7 @@ def next_step(cli: Cli) -> str:
         ("[Errno 30] Read-only file system: 'out.txt'", "only /tmp can be written to"),
         ("[Errno 2] No such file or directory: 'data.txt'", "that is deployed"),
         ("ENOENT: No such file or directory: '/var/task/a'", "that is deployed"),
-        ("fork/exec /var/task/bootstrap: Permission denied", "chmod +x bootstrap"),
+        ("fork/exec /var/task/bootstrap: permission denied", "chmod +x bootstrap"),
         ("[Errno 2] No such file or directory: '/tmp/a'", "sandlot logs hello"),
         ("list index out of range", "sandlot logs hello"),
     ],

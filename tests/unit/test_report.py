@@ -57,6 +57,23 @@ def test_an_answer_is_passed_on_untouched() -> None:
     assert (result.function_error, result.executed_version) == ("", "$LATEST")
 
 
+def test_why_a_program_could_not_be_started_is_told_as_why_one_exits() -> None:
+    said = b'{"errorMessage": "fork/exec /a: no", "errorType": "T", "requestId": ""}'
+    run = ended(Ended.INIT_FAILED, payload=said, error_type="Runtime.InvalidEntrypoint")
+
+    assert outcome(run).payload == (
+        b'{"errorType":"Runtime.InvalidEntrypoint",'
+        b'"errorMessage":"RequestId: %s Error: fork/exec /a: no"}' % ID.encode()
+    )
+
+
+@pytest.mark.parametrize("said", [b"no JSON", b"[]", b"{}", b'{"errorMessage": 1}'])
+def test_what_says_nothing_of_why_is_passed_on_untouched(said: bytes) -> None:
+    run = ended(Ended.INIT_FAILED, payload=said, error_type="Extension.Crash")
+
+    assert outcome(run).payload == said
+
+
 def test_the_runtimes_error_object_is_passed_on_untouched() -> None:
     payload = b'{"errorMessage": "no", "errorType": "ValueError", "stackTrace": []}'
 

@@ -215,7 +215,7 @@ FAILED = (
         ),
     ),
     (
-        r"fork/exec /var/task/bootstrap: Permission denied",
+        r"fork/exec /var/task/bootstrap: permission denied",
         "make it executable, and deploy it again: chmod +x bootstrap",
     ),
     (r"Read-only file system", "only /tmp can be written to"),

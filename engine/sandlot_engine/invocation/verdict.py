@@ -48,6 +48,9 @@ def verdict_of(invocation: Invocation, revision: Revision, run: Run) -> Verdict:
         case Ended.INIT_FAILED:
             error_type = plain(run.error_type)
             payload = run.payload or _error(error_type, request_id, "Unknown error")
+            if _OF_PLATFORM.fullmatch(error_type) and (why := _message_of(payload)):
+                # It was said without a request, and is told as what exits is.
+                payload = _error(error_type, request_id, why)
             return _failed(Status.INIT_FAILED, payload, error_type)
         case Ended.TIMED_OUT | Ended.INIT_TIMED_OUT:
             timeout = f"Task timed out after {revision.config.timeout_s:.2f} seconds"
@@ -72,6 +75,24 @@ def _failed(
 ) -> Verdict:
     tail = f"Status: error\tError Type: {error_type}\t"
     return Verdict(status, payload, error_type, tail, log_line)
+
+
+_OF_PLATFORM: Final = re.compile(
+    r"Runtime\.Invalid(?:Entrypoint|WorkingDir)|Extension\.\w+|Sandbox\.Failure"
+)
+"""What is said of a program that could not be started. A runtime that says the same of
+itself is heard so, too."""
+
+_MAX_SAID: Final = 65_536
+"""Bytes of an error object that is looked into."""
+
+
+def _message_of(payload: bytes) -> str:
+    try:
+        said = json.loads(payload[:_MAX_SAID])["errorMessage"]
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return ""
+    return said if isinstance(said, str) else ""
 
 
 def _lost(run: Run) -> str:

@@ -69,8 +69,9 @@ class Run:
         try:
             os.chdir(self.folder)
         except OSError as error:
+            why = str(error.strerror).lower()
             raise CannotRun(
-                "Runtime.InvalidWorkingDir", f"chdir {self.folder}: {error.strerror}"
+                "Runtime.InvalidWorkingDir", f"chdir {self.folder}: {why}"
             ) from None
         return [_program(self.argv[0], environment.get("PATH", _PATH)), *self.argv[1:]]
 

@@ -379,7 +379,9 @@ def _ended_as(status: int) -> int:
 def _why(program: list[str], argv: list[str], error: OSError) -> str:
     if program == [BOOTSTRAP] and error.errno is None:
         return f"Couldn't find valid bootstrap(s): [{' '.join(_BOOTSTRAPS)}]"
-    return f"fork/exec {argv[0]}: {os.strerror(error.errno or errno.ENOENT)}"
+    # As Go, in which AWS's own supervisor is written, has them: in lower case.
+    why = os.strerror(error.errno or errno.ENOENT).lower()
+    return f"fork/exec {argv[0]}: {why}"
 
 
 def _how(status: int) -> str:
