@@ -1,8 +1,8 @@
 """`AsyncClient`: the SDK for code under asyncio. Its twin is `client.Client`.
 
 What can be asked of an engine is in files by subject, as the engine has services for.
-What each asks with `calls`, `steps` and `triggers` describe; the connection carries it
-out.
+What each asks with `calls`, `steps`, `deploying` and `triggers` describe; the
+connection carries it out.
 """
 
 import asyncio
@@ -10,7 +10,7 @@ import os
 from types import TracebackType
 from typing import Self, Unpack
 
-from sandlot import config, packing, steps
+from sandlot import config, deploying, packing
 from sandlot.aio.concurrency import AsyncShares
 from sandlot.aio.connection import AsyncConnection
 from sandlot.aio.events import AsyncEvents
@@ -76,7 +76,7 @@ class AsyncClient(
         another kind, image or not, is deleted, with its versions, and made anew.
         """
         package = await asyncio.to_thread(packing.pack, source)
-        errand = steps.deploy(package, name=name, options=options, force=force)
+        errand = deploying.deploy(package, name=name, options=options, force=force)
         done = await self._connection.drive(errand, deadline, DEPLOY_DEADLINE_S)
         handle = AsyncFunctionHandle(self, done.function.name, deployed=done.function)
         handle.replaced_handler = done.replaced_handler

@@ -147,7 +147,7 @@ def _say(
 
 def _is_untried(function: "Function") -> bool:
     """Whether nobody knows yet if its handler is there; a program needs none."""
-    from sandlot.steps import is_imported
+    from sandlot.deploying import is_imported
 
     has_one = function.runtime.startswith(("python", "nodejs"))
     return has_one and not is_imported(function)
@@ -188,7 +188,7 @@ def compiled_for_another(error: str, runtime: str, found: Collection[str]) -> st
 
 def why_not_imported(error: str, handler: str, *, only_folder: str = "") -> str:
     """What newcomers most often have to mend; empty where it is something else."""
-    from sandlot.steps import lacks_handler, missing_module
+    from sandlot.deploying import lacks_handler, missing_module
 
     is_module_there = error.startswith("Runtime.HandlerNotFound")
     if is_module_there or lacks_handler(error, handler):

@@ -1,15 +1,15 @@
 """`Client`: the SDK for code that waits. Its twin is `aio.AsyncClient`.
 
 What can be asked of an engine is in files by subject, as the engine has services for.
-What each asks with `calls`, `steps` and `triggers` describe; the connection carries it
-out.
+What each asks with `calls`, `steps`, `deploying` and `triggers` describe; the
+connection carries it out.
 """
 
 import os
 from types import TracebackType
 from typing import Self, Unpack
 
-from sandlot import config, packing, steps
+from sandlot import config, deploying, packing
 from sandlot.calls import FunctionOptions
 from sandlot.client.concurrency import Shares
 from sandlot.client.connection import Connection
@@ -76,7 +76,7 @@ class Client(
         another kind, image or not, is deleted, with its versions, and made anew.
         """
         package = packing.pack(source)
-        errand = steps.deploy(package, name=name, options=options, force=force)
+        errand = deploying.deploy(package, name=name, options=options, force=force)
         done = self._connection.drive(errand, deadline, DEPLOY_DEADLINE_S)
         handle = FunctionHandle(self, done.function.name, deployed=done.function)
         handle.replaced_handler = done.replaced_handler
