@@ -8,7 +8,6 @@ import pytest
 
 from sandlot_engine.gateway.aws.faults import AwsError
 from sandlot_engine.gateway.aws.reading import (
-    MAX_PARTS,
     MAX_QUERY_FIELDS,
     MAX_UNKNOWN,
     Read,
@@ -16,6 +15,7 @@ from sandlot_engine.gateway.aws.reading import (
     read,
 )
 from sandlot_engine.gateway.aws.service import Service
+from sandlot_engine.gateway.aws.values import MAX_PARTS
 
 SERVICE = Service.load()
 
