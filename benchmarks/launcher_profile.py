@@ -24,7 +24,7 @@ from benchmarks.board import (
     Board,
 )
 from sandlot_sandbox import limits, linux, policy
-from sandlot_sandbox.guest import calls, cell, enter, warden
+from sandlot_sandbox.guest import calls, cell, datagrams, enter, warden
 from sandlot_sandbox.launcher import __main__ as launcher
 from sandlot_sandbox.launcher import cgroups, filters, jails, server
 
@@ -219,7 +219,7 @@ wrap(linux, "load_filter", "seccomp filter loaded", role=ZYGOTE)
 # Cells.
 # Their first processes only make calls, out of a table, and cannot look.
 wrap(calls, "clone", "cloned", before="calls laid out", role=WARDEN)
-wrap(warden, "decode_cell", before="cell heard of", role=LAUNCHER)
+wrap(datagrams, "decode_cell", before="cell heard of", role=LAUNCHER)
 wrap(cgroups.Group, "open_files", "control group's files opened", role=LAUNCHER)
 
 if __name__ == "__main__":

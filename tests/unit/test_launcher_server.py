@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from sandlot_sandbox.guest import warden
+from sandlot_sandbox.guest import datagrams
 from sandlot_sandbox.launcher import zygotes
 from sandlot_sandbox.launcher.jails import Setting
 from sandlot_sandbox.launcher.networks import WayOut
@@ -137,7 +137,7 @@ def test_a_warden_s_last_words_are_no_news_of_a_cell(
     jail.zygote.is_ready = is_ready
     jail.server._watch(jail.link, lambda: None)  # noqa: SLF001 - as `_start` does
 
-    jail.far_end.send(warden.encode_last_words(text))
+    jail.far_end.send(datagrams.encode_last_words(text))
     jail.hear()
 
     assert jail.zygote.last_words == text
@@ -147,14 +147,14 @@ def test_a_warden_s_last_words_are_no_news_of_a_cell(
 
 
 def test_they_are_found_behind_news_that_nobody_has_read(jail: Jail) -> None:
-    jail.far_end.send(warden._READY)  # noqa: SLF001 - what it says first
-    jail.far_end.send(warden.encode_last_words("MemoryError: "))
+    jail.far_end.send(datagrams.READY)
+    jail.far_end.send(datagrams.encode_last_words("MemoryError: "))
 
     assert jail.bury().detail == "MemoryError: "
 
 
 def test_news_that_nobody_has_read_are_no_last_words(jail: Jail) -> None:
-    jail.far_end.send(warden._READY)  # noqa: SLF001 - what it says first
+    jail.far_end.send(datagrams.READY)
 
     assert jail.bury().detail == "the jail was killed by signal 9"
 

@@ -15,9 +15,7 @@ import os
 import select
 import signal
 import socket
-import struct
 import time
-from dataclasses import dataclass
 
 from sandlot_sandbox import linux
 from sandlot_sandbox.guest import (
@@ -29,151 +27,25 @@ from sandlot_sandbox.guest import (
     network_memory,
     watch,
 )
+from sandlot_sandbox.guest.datagrams import (
+    DIED,
+    FAILED,
+    GO,
+    MADE,
+    MAX_DATAGRAM,
+    READY,
+    decode_make_cell,
+    encode_cell,
+    encode_last_words,
+)
 from sandlot_sandbox.guest.leash import FREEZE, Turns
 from sandlot_sandbox.guest.network_memory import NetworkMemory
-from sandlot_sandbox.limits import Limits
+from sandlot_sandbox.guest.plan import Plan
 
-GO = b"go"
-"""The launcher has written our id maps."""
-_READY = b"ready"
-
-_MAKE_CELL = struct.Struct("!c?xxQ")
-_CELL = struct.Struct("!cxxxQ")
-MADE, FAILED, DIED = b"M", b"F", b"D"
-LAST_WORDS = b"W"
-"""Of a warden that ends by an error of its own, which they name; of no cell."""
-
-_MAX_LINK_MESSAGE = 512
 _MAX_WHY = 256
 _MAX_JOINS = 8
 _FIRST_OF_OURS = 3
 """Below it are stdin, stdout and stderr."""
-
-
-@dataclass(frozen=True)
-class Plan:
-    """All that a jail is made from; copied into the warden by the clone."""
-
-    root: enter.Root
-    limits: Limits
-    last_capability: int
-    zygote_filter: bytes | None
-    warden_filter: bytes | None
-    reaper_filter: bytes | None
-    has_network: bool
-    """False where the jail shares the machine's: by policy, or because the operator
-    gave that layer up."""
-
-    landlock: int
-    """The version of Landlock's interface; 0 where it was given up, or is not there."""
-
-    joins: tuple[int, ...]
-    """Who writes to these is in the zygote's control group. The warden is not: it has
-    to work while the zygote is frozen."""
-
-    has_memory_group: bool
-    """Whether control groups hold cells to their memory; else the warden does."""
-
-    has_freezer: bool
-    """Whether control groups freeze cells; else their first processes do."""
-
-    has_runtime_api: bool
-    """Whether its instances speak the Runtime API, instead of the zygote's language."""
-
-    argv: tuple[str, ...]
-    environment: dict[str, str]
-    channel: int
-    """The zygote's socket to the engine."""
-
-    log: int
-    """Where its stdout and stderr go until it has instances."""
-
-    packages: tuple[int, ...] = ()
-    """A builder's: what it is to unpack, its descriptors from 4 on."""
-
-    has_image: bool = False
-    """Whether an image's root is that of its cells."""
-
-    leash: int | None = None
-    """Tells when to freeze the zygote, where no group can; the warden's to read."""
-
-    @property
-    def blueprint(self) -> cell.Blueprint:
-        return cell.Blueprint(
-            limits=self.limits,
-            seccomp=self.reaper_filter,
-            has_network=self.has_network,
-            landlock=self.landlock,
-            has_runtime_api=self.has_runtime_api,
-            has_image=self.has_image,
-            has_leash=not self.has_freezer,
-            counts_sockets=self.counts_sockets,
-            shows_sockets=self.shows_sockets,
-        )
-
-    @property
-    def has_watch(self) -> bool:
-        """Whether the warden does what there are no control groups for."""
-        return not (self.has_memory_group and self.has_freezer)
-
-    @property
-    def counts_sockets(self) -> bool:
-        """Whether it counts what is in the buffers of cells' networks."""
-        return self.has_network and not self.has_memory_group
-
-    @property
-    def shows_sockets(self) -> bool:
-        """Whether the launcher looks at how many there are, as groups do not count all
-        that is behind them."""
-        return self.has_network and self.has_memory_group
-
-    @property
-    def kept_by_warden(self) -> frozenset[int]:
-        """What making cells takes: mounts and namespaces, a loopback; and, to look
-        into processes, which may have capabilities of their own, that of tracing."""
-        return frozenset(
-            (
-                linux.CAP_SYS_ADMIN,
-                *((linux.CAP_NET_ADMIN,) if self.has_network else ()),
-                *((linux.CAP_SYS_PTRACE,) if self.has_watch else ()),
-            )
-        )
-
-    @property
-    def descriptors(self) -> tuple[int, ...]:
-        """What the warden keeps of the launcher's."""
-        leash = () if self.leash is None else (self.leash,)
-        return (*self.of_the_zygote, *leash, *self.root.descriptors)
-
-    @property
-    def of_the_zygote(self) -> tuple[int, ...]:
-        """What the warden has no use for once there is a zygote."""
-        return (self.channel, self.log, *self.joins, *self.packages)
-
-
-def encode_make_cell(number: int, *, has_tmp: bool) -> bytes:
-    """Asks the warden for a cell. Its control group's descriptors go along; before
-    them, where it `has_tmp`, a mount that is to be its /tmp."""
-    return _MAKE_CELL.pack(b"C", has_tmp, number)
-
-
-def decode_cell(message: bytes) -> tuple[bytes, int, str]:
-    """`MADE`, `FAILED` or `DIED`, the cell's number, and what there is to say: of a
-    made one, what the descriptors are that come along; of a dead one, what the warden
-    killed it for, if it did. Or `LAST_WORDS`, and what they are.
-
-    Of no kind is what no warden says.
-    """
-    if len(message) < _CELL.size:
-        return b"", 0, message.decode("utf-8", "replace")
-    kind, number = _CELL.unpack_from(message)
-    return kind, number, message[_CELL.size :].decode("utf-8", "replace")
-
-
-def encode_last_words(text: str) -> bytes:
-    """What a warden says when it ends by an error, and nothing after."""
-    words = text.encode("utf-8", "replace")
-    return (_CELL.pack(LAST_WORDS, 0) + words)[:_MAX_LINK_MESSAGE]
 
 
 def run(plan: Plan, link: socket.socket) -> None:
@@ -190,7 +62,7 @@ def run(plan: Plan, link: socket.socket) -> None:
 
 def _live(plan: Plan, link: socket.socket) -> int:
     _let_go_of_the_launchers(plan, link)
-    if link.recv(_MAX_LINK_MESSAGE) != GO:
+    if link.recv(MAX_DATAGRAM) != GO:
         return 1
     enter.become_inner_user()
     # After our credentials changed, which makes the kernel forget both.
@@ -228,7 +100,7 @@ def _live(plan: Plan, link: socket.socket) -> int:
 def _say_ready(plan: Plan, link: socket.socket) -> None:
     """With the number of sockets in the zygote's network, where somebody looks."""
     sockets = [network_memory.open_number()] if plan.shows_sockets else []
-    socket.send_fds(link, [_READY], sockets)
+    socket.send_fds(link, [READY], sockets)
     for fd in sockets:
         os.close(fd)
 
@@ -254,11 +126,6 @@ def _let_go_of_the_operators() -> None:
         os.close(null)
 
 
-def is_ready(message: bytes) -> bool:
-    """Whether the warden's first message says that all is well; else it says why."""
-    return message == _READY
-
-
 def _start_zygote(plan: Plan) -> int:
     """Its pid, once it is sealed and its program exec'd. Raises `OSError`."""
     _use_up_pid_2()
@@ -267,7 +134,7 @@ def _start_zygote(plan: Plan) -> int:
     if pid:
         os.close(tell)
         # Closed by the exec, or else by a child that could not come to it.
-        said = os.read(trouble, _MAX_LINK_MESSAGE)
+        said = os.read(trouble, MAX_DATAGRAM)
         os.close(trouble)
         if said:
             raise OSError(said.decode("utf-8", "replace"))
@@ -306,7 +173,7 @@ def _start_zygote(plan: Plan) -> int:
             plan.argv[0], plan.argv, plan.environment
         )
     except BaseException as error:  # noqa: BLE001 - told, then we die of it
-        os.write(tell, f"{type(error).__name__}: {error}".encode()[:_MAX_LINK_MESSAGE])
+        os.write(tell, f"{type(error).__name__}: {error}".encode()[:MAX_DATAGRAM])
     finally:
         os._exit(127)
 
@@ -434,12 +301,10 @@ class _Warden:
             os.kill(pid, signal.SIGKILL)
 
     def _obey(self) -> bool:
-        message, joins, _, _ = socket.recv_fds(
-            self._link, _MAX_LINK_MESSAGE, _MAX_JOINS
-        )
+        message, joins, _, _ = socket.recv_fds(self._link, MAX_DATAGRAM, _MAX_JOINS)
         if not message:
             return False
-        _, has_tmp, number = _MAKE_CELL.unpack(message)
+        has_tmp, number = decode_make_cell(message)
         turns = Turns() if self._blueprint.has_leash else None
         tmp = joins.pop(0) if has_tmp else None
         try:
@@ -462,7 +327,7 @@ class _Warden:
                 network = NetworkMemory(descriptors.pop(names.index("questions")))
                 names.remove("questions")
             self._watch.add(pid, descriptors[names.index("pid")], turns, network)
-        made = _CELL.pack(MADE, number) + " ".join(names).encode()
+        made = encode_cell(MADE, number, " ".join(names).encode())
         try:
             socket.send_fds(self._link, [made], descriptors)
         except OSError as error:
@@ -475,7 +340,7 @@ class _Warden:
 
     def _tell_failed(self, number: int, error: OSError) -> None:
         why = str(error).encode()[:_MAX_WHY]
-        self._link.send(_CELL.pack(FAILED, number) + why)
+        self._link.send(encode_cell(FAILED, number, why))
 
     def _reap(self) -> None:
         while True:
@@ -494,7 +359,7 @@ class _Warden:
                 verdict = self._verdicts.pop(pid, "")
                 if self._watch is not None:
                     self._watch.remove(pid)
-                self._link.send(_CELL.pack(DIED, number) + verdict.encode())
+                self._link.send(encode_cell(DIED, number, verdict.encode()))
 
 
 def _close(descriptors: list[int]) -> None:

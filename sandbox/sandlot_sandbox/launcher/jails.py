@@ -6,8 +6,9 @@ import socket
 from dataclasses import dataclass
 
 from sandlot_sandbox import linux
-from sandlot_sandbox.guest import warden
+from sandlot_sandbox.guest import datagrams, warden
 from sandlot_sandbox.guest.enter import Root
+from sandlot_sandbox.guest.plan import Plan
 from sandlot_sandbox.launcher.cgroups import Janitor, Tree
 from sandlot_sandbox.launcher.environment import environment_of
 from sandlot_sandbox.launcher.filters import Filters
@@ -168,7 +169,7 @@ def start(setting: Setting, number: int, program: Program) -> Zygote:
     try:
         write_maps(pid, uid, gid)
         prefer_as_victim(pid)
-        link.send(warden.GO)
+        link.send(datagrams.GO)
         # A warden that does not read must not keep us from the others.
         link.setblocking(False)
     except OSError:
@@ -228,7 +229,7 @@ def _plan(
     *,
     has_network: bool,
     leash: int | None,
-) -> warden.Plan:
+) -> Plan:
     filters = setting.filters
     has_bytecode = () if program.runtime.runs else ("compile",)
     packages = str(len(program.packages))
@@ -240,7 +241,7 @@ def _plan(
         str(len(joins)),
         *runtime.runs,
     )
-    return warden.Plan(
+    return Plan(
         root=root,
         limits=program.limits,
         last_capability=setting.last_capability,

@@ -13,7 +13,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 
-from sandlot_sandbox.guest import warden
+from sandlot_sandbox.guest import datagrams
 from sandlot_sandbox.guest.image_run import ROOT
 from sandlot_sandbox.launcher import jails
 from sandlot_sandbox.launcher.cgroups import Janitor
@@ -298,27 +298,27 @@ class Server:
         self, zygote: Zygote, message: bytes, descriptors: list[int]
     ) -> None:
         zygote.sockets |= zip((JAIL,), descriptors, strict=False)
-        zygote.is_ready = warden.is_ready(message)
+        zygote.is_ready = datagrams.is_ready(message)
         if zygote.is_ready:
             self._say_made(zygote)
         else:
-            _, _, zygote.last_words = warden.decode_cell(message)
+            _, _, zygote.last_words = datagrams.decode_cell(message)
             zygote.kill()
 
     def _news_of_cell(
         self, zygote: Zygote, message: bytes, descriptors: list[int]
     ) -> None:
-        kind, number, text = warden.decode_cell(message)
-        if kind == warden.MADE:
+        kind, number, text = datagrams.decode_cell(message)
+        if kind == datagrams.MADE:
             self._made(zygote, number, text.split(), descriptors)
-        elif kind == warden.FAILED:
+        elif kind == datagrams.FAILED:
             zygote.forget_cell(number)
             self._tell(CellFailed(zygote.number, number, text))
-        elif kind == warden.DIED:
+        elif kind == datagrams.DIED:
             verdict = text or zygote.verdict_on(number)
             zygote.forget_cell(number)
             self._tell(CellDied(zygote.number, number, verdict))
-        elif kind == warden.LAST_WORDS:
+        elif kind == datagrams.LAST_WORDS:
             zygote.last_words = text
         else:
             say(f"the warden of zygote {zygote.number} said {message!r}")
@@ -486,8 +486,8 @@ def _last_words(link: socket.socket) -> str:
     news, which nobody needs any more."""
     with contextlib.suppress(OSError):
         while message := link.recv(MAX_MESSAGE, socket.MSG_DONTWAIT):
-            kind, _, text = warden.decode_cell(message)
-            if kind == warden.LAST_WORDS:
+            kind, _, text = datagrams.decode_cell(message)
+            if kind == datagrams.LAST_WORDS:
                 return text
     return ""
 

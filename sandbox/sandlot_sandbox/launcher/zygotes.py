@@ -10,7 +10,7 @@ import socket
 import time
 from dataclasses import dataclass, field
 
-from sandlot_sandbox.guest import warden
+from sandlot_sandbox.guest import datagrams
 from sandlot_sandbox.guest.watch import MEMORY
 from sandlot_sandbox.launcher.cgroups import Family, Group, Tree
 from sandlot_sandbox.launcher.networks import WayOut
@@ -148,7 +148,7 @@ class Zygote:
                 killed=[way_out for way_out in killed if way_out.is_there],
             )
             joins = group.open_joins() if group is not None else []
-            order = warden.encode_make_cell(number, has_tmp=bool(tmp))
+            order = datagrams.encode_make_cell(number, has_tmp=bool(tmp))
             socket.send_fds(self.link, [order], tmp + joins)
         except OSError:
             self.forget_cell(number)
