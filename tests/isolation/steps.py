@@ -42,7 +42,8 @@ OUTSIDE = [
     *_of("launcher/jails.py"),
     *_of("launcher/zygotes.py"),
     *_of("launcher/rootfs.py"),
-    *_of("launcher/server.py", "Server._folder Server._made"),
+    *_of("launcher/orders.py", "_folder"),
+    *_of("launcher/server.py", "Server._made"),
     *_of("launcher/users.py", "UserIds.take write_maps acting_as _any_of"),
     *_of(
         "launcher/cgroups/group.py",
@@ -137,7 +138,7 @@ _OF_IMAGES = "linux.unshare(linux.CLONE_NEWNS)"
 
 IMAGES = [
     *_of("guest/enter.py", "move_into_image _place"),
-    *_of("launcher/server.py", "_root_of_image"),
+    *_of("launcher/orders.py", "_root_of_image"),
     *(step for step in _of("guest/warden.py") if step.text == _OF_IMAGES),
     *(step for step in _of("launcher/rootfs.py") if "IMAGE" in step.text),
 ]
@@ -154,7 +155,7 @@ BUILDING_IMAGES = [
 BUILDING = [
     *_of("guest/builder.py", without="_make_image"),
     *_of("guest/unpacking.py"),
-    *_of("launcher/server.py", "Server._same_folder"),
+    *_of("launcher/orders.py", "_same_folder"),
     *_of("launcher/users.py", "UserIds.of_owner"),
 ]
 """What unpacks a package, in its jail and before."""

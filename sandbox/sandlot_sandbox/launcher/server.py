@@ -11,22 +11,18 @@ import selectors
 import socket
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 from sandlot_sandbox.guest import datagrams
-from sandlot_sandbox.guest.image_run import ROOT
 from sandlot_sandbox.launcher import jails
 from sandlot_sandbox.launcher.cgroups import Janitor
-from sandlot_sandbox.launcher.jails import BUILDER_LIMITS, Program
-from sandlot_sandbox.launcher.runtime import as_program
+from sandlot_sandbox.launcher.orders import program_of
 from sandlot_sandbox.launcher.sockets import LOOK_S, SocketWatch
 from sandlot_sandbox.launcher.ways import Ways
 from sandlot_sandbox.launcher.zygotes import JAIL, Zygote
 from sandlot_sandbox.spec import (
     BRAKES,
-    MAX_LAYERS,
     MAX_MESSAGE,
-    NONE,
     BadMessage,
     CellDied,
     CellFailed,
@@ -169,7 +165,7 @@ class Server:
             say(f"zygote {order.zygote} was ordered twice")
             return
         try:
-            with self._program(order, descriptors) as program:
+            with program_of(self._setting, order, descriptors) as program:
                 zygote = jails.start(self._setting, order.zygote, program)
         except KeyError:
             self._say_not_started(
@@ -182,78 +178,6 @@ class Server:
             self._zygotes[order.zygote] = zygote
             self._watch(zygote.link, lambda: self._hear_warden(zygote))
             self._watch(zygote.pidfd, lambda: self._bury(zygote))
-
-    @contextlib.contextmanager
-    def _program(
-        self, order: StartZygote | StartBuilder, descriptors: list[int]
-    ) -> Iterator[Program]:
-        runtime = self._setting.runtimes.usable[order.runtime]
-        if isinstance(order, StartBuilder):
-            channel, log_pipe, folder, *packages = descriptors
-            if not 1 <= len(packages) <= MAX_LAYERS:
-                raise ValueError(f"{len(packages)} packages are to be unpacked")
-            with self._same_folder(folder) as found:
-                yield Program(
-                    runtime=runtime,
-                    file="builder.py",
-                    limits=BUILDER_LIMITS,
-                    network=NONE,
-                    code=found,
-                    channel=channel,
-                    log=log_pipe,
-                    packages=tuple(packages),
-                    place=order.place,
-                )
-        else:
-            channel, log_pipe = descriptors
-            if order.as_program:
-                runtime = as_program(runtime)
-            with contextlib.ExitStack() as opened:
-                code = opened.enter_context(
-                    self._folder(f"{order.code}-{order.runtime}")
-                )
-                opt = None
-                if order.opt:
-                    opt = opened.enter_context(
-                        self._folder(f"{order.opt}-{order.runtime}")
-                    )
-                image = None
-                if runtime.is_image:
-                    image = opened.enter_context(_root_of_image(code))
-                yield Program(
-                    runtime=runtime,
-                    image=image,
-                    file="bootstrap.py",
-                    limits=self._setting.limits_of(order),
-                    owner=order.owner,
-                    network=order.network,
-                    allow=tuple(filter(None, order.allow.split(","))),
-                    code=code,
-                    opt=opt,
-                    channel=channel,
-                    log=log_pipe,
-                )
-
-    @contextlib.contextmanager
-    def _folder(self, name: str) -> Iterator[int]:
-        """One of those with code. By its name alone, and no link: they are the engine's
-        to make."""
-        flags = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-        code = os.open(name, flags, dir_fd=self._setting.code)
-        try:
-            yield code
-        finally:
-            os.close(code)
-
-    @contextlib.contextmanager
-    def _same_folder(self, folder: int) -> Iterator[int]:
-        """What the engine has opened, as our mount namespace knows it: it has one of
-        its own, and the kernel clones no mounts of others'."""
-        path = os.readlink(f"/proc/self/fd/{folder}")
-        with self._folder(os.path.basename(path)) as found:
-            if not os.path.samestat(os.fstat(folder), os.fstat(found)):
-                raise OSError("the folder to unpack into is not among those with code")
-            yield found
 
     def _say_made(self, zygote: Zygote) -> None:
         files = zygote.files
@@ -465,17 +389,6 @@ class Server:
         for zygote in self._zygotes.values():
             zygote.bury(self._setting.users)
         self._zygotes.clear()
-
-
-@contextlib.contextmanager
-def _root_of_image(folder: int) -> Iterator[int]:
-    """A builder made it, which may have gone bad: it is no link, or nothing."""
-    flags = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-    root = os.open(ROOT, flags, dir_fd=folder)
-    try:
-        yield root
-    finally:
-        os.close(root)
 
 
 _TOO_MANY = "too many open files are on their way to the engine"
