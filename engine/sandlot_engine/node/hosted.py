@@ -5,7 +5,6 @@ the zygote stops before the import, and every instance imports for itself.
 """
 
 import asyncio
-import hashlib
 import logging
 import math
 import time
@@ -15,26 +14,22 @@ from typing import Protocol
 from sandlot_engine.errors import SandlotError, Unavailable
 from sandlot_engine.model.function import Function, InitMode, Revision
 from sandlot_engine.model.network import Network
-from sandlot_engine.node.environment import settings_of
 from sandlot_engine.node.launchers import Launchers
 from sandlot_engine.node.lost_imports import REASON, LostImports
+from sandlot_engine.node.recipes import has_wrapper, recipe_of
 from sandlot_engine.node.second_looks import Import, SecondLook, cloned, left
 from sandlot_engine.node.snapshots import INIT_FAILED, Snapshot
 from sandlot_sandbox.errors import SandboxError, StartFailed, ZygoteLost
 from sandlot_sandbox.host.crowd import Crowd
-from sandlot_sandbox.host.extensions_api import Identity
 from sandlot_sandbox.host.instance import Instance
 from sandlot_sandbox.host.lending import LendableInstance
 from sandlot_sandbox.host.log_pipe import Line
-from sandlot_sandbox.host.recipe import IMPORT_S, Recipe
 from sandlot_sandbox.host.zygote import Zygote
-from sandlot_sandbox.limits import Limits
 
 _ASKED_FOR = "per-instance init was asked for"
 _A_PROGRAM = "every instance is a program of its own"
 _EXTENSIONS = "its layers have extensions: every instance starts for itself"
 _A_WRAPPER = "it has a wrapper script: every instance starts for itself"
-WRAPPER = "AWS_LAMBDA_EXEC_WRAPPER"
 _TRIES = 2
 """How often a start is tried: what was lost under us deserves a second one. So does an
 import that was killed, which it may not have been for its memory."""
@@ -81,7 +76,7 @@ def _known_reason(function: Function, revision: Revision) -> str:
     """Why instances import for themselves, as far as it is known beforehand."""
     if revision.config.is_program:
         return _A_PROGRAM
-    if revision.config.environment.get(WRAPPER):
+    if has_wrapper(revision.config):
         return _A_WRAPPER
     if revision.config.init_mode is InitMode.PER_INSTANCE:
         return _ASKED_FOR
@@ -442,35 +437,15 @@ class Hosted:
         self._snapshot.taken()
 
     async def _make(self, *, import_in_zygote: bool) -> Zygote:
-        config = self.revision.config
-        settings = settings_of(
+        network = self.revision.config.network
+        recipe = recipe_of(
             self.function,
             self.revision,
-            self._region,
+            region=self._region,
             import_in_zygote=import_in_zygote,
-        )
-        recipe = Recipe(
-            runtime=config.runtime,
-            limits=Limits(
-                memory_mb=config.memory_mb, tmp_mb=config.ephemeral_storage_mb
-            ),
-            code=self.revision.code.sha256,
-            opt=config.opt_sha256,
-            settings=settings,
-            owner=_number_of(self.function.tenant_id),
-            identity=Identity(
-                name=self.function.name,
-                version=self.function.version,
-                handler=config.handler,
-                account=self.function.tenant_id,
-                has_json_log=config.logging.format == "JSON",
-            ),
-            network=config.network,
-            as_program=self._has_extensions or bool(config.environment.get(WRAPPER)),
-            allow=self._grant_network(self.function.tenant_id, config.network),
-            # Nobody knows whom the next instance will be for.
-            keeps_tmp=not config.per_tenant,
-            import_s=IMPORT_S if self._snapshot is None else config.init_ahead_s,
+            has_extensions=self._has_extensions,
+            has_snapshot=self._snapshot is not None,
+            allow=self._grant_network(self.function.tenant_id, network),
         )
         await self._places.take_place(self)
         try:
@@ -525,8 +500,3 @@ class Hosted:
 
 def _retired() -> Unavailable:
     return Unavailable("the function was changed or deleted meanwhile")
-
-
-def _number_of(tenant_id: str) -> int:
-    """The launcher need not know who our tenants are."""
-    return int.from_bytes(hashlib.blake2b(tenant_id.encode(), digest_size=6).digest())
