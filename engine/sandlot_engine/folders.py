@@ -4,6 +4,7 @@ import logging
 from pathlib import Path
 
 from sandlot_engine.errors import Troubled
+from sandlot_engine.troubles import LastingTrouble
 
 _log = logging.getLogger(__name__)
 
@@ -15,7 +16,7 @@ class Folder:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._opened = _identity(path)
-        self._is_told = False
+        self._trouble = LastingTrouble(_log.error)
 
     def check(self) -> None:
         """Raise `Troubled` for as long as it is not in its place."""
@@ -26,7 +27,7 @@ class Folder:
         """Why nothing can be started from it; empty while it is in its place."""
         found = _identity(self._path)
         if found is not None and found == self._opened:
-            self._is_told = False
+            self._trouble.ended()
             return ""
         what = "is gone" if found is None else "is not the one that it started with"
         why = (
@@ -34,9 +35,7 @@ class Folder:
             " nothing can be started from it. Its operator has to put it back, or to"
             " restart the engine."
         )
-        if not self._is_told:
-            self._is_told = True
-            _log.error("%s", why)
+        self._trouble.tell("%s", why)
         return why
 
 

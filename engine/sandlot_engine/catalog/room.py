@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from sandlot_engine.errors import Troubled
+from sandlot_engine.troubles import LastingTrouble
 
 _log = logging.getLogger(__name__)
 
@@ -16,14 +17,14 @@ def is_full(error: OSError) -> bool:
 
 
 class Room:
-    """Whether the operator was told since the last package was kept."""
+    """What is told of it, until a package is kept again."""
 
     def __init__(self) -> None:
-        self._is_told = False
+        self._trouble = LastingTrouble(_log.error)
 
     def is_there(self) -> None:
         """A package was kept."""
-        self._is_told = False
+        self._trouble.ended()
 
     def is_full(self) -> Troubled:
         """One could not be; what its tenant is told."""
@@ -31,9 +32,7 @@ class Room:
             "The disk that the data directory is on is full, so no package can be kept."
             " Make room there, then try again."
         )
-        if not self._is_told:
-            self._is_told = True
-            _log.error("a package could not be kept: %s", trouble.message)
+        self._trouble.tell("a package could not be kept: %s", trouble.message)
         return trouble
 
     @contextmanager

@@ -12,6 +12,7 @@ from sandlot_engine.scheduler.decisions import Decision
 from sandlot_engine.scheduler.ports import Instance, Machine
 from sandlot_engine.scheduler.standbys import Known, Standbys, ids_of
 from sandlot_engine.scheduler.state import ClusterState
+from sandlot_engine.troubles import LastingTrouble
 
 MEMORY_S = 1.0
 """Between two looks at how much memory is left."""
@@ -66,18 +67,16 @@ class Upkeep:
 
     async def watch_memory(self) -> None:
         """For ever."""
-        was_told = False
+        trouble = LastingTrouble(_log.warning)
         while True:
             await asyncio.sleep(MEMORY_S)
             try:
                 self.relieve()
             except OSError as error:
                 # No file can be opened just now: that ends no engine.
-                if not was_told:
-                    _log.warning("memory could not be looked at: %s", error)
-                was_told = True
+                trouble.tell("memory could not be looked at: %s", error)
             else:
-                was_told = False
+                trouble.ended()
 
     def retire_idle(self, *, since: float) -> int:
         """Retire every instance that has been idle since before `since` and is not

@@ -24,6 +24,7 @@ from sandlot_engine.locks import KeyedLocks
 from sandlot_engine.store.sqlite.migrations import migrate
 from sandlot_engine.store.sqlite.place import Place
 from sandlot_engine.threads import started
+from sandlot_engine.troubles import LastingTrouble
 
 T = TypeVar("T")
 Work = Callable[[sqlite3.Connection], T]
@@ -126,8 +127,8 @@ class _Writer:
         self.jobs: SimpleQueue[_Job | None] = SimpleQueue()
         self._connection = connection
         self._place = place
-        self._is_told = False
-        """That nothing can be kept: once, until something is."""
+        self._trouble = LastingTrouble(_log.error)
+        """That nothing can be kept, until something is."""
 
         self._thread = threading.Thread(
             target=self._run, name="store-writer", daemon=True
@@ -180,13 +181,12 @@ class _Writer:
                     self._commit([job], durable=durable)
                 return
             ours = _as_ours(error)
-            if isinstance(ours, Troubled) and not self._is_told:
-                self._is_told = True
-                _log.error("a change could not be kept: %s", ours.message)
+            if isinstance(ours, Troubled):
+                self._trouble.tell("a change could not be kept: %s", ours.message)
             for job in jobs:
                 job.done.set_exception(ours)
             return
-        self._is_told = False
+        self._trouble.ended()
         for job, result in zip(jobs, results, strict=True):
             if isinstance(result, SandlotError):
                 job.done.set_exception(result)
