@@ -12,7 +12,7 @@ from sandlot_sandbox.guest.unpacking import Refused, unpack
 async def build_here(
     runtime: str, packages: Sequence[int], folder: int, *, is_opt: bool = False
 ) -> Unpacked:
-    """A `catalog.code.Build` that compiles nothing."""
+    """A `catalog.building.Build` that compiles nothing."""
     assert runtime.startswith("python3.")
     zips = [os.pread(package, os.fstat(package).st_size, 0) for package in packages]
     try:

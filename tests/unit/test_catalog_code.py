@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from sandlot_engine.catalog import code, packages
+from sandlot_engine.catalog import building, packages, shelf
 from sandlot_engine.catalog.code import CodeStore
 from sandlot_engine.errors import (
     Internal,
@@ -232,7 +232,7 @@ async def test_few_packages_are_built_at_once(
     builder.go.clear()
 
     async def are_at_it() -> bool:
-        return builder.at_once == code.BUILDS
+        return builder.at_once == building.BUILDS
 
     async with asyncio.TaskGroup() as tasks:
         for zipped in zips:
@@ -240,7 +240,7 @@ async def test_few_packages_are_built_at_once(
         await eventually(are_at_it)
         builder.go.set()
 
-    assert builder.most_at_once == code.BUILDS
+    assert builder.most_at_once == building.BUILDS
     assert len(builder.runtimes) == len(zips)
 
 
@@ -598,7 +598,7 @@ async def test_what_is_there_is_found_while_others_are_copied(
             async with codes.staged(ImageSource(uri="oci:image")):
                 pass
 
-        for _ in range(code.THREADS):
+        for _ in range(shelf.THREADS):
             group.create_task(copy())
             await asyncio.to_thread(images.begun.acquire)
         try:

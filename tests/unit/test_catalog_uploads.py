@@ -6,7 +6,8 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from sandlot_engine.catalog.code import BUILDS, CodeStore
+from sandlot_engine.catalog.building import BUILDS
+from sandlot_engine.catalog.code import CodeStore
 from sandlot_engine.catalog.functions import Functions
 from sandlot_engine.catalog.life import Prepared
 from sandlot_engine.clock import SystemClock

@@ -1,4 +1,4 @@
-"""What the catalog asks of a builder, in its words: `catalog.code.Build`."""
+"""What the catalog asks of a builder, in its words: `catalog.building.Build`."""
 
 import errno
 import logging
