@@ -2,7 +2,6 @@
 
 import json
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import grpc
@@ -104,21 +103,18 @@ def metadata_of(settings: Settings) -> tuple[tuple[str, str], ...]:
 class Deadline:
     """A point in time, set once at the edge and passed down."""
 
-    def __init__(
-        self, seconds: float, clock: Callable[[], float] = time.monotonic
-    ) -> None:
+    def __init__(self, seconds: float) -> None:
         if not 0 < seconds <= MAX_DEADLINE_S:
             raise UsageError(
                 f"a deadline of {seconds:g} s: it must be more than 0, and at most "
                 f"{MAX_DEADLINE_S:,.0f}"
             )
         self._seconds = seconds
-        self._clock = clock
-        self._at = clock() + seconds
+        self._at = time.monotonic() + seconds
 
     def left_s(self) -> float:
         """Seconds until then. Raises `DeadlineExceeded` when there are none."""
-        left = self._at - self._clock()
+        left = self._at - time.monotonic()
         if left <= 0:
             raise DeadlineExceeded(f"the deadline of {self._seconds:g} s has passed")
         return left

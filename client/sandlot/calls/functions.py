@@ -105,9 +105,7 @@ def update_code(name: str, package: bytes, *, image: str = "") -> Call[Function]
     )
 
 
-def update_configuration(
-    name: str, options: FunctionOptions, *, revision_id: str = ""
-) -> Call[Function]:
+def update_configuration(name: str, options: FunctionOptions) -> Call[Function]:
     settings = _settings(options)
     if (variables := settings.get("environment")) is not None:
         settings["environment"] = fn.Environment(variables=variables)
@@ -115,9 +113,7 @@ def update_configuration(
         settings[one] = fn.Words(words=settings[one])
     return Call(
         method="/sandlot.v1.FunctionService/UpdateFunctionConfiguration",
-        request=fn.UpdateFunctionConfigurationRequest(
-            name=name, revision_id=revision_id, **settings
-        ),
+        request=fn.UpdateFunctionConfigurationRequest(name=name, **settings),
         response=fn.UpdateFunctionConfigurationResponse,
         parse=_function,
     )

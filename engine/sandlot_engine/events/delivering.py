@@ -39,6 +39,9 @@ MAX_OF_LANE = 4
 MAX_OF_TENANT = 8
 MAX_AT_ONCE = 64
 
+DRAIN_S = 5.0
+"""How long a stop lets those that are under way end."""
+
 _log = logging.getLogger(__name__)
 
 Check = Callable[[Invocation], Awaitable[None]]
@@ -64,14 +67,12 @@ class Delivering:
         tell: Tell,
         check: Check,
         region: str,
-        drain_s: float = 5.0,
     ) -> None:
         self._store = store
         self._queue = queue
         self._tell = tell
         self._check = check
         self._region = region
-        self._drain_s = drain_s
         self._lanes = Lanes(
             max_of_lane=MAX_OF_LANE,
             max_of_tenant=MAX_OF_TENANT,
@@ -97,7 +98,7 @@ class Delivering:
             self._queue.found_deliveries = self._found_for
             for lane in await self._store.delivery_lanes():
                 self._found(lane.tenant_id, lane.name)
-            await stack.enter_async_context(self._pump.running(drain_s=self._drain_s))
+            await stack.enter_async_context(self._pump.running(drain_s=DRAIN_S))
             self._stack = stack.pop_all()
         return self
 

@@ -103,14 +103,12 @@ class Once:
         detached: Detached,
         *,
         window_s: float = WINDOW_S,
-        bounds: AnswerBounds = BOUNDS,
     ) -> None:
         self._store = store
         # Where the clock is set, no answer is older for that: one that is a day ahead
         # for a minute would have all of them deleted, and repeats run again.
         self._time = SteadyTime(clock)
         self._window = timedelta(seconds=window_s)
-        self._bounds = bounds
         self._detached = detached
         self._running: dict[_Scope, _Running] = {}
         self._bytes: Counter[str] = Counter()
@@ -249,7 +247,7 @@ class Once:
                     body=msgspec.msgpack.encode(answer),
                 ),
                 since=now - self._window,
-                bounds=self._bounds,
+                bounds=BOUNDS,
             )
         except SandlotError as error:
             # It was done, and its caller is to know: who got an error instead would

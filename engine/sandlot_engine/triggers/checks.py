@@ -32,13 +32,13 @@ _EVENT = re.compile(r"(?:s3:)?[A-Za-z]+:(?:[A-Za-z]+|\*)|\*", re.ASCII)
 _SHOWN = 100
 
 
-def check_name(name: str, field: str = "Name") -> None:
+def check_name(name: str) -> None:
     """Of a trigger or a group."""
     if len(name) > MAX_NAME or not _NAME.fullmatch(name):
         raise InvalidParameter(
-            f"{field} {name[:_SHOWN]!r} has {len(name)} characters. It must have 1 to "
+            f"Name {name[:_SHOWN]!r} has {len(name)} characters. It must have 1 to "
             f"{MAX_NAME}, of letters, digits, '-', '_' and '.'.",
-            field=field,
+            field="Name",
         )
 
 

@@ -83,19 +83,10 @@ class Refused(Exception):
         """Whether it is the zip itself that has too many bytes."""
 
 
-async def build_image(
-    launcher: Launcher,
-    archive: int,
-    tag: str,
-    folder: int,
-    *,
-    deadline_s: float = IMAGE_S,
-) -> Built:
+async def build_image(launcher: Launcher, archive: int, tag: str, folder: int) -> Built:
     """Have the image with that tag, or the only one, of an OCI archive made into a root
     file system in the empty `folder`. As `build`."""
-    return await _built(
-        *(launcher, IMAGE, [archive], folder, IMAGE), deadline_s, tag=tag
-    )
+    return await _built(*(launcher, IMAGE, [archive], folder, IMAGE), IMAGE_S, tag=tag)
 
 
 async def build(

@@ -46,10 +46,10 @@ class Reserve:
         self._timer: asyncio.TimerHandle | None = None
         self._is_closed = False
 
-    def prepare(self, count: int | None = None) -> None:
+    def prepare(self) -> None:
         """Have cells made ahead of time, so that forks need not wait for them."""
         self.note_use()
-        self._cells.prepare(count)
+        self._cells.prepare()
 
     def note_use(self) -> None:
         """Somebody wants a cell."""

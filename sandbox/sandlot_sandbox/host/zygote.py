@@ -368,9 +368,9 @@ class Zygote:
         if not self._instances:
             self.kill()
 
-    def prepare_cells(self, count: int | None = None) -> None:
+    def prepare_cells(self) -> None:
         """Have cells made ahead of time, so that forks need not wait for them."""
-        self._reserve.prepare(count)
+        self._reserve.prepare()
 
     def _terminate(self, number: int) -> None:
         self._mail.send(frames.encode_terminate(number))

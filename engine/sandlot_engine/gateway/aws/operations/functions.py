@@ -218,12 +218,12 @@ def latest(call: Call, text: str) -> str:
     return asked.name
 
 
-def unqualified(call: Call, text: str, qualifier: str | None = None) -> str:
+def unqualified(call: Call, text: str) -> str:
     """The name of a function of which versions and aliases have nothing of their own.
 
     Raises `InvalidParameter` for one with a qualifier.
     """
-    asked = call.own_function(text, qualifier)
+    asked = call.own_function(text)
     if asked.qualifier not in (None, LATEST):
         raise InvalidParameter(
             "This operation is permitted on Lambda functions only. Aliases and "
