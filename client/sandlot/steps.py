@@ -121,24 +121,20 @@ def wait_event(request_id: str) -> Steps[Event]:
 
 
 def redrive_events(*, function: str, request_id: str) -> Steps[int]:
-    """All of them, some at a time."""
-    total = 0
-    while True:
-        count, more = yield from ask(
-            calls.redrive_events(request_id=request_id, function=function)
-        )
-        total += count
-        if not more:
-            return total
+    """All of them; how many these were."""
+    return _all(calls.redrive_events(request_id=request_id, function=function))
 
 
 def purge_events(*, function: str, request_id: str) -> Steps[int]:
-    """All of them, some at a time."""
+    """Likewise."""
+    return _all(calls.purge_events(request_id=request_id, function=function))
+
+
+def _all(some: Call[tuple[int, bool]]) -> Steps[int]:
+    """A call does this many, and says whether there are more."""
     total = 0
     while True:
-        count, more = yield from ask(
-            calls.purge_events(request_id=request_id, function=function)
-        )
+        count, more = yield from ask(some)
         total += count
         if not more:
             return total
