@@ -28,6 +28,7 @@ from sandlot_sandbox.host.launcher import Launcher
 from sandlot_sandbox.host.lending import LendableInstance
 from sandlot_sandbox.host.log_pipe import Line, LogPipe
 from sandlot_sandbox.host.mail import Mail
+from sandlot_sandbox.host.notes import Notes
 from sandlot_sandbox.host.pairs import pair_with_jail
 from sandlot_sandbox.host.program_api import EXTERNAL_S
 from sandlot_sandbox.host.recipe import Obstacle, Recipe
@@ -86,9 +87,7 @@ class Zygote:
         self._on_lost = on_lost
         self._lost_because: str | None = None
         self._is_leaving = False
-        loop = asyncio.get_running_loop()
-        self._started: asyncio.Future[None] = loop.create_future()
-        self._ready: asyncio.Future[frames.Note] = loop.create_future()
+        self._notes = Notes()
         self._sheds = False
         """Whether its instances can give back memory. Its word: who lies has them run
         for some milliseconds more."""
@@ -96,9 +95,6 @@ class Zygote:
         self._credit = Credit()
         self._footprint = Footprint(self._hand_on)
         self._instances: dict[int, Instance] = {}
-        self._unreported: set[int] = set()
-        """Forks of which the zygote may still say, once, how they ended."""
-
         self._hold = Hold({})
         self._is_frozen = False
         self._look: asyncio.TimerHandle | None = None
@@ -207,7 +203,7 @@ class Zygote:
         """
         try:
             async with asyncio.timeout(START_S):
-                await asyncio.shield(self._started)
+                await asyncio.shield(self._notes.started)
         except TimeoutError:
             self.kill()
             raise StartFailed(
@@ -215,7 +211,7 @@ class Zygote:
             ) from None
         try:
             async with asyncio.timeout(self._recipe.import_s):
-                note = await asyncio.shield(self._ready)
+                note = await asyncio.shield(self._notes.ready)
         except TimeoutError:
             self.kill()
             self.obstacle = Obstacle.LATE
@@ -292,7 +288,7 @@ class Zygote:
             on_death=lambda dead: self._forget(number, dead, on_death, berth.files),
         )
         self._instances[number] = instance
-        self._unreported.add(number)
+        self._notes.expect(number)
         self._reserve.note_fork()
         return instance
 
@@ -416,10 +412,11 @@ class Zygote:
 
     def _freeze_if_idle(self) -> None:
         self._look = None
-        if self._ready.done() and self._hold.uses_more_than(self._most_bytes):
+        is_ready = self._notes.ready.done()
+        if is_ready and self._hold.uses_more_than(self._most_bytes):
             # Somebody who should have a cell is in the zygote's own group.
             self.kill()
-        elif self._ready.done() and all(map(_is_at_rest, self._instances.values())):
+        elif is_ready and all(map(_is_at_rest, self._instances.values())):
             self._is_frozen = self._hold.freeze()
             if self._hold.can_freeze and not self._is_frozen:
                 self.kill()
@@ -439,36 +436,20 @@ class Zygote:
 
     def _hear(self, datagram: bytes, _: list[int]) -> None:
         try:
-            note = frames.decode_note(datagram)
-            self._check_was_due(note)
+            note = self._notes.hear(datagram)
         except frames.Violation:
             # Until it is dead it may say what it likes; nobody listens.
             self._mail.close()
             self.kill()
             return
-        if note.kind == frames.ZYGOTE_STARTED:
-            self._started.set_result(None)
-        elif note.kind in (frames.ZYGOTE_READY, frames.ZYGOTE_UNSAFE):
-            self._ready.set_result(note)
-            self._look_later()
-        elif (instance := self._instances.get(note.instance)) is not None:
-            if note.kind == frames.INSTANCE_EXITED:
+        instance = self._instances.get(note.instance)
+        match note.kind:
+            case frames.ZYGOTE_READY | frames.ZYGOTE_UNSAFE:
+                self._look_later()
+            case frames.INSTANCE_EXITED if instance is not None:
                 instance.note_exit(note.status)
-            else:
+            case frames.FORK_FAILED if instance is not None:
                 instance.note_start_failed(note.text, self._credit)
-
-    def _check_was_due(self, note: frames.Note) -> None:
-        """Every note comes once. Nobody may have us read without end."""
-        if note.kind == frames.ZYGOTE_STARTED:
-            if self._started.done():
-                raise frames.Violation("started twice")
-        elif note.kind in (frames.ZYGOTE_READY, frames.ZYGOTE_UNSAFE):
-            if self._ready.done() or not self._started.done():
-                raise frames.Violation("ready twice, or before it started")
-        elif note.instance not in self._unreported:
-            raise frames.Violation(f"a note on instance {note.instance}")
-        else:
-            self._unreported.remove(note.instance)
 
     def _forget(
         self,
@@ -483,7 +464,7 @@ class Zygote:
         if not instance.was_heard and self._window.is_stuck:
             # It leaves fork notes unread, and with each of them open files of ours.
             self.kill()
-        if len(self._unreported) - len(self._instances) > MAX_UNREPORTED:
+        if self._notes.unreported - len(self._instances) > MAX_UNREPORTED:
             # We would have to remember all of them.
             self.kill()
         if self._is_leaving and not self._instances:
@@ -494,15 +475,7 @@ class Zygote:
         # It may have said that it began, and ended before anybody read that.
         self._mail.read_rest()
         detail = self._lost_because = died.detail
-        # Else it is not the import's doing, whatever it was.
-        has_begun = died.started and self._started.done()
-        for awaited in (self._started, self._ready):
-            if not awaited.done():
-                awaited.set_exception(
-                    ZygoteLost(detail, started=has_begun, killed=died.killed)
-                )
-                # Nobody may be waiting any more.
-                awaited.exception()
+        self._notes.end(died)
         for timer in (self._look, self._killing):
             if timer is not None:
                 timer.cancel()
