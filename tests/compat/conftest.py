@@ -1,8 +1,7 @@
 """One engine for all tests here, as root's where they run as root."""
 
-import os
 import re
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +19,7 @@ from tests.compat.commands import CLIENTS, PAYLOAD
 from tests.e2e.conftest import GUESTS
 from tests.e2e.engines import MODES, new_engine
 from tests.fakes.zips import zip_of
+from tests.skips import pytest_runtest_makereport as pytest_runtest_makereport
 
 Create = Callable[..., str]
 """`create(zip_bytes, **settings)`: a function of the shared account that is active."""
@@ -27,17 +27,6 @@ Create = Callable[..., str]
 
 Deploy = Callable[[str], str]
 """`deploy(guest)`: one of tests/guests/libraries, with a layer of all they need."""
-
-
-@pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport() -> Generator[
-    None, pytest.TestReport, pytest.TestReport
-]:
-    """On CI a client that nobody tried is as bad as one that does not work."""
-    report = yield
-    if report.skipped and not hasattr(report, "wasxfail") and "CI" in os.environ:
-        report.outcome = "failed"
-    return report
 
 
 @pytest.fixture(scope="session")

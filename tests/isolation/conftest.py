@@ -1,9 +1,8 @@
 """A launcher for each mode, shared by the tests that do not harm it; an internet."""
 
 import gc
-import os
 import re
-from collections.abc import AsyncIterator, Generator, Iterator
+from collections.abc import AsyncIterator, Iterator
 from typing import Any, Protocol, runtime_checkable
 
 import pytest
@@ -22,17 +21,7 @@ from tests.isolation.machine import (
     started,
     temporary_store,
 )
-
-
-@pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport() -> Generator[
-    None, pytest.TestReport, pytest.TestReport
-]:
-    """On CI a wall that nobody looked at is as bad as one that has fallen."""
-    report = yield
-    if report.skipped and not hasattr(report, "wasxfail") and "CI" in os.environ:
-        report.outcome = "failed"
-    return report
+from tests.skips import pytest_runtest_makereport as pytest_runtest_makereport
 
 
 def pytest_collection_finish() -> None:
