@@ -40,6 +40,35 @@ class EndpointAccess:
     secret_access_key: str = field(repr=False)
     region: str
 
+    def queue_url(self, account: str, name: str) -> str:
+        return f"{self.urls['sqs'].rstrip('/')}/{account}/{name}"
+
+    def connect(self, service: str, *, waits_s: int = 0, connections: int = 10) -> Any:
+        """botocore's client for one of them, which waits `waits_s` longer than others
+        for an answer. It asks once: whether and when to ask again is its callers' to
+        say, who remember to over a restart."""
+        # Imported for those who use it: it is slow to load.
+        from botocore.config import Config
+        from botocore.session import Session
+
+        config = Config(
+            connect_timeout=TIMEOUT_S,
+            read_timeout=TIMEOUT_S + waits_s,
+            max_pool_connections=connections,
+            retries={"total_max_attempts": 1},
+            # A proxy of the environment's would be another machine to speak to.
+            proxies={},
+        )
+        session: Any = Session()
+        return session.create_client(
+            service,
+            region_name=self.region,
+            endpoint_url=self.urls[service],
+            aws_access_key_id=self.access_key_id,
+            aws_secret_access_key=self.secret_access_key,
+            config=config,
+        )
+
 
 class Endpoints:
     """Tells them; a context manager."""
@@ -96,36 +125,15 @@ class Endpoints:
             ) from error
 
     def _message(self, target: Target, parcel: Parcel, body: bytes) -> dict[str, Any]:
-        url = self._access.urls["sqs"].rstrip("/")
         return {
-            "QueueUrl": f"{url}/{target.account}/{target.name}",
+            "QueueUrl": self._access.queue_url(target.account, target.name),
             "MessageBody": body.decode(),
         } | _attributes(parcel)
 
     def _client(self, service: str) -> Any:
         """One for each service; made by whoever is first, twice at worst."""
         if service not in self._clients:
-            # Imported for those who use it: it is slow to load.
-            from botocore.config import Config
-            from botocore.session import Session
-
-            config = Config(
-                connect_timeout=TIMEOUT_S,
-                read_timeout=TIMEOUT_S,
-                # We try again ourselves, and remember to over a restart.
-                retries={"total_max_attempts": 1},
-                # A proxy of the environment's would be another machine to speak to.
-                proxies={},
-            )
-            session: Any = Session()
-            client = session.create_client(
-                service,
-                region_name=self._access.region,
-                endpoint_url=self._access.urls[service],
-                aws_access_key_id=self._access.access_key_id,
-                aws_secret_access_key=self._access.secret_access_key,
-                config=config,
-            )
+            client = self._access.connect(service)
             client.meta.events.register("before-call", _add_trace)
             self._clients[service] = client
         return self._clients[service]

@@ -157,37 +157,15 @@ class Queues:
             raise QueueTrouble(f"{type(error).__name__}: {error}") from error
 
     def _url(self, source: Source) -> str:
-        return f"{self._access.urls['sqs'].rstrip('/')}/{source.account}/{source.name}"
+        return self._access.queue_url(source.account, source.name)
 
     def _connected(self) -> Any:
         with self._making:
             if self._client is None:
-                self._client = self._connect()
+                self._client = self._access.connect(
+                    "sqs", waits_s=LONG_POLL_S, connections=TURNS + TELLS
+                )
             return self._client
-
-    def _connect(self) -> Any:
-        # Imported for those who use it: it is slow to load.
-        from botocore.config import Config
-        from botocore.session import Session
-
-        config = Config(
-            connect_timeout=TIMEOUT_S,
-            read_timeout=TIMEOUT_S + LONG_POLL_S,
-            max_pool_connections=TURNS + TELLS,
-            # Whether and when it is asked again is the reader's to say.
-            retries={"total_max_attempts": 1},
-            # A proxy of the environment's would be another machine to speak to.
-            proxies={},
-        )
-        session: Any = Session()
-        return session.create_client(
-            "sqs",
-            region_name=self._access.region,
-            endpoint_url=self._access.urls["sqs"],
-            aws_access_key_id=self._access.access_key_id,
-            aws_secret_access_key=self._access.secret_access_key,
-            config=config,
-        )
 
 
 def _entries(handles: Sequence[str], **also: int) -> list[dict[str, Any]]:
