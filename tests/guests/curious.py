@@ -301,11 +301,6 @@ def groups(event):
     return os.getgroups()
 
 
-def inject_input(event):
-    """TIOCSTI, with bits set above the 32 that the kernel reads."""
-    return call(16, 0, event["request"], ctypes.c_char_p(b"x"))
-
-
 def push_descriptors(event):
     """Send open files up the channel, in one byte of a frame."""
     with socket.socket(fileno=os.dup(3)) as channel:
