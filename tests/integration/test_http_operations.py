@@ -182,6 +182,17 @@ async def test_the_machine_s_own_may_read_how_busy_the_engine_is(port: Port) -> 
 
 
 @pytest.mark.parametrize(
+    "added", ["X-Forwarded-For: 192.0.2.1", "Via: 1.1 caddy", "X-Real-IP: 192.0.2.1"]
+)
+async def test_what_a_proxy_on_this_machine_passes_on_is_from_elsewhere(
+    port: Port, added: str
+) -> None:
+    status, _, _ = await port.exchange(ASKED + f"{added}\r\n\r\n".encode())
+
+    assert status == 403
+
+
+@pytest.mark.parametrize(
     ("key", "allowed"), [("", 403), ("key-of-acme", 403), ("key-of-operator", 200)]
 )
 async def test_from_elsewhere_only_an_operator_may(

@@ -51,6 +51,14 @@ from sandlot_engine.gateway.urls.ports import Answering
 from sandlot_engine.metrics import CONTENT_TYPE
 from sandlot_engine.model.network import Network
 
+_OF_A_PROXY = frozenset(
+    (
+        *(b"forwarded", b"via", b"x-forwarded-for", b"x-forwarded-host"),
+        *(b"x-forwarded-proto", b"x-real-ip"),
+    )
+)
+"""Headers of which a proxy adds some: what has one is not from where it was sent by."""
+
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 """An ASGI callable."""
 
@@ -297,8 +305,9 @@ class Router:
 
     async def _metrics(self, scope: Scope) -> Response:
         """A tenant is not to learn how busy the engine is: see `GetStatus`."""
-        if not is_of_this_machine(scope):
-            authorization = fold(scope["headers"]).get(b"authorization", b"")
+        headers = fold(scope["headers"])
+        if not is_of_this_machine(scope) or headers.keys() & _OF_A_PROXY:
+            authorization = headers.get(b"authorization", b"")
             try:
                 caller = await self._authenticator.caller_of(
                     authorization.decode("latin-1")
