@@ -17,6 +17,8 @@ from tests.isolation.machine import (
     Guest,
     Sandbox,
     ask,
+    descendants,
+    kernel_facts,
     needs_groups,
     send,
 )
@@ -40,6 +42,35 @@ async def test_who_stays_in_a_dead_instance_s_groups_goes_with_its_jail(
     async with asyncio.timeout(WAIT_S):
         await guest.lost.wait()
     await expect_answers(curious)
+
+
+@needs_groups
+async def test_who_hides_in_what_waits_for_an_instance_stands_still(
+    sandbox: Sandbox, curious: Guest
+) -> None:
+    """The group of one that ended at work is its heir's, who waits for minutes."""
+    async with sandbox.running("hostile/lurker") as guest:
+        first = await guest.fork()
+        assert (await send(first, "end")).ended is Ended.EXITED
+        await guest.wait_death(first)
+        assert guest.zygote.has_heirs
+        (lurker,) = filter(_lurks, descendants(sandbox.process.pid))
+
+        async with asyncio.timeout(WAIT_S):
+            while not _stands_still(lurker):  # noqa: ASYNC110 - nobody tells
+                await asyncio.sleep(0)
+
+        assert await guest.ask("again") == "ok", "the heir is of use"
+        assert not guest.zygote.has_heirs
+    await expect_answers(curious)
+
+
+def _lurks(pid: int) -> bool:
+    return kernel_facts(pid)["Name"] == "lurker"
+
+
+def _stands_still(pid: int) -> bool:
+    return kernel_facts(pid)["State"][0] in "DT"
 
 
 async def test_memory_of_processes_without_a_first_thread_counts(

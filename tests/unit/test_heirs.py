@@ -34,6 +34,7 @@ class Jail:
         self.killed: list[int] = []
         self.can_make = True
         self.events = b"oom_kill 0\n"
+        self.brake: Path | None = None
         self.heirs = Heirs(
             self._make,
             drop=self.dropped.append,
@@ -47,7 +48,11 @@ class Jail:
             raise StartFailed("there is no room")
         ours, theirs = socket.socketpair()
         (self.group / "memory.events").write_bytes(self.events)
-        hold = Hold({MEMORY_V2: os.open(self.group, os.O_PATH)})
+        parts = {MEMORY_V2: os.open(self.group, os.O_PATH)}
+        if self.brake is not None:
+            flags = os.O_WRONLY | os.O_TRUNC | os.O_CREAT
+            parts["freeze"] = os.open(self.brake, flags, 0o600)
+        hold = Hold(parts)
         return Berth(
             *(dead + 100, hold, ours, os.dup(0), None, None, (theirs.detach(),))
         )
@@ -72,6 +77,28 @@ class Jail:
             return None
         berth.close()
         return berth.cell
+
+
+async def test_one_that_waits_stands_still_until_it_is_taken() -> None:
+    """Its group is one that the zygote was given to join, and may have kept."""
+    jail = Jail()
+    brake = jail.group / "cgroup.freeze"
+    jail.brake = brake
+    await jail.end(1)
+    await eventually(lambda: _is(brake.exists() and brake.read_bytes() == b"1"))
+
+    assert await jail.take() == 101
+    assert brake.read_bytes() == b"10"
+
+
+async def test_one_that_cannot_stand_still_is_none() -> None:
+    jail = Jail()
+    jail.brake = Path("/dev/full")
+
+    await jail.end(1)
+
+    await eventually(lambda: _is(jail.killed == [101]))
+    assert await jail.take() is None
 
 
 async def test_who_comes_while_an_heir_is_made_waits_for_it() -> None:

@@ -110,7 +110,11 @@ class Heirs:
                     await self._news.wait()
         if not self._ready:
             return None
-        return self._pop()
+        berth = self._pop()
+        if berth.hold.can_freeze and not berth.hold.thaw():
+            self._give_up(berth)
+            return None
+        return berth
 
     def drop_all(self) -> None:
         """Those that wait for an instance: their memory is needed."""
@@ -140,8 +144,8 @@ class Heirs:
             berth.close()
             self._note_none()
             return
-        if berth.hold.ran_out():
-            # In its last moment, which its heir would be blamed for.
+        if berth.hold.ran_out() or not _stands_still(berth):
+            # In its last moment, which its heir would be blamed for; or it cannot wait.
             self._note_none()
             await self._end(berth)
             return
@@ -177,3 +181,9 @@ class Heirs:
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+
+def _stands_still(berth: Berth) -> bool:
+    """While it waits. Nothing of the tenant's has any business in there; but its group
+    is one that the zygote was given before, to join, and may have kept."""
+    return berth.hold.freeze() if berth.hold.can_freeze else True
