@@ -2,6 +2,8 @@
 
 import asyncio
 import os
+from contextlib import suppress
+from pathlib import Path
 
 import pytest
 
@@ -26,6 +28,8 @@ from tests.isolation.machine import (
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 MEMORY_MB = 128
+MOST_S = 1.0
+"""Of a processor, in six seconds or more."""
 
 
 @needs_groups
@@ -41,6 +45,31 @@ async def test_who_stays_in_a_dead_instance_s_groups_goes_with_its_jail(
 
     async with asyncio.timeout(WAIT_S):
         await guest.lost.wait()
+    await expect_answers(curious)
+
+
+@needs_groups
+async def test_who_stays_in_a_dead_instance_s_groups_has_little_of_a_processor(
+    sandbox: Sandbox, curious: Guest
+) -> None:
+    """It has some seconds until it is found to hide, and nobody pays for them."""
+    if "cpu" not in control(sandbox)[1]:
+        pytest.skip("nobody limits processors here")
+    guest = sandbox.make_zygote("hostile/lurker")
+    assert await guest.zygote.wait_ready()
+    instance = await guest.fork()
+    await ask(instance, "stay")
+    (lurker,) = filter(_lurks, descendants(sandbox.process.pid))
+
+    await instance.destroy()
+
+    at_first = last = _cpu_s(lurker)
+    async with asyncio.timeout(WAIT_S):
+        while not guest.lost.is_set():
+            with suppress(FileNotFoundError, ProcessLookupError):
+                last = _cpu_s(lurker)
+            await asyncio.sleep(0)
+    assert last - at_first < MOST_S
     await expect_answers(curious)
 
 
@@ -63,6 +92,11 @@ async def test_who_hides_in_what_waits_for_an_instance_stands_still(
         assert await guest.ask("again") == "ok", "the heir is of use"
         assert not guest.zygote.has_heirs
     await expect_answers(curious)
+
+
+def _cpu_s(pid: int) -> float:
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def _lurks(pid: int) -> bool:

@@ -278,6 +278,10 @@ class Occupied:
 
     def __init__(self) -> None:
         self.taken: list[object] = []
+        self.is_slow = False
+
+    def slow_down(self) -> None:
+        self.is_slow = True
 
     def take_away(self, group: object) -> bool:
         self.taken.append(group)
@@ -304,11 +308,13 @@ def test_who_stays_in_the_group_of_a_dead_cell_hides_but_not_where_none_came_up(
 ) -> None:
     monkeypatch.setattr(zygotes, "_LEAVES_S", 0.0)
     monkeypatch.setattr(jail.zygote, "family", Occupied())
-    monkeypatch.setattr(jail.zygote.cells[1], "group", Occupied())
+    group = Occupied()
+    monkeypatch.setattr(jail.zygote.cells[1], "group", group)
     if was_made:
         jail.made(*_PARTS)
 
     jail.zygote.forget_cell(1)
+    assert group.is_slow is was_made, "it has some seconds, and nobody pays for them"
     jail.zygote.tidy()
 
     assert jail.zygote.is_dying is was_made

@@ -239,7 +239,11 @@ class Zygote:
         # that is swamped may take its time.
         if leaving.cell.was_made:
             leaving.since = time.monotonic()
-        return family.take_away(leaving.group)
+        is_gone = family.take_away(leaving.group)
+        if not is_gone and leaving.cell.was_made:
+            # Whoever it is has some seconds, and nobody pays for them.
+            leaving.group.slow_down()
+        return is_gone
 
     def tidy(self) -> None:
         """Remove what is left of groups. Who is still in the group of a cell that is

@@ -43,6 +43,11 @@ class Group:
         limits = widest_first(self._interface.limits_of(share))
         self._interface.limit(self._folders, limits)
 
+    def slow_down(self) -> None:
+        """Who is still in there may end, and do little else meanwhile."""
+        with contextlib.suppress(OSError):
+            self._interface.limit(self._folders, self._interface.slowest)
+
     def open_joins(self) -> list[int]:
         """Descriptors; who writes `0` to each is in the group."""
         with closed_on_error() as opened:

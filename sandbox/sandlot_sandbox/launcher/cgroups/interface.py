@@ -25,6 +25,9 @@ _PERIOD_US = 100_000
 """The kernel's own, as a new group has it. In v1 nobody writes it: for each write the
 kernel goes through all groups there are."""
 
+_SLOW_US = _PERIOD_US // 20
+"""Of a processor in each period, for who has no business in a group any more."""
+
 _V1_SHARES = 1024
 _V2_WEIGHT = 100
 _MAX_V2_WEIGHT = 10_000
@@ -63,6 +66,16 @@ class Interface:
             for controller, file, value in values
             if controller in controls
         ]
+
+    @property
+    def slowest(self) -> list[tuple[str, str, bytes]]:
+        """As `limits_of`: no more of a processor than it takes to end. Nothing where
+        nobody limits that."""
+        if "cpu" not in self._layout.controls:
+            return []
+        if self.is_v2:
+            return [("v2", "cpu.max", b"%d %d" % (_SLOW_US, _PERIOD_US))]
+        return [("cpu", "cpu.cfs_quota_us", b"%d" % _SLOW_US)]
 
     def limit(
         self, folders: dict[str, Path], limits: list[tuple[str, str, bytes]]
