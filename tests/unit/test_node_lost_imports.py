@@ -4,7 +4,13 @@ import pytest
 
 from sandlot_engine.node import lost_imports
 from sandlot_engine.node.hosted import Hosted
-from sandlot_engine.node.lost_imports import BACK, MOST_S, REASON, LostImports
+from sandlot_engine.node.lost_imports import (
+    BACK,
+    LEAST_S,
+    MOST_S,
+    REASON,
+    LostImports,
+)
 from tests.fakes.nodes import World, begun, world_of
 
 
@@ -87,3 +93,10 @@ def test_so_much_of_them_is_for_nothing() -> None:
     clock.now += 20.0 / BACK
     assert not lost.note(10.0)
     assert lost.note(10.0)
+
+
+def test_nor_does_anybody_have_any_number_of_quick_ones() -> None:
+    lost = LostImports(Clock())
+
+    assert not any(lost.note(0.001) for _ in range(int(MOST_S / LEAST_S)))
+    assert lost.note(0.001)

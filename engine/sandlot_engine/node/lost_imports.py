@@ -9,8 +9,10 @@ import time
 from collections.abc import Callable
 
 MOST_S = 30.0
-"""Of a version, in seconds that they took: three of the longest, or thousands that take
-a few milliseconds."""
+"""Of a version, in seconds that they took: three of the longest."""
+
+LEAST_S = 1.0
+"""What each counts for at least: a zygote runs on for as long before it rests."""
 
 BACK = 0.01
 """What each second gives back of that, in seconds."""
@@ -29,6 +31,7 @@ class LostImports:
     def note(self, import_s: float) -> bool:
         """One more, which took so long; whether it was one too many."""
         now = self._now()
-        self._lost_s = max(0.0, self._lost_s - (now - self._since) * BACK) + import_s
+        self._lost_s = max(0.0, self._lost_s - (now - self._since) * BACK)
+        self._lost_s += max(LEAST_S, import_s)
         self._since = now
         return self._lost_s > MOST_S
