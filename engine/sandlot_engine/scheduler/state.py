@@ -67,6 +67,7 @@ class ClusterState(Books):
         decisions = self._start_what_can_be()
         if invocation in self.queue and self.versions[version].fresh:
             self.stop_waiting(invocation)
+            self.drop_if_idle(tenant)
             decisions.append(self._use_fresh(invocation, version))
         return decisions
 

@@ -158,3 +158,16 @@ def test_no_more_stand_by_than_may() -> None:
     _stand_by(state, "mail", 2)
 
     assert state.standbys_of("mail") == (1, 0)
+
+
+def test_who_was_given_what_is_kept_for_want_of_a_place_waits_no_more() -> None:
+    state = new_state(instances=1)
+    keep(state, "resize", 1)
+    start_ahead(state, 1)
+
+    decisions = state.invocation_arrived(
+        "i", "resize", tenant=TENANTS["resize"], spares_fresh=True
+    )
+
+    assert [type(decision) for decision in decisions] == [Assign]
+    state.check()
