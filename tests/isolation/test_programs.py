@@ -218,6 +218,12 @@ exports.callback = (event, context, callback) => {
   setTimeout(() => callback(null, { calls: ++calls }), 1);
 };
 exports.silent = () => {};
+exports.never = async () => new Promise(() => {});
+exports.succeeds = (event, context) => {
+  setTimeout(() => {}, 9e5);
+  context.succeed('well');
+};
+exports.fails = async () => { throw undefined; };
 exports.nested = { deeper: async () => 'found' };
 exports.rejects = () => {
   setTimeout(() => Promise.reject(new Error('lost')), 1);
@@ -265,6 +271,47 @@ async def test_a_node_handler_that_says_nothing_answers_null(sandbox: Sandbox) -
         instance = await guest.fork()
         assert await ask(instance, "greet") is None
         assert await ask(instance, "greet") is None
+        await instance.destroy()
+
+
+async def test_a_node_handler_that_waits_for_what_never_comes_fails(
+    sandbox: Sandbox,
+) -> None:
+    files = {"app.js": COMMON}
+    node = await _node(sandbox)
+    async with sandbox.running_program(node, files, handler="app.never") as guest:
+        instance = await guest.fork()
+        for _ in range(2):
+            ending = await send(instance, "wait")
+            assert (ending.ended, ending.error_type) == (
+                Ended.FAILED,
+                "Runtime.NodeJsExit",
+            )
+            told = json.loads(ending.payload)["errorMessage"]
+            assert "a Promise that was never settled" in told
+        await instance.destroy()
+
+
+async def test_a_context_that_is_told_the_answer_waits_for_nothing(
+    sandbox: Sandbox,
+) -> None:
+    files = {"app.js": COMMON}
+    node = await _node(sandbox)
+    async with sandbox.running_program(node, files, handler="app.succeeds") as guest:
+        instance = await guest.fork()
+        assert await ask(instance, "greet") == "well"
+        assert await ask(instance, "greet") == "well"
+        await instance.destroy()
+
+
+async def test_a_node_handler_that_throws_nothing_has_failed(sandbox: Sandbox) -> None:
+    files = {"app.js": COMMON}
+    node = await _node(sandbox)
+    async with sandbox.running_program(node, files, handler="app.fails") as guest:
+        instance = await guest.fork()
+        ending = await send(instance, "fail")
+        assert ending.ended is Ended.FAILED
+        assert json.loads(ending.payload)["errorMessage"] == "handled"
         await instance.destroy()
 
 

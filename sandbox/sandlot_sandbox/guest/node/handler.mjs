@@ -13,7 +13,13 @@ export async function loadHandler(root, text) {
   const name = path.basename(text ?? '');
   const folder = (text ?? '').slice(0, (text ?? '').indexOf(name));
   const match = name.match(HANDLER);
-  if (!match || (text ?? '').includes('..')) throw named('Runtime.MalformedHandlerName', 'Bad handler');
+  if ((text ?? '').includes('..')) {
+    throw named(
+      'Runtime.MalformedHandlerName',
+      `'${text}' is not a valid handler name. Use absolute paths when specifying root directories in handler names.`,
+    );
+  }
+  if (!match) throw named('Runtime.MalformedHandlerName', 'Bad handler');
   const [, file, exported] = match;
   const found = await load(root, folder, file);
   const handler = exported.split('.').reduce((nested, key) => nested && nested[key], found);

@@ -59,36 +59,47 @@ function contextOf(headers) {
   };
 }
 
+const NEVER_SETTLED =
+  'The Lambda runtime client detected an unexpected Node.js exit code. This is most ' +
+  'commonly caused by a Promise that was never settled. For more information, see ' +
+  'https://nodejs.org/docs/latest/api/process.html#exit-codes';
+
+const isAsync = (handler) => handler.constructor?.name === 'AsyncFunction';
+
 // The result of a handler, however it gives it: a promise, or a callback.
 function call(handler, event, context) {
   return new Promise((resolve, reject) => {
     let isDone = false;
-    const finish = (error, result) => {
+    const finish = (error, result, { waits = false } = {}) => {
       if (isDone) return;
       isDone = true;
       whenLoopIsEmpty = null;
       if (error !== undefined && error !== null) reject(error);
-      else if (context.callbackWaitsForEmptyEventLoop) whenLoopIsEmpty = () => resolve(result);
-      else setImmediate(() => resolve(result));
+      else if (waits) whenLoopIsEmpty = () => resolve(result);
+      else resolve(result);
     };
-    context.done = finish;
+    const callback = (error, result) => {
+      finish(error, result, { waits: context.callbackWaitsForEmptyEventLoop });
+    };
+    // These wait for nothing, whatever the context says.
+    context.done = (error, result) => finish(error, result);
     context.succeed = (result) => finish(null, result);
     context.fail = (error) => finish(error ?? 'handled');
-    // A handler whose work is done without a word has answered null.
-    whenLoopIsEmpty = () => { isDone = true; resolve(undefined); };
+    // A handler whose work is done without a word has answered null; but one that is
+    // `async` waits for what never comes.
+    whenLoopIsEmpty = () => {
+      if (isAsync(handler)) finish(named('Runtime.NodeJsExit', NEVER_SETTLED));
+      else finish(null, undefined);
+    };
     let result;
     try {
-      result = handler(event, context, finish);
+      result = handler(event, context, callback);
     } catch (error) {
-      isDone = true;
-      reject(error);
+      callback(error);
       return;
     }
     if (result && typeof result.then === 'function') {
-      result.then(
-        (value) => { if (!isDone) { isDone = true; resolve(value); } },
-        (error) => { if (!isDone) { isDone = true; reject(error); } },
-      );
+      result.then(context.succeed, context.fail);
     }
   });
 }
