@@ -68,6 +68,15 @@ async def test_the_client_context_arrives_decoded(port: Port) -> None:
     assert started.client_context == '{"custom": {"a": 1}}'
 
 
+async def test_an_event_has_no_client_context(port: Port) -> None:
+    context = base64.b64encode(b'{"custom": {"a": 1}}').decode()
+
+    await port.invoke(ClientContext=context, InvocationType="Event")
+
+    started = await port.engine.runner.started.get()
+    assert started.client_context == ""
+
+
 @pytest.mark.parametrize(
     "name",
     [

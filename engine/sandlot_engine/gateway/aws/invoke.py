@@ -137,6 +137,7 @@ class Invoke:
         self._check_may_invoke(received.caller, function, region=received.region)
         has_key = b"idempotency-key" in headers
         trace, led_here = traced(headers)
+        client_context = _client_context(headers)
         invocation = Invocation(
             request_id=request_id,
             tenant_id=function.account,
@@ -147,7 +148,8 @@ class Invoke:
             payload=received.body.data or b"{}",
             type=kind,
             idempotency=_key(headers, kind, function, received) if has_key else None,
-            client_context=_client_context(headers),
+            # As on AWS, a function that runs later hears nothing of it.
+            client_context="" if is_event else client_context,
             trace=trace,
             lineage=led_here,
             trace_id=lineage.trace_id(
