@@ -1,5 +1,6 @@
 """Provisioned concurrency, by boto3: instances that are there before anybody calls."""
 
+import re
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -62,6 +63,20 @@ def test_what_is_provisioned_is_there_before_it_is_called(
     assert (put["Status"], ready["Status"]) == ("IN_PROGRESS", "READY")
     assert ready["AllocatedProvisionedConcurrentExecutions"] == COUNT
     assert [answer["ExecutedVersion"] for answer in answers] == ["1"] * COUNT
+
+
+def test_when_it_was_asked_for_is_told_in_whole_seconds(
+    aws: Lambda, create: Create
+) -> None:
+    name = published(aws, create)
+
+    asked = provision(aws, name, "1", 1)
+    (listed,) = aws.list_provisioned_concurrency_configs(FunctionName=name)[
+        "ProvisionedConcurrencyConfigs"
+    ]
+
+    assert re.fullmatch(r"[\d-]{10}T[\d:]{8}\+0000", asked["LastModified"])
+    assert listed["LastModified"] == asked["LastModified"]
 
 
 def test_where_all_that_is_reserved_is_provisioned_other_versions_are_off(

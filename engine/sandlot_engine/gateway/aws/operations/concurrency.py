@@ -6,7 +6,6 @@ from typing import Any
 from sandlot_engine.gateway.aws import names
 from sandlot_engine.gateway.aws.operations import Call, operation
 from sandlot_engine.gateway.aws.operations.functions import unqualified
-from sandlot_engine.gateway.aws.shapes import last_modified
 from sandlot_engine.model.provisioned import Provisioned
 
 
@@ -96,5 +95,6 @@ def _shown(provisioned: Provisioned) -> dict[str, Any]:
         "AvailableProvisionedConcurrentExecutions": provisioned.available,
         "Status": provisioned.status.value,
         "StatusReason": provisioned.reason or None,
-        "LastModified": last_modified(provisioned.config.last_modified),
+        # In whole seconds, as AWS has it here and nowhere else.
+        "LastModified": f"{provisioned.config.last_modified:%Y-%m-%dT%H:%M:%S}+0000",
     }
