@@ -6,6 +6,8 @@ an engine but from the transport, and that makes the difference between
 `Unavailable` (surely not started) and `ConnectionFailed` (nobody knows).
 """
 
+import re
+
 import grpc
 from google.protobuf.message import DecodeError, Message
 from google.rpc import code_pb2, error_details_pb2
@@ -161,7 +163,7 @@ def _from_transport(code: int, words: str, *, endpoint: str) -> errors.SandlotEr
             "SANDLOT_ENDPOINT.",
         )
         return errors.ConnectionFailed(
-            f"no engine answers at {endpoint}: {words}. {hint}"
+            f"no engine answers at {endpoint}: {_AROUND.sub('', words)}. {hint}"
         )
     if code == code_pb2.DEADLINE_EXCEEDED:
         return errors.DeadlineExceeded(
@@ -177,6 +179,12 @@ def _from_transport(code: int, words: str, *, endpoint: str) -> errors.SandlotEr
         )
     return CODES.get(code, errors.Internal)(words or f"gRPC status {code}")
 
+
+_AROUND = re.compile(
+    r"^failed to connect to all addresses; last error: \w+: \S+: "
+    r"(?:Failed to connect to remote host: )?"
+)
+"""What gRPC says in front of why: it is known already."""
 
 _WRONG_PORT = {
     "WRONG_VERSION_NUMBER": "What listens there has no TLS: leave grpcs:// out.",

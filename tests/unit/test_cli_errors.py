@@ -261,6 +261,14 @@ def test_a_port_that_is_no_grpc_is_told_from_none(cli: Cli) -> None:
     assert "sandlot up" not in done.stderr
 
 
+def test_where_nobody_listens_that_is_all_that_is_said(cli: Cli) -> None:
+    done = cli("fn", "list", "--endpoint", "127.0.0.1:1")
+
+    assert done.stderr.startswith(
+        "ConnectionFailed: no engine answers at 127.0.0.1:1: Connection refused. Start"
+    )
+
+
 def test_tls_where_there_is_none_is_told_in_one_line(server: Server) -> None:
     # In a process of its own: what gRPC itself notes on stderr is not click's.
     words = ("fn", "list", "--endpoint", f"grpcs://{server.address}")
