@@ -128,6 +128,25 @@ def test_an_import_that_fails_at_length_is_told_on_as_many_lines(
     )
 
 
+def test_what_requirements_name_is_told_to_be_installed_by_hand(
+    cli: Cli, engine: Engine, tmp_path: Path
+) -> None:
+    folder = tmp_path / "my site"
+    folder.mkdir()
+    (folder / "app.py").write_text("import requests\ndef handler(e, c): ...\n")
+    (folder / "requirements.txt").write_text("requests\n")
+    cli("deploy", str(folder), "--name", "site")
+    function = engine.functions["000000000001", "site"]
+    function.fork_safety_reason = (
+        "the import failed: Runtime.ImportModuleError: No module named 'requests'"
+    )
+
+    said = cli("deploy", str(folder), "--name", "site").stderr
+
+    quoted = f"'{folder}' -r '{folder}/requirements.txt'"
+    assert f"pip install --target {quoted}\n" in said
+
+
 def test_a_handler_that_gives_way_is_told(
     cli: Cli, engine: Engine, source: Path
 ) -> None:

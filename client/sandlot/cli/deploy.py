@@ -3,6 +3,7 @@
 import sys
 import time
 from collections.abc import Collection
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -16,6 +17,9 @@ from sandlot.cli.text import message, one_line, size
 if TYPE_CHECKING:
     from sandlot.client import FunctionHandle
     from sandlot.results import Function
+
+REQUIREMENTS = "requirements.txt"
+"""What other tools install for a function, and this one does not."""
 
 
 @click.command()
@@ -97,7 +101,8 @@ def deploy(
     if flags.as_json:
         document(plain(function))
     else:
-        _say(flags, function, handle, elapsed_s=time.monotonic() - began)
+        took_s = time.monotonic() - began
+        _say(flags, function, handle, source=source, elapsed_s=took_s)
         if publishes and not function.version.isdecimal():
             flags.say("  no version of it was published")
         click.echo(one_line(function.arn))
@@ -106,7 +111,12 @@ def deploy(
 
 
 def _say(
-    flags: Flags, function: "Function", handle: "FunctionHandle", *, elapsed_s: float
+    flags: Flags,
+    function: "Function",
+    handle: "FunctionHandle",
+    *,
+    source: str,
+    elapsed_s: float,
 ) -> None:
     name = one_line(function.name)
     if function.version.isdecimal():
@@ -124,6 +134,7 @@ def _say(
             function,
             only_folder=handle.only_folder,
             compiled_for=handle.compiled_for,
+            source=source,
         )
         return
     if handle.lacks_handler:
@@ -159,6 +170,7 @@ def say_not_imported(
     *,
     only_folder: str = "",
     compiled_for: Collection[str] = (),
+    source: str = "",
 ) -> None:
     """Why, and what to do."""
     error = function.import_error
@@ -166,7 +178,9 @@ def say_not_imported(
     flags.say("  next: mend it and deploy again; until then every invocation fails")
     hint = compiled_for_another(error, function.runtime, compiled_for)
     if not hint:
-        hint = why_not_imported(error, function.handler, only_folder=only_folder)
+        hint = why_not_imported(
+            error, function.handler, only_folder=only_folder, source=source
+        )
     if hint:
         flags.say(f"  {one_line(hint)}")
 
@@ -186,7 +200,9 @@ def compiled_for_another(error: str, runtime: str, found: Collection[str]) -> st
     )
 
 
-def why_not_imported(error: str, handler: str, *, only_folder: str = "") -> str:
+def why_not_imported(
+    error: str, handler: str, *, only_folder: str = "", source: str = ""
+) -> str:
     """What newcomers most often have to mend; empty where it is something else."""
     from sandlot.deploying import lacks_handler, missing_module
 
@@ -209,6 +225,14 @@ def why_not_imported(error: str, handler: str, *, only_folder: str = "") -> str:
     if error.startswith("MemoryError"):
         return "it wants more memory than it has: add --memory MB"
     if missing := missing_module(error).partition(".")[0]:
+        if source and (Path(source) / REQUIREMENTS).is_file():
+            import shlex  # a millisecond, of which few commands have need
+
+            folder, file = map(shlex.quote, (source, str(Path(source) / REQUIREMENTS)))
+            return (
+                f"nothing is installed for a function, as its {REQUIREMENTS} asks for:"
+                f" pip install --target {folder} -r {file}"
+            )
         return (
             "what it imports has to be in its folder, or in a layer:"
             f" pip install --target FOLDER {missing}"
