@@ -128,6 +128,25 @@ def test_an_import_that_fails_at_length_is_told_on_as_many_lines(
     )
 
 
+@pytest.mark.parametrize("whole", [True, False])
+def test_a_program_that_is_not_executable_is_told_at_once(
+    cli: Cli, tmp_path: Path, whole: bool
+) -> None:
+    program = tmp_path / "bootstrap"
+    program.write_text("#!/bin/sh\n")
+    program.chmod(0o644)
+    source = str(tmp_path if whole else program)
+
+    before = cli("deploy", source, "--name", "shell").stderr
+    program.chmod(0o755)
+    after = cli("deploy", source, "--name", "shell").stderr
+
+    assert "chmod +x" in before
+    assert "invoke it" not in before
+    assert "chmod +x" not in after
+    assert "invoke it" in after
+
+
 def test_what_requirements_name_is_told_to_be_installed_by_hand(
     cli: Cli, engine: Engine, tmp_path: Path
 ) -> None:

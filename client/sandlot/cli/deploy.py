@@ -137,6 +137,9 @@ def _say(
             source=source,
         )
         return
+    if function.runtime.startswith("provided") and _cannot_be_run(source):
+        flags.say("  its bootstrap is not executable: chmod +x, and deploy it again")
+        return
     if handle.lacks_handler:
         # Of Node nothing is imported before somebody invokes it.
         flags.say("  no file of the package is that of its handler")
@@ -162,6 +165,17 @@ def _is_untried(function: "Function") -> bool:
 
     has_one = function.runtime.startswith(("python", "nodejs"))
     return has_one and not is_imported(function)
+
+
+def _cannot_be_run(source: str) -> bool:
+    """Whether a program that was packed here has not the mode for it."""
+    from sandlot.packing import PROGRAM
+
+    program = Path(source)
+    if program.is_dir():
+        program /= PROGRAM
+    is_it = program.name == PROGRAM and program.is_file()
+    return is_it and not program.stat().st_mode & 0o111
 
 
 def say_not_imported(
