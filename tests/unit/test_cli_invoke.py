@@ -174,6 +174,23 @@ def test_what_is_queued_can_be_looked_at_by_what_is_told(
     )
 
 
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("-c", "5"), "give -n N, too"),
+        (("-n", "3", "--log"), "are for one request"),
+        (("--type", "event", "--raw"), "are for one request"),
+    ],
+)
+def test_what_would_not_be_heeded_is_refused(
+    cli: Cli, engine: Engine, words: tuple[str, ...], said: str
+) -> None:
+    done = cli("invoke", "hello", *words)
+
+    assert (done.exit_code, engine.requests) == (2, [])
+    assert said in done.stderr
+
+
 @pytest.mark.parametrize("many", [(), ("-n", "3")], ids=["one", "many"])
 def test_an_event_that_is_too_large_is_refused_with_its_size_and_not_sent(
     cli: Cli, engine: Engine, tmp_path: Path, many: tuple[str, ...]

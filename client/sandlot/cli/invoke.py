@@ -96,6 +96,10 @@ def invoke(
         raise click.UsageError("--stream is for one request, and prints no JSON")
     if kind != "request" and (count > 1 or summary):
         raise click.UsageError("-n and --summary are for requests, which are answered")
+    if (log or raw) and (count > 1 or summary or kind != "request"):
+        raise click.UsageError("--log and --raw are for one request")
+    if concurrency > 1 and count == 1:
+        raise click.UsageError("-c is how many of -n are at once: give -n N, too")
     with flags.client() as client:
         if streams:
             _stream(flags, client, (name, qualifier), payload, log=log)
