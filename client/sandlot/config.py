@@ -48,6 +48,9 @@ class Address:
     insecure: bool = False
     """Whether plaintext may leave this machine."""
 
+    data: str = ""
+    """The data folder that says so, of an engine that may have ended since."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Credentials:
@@ -174,7 +177,7 @@ def from_data(directory: Path, *, needs_address: bool) -> Layer:
     )
     operator = operator or {}
     return Layer(
-        address=_engine_address(engine or {}),
+        address=_engine_address(engine or {}, directory),
         credentials=_pair(
             operator.get("access_key_id"),
             operator.get("secret_access_key"),
@@ -356,6 +359,7 @@ def _reached_as(found: Address, where: Where) -> Address:
         certificate=found.certificate if ca_file is None else "",
         certificate_name=found.certificate_name if ca_file is None else "",
         insecure=found.insecure if insecure is None else insecure,
+        data=found.data,
     )
 
 
@@ -369,12 +373,15 @@ def _pair(key: str | None, secret: str | None, where: str) -> Credentials | None
     return Credentials(access_key_id=key, secret_access_key=secret)
 
 
-def _engine_address(engine: Mapping[str, Any]) -> Address | None:
+def _engine_address(engine: Mapping[str, Any], directory: Path) -> Address | None:
     grpc = engine.get("grpc")
     if not isinstance(grpc, str):
         return None
     found = address_of(_local(grpc), tls=engine.get("tls") is True)
-    if found is None or not found.tls:
+    if found is None:
+        return None
+    found = replace(found, data=str(directory))
+    if not found.tls:
         return found
     return replace(
         found,

@@ -14,6 +14,7 @@ from google.rpc import code_pb2, error_details_pb2
 from grpc_status import rpc_status
 
 from sandlot import errors
+from sandlot.config import Address
 from sandlot.results import Reply, Status
 from sandlot.v1 import invocations_pb2 as pb
 
@@ -59,14 +60,14 @@ CODES: dict[int, type[errors.SandlotError]] = {
 """For reasons finer than a class: the class follows from the code."""
 
 
-def from_call(error: grpc.RpcError, *, endpoint: str) -> errors.SandlotError:
+def from_call(error: grpc.RpcError, *, address: Address) -> errors.SandlotError:
     """What a failed call means. The caller raises it `from error`."""
     code: int = error.code().value[0]
     words: str = error.details() or ""
     details = _details(error)
     info = details.get("ErrorInfo")
     if not isinstance(info, error_details_pb2.ErrorInfo):
-        return _from_transport(code, words, endpoint=endpoint)
+        return _from_transport(code, words, address)
     kind = REASONS.get(info.reason) or CODES.get(code, errors.Internal)
     return kind(
         words,
@@ -142,8 +143,9 @@ def _error_object(reply: Reply) -> dict[str, object]:
     return told if isinstance(told, dict) else {}
 
 
-def _from_transport(code: int, words: str, *, endpoint: str) -> errors.SandlotError:
+def _from_transport(code: int, words: str, address: Address) -> errors.SandlotError:
     """Nothing that an engine said: the connection, the deadline, or gRPC itself."""
+    endpoint = address.endpoint
     if code == code_pb2.UNAVAILABLE and "connect to" not in words:
         return errors.ConnectionFailed(
             f"the connection to {endpoint} was lost before the answer came ({words}). "
@@ -157,10 +159,15 @@ def _from_transport(code: int, words: str, *, endpoint: str) -> errors.SandlotEr
             "work may have been done, so look before you send it again."
         )
     if code == code_pb2.UNAVAILABLE:
+        start = (
+            f"The one on {address.data} was there: start it with `sandlot up --data "
+            f"{address.data}`; its log says why it ended."
+            if address.data
+            else "Start one with `sandlot up`, or say where it is with SANDLOT_DATA or "
+            "SANDLOT_ENDPOINT."
+        )
         hint = next(
-            (hint for sign, hint in _WRONG_PORT.items() if sign in words),
-            "Start one with `sandlot up`, or say where it is with SANDLOT_DATA or "
-            "SANDLOT_ENDPOINT.",
+            (hint for sign, hint in _WRONG_PORT.items() if sign in words), start
         )
         return errors.ConnectionFailed(
             f"no engine answers at {endpoint}: {_AROUND.sub('', words)}. {hint}"

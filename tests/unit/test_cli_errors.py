@@ -269,6 +269,17 @@ def test_where_nobody_listens_that_is_all_that_is_said(cli: Cli) -> None:
     )
 
 
+def test_an_engine_that_has_ended_is_told_by_the_folder_that_knew_it(
+    cli: Cli, tmp_path: Path
+) -> None:
+    (tmp_path / "engine.json").write_text(json.dumps({"grpc": "127.0.0.1:1"}))
+
+    done = cli("fn", "list", "--data", str(tmp_path))
+
+    assert done.exit_code == 4
+    assert f"start it with `sandlot up --data {tmp_path}`" in done.stderr
+
+
 def test_tls_where_there_is_none_is_told_in_one_line(server: Server) -> None:
     # In a process of its own: what gRPC itself notes on stderr is not click's.
     words = ("fn", "list", "--endpoint", f"grpcs://{server.address}")

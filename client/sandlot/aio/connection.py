@@ -94,7 +94,7 @@ class AsyncConnection:
                 call.request, timeout=limit.left_s(), metadata=self._metadata
             )
         except grpc.RpcError as error:
-            raise failures.from_call(error, endpoint=self.endpoint) from error
+            raise failures.from_call(error, address=self._address) from error
         return call.parse(answer)
 
     @property
@@ -131,7 +131,7 @@ class AsyncConnection:
             async for answer in stream:
                 yield call.parse(answer)
         except grpc.RpcError as error:
-            raise failures.from_call(error, endpoint=self.endpoint) from error
+            raise failures.from_call(error, address=self._address) from error
         finally:
             stream.cancel()
 
@@ -177,7 +177,7 @@ class AsyncConnection:
         except grpc.RpcError as error:
             if failures.is_grpcs_own(error):
                 await self._raise_if_refused(limit)
-            raise failures.from_call(error, endpoint=self.endpoint) from error
+            raise failures.from_call(error, address=self._address) from error
         finally:
             stream.cancel()
 
@@ -197,7 +197,7 @@ class AsyncConnection:
             async for _ in stream:
                 pass
         except grpc.RpcError as error:
-            raise failures.from_call(error, endpoint=self.endpoint) from error
+            raise failures.from_call(error, address=self._address) from error
 
     async def lines(
         self, call: Call[tuple[LogLine, ...]], limit: Deadline

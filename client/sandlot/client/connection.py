@@ -106,7 +106,7 @@ class Connection:
                 call.request, timeout=limit.left_s(), metadata=self._metadata
             )
         except grpc.RpcError as error:
-            raise failures.from_call(error, endpoint=self.endpoint) from error
+            raise failures.from_call(error, address=self._address) from error
         return call.parse(answer)
 
     @property
@@ -138,7 +138,7 @@ class Connection:
             for answer in stream:
                 yield call.parse(answer)
         except grpc.RpcError as error:
-            raise failures.from_call(error, endpoint=self.endpoint) from error
+            raise failures.from_call(error, address=self._address) from error
         finally:
             stream.cancel()
 
@@ -179,7 +179,7 @@ class Connection:
             requests.put(None)
             next(stream, None)  # lets the engine end the stream, instead of breaking it
         except grpc.RpcError as error:
-            raise failures.from_call(error, endpoint=self.endpoint) from error
+            raise failures.from_call(error, address=self._address) from error
         finally:
             requests.put(None)
             stream.cancel()
