@@ -5,6 +5,9 @@ import pytest
 from tests.fakes.engine import Engine, Failure
 from tests.unit.conftest import Cli
 
+NO_MODULE = "Runtime.ImportModuleError: Error: Cannot find module"
+NODE = "/var/runtime/node/handler.mjs"
+
 
 def next_step(cli: Cli) -> str:
     (told,) = (
@@ -56,8 +59,12 @@ def test_what_newcomers_most_often_do_wrong_is_said_when_it_fails(
             "pip install --target",
         ),
         (
-            "Runtime.ImportModuleError: Error: Cannot find module 'lodash'\nRequire",
+            f"{NO_MODULE} 'lodash'\nRequire stack:\n- /var/task/app.js\n- {NODE}",
             "npm install --prefix",
+        ),
+        (
+            f"{NO_MODULE} 'app'\nRequire stack:\n- {NODE}",
+            "--handler MODULE.FUNCTION",
         ),
         (
             "Runtime.ImportModuleError: Error: Cannot find module './mine'",

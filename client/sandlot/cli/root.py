@@ -228,7 +228,11 @@ FAILED = (
         f"raise the memory: sandlot fn config {_FUNCTION} --memory MB",
     ),
     (
-        r"^Runtime\.HandlerNotFound\b|import module '([\w./]+)': No module named '\1'",
+        (
+            r"^Runtime\.HandlerNotFound\b"
+            r"|import module '([\w./]+)': No module named '\1'"
+            r"|Cannot find module '[^']+'\nRequire stack:\n- /var/runtime/"
+        ),
         (
             "name another handler:"
             f" sandlot fn config {_FUNCTION} --handler MODULE.FUNCTION"
