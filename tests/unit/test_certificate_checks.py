@@ -6,7 +6,7 @@ from typing import cast
 
 import pytest
 
-from sandlot_engine.assembly.certificates import check_certificate
+from sandlot_engine.assembly.access import check_certificate
 from sandlot_engine.assembly.machine import Refused
 from sandlot_engine.options import EngineConfig
 from tests.integration.test_grpc_server import self_signed

@@ -19,6 +19,31 @@ def addresses_of(config: EngineConfig) -> Addresses:
     return Addresses(config.public_url, region=config.region)
 
 
+def check_certificate(config: EngineConfig) -> None:
+    """Raise `Refused` where gRPC could not serve with it: it says no more than that
+    there is no port then."""
+    if not config.tls_cert:
+        return
+    # Not at the top: it is an import that only this needs.
+    import ssl
+
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    try:
+        # Without a password nobody is asked for one.
+        context.load_cert_chain(config.tls_cert, config.tls_key, password=lambda: "")
+    except (ssl.SSLError, ValueError) as error:
+        raise Refused(
+            f"--tls-cert {config.tls_cert} and --tls-key {config.tls_key} are no"
+            " certificate, in PEM, and its private key, without a password:"
+            f" {getattr(error, 'reason', '') or error}"
+        ) from error
+    except OSError as error:
+        raise Refused(
+            f"{config.tls_cert} and {config.tls_key} must be readable for the engine's"
+            f" user, {os.geteuid()}: {error.strerror}"
+        ) from error
+
+
 def bucket_access(config: EngineConfig) -> BucketAccess | None:
     """By the environment, as S3's own tools have it: a command line has no secrets."""
     if not config.s3_endpoint:

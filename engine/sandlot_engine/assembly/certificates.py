@@ -1,36 +1,8 @@
 """The engine's own certificate, for the commands that read it off the data folder."""
 
-import os
-import ssl
-
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import NameOID
-
-from sandlot_engine.assembly.machine import Refused
-from sandlot_engine.options import EngineConfig
-
-
-def check_certificate(config: EngineConfig) -> None:
-    """Raise `Refused` where gRPC could not serve with it: it says no more than that
-    there is no port then."""
-    if not config.tls_cert:
-        return
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    try:
-        # Without a password nobody is asked for one.
-        context.load_cert_chain(config.tls_cert, config.tls_key, password=lambda: "")
-    except (ssl.SSLError, ValueError) as error:
-        raise Refused(
-            f"--tls-cert {config.tls_cert} and --tls-key {config.tls_key} are no"
-            " certificate, in PEM, and its private key, without a password:"
-            f" {getattr(error, 'reason', '') or error}"
-        ) from error
-    except OSError as error:
-        raise Refused(
-            f"{config.tls_cert} and {config.tls_key} must be readable for the engine's"
-            f" user, {os.geteuid()}: {error.strerror}"
-        ) from error
 
 
 def own_certificate(chain: bytes) -> tuple[str, str]:

@@ -7,10 +7,14 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontext
 from functools import partial
 from pathlib import Path
 
-from sandlot_engine.assembly.access import addresses_of, bucket_access, endpoint_access
+from sandlot_engine.assembly.access import (
+    addresses_of,
+    bucket_access,
+    check_certificate,
+    endpoint_access,
+)
 from sandlot_engine.assembly.announcing import Facts
 from sandlot_engine.assembly.catalog import catalog_of, tenants_of, triggers_of
-from sandlot_engine.assembly.certificates import check_certificate
 from sandlot_engine.assembly.gateways import gateways
 from sandlot_engine.assembly.machine import first_hello, may_run, node_of, room
 from sandlot_engine.assembly.ownership import check_ours
