@@ -1,5 +1,6 @@
 """`sandlot` and `python -m sandlot`: the command, from its first moment on."""
 
+import io
 import sys
 
 _INTERRUPTED = 130
@@ -13,6 +14,10 @@ def main() -> None:
     except KeyboardInterrupt:
         sys.stderr.write("interrupted\n")
         sys.exit(_INTERRUPTED)
+    for stream in (sys.stdout, sys.stderr):
+        # In a locale of Latin-1, say, our dots and dashes are no reason to end.
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     command(prog_name="sandlot")
 
 

@@ -130,3 +130,15 @@ def test_the_status_is_asked_for_without_the_engine_s_own_code(
 
     assert done.exit_code == 4
     assert "no engine is running on " in done.stderr
+
+
+def test_what_a_terminal_cannot_show_ends_no_command() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "sandlot", "up", "--help"],
+        check=True,
+        capture_output=True,
+        timeout=30,
+        env={**os.environ, "PYTHONIOENCODING": "latin-1"},
+    )
+
+    assert b"--insecure LAYER,\\u2026" in done.stdout

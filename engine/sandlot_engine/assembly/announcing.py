@@ -4,6 +4,7 @@ import json
 import logging
 import os
 import secrets
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -57,6 +58,9 @@ def announce(config: EngineConfig, facts: Facts, took_s: float) -> None:
             f"Ready in {took_s:.1f} s · grpc {facts.grpc} · {facts.http}"
             f" · {facts.mode}{without}{less} · data {data}"
         )
+    # In a locale of Latin-1, say, its dots are no reason to end.
+    encoding = sys.stdout.encoding
+    line = line.encode(encoding, "backslashreplace").decode(encoding)
     try:
         print(line, flush=True)  # noqa: T201 - the one line on stdout
     except OSError as error:
