@@ -322,6 +322,20 @@ async def test_a_key_taken_back_while_it_is_looked_up_is_not_cached(
         await tenants.authenticate(key.id, secret)
 
 
+async def test_an_operator_cannot_take_back_the_last_key_of_an_operators(
+    tenants: Tenants,
+) -> None:
+    (first,), _ = await tenants.list_keys(DEFAULT_TENANT_ID)
+    await tenants.create_key(DEFAULT_TENANT_ID)
+
+    with pytest.raises(Conflict, match="key create --operator"):
+        await tenants.revoke_key(None, first.id)
+    another, secret = await tenants.create_key(DEFAULT_TENANT_ID, operator=True)
+    await tenants.revoke_key(None, first.id)
+
+    assert await tenants.authenticate(another.id, secret) == another
+
+
 async def test_a_tenant_cannot_take_back_anothers_key(tenants: Tenants) -> None:
     _, key, secret = await tenants.create("acme", ACME)
 

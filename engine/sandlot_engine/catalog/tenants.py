@@ -280,7 +280,9 @@ class Tenants:
     async def revoke_key(self, tenant_id: str | None, access_key_id: str) -> None:
         """Take a key back: the next `authenticate` with it fails.
 
-        Raises `NotFound`, also where it is not `tenant_id`'s; None may revoke any.
+        Raises `NotFound`, also where it is not `tenant_id`'s; None may revoke any. And
+        `Conflict` for the last one of an operator's: until the next start nobody could
+        do as much as make another.
         """
         async with self._turns.hold(_ALL):
             found = await self._store.get_key(access_key_id)
@@ -290,10 +292,21 @@ class Tenants:
                     kind="key",
                     name=access_key_id,
                 )
+            if found[0].is_operator and await self._is_last_operators(access_key_id):
+                raise Conflict(
+                    f"{access_key_id} is the last key of an operator's. Make another "
+                    "first, with `sandlot key create --operator`."
+                )
             try:
                 await self._store.delete_key(access_key_id)
             finally:
                 self._forget_keys()
+
+    async def _is_last_operators(self, access_key_id: str) -> bool:
+        keys = await self._store.list_keys(
+            DEFAULT_TENANT_ID, after="", limit=MAX_KEYS_PER_TENANT
+        )
+        return not any(key.is_operator and key.id != access_key_id for key in keys)
 
     async def authenticate(self, access_key_id: str, secret: str) -> AccessKey:
         """The key, if it exists and this is its secret; else `Unauthenticated`.
