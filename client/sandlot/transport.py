@@ -7,7 +7,7 @@ from pathlib import Path
 import grpc
 
 from sandlot.calls import READS
-from sandlot.config import Address, Settings
+from sandlot.config import Address, Settings, is_loopback
 from sandlot.errors import DeadlineExceeded, UsageError
 
 CALL_DEADLINE_S = 60.0
@@ -84,9 +84,14 @@ def tls_of(address: Address) -> grpc.ChannelCredentials | None:
 
 def options_of(address: Address) -> tuple[tuple[str, str | int], ...]:
     """How a channel to it is to behave."""
-    if not address.certificate_name:
-        return OPTIONS
-    return (*OPTIONS, ("grpc.ssl_target_name_override", address.certificate_name))
+    options: tuple[tuple[str, str | int], ...] = OPTIONS
+    if is_loopback(address.endpoint):
+        # gRPC has `http_proxy` reach this machine as well: a proxy finds another there,
+        # and what is sent, a key in the clear, would leave this one.
+        options += (("grpc.enable_http_proxy", 0),)
+    if address.certificate_name:
+        options += (("grpc.ssl_target_name_override", address.certificate_name),)
+    return options
 
 
 def metadata_of(settings: Settings) -> tuple[tuple[str, str], ...]:

@@ -2,6 +2,7 @@
 
 import asyncio
 import math
+import socket
 import subprocess
 import sys
 import warnings
@@ -13,8 +14,9 @@ from typing import Any
 import grpc
 import pytest
 
-from sandlot import Client, errors
+from sandlot import AsyncClient, Client, errors
 from sandlot.calls import MAX_EVENT, MAX_QUEUED_EVENT
+from sandlot.config import Where
 from sandlot.results import EventState, Network, Status, Tenant
 from sandlot.v1 import events_pb2 as evt
 from sandlot.v1 import functions_pb2
@@ -523,3 +525,24 @@ def test_how_events_are_treated_is_said_and_taken_back(client: Client) -> None:
     assert (said.max_retries, said.max_age_s, said.on_failure) == (0, 21_600, "")
     assert (more.max_retries, more.on_failure) == (0, "other")
     assert client.get_event_settings("hello", qualifier="1").max_retries == 2
+
+
+@pytest.mark.parametrize("name", ["http_proxy", "grpc_proxy"])
+async def test_no_proxy_comes_between_a_client_and_this_machine(
+    server: Server, engine: Engine, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    engine.add_function("hello")
+    with socket.create_server(("127.0.0.1", 0)) as proxy:
+        monkeypatch.setenv(name, f"http://127.0.0.1:{proxy.getsockname()[1]}")
+        key, secret = OPERATOR
+
+        where: Where = {"access_key_id": key, "secret_access_key": secret}
+        with Client(server.address, **where, deadline=10) as client:
+            found = await asyncio.to_thread(lambda: list(client.functions()))
+        async with AsyncClient(server.address, **where, deadline=10) as aclient:
+            also = [one async for one in aclient.functions()]
+
+        proxy.settimeout(0)
+        with pytest.raises(BlockingIOError):
+            proxy.accept()
+    assert [one.name for one in found] == [one.name for one in also] == ["hello"]
