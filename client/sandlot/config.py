@@ -399,8 +399,15 @@ def _local(address: str) -> str:
 def _none_running(directory: Path) -> ConnectionFailed:
     return ConnectionFailed(
         f"no engine is running on {directory}: it has no engine.json. "
-        f"Start one with `sandlot up --data {directory}`."
+        f"Start one with `{start_on(directory)}`."
     )
+
+
+def start_on(directory: str | os.PathLike[str]) -> str:
+    """The command that starts an engine there, as a shell takes it."""
+    import shlex  # a millisecond, of which few commands have need
+
+    return f"sandlot up --data {shlex.quote(os.fspath(directory))}"
 
 
 def _read_json(

@@ -14,7 +14,7 @@ from google.rpc import code_pb2, error_details_pb2
 from grpc_status import rpc_status
 
 from sandlot import errors
-from sandlot.config import Address
+from sandlot.config import Address, start_on
 from sandlot.results import Reply, Status
 from sandlot.v1 import invocations_pb2 as pb
 
@@ -160,8 +160,8 @@ def _from_transport(code: int, words: str, address: Address) -> errors.SandlotEr
         )
     if code == code_pb2.UNAVAILABLE:
         start = (
-            f"The one on {address.data} was there: start it with `sandlot up --data "
-            f"{address.data}`; its log says why it ended."
+            f"The one on {address.data} was there: start it with "
+            f"`{start_on(address.data)}`; its log says why it ended."
             if address.data
             else "Start one with `sandlot up`, or say where it is with SANDLOT_DATA or "
             "SANDLOT_ENDPOINT."

@@ -272,12 +272,21 @@ def test_where_nobody_listens_that_is_all_that_is_said(cli: Cli) -> None:
 def test_an_engine_that_has_ended_is_told_by_the_folder_that_knew_it(
     cli: Cli, tmp_path: Path
 ) -> None:
-    (tmp_path / "engine.json").write_text(json.dumps({"grpc": "127.0.0.1:1"}))
+    data = tmp_path / "my data"
+    before = cli("status", "--data", str(data))
+    data.mkdir()
+    told = {"grpc": "127.0.0.1:1", "http": "127.0.0.1:1"}
+    (data / "engine.json").write_text(json.dumps(told))
 
-    done = cli("fn", "list", "--data", str(tmp_path))
+    after = [
+        cli(*words, "--data", str(data)) for words in (("fn", "list"), ("status",))
+    ]
 
-    assert done.exit_code == 4
-    assert f"start it with `sandlot up --data {tmp_path}`" in done.stderr
+    for done in (before, *after):
+        assert done.exit_code == 4
+        assert f"tart it with `sandlot up --data '{data}'`" in done.stderr.replace(
+            "Start one with", "Start it with"
+        )
 
 
 def test_tls_where_there_is_none_is_told_in_one_line(server: Server) -> None:

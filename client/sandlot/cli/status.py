@@ -116,15 +116,19 @@ def _health(address: str, headers: dict[str, str], data: Path) -> dict[str, Any]
             return dict(health)
     except (ValueError, TypeError, KeyError):
         pass
+    from sandlot.config import start_on
+
     raise ConnectionFailed(
         f"what answers on {address} is no engine; the one on {data} was there. Start it"
-        f" with `sandlot up --data {data}`"
+        f" with `{start_on(data)}`"
     )
 
 
 def _get(address: str, path: str, headers: dict[str, str], data: Path) -> bytes:
     # With TLS, of no use here, it is a fifth of what every command has to load.
     import http.client
+
+    from sandlot.config import start_on
 
     connection = http.client.HTTPConnection(address, timeout=_TIMEOUT_S)
     try:
@@ -134,7 +138,7 @@ def _get(address: str, path: str, headers: dict[str, str], data: Path) -> bytes:
     except (OSError, http.client.HTTPException) as error:
         raise ConnectionFailed(
             f"no engine answers on {address}, where the one on {data} was: {error}."
-            f" Start it with `sandlot up --data {data}`; its log says why it ended"
+            f" Start it with `{start_on(data)}`; its log says why it ended"
         ) from error
     finally:
         connection.close()
