@@ -7,6 +7,9 @@ from contextlib import contextmanager
 TRY_S = 20.0
 """For all that are asked at once."""
 
+NOT_RUN = "is not there, or cannot be run"
+"""Of what `start_asking` leaves out."""
+
 
 @contextmanager
 def killed_at_the_end() -> Iterator[list["subprocess.Popen[str]"]]:

@@ -17,7 +17,7 @@ from typing import cast
 
 from sandlot_sandbox.guest.image_run import IMAGE
 from sandlot_sandbox.guest.starter import BOOTSTRAP
-from sandlot_sandbox.launcher.asking import start_asking
+from sandlot_sandbox.launcher.asking import NOT_RUN, start_asking
 from sandlot_sandbox.launcher.runtime import SYSTEM_PREFIX, Runtime
 
 PROVIDED = ("provided.al2", "provided.al2023")
@@ -99,7 +99,7 @@ def found(
                 language, runs = _command(path)
                 runtimes[name] = Runtime(name, version, ours, code, runs, language)
         if wanted and not questions:
-            problems.append(f"{named[wanted]} cannot be run")
+            problems.append(f"{named[wanted]} {NOT_RUN}")
     return list(runtimes.values()), problems
 
 

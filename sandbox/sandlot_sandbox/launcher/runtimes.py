@@ -21,7 +21,12 @@ from pathlib import Path
 
 import sandlot_sandbox
 from sandlot_sandbox.launcher import programs
-from sandlot_sandbox.launcher.asking import TRY_S, killed_at_the_end, start_asking
+from sandlot_sandbox.launcher.asking import (
+    NOT_RUN,
+    TRY_S,
+    killed_at_the_end,
+    start_asking,
+)
 from sandlot_sandbox.launcher.runtime import Runtime
 
 _MINORS = range(9, 16)
@@ -80,8 +85,8 @@ def discover(
                 code = store / f"{name}-{version}"
                 runtimes.append(Runtime(name, version, prefix, code))
             elif name in named:
-                number = name.removeprefix("python")
-                problems.append(f"{named[name]} is not a CPython {number}")
+                what = f"is not a CPython {name.removeprefix('python')}"
+                problems.append(f"{named[name]} {what if questions else NOT_RUN}")
         others, troubles = programs.found(store, named, asked_nodes, until)
         problems += troubles
         runtimes += others
