@@ -52,9 +52,6 @@ class Ending:
     printed: tuple[tuple[float, bytes], ...] = field(default=(), repr=False)
     """Lines with the wall-clock time at which we read them, without line ends."""
 
-    init_lines: int = 0
-    """How many of them, from the first, came before it was initialised."""
-
     dropped: int = 0
     """Bytes printed beyond what is kept."""
 

@@ -95,23 +95,6 @@ def test_a_node_function(aws: Lambda, create: Create, node: dict[str, Any]) -> N
     }
 
 
-def test_what_is_printed_before_there_is_a_handler_is_logged_before_start(
-    aws: Lambda, create: Create, node: dict[str, Any]
-) -> None:
-    source = """
-        console.log('Loading function');
-        exports.handler = async () => { console.log('Handling'); };
-    """
-    name = create(zip_of({"index.js": source}), **node)
-
-    answer = invoke(aws, name, LogType="Tail")
-
-    lines = base64.b64decode(answer["LogResult"]).decode().splitlines()
-    assert lines[0].endswith("\tINFO\tLoading function")
-    assert lines[1].startswith("START ")
-    assert lines[2].endswith("\tHandling")
-
-
 def test_who_calls_after_a_node_function_has_crashed_hears_nothing_of_it(
     aws: Lambda, create: Create, node: dict[str, Any]
 ) -> None:

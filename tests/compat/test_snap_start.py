@@ -110,13 +110,13 @@ def handler(event, context): print("here")
     version = re.fullmatch(r"RESTORE_START Runtime Version: python:3\.\d+", first[0])
     assert version is not None
     restored = re.fullmatch(
-        r"RESTORE_REPORT Restore Duration: (\d+\.\d\d) ms", first[2]
+        r"RESTORE_REPORT Restore Duration: (\d+\.\d\d) ms", first[1]
     )
     assert restored is not None
     assert float(restored[1]) >= 50
-    assert [first[1], *(line.split()[0] for line in first[3:])] == [
-        "connecting",
+    assert [line.split()[0] for line in first[2:]] == [
         "START",
+        "connecting",
         "here",
         "END",
         "REPORT",

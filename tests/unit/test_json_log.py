@@ -159,18 +159,6 @@ def test_a_failed_init_is_a_warning() -> None:
     assert (record["status"], record["errorType"]) == ("error", "Broken")
 
 
-@pytest.mark.parametrize("is_within", [False, True])
-def test_what_an_init_printed_is_within_it(*, is_within: bool) -> None:
-    said = _printed(b"loading", b"handling")
-    run = structs.replace(
-        RAN, init_s=0.1, init_is_within=is_within, init_lines=1, log=said
-    )
-    lines = [line.text for line in log(run, system_level="DEBUG")]
-
-    done = next(n for n, text in enumerate(lines) if b"initRuntimeDone" in text)
-    assert lines.index(b"loading") < done < lines.index(b"handling")
-
-
 def test_an_import_that_exits_is_a_failed_init() -> None:
     run = structs.replace(
         RAN, ended=Ended.EXITED, exit_code=3, init_s=0.1, duration_s=0.0

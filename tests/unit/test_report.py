@@ -342,20 +342,6 @@ def test_a_crash_in_the_first_event_is_none_of_the_init() -> None:
     assert not any(line.text.startswith(b"INIT_REPORT") for line in log)
 
 
-def test_what_an_init_printed_comes_before_start() -> None:
-    log = (printed(b"loading"), printed(b"handling"))
-    run = replace(RAN, init_s=0.1, init_lines=1, log=log)
-
-    assert _said(run)[:3] == ["loading", _START, "handling"]
-
-
-def test_what_an_init_within_the_invocation_printed_comes_after_start() -> None:
-    log = (printed(b"loading"), printed(b"handling"))
-    run = replace(RAN, init_s=0.1, init_is_within=True, init_lines=1, log=log)
-
-    assert _said(run)[:3] == [_START, "loading", "handling"]
-
-
 def test_a_forged_report_is_the_functions_line() -> None:
     forged = printed(b"REPORT RequestId: x\tBilled Duration: 0 ms\t")
 

@@ -11,7 +11,6 @@ from datetime import datetime, timedelta
 from enum import IntEnum
 from typing import Any, Final
 
-from sandlot_engine.invocation.printed import of_handler, of_import
 from sandlot_engine.model.function import Logging
 from sandlot_engine.model.invocation import LogLine, LogSource, Run, Status
 
@@ -149,7 +148,9 @@ def _init(
 ) -> Iterator[LogLine]:
     """Of the instance that was invoked, with what its import printed."""
     init_us = facts.init_us
-    imported = (line for line in of_import(run) if _is_kept(line, logging))
+    imported = (
+        line for line in run.log if not line.request_id and _is_kept(line, logging)
+    )
     if init_us is None:
         yield from imported
         return
@@ -191,7 +192,7 @@ def _start_of(facts: Facts, phase: str) -> dict[str, str]:
 
 
 def _of_handler(run: Run, logging: Logging) -> Iterator[LogLine]:
-    return (line for line in of_handler(run) if _is_kept(line, logging))
+    return (line for line in run.log if line.request_id and _is_kept(line, logging))
 
 
 _DROPPED: Final = "The function printed more than is kept of one invocation."

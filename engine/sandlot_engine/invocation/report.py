@@ -6,14 +6,13 @@ whole microseconds first, and sums and roundings are those of integers: 3.0 ms a
 billed as 3 and never, by a float's last bit, as 4.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 from typing import Final
 
 from msgspec import Struct
 
 from sandlot_engine.invocation import json_log, restore
-from sandlot_engine.invocation.printed import of_handler, of_import
 from sandlot_engine.invocation.verdict import (
     TIMED_OUT,
     Verdict,
@@ -205,8 +204,8 @@ def _log(
             # Nothing was invoked.
             return (
                 *_platform(request_id, before),
-                *of_import(run),
-                *of_handler(run),
+                *_of_import(run),
+                *_of_handler(run),
                 *_platform(request_id, [(began, restored)]),
             )
         between.insert(0, (began, restored))
@@ -226,16 +225,21 @@ def _log(
     after.append((ended, _report_line(request_id, report, times, verdict, run)))
     if not run.log:
         return _platform(request_id, [*before, *between, *after])
-    if times.within_us is not None:
-        # The init is after START, and what it says, too.
-        before, between = [*before, *between], []
     return (
         *_platform(request_id, before),
-        *of_import(run),
+        *_of_import(run),
         *_platform(request_id, between),
-        *of_handler(run),
+        *_of_handler(run),
         *_platform(request_id, after),
     )
+
+
+def _of_import(run: Run) -> Iterator[LogLine]:
+    return (line for line in run.log if not line.request_id)
+
+
+def _of_handler(run: Run) -> Iterator[LogLine]:
+    return (line for line in run.log if line.request_id)
 
 
 def _platform(

@@ -305,9 +305,6 @@ class Run(Struct, frozen=True, kw_only=True):
     log: tuple[LogLine, ...] = ()
     """What the function printed, bounded."""
 
-    init_lines: int = 0
-    """How many of them, from the first, came before its instance was initialised."""
-
     is_streamed: bool = False
     """Whether the payload, but for an error object, went to the invocation's sink."""
 

@@ -272,7 +272,6 @@ def _as_run(ending: outcome.Ending, request_id: str, wait_s: float) -> Run:
         wait_s=wait_s,
         max_memory_mb=_mb(ending.peak_memory_kb),
         log=log_lines(request_id, ending.printed),
-        init_lines=ending.init_lines,
         log_bytes_dropped=ending.dropped,
         is_streamed=ending.is_streamed,
     )

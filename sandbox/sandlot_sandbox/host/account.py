@@ -36,7 +36,6 @@ class Account:
         "_follows_reset",
         "_hold",
         "_init_is_told",
-        "_init_printed_until",
         "_ready_at",
         "_request_id",
         "init_is_within",
@@ -71,9 +70,6 @@ class Account:
         self._event_at = self._answered_at = 0.0
         self._request_id = ""
         self._init_is_told = False
-        self._init_printed_until = 0.0
-        """Wall-clock time; 0 if the init printed nothing, or that is told."""
-
         self.is_unused = True
         """Whether there was no invocation yet."""
 
@@ -122,8 +118,6 @@ class Account:
     def became_ready(self, *, has_event: bool) -> None:
         """It is initialised, for the event that waits or ahead of its first."""
         self._ready_at = self._event_at = time.monotonic()
-        if self.log.has_something:
-            self._init_printed_until = time.time()
         self._events.init_done(self._ready_at - self._born)
         if not has_event:
             self._init_is_told = True
@@ -170,7 +164,6 @@ class Account:
             self._init_is_told = True
             init_s = (self._ready_at or now) - self._born
         printed, dropped = self.take_printed()
-        init_lines = self._init_lines(printed)
         took_s = now - self._event_at if self._ready_at else 0.0
         if not self._ready_at:
             self._events.init_failed(now - self._born, ended, error_type)
@@ -193,16 +186,9 @@ class Account:
             duration_s=took_s,
             peak_memory_kb=self.peak_kb,
             printed=printed,
-            init_lines=init_lines,
             dropped=dropped,
             **how,
         )
-
-    def _init_lines(self, printed: tuple[Line, ...]) -> int:
-        if not self._ready_at:
-            return len(printed)
-        until, self._init_printed_until = self._init_printed_until, 0.0
-        return sum(moment <= until for moment, _ in printed) if until else 0
 
     def rest(self, error_type: str) -> Rest:
         """What is told of what went on after the answer."""
