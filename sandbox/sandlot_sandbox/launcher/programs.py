@@ -18,7 +18,7 @@ from typing import cast
 from sandlot_sandbox.guest.image_run import IMAGE
 from sandlot_sandbox.guest.starter import BOOTSTRAP
 from sandlot_sandbox.launcher.asking import NOT_RUN, start_asking
-from sandlot_sandbox.launcher.runtime import SYSTEM_PREFIX, Runtime
+from sandlot_sandbox.launcher.runtime import SYSTEM_PREFIX, Runtime, guest_code_in
 
 PROVIDED = ("provided.al2", "provided.al2023")
 IMAGES = (IMAGE,)
@@ -83,7 +83,7 @@ def found(
 ) -> tuple[list[Runtime], list[str]]:
     """The runtimes, and a sentence for each named one that is none."""
     ours = Path(sys.base_prefix).resolve()
-    code = _code(store)
+    code = guest_code_in(store)
     brought = {**dict.fromkeys(PROVIDED, BOOTSTRAP), **dict.fromkeys(IMAGES, IMAGE)}
     runtimes = {
         name: Runtime(name, "", ours, code, (of,)) for name, of in brought.items()
@@ -111,15 +111,8 @@ def node(store: Path, name: str, asked: Asked, until: float) -> Runtime | None:
             _, version, path = answer
             language, runs = _command(path)
             ours = Path(sys.base_prefix).resolve()
-            return Runtime(name, version, ours, _code(store), runs, language)
+            return Runtime(name, version, ours, guest_code_in(store), runs, language)
     return None
-
-
-def _code(store: Path) -> Path:
-    """The same as for functions in the Python that starts them: compiled once."""
-    version = sys.version.split()[0]
-    minor = sys.version_info.minor
-    return store / f"python3.{minor}-{version}"
 
 
 def _answer(

@@ -11,6 +11,15 @@ from sandlot_sandbox.guest.image_run import IMAGE
 
 SYSTEM_PREFIX = Path("/usr")
 _OURS = f"python3.{sys.version_info[1]}"
+
+
+def guest_code_in(
+    store: Path, name: str = _OURS, version: str = sys.version.split()[0]
+) -> Path:
+    """Where our code is, compiled by such a Python: our own, if none is named."""
+    return store / f"{name}-{version}"
+
+
 """What starts programs."""
 
 

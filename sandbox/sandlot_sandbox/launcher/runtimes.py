@@ -27,7 +27,7 @@ from sandlot_sandbox.launcher.asking import (
     killed_at_the_end,
     start_asking,
 )
-from sandlot_sandbox.launcher.runtime import Runtime
+from sandlot_sandbox.launcher.runtime import Runtime, guest_code_in
 
 _MINORS = range(9, 16)
 Asked = list["subprocess.Popen[str]"]
@@ -82,7 +82,7 @@ def discover(
             found = first_answer(name, questions, until)
             if found is not None:
                 version, prefix = found
-                code = store / f"{name}-{version}"
+                code = guest_code_in(store, name, version)
                 runtimes.append(Runtime(name, version, prefix, code))
             elif name in named:
                 what = f"is not a CPython {name.removeprefix('python')}"
