@@ -238,7 +238,7 @@ def test_signals_are_as_they_were(guest: Guest) -> None:
         """
 heard = []
 signal.signal(signal.SIGUSR1, lambda *_: heard.append(1))
-signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGUSR2])
+signal.pthread_sigmask(signal.SIG_SETMASK, [signal.SIGUSR2])
 sealed()
 os.kill(os.getpid(), signal.SIGUSR1)
 result = [
