@@ -15,10 +15,17 @@ from sandlot_engine.errors import SandlotError, Unavailable
 from sandlot_engine.model.function import Function, InitMode, Revision
 from sandlot_engine.model.network import Network
 from sandlot_engine.node.launchers import Launchers
-from sandlot_engine.node.lost_imports import REASON, LostImports
 from sandlot_engine.node.recipes import has_wrapper, recipe_of
 from sandlot_engine.node.second_looks import Import, SecondLook, cloned, left
 from sandlot_engine.node.snapshots import INIT_FAILED, Snapshot
+from sandlot_engine.node.unpaid_imports import (
+    LOST,
+    LOST_BACK,
+    LOST_LEAST_S,
+    LOST_S,
+    TOO_MANY,
+    Allowance,
+)
 from sandlot_sandbox.errors import SandboxError, StartFailed, ZygoteLost
 from sandlot_sandbox.host.crowd import Crowd
 from sandlot_sandbox.host.instance import Instance
@@ -101,6 +108,7 @@ class Hosted:
         region: str,
         printed: Printed,
         crowd: Crowd,
+        unpaid: Allowance,
     ) -> None:
         self.function = function
         self.revision = revision
@@ -110,11 +118,18 @@ class Hosted:
 
         self._second_look = SecondLook(
             self._look_again,
-            may_look=lambda: self.is_live and places.has_place(self),
+            may_look=lambda: (
+                self.is_live and places.has_place(self) and not unpaid.is_used_up
+            ),
             # What no start has found out, an engine before this one has.
             is_doubtful=bool(self.reason),
         )
-        self._lost_imports = LostImports()
+        self._unpaid = unpaid
+        """What its tenant's imports may take, of all versions together."""
+
+        self._lost = Allowance(LOST_S, LOST_BACK)
+        """What imports may take whose zygotes have ended by themselves."""
+
         self.crowd = crowd
         """Its function's, of whatever revision."""
 
@@ -360,6 +375,8 @@ class Hosted:
         if await self._unpack(self.revision):
             self._has_extensions = True
             self.reason = self.reason or _EXTENSIONS
+        if not self.reason and self._unpaid.is_used_up:
+            self._leave_to_instances(TOO_MANY)
         if not self.reason:
             found = await self._start_importing()
             self._check_taken(found.reason, found.code)
@@ -382,9 +399,8 @@ class Hosted:
     async def _start_importing(self) -> Import:
         for attempt in range(1, _TRIES + 1):
             zygote = await self._make(import_in_zygote=True)
-            began = time.monotonic()
             try:
-                is_safe = await self._wait_or_kill(zygote)
+                is_safe = await self._import_in(zygote)
             except ZygoteLost as error:
                 if zygote.lost_with_launcher or not error.started:
                     raise
@@ -398,12 +414,19 @@ class Hosted:
                     is_doubtful=error.killed,
                 )
             self._report(zygote)
-            self._import_s = time.monotonic() - began
             if is_safe:
                 return cloned(zygote)
             zygote.kill()
             return left(zygote)
         raise AssertionError
+
+    async def _import_in(self, zygote: Zygote) -> bool:
+        began = time.monotonic()
+        try:
+            return await self._wait_or_kill(zygote)
+        finally:
+            self._import_s = time.monotonic() - began
+            self._unpaid.take(self._import_s)
 
     async def _look_again(self) -> bool:
         """Try the import once more, beside the zygote that serves; whether that tells
@@ -492,10 +515,14 @@ class Hosted:
         """By itself, unless it was with its launcher."""
         if zygote.lost_with_launcher or self.reason:
             return
-        if self._lost_imports.note(self._import_s):
-            self.reason = REASON
-            self._second_look.note(Import(zygote=None, reason=REASON, is_doubtful=True))
-            self._places.note_learnt(self)
+        if self._lost.take(max(LOST_LEAST_S, self._import_s)):
+            self._leave_to_instances(LOST)
+
+    def _leave_to_instances(self, why: str) -> None:
+        """From now on they import for themselves, until a second look."""
+        self.reason = why
+        self._second_look.note(Import(zygote=None, reason=why, is_doubtful=True))
+        self._places.note_learnt(self)
 
 
 def _retired() -> Unavailable:

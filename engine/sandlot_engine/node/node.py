@@ -15,6 +15,11 @@ from sandlot_engine.node.hosted import GrantNetwork, Hosted, Printed, Unpack
 from sandlot_engine.node.launchers import Launchers
 from sandlot_engine.node.pressure import short_mb
 from sandlot_engine.node.second_looks import AT_ONCE
+from sandlot_engine.node.unpaid_imports import (
+    OF_TENANT_BACK,
+    OF_TENANT_S,
+    Allowance,
+)
 from sandlot_sandbox.host.crowd import Crowd
 
 MAX_ZYGOTES = 256
@@ -90,6 +95,9 @@ class Node:
         self._hosted: dict[str, Hosted] = {}
         self._crowds = WeakValueDictionary[tuple[str, str], Crowd]()
         """By tenant and function, as long as any revision is hosted."""
+
+        self._unpaid: dict[str, Allowance] = {}
+        """By tenant, and kept: who deletes its functions has no other."""
 
         self._away: frozenset[str] = frozenset()
         """Revisions that are not expected before a while."""
@@ -191,12 +199,19 @@ class Node:
                 region=self._region,
                 printed=self._printed,
                 crowd=self._crowd_of(function),
+                unpaid=self._unpaid_of(function.tenant_id),
             )
         return hosted
 
     def _crowd_of(self, function: Function) -> Crowd:
         """New code has the callers of the old."""
         return self._crowds.setdefault((function.tenant_id, function.name), Crowd())
+
+    def _unpaid_of(self, tenant_id: str) -> Allowance:
+        unpaid = self._unpaid.get(tenant_id)
+        if unpaid is None:
+            unpaid = self._unpaid[tenant_id] = Allowance(OF_TENANT_S, OF_TENANT_BACK)
+        return unpaid
 
     def keep(self, tenant_id: str, revision_id: str, *, is_kept: bool) -> None:
         """From now on a version need not make room for others, or has to again. Only
