@@ -171,7 +171,7 @@ def test_only_versions_that_nothing_leads_to_are_deleted(
     latest = refused(aws.delete_function, FunctionName=name, Qualifier="$LATEST")
     alias = refused(aws.delete_function, FunctionName=name, Qualifier="live")
     led_to = refused(aws.delete_function, FunctionName=name, Qualifier="1")
-    missing = refused(aws.delete_function, FunctionName=name, Qualifier="7")
+    missing = refused(aws.delete_function, FunctionName=name, Qualifier="dead")
     aws.delete_alias(FunctionName=name, Name="live")
     aws.delete_function(FunctionName=name, Qualifier="1")
 
@@ -182,9 +182,26 @@ def test_only_versions_that_nothing_leads_to_are_deleted(
     assert led_to == conflict(
         "Unable to delete version because the following aliases reference it: [live]"
     )
-    assert missing == not_found(f"Function not found: {account.arn(name)}:7")
+    assert missing == not_found(f"Function not found: {account.arn(name)}:dead")
     assert refused(aws.get_function, FunctionName=name, Qualifier="1").status == 404
     assert said(aws, name) == "a word"
+
+
+def test_a_version_that_is_gone_can_be_deleted_again(
+    aws: Lambda, account: Account, create: Create
+) -> None:
+    name = create(saying("a word"), Publish=True)
+    aws.delete_function(FunctionName=name, Qualifier="1")
+
+    again = aws.delete_function(FunctionName=name, Qualifier="1")
+    never = aws.delete_function(FunctionName=name, Qualifier="7")
+    aws.delete_function(FunctionName=name)
+    whole = refused(aws.delete_function, FunctionName=name)
+    of_none = refused(aws.delete_function, FunctionName=name, Qualifier="1")
+
+    assert (again["StatusCode"], never["StatusCode"]) == (204, 204)
+    assert whole == not_found(f"Function not found: {account.arn(name)}")
+    assert of_none == whole
 
 
 # --- aliases ------------------------------------------------------------------

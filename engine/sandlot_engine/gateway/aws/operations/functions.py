@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from sandlot_engine.errors import InvalidParameter
+from sandlot_engine.errors import InvalidParameter, NotFound
 from sandlot_engine.gateway.aws import shapes
 from sandlot_engine.gateway.aws.operations import Call, operation
 from sandlot_engine.gateway.aws.settings import (
@@ -127,9 +127,21 @@ async def delete_function(call: Call) -> Mapping[str, Any]:
     if asked.qualifier is None:
         await functions.delete(call.tenant_id, asked.name)
     else:
-        await functions.delete_version(call.tenant_id, asked.name, asked.qualifier)
+        await _delete_version(call, asked.name, asked.qualifier)
     # Modelled as 200; AWS answers so.
     return {"StatusCode": 204}
+
+
+async def _delete_version(call: Call, name: str, version: str) -> None:
+    functions = call.catalog.functions
+    try:
+        await functions.delete_version(call.tenant_id, name, version)
+    except NotFound:
+        if not version.isdecimal():
+            raise
+        # AWS says that it is gone, which it is: two that prune at once, or one that
+        # tries again, both succeed. Of a function that is not there it is an error.
+        await functions.get(call.tenant_id, name)
 
 
 @operation("ListFunctions")
