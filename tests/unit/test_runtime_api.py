@@ -278,6 +278,7 @@ async def test_calls_out_of_turn_are_refused_in_awss_words(jail: Jail) -> None:
 async def test_what_is_not_there_is_not_found(jail: Jail) -> None:
     program = await jail.connect()
     assert (await program.call("GET", "/ping"))[2] == b"pong"
+    assert (await program.call("GET", "/2018-06-01/ping"))[2] == b"pong"
     assert (await program.call("GET", "/2018-06-01/"))[0] == 404
     assert (await program.call("PUT", NEXT))[0] == 404
 

@@ -25,6 +25,7 @@ ERROR_TYPE = "lambda-runtime-function-error-type"
 _ERROR_BODY = "lambda-runtime-function-error-body"
 _MODE = "lambda-runtime-function-response-mode"
 _INVOCATION = re.compile(re.escape(VERSION) + r"/invocation/([^/]+)/(response|error)")
+_PINGS = frozenset({"/ping", "/2018-06-01/ping", f"{VERSION}/ping"})
 OK = b'{"status":"OK"}\n'
 _BYTES = "application/octet-stream"
 _TRUNCATED = (
@@ -175,7 +176,7 @@ class RuntimeApi:
             if path == f"{VERSION}/invocation/next":
                 self._next(respond)
                 return
-            if path in ("/ping", f"{VERSION}/ping"):
+            if path in _PINGS:
                 respond(Reply(200, body=b"pong"))
                 return
         elif request.method == "POST":
