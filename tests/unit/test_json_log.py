@@ -17,10 +17,11 @@ from sandlot_engine.model.invocation import Ended, LogLine, LogSource, Run
 from tests.fakes.runs import ENDED, ID, INVOCATION, RAN, revision
 
 
-def log(run: Run, **levels: str) -> list[LogLine]:
+def log(run: Run, whose: str = "", **levels: str) -> list[LogLine]:
     settled = revision()
     config = replace(settled.config, logging=Logging(format="JSON", **levels))
-    outcome = outcome_of(INVOCATION, replace(settled, config=config), run, ended=ENDED)
+    invocation = structs.replace(INVOCATION, isolation_key=whose)
+    outcome = outcome_of(invocation, replace(settled, config=config), run, ended=ENDED)
     return list(outcome.log)
 
 
@@ -53,6 +54,17 @@ def test_start_and_report_are_shown() -> None:
     }
 
 
+def test_with_tenant_isolation_they_say_whose_it_is() -> None:
+    start, report = (json.loads(line.text) for line in log(RAN, whose="a b"))
+
+    assert start["record"] == {
+        "requestId": ID,
+        "version": "$LATEST",
+        "tenantId": "a b",
+    }
+    assert report["record"]["tenantId"] == "a b"
+
+
 def test_with_debug_there_is_more() -> None:
     run = structs.replace(RAN, init_s=0.1, extensions_s=0.001, payload=b"1234")
     events = platform(run, system_level="DEBUG")
@@ -65,6 +77,13 @@ def test_with_debug_there_is_more() -> None:
         "platform.runtimeDone",
         "platform.report",
     ]
+    assert events["platform.initStart"]["record"] == {
+        "initializationType": "on-demand",
+        "phase": "init",
+        "functionName": "f",
+        "functionVersion": "$LATEST",
+        "instanceMaxMemory": 128 << 20,
+    }
     assert events["platform.runtimeDone"]["record"] == {
         "requestId": ID,
         "status": "success",

@@ -64,6 +64,19 @@ def test_an_init_comes_before_its_invocation() -> None:
     ]
 
 
+def test_an_invocation_with_tenant_isolation_says_whose_it_is() -> None:
+    platform, wire = events()
+
+    platform.started("r-1", "a b")
+    platform.runtime_done(Ended.ANSWERED, "", took_s=0.5, produced=2)
+    platform.reported(took_s=0.5, peak_kb=1_024)
+
+    told = dict(wire.told)
+    assert told["start"] == {"requestId": "r-1", "version": "7", "tenantId": "a b"}
+    assert told["report"]["tenantId"] == "a b"
+    assert "tenantId" not in told["runtimeDone"]
+
+
 def test_an_init_that_is_within_an_invocation_is_in_its_duration() -> None:
     platform, wire = events()
 

@@ -49,7 +49,11 @@ class Facts:
     """What there is to say of an invocation that ran."""
 
     request_id: str
+    function: str
     version: str
+    isolation_key: str = ""
+    """Empty where the function has no tenant isolation."""
+
     status: str
     """`success`, `error`, `failure` or `timeout`."""
 
@@ -83,7 +87,7 @@ def lines_of(
     """In the order of the text format."""
     told = _Platform(facts.request_id, Level[logging.system_level or DEFAULT])
     began = ended - timedelta(microseconds=facts.duration_us)
-    start = {"requestId": facts.request_id, "version": facts.version}
+    start = {"requestId": facts.request_id, "version": facts.version, **_tenant(facts)}
     if facts.late_init_us is not None:
         yield from _late_init(told, facts, facts.late_init_us, began)
     if facts.init_is_within:
@@ -179,6 +183,7 @@ def _init(
 def _init_start(facts: Facts, phase: str) -> dict[str, Any]:
     return {
         **_start_of(facts, phase),
+        "functionName": facts.function,
         "functionVersion": facts.version,
         "instanceMaxMemory": (facts.memory_mb << 20),
     }
@@ -189,6 +194,10 @@ def _start_of(facts: Facts, phase: str) -> dict[str, str]:
         return {}
     kind = "provisioned-concurrency" if facts.is_provisioned else "on-demand"
     return {"initializationType": kind, "phase": phase}
+
+
+def _tenant(facts: Facts) -> dict[str, str]:
+    return {"tenantId": facts.isolation_key} if facts.isolation_key else {}
 
 
 def _of_handler(run: Run, logging: Logging) -> Iterator[LogLine]:
@@ -224,7 +233,7 @@ def _report(facts: Facts) -> dict[str, Any]:
     record["status"] = status
     if facts.error_type:
         record["errorType"] = facts.error_type
-    return record
+    return {**record, **_tenant(facts)}
 
 
 def _is_kept(line: LogLine, logging: Logging) -> bool:

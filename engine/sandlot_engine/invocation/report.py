@@ -48,7 +48,7 @@ def outcome_of(
     report, times = _report(revision, run)
     logging = revision.config.logging
     if logging.format == "JSON":
-        facts = _facts(invocation.request_id, version, run, verdict, report, times)
+        facts = _facts(invocation, version, run, verdict, report, times)
         log = tuple(json_log.lines_of(facts, run, logging, ended=ended))
     else:
         log = _log(invocation, revision, version, run, verdict, report, times, ended)
@@ -259,7 +259,7 @@ def _platform(
 
 
 def _facts(
-    request_id: str,
+    invocation: Invocation,
     version: str,
     run: Run,
     verdict: Verdict,
@@ -274,8 +274,10 @@ def _facts(
     after_us = min(_microseconds(run.extensions_s), times.duration_us)
     late_s = run.late_init_s
     return json_log.Facts(
-        request_id=request_id,
+        request_id=invocation.request_id,
+        function=invocation.function,
         version=version,
+        isolation_key=invocation.isolation_key,
         status=status,
         error_type=error_type,
         duration_us=times.duration_us,

@@ -38,6 +38,7 @@ class Account:
         "_init_is_told",
         "_ready_at",
         "_request_id",
+        "_tenant_id",
         "init_is_within",
         "is_unused",
         "log",
@@ -68,7 +69,7 @@ class Account:
         self._born = time.monotonic()
         self._ready_at: float | None = None
         self._event_at = self._answered_at = 0.0
-        self._request_id = ""
+        self._request_id = self._tenant_id = ""
         self._init_is_told = False
         self.is_unused = True
         """Whether there was no invocation yet."""
@@ -101,17 +102,19 @@ class Account:
         self.is_unused = False
         self.peak_kb = peak_kb
 
-    def invoked(self, request_id: str, *, init_counts: bool, tells_init: bool) -> None:
+    def invoked(
+        self, request_id: str, tenant_id: str, *, init_counts: bool, tells_init: bool
+    ) -> None:
         """An event is sent to it; see `Instance.invoke`."""
         self._event_at = time.monotonic()
-        self._request_id = request_id
+        self._request_id, self._tenant_id = request_id, tenant_id
         if tells_init and self.is_unused:
             self._init_is_told = False
         self.is_unused = False
         is_new = self._ready_at is None
         self.init_is_within = is_new and (init_counts or self._follows_reset)
         if not is_new or self.init_is_within:
-            self._events.started(request_id)
+            self._events.started(request_id, tenant_id)
         if is_new:
             self._events.init_started(is_within=self.init_is_within)
 
@@ -122,7 +125,7 @@ class Account:
         if not has_event:
             self._init_is_told = True
         elif not self.init_is_within:
-            self._events.started(self._request_id)
+            self._events.started(self._request_id, self._tenant_id)
 
     def answered(self) -> None:
         """It has answered; its extensions go on."""
@@ -170,7 +173,7 @@ class Account:
         if ended is not Ended.INIT_TIMED_OUT:
             # Else it is tried again, and nothing was invoked yet.
             if not (self._ready_at or self.init_is_within):
-                self._events.started(self._request_id)
+                self._events.started(self._request_id, self._tenant_id)
             self._events.runtime_done(
                 ended, error_type, took_s=took_s, produced=len(payload)
             )

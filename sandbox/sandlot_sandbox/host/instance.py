@@ -216,7 +216,10 @@ class Instance:
             self._account, timeout_s=timeout_s, init_counts=init_counts, sink=sink
         )
         self._account.invoked(
-            header.request_id, init_counts=init_counts, tells_init=tells_init
+            header.request_id,
+            header.tenant_id,
+            init_counts=init_counts,
+            tells_init=tells_init,
         )
         self._deadline.set(invocation.limit_s)
         self._wire.send(header, payload)

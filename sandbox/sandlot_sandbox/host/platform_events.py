@@ -32,6 +32,7 @@ class PlatformEvents:
         "_phase",
         "_request_id",
         "_status",
+        "_tenant",
         "_wire",
         "_within_s",
     )
@@ -40,6 +41,7 @@ class PlatformEvents:
         self._wire = wire
         self._memory_mb = memory_mb
         self._request_id = ""
+        self._tenant: Mapping[str, str] = {}
         self._error: Mapping[str, str] = _NO_ERROR
         self._status = ""
         self._born = time.time() if wire.listens else 0.0
@@ -91,13 +93,13 @@ class PlatformEvents:
         kind = self._wire.identity.initialization
         return {"initializationType": kind, "phase": self._phase}
 
-    def started(self, request_id: str) -> None:
+    def started(self, request_id: str, tenant_id: str = "") -> None:
         self._request_id = request_id
         if not self._wire.listens:
             return
-        self._tell(
-            "start", {"requestId": request_id, "version": self._wire.identity.version}
-        )
+        self._tenant = {"tenantId": tenant_id} if tenant_id else {}
+        told = {"requestId": request_id, "version": self._wire.identity.version}
+        self._tell("start", {**told, **self._tenant})
 
     def runtime_done(
         self, ended: Ended, error_type: str, *, took_s: float, produced: int
@@ -129,7 +131,7 @@ class PlatformEvents:
             metrics["initDurationMs"] = _ms(init_s)
         status = "error" if self._status == "failure" else self._status
         told = {"requestId": self._request_id, "status": status, **self._error}
-        self._tell("report", {**told, "metrics": metrics})
+        self._tell("report", {**told, "metrics": metrics, **self._tenant})
 
     def printed(self, kind: str, lines: Iterable[Line], dropped: int) -> None:
         """`kind` is who printed: the `function`, or an `extension`."""
