@@ -104,7 +104,9 @@ def test_a_function_that_is_not_there_is_named_as_it_was_called(
     ) == not_found(f"Function not found: {arn}:$LATEST")
 
 
-def test_a_name_has_at_most_64_characters(aws: Lambda, create: Create) -> None:
+def test_a_name_has_at_most_64_characters(
+    aws: Lambda, account: Account, create: Create
+) -> None:
     longest, too_long = "n" * 64, "n" * 65
 
     assert create(saying("a word"), FunctionName=longest) == longest
@@ -114,6 +116,11 @@ def test_a_name_has_at_most_64_characters(aws: Lambda, create: Create) -> None:
         f"1 validation error detected: Value '{too_long}' at 'functionName' failed to "
         "satisfy constraint: Member must have length less than or equal to 64"
     )
+    # Who asks whether it is there before, is told that it is not.
+    for ask in (aws.get_function, aws.get_function_configuration, aws.delete_function):
+        assert refused(ask, FunctionName=too_long) == not_found(
+            f"Function not found: {account.arn(too_long)}"
+        )
 
 
 def test_an_arn_has_at_most_140_characters(aws: Lambda, account: Account) -> None:

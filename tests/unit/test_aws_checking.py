@@ -254,6 +254,10 @@ def test_a_name_that_is_too_long_for_a_function_is_a_parameter_s_error(
     )
 
 
+def test_a_name_that_no_function_can_have_is_one_that_is_not_there() -> None:
+    check(SERVICE.operation("GetFunction"), {"FunctionName": "x" * 65})
+
+
 def test_a_name_that_is_too_long_for_an_arn_is_the_model_s() -> None:
     name = f"arn:aws:lambda:us-east-1:123456789012:function:{'x' * 100}"
 

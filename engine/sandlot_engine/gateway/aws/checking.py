@@ -41,7 +41,8 @@ def check(operation: Operation, input: Mapping[str, Any]) -> None:  # noqa: A002
     Mostly `ValidationException`, with all that is wrong. Two things that AWS's model
     knows nothing of, or knows otherwise, come after it, as AWS words them:
     `InvalidParameterValueException` for a runtime that there is not, and for a name
-    that is short enough for an ARN and too long for a function.
+    that is short enough for an ARN and too long for a function, where one is created:
+    to all else that is a function that there is not.
     """
     if operation.input is None:
         return
@@ -49,7 +50,8 @@ def check(operation: Operation, input: Mapping[str, Any]) -> None:  # noqa: A002
     if found:
         raise AwsError("ValidationException", _detected(found))
     _check_runtime(operation.input, input)
-    _check_function_name(input)
+    if operation.name == "CreateFunction":
+        _check_function_name(input)
 
 
 def _detected(found: list[str]) -> str:
