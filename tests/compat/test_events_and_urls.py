@@ -250,6 +250,17 @@ def test_a_mapping_outlives_its_function(aws: Lambda, create: Create) -> None:
             f"Unsupported starting position for arn type: {TABLE}",
         ),
         (
+            {
+                "EventSourceArn": STREAM,
+                "StartingPosition": "LATEST",
+                "MaximumRecordAgeInSeconds": 59,
+            },
+            (
+                "MaximumRecordAgeInSeconds is -1, for records of any age, or at least "
+                "60; it is 59."
+            ),
+        ),
+        (
             {"EventSourceArn": QUEUE, "BatchSize": 11},
             (
                 "Maximum batch window in seconds must be greater than 0 if maximum "

@@ -29,6 +29,10 @@ SMALL_BATCH = 10
 
 MAX_FILTERS = 5
 
+FOR_EVER = -1
+MIN_RECORD_AGE_S = 60
+"""Of a stream's records, where they have an age at all."""
+
 _OWNER = ""
 _NO_FUNCTION = "Function does not exist"
 _FOR_STREAMS = (
@@ -272,8 +276,20 @@ def _check_start(mapping: Mapping) -> None:
 def _check(mapping: Mapping) -> None:
     if mapping.kind is SourceKind.SQS:
         _check_queue(mapping)
+    else:
+        _check_age(mapping)
     for filter_ in _filters(mapping.details):
         _check_filter(filter_)
+
+
+def _check_age(mapping: Mapping) -> None:
+    age_s = mapping.details.get("MaximumRecordAgeInSeconds", FOR_EVER)
+    if age_s != FOR_EVER and age_s < MIN_RECORD_AGE_S:
+        raise InvalidParameter(
+            f"MaximumRecordAgeInSeconds is {FOR_EVER}, for records of any age, or at "
+            f"least {MIN_RECORD_AGE_S}; it is {age_s}.",
+            field="MaximumRecordAgeInSeconds",
+        )
 
 
 def _check_queue(mapping: Mapping) -> None:
