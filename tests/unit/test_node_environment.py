@@ -68,6 +68,22 @@ def test_pythons_libraries_are_told_to_start_no_threads_at_import() -> None:
     assert environment["OMP_NUM_THREADS"] == "4"
 
 
+@pytest.mark.parametrize("runtime", ["python3.11", "nodejs22.x", "image"])
+def test_tracers_are_told_to_raise_nothing_unless_the_function_says_so(
+    runtime: str,
+) -> None:
+    config = replace(revision().config, runtime=runtime)
+    own = replace(config, environment={"AWS_XRAY_CONTEXT_MISSING": "IGNORE_ERROR"})
+
+    said = [
+        environment_of(function(), replace(revision(), config=each), "eu-north-1")
+        for each in (config, own)
+    ]
+
+    found = [environment["AWS_XRAY_CONTEXT_MISSING"] for environment in said]
+    assert found == ["LOG_ERROR", "IGNORE_ERROR"]
+
+
 def test_a_log_group_of_ones_own_is_in_the_environment() -> None:
     config = replace(revision().config, logging=Logging(group="/my/own"))
 

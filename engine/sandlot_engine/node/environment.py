@@ -2,7 +2,12 @@
 
 from sandlot_engine.model.function import Function, Logging, Revision
 
+# A tracer that finds no trace to add to, as at import, is to say so and go on: older
+# ones raise unless they are told.
+_OF_TRACERS = {"AWS_XRAY_CONTEXT_MISSING": "LOG_ERROR"}
+
 _DEFAULTS = {
+    **_OF_TRACERS,
     "LANG": "en_US.UTF-8",
     "LC_CTYPE": "C.UTF-8",
     "TZ": ":UTC",
@@ -33,7 +38,11 @@ def environment_of(
     config = revision.config
     if config.is_image:
         # What is in an image is where the image says.
-        return {**config.environment, **_of_function(function, revision, region)}
+        return {
+            **_OF_TRACERS,
+            **config.environment,
+            **_of_function(function, revision, region),
+        }
     return {
         **_DEFAULTS,
         **_of_language(config.runtime),
