@@ -261,6 +261,18 @@ def test_a_mapping_outlives_its_function(aws: Lambda, create: Create) -> None:
             ),
         ),
         (
+            {
+                "EventSourceArn": STREAM,
+                "StartingPosition": "LATEST",
+                "StartingPositionTimestamp": 1_741_010_802,
+            },
+            "Timestamp only valid with StartingPosition AT_TIMESTAMP",
+        ),
+        (
+            {"EventSourceArn": QUEUE, "StartingPosition": "LATEST"},
+            "StartingPosition is not valid for SQS event sources.",
+        ),
+        (
             {"EventSourceArn": QUEUE, "BatchSize": 11},
             (
                 "Maximum batch window in seconds must be greater than 0 if maximum "

@@ -37,8 +37,10 @@ _OWNER = ""
 _NO_FUNCTION = "Function does not exist"
 _FOR_STREAMS = (
     *("ParallelizationFactor", "TumblingWindowInSeconds", "MaximumRetryAttempts"),
-    *("MaximumRecordAgeInSeconds", "BisectBatchOnFunctionError", "StartingPosition"),
+    *("MaximumRecordAgeInSeconds", "BisectBatchOnFunctionError"),
 )
+_AT_TIMESTAMP = "AT_TIMESTAMP"
+_START = frozenset({"StartingPosition", "StartingPositionTimestamp"})
 
 
 def kept_mappings(store: DocumentStore) -> Kept[Mapping]:
@@ -266,7 +268,12 @@ def _check_start(mapping: Mapping) -> None:
             "to satisfy constraint: Member must not be null.",
             field="StartingPosition",
         )
-    if start == "AT_TIMESTAMP" and mapping.kind is SourceKind.DYNAMODB:
+    if start != _AT_TIMESTAMP and "StartingPositionTimestamp" in mapping.details:
+        raise InvalidParameter(
+            f"Timestamp only valid with StartingPosition {_AT_TIMESTAMP}",
+            field="StartingPositionTimestamp",
+        )
+    if start == _AT_TIMESTAMP and mapping.kind is SourceKind.DYNAMODB:
         raise InvalidParameter(
             f"Unsupported starting position for arn type: {mapping.source_arn}",
             field="StartingPosition",
@@ -315,6 +322,11 @@ def _check_queue(mapping: Mapping) -> None:
             "Unsupported DestinationConfig parameter for given event source mapping "
             "type.",
             field="DestinationConfig",
+        )
+    if mapping.details.keys() & _START:
+        raise InvalidParameter(
+            "StartingPosition is not valid for SQS event sources.",
+            field="StartingPosition",
         )
     if wrong := [name for name in _FOR_STREAMS if name in mapping.details]:
         raise InvalidParameter(
