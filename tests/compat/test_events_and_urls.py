@@ -10,7 +10,9 @@ from tests.compat.clients import (
     Account,
     Cloud,
     Lambda,
+    Refused,
     invalid,
+    new_function,
     not_found,
     refused,
     saying,
@@ -348,12 +350,33 @@ def test_a_signing_config_belongs_to_functions_until_it_is_taken_away(
     none = aws.get_function_code_signing_config(FunctionName=name)
     aws.delete_code_signing_config(CodeSigningConfigArn=arn)
     gone = refused(aws.get_code_signing_config, CodeSigningConfigArn=arn)
+    no_more = refused(
+        aws.put_function_code_signing_config,
+        FunctionName="no-such-either",
+        CodeSigningConfigArn=arn,
+    )
+    not_created = refused(
+        aws.create_function,
+        **new_function(saying("x"), FunctionName="x", CodeSigningConfigArn=arn),
+    )
 
     assert shown["CodeSigningConfigArn"] == arn
     assert none.keys() == {"ResponseMetadata"}
     assert users["FunctionArns"] == [account.arn(name)]
     assert (in_use.status, in_use.code) == (409, "ResourceConflictException")
-    assert gone.status == 404
+    assert gone == not_found(
+        f"The Lambda code signing configuration {arn} can not be found."
+    )
+    assert (
+        no_more
+        == not_created
+        == Refused(
+            404,
+            "CodeSigningConfigNotFoundException",
+            "The code signing configuration cannot be found. Check that the provided "
+            f"configuration is not deleted: {arn}.",
+        )
+    )
 
 
 def test_code_is_not_taken_where_signatures_are_enforced(

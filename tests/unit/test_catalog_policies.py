@@ -225,6 +225,7 @@ async def test_the_last_statement_takes_the_policy_with_it(world: World) -> None
             "We currently do not support adding policies for $LATEST.",
         ),
         ("dev", NotFound, f"Cannot find alias arn: {ARN}:dev"),
+        ("no$one", NotFound, f"Function not found: {ARN}:no$one"),
         ("7", NotFound, f"Function not found: {ARN}:7"),
     ],
 )

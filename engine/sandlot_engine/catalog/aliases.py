@@ -58,7 +58,9 @@ class Aliases:
         """Raises `NotFound`."""
         alias = self.find(tenant_id, function, name)
         if alias is None:
-            raise self._missing("Cannot find alias arn", tenant_id, function, name)
+            can_be = _NAME.fullmatch(name)
+            what = "Cannot find alias arn" if can_be else "Function not found"
+            raise self._missing(what, tenant_id, function, name)
         return alias
 
     async def create(

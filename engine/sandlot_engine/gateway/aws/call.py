@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sandlot_engine.errors import InvalidParameter
+from sandlot_engine.errors import InvalidParameter, NotFound
 from sandlot_engine.gateway.aws import names
 from sandlot_engine.gateway.aws.buckets import Buckets
 from sandlot_engine.gateway.aws.downloads import Downloads
@@ -88,13 +88,28 @@ class Call:
             )
         return asked
 
-    def own_signing_config(self, arn: str) -> str:
-        """The id of the caller's code signing config that is meant; another account's
-        has none here."""
+    def own_signing_config(self, arn: str, *, for_function: bool = False) -> str:
+        """The id of the caller's code signing config that is meant. Raises `AwsError`
+        where there is none, as another account's, by the name that AWS has for that
+        where a function is to have it, or else."""
         asked = names.parse_thing(
             names.CODE_SIGNING_CONFIG, arn, region=self.region, account=self.tenant_id
         )
-        return asked.name if asked.account == self.tenant_id else arn
+        config = asked.name if asked.account == self.tenant_id else arn
+        try:
+            self.catalog.signing.get(self.tenant_id, config)
+        except NotFound as error:
+            if for_function:
+                raise AwsError(
+                    "CodeSigningConfigNotFoundException",
+                    "The code signing configuration cannot be found. Check that the "
+                    f"provided configuration is not deleted: {arn}.",
+                ) from error
+            raise AwsError(
+                "ResourceNotFoundException",
+                f"The Lambda code signing configuration {arn} can not be found.",
+            ) from error
+        return config
 
     def page(self, *, at_most: int = MAX_PAGE) -> tuple[int, str]:
         """How many things are asked for, 0 for as many as there are by default, and

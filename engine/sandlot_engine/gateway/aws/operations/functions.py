@@ -31,7 +31,9 @@ async def create_function(call: Call) -> Mapping[str, Any]:
     name = latest(call, given["FunctionName"])
     signing_config = ""
     if "CodeSigningConfigArn" in given:
-        signing_config = call.own_signing_config(given["CodeSigningConfigArn"])
+        signing_config = call.own_signing_config(
+            given["CodeSigningConfigArn"], for_function=True
+        )
     signing.check_code(call.tenant_id, signing_config)
     check_source(given.get("PackageType", "Zip"), given["Code"])
     package = await call.function_package(given["Code"])

@@ -69,7 +69,10 @@ async def list_functions_by_code_signing_config(call: Call) -> Mapping[str, Any]
 @operation("PutFunctionCodeSigningConfig")
 async def put_function_code_signing_config(call: Call) -> Mapping[str, Any]:
     name = unqualified(call, call.input["FunctionName"])
-    await call.catalog.signing.attach(call.tenant_id, name, _asked(call))
+    config = call.own_signing_config(
+        call.input["CodeSigningConfigArn"], for_function=True
+    )
+    await call.catalog.signing.attach(call.tenant_id, name, config)
     return _of_function(call, name)
 
 
