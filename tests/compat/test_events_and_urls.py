@@ -133,6 +133,20 @@ def test_a_function_url_is_kept_under_an_id_of_its_own(
     assert gone == not_found("The resource you requested does not exist.")
 
 
+def test_cors_that_is_taken_back_is_not_shown(aws: Lambda, create: Create) -> None:
+    name = create(saying("a word"))
+    cors = {"AllowOrigins": ["https://example.test"]}
+    aws.create_function_url_config(FunctionName=name, AuthType="NONE", Cors=cors)
+
+    kept = aws.update_function_url_config(FunctionName=name, AuthType="AWS_IAM")
+    taken = aws.update_function_url_config(FunctionName=name, Cors={})
+    shown = aws.get_function_url_config(FunctionName=name)
+    [listed] = aws.list_function_url_configs(FunctionName=name)["FunctionUrlConfigs"]
+
+    assert kept["Cors"] == cors
+    assert not any("Cors" in each for each in (taken, shown, listed))
+
+
 # --- event sources --------------------------------------------------------------
 
 

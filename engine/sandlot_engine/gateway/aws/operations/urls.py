@@ -106,6 +106,7 @@ def _shown(call: Call, url: FunctionUrl) -> dict[str, Any]:
         "LastModifiedTime": last_modified(url.last_modified),
         "InvokeMode": url.invoke_mode.value,
     }
-    if url.cors is not None:
-        shown["Cors"] = _cors(url.cors)
+    # An empty one is how tools take it back: who saw it would try that again and again.
+    if (cors := url.active_cors) is not None:
+        shown["Cors"] = _cors(cors)
     return shown
