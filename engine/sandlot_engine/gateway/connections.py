@@ -1,9 +1,9 @@
 """One connection to the HTTP port: uvicorn's, with bounds that it does not have.
 
 uvicorn waits for ever for the rest of a head or a body, takes heads of any size and
-trailers without end, and tells an application that its caller is gone only if it asks.
-Here each of these has an end, and an application is cancelled with its connection, as
-over gRPC.
+trailers without end, parses all requests that came at once before it answers the first,
+and tells an application that its caller is gone only if it asks. Here each of these
+has an end, and an application is cancelled with its connection, as over gRPC.
 """
 
 import asyncio
@@ -31,6 +31,12 @@ MAX_HEAD = 64 * 1024
 MAX_HEADERS = 512
 """Fields of one: each takes a hundred bytes and more of ours, of which it may have sent
 five."""
+
+MAX_AHEAD = 16
+"""Requests that may wait for the answer to an earlier one of their connection, with
+`MAX_HEADERS` fields together. Some 14,000 come in one piece, and each takes a kilobyte
+of ours. Behind them the connection is closed, as its client sees; what else it sent is
+not looked at, and it may send it again."""
 
 MAX_SILENT = 64 * 1024
 """Bytes in one go, after the head, that are no part of the body: what the parser keeps
@@ -81,6 +87,9 @@ class Connection(HttpToolsProtocol):
 
     serving: "asyncio.Task[Any] | None" = None
     is_lost = False
+    is_full = False
+    """Whether more requests came at once than may wait: nothing more is read."""
+
     is_cut_short = False
     """Whether `serving` was cancelled because a stop waits no longer."""
 
@@ -114,8 +123,14 @@ class Connection(HttpToolsProtocol):
             self._expect_by(HEAD_DEADLINE_S)
 
     def data_received(self, data: bytes) -> None:
+        if self.is_full:
+            return
         self._piece_bytes, self._is_silent = len(data), True
         super().data_received(data)
+        if self._waiting is not None and self.pipeline:
+            # It came after its reader had fallen behind, and is held as long.
+            self.untaken.remove(self._waiting)
+            self._waiting = self._wait_for_reader()
         if self.transport.is_closing() or (
             self._at is _At.NOTHING and self._is_answering
         ):
@@ -155,11 +170,13 @@ class Connection(HttpToolsProtocol):
             self._answer_deadline = self.loop.call_later(
                 ANSWER_DEADLINE_S, self._not_taken
             )
-            self._waiting = self.untaken.add(
-                self.owner,
-                COPIES * self.transport.get_write_buffer_size(),
-                self.transport.abort,
-            )
+            self._waiting = self._wait_for_reader()
+
+    def _wait_for_reader(self) -> Waiting:
+        """With its answer wait the bodies of requests that come after it."""
+        written = COPIES * self.transport.get_write_buffer_size()
+        ahead = sum(len(cycle.body) for cycle, _ in self.pipeline)
+        return self.untaken.add(self.owner, written + ahead, self.transport.abort)
 
     def _not_taken(self) -> None:
         tally.note(is_cut=True)
@@ -232,10 +249,21 @@ class Connection(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         self._expect_nothing()
+        if self._is_answering and self._is_too_far_ahead():
+            # What is before it is answered, the last of it with the word that no more
+            # is: whoever was not answered knows that nothing of it was done.
+            self.cycle.keep_alive, self.is_full = False, True
+            self._at = _At.NOTHING
+            raise _TooFarAhead
         if self._head_bytes + self._piece_bytes > MAX_HEAD and self._head() > MAX_HEAD:
             raise _HeadTooLarge
         self._at, self._is_silent, self._silent_bytes = _At.BODY, False, 0
         super().on_headers_complete()
+
+    def _is_too_far_ahead(self) -> bool:
+        ahead = [list(cycle.scope["headers"]) for cycle, _ in self.pipeline]
+        fields = sum(map(len, ahead)) + (len(self.headers) if ahead else 0)
+        return len(ahead) >= MAX_AHEAD or fields > MAX_HEADERS
 
     def on_body(self, body: bytes) -> None:
         self._is_silent, self._silent_bytes = False, 0
@@ -246,7 +274,16 @@ class Connection(HttpToolsProtocol):
         self._at = _At.NOTHING
         super().on_message_complete()
 
+    def on_response_complete(self) -> None:
+        if self.cycle.response_complete:
+            # What came of a body that nobody wanted, and would lie here until the next
+            # request.
+            self.cycle.body.clear()
+        super().on_response_complete()
+
     def send_400_response(self, msg: str) -> None:
+        if self.is_full:
+            return
         if self._at is _At.HEAD and (
             len(self.headers) >= MAX_HEADERS or self._head() > MAX_HEAD
         ):
@@ -342,3 +379,7 @@ class _Room:
 
 class _HeadTooLarge(Exception):
     """Ends the parsing; uvicorn takes it for a bad request."""
+
+
+class _TooFarAhead(Exception):
+    """Ends the parsing as well; uvicorn's bad request is not answered."""
