@@ -1,6 +1,8 @@
 """What takes the engine long to read has bounds: a request that has no package in it,
 and what is beside one."""
 
+import asyncio
+import itertools
 import json
 import os
 from collections.abc import Mapping
@@ -8,8 +10,9 @@ from typing import Any
 
 import pytest
 
-from sandlot_engine.gateway.aws.app import MAX_PLAIN_REQUEST, MAX_TOLD_NAME, MAX_VALUES
+from sandlot_engine.gateway.aws.app import MAX_PLAIN_REQUEST, MAX_TOLD_NAME
 from sandlot_engine.gateway.aws.operations import OPERATIONS, Call
+from sandlot_engine.gateway.aws.receiving import LITTLE, MAX_VALUES
 from tests.integration.http_port import Port, code_of
 
 CONFIGURATION = "/2015-03-31/functions/echo/configuration"
@@ -33,7 +36,25 @@ async def test_it_has_only_so_many_values(port: Port) -> None:
     answer = await put(port, b'{"Layers": [%s1]}' % (b"1," * MAX_VALUES))
 
     assert code_of(answer) == (400, "SerializationException")
-    assert b"more than 20000 values" in answer[2]
+    assert f"more than {MAX_VALUES} values".encode() in answer[2]
+
+
+async def test_who_sends_large_ones_without_end_has_breaks_and_nobody_else(
+    port: Port, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seconds = itertools.count(step=60)  # whatever is read takes a minute
+    monkeypatch.setattr("time.thread_time", lambda: next(seconds))
+    large = b'{"Description": "%s"}' % (b"x" * LITTLE)
+    first = await put(port, large)
+    late = asyncio.create_task(put(port, large))
+    small = await put(port, b'{"Description": "x"}')
+    request = port.signed(CONFIGURATION, method="PUT", body=large, key="key-of-globex")
+    other = await port.exchange(request)
+
+    assert first[0] == other[0] == 400
+    assert small[0] == 200
+    assert not late.done()
+    late.cancel()
 
 
 async def test_what_is_unknown_is_not_repeated_at_length(port: Port) -> None:

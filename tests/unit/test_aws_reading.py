@@ -194,6 +194,10 @@ def test_a_value_of_the_wrong_type_is_refused(member: Any, text: str) -> None:
         (b"[" * 100_000, "nested too deep"),
         (b'{"a":' * 100_000, "nested too deep"),
         (b'{"Role": [%s1]}' % (b"1," * MAX_PARTS), f"more than {MAX_PARTS} values"),
+        (
+            b'{"Role": [%s1], "Role": 1}' % (b"1," * MAX_PARTS),
+            f"more than {MAX_PARTS} values",
+        ),
         (b'{"Role": %s' % (b"{" * MAX_PARTS), f"more than {MAX_PARTS} values"),
         (b'{"Role": %s' % (b"[" * MAX_PARTS), f"more than {MAX_PARTS} values"),
         (b'{"MemorySize": %s}' % (b"9" * 10_000), "more than 64 digits"),

@@ -4,6 +4,7 @@ Who they are is known by then, and nothing else.
 """
 
 import asyncio
+import time
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -91,6 +92,32 @@ class Turns:
             limit=self._of_tenant,
             retry_after_s=RETRY_AFTER_S,
         )
+
+
+class Breaks:
+    """Turns for what nobody else has a turn meanwhile: after each, its tenant has a
+    break of `times` as long as it took the loop's thread, `of_all` tenants at once."""
+
+    def __init__(
+        self, what: str, *, times: int, of_all: int, waiting: int, wait_s: float
+    ) -> None:
+        self._times = times
+        self._turns = Turns(
+            what, most=of_all, of_tenant=1, waiting=waiting, wait_s=wait_s
+        )
+
+    @asynccontextmanager
+    async def take(self, tenant_id: str) -> AsyncIterator[None]:
+        """The block must not wait. Raises `Throttled`."""
+        share = await self._turns.begin(tenant_id)
+        began = time.thread_time()
+        try:
+            yield
+        finally:
+            # Nobody waits for its end here: who hangs up would have none.
+            pause_s = self._times * (time.thread_time() - began)
+            loop = asyncio.get_running_loop()
+            loop.call_later(pause_s, self._turns.end, tenant_id, share)
 
 
 class StrangersTurns:

@@ -42,6 +42,7 @@ from sandlot_engine.gateway.aws.packages import taken_out
 from sandlot_engine.gateway.aws.reading import query_pairs, read
 from sandlot_engine.gateway.aws.receiving import (
     MAX_REQUEST,
+    MAX_VALUES,
     ClientGone,
     Receive,
     Receiver,
@@ -67,10 +68,6 @@ built, above all. `BodyRoom` is for those that are half here."""
 MAX_PLAIN_REQUEST = 1_048_576
 """Bytes of a request's body that has no package in it. AWS's largest has 20 KB, of a
 policy; what takes 70 MB apart does nothing else for seconds."""
-
-MAX_VALUES = 20_000
-"""Values in its JSON, more or less; a package is one. AWS's largest are environments,
-which have 4 KB."""
 
 MAX_TOLD, MAX_TOLD_NAME = 5, 64
 """Unknown parameters that a refusal names, and the characters of each."""
@@ -199,7 +196,8 @@ class AwsApp:
                 if taken is None:
                     raise too_large_beside(operation)
                 body, blobs = taken
-            asked = self._read(operation, labels, query, headers, body, blobs)
+            async with self.receiver.reading(received.caller, len(body)):
+                asked = self._read(operation, labels, query, headers, body, blobs)
             if blobs:
                 raise too_large_beside(operation)
             del body  # a package is in there as well

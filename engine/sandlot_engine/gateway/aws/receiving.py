@@ -9,8 +9,15 @@ import asyncio
 import hashlib
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterator, Mapping, MutableMapping
-from contextlib import contextmanager, suppress
+from collections.abc import (
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Iterator,
+    Mapping,
+    MutableMapping,
+)
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
 from io import BytesIO
 from typing import Any
@@ -23,7 +30,8 @@ from sandlot_engine.gateway.aws.sigv4.claim import Claim, unrecognized
 from sandlot_engine.gateway.aws.sigv4.reading import SERVICE, read_claim
 from sandlot_engine.gateway.connections import KEY
 from sandlot_engine.gateway.ports import SigningKeys
-from sandlot_engine.model.tenant import Caller
+from sandlot_engine.gateway.turns import Breaks
+from sandlot_engine.model.tenant import AccessKey, Caller
 
 MAX_REQUEST = 70_167_211
 """Bytes of any request's body (AWS: a CreateFunction with a zip of 50 MB in it). More
@@ -37,6 +45,23 @@ MAX_BODIES_OF_TENANT = MAX_BODIES // 2
 can make a hundred."""
 
 RETRY_AFTER_S = 1.0
+
+MAX_VALUES = 5_000
+"""Values in a request's JSON, more or less; a package is one. AWS's largest are
+environments, which have 4 KB."""
+
+LITTLE = 4_096
+"""Bytes of a body that is read and checked whenever it comes: at most a millisecond."""
+
+BREAK = 9
+"""How many times as long as the last larger one took a tenant's next one waits: so that
+all that a tenant has us read takes a tenth of our time."""
+
+BREAKS_OF_ALL = 5
+"""Tenants that have a break, at most, before the next waits: half of our time."""
+
+MAX_WAITING, WAIT_S = 128, 10.0
+"""Of one tenant, and how long."""
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -192,6 +217,28 @@ class Receiver:
         self._tenants = tenants
         self._clock = clock
         self.room = BodyRoom(most=MAX_BODIES, of_one=MAX_BODIES_OF_TENANT)
+        self._breaks = Breaks(
+            "requests that are large",
+            times=BREAK,
+            of_all=BREAKS_OF_ALL,
+            waiting=MAX_WAITING,
+            wait_s=WAIT_S,
+        )
+
+    @asynccontextmanager
+    async def reading(self, caller: Caller, size: int) -> AsyncIterator[None]:
+        """For as long as a body of that size is parsed and checked, in which nobody
+        else has a turn: a tenant's large ones one after another, and with breaks.
+
+        Raises `Throttled`; and `AwsError`, as `receive` does, where the key was taken
+        back before the turn came.
+        """
+        if size <= LITTLE:
+            yield
+            return
+        async with self._breaks.take(caller.tenant_id):
+            await self._good_key(caller.access_key_id)
+            yield
 
     async def receive(
         self,
@@ -234,11 +281,7 @@ class Receiver:
         )
         _check_body(claim, secret, body)
         # Again: a body may take minutes, and the key may be taken back meanwhile.
-        key, _ = await self._tenants.signing_secret(claim.access_key_id)
-        if key is None:
-            raise unrecognized()
-        if key.is_suspended:
-            raise AwsError("AccessDeniedException", suspended(key.tenant_id))
+        key = await self._good_key(claim.access_key_id)
         if (connection := scope.get(KEY)) is not None:
             connection.owner = key.tenant_id
         return Received(
@@ -250,6 +293,14 @@ class Receiver:
             region=claim.region,
             body=body,
         )
+
+    async def _good_key(self, access_key_id: str) -> AccessKey:
+        key, _ = await self._tenants.signing_secret(access_key_id)
+        if key is None:
+            raise unrecognized()
+        if key.is_suspended:
+            raise AwsError("AccessDeniedException", suspended(key.tenant_id))
+        return key
 
 
 async def read_body(

@@ -2,6 +2,8 @@
 
 import asyncio
 import re
+from collections.abc import Mapping, Sequence
+from typing import Any
 from uuid import uuid4
 
 from sandlot_engine.clock import Clock
@@ -22,10 +24,11 @@ from sandlot_engine.gateway import faulted
 from sandlot_engine.gateway.aws.app import told, too_large
 from sandlot_engine.gateway.aws.checking import check
 from sandlot_engine.gateway.aws.faults import AwsError
-from sandlot_engine.gateway.aws.invoke import RawAnswer, WireHeaders
+from sandlot_engine.gateway.aws.invoke import Headers, RawAnswer, WireHeaders
 from sandlot_engine.gateway.aws.names import arn_prefix
 from sandlot_engine.gateway.aws.reading import query_pairs, read
 from sandlot_engine.gateway.aws.receiving import (
+    MAX_VALUES,
     ClientGone,
     Receive,
     Receiver,
@@ -34,7 +37,7 @@ from sandlot_engine.gateway.aws.receiving import (
 )
 from sandlot_engine.gateway.aws.scheduler.operations import OPERATIONS, Call
 from sandlot_engine.gateway.aws.scheduler.support import TABLE
-from sandlot_engine.gateway.aws.service import Service
+from sandlot_engine.gateway.aws.service import Operation, Service
 from sandlot_engine.gateway.aws.support import refusal
 from sandlot_engine.gateway.aws.writing import Answer, write, write_error
 from sandlot_engine.gateway.headers import fold
@@ -120,25 +123,12 @@ class SchedulerApp:
         body = received.body.data
         if body is None:
             raise too_large(operation, MAX_REQUEST)
-        asked = read(
-            operation,
-            labels,
-            [pair for pair in query if not pair[0].startswith("X-Amz-")],
-            {name.decode(): value.decode("latin-1") for name, value in headers.items()},
-            body,
-        )
-        if asked.unknown:
-            raise AwsError(
-                "ValidationException",
-                f"{operation.name} has no parameter {told(asked.unknown)}",
-            )
-        check(operation, asked.input)
-        if why := refusal(operation.name, asked.input, TABLE):
-            raise NotSupported(why)
+        async with self._receiver.reading(received.caller, len(body)):
+            asked = self._read(operation, labels, query, headers, body)
         call = Call(
             caller=received.caller,
             region=received.region,
-            input=asked.input,
+            input=asked,
             triggers=self._triggers,
             groups=self._groups,
             clock=self._clock,
@@ -150,6 +140,32 @@ class SchedulerApp:
             ours, theirs = arn_prefix(self._region), arn_prefix(received.region)
             raise InvalidParameter(error.message.replace(ours, theirs)) from error
         return write(operation, output, request_id)
+
+    @staticmethod
+    def _read(
+        operation: Operation,
+        labels: Mapping[str, str],
+        query: Sequence[tuple[str, str]],
+        headers: Headers,
+        body: bytes,
+    ) -> dict[str, Any]:
+        asked = read(
+            operation,
+            labels,
+            [pair for pair in query if not pair[0].startswith("X-Amz-")],
+            {name.decode(): value.decode("latin-1") for name, value in headers.items()},
+            body,
+            most_values=MAX_VALUES,
+        )
+        if asked.unknown:
+            raise AwsError(
+                "ValidationException",
+                f"{operation.name} has no parameter {told(asked.unknown)}",
+            )
+        check(operation, asked.input)
+        if why := refusal(operation.name, asked.input, TABLE):
+            raise NotSupported(why)
+        return asked.input
 
 
 def _face_of(error: Exception, request_id: str) -> AwsError:
