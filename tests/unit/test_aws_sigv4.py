@@ -19,7 +19,11 @@ from hypothesis import strategies as st
 from sandlot_engine.gateway.aws.faults import AwsError
 from sandlot_engine.gateway.aws.sigv4 import claim as sigv4
 from sandlot_engine.gateway.aws.sigv4.claim import Claim
-from sandlot_engine.gateway.aws.sigv4.reading import read_claim
+from sandlot_engine.gateway.aws.sigv4.reading import (
+    MAX_PARAMETERS,
+    MAX_SIGNED,
+    read_claim,
+)
 from sandlot_engine.gateway.headers import fold
 
 KEY_ID, SECRET = "AKIAEXAMPLEEXAMPLE22", "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY"
@@ -281,6 +285,33 @@ def test_the_host_has_to_be_signed() -> None:
     error = refusal(sent.with_header("authorization", authorization))
 
     assert error.message == "'Host' must be a 'SignedHeader' in the AWS Authorization."
+
+
+@pytest.mark.parametrize(
+    "names", ["host;host", ";".join(["host", *(f"a{i}" for i in range(MAX_SIGNED))])]
+)
+@pytest.mark.parametrize("presigned_s", [None, 60])
+def test_who_has_a_header_signed_again_and_again_is_refused(
+    names: str, presigned_s: int | None
+) -> None:
+    sent = signed(presigned_s=presigned_s)
+    if presigned_s is None:
+        authorization = sent.header("authorization").replace("host;", f"{names};")
+        sent = sent.with_header("authorization", authorization)
+    else:
+        wanted, given = b"X-Amz-SignedHeaders=host", quote(names, safe="").encode()
+        query = sent.query.replace(wanted, b"X-Amz-SignedHeaders=" + given)
+        sent = replace(sent, query=query)
+
+    assert "must have each name once" in refusal(sent).message
+
+
+def test_a_query_of_thousands_of_parameters_is_not_signed() -> None:
+    sent = signed()
+
+    error = refusal(replace(sent, query=b"a&" * MAX_PARAMETERS))
+
+    assert "at most 1000 parameters" in error.message
 
 
 def test_a_header_that_is_sent_twice_is_not_the_one_that_was_signed() -> None:

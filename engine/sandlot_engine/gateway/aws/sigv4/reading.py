@@ -37,6 +37,14 @@ MAX_SCOPES = 256
 MAX_HEADER_LISTS = 64
 """Lists of signed headers that were read already and are at hand."""
 
+MAX_SIGNED = 512
+"""Headers that are signed, each named once: as many as a request may have. A header
+counts with all its bytes for each time that it is named, and a stranger's word for it
+is enough: 15,000 times 30 KB are half a gigabyte, and seconds."""
+
+MAX_PARAMETERS = 1_000
+"""In the query of what is signed, which is sorted, decoded and encoded to check it."""
+
 MAX_KEPT_TEXT = 512
 """Bytes of such a text: a stranger's longer ones are read, and not kept."""
 
@@ -65,6 +73,10 @@ def read_claim(
     signed, `IncompleteSignatureException`, `InvalidSignatureException` for what is
     out of date or scope, `UnrecognizedClientException` for session tokens.
     """
+    if query.count(b"&") >= MAX_PARAMETERS:
+        raise invalid(
+            f"A query that is signed has at most {MAX_PARAMETERS} parameters."
+        )
     authorization = headers.get(b"authorization")
     if authorization is not None:
         return _read_header(
@@ -342,6 +354,11 @@ def _signed_headers(names: str, headers: Headers) -> bytes:
     """The signed headers in canonical form, an empty line, and their names."""
     is_usual = len(names) <= MAX_KEPT_TEXT
     signed = (_known_names if is_usual else _read_names)(names)
+    if len(signed) > MAX_SIGNED or len(set(signed)) < len(signed):
+        raise invalid(
+            "'SignedHeaders' in the AWS Authorization must have each name once, and at"
+            f" most {MAX_SIGNED}."
+        )
     if b"host" not in signed:
         raise invalid("'Host' must be a 'SignedHeader' in the AWS Authorization.")
     unsigned = [
