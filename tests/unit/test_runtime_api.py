@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import json
+import math
 import socket
 import time
 from collections.abc import AsyncIterator
@@ -479,6 +480,7 @@ async def test_a_body_may_have_any_number_of_lines(jail: Jail) -> None:
 async def test_whose_calls_take_long_to_be_understood_has_a_longer_break(
     jail: Jail, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(runtime_wire, "USUAL_S", 0.0)
     monkeypatch.setattr(runtime_wire, "LONG_S", 0.0)
     monkeypatch.setattr(runtime_wire, "_DUTY", 1e9)
     program = await jail.connect()
@@ -492,6 +494,44 @@ async def test_whose_calls_take_long_to_be_understood_has_a_longer_break(
     await eventually(rests)
     jail.wire.read()
     assert (await program.hear())[0] == 200
+
+
+async def test_who_is_refused_again_and_again_has_a_longer_break(
+    jail: Jail, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However short each of it is; and what is answered counts for nothing."""
+    monkeypatch.setattr(runtime_wire, "USUAL_S", 3_600.0)
+    monkeypatch.setattr(runtime_wire, "LONG_S", 0.0)
+    monkeypatch.setattr(runtime_wire, "_DUTY", 1e9)
+    program = await jail.connect()
+    for _ in range(3):
+        assert (await program.call("GET", "/ping"))[0] == 200
+
+    assert (await program.call("GET", "/none"))[0] == 404
+    program.ask("GET", "/ping")
+
+    async def rests() -> bool:
+        return any(one._rest for one in jail.wire._connections)  # noqa: SLF001
+
+    await eventually(rests)
+
+
+async def test_a_break_is_the_longer_the_more_have_one(
+    jail: Jail, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runtime_wire, "LONG_S", 0.0)
+    monkeypatch.setattr(runtime_wire, "NOT_LONG_S", 3_600.0)
+    until = list[float]()
+    for others in (0, 99):
+        for _ in range(others):
+            runtime_wire._talkers[object()] = math.inf  # type: ignore[index] # noqa: SLF001
+        monkeypatch.setattr(jail.wire, "_until", 0.0)
+        jail.wire.note_refusal()
+        jail.wire.note_took(60.0, 1)
+        until.append(jail.wire._until - asyncio.get_running_loop().time())  # noqa: SLF001
+    runtime_wire._talkers.clear()  # noqa: SLF001
+
+    assert until[1] > 50 * until[0] > 0
 
 
 async def test_calls_that_come_together_are_answered_in_their_order(jail: Jail) -> None:

@@ -9,6 +9,7 @@ import contextlib
 import socket
 import time
 from collections.abc import Callable, Iterable
+from http import HTTPStatus
 from typing import Protocol
 
 import h11
@@ -54,9 +55,12 @@ class Shared(Protocol):
 
     def after_break(self, go_on: Callable[[], None]) -> asyncio.TimerHandle: ...
 
-    def note_took(self, cpu_s: float) -> None:
-        """So much of a processor it took to hear some."""
+    def note_took(self, cpu_s: float, size: int) -> None:
+        """So much of a processor it took to hear some, of so many bytes that came."""
         ...
+
+    def note_refusal(self) -> None:
+        """What was heard last was for nothing."""
 
     def forget(self, connection: "Connection") -> None:
         """It is closed."""
@@ -115,7 +119,7 @@ class Connection:
             # kernel's word on each line, which it would keep back for 40 ms.
             self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
             self._http.receive_data(data)
-            self._take_events(is_all=is_all)
+            self._take_events(is_all=is_all, size=len(data))
             if not data or self._is_far_ahead:
                 self.close()
         except BlockingIOError:
@@ -154,12 +158,12 @@ class Connection:
         self._loop.add_reader(self._socket, self._read_some)
         return True
 
-    def _take_events(self, *, is_all: bool = False) -> None:
+    def _take_events(self, *, is_all: bool = False, size: int = 0) -> None:
         began = time.thread_time()
         try:
             self._take_some(is_all=is_all)
         finally:
-            self._wire.note_took(time.thread_time() - began)
+            self._wire.note_took(time.thread_time() - began, size)
 
     def _take_some(self, *, is_all: bool) -> None:
         while self._is_open and self._respond is None and not self._unsent:
@@ -232,6 +236,8 @@ class Connection:
         self._respond = None
         if not self._is_open:
             return
+        if reply.status >= HTTPStatus.BAD_REQUEST:
+            self._wire.note_refusal()
         headers = [(name.encode(), value.encode()) for name, value in reply.headers]
         headers.append((b"Content-Length", str(len(reply.body)).encode()))
         if is_last:

@@ -35,13 +35,25 @@ _OF_CONNECTION = 8
 """So many of them a connection counts for."""
 
 LONG_S = 0.002
-"""Of our processor: what one reading has brought takes less, unless it was made to take
-long. Then the break is `_DUTY` times what it took."""
+"""Of our processor, that a program may have for nothing: to hear what is refused, or
+was made to take long. Time gives it back, a fifth to all who have such together."""
+
+USUAL_S, USUAL_OF_BYTE_S = 0.0005, 5e-9
+"""What one reading may take, of a call or of a part of one: some three times as long as
+it does."""
 
 _DUTY = 4
+"""How many times as long as it took to hear it a program's break is at least, and that
+again for each other that had one not long ago: so that all those who have no end of
+things to say, which may be a thousand of one tenant's, have a fifth of our time."""
+
+NOT_LONG_S = 1.0
 
 _ROOM = Room()
 """For the telemetry of all instances."""
+
+_talkers: "dict[RuntimeWire, float]" = {}
+"""Who had something for nothing, and until when that counts."""
 
 
 class RuntimeWire:
@@ -67,7 +79,18 @@ class RuntimeWire:
         self._sending: asyncio.TimerHandle | None = None
         """Until more telemetry is due."""
         self._connections: set[Connection] = set()
-        self._heard, self._heard_since = 0, 0.0
+        self._heard = 0
+        self._heard_s = 0.0
+        """Of our processor, without a break."""
+
+        self._wasted_s, self._wasted_at = 0.0, 0.0
+        """What of it was for nothing, and not given back by then."""
+
+        self._was_refused = False
+        self._until = 0.0
+        """When the break is over, or what was said so far is forgotten."""
+
+        self._has_break = False
         self._accepting: asyncio.TimerHandle | None = None
         """When more connections are accepted, if not at once."""
         self._hears: Hears | None = None
@@ -158,6 +181,7 @@ class RuntimeWire:
 
     def close(self) -> None:
         self._hears = None
+        _talkers.pop(self, None)
         if self._sending is not None:
             self._sending.cancel()
         self._api.telemetry.close()
@@ -176,19 +200,48 @@ class RuntimeWire:
         """Whether one thing more may be heard without a break; or one that counts for
         some."""
         now = self._loop.time()
-        if now - self._heard_since >= REST_S:
-            self._heard, self._heard_since = 0, now
+        if now >= self._until:
+            self._heard, self._heard_s = 0, 0.0
+            self._until, self._has_break = now + REST_S, False
         self._heard += weight
         return self._heard <= MAX_AT_ONCE
 
-    def note_took(self, cpu_s: float) -> None:
-        """So much of a processor it took to hear some."""
-        if cpu_s > LONG_S:
-            self._heard = MAX_AT_ONCE
-            self._heard_since = self._loop.time() + _DUTY * cpu_s
+    def note_refusal(self) -> None:
+        self._was_refused = True
+
+    def note_took(self, cpu_s: float, size: int) -> None:
+        self._heard_s += cpu_s
+        usual_s = 0.0 if self._was_refused else USUAL_S + size * USUAL_OF_BYTE_S
+        wasted_s, self._was_refused = cpu_s - usual_s, False
+        if wasted_s > 0.0:
+            self._waste(wasted_s)
+        if self._heard > MAX_AT_ONCE and not self._has_break:
+            self._break_off(self._heard_s)
+
+    def _waste(self, cpu_s: float) -> None:
+        now = self._loop.time()
+        back_s = (now - self._wasted_at) / ((1 + _DUTY) * self._talkers(now))
+        self._wasted_s = max(0.0, self._wasted_s - back_s) + cpu_s
+        self._wasted_at = now
+        if self._wasted_s > LONG_S:
+            self._break_off(self._wasted_s)
+
+    def _break_off(self, took_s: float) -> None:
+        now = self._loop.time()
+        self._until = max(self._until, now + _DUTY * self._talkers(now) * took_s)
+        self._heard, self._has_break = MAX_AT_ONCE, True
+        self._heard_s = self._wasted_s = 0.0
+        _talkers[self] = self._until + NOT_LONG_S
+
+    def _talkers(self, now: float) -> int:
+        """How many there are, of which this is one."""
+        _talkers[self] = max(_talkers.get(self, 0.0), now + NOT_LONG_S)
+        for one in [one for one, until in _talkers.items() if until <= now]:
+            del _talkers[one]
+        return len(_talkers)
 
     def after_break(self, go_on: Callable[[], None]) -> asyncio.TimerHandle:
-        return self._loop.call_later(REST_S, go_on)
+        return self._loop.call_at(max(self._until, self._loop.time() + REST_S), go_on)
 
     def forget(self, connection: Connection) -> None:
         self._connections.discard(connection)
