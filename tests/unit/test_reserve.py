@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Callable
 
 import pytest
+import uvloop
 
 from sandlot_sandbox.errors import StartFailed
 from sandlot_sandbox.host import reserve, spares
@@ -86,6 +87,21 @@ async def test_who_comes_in_crowds_finds_as_many_cells() -> None:
 
     assert await stays(lambda: len(stage.jail.live)) == MOST
     stage.close()
+
+
+def test_the_engine_s_own_loop_does_what_is_due_at_once() -> None:
+    """Its timers that are due at once are none, and cannot be asked when."""
+
+    async def crowd() -> int:
+        stage = Stage()
+        stage.come()
+        stage.go()
+        await until(lambda: stage.cells.ready == MOST)
+        stage.close()
+        return stage.cells.failed
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        assert runner.run(crowd()) == 0
 
 
 async def test_none_is_kept_for_whom_there_is_an_instance() -> None:

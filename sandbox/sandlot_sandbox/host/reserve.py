@@ -44,6 +44,9 @@ class Reserve:
         """When it is our turn to have one more made."""
 
         self._timer: asyncio.TimerHandle | None = None
+        self._timer_at = 0.0
+        """Not asked of the timer: uvloop's of less than a millisecond does not know."""
+
         self._is_closed = False
 
     def prepare(self) -> None:
@@ -82,11 +85,15 @@ class Reserve:
     def _look_soon(self) -> None:
         """Unless that is to be anyway."""
         if self._timer is not None:
-            if self._timer.when() <= self._loop.time() + CALM_S:
+            if self._timer_at <= self._loop.time() + CALM_S:
                 return
             self._timer.cancel()
         if not self._is_closed:
-            self._timer = self._loop.call_later(CALM_S, self._look)
+            self._look_after(CALM_S)
+
+    def _look_after(self, pause_s: float) -> None:
+        self._timer_at = self._loop.time() + pause_s
+        self._timer = self._loop.call_later(pause_s, self._look)
 
     def _look(self) -> None:
         self._timer = None
@@ -100,7 +107,7 @@ class Reserve:
             again_s = self._fill(now)
         elif is_at_rest and not self._crowd.expected(now):
             return
-        self._timer = self._loop.call_later(again_s, self._look)
+        self._look_after(again_s)
 
     def _fill(self, now: float) -> float:
         """Have one more made, if nothing is against it; when to look again."""
