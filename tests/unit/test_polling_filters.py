@@ -166,6 +166,42 @@ def test_a_pattern_s_stars_take_no_time_of_their_own() -> None:
     assert time.process_time() - began < 5
 
 
+@pytest.mark.parametrize(
+    ("operator", "wanted", "given", "is_chosen"),
+    [
+        ("prefix", "STRASSE", "Straße 1", True),
+        ("prefix", "strasse", "straß", False),
+        ("prefix", "", "x", True),
+        ("suffix", "STRASSE", "in der Straße", True),
+        ("suffix", "sse", "ße", True),
+        ("suffix", "", "x", True),
+        ("suffix", "ßx", "x", False),
+    ],
+)
+def test_case_is_folded_where_a_character_becomes_two(
+    operator: str, wanted: str, given: str, is_chosen: bool
+) -> None:
+    pattern = {"a": [{operator: {"equals-ignore-case": wanted}}]}
+
+    assert chosen(pattern, {"a": given}) == is_chosen
+
+
+@pytest.mark.parametrize("operator", ["", "prefix", "suffix"])
+def test_a_long_text_is_not_folded_for_each_comparison(operator: str) -> None:
+    leaf: dict[str, Any] = {"equals-ignore-case": "x"}
+    leaves = [{operator: leaf} if operator else leaf] * 70
+    text = json.dumps({"body": {"a": leaves}})
+    assert is_pattern(text)
+    filters = Filters([text] * 5)
+    record = {**RECORD, "body": json.dumps({"a": "ß" * 1_000_000})}
+
+    began = time.process_time()
+    is_chosen = filters.choose(record)
+
+    assert not is_chosen
+    assert time.process_time() - began < 1
+
+
 @pytest.mark.parametrize("body", ["[" * 100_000, '{"a": NaN}', '{"a": 1', ""])
 def test_a_body_that_is_no_json_is_a_text(body: str) -> None:
     assert not chosen({"a": ["x"]}, body)

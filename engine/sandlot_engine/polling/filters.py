@@ -160,17 +160,33 @@ def _exists(is_wanted: object, value: object) -> bool:
 
 
 def _of_text(test: Callable[[str, str], bool]) -> Callable[[Any, object], bool]:
-    """An operator for texts; where its operand says so, whatever their case."""
+    """An operator for texts."""
 
     def matches(operand: Any, value: object) -> bool:
-        if not isinstance(value, str):
-            return False
-        if isinstance(operand, dict):
-            (operand,) = operand.values()
-            return test(value.casefold(), operand.casefold())
-        return test(value, operand)
+        return isinstance(value, str) and test(value, operand)
 
     return matches
+
+
+def _begins(value: str, wanted: str | dict[str, str]) -> bool:
+    if isinstance(wanted, str):
+        return value.startswith(wanted)
+    (folded,) = map(str.casefold, wanted.values())
+    # A character becomes one or more: no more of them can count, and the text may be
+    # long.
+    return value[: len(folded)].casefold().startswith(folded)
+
+
+def _ends(value: str, wanted: str | dict[str, str]) -> bool:
+    if isinstance(wanted, str):
+        return value.endswith(wanted)
+    (folded,) = map(str.casefold, wanted.values())
+    return value[max(0, len(value) - len(folded)) :].casefold().endswith(folded)
+
+
+def _is_same_text(value: str, wanted: str) -> bool:
+    folded = wanted.casefold()
+    return len(value) <= len(folded) and value.casefold() == folded
 
 
 def _anything_but(operand: Any, value: object) -> bool:
@@ -243,9 +259,9 @@ _COMPARISONS: Mapping[str, Callable[[float, float], bool]] = {
     ">=": operator.ge,
 }
 _OPERATORS: Mapping[str, Callable[[Any, object], bool]] = {
-    "prefix": _of_text(str.startswith),
-    "suffix": _of_text(str.endswith),
-    "equals-ignore-case": _of_text(lambda a, b: a.casefold() == b.casefold()),
+    "prefix": _of_text(_begins),
+    "suffix": _of_text(_ends),
+    "equals-ignore-case": _of_text(_is_same_text),
     "wildcard": _of_text(_is_like),
     "cidr": _of_text(_is_in_network),
     "anything-but": _anything_but,
