@@ -10,6 +10,7 @@ from contextlib import closing
 import pytest
 
 from sandlot import Schedule, errors
+from tests.e2e.bills import bill_of
 from tests.e2e.conftest import client_of, deploy_guest
 from tests.e2e.engines import Engine
 from tests.e2e.test_trouble import health_of
@@ -114,7 +115,7 @@ def test_while_the_database_is_not_in_its_place_nothing_is_run(
     away.replace(database)
     wait_until(lambda: health_of(engine)[0] == 200, "it is back")
     function.invoke()
-    (line,) = engine.client().bill().lines
+    (line,) = bill_of(engine.client()).lines
     assert line.invocations == 2
 
 

@@ -10,6 +10,7 @@ import pytest
 
 from sandlot import Client, EventState, errors
 from tests.e2e import processes
+from tests.e2e.bills import bill_of
 from tests.e2e.conftest import client_of, deploy_guest, guest_zip
 from tests.e2e.engines import Engine
 from tests.e2e.processes import Role
@@ -50,7 +51,7 @@ def test_what_was_accepted_is_run_whoever_is_killed(
     told = [client.wait_event(ticket, deadline=DEADLINE_S) for ticket in tickets]
     assert {event.state for event in told} == {EventState.SUCCEEDED}
     billed = sum(attempt.billed for event in told for attempt in event.attempts)
-    (line,) = client.bill().lines
+    (line,) = bill_of(client).lines
     assert line.invocations == billed
 
 
@@ -71,7 +72,7 @@ def test_an_event_that_ran_when_the_engine_died_says_so(fresh_engine: Engine) ->
     told = client.event(ticket.request_id)
     assert [attempt.status for attempt in told.attempts] == ["interrupted"]
     assert not told.is_over
-    assert client.bill().lines == ()
+    assert bill_of(client).lines == ()
 
 
 WORKS_ON = """#!/bin/bash
@@ -161,7 +162,7 @@ def test_a_failing_function_is_tried_three_times_and_then_told_of(
     assert record["requestContext"]["approximateInvokeCount"] == 3
     assert record["requestPayload"] == {"how": "raise"}
     assert record["responsePayload"]["errorType"] == "CustomError"
-    assert acme.bill().total.invocations == 3
+    assert bill_of(acme).total.invocations == 3
 
 
 def test_a_dead_event_is_run_again_when_it_was_mended(

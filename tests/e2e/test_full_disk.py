@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from sandlot import errors
+from tests.e2e.bills import bill_of
 from tests.e2e.engines import USER, Engine, Mode, new_engine
 from tests.e2e.test_trouble import health_of
 from tests.e2e.waiting import wait_until
@@ -100,7 +101,7 @@ def test_while_the_disk_is_full_nothing_is_run_that_could_not_be_billed(
     assert engine.said.count("could not be written: ") == 1
     assert "Traceback" not in engine.said
 
-    (line,) = engine.client().bill().lines
+    (line,) = bill_of(engine.client()).lines
     assert line.invocations == ran
 
 

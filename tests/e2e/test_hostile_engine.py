@@ -19,6 +19,7 @@ import pytest
 from sandlot import Client, FunctionHandle, LogLine, Reply, errors
 from sandlot.results import LogSource
 from tests.e2e import processes
+from tests.e2e.bills import bill_of
 from tests.e2e.conftest import GUESTS, Tenant, client_of
 from tests.e2e.engines import MODES, Engine
 from tests.e2e.processes import Role
@@ -192,7 +193,7 @@ def test_what_is_printed_is_the_functions_and_changes_no_bill(
         _expect_honest_report(function, again)
 
         assert (reply.status, again.value) == (status, "nothing")
-        bill = {line.function: line for line in hostile.bill().lines}[function.name]
+        bill = {line.function: line for line in bill_of(hostile).lines}[function.name]
         runs = list(function.runs())
         assert [bill.invocations, bill.billed_mb_ms] == [
             len(runs),
@@ -565,7 +566,7 @@ def test_a_tenant_finds_nothing_of_others_in_what_it_may_list(
     seen = [
         *(function.name for function in hostile.functions()),
         *(run.function for run in hostile.runs()),
-        *(line.function for line in hostile.bill().lines),
+        *(line.function for line in bill_of(hostile).lines),
     ]
 
     assert neighbour.name not in seen

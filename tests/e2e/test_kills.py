@@ -19,6 +19,7 @@ import pytest
 
 from sandlot import Client, FunctionHandle, Reply, errors
 from tests.e2e import processes
+from tests.e2e.bills import bill_of
 from tests.e2e.conftest import deploy_guest
 from tests.e2e.engines import WORKERS, Engine, Mode, new_engine
 from tests.e2e.processes import Family, Process, Role
@@ -254,7 +255,7 @@ def test_an_engine_whose_processes_are_killed_under_load_goes_on(
     assert seen["answered"] > 0
     assert seen.keys() <= {"answered", "Crashed", "Internal", "Unavailable"}
     assert function.invoke().value["count"] >= 1
-    billed = {line.function: line.invocations for line in client.bill().lines}
+    billed = {line.function: line.invocations for line in bill_of(client).lines}
     assert billed[function.name] == len(list(function.runs()))
 
 

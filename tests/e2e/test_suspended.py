@@ -6,6 +6,7 @@ from collections.abc import Iterator
 import pytest
 
 from sandlot import errors
+from tests.e2e.bills import bill_of
 from tests.e2e.conftest import client_of, deploy_guest
 from tests.e2e.engines import Engine, Mode, new_engine
 from tests.e2e.waiting import wait_until
@@ -36,8 +37,8 @@ def test_nothing_runs_until_it_is_resumed(engine: Engine) -> None:
         with pytest.raises(errors.Conflict, match="suspended by the operator"):
             refused(function.name)
     assert theirs.get_function(function.name).name == function.name
-    assert theirs.bill().total.invocations == 4
+    assert bill_of(theirs).total.invocations == 4
 
     operator.update_tenant(key.tenant_id, suspended=False)
     assert function.invoke().value["count"] > 4
-    wait_until(lambda: theirs.bill().total.invocations == 5, "it is billed")
+    wait_until(lambda: bill_of(theirs).total.invocations == 5, "it is billed")

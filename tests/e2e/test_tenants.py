@@ -8,6 +8,7 @@ from secrets import token_hex, token_urlsafe
 import pytest
 
 from sandlot import Client, FunctionHandle, errors
+from tests.e2e.bills import bill_of
 from tests.e2e.conftest import Tenant, client_of, deploy_guest, guest_zip
 from tests.e2e.engines import Engine
 from tests.e2e.waiting import wait_until
@@ -50,8 +51,8 @@ def test_nobody_sees_functions_runs_and_bills_of_another(tenant: Tenant) -> None
     assert list(other.functions()) == []
     assert list(other.runs()) == []
     assert list(other.runs(function.name)) == []
-    assert other.bill().lines == ()
-    assert owner.bill().total.invocations == 1
+    assert bill_of(other).lines == ()
+    assert bill_of(owner).total.invocations == 1
     function.delete()
 
 

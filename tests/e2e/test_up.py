@@ -15,6 +15,7 @@ import pytest
 
 from sandlot import Reply, errors
 from tests.e2e import processes
+from tests.e2e.bills import bill_of
 from tests.e2e.conftest import Tenant, deploy_guest
 from tests.e2e.engines import Engine, Mode, new_engine
 from tests.e2e.waiting import DEADLINE_S, wait_until
@@ -122,7 +123,7 @@ def test_sigterm_lets_running_invocations_finish_and_loses_no_record(
         *(reply.request_id for reply in told),
         *(ticket.request_id for ticket in queued),
     }
-    (line,) = client.bill().lines
+    (line,) = bill_of(client).lines
     assert line.invocations == len(runs)
     assert line.billed_ms == sum(
         runs[ticket.request_id].report.billed_ms for ticket in queued
@@ -173,7 +174,7 @@ def test_the_bill_is_the_sum_of_the_report_lines(tenant: Tenant) -> None:
         for function in (small, large)
     }
 
-    bill = client.bill()
+    bill = bill_of(client)
     assert {line.function: line.billed_ms for line in bill.lines} == {
         name: sum(all_ms) for name, all_ms in billed.items()
     }
@@ -201,7 +202,7 @@ def test_kill_9_loses_no_record_that_was_flushed(fresh_engine: Engine) -> None:
     runs = list(client.runs(function.name))
     kept = {run.request_id for run in runs}
     assert flushed <= kept <= flushed | last
-    assert client.bill().total.billed_mb_ms == sum(
+    assert bill_of(client).total.billed_mb_ms == sum(
         run.report.billed_mb_ms for run in runs
     )
 

@@ -18,6 +18,7 @@ from botocore.credentials import Credentials
 
 from sandlot import Client, FunctionHandle, NewKey, Run
 from tests.e2e import processes
+from tests.e2e.bills import bill_of
 from tests.e2e.conftest import client_of
 from tests.e2e.engines import Engine
 from tests.e2e.processes import Role
@@ -154,7 +155,7 @@ def deploy_answers(tenant: Tenant, version: int = 1, **options: Any) -> Function
 
 def runs_of(tenant: Tenant, function: FunctionHandle) -> list[Run]:
     """All of them: the bill has them written first."""
-    tenant.client.bill()
+    bill_of(tenant.client)
     return list(function.runs())
 
 

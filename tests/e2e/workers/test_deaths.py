@@ -11,6 +11,7 @@ import pytest
 
 from sandlot import errors
 from tests.e2e import processes
+from tests.e2e.bills import bill_of
 from tests.e2e.conftest import client_of, deploy_guest
 from tests.e2e.engines import Engine, Mode
 from tests.e2e.processes import Role
@@ -144,7 +145,7 @@ def test_workers_finish_what_they_run_when_the_engine_stops(fresh: Engine) -> No
     assert fresh.wait() == 0, fresh.said
 
     fresh.start()
-    (line,) = client_of(fresh, tenant.key).bill().lines
+    (line,) = bill_of(client_of(fresh, tenant.key)).lines
     assert line.invocations >= 8
 
 

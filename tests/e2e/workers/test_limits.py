@@ -4,6 +4,7 @@ import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 
+from tests.e2e.bills import bill_of
 from tests.e2e.conftest import deploy_guest
 from tests.e2e.engines import Engine
 from tests.e2e.waiting import wait_until
@@ -66,7 +67,7 @@ def test_every_invocation_is_billed_once(tenant: Tenant) -> None:
         with ThreadPoolExecutor(len(callers)) as pool:
             answered = sum(pool.map(load, callers))
         # At once: what was answered is on the bill.
-        (line,) = tenant.client.bill().lines
+        (line,) = bill_of(tenant.client).lines
 
     runs = runs_of(tenant, function)
     assert answered == each * CONNECTIONS
