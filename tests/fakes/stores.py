@@ -25,6 +25,11 @@ from tests.fakes.events import MemoryEvents
 from tests.fakes.records import MemoryRecords
 
 
+def bytes_in(folder: Path) -> bytes:
+    """Of all its files, one after another."""
+    return b"".join(file.read_bytes() for file in folder.iterdir())
+
+
 class MemoryStore(MemoryEvents, MemoryRecords):
     """All ports, nothing on disk."""
 

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from sandlot_engine.store.ports import Document
 from sandlot_engine.store.sqlite import SqliteStore
+from tests.fakes.stores import bytes_in
 from tests.fakes.things import key, tenant
 
 _KEYS, _SECRET = 200, 60
@@ -39,10 +40,6 @@ async def test_nothing_of_the_older_ones_is_left_in_the_folder(tmp_path: Path) -
     assert sorted(found) == sorted((name, _anew(name, b"")) for name in names)
     assert {one.body for one in triggers} == {_anew(name, b"") for name in names}
     assert {one.body for one in others} == {_sealed(f"policy-{n}") for n in names}
-    left = _bytes_in(tmp_path)
+    left = bytes_in(tmp_path)
     assert b"the older one of AKIA" not in left
     assert b"the older one of trigger" not in left
-
-
-def _bytes_in(folder: Path) -> bytes:
-    return b"".join(file.read_bytes() for file in folder.iterdir())

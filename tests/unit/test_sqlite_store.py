@@ -142,6 +142,18 @@ async def test_others_cannot_read_the_database(tmp_path: Path) -> None:
     assert modes == [0o600, 0o600]
 
 
+async def test_nor_can_they_one_that_came_from_a_backup(tmp_path: Path) -> None:
+    path = tmp_path / "engine.db"
+    async with SqliteStore.open(path):
+        path.chmod(0o644)
+
+    async with SqliteStore.open(path) as store:
+        await store.create_function(function())
+        modes = [_mode(tmp_path / name) for name in ("engine.db", "engine.db-wal")]
+
+    assert modes == [0o600, 0o600]
+
+
 async def test_the_oldest_lines_of_a_log_go_first(tmp_path: Path) -> None:
     bounds = LogBounds(lines=8)
     async with SqliteStore.open(tmp_path / "engine.db", bounds=bounds) as store:

@@ -86,6 +86,11 @@ class Database:
             self._readers.pool, self._readers.run, work
         )
 
+    async def forget(self) -> None:
+        """Have what was deleted before gone from the write-ahead log, too: at once, or
+        as soon as nobody reads from there."""
+        await self.write(lambda _: self._writer.fold_soon())
+
     async def check_place(self) -> None:
         """Raise `Troubled` where changes would go into files that have no name."""
         await asyncio.get_running_loop().run_in_executor(
@@ -130,10 +135,18 @@ class _Writer:
         self._trouble = LastingTrouble(_log.error)
         """That nothing can be kept, until something is."""
 
+        self._has_to_fold = False
+        """Something that was deleted is in the write-ahead log."""
+
         self._thread = threading.Thread(
             target=self._run, name="store-writer", daemon=True
         )
         self._thread.start()
+
+    def fold_soon(self) -> None:
+        """After the transaction that says so, or where somebody reads, after a later
+        one: from the writer's own thread."""
+        self._has_to_fold = True
 
     def close(self) -> None:
         """Do all that was asked before, then stop."""
@@ -187,6 +200,8 @@ class _Writer:
                 job.done.set_exception(ours)
             return
         self._trouble.ended()
+        if self._has_to_fold:
+            self._fold()
         for job, result in zip(jobs, results, strict=True):
             if isinstance(result, SandlotError):
                 job.done.set_exception(result)
@@ -207,6 +222,22 @@ class _Writer:
                 connection.execute("ROLLBACK")
             raise
         return results
+
+    def _fold(self) -> None:
+        """Write what is in the log into the file, and leave none, unless it is read."""
+        connection = self._connection
+        # Who reads is not waited for: others want to write.
+        connection.execute("PRAGMA busy_timeout = 0")
+        try:
+            was_read, *_ = connection.execute(
+                "PRAGMA wal_checkpoint(TRUNCATE)"
+            ).fetchone()
+            self._has_to_fold = bool(was_read)
+        except sqlite3.Error:
+            # The disk, say. All is kept in the log, and the next one tries again.
+            self._has_to_fold = True
+        finally:
+            connection.execute(f"PRAGMA busy_timeout = {int(BUSY_TIMEOUT_S * 1000)}")
 
 
 class _Readers:
@@ -240,12 +271,17 @@ class _Readers:
 
 def _prepare(path: Path) -> sqlite3.Connection:
     # Ours alone: logs and sealed secrets are in there. SQLite gives the mode of
-    # the database to its write-ahead log.
+    # the database to its write-ahead log. A backup that was brought back may have any.
     os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+    with suppress(PermissionError):  # it is another user's, who may let us write
+        path.chmod(0o600)
     connection = _connect(path)
     try:
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute(f"PRAGMA journal_size_limit = {MAX_WAL_BYTES}")
+        # What is deleted is overwritten: a tenant's code and words are to be gone when
+        # it is, and what an older master key opens. Debian's SQLite does so by itself.
+        connection.execute("PRAGMA secure_delete = ON")
         migrate(connection)
     except BaseException:
         with closing(connection):

@@ -26,8 +26,6 @@ class SqliteSecrets:
         """`key` may be called twice for each, as `document` for each of that `kind`."""
 
         def rewrite(connection: sqlite3.Connection) -> None:
-            # What was there may be opened by whoever has the older key.
-            connection.execute("PRAGMA secure_delete = ON")
             keys = connection.execute("SELECT id, sealed_secret FROM keys").fetchall()
             connection.executemany(
                 "UPDATE keys SET sealed_secret = ? WHERE id = ?",

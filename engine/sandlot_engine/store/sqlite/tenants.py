@@ -94,6 +94,7 @@ class SqliteTenants(SqliteDamage):
         # Last, and by parts: it may be much, and others write, too.
         while await self._database.write(partial(_delete_some_log, tenant_id)):
             pass
+        await self._database.forget()
         return was_there
 
     async def create_key(self, key: AccessKey, sealed_secret: bytes) -> None:
