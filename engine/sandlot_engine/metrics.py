@@ -8,14 +8,15 @@ what Prometheus knows when somebody asks; all of it happens in the event loop's 
 """
 
 from bisect import bisect_left
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import accumulate
 
-from prometheus_client import CollectorRegistry
+from prometheus_client import CollectorRegistry, ProcessCollector
 from prometheus_client.core import (
     CounterMetricFamily,
     GaugeMetricFamily,
     HistogramMetricFamily,
+    InfoMetricFamily,
     Metric,
 )
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
@@ -26,21 +27,36 @@ CONTENT_TYPE = CONTENT_TYPE_PLAIN_0_0_4
 _SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 5, 30)
 """Upper ends: a warm invocation takes a tenth of the first, a start a few of them."""
 
+_LONG_S = (*_SECONDS, 120, 900)
+"""Up to the longest that a function may have."""
+
+_REASONS = (
+    "CallerRateLimitExceeded",
+    "ConcurrentInvocationLimitExceeded",
+    "ReservedFunctionConcurrentInvocationLimitExceeded",
+)
+"""Of AWS's, those that ours are."""
+
+_ANSWERS = ("2xx", "3xx", "4xx", "5xx")
+
 Reading = Callable[[], float]
 
 
 class Metrics:
     """One engine's. What is counted elsewhere is read when somebody asks: `watch`."""
 
-    def __init__(self) -> None:
+    def __init__(self, statuses: Iterable[str] = ()) -> None:
+        """`statuses` are those that an invocation can end with."""
         self._registry = CollectorRegistry(auto_describe=True)
-        self._by_status: dict[str, int] = {}
-        self._by_reason: dict[str, int] = {}
-        self._by_answer: dict[str, int] = {}
+        # From the start with what has not happened: to `rate` and `increase` the first
+        # of a number that was not there is no change.
+        self._by_status = dict.fromkeys(statuses, 0)
+        self._by_reason = dict.fromkeys(_REASONS, 0)
+        self._by_answer = dict.fromkeys(_ANSWERS, 0)
         self._cold = 0
         self._billed = 0
         self._duration = _Histogram(
-            "sandlot_invocation_duration_seconds", "How long handlers took."
+            "sandlot_invocation_duration_seconds", "How long handlers took.", _LONG_S
         )
         self._init = _Histogram(
             "sandlot_init_duration_seconds",
@@ -51,6 +67,8 @@ class Metrics:
             "How long invocations waited for an instance, or a place to start one.",
         )
         self._registry.register(_Told(self._told))
+        # What the engine itself uses, by the names that every dashboard knows.
+        ProcessCollector(registry=self._registry)
 
     def note_invocation(
         self,
@@ -87,6 +105,12 @@ class Metrics:
     ) -> None:
         """Also tell these, by name: what each is, and where to read it."""
         self._registry.register(_Watched(gauges, counters))
+
+    def tell_build(self, version: str) -> None:
+        """Also tell which Sandlot this is."""
+        family = InfoMetricFamily("sandlot_build", "Which Sandlot runs; 1.")
+        family.add_metric([], {"version": version})
+        self._registry.register(_Told(lambda: iter([family])))
 
     def text(self) -> bytes:
         """In Prometheus's text format, `CONTENT_TYPE`."""
@@ -133,19 +157,21 @@ def _counter(name: str, what: str, counts: tuple[str, dict[str, int]]) -> Metric
 class _Histogram:
     """How often a number of seconds was in which bucket."""
 
-    def __init__(self, name: str, what: str) -> None:
-        self._name, self._what = name, what
-        self._counts = [0] * (len(_SECONDS) + 1)
+    def __init__(
+        self, name: str, what: str, ends_s: tuple[float, ...] = _SECONDS
+    ) -> None:
+        self._name, self._what, self._ends_s = name, what, ends_s
+        self._counts = [0] * (len(ends_s) + 1)
         self._sum_s = 0.0
 
     def observe(self, seconds: float) -> None:
         # The first upper end that is not below it.
-        self._counts[bisect_left(_SECONDS, seconds)] += 1
+        self._counts[bisect_left(self._ends_s, seconds)] += 1
         self._sum_s += seconds
 
     def told(self) -> Metric:
         """Each bucket with those before it, as Prometheus has it."""
-        ends = (*(str(float(end)) for end in _SECONDS), "+Inf")
+        ends = (*(str(float(end)) for end in self._ends_s), "+Inf")
         buckets = list(zip(ends, accumulate(self._counts), strict=True))
         family = HistogramMetricFamily(self._name, self._what)
         family.add_metric([], buckets=buckets, sum_value=self._sum_s)

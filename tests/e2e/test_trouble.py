@@ -78,7 +78,7 @@ def test_an_engine_that_is_well_says_so_to_who_watches(engine: Engine) -> None:
 def test_what_operators_are_to_alarm_on_is_told(engine: Engine) -> None:
     page = (DOCS / "operations.md").read_text()
     alarms = page.partition("### What to alarm on")[2].partition("\n## ")[0]
-    named = set(re.findall(r"\bsandlot_\w+", alarms))
+    named = set(re.findall(r"\b(?:sandlot|process)_\w+", alarms))
 
     told = {row.split()[2] for row in _told_of(engine) if row.startswith("# HELP")}
 

@@ -43,6 +43,7 @@ def test_durations_are_distributions() -> None:
     found = told(metrics)
     assert found["sandlot_invocation_duration_seconds_bucket", "0.001"] == 0
     assert found["sandlot_invocation_duration_seconds_bucket", "0.0025"] == 1
+    assert found["sandlot_invocation_duration_seconds_bucket", "900.0"] == 1
 
 
 def test_what_is_counted_elsewhere_is_read_when_somebody_asks() -> None:
@@ -67,3 +68,26 @@ def test_throttles_are_counted_by_reason() -> None:
 
     name = "sandlot_throttled_total", "ConcurrentInvocationLimitExceeded"
     assert told(metrics)[name] == 1
+
+
+def test_what_has_not_happened_is_told_so_that_its_first_time_is_a_change() -> None:
+    found = told(Metrics(statuses=("ok", "timeout")))
+
+    assert found["sandlot_invocations_total", "timeout"] == 0
+    assert found["sandlot_url_requests_total", "5xx"] == 0
+    assert found["sandlot_throttled_total", "CallerRateLimitExceeded"] == 0
+
+
+def test_what_the_engine_uses_has_the_names_that_others_have() -> None:
+    found = told(Metrics())
+
+    assert found["process_resident_memory_bytes", ""] > 2**20
+    assert found["process_max_fds", ""] > found["process_open_fds", ""] > 0
+
+
+def test_which_sandlot_it_is_is_a_label() -> None:
+    metrics = Metrics()
+
+    metrics.tell_build("1.2.3")
+
+    assert told(metrics)["sandlot_build_info", "1.2.3"] == 1

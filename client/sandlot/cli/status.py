@@ -165,7 +165,7 @@ def _metrics(text: str) -> tuple[Counts, dict[str, Counts]]:
 
 
 def _whole(counts: Counts) -> dict[str, int]:
-    return {name: int(count) for name, count in counts.items()}
+    return {name: int(count) for name, count in counts.items() if count}
 
 
 def _rows(found: dict[str, Any]) -> Iterator[tuple[str, str]]:

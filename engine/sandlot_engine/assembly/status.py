@@ -14,7 +14,7 @@ async def status_of(launchers: Launchers, node: Node, known: Registry) -> Engine
     hello = launchers.hello
     assert hello is not None, "nothing is served before the first launcher"  # noqa: S101
     return EngineStatus(
-        version=_version(),
+        version=version(),
         mode=hello.mode,
         layers=tuple(
             IsolationLayer(
@@ -62,7 +62,7 @@ def _runtimes(known: Registry) -> tuple[Runtime, ...]:
 
 
 @functools.cache
-def _version() -> str:
+def version() -> str:
     """What runs, whatever has been installed since; and read from disk once."""
     try:
         return importlib.metadata.version("sandlot")

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable
 
+from sandlot_engine.assembly.status import version
 from sandlot_engine.catalog.functions import Functions
 from sandlot_engine.events import readings
 from sandlot_engine.gateway import faulted
@@ -30,6 +31,7 @@ def watch(
 ) -> None:
     """What parts count for themselves, for `/metrics`."""
     started = time.time()
+    invoker.metrics.tell_build(version())
     invoker.metrics.watch(
         gauges={
             "healthy": (

@@ -51,6 +51,7 @@ from sandlot_engine.model.invocation import (
     Outcome,
     Record,
     Run,
+    Status,
 )
 from sandlot_engine.model.network import Network
 from sandlot_engine.store.event_ports import EventStore
@@ -159,7 +160,7 @@ class Invoker:
         self._records = records
         self._clock = clock
         self._reclaim = reclaim
-        self.metrics = metrics or Metrics()
+        self.metrics = metrics or Metrics(statuses=Status)
         self.admission = Admission(requests_per_slot=requests_per_slot)
         self._claims = claims
         self.events = EventQueue(
