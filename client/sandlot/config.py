@@ -11,6 +11,7 @@ An address goes with its TLS settings, and a key with its secret: neither is eve
 put together from two layers.
 """
 
+import contextlib
 import ipaddress
 import json
 import os
@@ -190,8 +191,15 @@ def default_data(env: Mapping[str, str] = os.environ) -> Path:
     """Where an engine keeps its data if nobody says: as the engine itself has it."""
     if os.geteuid() == 0:
         return SYSTEM_DATA
-    home = Path(env.get("HOME") or Path.home())
+    home = _home(env)
     return Path(env.get("XDG_DATA_HOME") or home / ".local" / "share") / "sandlot"
+
+
+def _home(env: Mapping[str, str]) -> Path:
+    """The user's; of one whom the machine does not know, as in containers, `/`."""
+    with contextlib.suppress(RuntimeError):
+        return Path(env.get("HOME") or Path.home())
+    return Path("/")
 
 
 def _default_engine(env: Mapping[str, str]) -> Layer:
@@ -279,7 +287,7 @@ def _check(table: Mapping[str, object], where: str) -> None:
 def profile_file(env: Mapping[str, str] = os.environ) -> Path:
     """`~/.config/sandlot/config.toml`, or under `XDG_CONFIG_HOME`."""
     home = env.get("XDG_CONFIG_HOME")
-    base = Path(home) if home else Path(env.get("HOME") or Path.home()) / ".config"
+    base = Path(home) if home else _home(env) / ".config"
     return base / "sandlot" / "config.toml"
 
 

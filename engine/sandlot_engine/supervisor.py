@@ -31,7 +31,7 @@ from sandlot_engine.options import EngineConfig, UpOptions
 from sandlot_engine.refusing import refusal
 from sandlot_sandbox import stamps
 from sandlot_sandbox.launcher import registering, registry, runtimes
-from sandlot_sandbox.launcher.runtime import Runtime, dump_runtimes
+from sandlot_sandbox.launcher.runtime import Runtime, dump_runtimes, home
 from sandlot_sandbox.probe import CAN_BE_GIVEN_UP, EX_CONFIG
 
 _ENGINE_UID = 990_070
@@ -71,7 +71,7 @@ def default_data() -> Path:
     """Where data is kept if nobody says: the system's place, or the user's."""
     if os.geteuid() == 0:
         return Path("/var/lib/sandlot")
-    base = os.environ.get("XDG_DATA_HOME") or str(Path.home() / ".local" / "share")
+    base = os.environ.get("XDG_DATA_HOME") or str(home() / ".local" / "share")
     return Path(base) / "sandlot"
 
 
@@ -89,6 +89,11 @@ def up(options: UpOptions) -> int:
             _check_address(name, address)
         uid, gid = _engine_ids(options.user)
         _make_data(data, uid, gid)
+        if runs_no_programs(data / "code"):
+            _say(
+                f"{data} is mounted noexec: programs and libraries that functions bring"
+                " along cannot be run, nor images. Mount it without"
+            )
         with locked(data) as lock:
             found, problems = runtimes.discover(
                 data / "runtimes", named=options.runtimes
@@ -357,6 +362,11 @@ def _make_data(data: Path, uid: int, gid: int) -> None:
     found = guest_code.lstat()
     if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid():
         raise Refused(f"{guest_code} is not ours; remove it, it is made anew")
+
+
+def runs_no_programs(folder: Path) -> bool:
+    """Whether it is mounted so, as some have it for all that is no program's."""
+    return bool(os.statvfs(folder).f_flag & os.ST_NOEXEC)
 
 
 def _take(

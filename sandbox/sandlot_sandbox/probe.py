@@ -354,9 +354,12 @@ def _cgroup_row(groups: cgroups.Layout, *, must_control_all: bool) -> _Row:
         "cgroup",
         "using more memory, processors and processes than one's share, all together",
         attempt,
-        "Where no group does it, pid 1 of each jail watches over memory and processes,"
-        " and processors are not limited: start the engine as root, or by systemd with"
-        " Delegate=yes",
+        "As root that needs /sys/fs/cgroup mounted for writing, which containers have"
+        " only if they are given it, as by --privileged"
+        if os.geteuid() == 0
+        else "Where no group does it, pid 1 of each jail watches over memory and"
+        " processes, and processors are not limited: start the engine as root, or by"
+        " systemd with Delegate=yes",
     )
 
 

@@ -89,7 +89,7 @@ def test_a_database_that_is_somebody_elses_is_told_with_what_to_do(
     status, said = fresh_engine.start_in_vain()
 
     assert status == 78
-    assert f"{name} belong to user 0" in said
+    assert f"{name} belongs to user 0" in said
     assert "Traceback" not in said
 
 

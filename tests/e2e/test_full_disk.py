@@ -19,11 +19,11 @@ pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root mounts a di
 
 
 @contextmanager
-def _with_disk_of(size: str, mode: Mode) -> Iterator[Engine]:
+def _with_disk_of(size: str, mode: Mode, more: str = "") -> Iterator[Engine]:
     """An engine whose data folder is a disk of its own, not started yet."""
     with new_engine(mode) as engine:
         owner = 0 if mode is Mode.ROOT else USER
-        options = f"size={size},mode=0700,uid={owner},gid={owner}"
+        options = f"size={size},mode=0700,uid={owner},gid={owner}{more}"
         mount = ["mount", "-t", "tmpfs", "-o", options, "none", str(engine.data)]
         subprocess.run(mount, check=True)
         try:
@@ -52,6 +52,16 @@ def test_a_first_start_without_room_is_told_in_one_line_and_worth_another_try(
     assert "make room on that disk" in said
     assert said.count("\n") == 1
     assert len(said) < 1_000
+
+
+def test_a_disk_that_runs_no_programs_is_told_when_the_engine_starts(
+    mode: Mode,
+) -> None:
+    with _with_disk_of("48m", mode, ",noexec") as engine:
+        engine.start()
+        told = engine.said
+
+    assert f"{engine.data} is mounted noexec: " in told
 
 
 def test_a_later_start_without_room_is_worth_another_try(

@@ -146,10 +146,21 @@ async def test_the_engines_health_is_for_everybody(port: Port) -> None:
     assert posted == 405
 
 
+async def test_an_address_of_another_machine_is_said(port: Port) -> None:
+    with pytest.raises(Unavailable, match=r"assign .* address\. Is that an address of"):
+        async with http.serve(
+            port.engine.backend(),
+            port.engine.parts(),
+            address="192.0.2.1:0",
+            trouble=lambda: "",
+        ):
+            pass
+
+
 async def test_a_taken_port_is_said(port: Port) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         address = f"127.0.0.1:{taken.getsockname()[1]}"
-        with pytest.raises(Unavailable, match="cannot serve HTTP"):
+        with pytest.raises(Unavailable, match=r"cannot serve HTTP.*in use. Stop what"):
             async with http.serve(
                 port.engine.backend(),
                 port.engine.parts(),

@@ -261,3 +261,17 @@ def test_without_the_engine_up_says_how_to_install_it(
 
     assert done.exit_code == 4
     assert "pip install 'sandlot[engine]'" in done.stderr
+
+
+@pytest.mark.parametrize("region", ["", "../x", "EU", "eu_central", "eu-", "a" * 40])
+def test_a_region_that_no_arn_can_have_is_refused(
+    cli: Cli, monkeypatch: pytest.MonkeyPatch, region: str
+) -> None:
+    app = FakeApp()
+    app.install(monkeypatch)
+
+    done = cli("up", "--region", region)
+
+    assert done.exit_code == 2
+    assert "is no region" in done.stderr
+    assert app.calls == []

@@ -145,6 +145,21 @@ def test_an_engine_that_was_started_without_a_word_is_found_without_one(
     assert with_a_key.address.endpoint == config.DEFAULT_ENDPOINT
 
 
+def test_a_user_whom_the_machine_does_not_know_has_the_root_for_a_home(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    monkeypatch.setattr(Path, "home", _no_home)
+    for name in ("HOME", "XDG_DATA_HOME", "XDG_CONFIG_HOME"):
+        monkeypatch.delenv(name, raising=False)
+
+    found = config.resolve("127.0.0.1:1", env={})
+
+    assert found.address.endpoint == "127.0.0.1:1"
+    assert config.default_data() == supervisor.default_data()
+    assert config.default_data() == Path("/.local/share/sandlot")
+
+
 def test_client_and_engine_agree_on_where_data_is_kept(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -272,3 +287,7 @@ def test_secrets_are_not_shown_in_reprs() -> None:
     key = config.Credentials(access_key_id="K", secret_access_key="hush")
 
     assert "hush" not in repr(key)
+
+
+def _no_home() -> Path:
+    raise RuntimeError("Could not determine home directory.")

@@ -159,6 +159,17 @@ async def test_after_one_that_lacked_a_layer_a_better_one_is_used(
         assert not (await launchers.current()).is_lost
 
 
+async def test_the_first_that_lacks_a_layer_ends_without_a_word_of_instances(
+    supervisor: Supervisor, launchers: Launchers, caplog: pytest.LogCaptureFixture
+) -> None:
+    with supervisor.start_launcher() as launcher:
+        launcher.send(hello(limits=False))
+    await _until_trouble(launchers, "limits")
+
+    assert "every instance" not in caplog.text
+    assert launchers.lost == 1
+
+
 async def test_one_that_says_nothing_is_given_up(
     supervisor: Supervisor, launchers: Launchers
 ) -> None:

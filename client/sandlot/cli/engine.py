@@ -10,7 +10,7 @@ import click
 
 from sandlot import __version__
 from sandlot.cli import findings
-from sandlot.cli.options import Flags, delays, json_flag, pair, seconds
+from sandlot.cli.options import Flags, delays, json_flag, pair, region, seconds
 from sandlot.cli.output import document
 from sandlot.errors import SandlotError
 
@@ -156,7 +156,9 @@ def given_up_of(options: dict[str, Any]) -> frozenset[str]:
 )
 @click.option(
     "--region",
+    type=region,
     default="us-east-1",
+    metavar="NAME",
     envvar="SANDLOT_REGION",
     show_envvar=True,
     help="The region in ARNs.",

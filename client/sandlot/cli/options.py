@@ -2,6 +2,7 @@
 
 import functools
 import math
+import re
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 
 MAX_SECONDS = 1e8
 """Three years: what is longer is a slip, and more than gRPC can hold."""
+
+_REGION = re.compile(r"[a-z][a-z0-9-]{0,30}[a-z0-9]")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,6 +110,16 @@ def seconds(text: str) -> float:
             f"{str(text)!r} is no number of seconds above 0, up to {MAX_SECONDS:,.0f}"
         )
     return number
+
+
+def region(text: str) -> str:
+    """The type of an option that is a part of ARNs, and of host names."""
+    if not _REGION.fullmatch(text):
+        raise click.BadParameter(
+            f"{text!r} is no region, which has small letters, digits and '-' in it, as"
+            " eu-central-1 has"
+        )
+    return text
 
 
 def words(text: str) -> list[str]:

@@ -55,7 +55,10 @@ _COMMAND = ": sandlot "
 NEXT: tuple[tuple[type[errors.SandlotError], str], ...] = (
     (
         errors.Unauthenticated,
-        "name the engine's --data DIR, or a key: --profile NAME, SANDLOT_ACCESS_KEY_ID",
+        (
+            "name the engine's --data DIR, where operator.json has to be, or a key: "
+            "--profile NAME, SANDLOT_ACCESS_KEY_ID"
+        ),
     ),
     (
         errors.PermissionDenied,

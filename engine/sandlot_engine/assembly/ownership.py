@@ -25,10 +25,10 @@ def check_ours(data: Path, *, uid: int) -> None:
         _check_usable(data)
         _check_not_gone(data)
         return
-    more = f" and {len(others) - 1} more" if len(others) > 1 else ""
+    more = f" and {len(others) - 1} more belong" if len(others) > 1 else " belongs"
     folder, packages = shlex.quote(str(data)), shlex.quote(f"{data}/code/*")
     raise Refusal(
-        f"{others[0]}{more} belong to user {others[0].lstat().st_uid}, and the engine"
+        f"{others[0]}{more} to user {others[0].lstat().st_uid}, and the engine"
         f" runs as {uid}, as after a backup was brought back by somebody else. Run:"
         f" find {folder} -maxdepth 2 \\( -name 'sandlot.db*' -o -name 'master.key*' -o"
         f" -name operator.json -o -name engine.json -o -path {packages} \\)"

@@ -10,6 +10,7 @@
 
 import asyncio
 import contextlib
+import errno
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
@@ -364,7 +365,10 @@ def listen(
     except OSError as error:
         # Without the address, which Python repeats there.
         why = str(error.strerror or error).partition(" (while ")[0]
+        other = f"give --{serves.lower()} another HOST:PORT"
+        mend = f"Stop what listens there, or {other}"
+        if error.errno != errno.EADDRINUSE:
+            mend = f"Is that an address of this machine? If not, {other}"
         raise Unavailable(
-            f"cannot serve {serves} on {address}: {why}. Stop what listens there, or"
-            f" give --{serves.lower()} another HOST:PORT"
+            f"cannot serve {serves} on {address}: {why}. {mend}"
         ) from error

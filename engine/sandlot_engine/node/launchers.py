@@ -162,6 +162,8 @@ class Launchers:
 
     def _note_loss(self) -> None:
         self.lost += not self.is_stopping
+        if self._current is None:
+            return  # it had none; why it ended is told by what it said, or by the next
         self._note("the launcher died, and every instance with it; a new one is due")
 
     def _note(self, why: str) -> None:

@@ -18,7 +18,7 @@ from typing import cast
 from sandlot_sandbox.guest.image_run import IMAGE
 from sandlot_sandbox.guest.starter import BOOTSTRAP
 from sandlot_sandbox.launcher.asking import NOT_RUN, start_asking
-from sandlot_sandbox.launcher.runtime import SYSTEM_PREFIX, Runtime, guest_code_in
+from sandlot_sandbox.launcher.runtime import SYSTEM_PREFIX, Runtime, guest_code_in, home
 
 PROVIDED = ("provided.al2", "provided.al2023")
 IMAGES = (IMAGE,)
@@ -74,7 +74,7 @@ def question(path: str) -> list[str]:
 
 def _nvms() -> str:
     """The folder of those that nvm installed."""
-    nvm = os.environ.get("NVM_DIR") or str(Path.home() / ".nvm")
+    nvm = os.environ.get("NVM_DIR") or str(home() / ".nvm")
     return f"{nvm}/versions/node"
 
 

@@ -18,7 +18,7 @@ from pathlib import Path
 from sandlot_sandbox.launcher import programs, runtimes
 from sandlot_sandbox.launcher.asking import TRY_S, killed_at_the_end, start_asking
 from sandlot_sandbox.launcher.registry import FILE, Registered, read, write
-from sandlot_sandbox.launcher.runtime import Runtime
+from sandlot_sandbox.launcher.runtime import Runtime, home
 
 WAIT_S = 60.0
 """How long an engine's start waits for a command that registers something."""
@@ -148,13 +148,13 @@ def _is_the_machine_s(prefix: Path) -> bool:
 
 def _kept(data: Path) -> Iterator[tuple[Path, str]]:
     yield data.resolve(), "the engine's data"
-    homes = {Path.home()}
+    homes = {home()}
     for entry in pwd.getpwall():
         is_person = entry.pw_uid == 0 or _FIRST_PERSON <= entry.pw_uid < _NOBODY
         if is_person and len(Path(entry.pw_dir).parts) > 1:
             homes.add(Path(entry.pw_dir))
-    for home in sorted(homes):
-        yield home.resolve(), "the home directory"
+    for folder in sorted(homes):
+        yield folder.resolve(), "the home directory"
 
 
 def _trouble_with_program(path: str, data: Path) -> str:

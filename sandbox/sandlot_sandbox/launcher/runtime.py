@@ -1,6 +1,7 @@
 """What functions can be written for, as supervisor, engine and launcher tell one
 another of it: an interpreter that is forked, or what runs any other program."""
 
+import contextlib
 import json
 import sys
 from collections.abc import Iterable
@@ -21,6 +22,13 @@ def guest_code_in(
 
 
 """What starts programs."""
+
+
+def home() -> Path:
+    """The user's; of one whom the machine does not know, as in containers, `/`."""
+    with contextlib.suppress(RuntimeError):
+        return Path.home()
+    return Path("/")
 
 
 @dataclass(frozen=True, slots=True)

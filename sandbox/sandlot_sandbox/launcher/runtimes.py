@@ -27,7 +27,7 @@ from sandlot_sandbox.launcher.asking import (
     killed_at_the_end,
     start_asking,
 )
-from sandlot_sandbox.launcher.runtime import Runtime, guest_code_in
+from sandlot_sandbox.launcher.runtime import Runtime, guest_code_in, home
 
 _MINORS = range(9, 16)
 Asked = list["subprocess.Popen[str]"]
@@ -136,7 +136,7 @@ def _candidates(named: Mapping[str, str]) -> dict[str, list[str]]:
 def _pyenvs(folders: list[str]) -> list[str]:
     """Where pyenv keeps interpreters: by its variable or in our home, and beside the
     shims on PATH."""
-    roots = [os.environ.get("PYENV_ROOT") or str(Path.home() / ".pyenv")]
+    roots = [os.environ.get("PYENV_ROOT") or str(home() / ".pyenv")]
     roots += [
         os.path.dirname(folder)
         for folder in folders
