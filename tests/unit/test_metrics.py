@@ -1,5 +1,8 @@
 """What `/metrics` tells, read as Prometheus reads it."""
 
+import subprocess
+import sys
+
 from prometheus_client.parser import text_string_to_metric_families
 
 from sandlot_engine.metrics import Metrics
@@ -91,3 +94,16 @@ def test_which_sandlot_it_is_is_a_label() -> None:
     metrics.tell_build("1.2.3")
 
     assert told(metrics)["sandlot_build_info", "1.2.3"] == 1
+
+
+def test_the_oldest_client_of_prometheus_that_is_promised_is_enough() -> None:
+    # What came with 0.23, of which pyproject.toml says nothing.
+    program = (
+        "from prometheus_client import exposition\n"
+        "vars(exposition).pop('CONTENT_TYPE_PLAIN_0_0_4', None)\n"
+        "import sandlot_engine.metrics"
+    )
+
+    done = subprocess.run([sys.executable, "-c", program], check=False)
+
+    assert done.returncode == 0
