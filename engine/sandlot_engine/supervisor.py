@@ -198,6 +198,7 @@ class _Supervisor:
                             engine.kill()
                     elif launcher.poll() is not None:
                         launcher = self._replaced(launcher)
+                    _reap_others({engine.pid, launcher.pid})
         finally:
             for process in (engine, launcher):
                 process.kill()
@@ -284,6 +285,15 @@ class _Supervisor:
             with contextlib.suppress(OSError):  # an engine that is gone needs none
                 socket.send_fds(self._control, [b"launcher"], [engines_end.fileno()])
         return process
+
+
+def _reap_others(ours: set[int]) -> None:
+    """In a container we may be its first process, and so the parent of all that theirs
+    left behind: of a launcher that dies, say. Nobody else would bury those."""
+    anybody, only_look = os.P_ALL, os.WEXITED | os.WNOHANG | os.WNOWAIT
+    with contextlib.suppress(ChildProcessError):
+        while (ended := os.waitid(anybody, 0, only_look)) and ended.si_pid not in ours:
+            os.waitpid(ended.si_pid, os.WNOHANG)
 
 
 def _ends_by(before: float | None, *, now: float) -> float:

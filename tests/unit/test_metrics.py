@@ -97,7 +97,7 @@ def test_which_sandlot_it_is_is_a_label() -> None:
 
 
 def test_the_oldest_client_of_prometheus_that_is_promised_is_enough() -> None:
-    # What came with 0.23, of which pyproject.toml says nothing.
+    # A newer one has this name; pyproject.toml asks for none.
     program = (
         "from prometheus_client import exposition\n"
         "vars(exposition).pop('CONTENT_TYPE_PLAIN_0_0_4', None)\n"

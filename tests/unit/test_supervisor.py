@@ -118,6 +118,19 @@ def test_a_launcher_that_ended_with_0_while_the_engine_lives_is_replaced(
     )
 
 
+def test_what_others_left_behind_is_buried(tmp_path: Path) -> None:
+    orphan = os.posix_spawn("/bin/true", ["true"], {})
+    until_gone = f"while kill -0 {orphan}; do sleep 0.01; done; exit 7"
+    children = Children(tmp_path, engine=until_gone, launcher="exec cat")
+
+    status = children.run()
+
+    children.end()
+    assert status == 7
+    with pytest.raises(ChildProcessError):
+        os.waitpid(orphan, os.WNOHANG)
+
+
 def test_a_launcher_that_cannot_be_replaced_now_is_replaced_later(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
