@@ -10,6 +10,7 @@ _NOT_OURS = "is the folder {data} yours?"
 _MENDS = {
     errno.ENOSPC: "make room on that disk",
     errno.EDQUOT: "make room there, or raise the quota of its user",
+    errno.EFBIG: "raise the limit of file sizes (ulimit -H -f)",
     errno.EROFS: "it is mounted read-only; the kernel's log may say why",
     errno.EIO: "the disk fails; see the kernel's log",
     errno.EACCES: _NOT_OURS,

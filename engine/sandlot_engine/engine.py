@@ -25,6 +25,7 @@ from sandlot_engine.log_format import log_to_operator
 from sandlot_engine.options import EngineConfig
 from sandlot_engine.reach import make_reachable, own_code
 from sandlot_engine.refusing import refusal
+from sandlot_engine.threads import no_room
 from sandlot_sandbox import linux
 from sandlot_sandbox.probe import EX_CONFIG
 from sandlot_sandbox.stamps import stamp
@@ -38,8 +39,15 @@ def main() -> int:
     config = EngineConfig.from_json(sys.argv[1])
     _give_up_root(config)
     log_to_operator(stamp)
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        return runner.run(_serve(config, started))
+    try:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            return runner.run(_serve(config, started))
+    except RuntimeError as error:
+        # Here, as the runner itself wants a thread at the end.
+        if not (why := no_room(error)):
+            raise
+        _refuse(config, why, os.EX_TEMPFAIL)
+        return os.EX_TEMPFAIL
 
 
 def _give_up_root(config: EngineConfig) -> None:
@@ -88,11 +96,15 @@ async def _serve(config: EngineConfig, started: float) -> int:
         if refused is None:
             raise
         message, status = refused
-        with contextlib.suppress(OSError):  # a full disk, say
-            line = refusal(message, status=status, as_json=config.as_json)
-            print(line, file=sys.stderr)  # noqa: T201 - the operator's terminal
+        _refuse(config, message, status)
         return status
     return 0
+
+
+def _refuse(config: EngineConfig, message: str, status: int) -> None:
+    with contextlib.suppress(OSError):  # a full disk, say
+        line = refusal(message, status=status, as_json=config.as_json)
+        print(line, file=sys.stderr)  # noqa: T201 - the operator's terminal
 
 
 def _refusal_in(error: BaseException, data: Path) -> tuple[str, int] | None:

@@ -8,11 +8,11 @@ nobody expects it any more.
 from concurrent.futures import ThreadPoolExecutor
 from threading import Barrier
 
-from sandlot_engine.errors import Unavailable
+from sandlot_engine.errors import Troubled
 
 
 def started(count: int, name: str) -> ThreadPoolExecutor:
-    """A pool of so many, all of them started. Raises `Unavailable`."""
+    """A pool of so many, all of them started. Raises `Troubled`."""
     pool = ThreadPoolExecutor(count, thread_name_prefix=name)
     all_here = Barrier(count + 1)
     try:
@@ -22,9 +22,16 @@ def started(count: int, name: str) -> ThreadPoolExecutor:
     except RuntimeError as error:
         all_here.abort()
         pool.shutdown(cancel_futures=True)
-        raise Unavailable(
-            f"no threads can be started ({error}): the engine's user, its control "
-            "group or the machine has as many processes and threads as it may have"
-        ) from error
+        raise Troubled(no_room(error)) from error
     all_here.wait()
     return pool
+
+
+def no_room(error: RuntimeError) -> str:
+    """What Python means by it, for the operator; empty where it is about no thread."""
+    if "start new thread" not in str(error):
+        return ""
+    return (
+        f"no threads can be started ({error}): the engine's user, its control group or "
+        "the machine has as many processes and threads as it may have"
+    )

@@ -1,5 +1,6 @@
 """What becomes of an engine that may open or start nothing more for a while."""
 
+import os
 import resource
 import subprocess
 import sys
@@ -7,8 +8,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import pytest
+
 from tests.e2e import processes
-from tests.e2e.engines import Engine
+from tests.e2e.engines import Engine, Mode, new_engine
 from tests.e2e.processes import Role
 from tests.e2e.waiting import DEADLINE_S, wait_until
 from tests.fakes.zips import zip_of
@@ -55,6 +58,18 @@ def test_an_engine_that_can_start_no_thread_does_without(fresh_engine: Engine) -
         assert function.invoke({"n": 1}).value == {"n": 1}
         assert function.enqueue({"n": 2}).wait(deadline=DEADLINE_S).state == "succeeded"
         assert list(function.logs())
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="the limit is to be the engine's alone")
+def test_an_engine_that_can_start_no_thread_at_first_is_worth_another_try() -> None:
+    with new_engine(Mode.ROOT) as engine:
+        # Root's own supervisor and launcher are not held by it.
+        engine.started_by = ("prlimit", "--nproc=3", "--")
+        status, said = engine.start_in_vain()
+
+    assert status == os.EX_TEMPFAIL
+    assert "no threads can be started" in said
+    assert "Traceback" not in said
 
 
 @contextmanager

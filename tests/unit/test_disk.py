@@ -18,6 +18,7 @@ DATA = Path("/data")
         (errno.EDQUOT, "quota", os.EX_TEMPFAIL),
         (errno.EROFS, "read-only", os.EX_CONFIG),
         (errno.EIO, "kernel's log", os.EX_CONFIG),
+        (errno.EFBIG, "ulimit -H -f", os.EX_CONFIG),
         (errno.EISDIR, "move it away", os.EX_CONFIG),
         (errno.EACCES, "/data yours", os.EX_CONFIG),
         (errno.EBUSY, "is there room", os.EX_CONFIG),

@@ -3,6 +3,7 @@
 import errno
 import itertools
 import os
+import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 
@@ -291,6 +292,14 @@ def test_clone_makes_no_namespace(
     filters: Filters, flags: int, is_allowed: bool
 ) -> None:
     assert _zygote(filters, "clone", flags) == (bpf.ALLOW if is_allowed else MISSING)
+
+
+def test_filters_are_made_where_no_folder_can_be_written_to(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", "/nonexistent")
+
+    assert compile_filters(has_memory_group=True).zygote
 
 
 def test_clone3_is_missing_because_its_flags_cannot_be_seen(filters: Filters) -> None:

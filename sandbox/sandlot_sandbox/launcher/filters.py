@@ -7,6 +7,7 @@ child, because building costs ten times as much as loading.
 
 import ctypes
 import errno
+import os
 from dataclasses import dataclass
 from typing import Any
 
@@ -132,9 +133,8 @@ def _add(library: Any, built: Any, action: int, call: str, *conditions: Any) -> 
 
 
 def _export(built: Any) -> bytes:
-    import tempfile
-
-    with tempfile.TemporaryFile() as file:
+    # In memory: a container may have no folder that can be written to but our data.
+    with os.fdopen(os.memfd_create("filter"), "w+b") as file:
         built.export_bpf(file)
         file.seek(0)
         program = file.read()
