@@ -219,6 +219,7 @@ EXPLAINED = {
     "launcher/child.py:run": _EARLY,
     "launcher/child.py:_work": _EARLY,
     "launcher/child.py:_read_all": _EARLY,
+    "launcher/filters.py:_export": "the launcher, which ends without its filters",
     "launcher/network_link.py:_error": "makes a message",
     "launcher/network_relay.py:_Relay._take_from_cell": _WAITING,
     "launcher/network_relay.py:_Relay._resume": _WAITING,
