@@ -275,3 +275,22 @@ def test_a_region_that_no_arn_can_have_is_refused(
     assert done.exit_code == 2
     assert "is no region" in done.stderr
     assert app.calls == []
+
+
+def test_doctor_says_so_where_there_is_no_folder_for_what_it_tries(
+    cli: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app = FakeApp()
+    app.install(monkeypatch)
+    monkeypatch.setattr(sys.modules["sandlot_engine.app"], "doctor", _no_folder)
+
+    done = cli("doctor")
+
+    assert done.exit_code != 0
+    assert "No usable temporary directory" in done.stderr
+    assert "TMPDIR" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def _no_folder(**_: object) -> None:
+    raise FileNotFoundError(2, "No usable temporary directory found in ['/tmp']")

@@ -12,7 +12,7 @@ from sandlot import __version__
 from sandlot.cli import findings
 from sandlot.cli.options import Flags, delays, json_flag, pair, region, seconds
 from sandlot.cli.output import document
-from sandlot.errors import SandlotError
+from sandlot.errors import SandlotError, UsageError
 
 LAYERS = ("seccomp", "network")
 """Layers of the jail with a flag of their own; the engine says which others may be
@@ -323,7 +323,12 @@ def doctor(*, prove: bool, as_json: bool, **insecure: Any) -> None:
     given_up = given_up_of(insecure)
     # Of the usual place, where the environment names none.
     data = os.environ.get("SANDLOT_DATA")
-    found = load_engine().doctor(given_up=given_up, data=data)
+    try:
+        found = load_engine().doctor(given_up=given_up, data=data)
+    except FileNotFoundError as error:  # tempfile's
+        raise UsageError(
+            f"{error.strerror or error}: name one by TMPDIR, for what it tries",
+        ) from error
     if not as_json:
         findings.show_layers(found)
     if prove and found["ok"]:
