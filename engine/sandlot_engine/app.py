@@ -4,6 +4,8 @@ Imports little, because the supervisor lives here: see `supervisor.py`.
 """
 
 import importlib.util
+import os
+import sys
 import tempfile
 from dataclasses import asdict
 from pathlib import Path
@@ -88,4 +90,11 @@ def _told(name: str, version: str, problem: str = "") -> dict[str, Any]:
 
 def main() -> int:
     """`sandlotd`: the engine with its defaults, for service managers."""
+    if sys.argv[1:]:
+        # Or who names a folder would have an engine on the usual one.
+        said = (
+            "sandlotd: the engine with its defaults, and so without options: they are"
+        )
+        sys.stderr.write(f"{said} those of `sandlot up`\n")
+        return os.EX_USAGE
     return up(UpOptions())
