@@ -124,7 +124,10 @@ class Limits:
             (resource.RLIMIT_CORE, 1),
             (resource.RLIMIT_NOFILE, OPEN_FILES),
             (resource.RLIMIT_MEMLOCK, 65_536),
-            (resource.RLIMIT_FSIZE, self.tmp_mb * _MIB),
+            # A page more than there is in /tmp: who fills that with one file is told
+            # ENOSPC, as on any full disk. At the limit itself it is EFBIG, and a
+            # program that does not mind SIGXFSZ is killed.
+            (resource.RLIMIT_FSIZE, self.tmp_mb * _MIB + resource.getpagesize()),
             (resource.RLIMIT_DATA, data),
             (resource.RLIMIT_NPROC, self.processes),
             (resource.RLIMIT_MSGQUEUE, 0),

@@ -192,6 +192,19 @@ def big_file(event):
         return attempt(lambda: os.truncate(file.fileno(), event["size"]))
 
 
+def fill_by_program(event):
+    """One file that has all of /tmp, by a program that handles no signal."""
+    name = "/tmp/filled"
+    done = subprocess.run(
+        ["/bin/dd", "if=/dev/zero", f"of={name}", "bs=1M", f"count={event['mb']}"],
+        capture_output=True,
+        check=False,
+    )
+    kept = os.path.getsize(name) >> 20
+    os.unlink(name)
+    return done.returncode, done.stderr.decode(), kept
+
+
 def open_files(event):
     held = []
     try:

@@ -33,7 +33,7 @@ LIMITS = {
     "files": (MANY, [OPEN_FILES - 4, "EMFILE"]),
     "copies_of_descriptors": (0, ["ok", "EBADF", "EBADF", "EBADF"]),
     "descriptors_of_every_kind": (MANY, [True, "EMFILE"]),
-    "bytes_on_disk": (2 * TMP_MB, Either([TMP_MB, "EFBIG"], [TMP_MB, "ENOSPC"])),
+    "bytes_on_disk": (2 * TMP_MB, [TMP_MB, "ENOSPC"]),
     "bytes_that_are_promised": (2 * TMP_MB, Only("EFBIG", "ENOSPC")),
     "empty_files": (MANY, "ENOSPC"),
     "links_and_pipes": (MANY, "ENOSPC"),

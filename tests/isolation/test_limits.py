@@ -1,6 +1,7 @@
 """What a function can take: memory, files, processes, room in /tmp."""
 
 import json
+import resource
 
 import pytest
 
@@ -50,9 +51,20 @@ async def test_what_one_instance_filled_is_free_for_the_next(curious: Guest) -> 
     assert await curious.ask("fill", up_to_mb=8) == [8, "ok"]
 
 
-async def test_a_single_file_ends_at_the_size_of_tmp(curious: Guest) -> None:
-    assert await curious.ask("big_file", size=TMP_MB << 20) == "ok"
-    assert await curious.ask("big_file", size=(TMP_MB << 20) + 1) == "EFBIG"
+async def test_a_single_file_ends_a_page_after_the_size_of_tmp(curious: Guest) -> None:
+    page = resource.getpagesize()
+
+    assert await curious.ask("big_file", size=(TMP_MB << 20) + page) == "ok"
+    assert await curious.ask("big_file", size=(TMP_MB << 20) + page + 1) == "EFBIG"
+
+
+async def test_a_program_that_fills_tmp_is_told_so_and_not_killed(
+    curious: Guest,
+) -> None:
+    ended, said, kept = await curious.ask("fill_by_program", mb=2 * TMP_MB)
+
+    assert (ended, kept) == (1, TMP_MB)
+    assert "No space left on device" in said
 
 
 async def test_a_fork_bomb_ends_at_the_limit_and_leaves_room_to_fork(
