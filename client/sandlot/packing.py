@@ -385,7 +385,8 @@ def _checked(package: Package) -> Package:
     if len(package.zip) > MAX_ZIP:
         raise PayloadTooLarge(
             f"the zip has {len(package.zip):,} bytes of {MAX_ZIP:,} allowed. "
-            "Leave out what the function does not need with .sandlotignore.",
+            "Leave out what the function does not need with .sandlotignore, or publish "
+            "its libraries as layers, of which each may have as many.",
             facts={"limit": str(MAX_ZIP)},
         )
     return package

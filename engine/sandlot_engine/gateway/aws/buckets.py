@@ -79,7 +79,8 @@ def _get(access: BucketAccess, bucket: str, key: str, version: str) -> bytes:
         if found["ContentLength"] > MAX_ZIPPED:
             raise TooLarge(
                 f"s3://{bucket}/{key} has {found['ContentLength']} bytes of "
-                f"{MAX_ZIPPED} allowed.",
+                f"{MAX_ZIPPED} allowed, from a bucket as well. Publish its libraries "
+                "as layers, of which each may have as many.",
                 field="S3Key",
             )
         body: bytes = found["Body"].read()
