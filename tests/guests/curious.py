@@ -54,6 +54,17 @@ def see(event):
     return found
 
 
+def look_up(event):
+    """Ports of services, as connecting to one by its name does, and protocols."""
+    found = {}
+    for name in event["services"]:
+        ((_, _, _, _, address), *_) = socket.getaddrinfo("127.0.0.1", name)
+        found[name] = address[1]
+    for name in event["protocols"]:
+        found[name] = socket.getprotobyname(name)
+    return found
+
+
 def read(event):
     with open(event["path"], "rb") as file:
         return file.read(1 << 16).decode("utf-8", "replace")

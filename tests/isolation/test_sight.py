@@ -41,9 +41,15 @@ async def test_etc_is_made_for_the_jail(curious: Guest) -> None:
 
     assert set(names) <= {
         *("group", "hostname", "hosts", "ld.so.cache", "localtime", "nsswitch.conf"),
-        *("os-release", "passwd", "resolv.conf", "ssl"),
+        *("os-release", "passwd", "protocols", "resolv.conf", "services", "ssl"),
     }
     assert users.splitlines() == ["sandlot:x:1000:1000::/tmp:/bin/sh"]
+
+
+async def test_services_and_protocols_are_known_by_name(curious: Guest) -> None:
+    found = await curious.ask("look_up", services=["https", "ntp"], protocols=["tcp"])
+
+    assert found == {"https": 443, "ntp": 123, "tcp": 6}
 
 
 async def test_it_sees_the_code_of_its_own_function_alone(

@@ -36,6 +36,37 @@ _COPIED = ("etc/ld.so.cache", "etc/localtime", "etc/os-release", "etc/ssl/openss
 _OF_HOST_NETWORK = ("etc/hosts", "etc/resolv.conf", "etc/nsswitch.conf")
 """What a jail on the machine's own network needs to find others by name."""
 
+_SERVICES = """\
+ssh 22/tcp
+smtp 25/tcp
+domain 53/tcp
+domain 53/udp
+http 80/tcp www
+kerberos 88/tcp
+kerberos 88/udp
+pop3 110/tcp
+ntp 123/udp
+imap2 143/tcp imap
+snmp 161/udp
+ldap 389/tcp
+ldap 389/udp
+https 443/tcp
+https 443/udp
+submissions 465/tcp
+syslog 514/udp
+submission 587/tcp
+ldaps 636/tcp
+imaps 993/tcp
+pop3s 995/tcp
+mysql 3306/tcp
+postgresql 5432/tcp
+amqp 5672/tcp
+"""
+"""Those that clients name in place of a port, as AWS Lambda has them. Not the machine's
+list, which may have 700 KB, for each jail anew."""
+
+_PROTOCOLS = "ip 0 IP\nicmp 1 ICMP\ntcp 6 TCP\nudp 17 UDP\nipv6-icmp 58 IPv6-ICMP\n"
+
 _SYNTHETIC = (
     ("etc/passwd", f"sandlot:x:{INNER_ID}:{INNER_ID}::/tmp:/bin/sh\n"),
     ("etc/group", f"sandlot:x:{INNER_ID}:\n"),
@@ -45,6 +76,8 @@ _SYNTHETIC = (
         "127.0.0.1 localhost sandlot sandbox sandbox.localdomain\n::1 localhost\n",
     ),
     ("etc/nsswitch.conf", "passwd: files\ngroup: files\nhosts: files dns\n"),
+    ("etc/services", _SERVICES),
+    ("etc/protocols", _PROTOCOLS),
 )
 
 
