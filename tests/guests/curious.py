@@ -54,6 +54,35 @@ def see(event):
     return found
 
 
+def schedule(event):
+    """What libzmq does in each of its threads, where it aborts if it may not."""
+    import threading
+
+    def asked(policy, priority=0, process=0):
+        param = os.sched_param(priority)
+        return attempt(lambda: os.sched_setscheduler(process, policy, param))
+
+    def ask_as_a_thread():
+        param = ctypes.c_int(0)
+        failed = libc.pthread_setschedparam(
+            ctypes.c_void_p(threading.get_ident()), os.SCHED_OTHER, ctypes.byref(param)
+        )
+        answers["in a thread"] = errno.errorcode[failed] if failed else "ok"
+
+    answers = {
+        "for nobody": asked(os.SCHED_OTHER, process=30_000),
+        "FIFO": asked(os.SCHED_FIFO, 1),
+        "RR": asked(os.SCHED_RR, 1),
+        "BATCH": asked(os.SCHED_BATCH),
+        "IDLE": asked(os.SCHED_IDLE),
+    }
+    thread = threading.Thread(target=ask_as_a_thread)
+    thread.start()
+    thread.join()
+    is_usual = os.sched_getscheduler(0) == os.SCHED_OTHER
+    return {**answers, "has": "OTHER" if is_usual else "another"}
+
+
 def look_up(event):
     """Ports of services, as connecting to one by its name does, and protocols."""
     found = {}

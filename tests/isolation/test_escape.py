@@ -106,6 +106,17 @@ async def test_what_lets_out_of_jails_is_refused(curious: Guest) -> None:
     assert answers == dict.fromkeys(REFUSED, "EPERM")
 
 
+async def test_a_thread_may_ask_for_the_scheduling_that_it_has(curious: Guest) -> None:
+    asked = await curious.ask("schedule")
+
+    assert asked == {
+        "in a thread": "ok",
+        "for nobody": "ok",  # so it is not the kernel who answers
+        **dict.fromkeys(("FIFO", "RR", "BATCH", "IDLE"), "ENOSYS"),
+        "has": "OTHER",
+    }
+
+
 @needs_x86_64
 async def test_what_is_not_listed_does_not_exist(curious: Guest) -> None:
     answers = await curious.ask("syscalls", calls=UNKNOWN)

@@ -55,7 +55,7 @@ SYSTEM_CALLS = {
     "ask_prctl_for_more": UNKNOWN,
     "loosen_the_filter": NO,
     "become_somebody_else": Only("EPERM", "EFAULT"),
-    "run_before_others": Only("EPERM", "EACCES"),
+    "run_before_others": Only("EPERM", "EACCES", "ENOSYS"),
     "type_into_a_terminal": UNKNOWN,
     "use_file_system_ioctls": UNKNOWN,
     "hold_back_others_files": UNKNOWN,

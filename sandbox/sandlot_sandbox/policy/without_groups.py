@@ -13,6 +13,7 @@ from sandlot_sandbox.policy.terms import Argument, Group, Policy, Rule, group
 from sandlot_sandbox.policy.zygote import (
     PRETENDED_OF_FILES,
     PRETENDED_OF_MEMORY,
+    PRETENDED_OF_SCHEDULING,
     ZYGOTE,
 )
 
@@ -77,6 +78,7 @@ ZYGOTE_WITHOUT_GROUPS = Policy(
         ),
         *PRETENDED_OF_FILES,
         *PRETENDED_OF_MEMORY,
+        *PRETENDED_OF_SCHEDULING,
     ),
     unsuited=(_UNSUITED,),
 )

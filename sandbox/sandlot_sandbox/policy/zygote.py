@@ -120,6 +120,17 @@ _NO_NAMES = (
 )
 _PR_SET_VMA = 0x53564D41
 PRETENDED_OF_MEMORY = (only("prctl", 0, (_PR_SET_VMA,), _NO_NAMES),)
+_SCHED_OTHER = 0
+PRETENDED_OF_SCHEDULING = (
+    only(
+        "sched_setscheduler",
+        1,
+        (_SCHED_OTHER,),
+        "the policy that everybody here has: libzmq asks for it in each of its threads,"
+        " and ends the process where it is refused. Nothing is done, as it may be named"
+        " of any process; other policies are not there",
+    ),
+)
 PRETENDED_OF_FILES = (
     only("fcntl", 1, _LOCKS, _NO_LOCKS),
     always("flock", _NO_LOCKS),
@@ -286,8 +297,8 @@ REFUSED = group(
     " clock_settime adjtimex clock_adjtime sethostname setdomainname iopl ioperm"
     " modify_ldt vhangup mknod mknodat setuid setgid setreuid setregid setresuid"
     " setresgid setfsuid setfsgid setgroups fanotify_init fanotify_mark mbind"
-    " set_mempolicy get_mempolicy migrate_pages move_pages sched_setscheduler"
-    " sched_setparam sched_setattr ioprio_set vmsplice lookup_dcookie seccomp",
+    " set_mempolicy get_mempolicy migrate_pages move_pages sched_setparam"
+    " sched_setattr ioprio_set vmsplice lookup_dcookie seccomp",
 )
 
 FORKING = (
@@ -316,5 +327,6 @@ ZYGOTE = Policy(
         pretended_options(NOBODY_LINGERS, SO_LINGER),
         *PRETENDED_OF_FILES,
         *PRETENDED_OF_MEMORY,
+        *PRETENDED_OF_SCHEDULING,
     ),
 )
