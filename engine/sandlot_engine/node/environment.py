@@ -28,6 +28,9 @@ _OF_PYTHON = {
     "MKL_NUM_THREADS": "1",
     # pyarrow's allocator starts one, too, to give memory back.
     "JE_ARROW_MALLOC_CONF": "background_thread:false",
+    # Its pool of threads stays after a batch, or a training; in a child of a fork it
+    # does without by itself, and warns.
+    "TOKENIZERS_PARALLELISM": "false",
 }
 
 
