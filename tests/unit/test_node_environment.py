@@ -66,6 +66,7 @@ def test_pythons_libraries_are_told_to_start_no_threads_at_import() -> None:
     assert environment["OPENBLAS_NUM_THREADS"] == "1"
     assert environment["JE_ARROW_MALLOC_CONF"] == "background_thread:false"
     assert environment["TOKENIZERS_PARALLELISM"] == "false"
+    assert environment["ORT_DISABLE_TELEMETRY"] == "1"
     assert environment["OMP_NUM_THREADS"] == "4"
 
 

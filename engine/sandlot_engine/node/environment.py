@@ -31,6 +31,8 @@ _OF_PYTHON = {
     # Its pool of threads stays after a batch, or a training; in a child of a fork it
     # does without by itself, and warns.
     "TOKENIZERS_PARALLELISM": "false",
+    # onnxruntime's import starts two and a database, to tell its makers what is run.
+    "ORT_DISABLE_TELEMETRY": "1",
 }
 
 
