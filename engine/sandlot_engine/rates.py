@@ -33,14 +33,15 @@ class Rates:
         `per_s` tokens come in a second, `burst` are there at most; both are above 0,
         and may be others than the last time.
         """
+        fills_s = burst / per_s
         bucket = self._buckets.pop(key, None)
         if bucket is None:
             self._forget_full(now)
-            bucket = _Bucket(burst, now, burst / per_s)
+            bucket = _Bucket(burst, now, fills_s)
         self._buckets[key] = bucket
         passed_s = max(0.0, now - bucket.at)
         bucket.level = min(burst, bucket.level + passed_s * per_s)
-        bucket.at, bucket.fills_s = now, burst / per_s
+        bucket.at, bucket.fills_s = now, fills_s
         # Less than one could never be taken; and a sum of floats is never quite one.
         needed = min(1.0, burst) - _TOLERANCE
         if bucket.level < needed:

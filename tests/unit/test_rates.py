@@ -70,6 +70,28 @@ def test_only_those_that_are_in_use_are_remembered() -> None:
     assert len(rates) <= 101
 
 
+def test_after_a_crowd_they_become_few_again() -> None:
+    rates = Rates()
+    for number in range(1_000):
+        _take(rates, 0.0, key=f"crowd-{number}")
+
+    for number in range(1_000):
+        _take(rates, 20.0 + 20.0 * number, key=f"later-{number}")
+
+    assert len(rates) <= 2
+
+
+def test_whoever_is_remembered_is_not_given_a_full_bucket_by_others_that_come() -> None:
+    rates = Rates()
+    for _ in range(1_000):
+        _take(rates, 5_000.0)
+
+    for number in range(100):
+        _take(rates, 5_001.0, key=f"other-{number}")
+
+    assert sum(_take(rates, 5_001.0) == 0 for _ in range(1_000)) == 100
+
+
 @given(st.lists(st.tuples(st.floats(0, 5), st.booleans()), max_size=200))
 def test_never_are_there_more_than_came(moves: list[tuple[float, bool]]) -> None:
     rates, now, taken = Rates(), 0.0, 0
