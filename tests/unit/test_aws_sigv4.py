@@ -338,6 +338,17 @@ def test_a_declared_hash_is_known_before_the_body() -> None:
     assert claim.body_sha256 == declared.encode()
 
 
+def test_a_presigned_url_may_declare_the_hash_itself() -> None:
+    declared = hashlib.sha256(b"").hexdigest()
+    sent = signed(presigned_s=60, params={"X-Amz-Content-SHA256": declared})
+
+    claim = verify(sent)
+    error = refusal(replace(sent, body=b"another"))
+
+    assert claim.body_sha256 == declared.encode()
+    assert "does not match what was computed" in error.message
+
+
 def test_an_unsigned_body_may_not_come_over_an_open_network() -> None:
     sent = signed(headers={"X-Amz-Content-SHA256": "UNSIGNED-PAYLOAD"})
 
@@ -410,6 +421,21 @@ def test_a_presigned_url_is_good_for_a_week_at_most() -> None:
     assert "must be less than a week" in error.message
 
 
+@pytest.mark.parametrize(
+    "expires", ["-60", "%2B60", "6e1", "60%0A", "%D9%A6", "0" * 10]
+)
+def test_a_presigned_url_expires_in_so_many_seconds_and_nothing_else(
+    expires: str,
+) -> None:
+    sent = signed(presigned_s=60)
+    query = sent.query.replace(b"Expires=60", f"Expires={expires}".encode())
+
+    error = refusal(replace(sent, query=query))
+
+    assert error.code == "IncompleteSignatureException"
+    assert error.message == "X-Amz-Expires should be a non-negative number."
+
+
 # --- form -------------------------------------------------------------------------
 
 
@@ -445,6 +471,29 @@ def test_a_presigned_url_lacks_what_it_lacks() -> None:
     assert error.code == "IncompleteSignatureException"
     assert "must include 'X-Amz-Signature'." in error.message
     assert "X-Amz-Expires" not in error.message
+
+
+def test_a_presigned_url_is_of_the_one_algorithm() -> None:
+    sent = signed(presigned_s=60)
+    query = sent.query.replace(b"AWS4-HMAC-SHA256", b"AWS4-ECDSA-P256-SHA256")
+
+    error = refusal(replace(sent, query=query))
+
+    assert error.code == "IncompleteSignatureException"
+    assert "'AWS4-ECDSA-P256-SHA256'. Only AWS4-HMAC-SHA256" in error.message
+
+
+def test_a_presigned_url_says_everything_once() -> None:
+    sent = signed(presigned_s=60)
+
+    error = refusal(replace(sent, query=sent.query + b"&X-Amz-expires=604800"))
+
+    assert error.code == "IncompleteSignatureException"
+    assert error.message == "'X-Amz-expires' was sent more than once."
+
+
+def test_other_parameters_of_a_presigned_url_may_have_such_names() -> None:
+    verify(signed(INVOKE + "?date=1&date=2&expires=never", presigned_s=60))
 
 
 @pytest.mark.parametrize("presigned_s", [None, 60])

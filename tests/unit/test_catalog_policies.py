@@ -127,6 +127,26 @@ async def test_a_principal_that_is_none_is_refused(
     )
 
 
+@pytest.mark.parametrize("sid", ["", "two words", "s" * 101, "s1\n"])
+async def test_a_statement_id_that_is_none_is_refused(world: World, sid: str) -> None:
+    with pytest.raises(InvalidParameter) as refusal:
+        await world.add(sid)
+
+    assert str(refusal.value).startswith(f"Statement id {sid!r} must have")
+    assert not world.may(FRIEND)
+
+
+async def test_a_statement_about_a_urls_callers_is_for_calls_of_it_alone(
+    world: World,
+) -> None:
+    with pytest.raises(InvalidParameter) as refusal:
+        await world.add(function_url_auth_type="NONE")
+
+    assert str(refusal.value) == (
+        "FunctionUrlAuthType is only supported for lambda:InvokeFunctionUrl action"
+    )
+
+
 async def test_a_policy_is_about_its_qualifier_alone(world: World) -> None:
     statement = await world.add(qualifier="live")
 
@@ -181,6 +201,11 @@ async def test_a_policy_shares_the_revision_id_of_what_it_is_about(
     assert world.revision_id("live") != ids[1]
     with pytest.raises(Conflict) as refusal:
         await world.add("s2", revision_id=ids[0])
+    with pytest.raises(Conflict):
+        await world.policies.remove(
+            TENANT, "resize", statement_id="s1", revision_id=ids[0]
+        )
+    assert world.may(FRIEND)
     assert refusal.value.reason == "PreconditionFailed"
     assert str(refusal.value).endswith(
         "Call the GetPolicy API to retrieve the latest Revision Id"
@@ -247,6 +272,8 @@ async def test_what_is_not_there_has_no_policy(world: World) -> None:
         policies.get(TENANT, "nobody")
     with pytest.raises(NotFound, match=f"^No policy found for: {nobody}$"):
         await policies.remove(TENANT, "nobody", statement_id="s1")
+    with pytest.raises(NotFound, match=f"^Function not found: {ARN}:7$"):
+        policies.list(TENANT, "resize", "7")
 
 
 async def test_a_policy_has_its_limit(world: World) -> None:
