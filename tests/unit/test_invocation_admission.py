@@ -299,6 +299,7 @@ class Machine(RuleBasedStateMachine):
             self._check_refusal(refusal, name, is_event)
             return
         assert bool(slot.revision) <= (mine < share)
+        assert bool(slot.revision) or not is_event or mine >= share
         assert slot.is_spillover == (share > 0 and not slot.revision)
         if not slot.revision:
             assert not self._is_full(name)
@@ -368,6 +369,25 @@ TestAdmission = Machine.TestCase
 TestAdmission.settings = settings(max_examples=100, stateful_step_count=60)
 
 
+def test_whoever_has_nothing_running_any_more_is_forgotten() -> None:
+    admission = Admission()
+    slots = []
+    for number in range(100):
+        tenant_id, claims = f"tenant-{number}", {"f": {"v": 1}}
+        slots.append(admission.admit(tenant_id, "g", limit=9))
+        slots.append(
+            admission.admit(tenant_id, "f", limit=9, claims=claims, revision="v")
+        )
+
+    for slot in slots:
+        admission.release(slot)
+
+    # Nothing else shows it.
+    assert not admission._on_demand  # noqa: SLF001
+    assert not admission._provisioned  # noqa: SLF001
+    assert not admission._totals  # noqa: SLF001
+
+
 def test_a_slot_for_many_invocations_counts_for_all_of_them() -> None:
     admission = Admission(requests_per_slot=10)
     slot = admission.admit("acme", "resize", limit=10, now=0.0)
@@ -388,3 +408,30 @@ def test_where_rates_are_not_counted_a_slot_is_good_for_as_many_as_are_wanted() 
     slot = admission.admit("acme", "resize", limit=10, now=0.0)
 
     assert admission.take_ahead(slot, most=77) == 77
+
+
+def test_a_slot_for_many_on_what_is_provisioned_counts_there() -> None:
+    admission = Admission()
+    slot = admission.admit("acme", "f", limit=9, claims=CLAIMS, revision="f-1", now=0.0)
+
+    ahead = admission.take_ahead(slot, most=1_000)
+    admission.release(slot)
+    _again(admission, 19 - ahead, 0.0, limit=9, claims=CLAIMS, revision="f-1")
+
+    assert 0 < ahead < 19
+    assert admission.spilled == 0
+    _again(admission, 1, 0.0, limit=9, claims=CLAIMS, revision="f-1")
+    assert admission.spilled == 1
+
+
+def test_each_use_of_a_slot_for_many_is_noted_where_it_was_taken() -> None:
+    admission = Admission()
+    share = {"limit": 9, "claims": {"f": {"f-1": 1}}, "revision": "f-1"}
+    first = admission.admit("acme", "f", **share)  # type: ignore[arg-type]
+    second = admission.admit("acme", "f", **share)  # type: ignore[arg-type]
+
+    admission.note_use(first, -1)
+    for slot in (first, first, second):
+        admission.note_use(slot)
+
+    assert (admission.provisioned, admission.spilled) == (2, 2)

@@ -150,7 +150,7 @@ class Admission:
 
     def give_ahead(self, slot: Slot, count: int) -> None:
         """See `take_ahead`."""
-        if slot.rate is not None and count:
+        if slot.rate is not None:
             self._rates.give_back(slot.rate, count)
 
     def note_use(self, slot: Slot, times: int = 1) -> None:
