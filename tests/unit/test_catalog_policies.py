@@ -136,6 +136,14 @@ async def test_a_statement_id_that_is_none_is_refused(world: World, sid: str) ->
     assert not world.may(FRIEND)
 
 
+@pytest.mark.parametrize("action", ["", "s3:GetObject", "lambda:Invoke Function"])
+async def test_an_action_that_is_none_is_refused(world: World, action: str) -> None:
+    with pytest.raises(InvalidParameter) as refusal:
+        await world.add(action=action)
+
+    assert str(refusal.value).startswith(f"Action {action!r} must be")
+
+
 async def test_a_statement_about_a_urls_callers_is_for_calls_of_it_alone(
     world: World,
 ) -> None:
@@ -274,6 +282,8 @@ async def test_what_is_not_there_has_no_policy(world: World) -> None:
         await policies.remove(TENANT, "nobody", statement_id="s1")
     with pytest.raises(NotFound, match=f"^Function not found: {ARN}:7$"):
         policies.list(TENANT, "resize", "7")
+    with pytest.raises(NotFound, match=f"^Function not found: {nobody}$"):
+        policies.list(TENANT, "nobody", "live")
 
 
 async def test_a_policy_has_its_limit(world: World) -> None:
@@ -358,6 +368,37 @@ async def test_a_whole_document_replaces_all(world: World) -> None:
     }
     assert not world.may(STRANGER)
     assert await world.put(text) == world.policies.get(TENANT, "resize")
+
+
+async def test_a_whole_document_is_replaced_and_deleted_as_it_is_known(
+    world: World,
+) -> None:
+    passed = world.revision_id()
+    await world.add()
+
+    with pytest.raises(Conflict):
+        await world.put({"Statement": [STATEMENT]}, revision_id=passed)
+    with pytest.raises(Conflict):
+        await world.policies.delete(TENANT, "resize", revision_id=passed)
+
+    assert world.policies.list(TENANT, "resize")[0].sid == "s1"
+    await world.policies.delete(TENANT, "resize", revision_id=world.revision_id())
+
+
+async def test_what_a_document_leaves_out_is_as_aws_has_it(world: World) -> None:
+    text, _ = await world.put({"Statement": [STATEMENT, STATEMENT]})
+
+    document = json.loads(text)
+    assert (document["Version"], document["Id"]) == ("2012-10-17", "default")
+    assert len(document["Statement"]) == 2, "those without an id may be many"
+
+
+async def test_to_a_role_something_is_allowed_in_vain(world: World) -> None:
+    role = {"AWS": f"arn:aws:iam::{FRIEND}:role/x"}
+
+    await world.put({"Statement": [STATEMENT | {"Principal": role}]})
+
+    assert not world.may(FRIEND)
 
 
 async def test_a_whole_document_can_be_deleted(world: World) -> None:

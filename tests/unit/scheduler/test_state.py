@@ -30,6 +30,27 @@ def test_a_freed_instance_goes_to_who_has_waited_longest() -> None:
     assert state.instance_freed(1) == [Assign("second", 1)]
 
 
+def test_what_was_borrowed_is_busy_until_it_is_freed() -> None:
+    state = new_state(instances=2)
+    warm(state, 1, 2)
+
+    borrowed = [state.instance_borrowed("resize") for _ in range(3)]
+
+    assert borrowed == [2, 1, None]
+    assert state.instance_borrowed("parse") is None
+    assert arrive(state, "i", "resize") == []
+    assert state.instance_freed(1) == [Assign("i", 1)]
+
+
+def test_an_idle_instance_that_has_to_go_leaves_its_place() -> None:
+    state = new_state(instances=1)
+    warm(state, 1)
+
+    assert state.evict(1) == [Retire(1)]
+    assert state.evict(1) == []
+    assert arrive(state, "i", "resize") == [Start("i", "resize")]
+
+
 def test_no_more_are_started_at_once_than_may_be() -> None:
     state = new_state(starting=1)
     arrive(state, "first", "resize")
