@@ -117,6 +117,22 @@ def test_the_largest_answer_is_taken_and_nothing_is_kept_of_it() -> None:
     assert reader.is_empty
 
 
+@pytest.mark.parametrize("kind", [frames.EXTENSIONS, frames.STREAM_PIECE])
+def test_the_largest_piece_is_taken(kind: int) -> None:
+    answer = _fed(frames.encode_answer(kind, b"x" * frames.MAX_PIECE)).take()
+
+    assert answer is not None
+    assert len(answer.payload) == frames.MAX_PIECE
+
+
+def test_an_error_type_is_cut_by_its_sender() -> None:
+    answer = _fed(frames.encode_answer(frames.ERROR, b"{}", "E" * 300)).take()
+
+    assert answer is not None
+    assert answer.error_type == "E" * frames.MAX_ERROR_TYPE
+    assert answer.payload == b"{}"
+
+
 def test_a_reader_never_wants_more_than_one_answer() -> None:
     longest = _header(
         frames.ANSWER, frames.MAX_ERROR_TYPE, frames.MAX_PAYLOAD
@@ -287,3 +303,42 @@ def test_settings_arrive_as_they_were_sent() -> None:
 def test_the_first_note_must_be_the_settings() -> None:
     with pytest.raises(frames.Violation):
         frames.decode_configure(frames.encode_fork(1))
+
+
+def test_settings_that_fit_into_no_note_are_not_sent() -> None:
+    room = frames.MAX_NOTE - len(frames.encode_configure({"handler": ""}))
+    largest = frames.encode_configure({"handler": "x" * room})
+
+    assert len(largest) == frames.MAX_NOTE
+    with pytest.raises(ValueError, match=f"settings of {frames.MAX_NOTE + 1} bytes"):
+        frames.encode_configure({"handler": "x" * (room + 1)})
+
+
+# --- orders to a starter ----------------------------------------------------------
+
+
+def _order(sent: bytes) -> tuple[bytes, str, bytes] | None:
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        ours.sendall(sent)
+        ours.shutdown(socket.SHUT_WR)
+        return frames.read_order(theirs)
+
+
+def test_an_order_arrives_as_it_was_sent() -> None:
+    sent = frames.encode_order(frames.DELIVER, "7 HTTP 80 POST /ä", b"[]")
+
+    assert _order(sent) == (frames.DELIVER, "7 HTTP 80 POST /ä", b"[]")
+    assert {_order(sent[:size]) for size in range(len(sent))} == {None}
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        struct.pack("!cxHI", b"?", 0, 0),
+        struct.pack("!cxHI", frames.DELIVER, 0, frames.MAX_PAYLOAD + 1),
+    ],
+)
+def test_any_other_order_is_a_violation_before_its_body_comes(head: bytes) -> None:
+    with pytest.raises(frames.Violation, match="an order of kind"):
+        _order(head)

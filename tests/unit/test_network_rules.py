@@ -73,6 +73,13 @@ def test_an_allowed_network_is_open_and_its_neighbours_are_not() -> None:
     assert not reach(rules, "10.2.0.0")
 
 
+def test_half_of_a_blocked_network_can_be_allowed() -> None:
+    rules = make_rules(["198.18.0.0/16"], OWN)
+
+    assert reach(rules, "198.18.255.255")
+    assert not reach(rules, "198.19.0.0")
+
+
 def test_the_machine_is_open_only_by_its_own_address() -> None:
     around = make_rules(["192.168.50.0/24"], OWN)
     exactly = make_rules(["192.168.50.2/32"], OWN)
@@ -119,9 +126,11 @@ def test_own_addresses_that_are_blocked_anyway_take_no_room() -> None:
 
 def test_more_rules_than_a_filter_can_hold_are_refused() -> None:
     many = [IPv4Network((20 << 24 | n * 2, 32)) for n in range(MAX_RULES)]
+    room = MAX_RULES - len(make_rules([], []).rules)
 
+    assert len(make_rules([], many[:room]).rules) == MAX_RULES
     with pytest.raises(TooManyRules, match=f"of {MAX_RULES} that fit"):
-        make_rules([], many)
+        make_rules([], many[: room + 1])
 
 
 @given(st.lists(networks, max_size=8), addresses)
@@ -151,6 +160,21 @@ def test_the_filter_decides_as_the_rules_do(
     verdict = run(packet_filter(rules), frame(IPV4, address))
 
     assert verdict == (WHOLE if rules.reach(address) else NOTHING)
+
+
+def test_the_filter_decides_so_at_every_edge() -> None:
+    rules = make_rules(["10.1.0.0/16"], OWN)
+    edges = {
+        IPv4Address((int(address) + offset) % 2**32)
+        for rule in rules.rules
+        for address in (rule.network[0], rule.network[-1])
+        for offset in (-1, 0, 1)
+    }
+    program = packet_filter(rules)
+
+    passing = {each for each in edges if run(program, frame(IPV4, each)) == WHOLE}
+
+    assert passing == {each for each in edges if rules.reach(each)}
 
 
 @pytest.mark.parametrize(
