@@ -59,7 +59,9 @@ def test_one_that_comes_again_is_as_large_as_it_was_then() -> None:
 
 
 def test_a_few_are_no_crowd() -> None:
+    assert crowd_of(FEWEST).expected(0.0) == FEWEST
     assert crowd_of(FEWEST - 1).expected(0.0) == 0
+    assert crowd_of(FEWEST - 1).missing(ZYGOTE, 0.0) == 0
     assert crowd_of(FEWEST).expected(HALF_LIFE_S) == 0
 
 

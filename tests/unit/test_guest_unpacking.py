@@ -3,9 +3,11 @@
 import io
 import os
 import stat
+import struct
 import zipfile
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -73,6 +75,34 @@ def test_a_zip64_entry_is_taken() -> None:
     assert taken(buffer.getvalue()) == (1, 1_000)
 
 
+@pytest.fixture
+def wide(monkeypatch: pytest.MonkeyPatch) -> bytes:
+    """A zip of two whose sizes and places all are as if they were above 4 GB."""
+    monkeypatch.setattr(zipfile, "ZIP64_LIMIT", 10)
+    return zip_of({"app.py": "x" * 1_000, "lib.py": "y" * 2_000})
+
+
+def test_a_zip_whose_numbers_are_all_wide_is_taken(wide: bytes) -> None:
+    assert wide.count(b"\xff" * 8 + b"\x06\0") == 4, "in both headers of each"
+    assert taken(wide) == (2, 3_000)
+
+
+@pytest.mark.parametrize(
+    ("kind", "length", "because"),
+    [
+        (2, 24, "zip64 sizes are missing"),
+        (1, 25, "extra field is damaged"),
+        (1, 16, "zip64 sizes are missing"),
+    ],
+)
+def test_wide_numbers_that_are_not_there_are_missed(
+    wide: bytes, kind: int, length: int, because: str
+) -> None:
+    at = wide.rindex(CENTRAL) + 46 + len("lib.py")
+
+    refused(wide[:at] + struct.pack("<2H", kind, length) + wide[at + 4 :], because)
+
+
 def test_a_comment_is_taken() -> None:
     buffer = io.BytesIO(zip_of(HONEST))
     with zipfile.ZipFile(buffer, "a") as zipped:
@@ -107,6 +137,13 @@ def test_folders_of_their_own_are_taken(tmp_path: Path) -> None:
 )
 def test_a_dangerous_path_is_refused(name: str, because: str) -> None:
     refused(zip_of({"app.py": "", name: "x"}), because)
+
+
+@pytest.mark.parametrize(
+    "name", ["a" * 255, "/".join(["a"] * 64), "/".join(["a" * 204] * 5), "..a/b..py"]
+)
+def test_a_path_as_long_and_deep_as_may_be_is_taken(name: str) -> None:
+    assert taken(zip_of({name: "x"})) == (1, 1)
 
 
 def test_a_nul_in_a_name_is_refused() -> None:
@@ -247,14 +284,33 @@ def test_two_ends_are_refused() -> None:
     refused(data, "more than one end")
 
 
-def test_a_zip64_record_that_lies_is_refused() -> None:
+def _with_zip64_record(
+    *, at: int = 0, disks: int = 1, signature: bytes = b"PK\x06\x06", size: int = 44
+) -> bytes:
+    """A zip with one of nine entries; it has one. `at` is how far from it its locator
+    points."""
     data = zip_of({"a": "x"})
     end = data.index(END)
-    record = b"PK\x06\x06" + (44).to_bytes(8, "little") + bytes(12)
+    record = signature + size.to_bytes(8, "little") + bytes(12)
     record += (9).to_bytes(8, "little") * 2 + bytes(16)
-    locator = b"PK\x06\x07" + bytes(4) + end.to_bytes(8, "little") + b"\1\0\0\0"
+    locator = b"PK\x06\x07" + bytes(4) + (end + at).to_bytes(8, "little")
+    locator += disks.to_bytes(4, "little")
+    return data[:end] + record + locator + data[end:]
 
-    refused(data[:end] + record + locator + data[end:], "zip64 record and its end")
+
+@pytest.mark.parametrize(
+    ("lie", "because"),
+    [
+        ({}, "zip64 record and its end"),
+        ({"at": 1}, "not where its locator says"),
+        ({"at": 2**62}, "not where its locator says"),
+        ({"disks": 2}, "not where its locator says"),
+        ({"signature": b"PK\x06\x05"}, "zip64 record is damaged"),
+        ({"size": 45}, "zip64 record is damaged"),
+    ],
+)
+def test_a_zip64_record_that_lies_is_refused(lie: dict[str, Any], because: str) -> None:
+    refused(_with_zip64_record(**lie), because)
 
 
 def test_an_empty_zip_is_refused() -> None:

@@ -104,6 +104,18 @@ def test_the_engine_s_own_loop_does_what_is_due_at_once() -> None:
         assert runner.run(crowd()) == 0
 
 
+async def test_a_zygote_that_is_gone_has_none_made_whoever_asks() -> None:
+    stage = Stage()
+    stage.come()
+    stage.go()
+    stage.reserve.close()
+    stage.come()
+    stage.go()
+
+    assert await stays(lambda: len(stage.jail.live)) == 0
+    stage.close()
+
+
 async def test_none_is_kept_for_whom_there_is_an_instance() -> None:
     stage = Stage()
     stage.come()

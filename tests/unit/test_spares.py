@@ -21,11 +21,16 @@ class Keeper:
     ahead: int = 4
     """Those of them that are for no crowd."""
 
+    making: bool = False
+    """They are not made yet, and so cannot be given up."""
+
     @property
     def extra(self) -> int:
         return max(0, self.kept - self.ahead)
 
     def give_up(self, count: int) -> int:
+        if self.making:
+            return 0
         self.kept -= count
         return count
 
@@ -76,6 +81,17 @@ def test_no_crowd_takes_what_instances_and_others_need_of_files() -> None:
     assert spares.left == 76
 
 
+def test_no_crowd_takes_what_instances_have_of_files() -> None:
+    spares = Spares(100, files=80 * OF_BERTH, most_extra=1_000)
+    crowd = Keeper(1)
+    joined(spares, crowd)
+    spares.hold(40 * OF_BERTH)
+
+    filled(spares, crowd)
+
+    assert crowd.kept == 35
+
+
 def test_crowds_yield_to_instances() -> None:
     crowd, few = Keeper(1), Keeper(2, kept=4)
     spares = taken_up(crowd, few)
@@ -120,6 +136,28 @@ def test_who_owns_the_most_gives_to_who_owns_fewer() -> None:
     assert sum(filled(spares, other)) in (29, 30)
     assert first.extra + second.extra + other.extra == 60
     assert abs(first.extra - second.extra) <= 1
+
+
+def test_who_owns_one_more_keeps_it() -> None:
+    spares, first, second = Spares(100, most_extra=5), Keeper(1), Keeper(2)
+    joined(spares, first, second)
+
+    assert filled(spares, first) == [5]
+    assert filled(spares, second) == [2]
+    assert not may_add(spares, first)
+
+
+def test_what_is_still_being_made_goes_to_nobody_else() -> None:
+    spares = Spares(100, most_extra=50)
+    first, second, other = Keeper(1), Keeper(1), Keeper(2)
+    joined(spares, first, second, other)
+    filled(spares, first, second)
+
+    first.making = second.making = True
+    assert not may_add(spares, other)
+
+    second.making = False
+    assert may_add(spares, other)
 
 
 def test_where_one_cannot_be_made_for_who_waits_crowds_have_fewer() -> None:
