@@ -3,61 +3,25 @@
 import asyncio
 import gc
 import weakref
-from collections.abc import Callable
 
 import pytest
 
 from sandlot_sandbox.host import deadline
 from sandlot_sandbox.host.deadline import Deadline
+from tests.fakes.loop import Loop
 
 LONG_S = 3_600.0
 
 
-class Clock:
-    """Time that goes on when it is told to, and the timers of a loop."""
-
-    def __init__(self) -> None:
-        self.now = 1_000.0
-        self.timers: list[Timer] = []
-
-    def monotonic(self) -> float:
-        return self.now
-
-    def call_later(self, delay_s: float, call: Callable[[], None]) -> "Timer":
-        self.timers.append(Timer(self.now + delay_s, call))
-        return self.timers[-1]
-
-    def pass_by(self, seconds: float) -> None:
-        self.now += seconds
-        for timer in [t for t in self.timers if t.is_due(self.now)]:
-            self.timers.remove(timer)
-            timer.call()
-
-    @property
-    def running(self) -> int:
-        return sum(not timer.is_cancelled for timer in self.timers)
-
-
-class Timer:
-    def __init__(self, rings_at: float, call: Callable[[], None]) -> None:
-        self.rings_at, self.call, self.is_cancelled = rings_at, call, False
-
-    def is_due(self, now: float) -> bool:
-        return not self.is_cancelled and self.rings_at <= now
-
-    def cancel(self) -> None:
-        self.is_cancelled = True
-
-
 @pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    made = Clock()
+def clock(monkeypatch: pytest.MonkeyPatch) -> Loop:
+    made = Loop()
     monkeypatch.setattr(deadline, "time", made)
     monkeypatch.setattr(asyncio, "get_running_loop", lambda: made)
     return made
 
 
-def test_it_lapses_once_when_it_is_due(clock: Clock) -> None:
+def test_it_lapses_once_when_it_is_due(clock: Loop) -> None:
     lapses: list[float] = []
     tested = Deadline(lambda: lapses.append(clock.now))
 
@@ -71,7 +35,7 @@ def test_it_lapses_once_when_it_is_due(clock: Clock) -> None:
     assert clock.running == 0
 
 
-def test_many_later_ones_have_one_timer(clock: Clock) -> None:
+def test_many_later_ones_have_one_timer(clock: Loop) -> None:
     lapses: list[float] = []
     tested = Deadline(lambda: lapses.append(clock.now))
 
@@ -87,7 +51,7 @@ def test_many_later_ones_have_one_timer(clock: Clock) -> None:
 
 
 def test_an_earlier_one_does_not_wait_for_the_timer_of_a_later_one(
-    clock: Clock,
+    clock: Loop,
 ) -> None:
     lapses: list[float] = []
     tested = Deadline(lambda: lapses.append(clock.now))
@@ -100,7 +64,7 @@ def test_an_earlier_one_does_not_wait_for_the_timer_of_a_later_one(
     assert clock.running == 0
 
 
-def test_one_that_is_lifted_is_let_ring_and_does_not_lapse(clock: Clock) -> None:
+def test_one_that_is_lifted_is_let_ring_and_does_not_lapse(clock: Loop) -> None:
     lapses: list[float] = []
     tested = Deadline(lambda: lapses.append(clock.now))
 
@@ -113,7 +77,7 @@ def test_one_that_is_lifted_is_let_ring_and_does_not_lapse(clock: Clock) -> None
     assert clock.running == 0
 
 
-def test_what_is_closed_has_no_timer_and_does_not_keep_its_owner(clock: Clock) -> None:
+def test_what_is_closed_has_no_timer_and_does_not_keep_its_owner(clock: Loop) -> None:
     class Owner:
         def __init__(self) -> None:
             self.deadline = Deadline(self.lapsed)
