@@ -147,9 +147,22 @@ def test_what_is_no_response_is_malformed(answer: dict[str, Any]) -> None:
         said(answer)
 
 
-def test_what_is_no_json_is_malformed() -> None:
-    with pytest.raises(Malformed):
-        response_of(b"{")
+@pytest.mark.parametrize(
+    "payload",
+    [
+        b"",
+        b"NaN",
+        b"{",
+        b'"\xff"',
+        b'{"statusCode": 200, "passed over": "\xff"}',
+        b"[" * 100_000 + b"]" * 100_000,
+        b'{"passed over": ' + b"[" * 100_000 + b"]" * 100_000 + b"}",
+    ],
+    ids=lambda payload: repr(payload[:30]),
+)
+def test_what_is_no_json_is_malformed(payload: bytes) -> None:
+    with pytest.raises(Malformed, match="no JSON"):
+        response_of(payload)
 
 
 @given(

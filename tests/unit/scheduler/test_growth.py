@@ -43,6 +43,21 @@ async def test_who_waits_and_is_given_one_that_was_used_has_had_no_new_one() -> 
         assert (await world.invoke(isolation_key="ann")).ended is Ended.ANSWERED
 
 
+async def test_who_gives_up_while_he_waits_has_had_no_new_one() -> None:
+    async with new_world(scaling=3) as world:
+        running = await world.busy(2)
+        waiting = world.invoke(isolation_key="ann")
+        await asyncio.sleep(0)
+        waiting.cancel()
+        await asyncio.gather(waiting, return_exceptions=True)
+
+        world.machine.may_answer.set()
+        await asyncio.gather(*running)
+        again = await world.invoke(isolation_key="ann")
+
+        assert again.ended is Ended.ANSWERED
+
+
 async def test_a_standby_is_new_for_the_function_when_it_is_first_used(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

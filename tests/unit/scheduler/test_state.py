@@ -37,6 +37,7 @@ def test_what_was_borrowed_is_busy_until_it_is_freed() -> None:
     borrowed = [state.instance_borrowed("resize") for _ in range(3)]
 
     assert borrowed == [2, 1, None]
+    state.check()
     assert state.instance_borrowed("parse") is None
     assert arrive(state, "i", "resize") == []
     assert state.instance_freed(1) == [Assign("i", 1)]
