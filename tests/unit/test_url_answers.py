@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from sandlot_engine.gateway.urls.answers import (
     MAX_HEAD,
     MAX_MEMBER,
+    SEPARATOR,
     Malformed,
     Response,
     response_of,
@@ -93,6 +94,8 @@ def test_an_answer_says_status_headers_cookies_and_body() -> None:
 
 def test_a_status_alone_is_enough() -> None:
     assert said({"statusCode": "200"}) == Response(200, JSON_TYPE, b"")
+    answer = said({"statusCode": 200, "headers": {"X-One": "1"}})
+    assert answer.headers == [(b"x-one", b"1"), *JSON_TYPE]
 
 
 def test_a_body_in_base64_goes_out_as_bytes() -> None:
@@ -133,6 +136,7 @@ def test_what_is_about_the_connection_is_not_the_functions_to_say() -> None:
         {"statusCode": 200, "headers": {"a": "\0"}},
         {"statusCode": 200, "cookies": "a=1"},
         {"statusCode": 200, "cookies": [1]},
+        {"statusCode": 200, "cookies": ["a=1", 1]},
         {"statusCode": 200, "cookies": ["a=1\nb"]},
         {"statusCode": 200, "body": {"a": 1}},
         {"statusCode": 200, "body": 1},
@@ -163,6 +167,11 @@ def test_what_is_no_response_is_malformed(answer: dict[str, Any]) -> None:
 def test_what_is_no_json_is_malformed(payload: bytes) -> None:
     with pytest.raises(Malformed, match="no JSON"):
         response_of(payload)
+
+
+def test_what_was_to_be_streamed_and_is_not_is_told_so() -> None:
+    with pytest.raises(Malformed, match="stream"):
+        response_of(b'{"statusCode": 200}' + SEPARATOR + b"body")
 
 
 @given(
