@@ -55,6 +55,7 @@ def test_what_is_a_pattern(pattern: object) -> None:
         {"a": [{"numeric": ["=", "1"]}]},
         {"a": [{"numeric": ["=", True]}]},
         {"a": [{"numeric": ["!=", 1]}]},
+        {"a": [{"numeric": [">", 0, "<", "1"]}]},
         {"a": [{"exists": "yes"}]},
         {"$or": [{"a": [1]}]},
         {"$or": [{"a": [1]}, 2]},

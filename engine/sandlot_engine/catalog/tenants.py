@@ -46,8 +46,8 @@ _ALL = "all"
 
 
 @dataclass(frozen=True, slots=True)
-class _Known:
-    """A cached key; unknown ids are cached too, with no key behind them."""
+class _CachedKey:
+    """Unknown ids are cached too, with no key behind them."""
 
     key: AccessKey | None
     secret: str = field(repr=False)
@@ -73,7 +73,7 @@ class Tenants:
         self._note_change = note_change
         self._tenants: dict[str, Tenant] = {}
         self._turns = KeyedLocks()
-        self._cache: OrderedDict[str, _Known] = OrderedDict()
+        self._cache: OrderedDict[str, _CachedKey] = OrderedDict()
         self._changes = 0
         """Grows when keys are taken back: what was read before may be stale."""
         # For ids that are unknown, so that they take the same work as known ones.
@@ -313,14 +313,14 @@ class Tenants:
 
         An unknown id and a wrong secret look the same and take the same work.
         """
-        known = await self._known(access_key_id)
-        is_right = hmac.compare_digest(known.digest, _digest(secret))
-        if known.key is None or not is_right:
+        cached = await self._cached(access_key_id)
+        is_right = hmac.compare_digest(cached.digest, _digest(secret))
+        if cached.key is None or not is_right:
             raise Unauthenticated(
                 "The access key id or its secret is wrong. Check the credentials, or "
                 "ask the operator for a new key."
             )
-        return self._as_it_is(known.key)
+        return self._as_it_is(cached.key)
 
     async def signing_secret(self, access_key_id: str) -> tuple[AccessKey | None, str]:
         """A key and the secret to check a signature with.
@@ -328,9 +328,9 @@ class Tenants:
         For an unknown id there is no key, but a secret all the same: check the
         signature with it before refusing, and both refusals take the same work.
         """
-        known = await self._known(access_key_id)
-        key = None if known.key is None else self._as_it_is(known.key)
-        return key, known.secret
+        cached = await self._cached(access_key_id)
+        key = None if cached.key is None else self._as_it_is(cached.key)
+        return key, cached.secret
 
     def _as_it_is(self, key: AccessKey) -> AccessKey:
         tenant = self._tenants.get(key.tenant_id)
@@ -409,24 +409,24 @@ class Tenants:
             self._cache.pop(key.id, None)
             self._changes += 1
 
-    async def _known(self, access_key_id: str) -> _Known:
-        if known := self._cache.get(access_key_id):
+    async def _cached(self, access_key_id: str) -> _CachedKey:
+        if cached := self._cache.get(access_key_id):
             self._cache.move_to_end(access_key_id)
-            return known
+            return cached
         changes = self._changes
-        known = await self._look_up(access_key_id)
+        found = await self._look_up(access_key_id)
         # What is no key id may be long, and would fill the cache with our memory.
         if changes == self._changes and _KEY_ID.fullmatch(access_key_id):
-            self._cache[access_key_id] = known
+            self._cache[access_key_id] = found
             if len(self._cache) > MAX_CACHED_KEYS:
                 self._cache.popitem(last=False)
-        return known
+        return found
 
-    async def _look_up(self, access_key_id: str) -> _Known:
+    async def _look_up(self, access_key_id: str) -> _CachedKey:
         found = await self._store.get_key(access_key_id)
         key, sealed = found or (None, self._sealed_no_secret)
         secret = self._sealer.unseal(sealed, key_id="" if key is None else key.id)
-        return _Known(key, secret, _digest(secret))
+        return _CachedKey(key, secret, _digest(secret))
 
     def _forget_keys(self) -> None:
         self._cache.clear()

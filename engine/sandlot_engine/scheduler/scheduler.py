@@ -438,7 +438,7 @@ class Scheduler:
             if instance is not None and instance.is_usable:
                 if is_standby:
                     self.standbys.note_taken(version, self._clock.monotonic())
-                return _Lent(number, instance, False, is_standby)
+                return _Lent(number, instance, is_new=False, is_standby=is_standby)
             # An idle instance can end by itself at any time, and between an
             # assignment and its invocation's turn: then we ask for another.
             self._live.let_go(number, instance)
@@ -463,10 +463,6 @@ class Scheduler:
                     self._aside(self._ahead.start(version))
                 case Retire(instance=number):
                     self._live.drop(number)
-
-    def retire_idle(self, *, since: float) -> int:
-        """See `Upkeep`."""
-        return self.upkeep.retire_idle(since=since)
 
 
 def _ended_well(run: Run) -> bool:

@@ -141,10 +141,10 @@ async def test_what_is_provisioned_does_not_grow_stale(world: World) -> None:
     world.clock.advance(bounds.IDLE_S)
     now = world.clock.monotonic()
 
-    assert world.scheduler.retire_idle(since=now) == 0
+    assert world.scheduler.upkeep.retire_idle(since=now) == 0
     await world.provision(0)
 
-    assert world.scheduler.retire_idle(since=now) == 1
+    assert world.scheduler.upkeep.retire_idle(since=now) == 1
 
 
 async def test_what_is_provisioned_makes_no_room_for_others(impatient: World) -> None:

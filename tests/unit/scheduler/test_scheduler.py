@@ -243,8 +243,8 @@ async def test_the_idle_are_retired_after_their_time(world: World) -> None:
     since = world.clock.monotonic()
     world.clock.advance(1)
 
-    assert world.scheduler.retire_idle(since=since - 1) == 0
-    assert world.scheduler.retire_idle(since=since) == 1
+    assert world.scheduler.upkeep.retire_idle(since=since - 1) == 0
+    assert world.scheduler.upkeep.retire_idle(since=since) == 1
     assert instance.is_stopped
     assert world.scheduler.instances == 0
 

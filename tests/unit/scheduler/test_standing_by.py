@@ -91,7 +91,7 @@ async def test_a_standby_is_not_stale_while_it_is_wanted(ready: World) -> None:
     await ready.invoke()
     await wait_standbys(ready, 1)
 
-    assert ready.scheduler.retire_idle(since=ready.clock.monotonic() + 1) == 1
+    assert ready.scheduler.upkeep.retire_idle(since=ready.clock.monotonic() + 1) == 1
     assert ready.machine.instances[0].is_stopped
     assert ready.scheduler.standbys.there == 1
 
