@@ -1,5 +1,6 @@
 """Who may do what by a policy: a table, and what holds for all of them."""
 
+import re
 from dataclasses import replace
 from typing import Any
 
@@ -154,6 +155,8 @@ def test_a_denial_under_a_condition_that_does_not_hold_denies_nothing() -> None:
         ("*", BUCKET, False),
         ("arn:*", BUCKET, False),
         ("arn:aws:sqs:*:1:*", "arn:aws:sqs:eu-north-1:1:a:b", True),
+        ("arn:aws:sqs:*:1:a:*", "arn:aws:sqs:eu-north-1:1:a:b", True),
+        ("arn:aws:sqs:*:1:a:*", "arn:aws:sqs:eu-north-1:1:b:a", False),
     ],
 )
 def test_a_source_is_compared_part_by_part(pattern: str, arn: str, holds: bool) -> None:
@@ -212,6 +215,18 @@ def test_a_url_is_for_everyone_under_its_auth_type_alone() -> None:
         )
 
 
+def test_a_permission_for_one_service_is_none_for_another() -> None:
+    of_s3 = policy(statement(accounts=(), services=("s3.amazonaws.com",)))
+
+    for service in ("s3", "events"):
+        assert (service == "s3") is allows(
+            of_s3,
+            action=INVOKE,
+            principal_account="",
+            principal_service=f"{service}.amazonaws.com",
+        )
+
+
 @pytest.mark.parametrize("via_url", [True, False])
 def test_a_permission_for_calls_of_a_url_is_none_for_others(via_url: bool) -> None:
     only = condition("Bool", "lambda:InvokedViaFunctionUrl", "true")
@@ -230,6 +245,7 @@ def test_a_permission_for_calls_of_a_url_is_none_for_others(via_url: bool) -> No
         ("", "", True),
         ("", "a", False),
         ("*", "", True),
+        ("a*b", "ab", True),
         ("a*b*c", "a-b-b-c", True),
         ("a*b*c", "a-b-b", False),
         ("?", "", False),
@@ -243,6 +259,17 @@ def test_patterns(pattern: str, text: str, does: bool) -> None:
 
 
 TEXTS = st.text("ab*?:", max_size=6)
+
+
+@given(TEXTS, st.text("ab:", max_size=6))
+def test_a_pattern_is_as_the_expression_that_says_the_same(
+    pattern: str, text: str
+) -> None:
+    expression = pattern.replace("*", ".*").replace("?", ".")
+
+    assert matches(pattern, text) is (re.fullmatch(expression, text) is not None)
+
+
 CONDITIONS = st.builds(
     Condition,
     operator=st.sampled_from([*OPERATORS, "NumericEquals", "StringNotLike"]),

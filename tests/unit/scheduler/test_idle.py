@@ -32,6 +32,18 @@ def test_what_is_worth_less_goes_first() -> None:
     assert [_go(idle) for _ in range(3)] == [2, 1, 3]
 
 
+def test_what_is_used_again_makes_the_others_no_staler() -> None:
+    idle = Idle()
+    idle.add(1, worth=2.0)
+    idle.add(2, worth=16.0)
+
+    idle.discard(2)
+    idle.discard(2)  # it is gone already
+    idle.add(3, worth=1.0)
+
+    assert list(idle) == [3, 1]
+
+
 def test_nothing_is_spared_for_ever() -> None:
     idle = Idle()
     idle.add(0, worth=16.0)
