@@ -99,6 +99,27 @@ def test_stripes_old_and_new_secret_may_sign_together() -> None:
         check(Scheme.STRIPE, {"stripe-signature": f"t={time},t=1,v1={good}"})
 
 
+@pytest.mark.parametrize("version", ["v0=", "v2=", "=", ""])
+def test_a_signature_of_another_version_of_stripes_is_none(version: str) -> None:
+    time = str(int(NOW_S))
+    good = mac(f"{time}.".encode() + BODY)
+
+    with pytest.raises(NotSigned):
+        check(Scheme.STRIPE, {"stripe-signature": f"t={time},{version}{good}"})
+
+
+@pytest.mark.parametrize("version", ["v1=", "v2=", "=", ""])
+def test_a_signature_of_another_version_of_slacks_is_none(version: str) -> None:
+    time = str(int(NOW_S))
+    good = mac(f"v0:{time}:".encode() + BODY)
+
+    with pytest.raises(NotSigned):
+        check(
+            Scheme.SLACK,
+            {"x-slack-request-timestamp": time, "x-slack-signature": version + good},
+        )
+
+
 def test_one_of_githubs_redeliveries_is_a_request_of_its_own() -> None:
     first = signed(Scheme.GITHUB)
     second = first | {"x-github-delivery": "another"}
