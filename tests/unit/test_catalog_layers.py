@@ -10,13 +10,9 @@ from typing import Any
 import pytest
 
 from sandlot_engine.catalog.keeper import Keeper
-from sandlot_engine.catalog.layers import (
-    MAX_UNZIPPED,
-    CheckRoom,
-    Layers,
-    check_unpacked_size,
-)
+from sandlot_engine.catalog.layers import MAX_UNZIPPED, Layers, check_unpacked_size
 from sandlot_engine.catalog.on_disk import OnDisk
+from sandlot_engine.catalog.ports import CheckRoom
 from sandlot_engine.catalog.turns import Turns
 from sandlot_engine.errors import (
     AlreadyExists,

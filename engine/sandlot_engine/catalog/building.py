@@ -10,54 +10,15 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
-from typing import Protocol
 
 from sandlot_engine.catalog import packages
+from sandlot_engine.catalog.ports import Build, Images
 from sandlot_engine.catalog.shelf import Shelf
 from sandlot_engine.errors import Internal, InvalidParameter
 from sandlot_engine.model.function import Unpacked
 
 BUILDS = 2
 """Packages that are unpacked and compiled at once; the others wait."""
-
-
-class Images(Protocol):
-    """Container images on this machine."""
-
-    def pack(self, uri: str, into: int, /) -> str:
-        """Write the image to an open file, as an archive, in a thread; the tag that it
-        has in there. Raises `InvalidParameter` for what is no image that a tenant may
-        have."""
-        ...
-
-    async def build(
-        self, archive: int, tag: str, folder: int, /
-    ) -> tuple[Unpacked, str]:
-        """Make its files in an empty folder, as `Build` does; what its layers come to,
-        and the SHA-256 of its manifest."""
-        ...
-
-
-class Build(Protocol):
-    """Makes the folder that is mounted."""
-
-    async def __call__(
-        self,
-        runtime: str,
-        packages: Sequence[int],
-        folder: int,
-        *,
-        is_opt: bool = False,
-    ) -> Unpacked:
-        """Unpack and compile for a runtime, by its name, zips into an empty folder, all
-        open and not to be closed. A later zip's files are there in place of those of
-        one before; `is_opt` says that they are layers, mounted at /opt.
-
-        Returns what there is then. Afterwards, however it ends, nobody writes into
-        the folder any more. Raises `InvalidParameter` for what is refused, `OSError`
-        where there is no room, a `Fault` where our side broke otherwise.
-        """
-        ...
 
 
 class Builders:

@@ -26,8 +26,9 @@ from types import TracebackType
 from typing import Self, TypeVar
 
 from sandlot_engine.catalog import packages
-from sandlot_engine.catalog.building import Build, Builders, Images
+from sandlot_engine.catalog.building import Builders
 from sandlot_engine.catalog.keeper import Keeper
+from sandlot_engine.catalog.ports import Build, Images
 from sandlot_engine.catalog.shelf import Shelf
 from sandlot_engine.catalog.turns import Turns
 from sandlot_engine.errors import InvalidParameter, NotFound

@@ -15,7 +15,7 @@ import random
 from collections.abc import Callable, Collection, Coroutine, Iterable, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Protocol, Self, TypeVar
+from typing import Any, Self, TypeVar
 
 from sandlot_engine.catalog import life
 from sandlot_engine.catalog.aliases import Aliases
@@ -28,6 +28,7 @@ from sandlot_engine.catalog.kept import Kept
 from sandlot_engine.catalog.layers import Layers
 from sandlot_engine.catalog.life import Prepared
 from sandlot_engine.catalog.on_disk import OnDisk
+from sandlot_engine.catalog.ports import CheckCode, Node, Rights
 from sandlot_engine.catalog.preparing import Preparing
 from sandlot_engine.catalog.quotas import Quota, Quotas
 from sandlot_engine.catalog.retiring import Retiring
@@ -52,39 +53,6 @@ from sandlot_engine.model.target import SERVICES
 from sandlot_engine.store.ports import CatalogStore
 
 T = TypeVar("T")
-
-CheckCode = Callable[[str, str], object]
-"""Raises a `Refusal` where a function, by its tenant's id and its name, takes no new
-code."""
-
-
-class Node(Protocol):
-    """Where a revision's zygote and instances are."""
-
-    async def prepare(
-        self, function: Function, revision: Revision, code: Path, /
-    ) -> Prepared:
-        """Start the zygote of a revision, its code at a path. Raises `Refusal` or
-        `Fault` where that is impossible; a failing import is no reason to."""
-        ...
-
-    async def retire(self, tenant_id: str, function: str, revision_id: str, /) -> None:
-        """Stop all that runs of a revision. Returns when nothing runs of it any more,
-        because its files go next. It need not have been prepared."""
-        ...
-
-
-class Rights(Protocol):
-    """What tenants may have. From memory."""
-
-    def concurrency(self, tenant_id: str, /) -> int:
-        """How many of its invocations may run."""
-        ...
-
-    def grant_network(self, tenant_id: str, network: Network, /) -> object:
-        """Raises `PermissionDenied` where its functions may not have that, and
-        `Conflict` while it is suspended."""
-        ...
 
 
 class Functions:

@@ -10,9 +10,7 @@ layers take turns. Texts are AWS's.
 
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Sequence
-from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
-from typing import Protocol
 
 from sandlot_engine.catalog import layer_policy
 from sandlot_engine.catalog.keeper import Keeper
@@ -20,6 +18,7 @@ from sandlot_engine.catalog.kept import Kept
 from sandlot_engine.catalog.life import new_id
 from sandlot_engine.catalog.on_disk import OnDisk, of_layer
 from sandlot_engine.catalog.pages import page_of
+from sandlot_engine.catalog.ports import CheckRoom, Packages
 from sandlot_engine.catalog.turns import Turns
 from sandlot_engine.clock import Clock
 from sandlot_engine.errors import (
@@ -49,20 +48,6 @@ MAX_UNZIPPED = 262_144_000
 
 MAX_VERSIONS = 10_000
 """Of all layers of one tenant. AWS counts their bytes alone."""
-
-
-class Packages(Protocol):
-    """What this needs of `catalog.uploads.Uploads`."""
-
-    def arrived(
-        self, tenant_id: str, zip_bytes: bytes, runtime: str, *, is_layer: bool
-    ) -> AbstractAsyncContextManager[Code]: ...
-
-    async def discard_unused(self, sha256s: Iterable[str]) -> None: ...
-
-
-CheckRoom = Callable[[str, Code], object]
-"""Raises `QuotaExceeded` where a tenant, by its id, may not have one package more."""
 
 
 class Layers:
