@@ -197,6 +197,13 @@ async def test_a_tenant_over_a_limit_is_refused(
         await tenants.create(name, tenant_id, concurrency)
 
 
+async def test_a_tenant_at_its_limits_is_made(tenants: Tenants) -> None:
+    longest, _, _ = await tenants.create("x" * 64, "", 100_000)
+    shortest, _, _ = await tenants.create("x", "", 1)
+
+    assert (longest.concurrency, shortest.concurrency) == (100_000, 1)
+
+
 async def test_an_update_changes_only_what_it_names(tenants: Tenants) -> None:
     await tenants.create("acme", ACME, 5)
 
@@ -322,6 +329,44 @@ async def test_a_key_taken_back_while_it_is_looked_up_is_not_cached(
         await tenants.authenticate(key.id, secret)
 
 
+async def test_a_key_that_is_imported_while_it_is_looked_up_is_not_unknown(
+    tenants: Tenants, store: MemoryStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await tenants.create("acme", ACME)
+    real = store.get_key
+
+    async def slow(key_id: str) -> object:
+        found = await real(key_id)
+        monkeypatch.undo()
+        await tenants.import_key(ACME, key_id, "hunter22")
+        return found
+
+    monkeypatch.setattr(store, "get_key", slow)
+    with pytest.raises(Unauthenticated):
+        await tenants.authenticate("EXAMPLE1EXAMPLE2", "hunter22")
+
+    key = await tenants.authenticate("EXAMPLE1EXAMPLE2", "hunter22")
+    assert key.tenant_id == ACME
+
+
+@pytest.mark.parametrize("is_deleted", [False, True])
+async def test_that_keys_are_taken_back_is_told_at_once(
+    store: MemoryStore, *, is_deleted: bool
+) -> None:
+    told: list[str] = []
+    tenants = Tenants(store, SEALER, clock=SystemClock(), note_change=told.append)
+    await tenants.ensure_operator()
+    _, key, _ = await tenants.create("acme", ACME)
+    told.clear()
+
+    if is_deleted:
+        await tenants.delete(ACME)
+    else:
+        await tenants.revoke_key(ACME, key.id)
+
+    assert told == [""]
+
+
 async def test_an_operator_cannot_take_back_the_last_key_of_an_operators(
     tenants: Tenants,
 ) -> None:
@@ -354,6 +399,7 @@ async def test_an_imported_key_works_even_if_it_was_tried_before(
     key = await tenants.import_key(ACME, "EXAMPLE1EXAMPLE2", "hunter22")
 
     assert await tenants.authenticate("EXAMPLE1EXAMPLE2", "hunter22") == key
+    assert not key.is_operator
     with pytest.raises(AlreadyExists):
         await tenants.import_key(DEFAULT_TENANT_ID, "EXAMPLE1EXAMPLE2", "hunter22")
 

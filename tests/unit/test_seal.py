@@ -74,10 +74,21 @@ def test_a_master_key_that_we_may_not_read_is_refused_with_what_to_do(
         Sealer.open(path)
 
 
-def test_a_master_key_that_others_may_read_is_refused(tmp_path: Path) -> None:
+def test_what_a_start_left_that_ended_too_soon_is_no_master_key(tmp_path: Path) -> None:
+    path = tmp_path / "master.key"
+    (tmp_path / "master.key.new").write_bytes(b"half")
+
+    Sealer.open(path)
+
+    assert len(path.read_bytes()) == MASTER_KEY_BYTES
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("right", [1 << bit for bit in range(6)], ids=oct)
+def test_a_master_key_that_is_others_too_is_refused(tmp_path: Path, right: int) -> None:
     path = tmp_path / "master.key"
     Sealer.open(path)
-    path.chmod(0o640)
+    path.chmod(0o600 | right)
 
     with pytest.raises(Refusal, match="chmod 600"):
         Sealer.open(path)

@@ -292,6 +292,7 @@ def test_what_is_over_is_forgotten() -> None:
     state = new_state(instances=1)
     warm(state, 1, version="mail")
     arrive(state, "busy", "mail")
+    state.worth("mail", 2.0)
     arrive(state, "waits", "resize")
     state.invocation_left("waits")
     state.instance_died(1)
@@ -299,6 +300,7 @@ def test_what_is_over_is_forgotten() -> None:
     state.check()
     assert not state.tenants
     assert not state.versions
+    assert not state.worths
 
 
 def test_its_repr_counts() -> None:
