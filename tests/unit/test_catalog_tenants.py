@@ -216,6 +216,24 @@ async def test_an_update_changes_only_what_it_names(tenants: Tenants) -> None:
         await tenants.update(ACME, concurrency=0)
 
 
+async def test_that_settings_have_changed_is_told(store: MemoryStore) -> None:
+    told: list[str] = []
+    tenants = Tenants(store, SEALER, clock=SystemClock(), note_change=told.append)
+    await tenants.ensure_operator()
+    await tenants.create("acme", ACME)
+
+    await tenants.update(ACME, concurrency=7)
+
+    assert told == [ACME]
+
+
+async def test_nobody_has_a_key_of_a_tenant_that_is_not_there(tenants: Tenants) -> None:
+    with pytest.raises(NotFound):
+        await tenants.create_key(ACME)
+    with pytest.raises(NotFound):
+        await tenants.import_key(ACME, "EXAMPLE1EXAMPLE2", "hunter22")
+
+
 async def test_tenants_survive_a_restart(store: MemoryStore, tenants: Tenants) -> None:
     tenant, key, secret = await tenants.create("acme", ACME)
 
