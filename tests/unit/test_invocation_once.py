@@ -242,6 +242,7 @@ async def test_an_event_whose_answer_was_not_kept_is_taken_once_all_the_same(
     event = invocation(type=InvocationType.EVENT)
 
     first = await engine.invoker.enqueue(event)
+    engine.clock.advance(1)
     again = await engine.invoker.enqueue(replace(event, request_id="r-2"))
     await engine.runner.started.get()
     other = await engine.invoker.enqueue(
@@ -326,6 +327,25 @@ async def test_those_under_way_are_bounded(
     assert (await ask(engine, invocation("key-3"))).payload == b"1"
 
 
+async def test_one_that_ends_frees_what_it_had_and_no_more(
+    engine: FakeEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(once, "MAX_BYTES_UNDER_WAY", 2 * once.LEAST_BYTES)
+    held = engine.runner.hold("slow")
+    first = asyncio.create_task(ask(engine, invocation("key-1", function="slow")))
+    await engine.runner.started.get()
+    await ask(engine, invocation("key-2"))
+    await engine.runner.started.get()
+    second = asyncio.create_task(ask(engine, invocation("key-3", function="slow")))
+    await engine.runner.started.get()
+
+    with pytest.raises(Throttled, match="not answered yet"):
+        await ask(engine, invocation("key-4"))
+
+    held.set()
+    await asyncio.gather(first, second)
+
+
 async def test_leaving_ends_what_still_runs() -> None:
     engine = FakeEngine()
     engine.runner.hold("slow")
@@ -353,6 +373,8 @@ async def test_leaving_ends_what_still_runs() -> None:
         ("a", "a"),
         (' "8e03978e-40d5" ', "8e03978e-40d5"),
         ('"', '"'),
+        ('"a', '"a'),
+        ('a"', 'a"'),
         ("a b", "a b"),
         ("x" * MAX_KEY, "x" * MAX_KEY),
     ],
