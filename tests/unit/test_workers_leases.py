@@ -166,9 +166,9 @@ async def test_one_goes_back_when_it_was_used_as_often_as_it_is_good_for(
     await worker.run()
     assert worker.told == []
     await worker.run()
-    await worker.leases.wait_empty()
 
     assert worker.told == [GAVE_BACK]
+    await worker.leases.wait_empty()
     with pytest.raises(NotHere):
         await worker.run()
 
@@ -293,6 +293,16 @@ async def test_one_that_dies_is_forgotten_when_nothing_runs_on_it(
     loan.may_answer.set()
     if running is not None:
         await running
+
+    assert worker.told == [messages.Forgot(1)]
+
+
+async def test_one_that_dies_after_it_was_used_is_forgotten(worker: Worker) -> None:
+    loan = worker.lend()
+    await worker.run()
+
+    loan.is_usable = False
+    loan.die()
 
     assert worker.told == [messages.Forgot(1)]
 

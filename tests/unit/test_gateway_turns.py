@@ -1,0 +1,164 @@
+"""Shares of what callers use up before anybody looks at what they sent."""
+
+import asyncio
+from contextlib import AsyncExitStack, ExitStack
+
+import pytest
+
+from sandlot_engine.errors import Throttled
+from sandlot_engine.gateway.turns import Held, StrangersTurns, Turns
+
+ACME, GLOBEX, INITECH = "1", "2", "3"
+LONG_S = 3_600.0
+
+
+def turns(*, most: int = 3, wait_s: float = LONG_S) -> Turns:
+    """Two of one tenant's at once, and one that waits."""
+    return Turns("calls", most=most, of_tenant=2, waiting=1, wait_s=wait_s)
+
+
+async def begun(made: Turns, *tenants: str) -> list[asyncio.Task[asyncio.Semaphore]]:
+    """Of each, as far as it comes by itself."""
+    tasks = [asyncio.create_task(made.begin(tenant_id)) for tenant_id in tenants]
+    for _ in range(5):
+        await asyncio.sleep(0)
+    return tasks
+
+
+async def test_so_many_of_a_tenant_are_taken_in_and_the_next_waits() -> None:
+    made = turns()
+    first, second, third = await begun(made, *[ACME] * 3)
+    assert (first.done(), second.done(), third.done()) == (True, True, False)
+
+    with pytest.raises(Throttled, match="3 wait or run already") as refusal:
+        await made.begin(ACME)
+    assert refusal.value.limit == 2
+
+    made.end(ACME, first.result())
+    assert await third is second.result()
+
+
+async def test_a_tenant_s_line_is_not_everybody_s() -> None:
+    made = turns()
+    await begun(made, *[ACME] * 3)
+    assert not made.is_full
+
+    async with made.take(GLOBEX):
+        assert made.is_full
+
+
+async def test_where_all_is_full_whoever_comes_waits_for_anybody() -> None:
+    made = turns()
+    async with AsyncExitStack() as stack:
+        for tenant_id in (ACME, ACME):
+            await stack.enter_async_context(made.take(tenant_id))
+        async with made.take(GLOBEX):
+            (waiting,) = await begun(made, INITECH)
+            assert not waiting.done()
+
+        made.end(INITECH, await waiting)
+
+
+async def test_who_waits_for_too_long_is_refused_and_has_taken_nothing() -> None:
+    made = turns(most=2, wait_s=0.0)
+    async with made.take(ACME), made.take(ACME):
+        for tenant_id in (ACME, GLOBEX):
+            with pytest.raises(Throttled, match="none became free within 0 s"):
+                await made.begin(tenant_id)
+
+    async with made.take(GLOBEX), made.take(GLOBEX):
+        assert made.is_full
+    assert not made._shares  # noqa: SLF001 - nothing else shows it
+
+
+async def test_who_gives_up_while_he_waits_has_taken_nothing() -> None:
+    made = turns(most=2)
+    async with made.take(ACME), made.take(ACME):
+        for waiting in await begun(made, ACME, GLOBEX):
+            waiting.cancel()
+            await asyncio.wait([waiting])
+
+    async with made.take(GLOBEX), made.take(GLOBEX):
+        assert made.is_full
+    assert not made._shares  # noqa: SLF001 - likewise
+
+
+async def test_a_turn_ends_with_its_block_however_that_ends() -> None:
+    made = turns(most=1)
+
+    with pytest.raises(ZeroDivisionError):
+        async with made.take(ACME):
+            raise ZeroDivisionError
+
+    assert not made.is_full
+
+
+# --- strangers --------------------------------------------------------------------
+
+
+async def test_of_strangers_who_has_been_at_it_for_longest_gives_way() -> None:
+    made = StrangersTurns("requests", most=2)
+    gone: list[int] = []
+
+    async def stay(number: int) -> None:
+        try:
+            async with made.take():
+                await asyncio.sleep(LONG_S)
+        except Throttled:
+            gone.append(number)
+
+    staying = []
+    for number in range(4):
+        staying.append(asyncio.create_task(stay(number)))
+        await asyncio.sleep(0)
+    async with asyncio.timeout(5):
+        await asyncio.wait(staying[:2])
+
+    assert gone == [0, 1]
+    assert not any(task.done() for task in staying[2:])
+    for task in staying[2:]:
+        task.cancel()
+    await asyncio.wait(staying)
+
+
+async def test_a_stranger_that_has_ended_makes_nobody_give_way() -> None:
+    made = StrangersTurns("requests", most=1)
+    async with made.take():
+        pass
+
+    async with made.take():
+        await asyncio.sleep(0)
+
+
+async def test_a_stranger_s_own_timeout_is_its_own() -> None:
+    with pytest.raises(TimeoutError):
+        async with StrangersTurns("requests", most=1).take(), asyncio.timeout(0):
+            await asyncio.sleep(LONG_S)
+
+
+# --- bytes ------------------------------------------------------------------------
+
+
+def test_as_many_bytes_are_held_as_one_and_all_may_have() -> None:
+    held = Held(most=10, of_tenant=6)
+    with held.hold(ACME, 4), held.hold(ACME, 2):
+        with pytest.raises(Throttled, match="6 bytes of this tenant's") as refusal:
+            held.take(ACME, 1)
+        assert refusal.value.limit == 6
+        with held.hold(GLOBEX, 4), pytest.raises(Throttled):
+            held.take(INITECH, 1)
+
+    with ExitStack() as stack:
+        for tenant_id in (ACME, GLOBEX):
+            stack.enter_context(held.hold(tenant_id, 5))
+
+
+def test_who_holds_none_any_more_is_forgotten() -> None:
+    held = Held(most=10, of_tenant=6)
+
+    with pytest.raises(ZeroDivisionError), held.hold(ACME, 6):
+        raise ZeroDivisionError
+
+    assert not held._of  # noqa: SLF001 - nothing else shows it
+    with held.hold(GLOBEX, 6):
+        pass
