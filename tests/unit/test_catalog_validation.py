@@ -10,6 +10,7 @@ from sandlot_engine.catalog.validation import (
     MAX_ENVIRONMENT,
     RESERVED_KEYS,
     check_config,
+    check_kind,
     check_name,
     check_network,
     checked_cidrs,
@@ -17,8 +18,12 @@ from sandlot_engine.catalog.validation import (
 from sandlot_engine.errors import InvalidParameter, PermissionDenied
 from sandlot_engine.model.function import (
     IMAGE,
+    Code,
     FunctionConfig,
     ImageConfig,
+    ImageSource,
+    InitMode,
+    LayerUse,
 )
 from sandlot_engine.model.network import Network
 from tests.fakes.things import tenant
@@ -68,6 +73,7 @@ def test_settings_at_their_limits_pass(changes: dict[str, Any]) -> None:
         ({"memory_mb": "128"}, "memory is '128'"),
         ({"timeout_s": 0}, "1 to 900 seconds"),
         ({"timeout_s": 901}, "The timeout is 901"),
+        ({"timeout_s": True}, "The timeout is True"),
         ({"ephemeral_storage_mb": 511}, "512 to 10240"),
         ({"description": "x" * 257}, "257 characters of 256"),
         ({"handler": ""}, "no white space"),
@@ -92,6 +98,41 @@ def test_settings_over_their_limits_are_refused(
     with pytest.raises(InvalidParameter, match=because) as refusal:
         check_config(replace(GOOD, **changes), RUNTIMES)
     assert refusal.value.field in changes
+
+
+@pytest.mark.parametrize(
+    ("changes", "because"),
+    [
+        ({"runtime": "nodejs20.x"}, "nodejs20.x is not supported for SnapStart"),
+        ({"per_tenant": True}, "tenant isolation cannot have SnapStart"),
+        ({"init_mode": InitMode.PER_INSTANCE}, "'per-instance' cannot have SnapStart"),
+        ({"ephemeral_storage_mb": 513}, "has 512 MB of ephemeral storage at most"),
+    ],
+)
+def test_not_every_function_can_have_a_snapshot(
+    changes: dict[str, Any], because: str
+) -> None:
+    runtimes = {*RUNTIMES, "nodejs20.x"}
+    config = replace(GOOD, **changes)
+    check_config(config, runtimes)
+    check_config(replace(GOOD, snap_start=True, ephemeral_storage_mb=512), runtimes)
+
+    with pytest.raises(InvalidParameter, match=because) as refusal:
+        check_config(replace(config, snap_start=True), runtimes)
+
+    assert refusal.value.field == "snap_start"
+
+
+def test_a_package_is_of_the_kind_that_its_function_is() -> None:
+    zipped, image = b"PK", ImageSource(uri="oci:/images/app")
+    for is_new in (True, False):
+        check_kind(GOOD, zipped, is_new=is_new)
+        check_kind(OF_IMAGE, image, is_new=is_new)
+
+    with pytest.raises(InvalidParameter, match="Please don't provide ImageUri"):
+        check_kind(GOOD, image, is_new=False)
+    with pytest.raises(InvalidParameter, match="Please provide ImageUri"):
+        check_kind(OF_IMAGE, zipped, is_new=False)
 
 
 @pytest.mark.parametrize("key", sorted(RESERVED_KEYS))
@@ -197,6 +238,7 @@ def test_a_tenant_has_a_bounded_number_of_networks() -> None:
 
 
 OF_IMAGE = FunctionConfig(handler="", runtime=IMAGE)
+PACKAGE = Code(sha256="0" * 64, size=1, unpacked_size=1)
 
 
 @pytest.mark.parametrize(
@@ -234,6 +276,21 @@ def test_what_cannot_be_run_of_an_image_is_refused(
         check_config(replace(OF_IMAGE, image_config=wanted), RUNTIMES)
 
     assert refusal.value.field == "image_config"
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"handler": "app.handler"},
+        {"layers": (LayerUse(arn="arn", code=PACKAGE),)},
+        {"snap_start": True},
+    ],
+)
+def test_what_an_image_has_no_use_for_is_refused(more: dict[str, Any]) -> None:
+    with pytest.raises(InvalidParameter, match="type Image has no") as refusal:
+        check_config(replace(OF_IMAGE, **more), RUNTIMES)
+
+    assert refusal.value.field in more
 
 
 def test_what_is_run_is_said_of_images_alone() -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, cast
@@ -134,11 +135,12 @@ async def worker(monkeypatch: pytest.MonkeyPatch) -> Worker:
 
 async def test_what_was_lent_is_run_on_again_and_again(worker: Worker) -> None:
     loan = worker.lend()
+    invocation = replace(INVOCATION, arrived=time.monotonic() - 60)
 
-    assert [await worker.run() for _ in range(3)] == [RAN] * 3
+    assert [await worker.run(invocation) for _ in range(3)] == [RAN] * 3
 
     assert loan.runs == 3
-    assert loan.waited_s > 0
+    assert 60 <= loan.waited_s < 120
     assert worker.told == []
 
 
@@ -217,6 +219,19 @@ async def test_one_that_is_recalled_goes_back_at_once(worker: Worker) -> None:
     worker.leases.hear(messages.Recall(1))
 
     assert worker.told == [GAVE_BACK]
+
+
+async def test_one_that_is_recalled_and_has_ended_is_forgotten_when_it_is_dead(
+    worker: Worker,
+) -> None:
+    loan = worker.lend()
+    loan.is_usable = False
+
+    worker.leases.hear(messages.Recall(1))
+    assert worker.told == []
+    loan.die()
+
+    assert worker.told == [messages.Forgot(1)]
 
 
 async def test_one_that_is_recalled_while_it_runs_goes_back_then(
