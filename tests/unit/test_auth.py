@@ -57,6 +57,7 @@ async def test_a_key_and_its_secret_are_their_tenant(
         "",
         f"{KEY}:{SECRET}",
         f"Basic {KEY}:{SECRET}",
+        f"Digest {KEY}:{SECRET}",
         f"Bearer{KEY}:{SECRET}",
         f"Bearer {KEY}",
         f"Bearer {KEY}:",
@@ -73,6 +74,16 @@ async def test_anything_else_is_nobody_and_is_not_repeated(
 
     assert SECRET not in str(refusal.value)
     assert KEY not in str(refusal.value)
+
+
+async def test_what_was_lacking_is_said(tenants: Tenants) -> None:
+    gate = Authenticator(tenants)
+
+    with pytest.raises(Unauthenticated, match="no key was sent"):
+        await gate.caller_of("")
+    for sent in (f"Bearer {KEY}:", f"Bearer :{SECRET}", f"Bearer {KEY}"):
+        with pytest.raises(Unauthenticated, match="not of the form"):
+            await gate.caller_of(sent)
 
 
 async def test_an_operator_may_speak_for_a_tenant(

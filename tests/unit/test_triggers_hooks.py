@@ -170,6 +170,16 @@ async def test_slack_is_answered_when_it_asks_whether_we_are_there(
     assert world.events.taken == []
 
 
+async def test_only_slack_is_answered_so(world: World) -> None:
+    await webhook(world)
+    asked = b'{"challenge":"3eZbrw1aB","type":"url_verification"}'
+
+    taken = await world.parts.hooks.post(TENANT, "orders", post(world, asked))
+
+    assert taken.answer == ""
+    assert taken.request_id
+
+
 async def test_what_slack_cannot_read_back_is_an_event(world: World) -> None:
     await webhook(world, Scheme.SLACK)
     asked = rb'{"challenge":"\ud800","type":"url_verification"}'
@@ -314,6 +324,26 @@ async def test_the_same_notification_twice_makes_one_event(world: World) -> None
         await world.parts.hooks.post(TENANT, "pictures", same)
 
     assert len(world.events.taken) == 1
+
+
+async def test_while_one_is_paused_a_notification_is_to_come_again(
+    world: World,
+) -> None:
+    token = await bucket(world)
+    await world.triggers.change(
+        TENANT, "pictures", change=lambda old: replace(old, is_enabled=False)
+    )
+
+    with pytest.raises(Unavailable, match="paused"):
+        await world.parts.hooks.post(
+            TENANT, "pictures", with_token(token, told(record()))
+        )
+    with pytest.raises(PermissionDenied):
+        await world.parts.hooks.post(
+            TENANT, "pictures", with_token("x", told(record()))
+        )
+
+    assert world.events.taken == []
 
 
 async def test_what_tells_nothing_that_was_chosen_is_passed_over(world: World) -> None:
