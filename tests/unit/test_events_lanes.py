@@ -6,7 +6,15 @@ import math
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from sandlot_engine.events.lanes import Fetch, Head, Key, Lanes, Start
+from sandlot_engine.events.lanes import (
+    MAX_STARTED_BYTES,
+    MAX_STARTS,
+    Fetch,
+    Head,
+    Key,
+    Lanes,
+    Start,
+)
 
 KEYS = [("acme", "resize"), ("acme", "parse"), ("globex", "mail"), ("initech", "sort")]
 LANES = st.sampled_from(KEYS)
@@ -174,3 +182,20 @@ class Machine(RuleBasedStateMachine):
 
 
 TestLanes = Machine.TestCase
+
+
+def test_no_more_is_begun_at_once_than_can_be_read() -> None:
+    lanes = Lanes()
+    for number in range(MAX_STARTS + 6):
+        lanes.added((f"tenant-{number}", "f"), Head(0.0, number))
+
+    assert [len(lanes.next(1.0)) for _ in range(3)] == [MAX_STARTS, 6, 0]
+
+
+def test_no_more_bytes_are_begun_at_once_than_can_be_read() -> None:
+    lanes = Lanes()
+    size = MAX_STARTED_BYTES // 4
+    for number in range(6):
+        lanes.added((f"tenant-{number}", "f"), Head(0.0, number, size))
+
+    assert [len(lanes.next(1.0)) for _ in range(3)] == [4, 2, 0]

@@ -216,6 +216,19 @@ def test_a_name_that_points_forward_or_to_itself_ends_the_reading(
     assert told(asked(), bad, good) == []
 
 
+def test_names_that_lead_back_again_and_again_have_an_end() -> None:
+    at = len(dns.reply(write_question(asked(), NUMBER), []))
+    owner, chain = b"\xc0\x0c", []
+    for _ in range(33):
+        chain.append(dns.record(dns.A, dns.address(PUBLIC), owner=owner))
+        owner = (0xC000 | at).to_bytes(2, "big")
+        at += len(chain[-1])
+
+    told_of = [len(told(asked(), *chain[:count])) for count in (31, 32, 33)]
+
+    assert told_of == [31, 32, 32]
+
+
 def test_what_was_read_before_a_cut_is_told() -> None:
     good = dns.record(dns.A, dns.address(PUBLIC))
 
