@@ -199,3 +199,37 @@ def test_no_more_bytes_are_begun_at_once_than_can_be_read() -> None:
         lanes.added((f"tenant-{number}", "f"), Head(0.0, number, size))
 
     assert [len(lanes.next(1.0)) for _ in range(3)] == [4, 2, 0]
+
+
+def _begun(lanes: Lanes) -> list[int]:
+    """The positions of what begins now."""
+    found = lanes.next(1.0)
+    return [each.head.position for each in found if isinstance(each, Start)]
+
+
+def test_a_tenant_has_so_many_at_once_and_the_first_of_each_function() -> None:
+    lanes = Lanes(max_of_lane=9, max_of_tenant=3)
+    for number in range(6):
+        lanes.added(("acme", "a"), Head(0.0, number))
+    assert _begun(lanes) == [0, 1, 2]
+
+    for number in (10, 11):
+        lanes.added(("acme", "b"), Head(0.0, number))
+    assert _begun(lanes) == [10]
+
+    lanes.finished(("acme", "a"), 0)
+    assert _begun(lanes) == []
+    lanes.finished(("acme", "a"), 1)
+    assert len(_begun(lanes)) == 1
+
+
+def test_all_tenants_have_so_many_at_once_and_the_first_of_each_function() -> None:
+    lanes = Lanes(max_of_lane=9, max_of_tenant=9, max_running=3)
+    for number in range(6):
+        lanes.added(("acme", "a"), Head(0.0, number))
+    assert _begun(lanes) == [0, 1, 2]
+
+    for number in (10, 11):
+        lanes.added(("globex", "b"), Head(0.0, number))
+
+    assert _begun(lanes) == [10]
