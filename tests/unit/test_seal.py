@@ -85,7 +85,9 @@ def test_what_a_start_left_that_ended_too_soon_is_no_master_key(tmp_path: Path) 
 
 
 @pytest.mark.parametrize("right", [1 << bit for bit in range(6)], ids=oct)
-def test_a_master_key_that_is_others_too_is_refused(tmp_path: Path, right: int) -> None:
+def test_a_master_key_that_others_may_read_is_refused(
+    tmp_path: Path, right: int
+) -> None:
     path = tmp_path / "master.key"
     Sealer.open(path)
     path.chmod(0o600 | right)
