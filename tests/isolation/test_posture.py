@@ -6,6 +6,7 @@ was forgotten here would be what is wrong there.
 
 import mmap
 import os
+import resource
 from pathlib import Path
 from typing import Any
 
@@ -130,7 +131,7 @@ def expected(sandbox: Sandbox, *, is_instance: bool) -> dict[str, Any]:
             "Max core file size": 1,
             "Max open files": OPEN_FILES,
             "Max locked memory": 65_536,
-            "Max file size": TMP_MB * MIB,
+            "Max file size": TMP_MB * MIB + resource.getpagesize(),
             "Max data size": (MEMORY_MB + 256) * MIB,
             "Max processes": _processes(sandbox) - (LEFT_TO_FORK if is_instance else 0),
             "Max msgqueue size": 0,
