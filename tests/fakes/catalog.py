@@ -145,7 +145,10 @@ class Bench:
     async def code_of(self, name: str, qualifier: str = "") -> bytes:
         """The newest package, as it was uploaded."""
         function = await self.functions.get(TENANT, name, qualifier)
-        return await self.functions.read_package(function.current.code.sha256)
+        size, pieces = await self.functions.package(function.current.code.sha256)
+        read = b"".join([piece async for piece in pieces])
+        assert len(read) == size
+        return read
 
     async def codes_left(self, count: int) -> None:
         """Wait until there are as many packages on disk."""

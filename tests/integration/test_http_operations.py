@@ -97,13 +97,28 @@ async def test_requests_that_are_being_answered_have_a_bound(
         await first
         await of_another
         await port.call("publish_layer_version", **layer)
-        in_bucket = {"S3Bucket": "packages", "S3Key": "one.zip"}
-        too_much = await port.refused(
-            "publish_layer_version", LayerName="one", Content=in_bucket
-        )
 
-    for answer in (refused, too_much):
-        assert answer["Error"]["Code"] == "TooManyRequestsException"
+    assert refused["Error"]["Code"] == "TooManyRequestsException"
+
+
+async def test_what_comes_from_a_bucket_counts_as_well_and_no_longer(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def fetching(call: Call) -> Mapping[str, Any]:
+        call.hold(int(call.input["Content"]["S3Key"]))
+        return {}
+
+    monkeypatch.setattr(app, "MAX_HELD_OF_TENANT", 300_000)
+    monkeypatch.setitem(OPERATIONS, "PublishLayerVersion", fetching)
+    layer: dict[str, Any] = {"LayerName": "one", "Content": {"S3Bucket": "packages"}}
+    async with serving() as port:
+        layer["Content"]["S3Key"] = "200000"
+        for _ in range(3):
+            await port.call("publish_layer_version", **layer)
+        layer["Content"]["S3Key"] = "300001"
+        refused = await port.refused("publish_layer_version", **layer)
+
+    assert refused["Error"]["Code"] == "TooManyRequestsException"
 
 
 async def test_a_parameter_that_nobody_knows_is_refused_by_name(port: Port) -> None:

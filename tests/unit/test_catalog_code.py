@@ -6,6 +6,7 @@ import os
 import stat
 import threading
 from collections.abc import AsyncIterator, Sequence
+from contextlib import aclosing
 from dataclasses import replace
 from pathlib import Path
 
@@ -89,6 +90,12 @@ async def codes(root: Path, builder: Builder) -> AsyncIterator[CodeStore]:
         yield store
 
 
+async def all_of(codes: CodeStore, sha256: str) -> bytes:
+    read = b"".join([piece async for piece in codes.pieces_of(sha256)])
+    assert await codes.size_of(sha256) == len(read)
+    return read
+
+
 async def test_a_package_is_kept_for_us_only(codes: CodeStore, root: Path) -> None:
     kept = await codes.put(PACKAGE, RUNTIME)
 
@@ -98,7 +105,29 @@ async def test_a_package_is_kept_for_us_only(codes: CodeStore, root: Path) -> No
     assert kept.size == len(PACKAGE)
     assert kept.unpacked_size == len("def handler(event, context): return 1")
     assert await codes.hash(PACKAGE) == kept.sha256
-    assert await codes.read_hash(kept.sha256) == PACKAGE
+    assert await all_of(codes, kept.sha256) == PACKAGE
+
+
+async def test_a_package_is_read_piece_by_piece(
+    codes: CodeStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(packages, "PIECE", 100)
+    kept = await codes.put(PACKAGE, RUNTIME)
+
+    read = [piece async for piece in codes.pieces_of(kept.sha256)]
+
+    assert b"".join(read) == PACKAGE
+    assert {len(piece) for piece in read[:-1]} == {100}
+
+
+async def test_whoever_reads_no_further_leaves_no_file_open(codes: CodeStore) -> None:
+    kept = await codes.put(PACKAGE, RUNTIME)
+    before = open_files()
+
+    async with aclosing(codes.pieces_of(kept.sha256)) as pieces:
+        await anext(pieces)
+
+    assert open_files() == before
 
 
 async def test_a_package_is_built_when_it_is_put(
@@ -115,10 +144,12 @@ async def test_a_package_is_built_when_it_is_put(
 
 
 async def test_what_is_too_large_is_never_on_disk(
-    codes: CodeStore, root: Path, builder: Builder
+    codes: CodeStore, root: Path, builder: Builder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(packages, "MAX_ZIPPED", 100)
+
     with pytest.raises(TooLarge):
-        await codes.put(bytes(52_428_801), RUNTIME)
+        await codes.put(bytes(101), RUNTIME)
 
     assert _names(root) == []
     assert builder.runtimes == []
@@ -421,17 +452,18 @@ async def test_a_layer_is_kept_as_a_zip_alone_and_measured(
     assert again == kept
     assert kept.unpacked_size == len("def handler(event, context): return 1")
     assert _names(root) == [f"{kept.sha256}.zip"]
-    assert await codes.read_hash(kept.sha256) == PACKAGE
+    assert await all_of(codes, kept.sha256) == PACKAGE
     assert (builder.runtimes, builder.for_opt) == ([RUNTIME], [True])
 
 
 async def test_a_layer_that_is_refused_leaves_nothing(
-    codes: CodeStore, root: Path, builder: Builder
+    codes: CodeStore, root: Path, builder: Builder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(packages, "MAX_ZIPPED", 10_000)
     with pytest.raises(InvalidParameter, match=r"^Could not unzip"):
         await codes.put_layer(zip_of({"../out.py": ""}), RUNTIME)
     with pytest.raises(TooLarge):
-        await codes.put_layer(bytes(52_428_801), RUNTIME)
+        await codes.put_layer(bytes(10_001), RUNTIME)
 
     assert _names(root) == []
 

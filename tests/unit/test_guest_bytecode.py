@@ -146,9 +146,17 @@ def test_a_refusal_is_told_and_nothing_is_compiled(python: str, tmp_path: Path) 
 
 
 def test_a_zip_that_is_too_large_is_told_so(tmp_path: Path) -> None:
-    note, _ = build(sys.executable, bytes(unpacking.MAX_ZIPPED + 1), tmp_path / "code")
+    change = "from sandlot_sandbox.guest import unpacking; unpacking.MAX_ZIPPED = 100"
+
+    note, _ = build(sys.executable, bytes(101), tmp_path / "code", change=change)
 
     assert (note.kind, note.status) == (frames.REFUSED, 1)
+
+
+def test_a_zip_of_nothing_is_refused(tmp_path: Path) -> None:
+    note, _ = build(sys.executable, b"", tmp_path / "code")
+
+    assert (note.kind, note.status) == (frames.REFUSED, 0)
 
 
 def test_the_same_package_gives_the_same_bytecode(tmp_path: Path) -> None:

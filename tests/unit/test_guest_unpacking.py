@@ -317,14 +317,22 @@ def test_an_empty_zip_is_refused() -> None:
     refused(zip_of({}), "non-empty")
 
 
-def test_a_zip_over_the_limit_is_refused_in_awss_words() -> None:
-    with pytest.raises(Refused, match=r"^Zipped size must be smaller than 52428800"):
-        taken(bytes(unpacking.MAX_ZIPPED + 1))
+def test_a_zip_over_the_limit_is_refused_in_awss_words(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(unpacking, "MAX_ZIPPED", 100)
+
+    with pytest.raises(Refused, match=r"^Zipped size must be smaller than 100 bytes"):
+        taken(bytes(101))
 
 
-def test_only_a_zip_that_is_too_large_itself_is_called_so() -> None:
+def test_only_a_zip_that_is_too_large_itself_is_called_so(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(unpacking, "MAX_ZIPPED", 100)
+
     with pytest.raises(Refused) as too_large:
-        taken(bytes(unpacking.MAX_ZIPPED + 1))
+        taken(bytes(101))
     with pytest.raises(Refused) as unreadable:
         taken(b"not a zip")
 

@@ -20,11 +20,20 @@ def test_a_zip_over_the_limit_is_refused_in_awss_words() -> None:
     with pytest.raises(
         TooLarge, match=r"^Zipped size must be smaller than 52428800 bytes"
     ):
-        packages.check_size(bytes(packages.MAX_ZIPPED + 1))
+        packages.check_sent(bytes(packages.MAX_SENT + 1))
 
 
 def test_a_zip_of_the_limit_is_taken() -> None:
-    packages.check_size(bytes(packages.MAX_ZIPPED))
+    sent = bytes(packages.MAX_SENT)
+
+    assert packages.check_sent(sent) is sent
+
+
+def test_one_that_is_fetched_may_have_as_much_as_its_files() -> None:
+    packages.check_size(packages.MAX_ZIPPED)
+
+    with pytest.raises(TooLarge, match=r"smaller than 262144000 .* has 262144001\."):
+        packages.check_size(packages.MAX_ZIPPED + 1)
 
 
 def test_a_file_is_written_once(tmp_path: Path) -> None:

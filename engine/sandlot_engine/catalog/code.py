@@ -18,7 +18,13 @@ Here is which package is worked on, and when; the folder that all are in is
 
 import hashlib
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Collection,
+)
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -99,7 +105,7 @@ class CodeStore:
         Raises `TooLarge`, or what `Build` raises; a package that was refused leaves
         nothing behind.
         """
-        packages.check_size(zip_bytes)
+        packages.check_size(len(zip_bytes))
         sha256 = await self.hash(zip_bytes)
         unpacked = await self._alone(
             sha256, lambda: self._put(sha256, zip_bytes, runtime)
@@ -145,7 +151,7 @@ class CodeStore:
         A layer is for every runtime: `runtime` names any that there is to build with.
         Raises as `put` does.
         """
-        packages.check_size(zip_bytes)
+        packages.check_size(len(zip_bytes))
         sha256 = await self.hash(zip_bytes)
         unpacked = await self._alone(
             sha256, lambda: self._put_layer(sha256, zip_bytes, runtime)
@@ -188,13 +194,25 @@ class CodeStore:
         await self._alone(code.sha256, lambda: self._make(code.sha256, runtime))
         return folder
 
-    async def read_hash(self, sha256: str) -> bytes:
-        """A package by its hash. Raises `NotFound` where it is gone."""
+    async def size_of(self, sha256: str) -> int:
+        """A package's, by its hash. Raises `NotFound` where it is gone."""
         path = self._shelf.zip(sha256)
         if not await self._shelf.look(path.is_file):
             self._shelf.check_place()
             raise NotFound(f"There is no package {sha256} any more.")
-        return await self._shelf.run(path.read_bytes)
+        return await self._shelf.look(lambda: path.stat().st_size)
+
+    async def pieces_of(self, sha256: str) -> AsyncGenerator[bytes, None]:
+        """The same package, in its order. Raises `Internal` where it is gone."""
+        path = self._shelf.zip(sha256)
+        descriptor = await self._shelf.run(lambda: packages.open_file(path))
+        try:
+            while piece := await self._shelf.run(
+                lambda: os.read(descriptor, packages.PIECE)
+            ):
+                yield piece
+        finally:
+            os.close(descriptor)
 
     async def discard(self, sha256: str) -> None:
         """Remove a package, or merged layers, whether they are there or not.

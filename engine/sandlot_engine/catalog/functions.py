@@ -12,7 +12,14 @@ when it is its tenant's turn, is in `changing.py` and `deleting.py`.
 """
 
 import random
-from collections.abc import Callable, Collection, Coroutine, Iterable, Mapping
+from collections.abc import (
+    AsyncGenerator,
+    Callable,
+    Collection,
+    Coroutine,
+    Iterable,
+    Mapping,
+)
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
@@ -252,9 +259,10 @@ class Functions:
             for owner in list(kept.owners(tenant_id)):
                 await kept.delete_all(tenant_id, owner)
 
-    async def read_package(self, sha256: str) -> bytes:
-        """A function's or a layer's, by its hash. Raises `NotFound`."""
-        return await self._codes.read_hash(sha256)
+    async def package(self, sha256: str) -> tuple[int, AsyncGenerator[bytes, None]]:
+        """A function's or a layer's, by its hash: its size, and all of it in pieces.
+        Raises `NotFound`."""
+        return await self._codes.size_of(sha256), self._codes.pieces_of(sha256)
 
     def count(self, tenant_id: str) -> int:
         """How many functions a tenant has."""

@@ -15,8 +15,14 @@ from pathlib import Path
 
 from sandlot_engine.errors import TooLarge
 
-MAX_ZIPPED = 52_428_800
-"""Bytes of a zip (AWS: 50 MB)."""
+MAX_SENT = 52_428_800
+"""Bytes of a zip that is sent along (AWS: 50 MB)."""
+
+MAX_ZIPPED = 262_144_000
+"""Bytes of any (AWS: 250 MB unpacked, and of a zip in a bucket nothing else)."""
+
+PIECE = 1 << 20
+"""Bytes of one that are read at a time."""
 
 TEMPORARY = ".new-"
 """How the names of half-made files and folders begin."""
@@ -25,13 +31,25 @@ _PUBLISHED = 0o755
 _OPEN_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
-def check_size(zip_bytes: bytes) -> None:
-    """Raises `TooLarge`, in AWS's words followed by the numbers."""
-    if len(zip_bytes) > MAX_ZIPPED:
+def check_sent(zip_bytes: bytes) -> bytes:
+    """The same. Raises `TooLarge`, in AWS's words followed by the numbers."""
+    if len(zip_bytes) > MAX_SENT:
+        raise TooLarge(
+            f"Zipped size must be smaller than {MAX_SENT} bytes; this package has "
+            f"{len(zip_bytes)}. Leave out what the function does not need, or have it "
+            "fetched from a bucket.",
+            field="zip",
+        )
+    return zip_bytes
+
+
+def check_size(size: int, *, field: str = "zip") -> None:
+    """Raises `TooLarge`."""
+    if size > MAX_ZIPPED:
         raise TooLarge(
             f"Zipped size must be smaller than {MAX_ZIPPED} bytes; this package has "
-            f"{len(zip_bytes)}. Leave out what the function does not need.",
-            field="zip",
+            f"{size}. Leave out what the function does not need.",
+            field=field,
         )
 
 

@@ -10,6 +10,7 @@ Exec'd by the jail's warden, in the interpreter that the bytecode is for.
 
 from __future__ import annotations
 
+import mmap
 import os
 import sys
 
@@ -20,7 +21,7 @@ from sandlot_sandbox import frames
 from sandlot_sandbox.guest import image, image_layout
 from sandlot_sandbox.guest.bytecode import compile_apart
 from sandlot_sandbox.guest.image_run import IMAGE
-from sandlot_sandbox.guest.unpacking import MAX_ZIPPED, OPEN_FOLDER, Refused, unpack
+from sandlot_sandbox.guest.unpacking import OPEN_FOLDER, Refused, unpack
 
 _CHANNEL, _FIRST_PACKAGE = 3, 4
 
@@ -64,9 +65,11 @@ def _make_image(archive: int) -> None:
     os.write(_CHANNEL, note)
 
 
-def _content(package: int) -> bytes:
-    with open(package, "rb", closefd=False) as file:
-        return file.read(MAX_ZIPPED + 1)
+def _content(package: int) -> bytes | mmap.mmap:
+    # Nobody writes to it: it has been renamed to its hash.
+    if not os.fstat(package).st_size:
+        return b""
+    return mmap.mmap(package, 0, access=mmap.ACCESS_READ)
 
 
 if __name__ == "__main__":

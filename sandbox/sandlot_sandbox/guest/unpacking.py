@@ -17,13 +17,19 @@ from sandlot_sandbox.guest import archive
 from sandlot_sandbox.guest.archive import BadArchive, Entry, inflated, read_entries
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    import mmap
+    from collections.abc import Iterator, Sequence
+    from typing import Union
 
-MAX_ZIPPED = 52_428_800
-"""Bytes of a zip (AWS: 50 MB)."""
+    Zip = Union[bytes, mmap.mmap]
+    """In the builder it is mapped: it may be as large as what its jail may have."""
 
 MAX_UNZIPPED = 262_144_000
-"""Bytes of all its files (AWS: 250 MB)."""
+"""Bytes of all files (AWS: 250 MB)."""
+
+MAX_ZIPPED = MAX_UNZIPPED
+"""Bytes of a zip. No honest one has more than its files; how much of it may be sent,
+the engine knows."""
 
 OPEN_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -43,7 +49,7 @@ class Refused(Exception):
         """Whether it is the zip itself that has too many bytes."""
 
 
-def unpack(packages: list[bytes], root: int) -> tuple[list[Entry], int]:
+def unpack(packages: Sequence[Zip], root: int) -> tuple[list[Entry], int]:
     """Unpack zips in their order below the folder `root`: what there is now, and the
     bytes of all files. Where two have the same file, the later one's is there.
 
@@ -59,7 +65,7 @@ def unpack(packages: list[bytes], root: int) -> tuple[list[Entry], int]:
         raise Refused(f"{_BROKEN} {error}") from error
 
 
-def _read(zip_bytes: bytes) -> list[Entry]:
+def _read(zip_bytes: Zip) -> list[Entry]:
     if len(zip_bytes) > MAX_ZIPPED:
         raise Refused(
             f"Zipped size must be smaller than {MAX_ZIPPED} bytes.", too_large=True

@@ -11,7 +11,6 @@ from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, aclosing
 from typing import Any
 
-from sandlot_engine.catalog.packages import MAX_ZIPPED
 from sandlot_engine.errors import (
     DeadlineExceeded,
     NotSupported,
@@ -162,12 +161,12 @@ class AwsApp:
         )
         if scope["method"] != "GET" or not sha256:
             raise AwsError("AccessDeniedException", "Request has expired, or is none.")
-        zip_bytes = await self._parts.catalog.functions.read_package(sha256)
+        size, pieces = await self._parts.catalog.functions.package(sha256)
         headers: WireHeaders = [
             (b"content-type", b"application/zip"),
-            (b"content-length", b"%d" % len(zip_bytes)),
+            (b"content-length", b"%d" % size),
         ]
-        return 200, headers, zip_bytes
+        return 200, headers, pieces
 
     async def _operate(
         self, scope: Scope, receive: Receive, headers: Headers, request_id: str
@@ -201,8 +200,10 @@ class AwsApp:
             if blobs:
                 raise too_large_beside(operation)
             del body  # a package is in there as well
-            if _is_from_bucket(asked):
-                holding.enter_context(self._held.hold(tenant_id, MAX_ZIPPED))
+
+            def hold(size: int) -> None:
+                holding.enter_context(self._held.hold(tenant_id, size))
+
             call = Call(
                 caller=received.caller,
                 region=received.region,
@@ -211,6 +212,7 @@ class AwsApp:
                 input=asked,
                 parts=self._parts,
                 base_url=_base_url(scope, headers),
+                hold=hold,
             )
             return await self._perform(call, operation)
 
@@ -287,12 +289,6 @@ def face_of(error: Exception, request_id: str) -> AwsError:
                 "ServiceException",
                 f"internal error; it was logged as request {request_id}",
             )
-
-
-def _is_from_bucket(asked: Mapping[str, Any]) -> bool:
-    """Whether a package comes besides, nobody knows how large."""
-    sources = (asked, asked.get("Code"), asked.get("Content"))
-    return any(isinstance(source, dict) and "S3Key" in source for source in sources)
 
 
 def told(unknown: Sequence[str]) -> str:

@@ -1,12 +1,16 @@
 """Packages in an S3-compatible store: fetched with botocore, beside the loop."""
 
 import asyncio
+import threading
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field
+from io import BytesIO
 from typing import Any
 
-from sandlot_engine.catalog.packages import MAX_ZIPPED
-from sandlot_engine.errors import InvalidParameter, TooLarge, Unavailable
+from sandlot_engine.catalog.packages import PIECE, check_size
+from sandlot_engine.errors import InvalidParameter, Unavailable
 
 TIMEOUT_S = 30
 """For a connection, and for each answer on it."""
@@ -36,9 +40,19 @@ class Buckets:
         # fetches: that goes on, with a package in it.
         self._threads = ThreadPoolExecutor(AT_ONCE, thread_name_prefix="bucket")
 
-    async def read(self, bucket: str, key: str, version: str = "") -> bytes:
-        """An object. Raises `InvalidParameter` with the store's own words, `TooLarge`,
-        and `Unavailable` where it does not answer."""
+    async def read(
+        self,
+        bucket: str,
+        key: str,
+        version: str = "",
+        *,
+        hold: Callable[[int], object],
+    ) -> bytes:
+        """An object; `hold` is told its bytes before they are read, and may refuse.
+
+        Raises `InvalidParameter` with the store's own words, `TooLarge`, `Unavailable`
+        where it does not answer, and what `hold` raises.
+        """
         if self._access is None:
             raise InvalidParameter(
                 "S3Bucket is not supported by this engine: it was given no store. "
@@ -47,18 +61,96 @@ class Buckets:
                 field="S3Bucket",
             )
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(
-            self._threads, _get, self._access, bucket, key, version
-        )
+        fetch = _Fetch(self._access, bucket, key, version)
+        try:
+            size = await loop.run_in_executor(self._threads, fetch.begin)
+            check_size(size, field="S3Key")
+            hold(size)
+            return await loop.run_in_executor(self._threads, fetch.rest)
+        finally:
+            fetch.end()
 
 
-def _get(access: BucketAccess, bucket: str, key: str, version: str) -> bytes:
+class _Fetch:
+    """One object on its way. Begun and read in threads, which nobody can stop: they
+    look whether anybody still wants it."""
+
+    def __init__(
+        self, access: BucketAccess, bucket: str, key: str, version: str
+    ) -> None:
+        self._access = access
+        self._name = f"s3://{bucket}/{key}"
+        self._which = {"Bucket": bucket, "Key": key}
+        if version:
+            self._which["VersionId"] = version
+        self._open = ExitStack()
+        self._body: Any = None
+        self._turn = threading.Lock()
+        self._is_over = self._is_in_thread = False
+
+    def begin(self) -> int:
+        """How many bytes it has."""
+        with self._in_thread(), self._told():
+            client = self._open.enter_context(closing(_client(self._access)))
+            found = client.get_object(**self._which)
+            self._body = self._open.enter_context(closing(found["Body"]))
+            return int(found["ContentLength"])
+
+    def rest(self) -> bytes:
+        """All of them."""
+        with self._in_thread(), self._told(), BytesIO() as kept:
+            for piece in self._body.iter_chunks(PIECE):
+                if self._is_over:
+                    break
+                kept.write(piece)
+            return kept.getvalue()
+
+    def end(self) -> None:
+        """Nobody wants it any more."""
+        with self._turn:
+            self._is_over = True
+            if not self._is_in_thread:
+                self._open.close()
+
+    @contextmanager
+    def _in_thread(self) -> Iterator[None]:
+        with self._turn:
+            self._is_in_thread = True
+        try:
+            yield
+        finally:
+            with self._turn:
+                self._is_in_thread = False
+                if self._is_over:
+                    self._open.close()
+
+    @contextmanager
+    def _told(self) -> Iterator[None]:
+        """In the words of the store, where it has some."""
+        from botocore.exceptions import BotoCoreError, ClientError
+
+        try:
+            yield
+        except ClientError as error:
+            said = error.response["Error"]
+            raise InvalidParameter(
+                f"Error occurred while GetObject. S3 Error Code: {said['Code']}. S3 "
+                f"Error Message: {said['Message']}",
+                field="S3Key",
+            ) from error
+        except BotoCoreError as error:
+            raise Unavailable(
+                f"The store at {self._access.endpoint} did not give {self._name}: "
+                f"{error}"
+            ) from error
+
+
+def _client(access: BucketAccess) -> Any:
     # Imported for those who use it: it is slow to load.
     from botocore.config import Config
-    from botocore.exceptions import BotoCoreError, ClientError
     from botocore.session import Session
 
-    client: Any = Session().create_client(
+    return Session().create_client(
         "s3",
         region_name=access.region,
         endpoint_url=access.endpoint,
@@ -71,30 +163,3 @@ def _get(access: BucketAccess, bucket: str, key: str, version: str) -> bytes:
             s3={"addressing_style": "path"},
         ),
     )
-    which = {"Bucket": bucket, "Key": key}
-    if version:
-        which["VersionId"] = version
-    try:
-        found = client.get_object(**which)
-        if found["ContentLength"] > MAX_ZIPPED:
-            raise TooLarge(
-                f"s3://{bucket}/{key} has {found['ContentLength']} bytes of "
-                f"{MAX_ZIPPED} allowed, from a bucket as well. Publish its libraries "
-                "as layers, of which each may have as many.",
-                field="S3Key",
-            )
-        body: bytes = found["Body"].read()
-    except ClientError as error:
-        said = error.response["Error"]
-        raise InvalidParameter(
-            f"Error occurred while GetObject. S3 Error Code: {said['Code']}. S3 Error "
-            f"Message: {said['Message']}",
-            field="S3Key",
-        ) from error
-    except BotoCoreError as error:
-        raise Unavailable(
-            f"The store at {access.endpoint} did not give s3://{bucket}/{key}: {error}"
-        ) from error
-    finally:
-        client.close()
-    return body

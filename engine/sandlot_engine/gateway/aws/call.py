@@ -1,9 +1,10 @@
 """One request for an operation, and what every operation needs of it."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from sandlot_engine.catalog.packages import check_sent
 from sandlot_engine.errors import InvalidParameter, NotFound
 from sandlot_engine.gateway.aws import names
 from sandlot_engine.gateway.aws.buckets import Buckets
@@ -48,6 +49,9 @@ class Call:
     parts: Parts
     base_url: str
     """Where the client reached us: `http://127.0.0.1:9000`."""
+
+    hold: Callable[[int], None]
+    """Count so many bytes until there is an answer. Raises `Throttled`."""
 
     @property
     def tenant_id(self) -> str:
@@ -131,7 +135,7 @@ class Call:
     async def package(self, given: Mapping[str, Any]) -> bytes:
         """A zip, sent along or fetched from a bucket.
 
-        Raises `InvalidParameter` where there is neither, or both, and what
+        Raises `InvalidParameter` where there is neither, or both, `TooLarge`, and what
         `Buckets.read` raises.
         """
         in_bucket = "S3Bucket" in given and "S3Key" in given
@@ -143,10 +147,12 @@ class Call:
             )
         if in_bucket:
             return await self.parts.buckets.read(
-                given["S3Bucket"], given["S3Key"], given.get("S3ObjectVersion", "")
+                given["S3Bucket"],
+                given["S3Key"],
+                given.get("S3ObjectVersion", ""),
+                hold=self.hold,
             )
-        zip_bytes: bytes = given["ZipFile"]
-        return zip_bytes
+        return check_sent(given["ZipFile"])
 
     def code_url(self, code: Code) -> str:
         """A link to a package, for ten minutes."""

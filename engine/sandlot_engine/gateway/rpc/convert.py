@@ -11,6 +11,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from sandlot.v1 import functions_pb2 as functions
 from sandlot.v1 import invocations_pb2 as invocations
 from sandlot.v1 import tenants_pb2 as tenants
+from sandlot_engine.catalog.packages import check_sent
 from sandlot_engine.errors import InvalidParameter
 from sandlot_engine.gateway.ports import EngineStatus, Runtime
 from sandlot_engine.gateway.rpc.faces import Face
@@ -109,9 +110,9 @@ _UPDATES_OUT = {
 
 
 def package_of(zip_bytes: bytes, image_uri: str) -> bytes | ImageSource:
-    """What a function is made of."""
+    """What a function is made of. Raises `TooLarge`."""
     if not image_uri:
-        return zip_bytes
+        return check_sent(zip_bytes)
     if zip_bytes:
         raise InvalidParameter(
             "Send a zip or an image_uri, not both.", field="image_uri"

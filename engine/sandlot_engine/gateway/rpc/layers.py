@@ -3,6 +3,7 @@
 import re
 
 from sandlot.v1 import layers_pb2 as wire
+from sandlot_engine.catalog.packages import check_sent
 from sandlot_engine.catalog.validation import MAX_DESCRIPTION
 from sandlot_engine.errors import InvalidParameter, NotFound
 from sandlot_engine.gateway.paging import page_size
@@ -53,7 +54,7 @@ class LayerService:
         version = await self._layers.publish(
             current_caller().tenant_id,
             request.name,
-            request.zip,
+            check_sent(request.zip),
             description=request.description,
             runtimes=request.compatible_runtimes,
         )

@@ -4,7 +4,7 @@ import asyncio
 import logging
 from collections import Counter
 
-from sandlot_engine.catalog.packages import MAX_ZIPPED
+from sandlot_engine.catalog.packages import MAX_SENT
 from sandlot_engine.errors import CutShort, Stopping, Throttled, TooLarge
 from sandlot_engine.gateway.rpc.beside import size_beside
 from sandlot_engine.gateway.rpc.call import Call, task_of_call
@@ -15,7 +15,7 @@ from sandlot_engine.model.invocation import MAX_PAYLOAD
 MAX_REQUEST = 64 * 1024
 """Bytes of a request that carries neither a package nor an event."""
 
-MAX_UPLOAD = MAX_ZIPPED + MAX_REQUEST
+MAX_UPLOAD = MAX_SENT + MAX_REQUEST
 """Bytes of a request with a package, and the rest."""
 
 MAX_CALLS = 10_000

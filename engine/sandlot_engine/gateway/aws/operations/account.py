@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from sandlot_engine.catalog.layers import MAX_UNZIPPED
-from sandlot_engine.catalog.packages import MAX_ZIPPED
+from sandlot_engine.catalog.packages import MAX_SENT
 from sandlot_engine.gateway.aws.operations import Call, operation
 
 
@@ -18,7 +18,7 @@ async def get_account_settings(call: Call) -> Mapping[str, Any]:
         "AccountLimit": {
             "TotalCodeSize": functions.quota.code_bytes,
             "CodeSizeUnzipped": MAX_UNZIPPED,
-            "CodeSizeZipped": MAX_ZIPPED,
+            "CodeSizeZipped": MAX_SENT,
             "ConcurrentExecutions": reserved + unreserved,
             "UnreservedConcurrentExecutions": unreserved,
         },
