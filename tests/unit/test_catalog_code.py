@@ -130,6 +130,35 @@ async def test_whoever_reads_no_further_leaves_no_file_open(codes: CodeStore) ->
     assert open_files() == before
 
 
+async def test_whoever_hangs_up_while_it_is_opened_leaves_no_file_open(
+    codes: CodeStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept = await codes.put(PACKAGE, RUNTIME)
+    before = open_files()
+    begun, go, opened = threading.Event(), threading.Event(), threading.Event()
+    open_file = packages.open_file
+
+    def open_late(path: Path) -> int:
+        begun.set()
+        go.wait(DEADLINE_S)
+        descriptor = open_file(path)
+        opened.set()
+        return descriptor
+
+    async def is_closed() -> bool:
+        return open_files() == before
+
+    monkeypatch.setattr(packages, "open_file", open_late)
+    reading = asyncio.create_task(all_of(codes, kept.sha256))
+    assert await asyncio.to_thread(begun.wait, DEADLINE_S)
+    reading.cancel()
+    await asyncio.wait([reading])
+    go.set()
+
+    assert await asyncio.to_thread(opened.wait, DEADLINE_S)
+    await eventually(is_closed)
+
+
 async def test_a_package_is_built_when_it_is_put(
     codes: CodeStore, root: Path, builder: Builder
 ) -> None:

@@ -27,6 +27,7 @@ from collections.abc import (
 )
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Self, TypeVar
@@ -205,14 +206,12 @@ class CodeStore:
     async def pieces_of(self, sha256: str) -> AsyncGenerator[bytes, None]:
         """The same package, in its order. Raises `Internal` where it is gone."""
         path = self._shelf.zip(sha256)
-        descriptor = await self._shelf.run(lambda: packages.open_file(path))
-        try:
-            while piece := await self._shelf.run(
-                lambda: os.read(descriptor, packages.PIECE)
-            ):
-                yield piece
-        finally:
-            os.close(descriptor)
+        begin = 0
+        # Opened for each. A thread goes on whoever hangs up: nobody would close what it
+        # opens then; and what it reads from, once we had closed that, may be another's.
+        while piece := await self._shelf.run(partial(packages.read_piece, path, begin)):
+            yield piece
+            begin += len(piece)
 
     async def discard(self, sha256: str) -> None:
         """Remove a package, or merged layers, whether they are there or not.

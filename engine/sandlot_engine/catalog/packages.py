@@ -112,6 +112,15 @@ def open_file(path: Path) -> int:
     return os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
 
 
+def read_piece(path: Path, begin: int) -> bytes:
+    """What a file has from there on, `PIECE` at most; nothing behind its end."""
+    descriptor = open_file(path)
+    try:
+        return os.pread(descriptor, PIECE, begin)
+    finally:
+        os.close(descriptor)
+
+
 def make_folder(path: Path) -> int:
     """A new folder that nobody else may enter; its descriptor."""
     path.mkdir(mode=0o700)
