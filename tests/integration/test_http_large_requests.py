@@ -12,7 +12,8 @@ import pytest
 
 from sandlot_engine.gateway.aws.app import MAX_PLAIN_REQUEST, MAX_TOLD_NAME
 from sandlot_engine.gateway.aws.operations import OPERATIONS, Call
-from sandlot_engine.gateway.aws.receiving import LITTLE, MAX_VALUES
+from sandlot_engine.gateway.aws.receiving import LITTLE
+from sandlot_engine.gateway.aws.values import MAX_VALUES
 from tests.integration.http_port import Port, code_of
 
 CONFIGURATION = "/2015-03-31/functions/echo/configuration"

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from sandlot_engine.gateway.aws import values
 from sandlot_engine.gateway.aws.faults import AwsError
 from sandlot_engine.gateway.aws.reading import (
     MAX_QUERY_FIELDS,
@@ -15,7 +16,7 @@ from sandlot_engine.gateway.aws.reading import (
     read,
 )
 from sandlot_engine.gateway.aws.service import Service
-from sandlot_engine.gateway.aws.values import MAX_PARTS
+from sandlot_engine.gateway.aws.values import MAX_VALUES
 
 SERVICE = Service.load()
 
@@ -191,15 +192,13 @@ def test_a_value_of_the_wrong_type_is_refused(member: Any, text: str) -> None:
         (b"\xed\xa0\x80", "invalid UTF-8"),
         (b"\xef\xbb\xbf{}", "column 1"),
         (b'{"a": 1} x', "Extra data"),
-        (b"[" * 100_000, "nested too deep"),
-        (b'{"a":' * 100_000, "nested too deep"),
-        (b'{"Role": [%s1]}' % (b"1," * MAX_PARTS), f"more than {MAX_PARTS} values"),
+        (b'{"Role": [%s1]}' % (b"1," * MAX_VALUES), f"more than {MAX_VALUES} values"),
         (
-            b'{"Role": [%s1], "Role": 1}' % (b"1," * MAX_PARTS),
-            f"more than {MAX_PARTS} values",
+            b'{"Role": [%s1], "Role": 1}' % (b"1," * MAX_VALUES),
+            f"more than {MAX_VALUES} values",
         ),
-        (b'{"Role": %s' % (b"{" * MAX_PARTS), f"more than {MAX_PARTS} values"),
-        (b'{"Role": %s' % (b"[" * MAX_PARTS), f"more than {MAX_PARTS} values"),
+        (b'{"Role": %s' % (b"{" * MAX_VALUES), f"more than {MAX_VALUES} values"),
+        (b'{"Role": %s' % (b"[" * MAX_VALUES), f"more than {MAX_VALUES} values"),
         (b'{"MemorySize": %s}' % (b"9" * 10_000), "more than 64 digits"),
         (b'{"MemorySize": 1e999}', "NUMBER_VALUE"),
         (b'{"MemorySize": NaN}', "NaN is no JSON"),
@@ -216,6 +215,19 @@ def test_what_is_no_json_object_is_refused(body: bytes, because: str) -> None:
 
     assert refusal.value.code == "SerializationException"
     assert len(refusal.value.message) < 200
+
+
+@pytest.mark.parametrize("body", [b"[" * 100_000, b'{"a":' * 100_000])
+def test_what_is_nested_without_end_is_refused(
+    monkeypatch: pytest.MonkeyPatch, body: bytes
+) -> None:
+    """However few values it has."""
+    monkeypatch.setattr(values, "MAX_VALUES", len(body))
+
+    with pytest.raises(AwsError, match="nested too deep") as refusal:
+        read_as("CreateFunction", body)
+
+    assert refusal.value.code == "SerializationException"
 
 
 @pytest.mark.parametrize(

@@ -41,7 +41,6 @@ from sandlot_engine.gateway.aws.packages import taken_out
 from sandlot_engine.gateway.aws.reading import query_pairs, read
 from sandlot_engine.gateway.aws.receiving import (
     MAX_REQUEST,
-    MAX_VALUES,
     ClientGone,
     Receive,
     Receiver,
@@ -232,7 +231,6 @@ class AwsApp:
             [pair for pair in query if not pair[0].startswith("X-Amz-")],
             {name.decode(): value.decode("latin-1") for name, value in headers.items()},
             body,
-            most_values=MAX_VALUES,
             blobs=blobs,
         )
         if asked.unknown:

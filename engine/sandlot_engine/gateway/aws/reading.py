@@ -12,7 +12,6 @@ from urllib.parse import parse_qsl
 
 from sandlot_engine.gateway.aws.service import Kind, Location, Member, Operation, Shape
 from sandlot_engine.gateway.aws.values import (
-    MAX_PARTS,
     blob,
     from_json,
     from_text,
@@ -49,7 +48,6 @@ def read(
     headers: Mapping[str, str],
     body: bytes,
     *,
-    most_values: int = MAX_PARTS,
     blobs: dict[str, bytes] | None = None,
 ) -> Read:
     """The input, under botocore's member names; what was not given, or null, is absent.
@@ -65,7 +63,7 @@ def read(
     shape = operation.input
     if shape is None:
         return Read({}, tuple(_unknown_query(operation, (), query)))
-    reader = _Reader([], most_values, {} if blobs is None else blobs)
+    reader = _Reader([], {} if blobs is None else blobs)
     values = _outside_body(shape, labels, query, headers)
     try:
         values |= reader.body(shape, body)
@@ -193,7 +191,6 @@ class _Reader:
     """One body's way through the shapes; gathers the names that none of them has."""
 
     unknown: list[str]
-    most_values: int
     blobs: dict[str, bytes]
 
     def body(self, shape: Shape, body: bytes) -> dict[str, Any]:
@@ -202,7 +199,7 @@ class _Reader:
         # Without a member in it, a body is not read: clients send `{}`, or form data.
         if not shape.body or not body:
             return {}
-        document = parse_json(body, self.most_values)
+        document = parse_json(body)
         if not isinstance(document, dict):
             raise unexpected(document, Kind.STRUCTURE)
         return self.structure(shape, document, "")
@@ -216,9 +213,7 @@ class _Reader:
             case _ if not body:
                 return {}
             case _:
-                value = self.value(
-                    member, member.shape, parse_json(body, self.most_values), ""
-                )
+                value = self.value(member, member.shape, parse_json(body), "")
                 return {} if value is None else {member.name: value}
 
     def structure(

@@ -46,10 +46,6 @@ can make a hundred."""
 
 RETRY_AFTER_S = 1.0
 
-MAX_VALUES = 5_000
-"""Values in a request's JSON, more or less; a package is one. AWS's largest are
-environments, which have 4 KB."""
-
 LITTLE = 4_096
 """Bytes of a body that is read and checked whenever it comes: at most a millisecond."""
 

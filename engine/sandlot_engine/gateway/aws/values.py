@@ -23,10 +23,11 @@ MAX_DIGITS = 64
 """Of a whole number in JSON: no member holds more than 19, and parsing thousands of
 them takes quadratic time."""
 
-MAX_PARTS = 300_000
-"""Values in one document, more or less. Python takes sixty bytes for one of which three
-were sent: 70 MB of them are two gigabytes, and four seconds in which the engine does
-nothing else."""
+MAX_VALUES = 5_000
+"""Values in one document, more or less; a package is one. AWS's largest are
+environments, which have 4 KB. Python takes sixty bytes for one of which three were
+sent: 70 MB of them are two gigabytes, and four seconds in which the engine does nothing
+else."""
 
 _COUNTED_LEVELS = 3
 """Of objects within objects whose texts are told from their values."""
@@ -222,11 +223,11 @@ class _NotJson(ValueError):
     """Python's parser takes it, and JSON has no such thing, or we do not."""
 
 
-def parse_json(body: bytes, most_values: int = MAX_PARTS) -> Any:
+def parse_json(body: bytes) -> Any:
     """A document, within our bounds, in which no key is there twice."""
     # Before it is parsed, and mostly at a glance.
-    if _marks(body) > most_values and _values(body, _COUNTED_LEVELS) > most_values:
-        raise malformed(f"The request body has more than {most_values} values")
+    if _marks(body) > MAX_VALUES and _values(body, _COUNTED_LEVELS) > MAX_VALUES:
+        raise malformed(f"The request body has more than {MAX_VALUES} values")
     try:
         return _DECODER.decode(utf8(body))
     except json.JSONDecodeError as error:

@@ -28,7 +28,6 @@ from sandlot_engine.gateway.aws.invoke import Headers, RawAnswer, WireHeaders
 from sandlot_engine.gateway.aws.names import arn_prefix
 from sandlot_engine.gateway.aws.reading import query_pairs, read
 from sandlot_engine.gateway.aws.receiving import (
-    MAX_VALUES,
     ClientGone,
     Receive,
     Receiver,
@@ -155,7 +154,6 @@ class SchedulerApp:
             [pair for pair in query if not pair[0].startswith("X-Amz-")],
             {name.decode(): value.decode("latin-1") for name, value in headers.items()},
             body,
-            most_values=MAX_VALUES,
         )
         if asked.unknown:
             raise AwsError(
