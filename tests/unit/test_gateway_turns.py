@@ -6,7 +6,8 @@ from contextlib import AsyncExitStack, ExitStack
 import pytest
 
 from sandlot_engine.errors import Throttled
-from sandlot_engine.gateway.turns import Held, StrangersTurns, Turns
+from sandlot_engine.gateway import turns as module
+from sandlot_engine.gateway.turns import Breaks, Held, StrangersTurns, Turns
 
 ACME, GLOBEX, INITECH = "1", "2", "3"
 LONG_S = 3_600.0
@@ -91,6 +92,91 @@ async def test_a_turn_ends_with_its_block_however_that_ends() -> None:
             raise ZeroDivisionError
 
     assert not made.is_full
+
+
+# --- breaks -----------------------------------------------------------------------
+
+
+class Thread:
+    """How much of it was used, as a test says."""
+
+    used_s = 0.0
+
+    def thread_time(self) -> float:
+        return self.used_s
+
+
+@pytest.fixture
+def thread(monkeypatch: pytest.MonkeyPatch) -> Thread:
+    made = Thread()
+    monkeypatch.setattr(module, "time", made)
+    return made
+
+
+def breaks() -> Breaks:
+    """For two tenants at once."""
+    return Breaks("large ones", times=60, of_all=2, waiting=1, wait_s=0.0)
+
+
+async def works_a_minute(
+    made: Breaks, thread: Thread, tenant_id: str, error: BaseException | None = None
+) -> None:
+    async with made.take(tenant_id) as work:
+        with work:
+            thread.used_s += 60.0
+            if error is not None:
+                raise error
+
+
+async def has_turn(made: Breaks, tenant_id: str) -> bool:
+    for _ in range(5):  # what is over by now is given back
+        await asyncio.sleep(0)
+    try:
+        async with made.take(tenant_id):
+            return True
+    except Throttled:
+        return False
+
+
+async def test_after_its_turn_a_tenant_has_a_break_and_nobody_else(
+    thread: Thread,
+) -> None:
+    made = breaks()
+
+    await works_a_minute(made, thread, ACME)
+
+    assert not await has_turn(made, ACME)
+    assert await has_turn(made, GLOBEX)
+
+
+async def test_who_fails_or_gives_up_has_a_break_as_well(thread: Thread) -> None:
+    made = breaks()
+
+    with pytest.raises(asyncio.CancelledError):
+        await works_a_minute(made, thread, ACME, asyncio.CancelledError())
+
+    assert not await has_turn(made, ACME)
+
+
+async def test_so_many_tenants_have_a_break_and_the_next_waits(thread: Thread) -> None:
+    made = breaks()
+    for tenant_id in (ACME, GLOBEX):
+        await works_a_minute(made, thread, tenant_id)
+
+    assert not await has_turn(made, INITECH)
+
+
+async def test_what_others_did_while_a_turn_waited_is_in_no_break(
+    thread: Thread,
+) -> None:
+    made = breaks()
+
+    async with made.take(ACME) as work:
+        thread.used_s += 60.0
+        with work:
+            pass
+
+    assert await has_turn(made, ACME)
 
 
 # --- strangers --------------------------------------------------------------------

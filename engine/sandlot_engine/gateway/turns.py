@@ -107,17 +107,30 @@ class Breaks:
         )
 
     @asynccontextmanager
-    async def take(self, tenant_id: str) -> AsyncIterator[None]:
-        """The block must not wait. Raises `Throttled`."""
+    async def take(self, tenant_id: str) -> AsyncIterator["Work"]:
+        """A turn, and what to do it in. Raises `Throttled`."""
         share = await self._turns.begin(tenant_id)
-        began = time.thread_time()
+        work = Work()
         try:
-            yield
+            yield work
         finally:
             # Nobody waits for its end here: who hangs up would have none.
-            pause_s = self._times * (time.thread_time() - began)
             loop = asyncio.get_running_loop()
+            pause_s = self._times * work.took_s
             loop.call_later(pause_s, self._turns.end, tenant_id, share)
+
+
+class Work:
+    """A block (`with`) that must not wait: others would have their time counted."""
+
+    took_s = 0.0
+    """Of the loop's thread."""
+
+    def __enter__(self) -> None:
+        self._began = time.thread_time()
+
+    def __exit__(self, *_: object) -> None:
+        self.took_s += time.thread_time() - self._began
 
 
 class StrangersTurns:

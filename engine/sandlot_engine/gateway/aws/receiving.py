@@ -232,9 +232,10 @@ class Receiver:
         if size <= LITTLE:
             yield
             return
-        async with self._breaks.take(caller.tenant_id):
+        async with self._breaks.take(caller.tenant_id) as work:
             await self._good_key(caller.access_key_id)
-            yield
+            with work:
+                yield
 
     async def receive(
         self,
