@@ -354,11 +354,6 @@ def _signed_headers(names: str, headers: Headers) -> bytes:
     """The signed headers in canonical form, an empty line, and their names."""
     is_usual = len(names) <= MAX_KEPT_TEXT
     signed = (_known_names if is_usual else _read_names)(names)
-    if len(signed) > MAX_SIGNED or len(set(signed)) < len(signed):
-        raise invalid(
-            "'SignedHeaders' in the AWS Authorization must have each name once, and at"
-            f" most {MAX_SIGNED}."
-        )
     if b"host" not in signed:
         raise invalid("'Host' must be a 'SignedHeader' in the AWS Authorization.")
     unsigned = [
@@ -377,7 +372,13 @@ def _signed_headers(names: str, headers: Headers) -> bytes:
 
 
 def _read_names(names: str) -> tuple[bytes, ...]:
-    return tuple(names.encode("utf-8", "replace").split(b";"))
+    signed = tuple(names.encode("utf-8", "replace").split(b";"))
+    if len(signed) > MAX_SIGNED or len(set(signed)) < len(signed):
+        raise invalid(
+            "'SignedHeaders' in the AWS Authorization must have each name once, and at"
+            f" most {MAX_SIGNED}."
+        )
+    return signed
 
 
 # A client signs the same headers each time.
