@@ -1,6 +1,7 @@
 """AWS's other operations, and the engine's own paths, over the real HTTP port."""
 
 import asyncio
+import errno
 import json
 import socket
 from collections.abc import Mapping
@@ -170,6 +171,16 @@ async def test_an_address_of_another_machine_is_said(port: Port) -> None:
             trouble=lambda: "",
         ):
             pass
+
+
+def test_a_port_that_is_root_s_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(socket, "create_server", refuse)
+
+    with pytest.raises(Unavailable, match=r"denied\. Ports below 1024 are root's"):
+        http.listen("127.0.0.1:80")
 
 
 async def test_a_taken_port_is_said(port: Port) -> None:

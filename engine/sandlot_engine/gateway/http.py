@@ -365,10 +365,15 @@ def listen(
     except OSError as error:
         # Without the address, which Python repeats there.
         why = str(error.strerror or error).partition(" (while ")[0]
-        other = f"give --{serves.lower()} another HOST:PORT"
-        mend = f"Stop what listens there, or {other}"
-        if error.errno != errno.EADDRINUSE:
-            mend = f"Is that an address of this machine? If not, {other}"
+        mend = _MENDS.get(error.errno or 0, _MEND)
         raise Unavailable(
-            f"cannot serve {serves} on {address}: {why}. {mend}"
+            f"cannot serve {serves} on {address}: {why}. {mend} give"
+            f" --{serves.lower()} another HOST:PORT"
         ) from error
+
+
+_MENDS = {
+    errno.EADDRINUSE: "Stop what listens there, or",
+    errno.EACCES: "Ports below 1024 are root's, which the engine is not;",
+}
+_MEND = "Is that an address of this machine? If not,"
