@@ -496,6 +496,22 @@ async def test_whose_calls_take_long_to_be_understood_has_a_longer_break(
     assert (await program.hear())[0] == 200
 
 
+async def test_what_is_large_may_take_long_in_proportion(
+    jail: Jail, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An event as it is handed over, an answer as it ends."""
+    large, sizes = bytes(1_000_000), list[int]()
+    monkeypatch.setattr(jail.wire, "note_took", lambda _, size: sizes.append(size))
+    program = await jail.connect()
+    jail.send(large)
+
+    assert (await program.call("GET", NEXT))[0] == 200
+    assert max(sizes) > len(large)
+    sizes.clear()
+    assert (await program.call("POST", RESPONSE, large))[0] == 202
+    assert max(sizes) > len(large)
+
+
 async def test_who_is_refused_again_and_again_has_a_longer_break(
     jail: Jail, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -56,7 +56,8 @@ class Shared(Protocol):
     def after_break(self, go_on: Callable[[], None]) -> asyncio.TimerHandle: ...
 
     def note_took(self, cpu_s: float, size: int) -> None:
-        """So much of a processor it took to hear some, of so many bytes that came."""
+        """So much of a processor it took to hear some, and to reply; of so many bytes,
+        those of a whole body once more at its end."""
         ...
 
     def note_refusal(self) -> None:
@@ -82,6 +83,8 @@ class Connection:
         self._call: h11.Request | None = None
         self._body = bytearray()
         self._size = 0
+        self._carried = 0
+        """Bytes that went through whole, in and out, with what was heard last."""
         self._most = 0
         self._respond: Callable[[Reply], None] | None = None
         """To whom this connection owes a reply."""
@@ -159,11 +162,11 @@ class Connection:
         return True
 
     def _take_events(self, *, is_all: bool = False, size: int = 0) -> None:
-        began = time.thread_time()
+        began, self._carried = time.thread_time(), size
         try:
             self._take_some(is_all=is_all)
         finally:
-            self._wire.note_took(time.thread_time() - began, size)
+            self._wire.note_took(time.thread_time() - began, self._carried)
 
     def _take_some(self, *, is_all: bool) -> None:
         while self._is_open and self._respond is None and not self._unsent:
@@ -219,6 +222,7 @@ class Connection:
         call, is_over = self._call, self._size > self._most
         assert call is not None  # noqa: S101 - an end has a beginning
         body = bytes(self._body)
+        self._carried += len(body)
         self._let_go_of_body()
         if is_over and self._most:
             self._reply(self._api.note_oversize(_path_of(call)))
@@ -236,6 +240,7 @@ class Connection:
         self._respond = None
         if not self._is_open:
             return
+        self._carried += len(reply.body)
         if reply.status >= HTTPStatus.BAD_REQUEST:
             self._wire.note_refusal()
         headers = [(name.encode(), value.encode()) for name, value in reply.headers]

@@ -220,7 +220,7 @@ class RuntimeWire:
 
     def _waste(self, cpu_s: float) -> None:
         now = self._loop.time()
-        back_s = (now - self._wasted_at) / ((1 + _DUTY) * self._talkers(now))
+        back_s = (now - self._wasted_at) / ((1 + _DUTY) * self._count_talkers(now))
         self._wasted_s = max(0.0, self._wasted_s - back_s) + cpu_s
         self._wasted_at = now
         if self._wasted_s > LONG_S:
@@ -228,12 +228,12 @@ class RuntimeWire:
 
     def _break_off(self, took_s: float) -> None:
         now = self._loop.time()
-        self._until = max(self._until, now + _DUTY * self._talkers(now) * took_s)
+        self._until = max(self._until, now + _DUTY * self._count_talkers(now) * took_s)
         self._heard, self._has_break = MAX_AT_ONCE, True
         self._heard_s = self._wasted_s = 0.0
         _talkers[self] = self._until + NOT_LONG_S
 
-    def _talkers(self, now: float) -> int:
+    def _count_talkers(self, now: float) -> int:
         """How many there are, of which this is one."""
         _talkers[self] = max(_talkers.get(self, 0.0), now + NOT_LONG_S)
         for one in [one for one, until in _talkers.items() if until <= now]:
