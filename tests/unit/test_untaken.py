@@ -44,6 +44,20 @@ def test_what_was_taken_counts_no_more_and_is_not_cut() -> None:
     assert (cut, untaken.total) == ([], 90)
 
 
+def test_one_that_grows_has_waited_for_as_long() -> None:
+    untaken, cut = Untaken(most=1_000, of_tenant=100), list[str]()
+    first = untaken.add("acme", 10, partial(cut.append, "a"))
+    untaken.add("acme", 40, partial(cut.append, "b"))
+
+    untaken.resize(first, 50)
+    assert (cut, untaken.total) == ([], 90)
+    untaken.resize(first, 70)
+    assert (cut, untaken.total) == (["a"], 40)
+    untaken.resize(first, 90)
+
+    assert (cut, untaken.total) == (["a"], 40)
+
+
 def test_one_that_is_larger_than_the_bound_is_cut_itself() -> None:
     untaken, cut = Untaken(most=100, of_tenant=50), list[str]()
 

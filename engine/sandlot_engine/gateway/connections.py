@@ -129,8 +129,7 @@ class Connection(HttpToolsProtocol):
         super().data_received(data)
         if self._waiting is not None and self.pipeline:
             # It came after its reader had fallen behind, and is held as long.
-            self.untaken.remove(self._waiting)
-            self._waiting = self._wait_for_reader()
+            self.untaken.resize(self._waiting, self._untaken_bytes())
         if self.transport.is_closing() or (
             self._at is _At.NOTHING and self._is_answering
         ):
@@ -170,13 +169,14 @@ class Connection(HttpToolsProtocol):
             self._answer_deadline = self.loop.call_later(
                 ANSWER_DEADLINE_S, self._not_taken
             )
-            self._waiting = self._wait_for_reader()
+            self._waiting = self.untaken.add(
+                self.owner, self._untaken_bytes(), self.transport.abort
+            )
 
-    def _wait_for_reader(self) -> Waiting:
+    def _untaken_bytes(self) -> int:
         """With its answer wait the bodies of requests that come after it."""
         written = COPIES * self.transport.get_write_buffer_size()
-        ahead = sum(len(cycle.body) for cycle, _ in self.pipeline)
-        return self.untaken.add(self.owner, written + ahead, self.transport.abort)
+        return written + sum(len(cycle.body) for cycle, _ in self.pipeline)
 
     def _not_taken(self) -> None:
         tally.note(is_cut=True)

@@ -89,13 +89,15 @@ class Untaken:
         """One more; `remove` says that it was taken, or is not wanted any more."""
         waiting = Waiting(tenant_id, size, cut)
         self._waiting.setdefault(tenant_id, {})[waiting] = None
-        self._bytes[tenant_id] += size
-        self.total += size
-        while self._bytes[tenant_id] > self._of_tenant:
-            self._cut_longest_of(tenant_id)
-        while self.total > self._most:
-            self._cut_longest_of(max(self._bytes, key=self._bytes.__getitem__))
+        self._add(tenant_id, size)
         return waiting
+
+    def resize(self, waiting: Waiting, size: int) -> None:
+        """It has so many bytes now, and has waited for as long."""
+        if waiting not in self._waiting.get(waiting.tenant_id, {}):
+            return  # it was cut
+        grown, waiting.size = size - waiting.size, size
+        self._add(waiting.tenant_id, grown)
 
     def remove(self, waiting: Waiting) -> None:
         tenant_id = waiting.tenant_id
@@ -107,6 +109,14 @@ class Untaken:
         self.total -= waiting.size
         if not mine:
             del self._waiting[tenant_id], self._bytes[tenant_id]
+
+    def _add(self, tenant_id: str, size: int) -> None:
+        self._bytes[tenant_id] += size
+        self.total += size
+        while self._bytes[tenant_id] > self._of_tenant:
+            self._cut_longest_of(tenant_id)
+        while self.total > self._most:
+            self._cut_longest_of(max(self._bytes, key=self._bytes.__getitem__))
 
     def _cut_longest_of(self, tenant_id: str) -> None:
         longest = next(iter(self._waiting[tenant_id]))
