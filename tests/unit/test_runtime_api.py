@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gc
 import json
 import math
 import socket
@@ -510,6 +511,28 @@ async def test_what_is_large_may_take_long_in_proportion(
     sizes.clear()
     assert (await program.call("POST", RESPONSE, large))[0] == 202
     assert max(sizes) > len(large)
+
+
+async def test_that_all_memory_is_looked_through_meanwhile_is_nobody_s_doing(
+    jail: Jail, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept, took = [[number] for number in range(300_000)], list[float]()
+    spent_s = 0.0
+
+    def hear(_: frames.Answer) -> None:
+        nonlocal spent_s
+        began = time.thread_time()
+        gc.collect()
+        spent_s += time.thread_time() - began
+
+    monkeypatch.setattr(jail.engine, "hear", hear)
+    monkeypatch.setattr(jail.wire, "note_took", lambda cpu_s, _: took.append(cpu_s))
+    program = await jail.connect()
+    jail.send()
+
+    assert (await program.call("GET", NEXT))[0] == 200
+    assert 0.0 <= sum(took) < spent_s / 2
+    assert kept
 
 
 async def test_who_is_refused_again_and_again_has_a_longer_break(

@@ -7,7 +7,6 @@ kept of it is bounded below.
 import asyncio
 import contextlib
 import socket
-import time
 from collections.abc import Callable, Iterable
 from http import HTTPStatus
 from typing import Protocol
@@ -17,6 +16,7 @@ import h11
 from sandlot_sandbox import frames
 from sandlot_sandbox.host.program_api import ProgramApi
 from sandlot_sandbox.host.runtime_api import Reply, Request
+from sandlot_sandbox.host.thread_time import thread_s
 
 MAX_HEADERS = 73_728
 """Bytes of a call's header: AWS allows 64 KB for the cause of an error alone."""
@@ -162,11 +162,11 @@ class Connection:
         return True
 
     def _take_events(self, *, is_all: bool = False, size: int = 0) -> None:
-        began, self._carried = time.thread_time(), size
+        began, self._carried = thread_s(), size
         try:
             self._take_some(is_all=is_all)
         finally:
-            self._wire.note_took(time.thread_time() - began, self._carried)
+            self._wire.note_took(thread_s() - began, self._carried)
 
     def _take_some(self, *, is_all: bool) -> None:
         while self._is_open and self._respond is None and not self._unsent:
