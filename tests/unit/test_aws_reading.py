@@ -5,6 +5,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from sandlot_engine.gateway.aws import values
 from sandlot_engine.gateway.aws.faults import AwsError
@@ -215,6 +217,53 @@ def test_what_is_no_json_object_is_refused(body: bytes, because: str) -> None:
 
     assert refusal.value.code == "SerializationException"
     assert len(refusal.value.message) < 200
+
+
+@pytest.mark.parametrize(
+    "text",
+    [json.dumps({"a": [1] * MAX_VALUES}), '",{[' * MAX_VALUES],
+)
+def test_what_is_in_a_text_is_no_value(text: str) -> None:
+    """As an event of 256 KB that a schedule has."""
+    body = {"Environment": {"Variables": {"a": text}}, "Description": text}
+
+    assert input_of("CreateFunction", body) == body
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"Tags": {str(number): "" for number in range(MAX_VALUES + 1)}},
+        {"Layers": [","] * (MAX_VALUES + 1)},
+        {"a": {"b": {"c": {"d": "," * (MAX_VALUES + 1)}}}},  # as deep nobody looks
+    ],
+)
+def test_what_is_no_text_is_counted_or_more(body: Any) -> None:
+    with pytest.raises(AwsError, match=f"more than {MAX_VALUES} values"):
+        input_of("CreateFunction", body)
+
+
+_TEXTS = st.text(st.sampled_from('a,[{"\\ '), max_size=4)
+_DOCUMENTS = st.recursive(
+    _TEXTS | st.integers() | st.none(),
+    lambda inner: st.lists(inner) | st.dictionaries(_TEXTS, inner),
+)
+
+
+@given(st.dictionaries(_TEXTS, _DOCUMENTS))
+def test_no_value_goes_uncounted(document: dict[str, Any]) -> None:
+    def within(value: Any) -> int:
+        inner = value.values() if isinstance(value, dict) else value
+        if not isinstance(value, dict | list):
+            return 0
+        return len(value) + sum(map(within, inner))
+
+    counted = values._values(  # noqa: SLF001
+        json.dumps(document).encode(),
+        values._COUNTED_LEVELS,  # noqa: SLF001
+    )
+
+    assert counted >= within(document)
 
 
 @pytest.mark.parametrize("body", [b"[" * 100_000, b'{"a":' * 100_000])
