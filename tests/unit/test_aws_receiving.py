@@ -3,25 +3,32 @@
 import asyncio
 import hashlib
 from collections.abc import Callable, Iterator
-from typing import Any
+from dataclasses import replace
+from typing import Any, cast
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sandlot_engine.clock import Clock
 from sandlot_engine.errors import Throttled
 from sandlot_engine.gateway.aws import receiving
 from sandlot_engine.gateway.aws.faults import AwsError
 from sandlot_engine.gateway.aws.receiving import (
+    LITTLE,
     MAX_BODIES,
     MAX_BODIES_OF_TENANT,
     Body,
     BodyRoom,
     ClientGone,
     Receive,
+    Receiver,
     _read_on,
     read_body,
 )
+from sandlot_engine.gateway.ports import SigningKeys
+from sandlot_engine.model.tenant import AccessKey, Caller
+from tests.fakes.things import key
 from tests.fakes.waiting import DEADLINE_S
 
 
@@ -187,3 +194,42 @@ async def test_who_is_slow_gives_way_to_its_own_where_others_have_room() -> None
     for task in (others, last):
         task.cancel()
     await asyncio.wait({others, last})
+
+
+class Keys:
+    """One key, as it is just now."""
+
+    def __init__(self) -> None:
+        self.key: AccessKey | None = key("AKIA1", tenant_id="1")
+
+    async def signing_secret(self, _: str) -> tuple[AccessKey | None, str]:
+        return self.key, "secret"
+
+
+@pytest.mark.parametrize(
+    ("then", "code"),
+    [
+        (None, "UnrecognizedClientException"),
+        (replace(key("AKIA1"), is_suspended=True), "AccessDeniedException"),
+    ],
+)
+async def test_a_key_that_is_taken_back_while_its_request_waits_is_none(
+    then: AccessKey | None, code: str
+) -> None:
+    keys, read = Keys(), list[int]()
+    receiver = Receiver(cast(SigningKeys, keys), cast(Clock, None))
+    caller = Caller(tenant_id="1", access_key_id="AKIA1", is_operator=False)
+
+    async def take(number: int) -> None:
+        async with receiver.reading(caller, LITTLE + 1):
+            read.append(number)
+
+    async with receiver.reading(caller, LITTLE + 1):
+        waiting = asyncio.create_task(take(1))
+        await asyncio.sleep(0)
+        keys.key = then
+
+    with pytest.raises(AwsError) as refusal:
+        await waiting
+    assert refusal.value.code == code
+    assert read == []
