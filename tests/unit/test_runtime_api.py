@@ -26,6 +26,7 @@ from sandlot_sandbox.host.runtime_api import (
     RuntimeApi,
 )
 from sandlot_sandbox.host.runtime_wire import MAX_CONNECTIONS, RuntimeWire
+from tests.fakes.loop import Loop
 from tests.fakes.waiting import eventually
 
 WAIT_S = 5.0
@@ -571,6 +572,33 @@ async def test_a_break_is_the_longer_the_more_have_one(
     runtime_wire._talkers.clear()  # noqa: SLF001
 
     assert until[1] > 50 * until[0] > 0
+
+
+async def test_time_gives_back_what_was_for_nothing_and_ends_a_break(
+    jail: Jail, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock, wire = Loop(), jail.wire
+    monkeypatch.setattr(wire, "_loop", clock)
+    monkeypatch.setattr(runtime_wire, "_talkers", {})
+
+    def waste(cpu_s: float) -> bool:
+        """Whether it may go on."""
+        wire.note_refusal()
+        wire.note_took(cpu_s, 0)
+        return wire.may_go_on()
+
+    most_s = runtime_wire.LONG_S
+    for _ in range(10):
+        assert waste(most_s)
+        clock.pass_by(5.5 * most_s)  # a fifth of it, to who is alone
+    clock.pass_by(60.0)
+    assert waste(most_s / 2)
+    assert not waste(most_s)
+
+    clock.pass_by(5.9 * most_s)
+    assert not wire.may_go_on()
+    clock.pass_by(0.2 * most_s)
+    assert wire.may_go_on()
 
 
 async def test_calls_that_come_together_are_answered_in_their_order(jail: Jail) -> None:
