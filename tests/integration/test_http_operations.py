@@ -5,10 +5,12 @@ import errno
 import json
 import socket
 from collections.abc import Mapping
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from sandlot_engine.catalog.keeper import Keeper
 from sandlot_engine.errors import Throttled, Unavailable
 from sandlot_engine.gateway import http
 from sandlot_engine.gateway.aws import app, receiving
@@ -100,6 +102,68 @@ async def test_requests_that_are_being_answered_have_a_bound(
         await port.call("publish_layer_version", **layer)
 
     assert refused["Error"]["Code"] == "TooManyRequestsException"
+
+
+NEW_FUNCTION = (
+    b'{"FunctionName": "app", "Runtime": "python3.11", "Handler": "app.handler",'
+    b' "Role": "arn:aws:iam::123456789012:role/any", "Code": {"ZipFile": "%b"}}'
+)
+
+
+@pytest.mark.parametrize(
+    ("operation", "path", "body"),
+    [
+        ("create", "/2015-03-31/functions", NEW_FUNCTION),
+        ("update_code", "/2015-03-31/functions/echo/code", b'{"ZipFile": "%b"}'),
+        (
+            "publish",
+            "/2018-10-31/layers/one/versions",
+            b'{"Content": {"ZipFile": "%b"}}',
+        ),
+    ],
+)
+async def test_a_package_whose_caller_hung_up_counts_until_it_is_done_with(
+    monkeypatch: pytest.MonkeyPatch, operation: str, path: str, body: bytes
+) -> None:
+    """The catalog goes on with it. Else one after another would be in memory, each
+    until it is its turn to be built."""
+    begun, go, ended = asyncio.Event(), asyncio.Event(), asyncio.Event()
+    answer = app.AwsApp.__call__
+
+    async def build() -> None:
+        begun.set()
+        await go.wait()
+        raise Unavailable("nobody hears this")
+
+    async def whole(*_: object, **_more: object) -> None:
+        await Keeper().whole(build())
+
+    async def watched(*given: Any) -> None:
+        try:
+            await answer(*given)
+        finally:
+            ended.set()
+
+    monkeypatch.setattr(app, "MAX_HELD_OF_TENANT", 100_000)
+    monkeypatch.setattr(app.AwsApp, "__call__", watched)
+    async with serving() as port:
+        functions: Any = port.engine.functions
+        layers = SimpleNamespace(publish=whole)
+        monkeypatch.setattr(functions, "layers", layers, raising=False)
+        monkeypatch.setattr(functions, operation, whole, raising=False)
+        method = "PUT" if operation == "update_code" else "POST"
+        sent = port.signed(path, method=method, body=body % b"AAAA")
+        async with port.connected() as (_, writer):
+            writer.write(sent)
+            await begun.wait()
+        await ended.wait()
+
+        refused = await port.exchange(sent)
+        go.set()
+        taken = await port.exchange(sent)
+
+    assert code_of(refused) == (429, "TooManyRequestsException")
+    assert taken[0] != 429
 
 
 async def test_what_comes_from_a_bucket_counts_as_well_and_no_longer(

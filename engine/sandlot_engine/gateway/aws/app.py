@@ -9,6 +9,7 @@ import asyncio
 import re
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, aclosing
+from functools import partial
 from typing import Any
 
 from sandlot_engine.errors import (
@@ -62,6 +63,10 @@ OPERATION_DEADLINE_S = 120.0
 MAX_HELD, MAX_HELD_OF_TENANT = 512 << 20, 256 << 20
 """Bytes of requests that are being answered: of packages that wait until they are
 built, above all. `BodyRoom` is for those that are half here."""
+
+LEAST_OF_PACKAGE = 64 << 10
+"""What a package counts there at least: who hung up has it built all the same, and what
+waits for that has more than its bytes."""
 
 MAX_PLAIN_REQUEST = 1_048_576
 """Bytes of a request's body that has no package in it. AWS's largest has 20 KB, of a
@@ -187,7 +192,10 @@ class AwsApp:
             raise too_large(operation, limit)
         tenant_id = received.caller.tenant_id
         with ExitStack() as holding:
-            holding.enter_context(self._held.hold(tenant_id, len(body)))
+            size = len(body)
+            if takes_package(operation):
+                size = max(size, LEAST_OF_PACKAGE)
+            holding.enter_context(self._held.hold(tenant_id, size))
             blobs: dict[str, bytes] = {}
             if len(body) > 2 * MAX_PLAIN_REQUEST:
                 taken = await taken_out(body, most=MAX_PLAIN_REQUEST)
@@ -213,7 +221,14 @@ class AwsApp:
                 base_url=_base_url(scope, headers),
                 hold=hold,
             )
-            return await self._perform(call, operation)
+            try:
+                return await self._perform(call, operation)
+            finally:
+                for work in call.begun:
+                    if not work.done():
+                        # Who hangs up, or is told that it takes too long, leaves its
+                        # package in memory: else it could send one after another.
+                        work.add_done_callback(partial(_done_with, holding.pop_all()))
 
     @staticmethod
     def _read(
@@ -262,6 +277,13 @@ class AwsApp:
             raise DeadlineExceeded(
                 f"{operation.name} did not end within {OPERATION_DEADLINE_S:.0f} s"
             ) from error
+
+
+def _done_with(held: ExitStack, work: "asyncio.Task[Any]") -> None:
+    """What nobody waited for any more."""
+    held.close()
+    if not work.cancelled():
+        let_go(work.exception())
 
 
 def _in_region(error: AwsError, call: Call) -> AwsError:

@@ -1,8 +1,9 @@
 """One request for an operation, and what every operation needs of it."""
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any
+import asyncio
+from collections.abc import Callable, Coroutine, Mapping
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
 
 from sandlot_engine.catalog.packages import check_sent
 from sandlot_engine.errors import InvalidParameter, NotFound
@@ -18,6 +19,8 @@ from sandlot_engine.model.tenant import Caller
 from sandlot_engine.polling.poller import NOBODY, Sources
 
 MAX_PAGE = 1_000
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,7 +54,20 @@ class Call:
     """Where the client reached us: `http://127.0.0.1:9000`."""
 
     hold: Callable[[int], None]
-    """Count so many bytes until there is an answer. Raises `Throttled`."""
+    """Count so many bytes until there is an answer, and until what is done `whole` is
+    done. Raises `Throttled`."""
+
+    begun: list["asyncio.Task[Any]"] = field(default_factory=list)
+    """What is done `whole`."""
+
+    async def whole(self, work: Coroutine[Any, Any, T]) -> T:
+        """What the catalog does with a package. It goes on to the end, and has the
+        package in memory, though the caller may hang up or is told that it is late."""
+        task = asyncio.ensure_future(work)
+        # Looked at, so that asyncio does not complain where nobody waits any more.
+        task.add_done_callback(lambda task: task.cancelled() or task.exception())
+        self.begun.append(task)
+        return await asyncio.shield(task)
 
     @property
     def tenant_id(self) -> str:

@@ -37,13 +37,15 @@ async def create_function(call: Call) -> Mapping[str, Any]:
     signing.check_code(call.tenant_id, signing_config)
     check_source(given.get("PackageType", "Zip"), given["Code"])
     package = await call.function_package(given["Code"])
-    function = await functions.create(
-        call.tenant_id,
-        name,
-        config_of({**given, **_layers(call)}),
-        package,
-        publish=given.get("Publish", False),
-        tags=given.get("Tags"),
+    function = await call.whole(
+        functions.create(
+            call.tenant_id,
+            name,
+            config_of({**given, **_layers(call)}),
+            package,
+            publish=given.get("Publish", False),
+            tags=given.get("Tags"),
+        )
     )
     if signing_config:
         await signing.attach(call.tenant_id, name, signing_config)
@@ -97,13 +99,16 @@ async def update_function_code(call: Call) -> Mapping[str, Any]:
     given = call.input
     check_package(given)
     name = latest(call, given["FunctionName"])
-    function = await call.catalog.functions.update_code(
-        call.tenant_id,
-        name,
-        await call.function_package(given),
-        given.get("RevisionId", ""),
-        publish=given.get("Publish", False),
-        dry_run=given.get("DryRun", False),
+    package = await call.function_package(given)
+    function = await call.whole(
+        call.catalog.functions.update_code(
+            call.tenant_id,
+            name,
+            package,
+            given.get("RevisionId", ""),
+            publish=given.get("Publish", False),
+            dry_run=given.get("DryRun", False),
+        )
     )
     return configuration(call, await _published(call, function))
 

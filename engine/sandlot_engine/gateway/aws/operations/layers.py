@@ -11,14 +11,17 @@ from sandlot_engine.model.layer import LayerVersion
 @operation("PublishLayerVersion")
 async def publish_layer_version(call: Call) -> Mapping[str, Any]:
     given = call.input
-    version = await call.catalog.functions.layers.publish(
-        call.tenant_id,
-        given["LayerName"],
-        await call.package(given["Content"]),
-        description=given.get("Description", ""),
-        license_info=given.get("LicenseInfo", ""),
-        runtimes=given.get("CompatibleRuntimes", ()),
-        architectures=given.get("CompatibleArchitectures", ()),
+    package = await call.package(given["Content"])
+    version = await call.whole(
+        call.catalog.functions.layers.publish(
+            call.tenant_id,
+            given["LayerName"],
+            package,
+            description=given.get("Description", ""),
+            license_info=given.get("LicenseInfo", ""),
+            runtimes=given.get("CompatibleRuntimes", ()),
+            architectures=given.get("CompatibleArchitectures", ()),
+        )
     )
     return _with_content(call, version)
 
