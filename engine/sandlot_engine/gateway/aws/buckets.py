@@ -11,12 +11,16 @@ from typing import Any
 
 from sandlot_engine.catalog.packages import PIECE, check_size
 from sandlot_engine.errors import InvalidParameter, Unavailable
+from sandlot_engine.gateway.turns import Turns
 
 TIMEOUT_S = 30
 """For a connection, and for each answer on it."""
 
-AT_ONCE = 2
-"""Packages that are fetched at once; the others wait."""
+AT_ONCE, OF_TENANT = 2, 1
+"""Packages that are fetched at once, of all and of one tenant; the others wait."""
+
+WAITING, WAIT_S = 16, 60.0
+"""Of one tenant, and how long."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,6 +43,14 @@ class Buckets:
         # Whoever gives up has its place in the queue given back, and no thread that
         # fetches: that goes on, with a package in it.
         self._threads = ThreadPoolExecutor(AT_ONCE, thread_name_prefix="bucket")
+        # Before anything is begun: a client of botocore's has megabytes.
+        self._turns = Turns(
+            "packages in a bucket",
+            most=AT_ONCE,
+            of_tenant=OF_TENANT,
+            waiting=WAITING,
+            wait_s=WAIT_S,
+        )
 
     async def read(
         self,
@@ -46,12 +58,14 @@ class Buckets:
         key: str,
         version: str = "",
         *,
+        tenant_id: str,
         hold: Callable[[int], object],
     ) -> bytes:
-        """An object; `hold` is told its bytes before they are read, and may refuse.
+        """An object, when it is the tenant's turn; `hold` is told its bytes before they
+        are read, and may refuse.
 
         Raises `InvalidParameter` with the store's own words, `TooLarge`, `Unavailable`
-        where it does not answer, and what `hold` raises.
+        where it does not answer, `Throttled`, and what `hold` raises.
         """
         if self._access is None:
             raise InvalidParameter(
@@ -60,8 +74,15 @@ class Buckets:
                 "S3_SECRET_ACCESS_KEY in its environment; or send the package itself.",
                 field="S3Bucket",
             )
+        async with self._turns.take(tenant_id):
+            return await self._fetched(
+                _Fetch(self._access, bucket, key, version), hold=hold
+            )
+
+    async def _fetched(
+        self, fetch: "_Fetch", *, hold: Callable[[int], object]
+    ) -> bytes:
         loop = asyncio.get_running_loop()
-        fetch = _Fetch(self._access, bucket, key, version)
         try:
             size = await loop.run_in_executor(self._threads, fetch.begin)
             check_size(size, field="S3Key")

@@ -166,6 +166,7 @@ class Call:
                 given["S3Bucket"],
                 given["S3Key"],
                 given.get("S3ObjectVersion", ""),
+                tenant_id=self.tenant_id,
                 hold=self.hold,
             )
         return check_sent(given["ZipFile"])
