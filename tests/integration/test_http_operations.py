@@ -3,17 +3,19 @@
 import asyncio
 import errno
 import json
+import logging
 import socket
-from collections.abc import Mapping
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import suppress
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from sandlot_engine.catalog.keeper import Keeper
-from sandlot_engine.errors import Throttled, Unavailable
+from sandlot_engine.errors import NotFound, Throttled, Unavailable
 from sandlot_engine.gateway import http
-from sandlot_engine.gateway.aws import app, receiving
+from sandlot_engine.gateway.aws import app, downloads, receiving
 from sandlot_engine.gateway.aws.operations import OPERATIONS, Call
 from tests.fakes.backend import ACME
 from tests.integration.http_port import Port, code_of, serving
@@ -164,6 +166,38 @@ async def test_a_package_whose_caller_hung_up_counts_until_it_is_done_with(
 
     assert code_of(refused) == (429, "TooManyRequestsException")
     assert taken[0] != 429
+
+
+async def test_a_package_that_goes_while_it_is_read_by_its_link_is_seen_to_be_cut(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def pieces() -> AsyncGenerator[bytes, None]:
+        yield b"some of it"
+        raise NotFound("There is no package any more.")
+
+    async def package(_: str) -> tuple[int, AsyncGenerator[bytes, None]]:
+        return 100, pieces()
+
+    async with serving() as port:
+        functions: Any = port.engine.functions
+        monkeypatch.setattr(functions, "package", package, raising=False)
+        monkeypatch.setattr(downloads.Downloads, "granted", lambda *_: "ab" * 32)
+        async with port.connected() as (reader, writer):
+            writer.write(b"GET /code/it.zip HTTP/1.1\r\nhost: x\r\n\r\n")
+            head = await reader.readuntil(b"\r\n\r\n")
+            read = await _to_the_end(reader)
+
+    assert b" 200 " in head
+    assert read == b"some of it"
+    assert not [each for each in caplog.records if each.levelno >= logging.ERROR]
+
+
+async def _to_the_end(reader: asyncio.StreamReader) -> bytes:
+    read = bytearray()
+    with suppress(ConnectionResetError):
+        while data := await reader.read(1 << 16):
+            read += data
+    return bytes(read)
 
 
 async def test_what_comes_from_a_bucket_counts_as_well_and_no_longer(

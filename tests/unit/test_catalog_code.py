@@ -17,6 +17,7 @@ from sandlot_engine.catalog.code import CodeStore
 from sandlot_engine.errors import (
     Internal,
     InvalidParameter,
+    NotFound,
     TooLarge,
     Troubled,
     Unavailable,
@@ -120,12 +121,17 @@ async def test_a_package_is_read_piece_by_piece(
     assert {len(piece) for piece in read[:-1]} == {100}
 
 
-async def test_whoever_reads_no_further_leaves_no_file_open(codes: CodeStore) -> None:
+async def test_between_two_pieces_nothing_is_open(
+    codes: CodeStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However many read, and however slowly: who has a link may have thousands."""
+    monkeypatch.setattr(packages, "PIECE", 100)
     kept = await codes.put(PACKAGE, RUNTIME)
     before = open_files()
 
     async with aclosing(codes.pieces_of(kept.sha256)) as pieces:
         await anext(pieces)
+        assert open_files() == before
 
     assert open_files() == before
 
@@ -157,6 +163,19 @@ async def test_whoever_hangs_up_while_it_is_opened_leaves_no_file_open(
 
     assert await asyncio.to_thread(opened.wait, DEADLINE_S)
     await eventually(is_closed)
+
+
+async def test_a_package_that_goes_while_it_is_read_is_not_there_any_more(
+    codes: CodeStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(packages, "PIECE", 100)
+    kept = await codes.put(PACKAGE, RUNTIME)
+
+    async with aclosing(codes.pieces_of(kept.sha256)) as pieces:
+        await anext(pieces)
+        await codes.discard(kept.sha256)
+        with pytest.raises(NotFound, match=f"no package {kept.sha256} any more"):
+            await anext(pieces)
 
 
 async def test_a_package_is_built_when_it_is_put(

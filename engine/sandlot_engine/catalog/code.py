@@ -204,14 +204,15 @@ class CodeStore:
         return await self._shelf.look(lambda: path.stat().st_size)
 
     async def pieces_of(self, sha256: str) -> AsyncGenerator[bytes, None]:
-        """The same package, in its order. Raises `Internal` where it is gone."""
-        path = self._shelf.zip(sha256)
-        begin = 0
-        # Opened for each. A thread goes on whoever hangs up: nobody would close what it
-        # opens then; and what it reads from, once we had closed that, may be another's.
-        while piece := await self._shelf.run(partial(packages.read_piece, path, begin)):
+        """The same package, in its order. Raises `NotFound` where it goes meanwhile.
+
+        Between two pieces nothing is open: thousands may read at a time and take as
+        long as they like, or go while a thread reads.
+        """
+        path, at = self._shelf.zip(sha256), 0
+        while piece := await self._shelf.run(partial(packages.read_piece, path, at)):
             yield piece
-            begin += len(piece)
+            at += len(piece)
 
     async def discard(self, sha256: str) -> None:
         """Remove a package, or merged layers, whether they are there or not.

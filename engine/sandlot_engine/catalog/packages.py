@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from sandlot_engine.errors import TooLarge
+from sandlot_engine.errors import NotFound, TooLarge
 
 MAX_SENT = 52_428_800
 """Bytes of a zip that is sent along (AWS: 50 MB)."""
@@ -21,8 +21,8 @@ MAX_SENT = 52_428_800
 MAX_ZIPPED = 262_144_000
 """Bytes of any (AWS: 250 MB unpacked, and of a zip in a bucket nothing else)."""
 
-PIECE = 1 << 20
-"""Bytes of one that are read at a time."""
+PIECE = 64 * 1024
+"""Bytes of one that are read at a time: of whoever takes them slowly we hold three."""
 
 TEMPORARY = ".new-"
 """How the names of half-made files and folders begin."""
@@ -112,11 +112,14 @@ def open_file(path: Path) -> int:
     return os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
 
 
-def read_piece(path: Path, begin: int) -> bytes:
-    """What a file has from there on, `PIECE` at most; nothing behind its end."""
-    descriptor = open_file(path)
+def read_piece(path: Path, at: int) -> bytes:
+    """Of a file, from there on. Raises `NotFound` where it is gone."""
     try:
-        return os.pread(descriptor, PIECE, begin)
+        descriptor = open_file(path)
+    except FileNotFoundError:
+        raise NotFound(f"There is no package {path.stem} any more.") from None
+    try:
+        return os.pread(descriptor, PIECE, at)
     finally:
         os.close(descriptor)
 

@@ -51,6 +51,7 @@ from sandlot_engine.gateway.aws.receiving import (
 from sandlot_engine.gateway.aws.service import Operation, Service, takes_package
 from sandlot_engine.gateway.aws.support import refusal
 from sandlot_engine.gateway.aws.writing import Answer, write, write_error
+from sandlot_engine.gateway.connections import KEY
 from sandlot_engine.gateway.headers import fold
 from sandlot_engine.gateway.others import service_of
 from sandlot_engine.gateway.ports import Backend
@@ -124,11 +125,17 @@ class AwsApp:
         if isinstance(body, bytes):
             await send({"type": "http.response.body", "body": body})
             return
-        async with aclosing(body):
-            async for part in body:
-                await send(
-                    {"type": "http.response.body", "body": part, "more_body": True}
-                )
+        try:
+            async with aclosing(body):
+                async for part in body:
+                    await send(
+                        {"type": "http.response.body", "body": part, "more_body": True}
+                    )
+        except SandlotError as error:
+            # A package that went meanwhile: what has begun cannot be refused.
+            faulted.note(error, request_id)
+            let_go(error)
+            await scope[KEY].cut()
         await send({"type": "http.response.body", "body": b""})
 
     async def _answer(
