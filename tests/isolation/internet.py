@@ -486,6 +486,18 @@ def look_for_neighbours(count: int) -> Any:
     return Path("/proc/thread-self/net/arp").read_text().splitlines()[1:]
 
 
+def from_many_ports(address: str, count: int) -> Any:
+    """A datagram from each."""
+
+    def act() -> str:
+        for _ in range(count):
+            with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as handle:
+                handle.sendto(b"hello", (address, PORT))
+        return "ok"
+
+    return _outcome(act)
+
+
 def say_to_many(device: str) -> Any:
     """A datagram to `MULTICAST`, by way of a device."""
 
@@ -599,6 +611,7 @@ TRIES: dict[str, Callable[..., Any]] = {
     for act in (
         *(tcp, udp, udp_by_packet_info, say_to_many, tcp6, look_up, ask_dns),
         *(change_network, devices, throughput, farewells, look_for_neighbours),
+        from_many_ports,
     )
 }
 

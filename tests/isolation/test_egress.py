@@ -4,8 +4,11 @@ In an internet of its own (`internet.py`): a machine, and what is behind its onl
 in network namespaces that end with the test.
 """
 
+from pathlib import Path
+
 import pytest
 
+from sandlot_sandbox.launcher.network_ports import MOST
 from tests.fakes import dns
 from tests.isolation import steps
 from tests.isolation.egress import (
@@ -88,6 +91,20 @@ def test_no_socket_option_leads_around_the_filter(cell: Cell, address: str) -> N
 def test_a_cell_takes_no_places_among_the_machine_s_neighbours(cell: Cell) -> None:
     assert cell("look_for_neighbours", count=300) == []
     assert cell("tcp", address=PUBLIC) == "ok"
+
+
+def test_a_cell_takes_only_so_many_of_the_machine_s_udp_ports(
+    world: World, cell: Cell
+) -> None:
+    greedy = world.open()
+
+    assert greedy("from_many_ports", address=PUBLIC, count=400) == "ok"
+    assert greedy("tcp", address=PUBLIC) == "ok"  # so what came before is through
+    sockets = len(list(Path(f"/proc/{greedy.slirp}/fd").iterdir()))
+
+    assert MOST < sockets < 2 * MOST
+    assert cell("udp", address=PUBLIC) == "ok"
+    greedy.order("end_cell")
 
 
 @pytest.mark.parametrize(

@@ -6,8 +6,9 @@ ends. The other becomes slirp4netns, which speaks to the world: it is given fram
 socket (its `bess` mode) instead of being let into the cell, so it needs no privilege
 at any time, and none over the cell.
 
-The relay itself looks into no frame. It answers the cell's DNS (`resolver.py`), ends
-when the cell does, and takes slirp4netns along; and it dies with the launcher.
+The relay itself looks into no frame, but for the ports of UDP, of which a cell has only
+so many (`network_ports.py`). It answers the cell's DNS (`resolver.py`), ends when the
+cell does, and takes slirp4netns along; and it dies with the launcher.
 
     a cell's process → its kernel: routes, filter → tap → relay → slirp4netns → sockets
                      → 127.0.0.53 → relay's resolver → the machine's nameservers
@@ -20,12 +21,14 @@ import resource
 import select
 import signal
 import socket
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
 
 from sandlot_sandbox import linux
 from sandlot_sandbox.launcher import network_link
+from sandlot_sandbox.launcher.network_ports import UdpPorts
 from sandlot_sandbox.launcher.network_rules import VIRTUAL, Rules, make_rules
 from sandlot_sandbox.launcher.resolver import Resolver, nameservers
 
@@ -332,6 +335,7 @@ class _Relay:
         self._output = output
         self._cell = cell
         self._resolver = resolver
+        self._ports = UdpPorts(time.monotonic)
         self._held = b""
         """A frame that slirp4netns was too busy to take."""
 
@@ -361,6 +365,8 @@ class _Relay:
                 frame = os.read(self._tap, _MAX_FRAME)
             except BlockingIOError:
                 return
+            if not self._ports.lets_out(frame):
+                continue
             try:
                 os.write(self._slirp, frame)
             except BlockingIOError:
@@ -385,6 +391,7 @@ class _Relay:
                 frame = os.read(self._slirp, _MAX_FRAME)
             except BlockingIOError:
                 return
+            self._ports.note_in(frame)
             with contextlib.suppress(OSError):  # as a network does
                 os.write(self._tap, frame)
 
