@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from sandlot_engine.errors import NotFound, Unauthenticated, Unavailable
+from sandlot_engine.errors import NotFound, Throttled, Unauthenticated, Unavailable
 from sandlot_engine.model.function import (
     Code,
     Function,
@@ -348,6 +348,27 @@ async def test_a_core_that_does_not_answer_is_not_waited_for_for_ever(
 
     with pytest.raises(Unavailable):
         await knowing.replica.signing_secret(KEY.id)
+
+
+async def test_only_so_many_answers_are_waited_for(
+    knowing: Knowing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever has the core told more than it reads has it taken for dead."""
+    monkeypatch.setattr(replica, "MAX_ASKED", 2)
+    knowing.is_silent = True
+    async with asyncio.TaskGroup() as group:
+        waiting = [
+            group.create_task(knowing.replica.signing_secret(f"key-{number}"))
+            for number in range(2)
+        ]
+        await asyncio.sleep(0)
+
+        with pytest.raises(Throttled, match="2 keys are being looked up"):
+            await knowing.replica.signing_secret("key-2")
+        for each in waiting:
+            each.cancel()
+
+    assert len(knowing.asked) == 2
 
 
 async def test_tenants_are_the_core_s_to_know(knowing: Knowing) -> None:

@@ -14,7 +14,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from typing import TypeVar
 
-from sandlot_engine.errors import NotFound, Unauthenticated, Unavailable
+from sandlot_engine.errors import NotFound, Throttled, Unauthenticated, Unavailable
 from sandlot_engine.model.function import Function
 from sandlot_engine.model.network import Network
 from sandlot_engine.model.tenant import AccessKey
@@ -31,6 +31,11 @@ MAX_KEY_ID = 128
 
 ASK_S = 10.0
 """How long an answer of the core's is waited for."""
+
+MAX_ASKED = 4_096
+"""Answers that are waited for at once. Each is a word to the core, which is taken for
+dead where too many are not read (`Mail`): strangers with as many keys as connections
+are not to decide that."""
 
 K = TypeVar("K")
 T = TypeVar("T")
@@ -117,6 +122,13 @@ class Replica:
     async def _ask(
         self, number: int, question: messages.FromWorker
     ) -> messages.Key | messages.Tenant:
+        if len(self._asked) >= MAX_ASKED:
+            raise Throttled(
+                f"{MAX_ASKED} keys are being looked up. Send it again later",
+                reason="TooManyRequests",
+                limit=MAX_ASKED,
+                retry_after_s=1.0,
+            )
         self._asked[number] = asyncio.get_running_loop().create_future()
         try:
             self._tell(question)
