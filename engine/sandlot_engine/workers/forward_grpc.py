@@ -1,6 +1,8 @@
 """Hands a gRPC call on to the core, as it came, and its answers and status back."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import grpc
@@ -8,11 +10,18 @@ import grpc.aio
 
 from sandlot_engine.gateway.rpc import Context, Handler
 from sandlot_engine.gateway.rpc.interceptors import Continuation
+from sandlot_engine.gateway.rpc.server import MAX_STREAMS
 
 IDLE_MS = 9_000
 """A connection without calls is closed after that, or twice as long."""
 
+CALLS_OF_CHANNEL = MAX_STREAMS * 9 // 10
+"""Of one connection's the core takes `MAX_STREAMS` at once, and a call beyond waits for
+as long as those last: one tenant's that wait for an answer would keep out others'."""
+
 OPTIONS = (
+    # Or all channels had one connection.
+    ("grpc.use_local_subchannel_pool", 1),
     ("grpc.max_receive_message_length", -1),
     ("grpc.max_send_message_length", -1),
     ("grpc.enable_retries", 0),
@@ -26,30 +35,44 @@ _OURS = ("grpc-", ":")
 Forward = Callable[[Any, Context], Awaitable[Any]]
 
 
+@dataclass(slots=True)
+class _Channel:
+    """A connection, and the calls that are open on it."""
+
+    made: Any
+    """Bytes go through it as they are; the stubs know of no such channel."""
+
+    calls: int = 0
+
+
 class ForwardGrpc:
     """To the core's socket at `path`; closed by `close`."""
 
     def __init__(self, path: str) -> None:
-        # Bytes go through it as they are; the stubs know of no such channel.
-        self._channel: Any = grpc.aio.insecure_channel(f"unix:{path}", options=OPTIONS)
+        self._path = path
+        self._channels: list[_Channel] = []
+        """As many as the most calls have needed; idle ones are not connected."""
 
     def unary(self, method: str) -> Forward:
         """For calls with one request and one answer, in bytes."""
 
         async def forward(request: bytes, context: Context) -> bytes:
-            call: Any = self._channel.unary_unary(method)(
-                request, timeout=context.time_remaining(), metadata=_metadata(context)
-            )
-            try:
-                answer: bytes = await call
-                trailing = await call.trailing_metadata()
-                context.set_trailing_metadata(_passed(trailing))
-            except grpc.aio.AioRpcError as error:
-                _end(context, error)
-                return b""
-            finally:
-                call.cancel()
-            return answer
+            with self._channel() as channel:
+                call: Any = channel.unary_unary(method)(
+                    request,
+                    timeout=context.time_remaining(),
+                    metadata=_metadata(context),
+                )
+                try:
+                    answer: bytes = await call
+                    trailing = await call.trailing_metadata()
+                    context.set_trailing_metadata(_passed(trailing))
+                except grpc.aio.AioRpcError as error:
+                    _end(context, error)
+                    return b""
+                finally:
+                    call.cancel()
+                return answer
 
         return forward
 
@@ -57,10 +80,13 @@ class ForwardGrpc:
         """For calls with one request and any number of answers."""
 
         async def forward(request: bytes, context: Context) -> None:
-            call: Any = self._channel.unary_stream(method)(
-                request, timeout=context.time_remaining(), metadata=_metadata(context)
-            )
-            await _answer(call, context)
+            with self._channel() as channel:
+                call: Any = channel.unary_stream(method)(
+                    request,
+                    timeout=context.time_remaining(),
+                    metadata=_metadata(context),
+                )
+                await _answer(call, context)
 
         return forward
 
@@ -68,17 +94,33 @@ class ForwardGrpc:
         """For calls with any number of them."""
 
         async def forward(_: Any, context: Context) -> None:
-            call: Any = self._channel.stream_stream(method)(
-                _requests(context),
-                timeout=context.time_remaining(),
-                metadata=_metadata(context),
-            )
-            await _answer(call, context)
+            with self._channel() as channel:
+                call: Any = channel.stream_stream(method)(
+                    _requests(context),
+                    timeout=context.time_remaining(),
+                    metadata=_metadata(context),
+                )
+                await _answer(call, context)
 
         return forward
 
     async def close(self) -> None:
-        await self._channel.close()
+        for channel in self._channels:
+            await channel.made.close()
+
+    @contextmanager
+    def _channel(self) -> Iterator[Any]:
+        """One with room for a call, for as long as the block lasts."""
+        has_room = (each for each in self._channels if each.calls < CALLS_OF_CHANNEL)
+        if (channel := next(has_room, None)) is None:
+            made = grpc.aio.insecure_channel(f"unix:{self._path}", options=OPTIONS)
+            channel = _Channel(made)
+            self._channels.append(channel)
+        channel.calls += 1
+        try:
+            yield channel.made
+        finally:
+            channel.calls -= 1
 
 
 async def _requests(context: Context) -> AsyncIterator[bytes]:
