@@ -239,6 +239,16 @@ def test_as_many_bytes_are_held_as_one_and_all_may_have() -> None:
             stack.enter_context(held.hold(tenant_id, 5))
 
 
+def test_two_who_hold_all_there_is_leave_a_little_to_each_other_tenant() -> None:
+    """A package from a bucket is half of it, and waits for minutes."""
+    held = Held(most=320, of_tenant=160)
+    with held.hold(ACME, 160), held.hold(GLOBEX, 160):
+        with held.hold(INITECH, 10), pytest.raises(Throttled):
+            held.take(INITECH, 1)
+        with pytest.raises(Throttled):
+            held.take(ACME, 1)
+
+
 def test_who_holds_none_any_more_is_forgotten() -> None:
     held = Held(most=10, of_tenant=6)
 

@@ -175,11 +175,13 @@ class StrangersTurns:
 
 
 class Held:
-    """Bytes of requests that are being answered: `most`, `of_tenant` of one tenant."""
+    """Bytes of requests that are being answered: `most`, `of_tenant` of one tenant. A
+    sixteenth of that a tenant has whatever others have."""
 
     def __init__(self, *, most: int, of_tenant: int) -> None:
         self._most = most
         self._of_tenant = of_tenant
+        self._share = of_tenant // 16
         self._total = 0
         self._of: Counter[str] = Counter()
 
@@ -190,7 +192,9 @@ class Held:
     def take(self, tenant_id: str, size: int) -> None:
         """Raises `Throttled`."""
         mine = self._of.get(tenant_id, 0)
-        if mine + size > self._of_tenant or self._total + size > self._most:
+        if mine + size > self._of_tenant or (
+            mine + size > self._share and self._total + size > self._most
+        ):
             raise Throttled(
                 f"a request of {size} bytes: {mine} bytes of this tenant's are being"
                 f" answered of {self._of_tenant} allowed, and"
