@@ -15,7 +15,7 @@ import pytest
 from sandlot_engine.catalog.keeper import Keeper
 from sandlot_engine.errors import NotFound, Throttled, Unavailable
 from sandlot_engine.gateway import http
-from sandlot_engine.gateway.aws import app, downloads, receiving
+from sandlot_engine.gateway.aws import app, buckets, downloads, receiving
 from sandlot_engine.gateway.aws.operations import OPERATIONS, Call
 from tests.fakes.backend import ACME
 from tests.integration.http_port import Port, code_of, serving
@@ -198,6 +198,28 @@ async def _to_the_end(reader: asyncio.StreamReader) -> bytes:
         while data := await reader.read(1 << 16):
             read += data
     return bytes(read)
+
+
+async def test_a_key_that_is_taken_back_while_a_package_is_fetched_deploys_nothing(
+    port: Port, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def fetched(*_: object, **_more: object) -> bytes:
+        await port.engine.tenants.revoke_key(ACME, "key-of-acme")
+        return b"a package"
+
+    monkeypatch.setattr(buckets.Buckets, "read", fetched)
+
+    refused = await port.refused(
+        "create_function",
+        FunctionName="app",
+        Runtime="python3.11",
+        Handler="app.handler",
+        Role="arn:aws:iam::123456789012:role/any",
+        Code={"S3Bucket": "packages", "S3Key": "app.zip"},
+    )
+
+    assert refused["Error"]["Code"] == "UnrecognizedClientException"
+    assert (ACME, "app") not in port.engine.functions.all
 
 
 async def test_what_comes_from_a_bucket_counts_as_well_and_no_longer(

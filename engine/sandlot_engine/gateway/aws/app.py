@@ -227,6 +227,9 @@ class AwsApp:
                 parts=self._parts,
                 base_url=_base_url(scope, headers),
                 hold=hold,
+                check_key=partial(
+                    self.receiver.good_key, received.caller.access_key_id
+                ),
             )
             try:
                 return await self._perform(call, operation)

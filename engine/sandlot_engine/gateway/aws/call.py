@@ -1,7 +1,7 @@
 """One request for an operation, and what every operation needs of it."""
 
 import asyncio
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -56,6 +56,9 @@ class Call:
     hold: Callable[[int], None]
     """Count so many bytes until there is an answer, and until what is done `whole` is
     done. Raises `Throttled`."""
+
+    check_key: Callable[[], Awaitable[object]]
+    """Raises `AwsError` where it was taken back since it was looked at."""
 
     begun: list["asyncio.Task[Any]"] = field(default_factory=list)
     """What is done `whole`."""
@@ -162,13 +165,15 @@ class Call:
                 field="Code",
             )
         if in_bucket:
-            return await self.parts.buckets.read(
+            package = await self.parts.buckets.read(
                 given["S3Bucket"],
                 given["S3Key"],
                 given.get("S3ObjectVersion", ""),
                 tenant_id=self.tenant_id,
                 hold=self.hold,
             )
+            await self.check_key()  # it may have taken two minutes
+            return package
         return check_sent(given["ZipFile"])
 
     def code_url(self, code: Code) -> str:

@@ -233,7 +233,7 @@ class Receiver:
             yield
             return
         async with self._breaks.take(caller.tenant_id) as work:
-            await self._good_key(caller.access_key_id)
+            await self.good_key(caller.access_key_id)
             with work:
                 yield
 
@@ -278,7 +278,7 @@ class Receiver:
         )
         _check_body(claim, secret, body)
         # Again: a body may take minutes, and the key may be taken back meanwhile.
-        key = await self._good_key(claim.access_key_id)
+        key = await self.good_key(claim.access_key_id)
         if (connection := scope.get(KEY)) is not None:
             connection.owner = key.tenant_id
         return Received(
@@ -291,7 +291,8 @@ class Receiver:
             body=body,
         )
 
-    async def _good_key(self, access_key_id: str) -> AccessKey:
+    async def good_key(self, access_key_id: str) -> AccessKey:
+        """For who has been in already, and waited since. Raises `AwsError`."""
         key, _ = await self._tenants.signing_secret(access_key_id)
         if key is None:
             raise unrecognized()
