@@ -90,10 +90,12 @@ async def test_a_tenant_s_keys_have_one_room_together(
 # --- callers that go away, or do not come on --------------------------------------
 
 
-async def test_a_caller_that_goes_away_frees_its_slot(port: Port) -> None:
+@pytest.mark.parametrize("size", [1, 200_000])
+async def test_a_caller_that_goes_away_frees_its_slot(port: Port, size: int) -> None:
+    body = b"1" * size
     port.engine.runner.hold("slow")
     async with port.connected() as (_, writer):
-        writer.write(port.signed("/2015-03-31/functions/slow/invocations"))
+        writer.write(port.signed("/2015-03-31/functions/slow/invocations", body=body))
         await port.engine.runner.started.get()
 
     await until(lambda: port.engine.invoker.admission.running(ACME) == 0)

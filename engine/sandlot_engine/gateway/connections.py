@@ -273,6 +273,10 @@ class Connection(HttpToolsProtocol):
         self._expect_nothing()
         self._at = _At.NOTHING
         super().on_message_complete()
+        if not self.pipeline:
+            # uvicorn stops reading in the midst of a large body, and for good where
+            # that was its end: then nobody would hear that the caller goes away.
+            self.flow.resume_reading()
 
     def on_response_complete(self) -> None:
         if self.cycle.response_complete:
