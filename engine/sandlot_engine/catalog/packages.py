@@ -32,7 +32,7 @@ _OPEN_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 def check_sent(zip_bytes: bytes) -> bytes:
-    """The same. Raises `TooLarge`, in AWS's words followed by the numbers."""
+    """What was given. Raises `TooLarge`, in AWS's words followed by the numbers."""
     if len(zip_bytes) > MAX_SENT:
         raise TooLarge(
             f"Zipped size must be smaller than {MAX_SENT} bytes; this package has "
