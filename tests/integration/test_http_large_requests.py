@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from sandlot_engine.gateway.aws.app import MAX_PLAIN_REQUEST, MAX_TOLD_NAME
+from sandlot_engine.gateway.aws.app import MAX_PLAIN_REQUEST
+from sandlot_engine.gateway.aws.asking import MAX_TOLD_NAME
 from sandlot_engine.gateway.aws.operations import OPERATIONS, Call
 from sandlot_engine.gateway.aws.receiving import LITTLE
 from sandlot_engine.gateway.aws.values import MAX_VALUES

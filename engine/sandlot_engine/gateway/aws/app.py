@@ -7,7 +7,6 @@
 
 import asyncio
 import re
-from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, aclosing
 from functools import partial
 from typing import Any
@@ -21,8 +20,8 @@ from sandlot_engine.errors import (
 from sandlot_engine.garbage import let_go
 from sandlot_engine.gateway import faulted
 from sandlot_engine.gateway.aws import operations
+from sandlot_engine.gateway.aws.asking import asked_of
 from sandlot_engine.gateway.aws.call import Call, Parts
-from sandlot_engine.gateway.aws.checking import check
 from sandlot_engine.gateway.aws.downloads import PREFIX
 from sandlot_engine.gateway.aws.faults import (
     OPERATION_NOT_SUPPORTED,
@@ -39,7 +38,7 @@ from sandlot_engine.gateway.aws.invoke import (
     WireHeaders,
 )
 from sandlot_engine.gateway.aws.packages import taken_out
-from sandlot_engine.gateway.aws.reading import query_pairs, read
+from sandlot_engine.gateway.aws.reading import query_pairs
 from sandlot_engine.gateway.aws.receiving import (
     MAX_REQUEST,
     ClientGone,
@@ -72,9 +71,6 @@ waits for that has more than its bytes."""
 MAX_PLAIN_REQUEST = 1_048_576
 """Bytes of a request's body that has no package in it. AWS's largest has 20 KB, of a
 policy; what takes 70 MB apart does nothing else for seconds."""
-
-MAX_TOLD, MAX_TOLD_NAME = 5, 64
-"""Unknown parameters that a refusal names, and the characters of each."""
 
 _OURS = re.compile(rb"/20\d\d-\d\d-\d\d/|%s" % PREFIX.encode())
 
@@ -210,7 +206,15 @@ class AwsApp:
                     raise too_large_beside(operation)
                 body, blobs = taken
             async with self.receiver.reading(received.caller, len(body)):
-                asked = self._read(operation, labels, query, headers, body, blobs)
+                asked = asked_of(
+                    operation,
+                    labels,
+                    query,
+                    headers,
+                    body,
+                    unknown_code="InvalidParameterValueException",
+                    blobs=blobs,
+                )
             if blobs:
                 raise too_large_beside(operation)
             del body  # a package is in there as well
@@ -239,32 +243,6 @@ class AwsApp:
                         # Who hangs up, or is told that it takes too long, leaves its
                         # package in memory: else it could send one after another.
                         work.add_done_callback(partial(_done_with, holding.pop_all()))
-
-    @staticmethod
-    def _read(
-        operation: Operation,
-        labels: Mapping[str, str],
-        query: Sequence[tuple[str, str]],
-        headers: Headers,
-        body: bytes,
-        blobs: dict[str, bytes],
-    ) -> dict[str, Any]:
-        asked = read(
-            operation,
-            labels,
-            # How a presigned URL is signed is no parameter of what it asks.
-            [pair for pair in query if not pair[0].startswith("X-Amz-")],
-            {name.decode(): value.decode("latin-1") for name, value in headers.items()},
-            body,
-            blobs=blobs,
-        )
-        if asked.unknown:
-            raise AwsError(
-                "InvalidParameterValueException",
-                f"{operation.name} has no parameter {told(asked.unknown)}",
-            )
-        check(operation, asked.input)
-        return asked.input
 
     async def _perform(self, call: Call, operation: Operation) -> Answer:
         perform = self._operations.get(operation.name)
@@ -319,11 +297,6 @@ def face_of(error: Exception, request_id: str) -> AwsError:
                 "ServiceException",
                 f"internal error; it was logged as request {request_id}",
             )
-
-
-def told(unknown: Sequence[str]) -> str:
-    """The first names of those that no member has."""
-    return ", ".join(name[:MAX_TOLD_NAME] for name in unknown[:MAX_TOLD])
 
 
 def too_large(operation: Operation, limit: int) -> AwsError:

@@ -2,8 +2,6 @@
 
 import asyncio
 import re
-from collections.abc import Mapping, Sequence
-from typing import Any
 from uuid import uuid4
 
 from sandlot_engine.clock import Clock
@@ -21,12 +19,11 @@ from sandlot_engine.errors import (
 )
 from sandlot_engine.garbage import let_go
 from sandlot_engine.gateway import faulted
-from sandlot_engine.gateway.aws.app import told, too_large
-from sandlot_engine.gateway.aws.checking import check
+from sandlot_engine.gateway.aws.app import raw_answer, too_large
+from sandlot_engine.gateway.aws.asking import asked_of
 from sandlot_engine.gateway.aws.faults import AwsError
-from sandlot_engine.gateway.aws.invoke import Headers, RawAnswer, WireHeaders
 from sandlot_engine.gateway.aws.names import arn_prefix
-from sandlot_engine.gateway.aws.reading import query_pairs, read
+from sandlot_engine.gateway.aws.reading import query_pairs
 from sandlot_engine.gateway.aws.receiving import (
     ClientGone,
     Receive,
@@ -36,7 +33,7 @@ from sandlot_engine.gateway.aws.receiving import (
 )
 from sandlot_engine.gateway.aws.scheduler.operations import OPERATIONS, Call
 from sandlot_engine.gateway.aws.scheduler.support import TABLE
-from sandlot_engine.gateway.aws.service import Operation, Service
+from sandlot_engine.gateway.aws.service import Service
 from sandlot_engine.gateway.aws.support import refusal
 from sandlot_engine.gateway.aws.writing import Answer, write, write_error
 from sandlot_engine.gateway.headers import fold
@@ -99,7 +96,7 @@ class SchedulerApp:
             face = _face_of(error, request_id)
             answer = write_error(face, request_id, self._service)
             let_go(error)
-        status, headers, body = _raw(answer)
+        status, headers, body = raw_answer(answer)
         await send(
             {"type": "http.response.start", "status": status, "headers": headers}
         )
@@ -123,7 +120,16 @@ class SchedulerApp:
         if body is None:
             raise too_large(operation, MAX_REQUEST)
         async with self._receiver.reading(received.caller, len(body)):
-            asked = self._read(operation, labels, query, headers, body)
+            asked = asked_of(
+                operation,
+                labels,
+                query,
+                headers,
+                body,
+                unknown_code="ValidationException",
+            )
+        if why := refusal(operation.name, asked, TABLE):
+            raise NotSupported(why)
         call = Call(
             caller=received.caller,
             region=received.region,
@@ -139,31 +145,6 @@ class SchedulerApp:
             ours, theirs = arn_prefix(self._region), arn_prefix(received.region)
             raise InvalidParameter(error.message.replace(ours, theirs)) from error
         return write(operation, output, request_id)
-
-    @staticmethod
-    def _read(
-        operation: Operation,
-        labels: Mapping[str, str],
-        query: Sequence[tuple[str, str]],
-        headers: Headers,
-        body: bytes,
-    ) -> dict[str, Any]:
-        asked = read(
-            operation,
-            labels,
-            [pair for pair in query if not pair[0].startswith("X-Amz-")],
-            {name.decode(): value.decode("latin-1") for name, value in headers.items()},
-            body,
-        )
-        if asked.unknown:
-            raise AwsError(
-                "ValidationException",
-                f"{operation.name} has no parameter {told(asked.unknown)}",
-            )
-        check(operation, asked.input)
-        if why := refusal(operation.name, asked.input, TABLE):
-            raise NotSupported(why)
-        return asked.input
 
 
 def _face_of(error: Exception, request_id: str) -> AwsError:
@@ -186,12 +167,3 @@ def _face_of(error: Exception, request_id: str) -> AwsError:
                 "InternalServerException",
                 f"internal error; it was logged as request {request_id}",
             )
-
-
-def _raw(answer: Answer) -> RawAnswer:
-    headers: WireHeaders = [
-        (name.encode("latin-1"), value.encode("latin-1", "replace"))
-        for name, value in answer.headers
-    ]
-    headers.append((b"content-length", b"%d" % len(answer.body)))
-    return answer.status, headers, answer.body
