@@ -125,6 +125,15 @@ def test_a_change_of_all_is_one_of_each(pages: Pages) -> None:
     assert pages.reader.of(OTHER) != before[1]
 
 
+def test_changes_of_a_tenant_and_of_all_do_not_cancel_each_other(pages: Pages) -> None:
+    before = pages.reader.of(TENANT)
+
+    for changed in (TENANT, ""):
+        pages.writer.bump(changed)
+
+    assert pages.reader.of(TENANT) == before + 2
+
+
 def test_a_reader_cannot_change_an_epoch(pages: Pages) -> None:
     with pytest.raises(TypeError):
         pages.reader.bump(TENANT)
@@ -389,6 +398,41 @@ def test_a_route_holds_until_something_of_its_tenant_changes(knowing: Knowing) -
     knowing.pages.writer.bump(TENANT)
     with pytest.raises(NotHere):
         knowing.replica.resolve(TENANT, "resize", "")
+
+
+@pytest.mark.parametrize("changed", [TENANT, OTHER])
+def test_a_route_to_another_s_function_holds_until_either_of_them_changes(
+    knowing: Knowing, changed: str
+) -> None:
+    there = Address(OTHER, TENANT, "resize", "")
+    caller, owner = (knowing.pages.writer.of(each) for each in (OTHER, TENANT))
+    function = without_secrets(a_function())
+    knowing.replica.hear(
+        messages.Route(there, function, caller_epoch=caller, owner_epoch=owner)
+    )
+    assert knowing.replica.may_invoke(TENANT, "resize", "", OTHER)
+
+    knowing.pages.writer.bump(changed)
+
+    with pytest.raises(NotHere):
+        knowing.replica.may_invoke(TENANT, "resize", "", OTHER)
+
+
+def test_what_was_lent_is_current_until_its_tenant_changes(knowing: Knowing) -> None:
+    epoch = knowing.pages.writer.of(TENANT)
+    assert knowing.replica.is_current(TENANT, epoch)
+
+    knowing.pages.writer.bump(OTHER)
+    assert knowing.replica.is_current(TENANT, epoch)
+    knowing.pages.writer.bump(TENANT)
+    assert not knowing.replica.is_current(TENANT, epoch)
+
+
+def test_whether_an_event_may_recurse_the_core_decides(knowing: Knowing) -> None:
+    knowing.tell_route()
+
+    with pytest.raises(NotHere):
+        knowing.replica.may_recurse(TENANT, "resize")
 
 
 def test_whom_nothing_is_known_of_the_core_decides_on(knowing: Knowing) -> None:

@@ -23,6 +23,7 @@ from sandlot_engine.workers.lessor import Lessor, Place
 from sandlot_engine.workers.messages import Address
 from tests.fakes.runner import FakeClock
 from tests.fakes.things import function
+from tests.fakes.waiting import eventually
 
 WAIT_S = 5.0
 
@@ -39,6 +40,7 @@ class FakeInstance:
         self.is_stopped = False
         self.leaves_tmp = False
         self.borrower: Borrower | None = None
+        self.can_be_lent = True
 
     async def run(self, *_: object, **__: object) -> Run:
         self.is_usable = False
@@ -56,6 +58,8 @@ class FakeInstance:
         self.is_stopped, self.is_usable = True, False
 
     def lend(self, borrower: Borrower) -> tuple[Loan, dict[str, int]] | None:
+        if not self.can_be_lent:
+            return None
         self.borrower, self.is_usable = borrower, False
         facts = SimpleNamespace(
             memory_mb=128, is_frozen=False, idle_since=0.0, peak_memory_kb=1
@@ -274,6 +278,100 @@ async def test_nothing_is_lent_over_a_limit(lending: Lending) -> None:
         lending.take_place(function())
 
 
+async def test_what_cannot_be_lent_now_stays_and_its_place_comes_back(
+    lending: Lending,
+) -> None:
+    await lending.warm()
+    lending.machine.instances[0].can_be_lent = False
+
+    assert lending.want() is None
+
+    assert lending.unused == [9]
+    assert (lending.taken, lending.lessor.lent) == (0, 0)
+    lending.machine.instances[0].can_be_lent = True
+    assert lending.want() is not None
+
+
+async def test_only_so_many_are_lent_to_one_worker_at_once(
+    lending: Lending, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "MAX_LEASES", 1)
+    small = Lending(lending.scheduler, lending.machine, lending.clock)
+    await small.warm(2)
+    first = small.want()
+    assert first is not None
+
+    assert small.want() is None
+    assert (small.taken, small.lessor.lent) == (1, 1)
+
+    small.lessor.gave_back(
+        messages.GaveBack(first.lease, is_frozen=False, peak_memory_kb=1)
+    )
+    again = small.want()
+    assert again is not None
+    assert again.slot == first.slot
+    small.lessor.close()
+
+
+async def test_what_its_board_says_of_an_earlier_lease_is_not_said_of_a_later_one(
+    lending: Lending,
+) -> None:
+    await lending.warm()
+    lend = lending.want()
+    assert lend is not None
+    lending.marks.begin(lend.slot, "earlier", 0.0)
+    gave_back = messages.GaveBack(lend.lease, is_frozen=False, peak_memory_kb=1)
+
+    lending.lessor.gave_back(gave_back)
+    assert not lending.marks.is_running(lend.slot)
+    lending.marks.begin(lend.slot, "earlier", 0.0)
+    again = lending.want()
+
+    assert again is not None
+    assert again.slot == lend.slot
+    assert lending.lessor.unused == 1
+    lending.lessor.close()
+    assert lending.billed == []
+
+
+async def test_whose_leases_are_whose_and_which_of_them_run_is_known(
+    lending: Lending,
+) -> None:
+    await lending.warm(2)
+    running, idle = lending.want(), lending.want()
+    assert running is not None
+    assert idle is not None
+    lending.marks.begin(running.slot, "r", 0.0)
+    lessor, owner = lending.lessor, running.tenant
+
+    numbers = [running.lease, idle.lease]
+    assert [each.number for each in lessor.of_revision(running.revision)] == numbers
+    assert [each.number for each in lessor.of_tenant(owner)] == numbers
+    assert [each.number for each in lessor.of_tenant("")] == numbers
+    assert lessor.of_revision("another") == lessor.of_tenant("another") == []
+    assert [each.number for each in lessor.idle()] == [idle.lease]
+    assert [lessor.is_running(each) for each in lessor.of_tenant("")] == [True, False]
+    assert lessor.unused == 1
+
+
+async def test_a_worker_hears_what_only_the_core_does_of_an_instance(
+    lending: Lending,
+) -> None:
+    await lending.warm()
+    lend = lending.want()
+    assert lend is not None
+    borrower = lending.machine.instances[0].borrower
+    assert borrower is not None
+
+    borrower.note_exit(9)
+    borrower.note_zygote_lost(with_launcher=True)
+
+    assert lending.told[-2:] == [
+        messages.Exited(lend.lease, 9),
+        messages.Lost(lend.lease, with_launcher=True),
+    ]
+
+
 async def test_what_is_to_be_refused_is_not_routed(lending: Lending) -> None:
     await lending.warm()
     lending.function, known = None, lending.function
@@ -333,6 +431,82 @@ async def test_what_a_dead_worker_ran_is_billed_once(lending: Lending) -> None:
     assert all(each.is_stopped for each in lending.machine.instances)
     assert (lending.taken, lending.lessor.lent) == (0, 0)
     assert idle.lease
+
+
+async def test_what_a_dead_worker_ran_is_billed_until_it_was_found_dead(
+    lending: Lending, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=lambda: 100.0))
+    await lending.warm()
+    lend = lending.want()
+    assert lend is not None
+    lending.marks.begin(lend.slot, "r", 98.75)
+
+    lending.lessor.close()
+
+    assert [record.report.billed_ms for record in lending.billed] == [1_250]
+
+
+async def test_to_a_worker_that_is_dead_nothing_is_told_or_lent(
+    lending: Lending,
+) -> None:
+    await lending.warm(2)
+    lending.want()
+    (lease,) = lending.lessor.idle()
+    lending.lessor.close()
+    told = list(lending.told)
+
+    lending.lessor.recall(lease)
+    lending.want()
+
+    assert lending.told == told
+    assert lending.lessor.lent == 0
+
+
+async def test_the_scheduler_is_told_now_and_then_what_runs_under_a_lease(
+    lending: Lending, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    often_s, runs = module.NOTED_S, list[float]()
+    moments = iter((100.0, 100.0 + often_s / 2, 100.0 + 2 * often_s))
+    monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=moments.__next__))
+    monkeypatch.setattr(
+        lending.scheduler.borrowing,
+        "note_elsewhere",
+        lambda _, *, run_s, memory_mb: runs.append(run_s),
+    )
+    await lending.warm()
+    lend = lending.want()
+    assert lend is not None
+
+    for _ in range(3):
+        lending.lessor.note_record(lend.lease, _record("r"), ())
+
+    assert runs == [0.001, 0.001]
+
+
+async def test_one_that_came_back_or_runs_costs_no_worker_its_life(
+    lending: Lending, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "LATE_S", 0.0)
+    await lending.warm(2)
+    lends = [lend for _ in range(2) if (lend := lending.want()) is not None]
+    back, running = lending.lessor.of_tenant("")
+    lending.marks.begin(lends[1].slot, "r", 0.0)
+    for lease in (back, running):
+        lending.lessor.recall(lease)
+    lending.lessor.gave_back(
+        messages.GaveBack(back.number, is_frozen=False, peak_memory_kb=1)
+    )
+
+    for _ in range(20):
+        await asyncio.sleep(0)
+    assert lending.failed == []
+    lending.marks.end(lends[1].slot)
+
+    async def is_found_late() -> bool:
+        return bool(lending.failed)
+
+    await eventually(is_found_late)
 
 
 async def test_an_idle_one_that_does_not_come_back_costs_the_worker_its_life(
