@@ -75,6 +75,9 @@ def test_a_window_is_at_most_half_of_the_time_that_messages_are_hidden() -> None
     assert assembly.closes_at(300.0) == 15.0
     assert assembly.closes_at(10.0) == 10.0
     assert taken(assembly, 5, 300.0, now=15.0) == 1
+    assembly.add(messages(1, received=100.0))
+    assert assembly.closes_at(300.0) == 115.0
+    assembly.clear()
     assert assembly.closes_at(300.0) is None
 
 
@@ -95,7 +98,8 @@ def test_one_message_is_always_a_batch() -> None:
 
 
 @pytest.mark.parametrize(
-    ("batch_size", "waiting", "wanted"), [(10, 0, 10), (3, 0, 3), (10_000, 50, 10)]
+    ("batch_size", "waiting", "wanted"),
+    [(10, 0, 10), (3, 0, 3), (3, 2, 1), (3, 3, 1), (10_000, 50, 10)],
 )
 def test_no_more_are_asked_for_than_a_batch_and_a_queue_may_have(
     batch_size: int, waiting: int, wanted: int
