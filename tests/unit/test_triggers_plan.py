@@ -31,6 +31,11 @@ def settled(step: plan.Step) -> Progress:
     return Progress(through=step.fire or step.through)
 
 
+def is_over(step: plan.Step) -> bool:
+    """Nothing can be due any more."""
+    return step.fire is None and step.wake is None
+
+
 def events(
     of: Schedule, nows: Iterator[datetime] | list[datetime]
 ) -> tuple[list[datetime], int]:
@@ -70,7 +75,7 @@ def test_nothing_is_due_before_the_start_or_from_the_end_on() -> None:
 
     assert fired == [NOON + HOUR, NOON + 2 * HOUR]
     assert missed == 0
-    assert step_of(of, NOON, Progress(through=NOON + 2 * HOUR)).is_over
+    assert is_over(step_of(of, NOON, Progress(through=NOON + 2 * HOUR)))
 
 
 def test_a_named_moment_that_is_past_is_due_at_once_and_never_again() -> None:
@@ -79,7 +84,7 @@ def test_a_named_moment_that_is_past_is_due_at_once_and_never_again() -> None:
     step = step_of(of, NOON)
 
     assert step.fire == NOON - timedelta(seconds=1)
-    assert step_of(of, NOON, settled(step)).is_over
+    assert is_over(step_of(of, NOON, settled(step)))
 
 
 def test_a_named_moment_ignores_dates_as_on_aws() -> None:
@@ -118,6 +123,7 @@ def test_what_is_older_than_its_events_may_be_is_not_made_up_for() -> None:
     of = schedule("cron(0 0 1 * ? *)", max_age_s=86_400)
 
     assert events(of, [datetime(2025, 7, 1, 23, 59, tzinfo=UTC)])[0] != []
+    assert events(of, [datetime(2025, 7, 2, 0, 0, tzinfo=UTC)])[0] != []
     assert events(of, [datetime(2025, 7, 2, 0, 1, tzinfo=UTC)]) == ([], 1)
 
 
@@ -135,6 +141,25 @@ def test_a_time_that_has_just_come_is_fired_beside_those_that_were_missed() -> N
     fired, missed = events(of, [NOON + 3 * HOUR + timedelta(seconds=5)])
 
     assert (fired, missed) == ([NOON + 3 * HOUR], 3)
+
+
+def test_a_time_that_comes_this_moment_is_the_one_that_is_fired() -> None:
+    of = schedule("rate(1 hour)", missed=Missed.RUN_ONCE)
+
+    assert events(of, [NOON + 3 * HOUR]) == ([NOON + 3 * HOUR], 3)
+
+
+def test_one_whose_window_has_just_ended_is_fired_beside_those_that_were_missed() -> (
+    None
+):
+    of = schedule("rate(1 day)", window_min=60, missed=Missed.SKIP)
+    last = NOON + 72 * HOUR
+    ended = last + HOUR
+
+    for now in (ended, ended + plan.GRACE):
+        assert step_of(of, now).fire == last
+        assert step_of(of, now).missed == 3
+    assert step_of(of, ended + plan.GRACE + timedelta(microseconds=1)).missed == 4
 
 
 def test_the_count_of_what_was_missed_is_bounded_and_quick() -> None:
@@ -204,7 +229,7 @@ def test_a_schedule_that_begins_in_years_waits_for_that() -> None:
 def test_a_moment_that_was_fired_is_over_however_far_ahead_it_is_now() -> None:
     of = schedule("at(2031-06-01T12:00:00)")
 
-    assert step_of(of, NOON, Progress(through=NOON.replace(year=2031))).is_over
+    assert is_over(step_of(of, NOON, Progress(through=NOON.replace(year=2031))))
 
 
 SCHEDULES = st.builds(

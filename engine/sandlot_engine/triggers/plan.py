@@ -47,11 +47,6 @@ class Step:
     wake: datetime | None = None
     """When to ask again, if nothing is to be fired; None: never."""
 
-    @property
-    def is_over(self) -> bool:
-        """Nothing can be due any more."""
-        return self.fire is None and self.wake is None
-
 
 @dataclass(frozen=True, slots=True)
 class Due:
@@ -68,13 +63,12 @@ class Due:
         return None if found is None or self._is_past_end(found) else found
 
     def until(self, moment: datetime) -> datetime | None:
-        """The last that is not after `moment`."""
+        """The last that is not after `moment`, of which one that is within the dates
+        is known not to be."""
         moment += _JUST
         if self.end is not None:
             moment = min(moment, self.end)
-        found = self.timing.before(moment)
-        is_early = found is not None and self.start is not None and found < self.start
-        return None if is_early else found
+        return self.timing.before(moment)
 
     def _is_past_end(self, moment: datetime) -> bool:
         return self.end is not None and moment >= self.end
