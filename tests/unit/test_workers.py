@@ -349,6 +349,47 @@ async def test_an_unknown_key_is_not_remembered(knowing: Knowing) -> None:
     assert len(knowing.asked) == 2
 
 
+async def test_what_only_begins_with_a_key_s_id_is_no_key(knowing: Knowing) -> None:
+    """Of what is too long for one, the core is told no more than to see that."""
+    longest = "A" * replica.MAX_KEY_ID
+    knowing.keys[longest] = KEY
+
+    assert (await knowing.replica.signing_secret(longest))[0] == KEY
+    assert (await knowing.replica.signing_secret(longest + "x" * 99))[0] is None
+    assert knowing.asked[-1] == messages.AskKey(2, longest + "x")
+
+
+async def test_who_was_answered_is_waited_for_no_more(
+    knowing: Knowing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(replica, "MAX_ASKED", 2)
+
+    for _ in range(3):
+        assert (await knowing.replica.signing_secret("AKIANOBODY0000000"))[0] is None
+
+
+async def test_an_answer_that_comes_too_late_is_passed_over(knowing: Knowing) -> None:
+    await knowing.replica.known(TENANT)
+
+    knowing.replica.hear(messages.Tenant(1, is_known=False))
+
+    assert await knowing.replica.known(TENANT) == TENANT
+
+
+async def test_of_keys_the_one_that_was_used_longest_ago_is_forgotten(
+    knowing: Knowing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(replica, "MAX_KEYS", 2)
+    knowing.keys |= dict.fromkeys(("one", "two", "three"), KEY)
+
+    for used in ("one", "two", "one", "three", "one"):
+        await knowing.replica.signing_secret(used)
+    assert len(knowing.asked) == 3
+    await knowing.replica.signing_secret("two")
+
+    assert len(knowing.asked) == 4
+
+
 async def test_a_core_that_does_not_answer_is_not_waited_for_for_ever(
     knowing: Knowing, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -454,4 +495,5 @@ def test_routes_are_bounded(knowing: Knowing, monkeypatch: pytest.MonkeyPatch) -
 
     with pytest.raises(NotHere):
         knowing.replica.resolve(TENANT, "f1", "")
-    assert knowing.replica.resolve(TENANT, "f4", "").name == "resize"
+    for name in ("f2", "f3", "f4"):
+        assert knowing.replica.resolve(TENANT, name, "").name == "resize"
