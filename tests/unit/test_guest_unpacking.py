@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from sandlot_sandbox.guest import archive, unpacking
 from sandlot_sandbox.guest.unpacking import Refused
+from tests.descriptors import open_files
 from tests.fakes.zips import (
     CENTRAL,
     END,
@@ -324,6 +325,30 @@ def test_a_zip_over_the_limit_is_refused_in_awss_words(
 
     with pytest.raises(Refused, match=r"^Zipped size must be smaller than 100 bytes"):
         taken(bytes(101))
+
+
+def test_what_is_as_large_as_is_allowed_is_taken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = zip_of({"lib/a": "x" * 500})
+    monkeypatch.setattr(unpacking, "MAX_ZIPPED", len(data))
+    monkeypatch.setattr(unpacking, "MAX_UNZIPPED", 1_000)
+    monkeypatch.setattr(archive, "MAX_ENTRIES", 4)
+
+    assert unpack_all([data, data], tmp_path / "code") == (1, 500)
+
+
+def test_nothing_stays_open_whether_it_is_taken_or_refused(tmp_path: Path) -> None:
+    before = open_files()
+
+    unpack(zip_of({"a/b/c": "x", "a/d": "x", "e/": ""}), tmp_path / "taken")
+    damaged = bytearray(zip_of({"a/b/c": "x" * 100}, method=zipfile.ZIP_STORED))
+    damaged[damaged.index(b"xxx")] = 0
+    with pytest.raises(Refused):
+        unpack(bytes(damaged), tmp_path / "refused")
+
+    assert (tmp_path / "refused/a/b/c").exists(), "it was refused while it was written"
+    assert open_files() == before
 
 
 def test_only_a_zip_that_is_too_large_itself_is_called_so(
