@@ -1,6 +1,7 @@
 """AWS's words for how an invocation ended. The texts are AWS's to the letter."""
 
 import json
+from datetime import timedelta
 from fractions import Fraction
 from math import ceil
 
@@ -166,6 +167,16 @@ def test_a_warm_report_has_no_init_duration() -> None:
     ]
 
 
+def test_a_log_begins_as_long_before_its_end_as_it_took() -> None:
+    start, *_, report = outcome(replace(RAN, duration_s=1.5)).log
+
+    assert (start.time, report.time) == (ENDED - timedelta(seconds=1.5), ENDED)
+
+
+def test_a_report_knows_how_long_was_waited_for_an_instance() -> None:
+    assert outcome(replace(RAN, wait_s=0.2505)).report.wait_ms == 250.5
+
+
 def test_a_cold_report_has_the_init_duration_and_bills_it() -> None:
     line = report_line(outcome(replace(RAN, duration_s=0.13361, init_s=0.080)))
 
@@ -199,6 +210,12 @@ def test_an_init_within_the_timeout_is_not_billed_twice(
     run = ended(Ended.TIMED_OUT, init_s=init_s, duration_s=duration_s)
 
     assert outcome(run, timeout_s=3).report.billed_ms == 3_000
+
+
+def test_an_init_before_the_timeout_is_billed_beside_all_of_it() -> None:
+    run = ended(Ended.TIMED_OUT, init_s=0.5, duration_s=2.99)
+
+    assert outcome(run, timeout_s=3).report.billed_ms == 3_500
 
 
 def _said(run: Run, **config: int) -> list[str]:
@@ -438,6 +455,7 @@ def test_a_cancelled_invocation_is_billed_up_to_its_timeout() -> None:
     stuck = cancelled_outcome_of(INVOCATION, revision(), ran_s=99.0, ended=ENDED)
 
     assert (quick.report.billed_ms, stuck.report.billed_ms) == (250, 3_000)
+    assert (quick.report.wait_ms, quick.report.max_memory_used_mb) == (0.0, 0)
     assert quick.error_type == "Sandbox.Cancelled"
 
 
