@@ -25,7 +25,7 @@ from sandlot_engine.model.invocation import (
     Status,
 )
 from sandlot_engine.model.tenant import AccessKey
-from sandlot_engine.workers import messages, replica
+from sandlot_engine.workers import boards, messages, replica
 from sandlot_engine.workers.boards import MAX_LEASES, Epochs, Mark, Marks, new_page
 from sandlot_engine.workers.ledger import LedgerReader, LedgerWriter
 from sandlot_engine.workers.lessor import without_secrets
@@ -132,6 +132,12 @@ def test_changes_of_a_tenant_and_of_all_do_not_cancel_each_other(pages: Pages) -
         pages.writer.bump(changed)
 
     assert pages.reader.of(TENANT) == before + 2
+
+
+def test_tenants_share_all_numbers_but_everybody_s() -> None:
+    places = {boards._place(f"{number:012}") for number in range(100_000)}  # noqa: SLF001
+
+    assert places == set(range(8, Epochs.SIZE, 8))
 
 
 def test_a_reader_cannot_change_an_epoch(pages: Pages) -> None:
