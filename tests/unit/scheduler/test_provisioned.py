@@ -256,3 +256,60 @@ async def test_what_is_provisioned_comes_before_an_environment_that_was_reset(
     await world.invoke()
 
     assert [instance.runs for instance in world.machine.instances] == [1]
+
+
+async def test_whoever_asks_for_one_more_waits_until_that_is_there(
+    world: World,
+) -> None:
+    assert await world.provision(1) == 1
+    world.machine.may_initialise.clear()
+    more = asyncio.create_task(world.provision(2))
+    while len(world.machine.instances) < 2:
+        await world.wait_starting()
+    await asyncio.sleep(0)
+
+    assert not more.done()
+    world.machine.may_initialise.set()
+
+    assert await more == 2
+
+
+async def test_what_is_not_asked_for_any_more_is_not_tried_again() -> None:
+    async with new_world(again_s=0.0) as world:
+        world.machine.initialises = False
+        await world.provision(1)
+
+        assert await world.provision(0) == 0
+
+        tried = len(world.machine.instances)
+        for _ in range(50):
+            await asyncio.sleep(0)
+        assert len(world.machine.instances) == tried
+
+
+async def test_what_is_tried_again_is_as_much_as_was_asked_for_last() -> None:
+    async with new_world(again_s=0.0) as world:
+        world.machine.importing["resize"] = asyncio.Event()
+        world.machine.import_refusal = Unavailable("no")
+        assert await world.provision(1) == 0
+        assert await world.provision(2) == 0
+        world.machine.import_refusal = None
+        world.machine.importing["resize"].set()
+
+        async def are_there() -> bool:
+            return world.scheduler.provisioned("rev-of-resize") == 2
+
+        await eventually(are_there)
+
+
+async def test_why_nothing_is_started_ahead_is_told_once(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async with new_world(again_s=0.0) as world:
+        world.machine.importing["resize"] = asyncio.Event()
+        world.machine.import_refusal = Unavailable("no")
+        await world.provision(1)
+        for _ in range(50):
+            await asyncio.sleep(0)
+
+    assert caplog.text.count("nothing is started ahead: no") == 1
