@@ -263,12 +263,10 @@ def test_a_window_is_from_a_twentieth_of_all_times_to_nearly_all() -> None:
 
 
 def test_as_few_times_as_tell_something_and_half_of_them_too_long_tell_it() -> None:
-    hours_5 = 5 * HOUR_S / BIN_S
-
     assert _histogram((MIN_TIMES - 1, 5)).window() is None
     assert _histogram((MIN_TIMES, 5)).window() == _from_to(5, 5)
-    assert _histogram((MIN_TIMES, 5), (MIN_TIMES, hours_5)).window() == _from_to(5, 5)
-    assert _histogram((MIN_TIMES, 5), (MIN_TIMES + 1, hours_5)).window() is None
+    assert _histogram((MIN_TIMES, 5), (MIN_TIMES, BINS)).window() == _from_to(5, 5)
+    assert _histogram((MIN_TIMES, 5), (MIN_TIMES + 1, BINS)).window() is None
 
 
 @pytest.mark.parametrize(("bins", "tells"), [(79, True), (81, False), (BINS, False)])

@@ -276,15 +276,17 @@ async def test_whoever_asks_for_one_more_waits_until_that_is_there(
 
 async def test_what_is_not_asked_for_any_more_is_not_tried_again() -> None:
     async with new_world(again_s=0.0) as world:
-        world.machine.initialises = False
+        world.machine.importing["resize"] = asyncio.Event()
+        world.machine.import_refusal = Unavailable("no")
         await world.provision(1)
 
         assert await world.provision(0) == 0
 
-        tried = len(world.machine.instances)
+        world.machine.import_refusal = None
+        world.machine.importing["resize"].set()
         for _ in range(50):
             await asyncio.sleep(0)
-        assert len(world.machine.instances) == tried
+        assert world.machine.instances == []
 
 
 async def test_what_is_tried_again_is_as_much_as_was_asked_for_last() -> None:
