@@ -287,6 +287,8 @@ async def test_what_is_not_asked_for_any_more_is_not_tried_again() -> None:
         for _ in range(50):
             await asyncio.sleep(0)
         assert world.machine.instances == []
+        await world.invoke()
+        assert world.scheduler.provisioned("rev-of-resize") == 0
 
 
 async def test_what_is_tried_again_is_as_much_as_was_asked_for_last() -> None:
