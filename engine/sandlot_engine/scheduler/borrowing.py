@@ -67,7 +67,7 @@ class Borrowing:
         if revision is not None:
             now = self._clock.monotonic()
             history = self._standbys.note_arrival(function, revision, now)
-            history.note_run(now, run_s=run_s, init_s=None, memory_mb=memory_mb)
+            history.note_run(run_s=run_s, init_s=None, memory_mb=memory_mb)
             history.note_end(now)
 
     def give_back(self, borrowed: Borrowed) -> None:

@@ -89,9 +89,7 @@ class History:
         self.running -= 1
         self.last_used = now
 
-    def note_run(
-        self, now: float, *, run_s: float, init_s: float | None, memory_mb: float
-    ) -> None:
+    def note_run(self, *, run_s: float, init_s: float | None, memory_mb: float) -> None:
         """It answered: from now on it is worth a standby. `init_s` is None where it was
         warm."""
         self._runs += 1
@@ -104,7 +102,6 @@ class History:
         self._is_lost = False
         if not self._wanted:
             self._wanted = 1
-            self._calm_since = now
 
     def note_missing(self, now: float) -> None:
         """One had to be started for somebody, who would have had a standby."""

@@ -266,7 +266,6 @@ class Scheduler:
         """From a run that ended well, before its instance is idle: that is worth what
         it is found to be."""
         history.note_run(
-            self._clock.monotonic(),
             run_s=run.duration_s,
             init_s=run.init_s,
             memory_mb=float(run.max_memory_mb),

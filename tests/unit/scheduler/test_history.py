@@ -30,7 +30,7 @@ HOUR_S = 3_600.0
 def _used(history: History, now: float, *, init_s: float | None = None) -> None:
     """One invocation that takes no time."""
     history.note_arrival(now)
-    history.note_run(now, run_s=0.01, init_s=init_s, memory_mb=40.0)
+    history.note_run(run_s=0.01, init_s=init_s, memory_mb=40.0)
     history.note_end(now)
 
 
@@ -65,6 +65,16 @@ def test_what_runs_keeps_its_standby_however_long_it_takes() -> None:
     assert history.standbys(1.0 + KEEP_S, keep_s=KEEP_S) == 1
 
 
+def test_what_ran_for_long_is_kept_from_its_end_on() -> None:
+    history = History(0.0)
+    history.note_arrival(0.0)
+    history.note_run(run_s=KEEP_S, init_s=None, memory_mb=40.0)
+    history.note_end(KEEP_S)
+
+    assert history.standbys(2 * KEEP_S - 1, keep_s=KEEP_S) == 1
+    assert history.standbys(2 * KEEP_S, keep_s=KEEP_S) == 0
+
+
 def test_whoever_missed_some_has_more_until_it_is_calm() -> None:
     history = History(0.0)
     _used(history, 0.0)
@@ -96,7 +106,8 @@ def test_each_that_is_missing_doubles_what_is_there_and_begins_a_time() -> None:
 def test_what_was_not_expected_any_more_begins_anew_with_one() -> None:
     history = History(0.0)
     _used(history, 0.0)
-    history.note_missing(1.0)
+    for _ in range(3):
+        history.note_missing(1.0)
     assert history.standbys(KEEP_S, keep_s=KEEP_S) == 0
 
     history.note_arrival(KEEP_S)
@@ -220,9 +231,9 @@ def test_what_is_there_all_the_time_does_not_come_back() -> None:
 def test_how_soon_one_is_free_follows_from_how_long_runs_take() -> None:
     history = History(0.0)
     for _ in range(MIN_RUNS - 1):
-        history.note_run(0.0, run_s=1.0, init_s=None, memory_mb=1.0)
+        history.note_run(run_s=1.0, init_s=None, memory_mb=1.0)
     assert history.free_in_s([0.9], ahead=0) == math.inf, "too few to tell"
-    history.note_run(0.0, run_s=1.0, init_s=None, memory_mb=1.0)
+    history.note_run(run_s=1.0, init_s=None, memory_mb=1.0)
 
     # The first was as far from what was known as it could be; that is forgotten.
     usual_s = 1.0 + 0.2 * 0.8 ** (MIN_RUNS - 1)
@@ -292,9 +303,11 @@ def test_of_very_many_times_the_older_ones_count_half() -> None:
 
 
 def test_of_very_many_times_those_that_are_too_long_count_half_too() -> None:
-    histogram = _histogram((65_000, 5 * HOUR_S / BIN_S), (65_536, 0))
+    fewer = _histogram((65_500, BINS), (65_536, 0))
+    more = _histogram((65_600, BINS), (65_536, 0))
 
-    assert histogram.window() == _from_to(0, 0)
+    assert fewer.window() == _from_to(0, 0)
+    assert more.window() is None, "half of them, and more than the others"
 
 
 def test_what_is_used_more_or_starts_slower_or_takes_less_is_worth_more() -> None:
@@ -304,7 +317,7 @@ def test_what_is_used_more_or_starts_slower_or_takes_less_is_worth_more() -> Non
     _used(slow, 0.0, init_s=1.0)
     large = History(0.0)
     large.note_arrival(0.0)
-    large.note_run(0.0, run_s=0.01, init_s=None, memory_mb=400.0)
+    large.note_run(run_s=0.01, init_s=None, memory_mb=400.0)
 
     assert often.worth() > seldom.worth() > large.worth() > 0
     assert slow.worth() > seldom.worth()
@@ -318,7 +331,7 @@ def test_what_it_is_worth_is_what_it_saves_by_what_it_takes() -> None:
         (small, None, 0.5),
     ):
         history.note_arrival(0.0)
-        history.note_run(0.0, run_s=0.01, init_s=init_s, memory_mb=memory_mb)
+        history.note_run(run_s=0.01, init_s=init_s, memory_mb=memory_mb)
 
     assert forked.worth() == pytest.approx(2 / 40)
     assert slow.worth() == pytest.approx(20 / 40)

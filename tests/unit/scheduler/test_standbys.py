@@ -35,7 +35,7 @@ class World:
         """It is invoked once, and answers."""
         used, its = _function(name, network)
         history = self.standbys.note_arrival(used, its, now)
-        history.note_run(now, run_s=0.01, init_s=None, memory_mb=1.0)
+        history.note_run(run_s=0.01, init_s=None, memory_mb=1.0)
         history.note_end(now)
         self.standbys.review(its.id, now)
 
