@@ -1,6 +1,7 @@
 """Who may do what by a policy: a table, and what holds for all of them."""
 
 import re
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -12,8 +13,10 @@ from sandlot_engine.catalog.permits import (
     INVOKE,
     INVOKE_URL,
     KEYS,
+    MAX_VERDICTS,
     OPERATORS,
     Verdict,
+    Verdicts,
     matches,
     verdict_of,
 )
@@ -332,3 +335,66 @@ def test_an_unknown_comparison_never_allows(of: Policy, source: str) -> None:
     ]
 
     assert not is_allowed(policy(*spoiled), source)
+
+
+# --- what was said before -------------------------------------------------------------
+
+
+class Counted(tuple[str, ...]):
+    """Texts that count how often somebody goes through them."""
+
+    times = 0
+
+    def __iter__(self) -> Iterator[str]:
+        type(self).times += 1
+        return super().__iter__()
+
+
+def test_a_policy_is_read_through_once_for_each_question() -> None:
+    class Actions(Counted):
+        pass
+
+    verdicts = Verdicts()
+    of = policy(statement(accounts=("*",), actions=Actions(("lambda:*?x",) * 1_500)))
+
+    said = {
+        verdicts.of(
+            of, action=INVOKE_URL, principal_account="", function_url_auth_type="NONE"
+        )
+        for _ in range(100)
+    }
+
+    assert said == {Verdict.SILENT}
+    assert Actions.times == 1
+
+
+@given(POLICIES, st.sampled_from([INVOKE, INVOKE_URL]), st.sampled_from([ACCOUNT, ""]))
+def test_what_was_said_is_what_would_be_said(
+    of: Policy, action: str, account: str
+) -> None:
+    verdicts = Verdicts()
+
+    for auth_type in (None, "NONE", "AWS_IAM") * 2:
+        assert verdicts.of(
+            of,
+            action=action,
+            principal_account=account,
+            function_url_auth_type=auth_type,
+        ) is verdict_of(
+            of,
+            action=action,
+            principal_account=account,
+            function_url_auth_type=auth_type,
+            via_function_url=auth_type is not None,
+        )
+
+
+def test_what_was_said_of_a_policy_goes_with_it() -> None:
+    verdicts = Verdicts()
+    of = policy(statement())
+    for number in range(MAX_VERDICTS + 1):
+        verdicts.of(of, action=INVOKE, principal_account=str(number))
+
+    del of
+
+    assert len(verdicts) == 0

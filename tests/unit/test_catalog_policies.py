@@ -1,6 +1,7 @@
 """Resource policies: what is written, what is refused, and who may then invoke."""
 
 import json
+import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -491,3 +492,24 @@ async def test_a_whole_document_has_the_same_limit(world: World) -> None:
         await world.put({"Id": "x" * 20_480, "Statement": [STATEMENT]})
 
     assert refusal.value.reason == "PolicyLengthExceededException"
+
+
+async def test_a_policy_of_thousands_of_patterns_is_not_read_through_at_each_call(
+    world: World,
+) -> None:
+    patterns = ["lambda:*?x"] * 1_400
+    await world.put(
+        {"Statement": {"Effect": "Deny", "Principal": "*", "Action": patterns}}
+    )
+    began = time.thread_time()
+    assert not world.may(STRANGER)
+    once_s = time.thread_time() - began
+
+    began = time.thread_time()
+    for _ in range(100):
+        world.may(STRANGER)
+    often_s = time.thread_time() - began
+
+    assert often_s < 10 * once_s
+    await world.put({"Statement": {"Effect": "Allow", "Principal": "*", "Action": "*"}})
+    assert world.may(STRANGER)

@@ -4,6 +4,7 @@ An explicit Deny wins, and what nobody allows is not allowed. What cannot be dec
 here, such as a comparison this engine does not know, never allows, and always denies.
 """
 
+import weakref
 from collections.abc import Callable, Mapping
 from enum import Enum
 
@@ -24,6 +25,10 @@ KEYS = frozenset(
 )
 """In lower case, because AWS does not mind the case of keys. Tenants are in no
 organization and no request has a token, so that conditions on those never hold."""
+
+
+MAX_VERDICTS = 1_024
+"""Of one policy that are at hand: one for each tenant that asks, nearly."""
 
 
 class Verdict(Enum):
@@ -70,6 +75,55 @@ def verdict_of(
     if any(effect is Effect.ALLOW and holds is True for effect, holds in about):
         return Verdict.ALLOWED
     return Verdict.SILENT
+
+
+class Verdicts:
+    """What `verdict_of` has said of policies, for as long as these live.
+
+    A policy of 20 KB takes milliseconds to be read through, of the loop, and whoever
+    calls a function URL has it asked each time, though it be to be refused.
+    """
+
+    def __init__(self) -> None:
+        self._of: dict[int, dict[tuple[str, str, str | None], Verdict]] = {}
+        """By the policy's identity, which is faster to tell than what is in it."""
+
+    def __len__(self) -> int:
+        """How many policies it knows."""
+        return len(self._of)
+
+    def of(
+        self,
+        policy: Policy,
+        *,
+        action: str,
+        principal_account: str,
+        function_url_auth_type: str | None = None,
+    ) -> Verdict:
+        """Of a call; by a function URL where its auth type is given."""
+        if not policy.statements:
+            return Verdict.SILENT  # nearly always, and at each invocation
+        said = self._said_of(policy)
+        asked = action, principal_account, function_url_auth_type
+        if (verdict := said.get(asked)) is None:
+            if len(said) >= MAX_VERDICTS:
+                said.clear()
+            verdict = said[asked] = verdict_of(
+                policy,
+                action=action,
+                principal_account=principal_account,
+                function_url_auth_type=function_url_auth_type,
+                via_function_url=function_url_auth_type is not None,
+            )
+        return verdict
+
+    def _said_of(self, policy: Policy) -> dict[tuple[str, str, str | None], Verdict]:
+        said = self._of.get(id(policy))
+        if said is None:
+            said = self._of[id(policy)] = {}
+            # Before another object can have its id.
+            weakref.finalize(policy, self._of.pop, id(policy), None).atexit = False
+        return said
 
 
 def matches(pattern: str, text: str) -> bool:

@@ -13,7 +13,7 @@ from sandlot_engine.catalog.permits import (
     INVOKE,
     INVOKE_URL,
     Verdict,
-    verdict_of,
+    Verdicts,
 )
 from sandlot_engine.catalog.policy_documents import (
     MAX_POLICY,
@@ -49,6 +49,7 @@ class Policies:
     def __init__(self, kept: Kept[Policy], functions: Functions) -> None:
         self._kept = kept
         self._functions = functions
+        self._verdicts = Verdicts()
 
     # --- decided ------------------------------------------------------------------
 
@@ -64,7 +65,9 @@ class Policies:
         Its owner may unless a statement denies it, others where one allows it.
         """
         policy = self.of(owner_tenant, function, qualifier)
-        verdict = verdict_of(policy, action=INVOKE, principal_account=caller_tenant)
+        verdict = self._verdicts.of(
+            policy, action=INVOKE, principal_account=caller_tenant
+        )
         return _may(verdict, is_owner=caller_tenant == owner_tenant)
 
     def may_call_url(
@@ -81,12 +84,11 @@ class Policies:
         policy = self.of(owner_tenant, function, qualifier)
         return all(
             _may(
-                verdict_of(
+                self._verdicts.of(
                     policy,
                     action=action,
                     principal_account=caller_tenant,
                     function_url_auth_type=auth_type,
-                    via_function_url=True,
                 ),
                 # A URL without authentication knows no owner.
                 is_owner=auth_type != NO_AUTH and caller_tenant == owner_tenant,

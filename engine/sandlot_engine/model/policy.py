@@ -47,7 +47,7 @@ class Statement:
     """All of them have to hold."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, weakref_slot=True)
 class Policy:
     """The resource policy of a function, a version or an alias. It has no revision id
     of its own: it shares its function's or alias's."""
