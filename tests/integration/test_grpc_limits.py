@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import itertools
 import tracemalloc
 from collections.abc import AsyncIterator
 from typing import Any
@@ -362,6 +363,26 @@ async def test_of_the_calls_that_come_at_once_none_is_ended_at_random() -> None:
                 for _ in range(at_once)
             )
         )
+
+
+async def test_who_lists_without_end_has_breaks_and_nobody_else_over_grpc(
+    engine: FakeEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seconds = itertools.count(step=60)  # whatever is done takes a minute
+    monkeypatch.setattr("time.thread_time", lambda: next(seconds))
+    ask = functions_pb2.ListFunctionsRequest()
+    lists = engine.function_service.ListFunctions
+    await lists(ask, metadata=as_tenant("acme"))
+
+    with pytest.raises(grpc.aio.AioRpcError) as waited:
+        await lists(ask, metadata=as_tenant("acme"), timeout=BRIEFLY_S)
+
+    assert waited.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
+    assert await lists(ask, metadata=as_tenant("globex"), timeout=WAIT_S)
+    shown = functions_pb2.GetFunctionRequest(name="echo")
+    assert await engine.function_service.GetFunction(
+        shown, metadata=as_tenant("acme"), timeout=WAIT_S
+    )
 
 
 async def test_of_all_tenants_calls_there_are_only_so_many_open(

@@ -59,6 +59,29 @@ async def test_who_sends_large_ones_without_end_has_breaks_and_nobody_else(
     late.cancel()
 
 
+async def test_who_lists_without_end_has_breaks_and_nobody_else(
+    port: Port, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def nothing(_: Call) -> Mapping[str, Any]:
+        return {"Functions": []}
+
+    monkeypatch.setitem(OPERATIONS, "ListFunctions", nothing)
+    seconds = itertools.count(step=60)  # whatever is done takes a minute
+    monkeypatch.setattr("time.thread_time", lambda: next(seconds))
+    listing = port.signed("/2015-03-31/functions", method="GET", body=b"")
+    first = await port.exchange(listing)
+    late = asyncio.create_task(port.exchange(listing))
+    shown = await port.exchange(port.signed(CONFIGURATION, method="GET", body=b""))
+    others = port.signed(
+        "/2015-03-31/functions", method="GET", body=b"", key="key-of-globex"
+    )
+    other = await port.exchange(others)
+
+    assert first[0] == shown[0] == other[0] == 200
+    assert not late.done()
+    late.cancel()
+
+
 async def test_what_is_unknown_is_not_repeated_at_length(port: Port) -> None:
     answer = await put(port, b'{"%s": 1}' % (b"x" * 100_000))
 

@@ -1,13 +1,22 @@
 """Shares of what callers use up before anybody looks at what they sent."""
 
 import asyncio
+from collections.abc import Coroutine
 from contextlib import AsyncExitStack, ExitStack
+from typing import Any
 
 import pytest
 
 from sandlot_engine.errors import Throttled
 from sandlot_engine.gateway import turns as module
-from sandlot_engine.gateway.turns import Breaks, Held, StrangersTurns, Turns
+from sandlot_engine.gateway.turns import (
+    MAX_LISTS_WAITING,
+    Breaks,
+    Held,
+    Lists,
+    StrangersTurns,
+    Turns,
+)
 
 ACME, GLOBEX, INITECH = "1", "2", "3"
 LONG_S = 3_600.0
@@ -177,6 +186,77 @@ async def test_what_others_did_while_a_turn_waited_is_in_no_break(
             pass
 
     assert await has_turn(made, ACME)
+
+
+async def test_of_what_waits_only_its_own_steps_are_in_its_break(
+    thread: Thread,
+) -> None:
+    made, may_go = breaks(), asyncio.Event()
+
+    async def steps(took_s: float) -> str:
+        thread.used_s += took_s
+        await may_go.wait()
+        thread.used_s += took_s
+        return "done"
+
+    async def take() -> tuple[str, float]:
+        async with made.take(ACME) as work:
+            return await work.of(steps(1.0)), work.took_s
+
+    taking = asyncio.create_task(take())
+    await asyncio.sleep(0)
+    thread.used_s += 60.0  # by others
+    may_go.set()
+
+    assert await taking == ("done", 2.0)
+
+
+async def test_what_works_in_steps_is_cancelled_and_fails_as_ever() -> None:
+    made, ended = breaks(), list[str]()
+
+    async def waits() -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ended.append("cancelled")
+
+    async def fails() -> None:
+        raise ZeroDivisionError
+
+    async def take(tenant_id: str, work: Coroutine[Any, Any, None]) -> None:
+        async with made.take(tenant_id) as turn:
+            await turn.of(work)
+
+    taking = asyncio.create_task(take(ACME, waits()))
+    await asyncio.sleep(0)
+    taking.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await taking
+    with pytest.raises(ZeroDivisionError):
+        await take(GLOBEX, fails())
+    assert ended == ["cancelled"]
+
+
+async def test_only_so_many_of_a_tenant_s_lists_wait(thread: Thread) -> None:
+    lists = Lists()
+
+    async def lists_a_minute() -> str:
+        thread.used_s += 60.0
+        return "a page"
+
+    assert await lists.take(ACME, lists_a_minute) == "a page"
+    waiting = [
+        asyncio.create_task(lists.take(ACME, lists_a_minute))
+        for _ in range(MAX_LISTS_WAITING)
+    ]
+    await asyncio.sleep(0)
+
+    with pytest.raises(Throttled, match="lists"):
+        await lists.take(ACME, lists_a_minute)
+    assert await lists.take(GLOBEX, lists_a_minute) == "a page"
+    for each in waiting:
+        each.cancel()
+    await asyncio.wait(waiting)
 
 
 # --- strangers --------------------------------------------------------------------

@@ -6,12 +6,23 @@ Who they are is known by then, and nothing else.
 import asyncio
 import time
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Generator
 from contextlib import asynccontextmanager
+from functools import partial
+from typing import Any, TypeVar
 
 from sandlot_engine.errors import Throttled
 
 RETRY_AFTER_S = 1.0
+
+LIST_BREAK, LIST_BREAKS_OF_ALL = 9, 5
+"""How many times as long as its last list took a tenant's next one waits, and how many
+tenants have such a break at once: all lists together take half of our time."""
+
+MAX_LISTS_WAITING, LIST_WAIT_S = 4_000, 10.0
+"""Of one tenant, and how long: as many as it may have calls open over gRPC."""
+
+T = TypeVar("T")
 
 
 class Turns:
@@ -131,6 +142,54 @@ class Work:
 
     def __exit__(self, *_: object) -> None:
         self.took_s += time.thread_time() - self._began
+
+    async def of(self, work: Coroutine[Any, Any, T]) -> T:
+        """The same for what may wait: what others do meanwhile is not counted."""
+        done: T = await _Counted(self, work)
+        return done
+
+
+class _Counted:
+    """A coroutine whose steps are some work's."""
+
+    def __init__(self, counted: Work, work: Coroutine[Any, Any, T]) -> None:
+        self._counted, self._work = counted, work
+
+    def __await__(self) -> Generator[Any, Any, Any]:
+        step = partial(self._work.send, None)
+        while True:
+            try:
+                with self._counted:
+                    waits_for = step()
+            except StopIteration as done:
+                return done.value
+            try:
+                given = yield waits_for
+            except BaseException as error:  # noqa: BLE001 - it is the coroutine's
+                step = partial(self._work.throw, error)
+            else:
+                step = partial(self._work.send, given)
+
+
+class Lists:
+    """Lists, whose pages take milliseconds and more of the loop, and are asked for with
+    a few bytes: a tenant's one after another, and with breaks."""
+
+    def __init__(self) -> None:
+        self._breaks = Breaks(
+            "lists",
+            times=LIST_BREAK,
+            of_all=LIST_BREAKS_OF_ALL,
+            waiting=MAX_LISTS_WAITING,
+            wait_s=LIST_WAIT_S,
+        )
+
+    async def take(
+        self, tenant_id: str, make: Callable[[], Coroutine[Any, Any, T]]
+    ) -> T:
+        """One, when its turn has come. Raises `Throttled`."""
+        async with self._breaks.take(tenant_id) as work:
+            return await work.of(make())
 
 
 class StrangersTurns:

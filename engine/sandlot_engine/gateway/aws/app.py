@@ -236,7 +236,11 @@ class AwsApp:
                 ),
             )
             try:
-                return await self._perform(call, operation)
+                return await self.receiver.answering(
+                    received.caller,
+                    operation.name,
+                    partial(self._perform, call, operation),
+                )
             finally:
                 for work in call.begun:
                     if not work.done():

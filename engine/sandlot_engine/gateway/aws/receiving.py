@@ -13,6 +13,7 @@ from collections.abc import (
     AsyncIterator,
     Awaitable,
     Callable,
+    Coroutine,
     Iterator,
     Mapping,
     MutableMapping,
@@ -30,7 +31,7 @@ from sandlot_engine.gateway.aws.sigv4.claim import Claim, unrecognized
 from sandlot_engine.gateway.aws.sigv4.reading import SERVICE, read_claim
 from sandlot_engine.gateway.connections import KEY
 from sandlot_engine.gateway.ports import SigningKeys
-from sandlot_engine.gateway.turns import Breaks
+from sandlot_engine.gateway.turns import Breaks, Lists, T
 from sandlot_engine.model.tenant import AccessKey, Caller
 
 MAX_REQUEST = 70_167_211
@@ -220,6 +221,27 @@ class Receiver:
             waiting=MAX_WAITING,
             wait_s=WAIT_S,
         )
+        self._lists = Lists()
+
+    async def answering(
+        self,
+        caller: Caller,
+        operation: str,
+        perform: Callable[[], Coroutine[Any, Any, T]],
+    ) -> T:
+        """What an operation of that name answers: a tenant's lists one after another,
+        and with breaks.
+
+        Raises what `reading` does.
+        """
+        if not operation.startswith("List"):
+            return await perform()
+
+        async def listed() -> T:
+            await self.good_key(caller.access_key_id)
+            return await perform()
+
+        return await self._lists.take(caller.tenant_id, listed)
 
     @asynccontextmanager
     async def reading(self, caller: Caller, size: int) -> AsyncIterator[None]:

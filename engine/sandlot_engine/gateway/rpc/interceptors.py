@@ -31,7 +31,7 @@ from sandlot_engine.gateway.rpc.faces import abort
 from sandlot_engine.gateway.rpc.limits import OpenCalls
 from sandlot_engine.gateway.rpc.methods import INVOKE, SERVICES
 from sandlot_engine.gateway.rpc.reading import Parse, Reading
-from sandlot_engine.gateway.turns import Held
+from sandlot_engine.gateway.turns import Held, Lists
 from sandlot_engine.gateway.untaken import Unsent
 from sandlot_engine.ids import new_request_id
 from sandlot_engine.model.tenant import Caller
@@ -69,6 +69,7 @@ class Steps(grpc.aio.ServerInterceptor):
         self._reading = Reading(authenticator)
         self._held = Held(most=MAX_HELD, of_tenant=MAX_HELD_OF_TENANT)
         self._unsent = Unsent()
+        self._lists = Lists()
         self._known: dict[str, tuple[Handler, bool]] = {}
         """Of methods that there are: what serves them, and whether they take a stream.
         """
@@ -125,6 +126,8 @@ class Steps(grpc.aio.ServerInterceptor):
             method = _audited(method)
         parse = handler.request_deserializer
         if path.startswith(SERVICES):
+            if path.rpartition("/")[2].startswith("List"):
+                method = self._listed(method)
             answer = _answering(method, self._clock)
         else:
             answer, parse = _of_grpc(method), _or_empty(parse)
@@ -141,6 +144,21 @@ class Steps(grpc.aio.ServerInterceptor):
             response_serializer=handler.response_serializer,
         )
         return made, True
+
+    def _listed(self, method: Behaviour) -> Behaviour:
+        """In turn, with a key that is still good then."""
+
+        async def answer(request: Any, context: Context) -> Any:
+            call = current_call()
+
+            async def listed() -> Any:
+                if call.caller is not None:
+                    await self._authenticator.check_still(call.caller)
+                return await method(request, context)
+
+            return await self._lists.take(call.who, listed)
+
+        return answer
 
 
 def _method_of(handler: Handler) -> object:

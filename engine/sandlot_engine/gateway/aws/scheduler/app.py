@@ -138,13 +138,18 @@ class SchedulerApp:
             groups=self._groups,
             clock=self._clock,
         )
+
+        async def perform() -> Answer:
+            return write(operation, await OPERATIONS[operation.name](call), request_id)
+
         try:
             async with asyncio.timeout(OPERATION_DEADLINE_S):
-                output = await OPERATIONS[operation.name](call)
+                return await self._receiver.answering(
+                    received.caller, operation.name, perform
+                )
         except InvalidParameter as error:
             ours, theirs = arn_prefix(self._region), arn_prefix(received.region)
             raise InvalidParameter(error.message.replace(ours, theirs)) from error
-        return write(operation, output, request_id)
 
 
 def _face_of(error: Exception, request_id: str) -> AwsError:
