@@ -196,6 +196,25 @@ async def test_a_giant_head_is_refused(port: Port, pieces: int) -> None:
     assert status == 431
 
 
+@pytest.mark.parametrize(
+    ("path", "query", "is_taken"),
+    [
+        (connections.MAX_PATH, 0, True),
+        (connections.MAX_PATH + 1, 0, False),
+        (2, connections.MAX_TARGET - 2, True),
+        (2, connections.MAX_TARGET - 1, False),
+    ],
+)
+async def test_a_target_that_takes_long_to_be_read_is_refused(
+    port: Port, path: int, query: int, *, is_taken: bool
+) -> None:
+    target = b"/" + b"x" * (path - 1) + b"?" * (query > 0) + b"x" * (query - 1)
+
+    status, _, _ = await port.exchange(b"GET %s HTTP/1.1\r\nhost: x\r\n\r\n" % target)
+
+    assert status == (404 if is_taken else 414)
+
+
 async def test_a_head_of_very_many_fields_is_refused(port: Port) -> None:
     fields = b"x:y\r\n" * (connections.MAX_HEADERS + 1)
 
