@@ -4,6 +4,7 @@ import asyncio
 import hashlib
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
 from typing import Any, cast
 
 import pytest
@@ -233,3 +234,39 @@ async def test_a_key_that_is_taken_back_while_its_request_waits_is_none(
         await waiting
     assert refusal.value.code == code
     assert read == []
+
+
+@pytest.mark.parametrize(
+    ("then", "code"),
+    [
+        (None, "UnrecognizedClientException"),
+        (replace(key("AKIA1"), is_suspended=True), "AccessDeniedException"),
+    ],
+)
+async def test_a_key_that_is_taken_back_while_its_list_waits_is_none(
+    then: AccessKey | None, code: str
+) -> None:
+    keys, listed = Keys(), list[int]()
+    receiver = Receiver(cast(SigningKeys, keys), cast(Clock, None))
+    caller = Caller(tenant_id="1", access_key_id="AKIA1", is_operator=False)
+    may_go = asyncio.Event()
+
+    async def show(number: int) -> None:
+        await may_go.wait()
+        listed.append(number)
+
+    first, waiting = (
+        asyncio.create_task(
+            receiver.answering(caller, "ListFunctions", partial(show, number))
+        )
+        for number in (1, 2)
+    )
+    await asyncio.sleep(0)
+    keys.key = then
+    may_go.set()
+
+    await first
+    with pytest.raises(AwsError) as refusal:
+        await waiting
+    assert refusal.value.code == code
+    assert listed == [1]
