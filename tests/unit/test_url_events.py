@@ -86,7 +86,6 @@ def test_the_whole_event_is_as_aws_has_it() -> None:
         "requestContext": {
             "accountId": "anonymous",
             "apiId": "urlid",
-            "authentication": None,
             "domainName": "urlid.lambda-url.eu-west-1.localhost",
             "domainPrefix": "urlid",
             "http": {
@@ -103,9 +102,7 @@ def test_the_whole_event_is_as_aws_has_it() -> None:
             "timeEpoch": 1_584_039_838_390,
         },
         "body": '{"n": 1}',
-        "pathParameters": None,
         "isBase64Encoded": False,
-        "stageVariables": None,
     }
 
 
@@ -115,6 +112,13 @@ def test_what_was_not_sent_is_not_there() -> None:
     assert made.keys().isdisjoint({"cookies", "queryStringParameters", "body"})
     assert "authorizer" not in made["requestContext"]
     assert made["isBase64Encoded"] is False
+
+
+def test_nothing_is_null_as_powertools_for_typescript_takes_no_such_event() -> None:
+    made = event()
+
+    assert None not in made.values()
+    assert None not in made["requestContext"].values()
 
 
 def test_a_signer_is_told_of_and_its_signature_is_not() -> None:
