@@ -1,4 +1,5 @@
-"""AWS's clients for services that there are none of can read why they are refused."""
+"""AWS's clients for services that there are none of can read why they are refused; and
+of STS, which has one answer, whose key it is."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -11,13 +12,12 @@ from botocore import UNSIGNED
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
-from sandlot_engine.gateway import http
 from sandlot_engine.gateway.others import service_of
-from tests.fakes.backend import FakeEngine
+from tests.fakes.backend import ACME
+from tests.integration.http_port import serving
 
 SERVICES = {
     "s3": "list_buckets",
-    "sts": "get_caller_identity",
     "iam": "list_roles",
     "ec2": "describe_instances",
     "sns": "list_topics",
@@ -36,42 +36,47 @@ dates, as Lambda's do."""
 SIGNED_AS = {"efs": "elasticfilesystem"}
 """Where a service's signatures call it otherwise."""
 
+WHO = "get_caller_identity"
+NOBODY, IMPOSTOR = ("key-of-nobody", "x"), ("key-of-acme", "x")
+ACMES = ("key-of-acme", "key-of-acme-secret")
+
 SIGNED = b"AWS4-HMAC-SHA256 Credential=K/20260101/eu-1/%s/aws4_request, Signature=0"
 
 
 @pytest.fixture
 async def url() -> AsyncIterator[str]:
-    engine = FakeEngine()
-    async with (
-        engine.invoker,
-        http.serve(
-            engine.backend(),
-            engine.parts(),
-            address="127.0.0.1:0",
-            trouble=lambda: "",
-            drain_s=1,
-        ) as port,
-    ):
-        yield f"http://127.0.0.1:{port}"
+    async with serving() as port:
+        yield port.url
 
 
 async def refusal(url: str, service: str, **config: Any) -> dict[str, Any]:
-    def ask() -> Any:
+    with pytest.raises(ClientError) as caught:
+        await ask(url, service, SERVICES[service], **config)
+    return dict(caught.value.response)
+
+
+async def ask(
+    url: str,
+    service: str,
+    operation: str,
+    *,
+    key: tuple[str, str] = NOBODY,
+    **config: Any,
+) -> Any:
+    def call() -> Any:
         make: Any = boto3.client  # its types know services by literal names
         client = make(
             service,
             endpoint_url=url,
             region_name="eu-central-1",
-            aws_access_key_id="key-of-nobody",
-            aws_secret_access_key="secret",
+            aws_access_key_id=key[0],
+            aws_secret_access_key=key[1],
             config=Config(retries={"total_max_attempts": 1}, read_timeout=20, **config),
         )
         with closing(client):
-            getattr(client, SERVICES[service])()
+            return getattr(client, operation)()
 
-    with pytest.raises(ClientError) as caught:
-        await asyncio.to_thread(ask)
-    return dict(caught.value.response)
+    return await asyncio.to_thread(call)
 
 
 @pytest.mark.parametrize("service", SERVICES)
@@ -109,3 +114,35 @@ def test_the_service_is_read_from_the_signature(
     headers: dict[bytes, bytes], query: bytes, service: str
 ) -> None:
     assert service_of(headers, query) == service
+
+
+async def test_who_asks_sts_is_told_the_account_that_the_key_is_of(url: str) -> None:
+    told = await ask(url, "sts", WHO, key=ACMES)
+
+    assert told["ResponseMetadata"]["RequestId"]
+    assert {name: told[name] for name in ("Account", "Arn", "UserId")} == {
+        "Account": ACME,
+        "Arn": f"arn:aws:iam::{ACME}:root",
+        "UserId": ACME,
+    }
+
+
+@pytest.mark.parametrize(
+    ("key", "operation", "code", "text"),
+    [
+        (NOBODY, WHO, "InvalidClientTokenId", "This is a Sandlot engine"),
+        (IMPOSTOR, WHO, "SignatureDoesNotMatch", "does not match"),
+        (ACMES, "get_session_token", "NotImplemented", "no sts but for GetCallerId"),
+    ],
+)
+async def test_sts_refuses_in_its_own_words(
+    url: str, key: tuple[str, str], operation: str, code: str, text: str
+) -> None:
+    with pytest.raises(ClientError) as caught:
+        await ask(url, "sts", operation, key=key)
+
+    refused = caught.value.response
+    assert refused["Error"]["Code"] == code
+    assert text in refused["Error"]["Message"]
+    status = 501 if code == "NotImplemented" else 403
+    assert refused["ResponseMetadata"]["HTTPStatusCode"] == status

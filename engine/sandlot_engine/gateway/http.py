@@ -3,6 +3,7 @@
 /20YY-MM-DD/…   AWS Lambda's API; see `gateway/aws`
 /url/ID/…       function URLs, which have host names as well; see `gateway/urls`
 /schedules…     EventBridge Scheduler's; see `gateway/aws/scheduler`
+/               STS's `GetCallerIdentity`, by a form; see `gateway/aws/identity`
 /hooks/…        what others post, to run functions; see `gateway/hooks`
 /healthz        whether functions can be run, and how isolated they are
 /metrics        how busy it is, for Prometheus: for the machine, and for operators
@@ -29,6 +30,7 @@ from sandlot_engine.errors import (
 from sandlot_engine.gateway.auth import Authenticator, require_operator
 from sandlot_engine.gateway.aws.app import AwsApp, is_aws
 from sandlot_engine.gateway.aws.call import Parts
+from sandlot_engine.gateway.aws.identity import IdentityApp, is_identity
 from sandlot_engine.gateway.aws.receiving import (
     Receive,
     Scope,
@@ -264,6 +266,7 @@ class Router:
             backend.clock,
             region=backend.region,
         )
+        self._identity = IdentityApp(self._aws.receiver)
         self._hooks = HookApp(triggers.hooks)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -277,6 +280,8 @@ class Router:
             await self._hooks(scope, receive, send)
         elif is_scheduler(scope["raw_path"]):
             await self._scheduler(scope, receive, send)
+        elif is_identity(scope):
+            await self._identity(scope, receive, send)
         else:
             response = await self._respond(scope)
             await response(scope, receive, send)

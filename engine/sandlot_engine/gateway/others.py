@@ -45,11 +45,13 @@ def service_of(headers: Mapping[bytes, bytes], query: bytes) -> str:
     return "" if service in OURS else service
 
 
-def refuse(service: str, headers: Mapping[bytes, bytes]) -> Response:
-    """The answer to a request that is signed for `service`."""
+def refuse(service: str, headers: Mapping[bytes, bytes], *, but: str = "") -> Response:
+    """The answer to a request that is signed for `service`, which there is none of,
+    `but` for an operation."""
+    none = f"{service} but for {but}" if but else service
     message = (
         "this is a Sandlot engine, which serves AWS Lambda and EventBridge Scheduler, "
-        f"and has no {service}. Set AWS_ENDPOINT_URL_LAMBDA to it, and "
+        f"and has no {none}. Set AWS_ENDPOINT_URL_LAMBDA to it, and "
         "AWS_ENDPOINT_URL_SCHEDULER, and not AWS_ENDPOINT_URL, which is for all "
         "services"
     )
