@@ -95,6 +95,32 @@ def test_a_node_function(aws: Lambda, create: Create, node: dict[str, Any]) -> N
     }
 
 
+def test_who_patches_node_s_http_sees_no_calls_of_the_runtime(
+    aws: Lambda, create: Create, node: dict[str, Any]
+) -> None:
+    # As the X-Ray SDK does, and with it Powertools' Tracer.
+    source = """
+        const http = require('node:http');
+        const { request } = http;
+        let calls = 0;
+        http.request = (...all) => { calls += 1; return request(...all); };
+        require('node:module').syncBuiltinESMExports();
+        exports.handler = async () => calls;
+        exports.streaming = awslambda.streamifyResponse(async (event, stream) => {
+          stream.end(String(calls));
+        });
+    """
+    package = zip_of({"index.js": source})
+    names = [
+        create(package, **node | {"Handler": f"index.{handler}"})
+        for handler in ("handler", "streaming")
+    ]
+
+    answers = [said(aws, name) for name in names for _ in range(3)]
+
+    assert answers == [0, 0, 0, 0, 0, 0]
+
+
 def test_who_calls_after_a_node_function_has_crashed_hears_nothing_of_it(
     aws: Lambda, create: Create, node: dict[str, Any]
 ) -> None:
