@@ -26,6 +26,7 @@ def next_step(cli: Cli) -> str:
         ("[Errno 2] No such file or directory: 'data.txt'", "that is deployed"),
         ("ENOENT: No such file or directory: '/var/task/a'", "that is deployed"),
         ("fork/exec /var/task/bootstrap: permission denied", "chmod +x bootstrap"),
+        ("fork/exec /var/task/bootstrap: no such file or directory", "Windows' line"),
         ("[Errno 2] No such file or directory: '/tmp/a'", "sandlot logs hello"),
         ("list index out of range", "sandlot logs hello"),
     ],

@@ -137,14 +137,30 @@ def test_a_program_that_is_not_executable_is_told_at_once(
     program.chmod(0o644)
     source = str(tmp_path if whole else program)
 
-    before = cli("deploy", source, "--name", "shell").stderr
+    before = cli("deploy", source, "--name", "shell")
     program.chmod(0o755)
-    after = cli("deploy", source, "--name", "shell").stderr
+    after = cli("deploy", source, "--name", "shell")
 
-    assert "chmod +x" in before
-    assert "invoke it" not in before
-    assert "chmod +x" not in after
-    assert "invoke it" in after
+    assert (before.exit_code, after.exit_code) == (1, 0)
+    assert "chmod +x" in before.stderr
+    assert "invoke it" not in before.stderr
+    assert "chmod +x" not in after.stderr
+    assert "invoke it" in after.stderr
+
+
+@pytest.mark.parametrize("how", [(), ("--json",)], ids=str)
+def test_a_program_with_the_line_ends_of_windows_is_told_at_once(
+    cli: Cli, tmp_path: Path, how: tuple[str, ...]
+) -> None:
+    program = tmp_path / "bootstrap"
+    program.write_bytes(b"#!/bin/sh\r\nexit\r\n")
+    program.chmod(0o755)
+
+    done = cli("deploy", str(program), "--name", "shell", *how)
+
+    assert done.exit_code == 1
+    assert "Windows' line ends: sed -i 's/\\r$//' bootstrap" in done.stderr
+    assert "invoke it" not in done.stderr
 
 
 def test_what_requirements_name_is_told_to_be_installed_by_hand(

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 REQUIREMENTS = "requirements.txt"
 """What other tools install for a function, and this one does not."""
 
+_FIRST_LINE = 256
+"""Bytes that the kernel reads of a script, to see who is to run it."""
+
 
 @click.command()
 @click.argument(
@@ -65,7 +68,7 @@ def deploy(
 
     PATH is a folder, a .py or .js file, or a .zip. What .sandlotignore lists is left
     out, and settings that are not given stay as they are. Exits with 1 where it is
-    deployed, but cannot be imported.
+    deployed, but cannot be imported or started.
     """
     began = time.monotonic()
     if image is not None:
@@ -98,7 +101,10 @@ def deploy(
             f"  its handler was {one_line(handle.replaced_handler)}, which is not"
             f" there: now it is {one_line(function.handler)}"
         )
+    not_run = _not_run(function, source)
     if flags.as_json:
+        if not_run:
+            flags.say(f"  {not_run}, and deploy it again")
         document(plain(function))
     else:
         took_s = time.monotonic() - began
@@ -106,7 +112,7 @@ def deploy(
         if publishes and not function.version.isdecimal():
             flags.say("  no version of it was published")
         click.echo(one_line(function.arn))
-    if function.import_error:
+    if function.import_error or not_run:
         sys.exit(FUNCTION_FAILED)
 
 
@@ -137,8 +143,8 @@ def _say(
             source=source,
         )
         return
-    if function.runtime.startswith("provided") and _cannot_be_run(source):
-        flags.say("  its bootstrap is not executable: chmod +x, and deploy it again")
+    if why := _not_run(function, source):
+        flags.say(f"  {why}, and deploy it again")
         return
     if handle.lacks_handler:
         # Of Node nothing is imported before somebody invokes it.
@@ -167,15 +173,23 @@ def _is_untried(function: "Function") -> bool:
     return has_one and not is_imported(function)
 
 
-def _cannot_be_run(source: str) -> bool:
-    """Whether a program that was packed here has not the mode for it."""
+def _not_run(function: "Function", source: str) -> str:
+    """Why a program that was packed here cannot be started, and what to do about it."""
     from sandlot.packing import PROGRAM
 
     program = Path(source)
     if program.is_dir():
         program /= PROGRAM
     is_it = program.name == PROGRAM and program.is_file()
-    return is_it and not program.stat().st_mode & 0o111
+    if not is_it or not function.runtime.startswith("provided"):
+        return ""
+    if not program.stat().st_mode & 0o111:
+        return "its bootstrap is not executable: chmod +x"
+    with program.open("rb") as file:
+        first = file.readline(_FIRST_LINE)
+    if first.startswith(b"#!") and first.endswith(b"\r\n"):
+        return "its bootstrap has Windows' line ends: sed -i 's/\\r$//' bootstrap"
+    return ""
 
 
 def say_not_imported(

@@ -221,6 +221,14 @@ FAILED = (
         r"fork/exec /var/task/bootstrap: permission denied",
         "make it executable, and deploy it again: chmod +x bootstrap",
     ),
+    (
+        r"fork/exec /var/task/bootstrap: no such file or directory",
+        (
+            "who runs it is not here: its first line names a program that the machine"
+            " has not, or has Windows' line ends (sed -i 's/\\r$//' bootstrap); or it"
+            " wants another C library"
+        ),
+    ),
     (r"Read-only file system", "only /tmp can be written to"),
     (
         r"^TypeError: \w+\(\) takes \d+ positional arguments? but 2 were given",
