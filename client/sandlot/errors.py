@@ -103,7 +103,7 @@ class FunctionError(SandlotError):
         """The error object as it came, JSON."""
 
     def __str__(self) -> str:
-        return f"{self.type}: {self.message}" if self.type else self.message
+        return ": ".join(filter(None, (self.type, self.message)))
 
 
 class Unhandled(FunctionError):

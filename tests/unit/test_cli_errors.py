@@ -363,12 +363,14 @@ def test_verbose_shows_where_an_error_comes_from(cli: Cli) -> None:
             "sandlot up",
             "",
         ),
-        (("fn", "list", "--colour"), 2, "NoSuchOption", "--colour", "fn list --help"),
-        (("fn", "lst"), 2, "NoSuchCommand|UsageError", "lst", "--help"),
-        (("fn", "list", "--deadline", "0"), 2, "BadParameter", "'0' is no", "--help"),
+        (("fn", "list", "--colour"), 2, "UsageError", "--colour", "fn list --help"),
+        (("fn", "lst"), 2, "UsageError", "lst", "--help"),
+        (("fn", "list", "--deadline", "0"), 2, "UsageError", "'0' is no", "--help"),
+        (("fn", "show"), 2, "UsageError", "NAME", "fn show --help"),
+        (("doctor", "--insecure", "x"), 2, "UsageError", "'x' cannot be", "--help"),
         (("deploy", "nowhere.py"), 2, "UsageError", "nowhere.py", ""),
         (("invoke", "x", "{"), 2, "UsageError", "not JSON", "invoke --help"),
-        (("invoke", "x", "-e", "."), 2, "BadParameter", "is a directory", "--help"),
+        (("invoke", "x", "-e", "."), 2, "UsageError", "is a directory", "--help"),
         (("up", "--s3-endpoint", "minio"), 2, "UsageError", "'minio' is no", "--help"),
         (("up", "--destination", "sqs=http://"), 2, "UsageError", "no URL", "--help"),
         (("up", "--tls-cert", __file__), 2, "UsageError", "go together", "up --help"),
@@ -388,7 +390,7 @@ def test_with_json_an_error_is_one_object_on_stderr(
     assert (done.exit_code, done.stdout) == (code, "")
     assert done.stderr.count("\n") == 1
     error = json.loads(done.stderr)["error"]
-    assert re.fullmatch(kind, error["kind"])
+    assert error["kind"] == kind
     assert message in error["message"]
     assert advice in error["advice"]
 

@@ -102,3 +102,14 @@ def test_so_is_what_only_the_end_of_its_trace_tells(cli: Cli, engine: Engine) ->
     engine.add_function("hello", fail)
 
     assert "Process and Pipe" in next_step(cli)
+
+
+def test_an_error_without_a_message_is_told_by_its_type_alone(
+    cli: Cli, engine: Engine
+) -> None:
+    def fail(_: object) -> None:
+        raise Failure("MemoryError", "")
+
+    engine.add_function("hello", fail)
+
+    assert "Unhandled: MemoryError\n" in cli("invoke", "hello").stderr

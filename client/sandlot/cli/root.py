@@ -37,6 +37,9 @@ EXIT_CODES: tuple[tuple[type[errors.SandlotError], int], ...] = (
 _ARGUMENTS = "sandlot.arguments"
 """What was typed, among what a context keeps."""
 
+_MISTAKE = errors.UsageError.__name__
+"""What exits with 2 has one name: Click's own are others in other versions of it."""
+
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO})
 """What only writing fails by; of stdout there is no name."""
 
@@ -356,7 +359,7 @@ class Root(click.Group):
             self._tell_as_json(ctx, error)
         except (UnicodeError, ValueError, RecursionError, OverflowError) as error:
             # What no option's own check refused: it cannot be sent as it is.
-            _tell(ctx, type(error).__name__, str(error), "mend the input; see --help")
+            _tell(ctx, _MISTAKE, str(error), "mend the input; see --help")
             ctx.exit(USAGE)
         except BrokenPipeError:
             # Whoever read us has enough, as `head` has; that is no error of ours. What
@@ -384,7 +387,7 @@ class Root(click.Group):
         """And exit."""
         where = getattr(error, "ctx", None) or ctx
         advice = f"see {where.command_path} --help"
-        _as_json(type(error).__name__, error.format_message(), advice)
+        _as_json(_MISTAKE, error.format_message(), advice)
         ctx.exit(error.exit_code)
 
 
