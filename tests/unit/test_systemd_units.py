@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from sandlot.cli.root import USAGE
 from sandlot_engine import supervisor
 from sandlot_sandbox.probe import EX_CONFIG
 from tests.systemd import SYSTEM, USER, read_unit
@@ -53,7 +54,7 @@ def test_a_unit_ends_and_restarts_the_service_as_it_needs(unit: Path) -> None:
     (stop_s,) = found["Service.TimeoutStopSec"]
     assert float(stop_s) > supervisor._DRAIN_S  # noqa: SLF001 - what it has to outlast
     assert found["Service.Restart"] == ["on-failure"]
-    assert found["Service.RestartPreventExitStatus"] == [str(EX_CONFIG)]
+    assert found["Service.RestartPreventExitStatus"] == [f"{USAGE} {EX_CONFIG}"]
 
 
 @UNITS
