@@ -3,16 +3,28 @@
 That the README's commands work is `tests/e2e/test_readme.py`.
 """
 
+import ast
 import re
+from collections.abc import Iterator
+from inspect import isclass
 from pathlib import Path
 
 import pytest
 
+from sandlot_engine import errors
 from tests.markdown import DOCUMENTS, README, REPOSITORY, RESULTS, prose
 
 MAX_README_LINES = 150
 PROMISES = (REPOSITORY / "docs/specification.md", REPOSITORY / "docs/security.md")
 NO_TEST_YET = "none yet"
+
+KINDS = {
+    name: kind
+    for name, kind in vars(errors).items()
+    if isclass(kind) and issubclass(kind, errors.SandlotError)
+}
+NEVER_SAID = {"SandlotError", "Refusal", "Fault", "Stopping", "Troubled"}
+"""Kinds that have no reason of their own."""
 
 _LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 _HEADING = re.compile(r"^#+ (.+)$", re.MULTILINE)
@@ -73,6 +85,68 @@ def test_the_index_of_the_benchmarks_has_every_report() -> None:
     reports = {path.name for path in RESULTS.parent.glob("*.md")} - {RESULTS.name}
 
     assert reports - set(relative_links(RESULTS)) == set()
+
+
+def test_the_specification_has_every_kind_of_error_with_its_code() -> None:
+    told = {
+        name: row[1].strip("`") for row in rows("| Reason |") for name in names(row[0])
+    }
+    known = {name: KINDS[name].grpc for name in KINDS if name not in NEVER_SAID}
+
+    assert {name: told.get(name) for name in known} == known
+    assert told.keys() - known.keys() == {"NetworkNotAllowed"}
+
+
+def test_the_specification_has_every_finer_reason_of_the_engine_s() -> None:
+    told = {
+        (name, (names(row[0]) or ["Refusal"])[0])
+        for row in rows("| Kind |")
+        for name in names(row[1])
+    }
+
+    assert set(finer_reasons()) - told == set()
+
+
+def rows(head: str) -> list[list[str]]:
+    """The cells of the specification's table that begins so."""
+    _, _, after = (REPOSITORY / "docs/specification.md").read_text().partition(head)
+    lines = after.partition("\n\n")[0].splitlines()[2:]
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+
+
+def names(cell: str) -> list[str]:
+    return re.findall(r"`([A-Z][a-z][\w.]+)`", cell)
+
+
+def finer_reasons() -> Iterator[tuple[str, str]]:
+    """With the kind of error that has it, as far as the engine's sources show."""
+    sources = [
+        ast.parse(file.read_text())
+        for file in (REPOSITORY / "engine/sandlot_engine").rglob("*.py")
+    ]
+    constants = {
+        node.targets[0].id: node.value.value
+        for source in sources
+        for node in source.body
+        if isinstance(node, ast.Assign)
+        and isinstance(node.targets[0], ast.Name)
+        and isinstance(node.value, ast.Constant)
+    }
+    calls = (
+        (node.func.id, word.value)
+        for source in sources
+        for node in ast.walk(source)
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)
+        for word in node.keywords
+        if word.arg == "reason" and node.func.id in KINDS
+    )
+    for kind, said in calls:
+        for part in ast.walk(said):
+            match part:
+                case ast.Constant(value=str(reason)):
+                    yield reason, kind
+                case ast.Name(id=name) if name in constants:
+                    yield str(constants[name]), kind
 
 
 def relative_links(document: Path) -> list[str]:
