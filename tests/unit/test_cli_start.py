@@ -121,6 +121,25 @@ def test_ctrl_c_while_the_command_is_loaded_is_told_as_at_any_other_time() -> No
     assert (done.returncode, done.stderr) == (130, "interrupted\n")
 
 
+def test_who_says_no_is_told_that_nothing_was_done() -> None:
+    terminal, stdin = os.openpty()
+    os.write(terminal, b"n\n")
+    command = [sys.executable, "-m", "sandlot", "fn", "delete", "hello"]
+
+    with os.fdopen(terminal), os.fdopen(stdin) as answers:
+        done = subprocess.run(
+            command,
+            check=False,
+            stdin=answers,
+            capture_output=True,
+            text=True,
+            timeout=30,
+        )
+
+    assert done.returncode == 130
+    assert done.stderr.endswith("[y/N]: nothing was done\n")
+
+
 def test_the_status_is_asked_for_without_the_engine_s_own_code(
     cli: Cli, nobodys_environment: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -77,12 +77,17 @@ class Flags:
         return "".join(f" {k} {shlex.quote(v)}" for k, v in given.items() if v)
 
     def confirm(self, question: str) -> None:
-        """Ask before what cannot be undone. Raises `Abort` unless the answer is yes."""
+        """Ask before what cannot be undone. Raises `Declined` if the answer is no."""
         if self.yes:
             return
         if not sys.stdin.isatty():
             raise click.UsageError(f"{question} There is nobody to ask: add --yes.")
-        click.confirm(question, abort=True, err=True)
+        if not click.confirm(question, err=True):
+            raise Declined
+
+
+class Declined(click.Abort):
+    """Somebody who was asked said no."""
 
 
 def files(_: "Context", __: "Parameter", begun: str) -> "list[CompletionItem]":

@@ -12,7 +12,7 @@ import click
 
 from sandlot import errors
 from sandlot.cli.groups import told
-from sandlot.cli.options import Flags
+from sandlot.cli.options import Declined, Flags
 from sandlot.cli.text import message, one_line
 
 FUNCTION_FAILED = 1
@@ -371,11 +371,12 @@ class Root(click.Group):
             # that was given, or where the output goes.
             _tell(ctx, type(error).__name__, _of_whom(error))
             ctx.exit(USAGE)
-        except (KeyboardInterrupt, click.Abort):
+        except (KeyboardInterrupt, click.Abort) as why:
+            said = "nothing was done" if isinstance(why, Declined) else "interrupted"
             if _wants_json(ctx):
-                _as_json("Interrupted", "interrupted")
+                _as_json("Interrupted", said)
             else:
-                click.echo("interrupted", err=True)
+                click.echo(said, err=True)
             ctx.exit(INTERRUPTED)
 
     def _misplaced(self, ctx: click.Context, name: str) -> click.UsageError | None:
