@@ -40,6 +40,9 @@ REASONS: dict[str, type[errors.SandlotError]] = {
     "SnapStartException": errors.Refused,
     "SnapStartTimeoutException": errors.Refused,
     "SnapStartRegenerationFailureException": errors.Refused,
+    "FunctionError.RuntimeInitError": errors.Refused,
+    "FunctionError.InitTimeout": errors.Refused,
+    "RecursiveInvocationException": errors.Refused,
 }
 """The names of the engine's error classes."""
 
@@ -146,7 +149,7 @@ def _error_object(reply: Reply) -> dict[str, object]:
 def _from_transport(code: int, words: str, address: Address) -> errors.SandlotError:
     """Nothing that an engine said: the connection, the deadline, or gRPC itself."""
     endpoint = address.endpoint
-    if code == code_pb2.UNAVAILABLE and "connect to" not in words:
+    if code == code_pb2.UNAVAILABLE and not _NOBODY_THERE.search(words):
         return errors.ConnectionFailed(
             f"the connection to {endpoint} was lost before the answer came ({words}). "
             "The work may have been done, so look before you send it again."
@@ -169,8 +172,9 @@ def _from_transport(code: int, words: str, address: Address) -> errors.SandlotEr
         hint = next(
             (hint for sign, hint in _WRONG_PORT.items() if sign in words), start
         )
+        why = _AROUND.sub("", words).rstrip(".")
         return errors.ConnectionFailed(
-            f"no engine answers at {endpoint}: {_AROUND.sub('', words)}. {hint}"
+            f"no engine answers at {endpoint}: {why}. {hint}"
         )
     if code == code_pb2.DEADLINE_EXCEEDED:
         return errors.DeadlineExceeded(
@@ -187,16 +191,25 @@ def _from_transport(code: int, words: str, address: Address) -> errors.SandlotEr
     return CODES.get(code, errors.Internal)(words or f"gRPC status {code}")
 
 
+_NOBODY_THERE = re.compile(r"connect to|^DNS resolution failed|^errors resolving")
+"""What gRPC says where nothing was sent."""
+
 _AROUND = re.compile(
     r"^failed to connect to all addresses; last error: \w+: \S+: "
     r"(?:Failed to connect to remote host: )?"
 )
 """What gRPC says in front of why: it is known already."""
 
+_NO_SUCH_NAME = "Look at how the name is written, and who is asked for names here."
+
 _WRONG_PORT = {
     "WRONG_VERSION_NUMBER": "What listens there has no TLS: leave grpcs:// out.",
     "CERTIFICATE_VERIFY_FAILED": "Its certificate is of no authority that is trusted "
     "here: name that as ca_file in the profile, or the engine's own --data DIR.",
+    "Hostname Verification Check failed": "Its certificate is for another name: use "
+    "the one that it has, or name the engine's own --data DIR.",
+    "DNS resolution failed": _NO_SUCH_NAME,
+    "errors resolving": _NO_SUCH_NAME,
     "Socket closed": "If that is a port with TLS, write grpcs://HOST:PORT.",
     "http1.x server": "That is a port for HTTP: the engine's for gRPC is another, 9071 "
     "unless it was told otherwise.",

@@ -16,7 +16,8 @@ import pytest
 
 from sandlot import AsyncClient, Client, errors
 from sandlot.calls import MAX_EVENT, MAX_QUEUED_EVENT
-from sandlot.config import Where
+from sandlot.config import Address, Where
+from sandlot.failures import from_call
 from sandlot.results import EventState, Network, Status, Tenant
 from sandlot.v1 import events_pb2 as evt
 from sandlot.v1 import functions_pb2
@@ -160,6 +161,8 @@ def test_a_reply_that_is_no_error_object_still_makes_an_error() -> None:
         ),
         ("FAILED_PRECONDITION", "QuotaExceeded", errors.QuotaExceeded),
         ("FAILED_PRECONDITION", "Refusal", errors.Refused),
+        ("FAILED_PRECONDITION", "RecursiveInvocationException", errors.Refused),
+        ("FAILED_PRECONDITION", "FunctionError.InitTimeout", errors.Refused),
         ("UNIMPLEMENTED", "NotSupported", errors.NotSupported),
         ("DEADLINE_EXCEEDED", "DeadlineExceeded", errors.DeadlineExceeded),
         ("INTERNAL", "Internal", errors.Internal),
@@ -181,6 +184,38 @@ def test_what_the_engine_refuses_with_becomes_the_error_of_that_name(
     assert type(refused.value) is expected
     assert (refused.value.reason, refused.value.message) == (reason, "no, because")
     assert isinstance(refused.value.__cause__, grpc.RpcError)
+
+
+class NotSent(grpc.RpcError):
+    """As gRPC has it where nothing of a call has left this machine."""
+
+    def code(self) -> grpc.StatusCode:
+        return grpc.StatusCode.UNAVAILABLE
+
+    def details(self) -> str:
+        return str(self)
+
+    def trailing_metadata(self) -> tuple[()]:
+        return ()
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "DNS resolution failed for engine.exmaple:9071: no such name",
+        "errors resolving engine.exmaple:9071: [field:hostname lookup]",
+    ],
+    ids=["of old", "of 1.85"],
+)
+def test_of_a_name_that_nobody_knows_it_is_not_said_that_work_was_done(
+    words: str,
+) -> None:
+    told = from_call(NotSent(words), address=Address(endpoint="engine.exmaple:9071"))
+
+    assert type(told) is errors.ConnectionFailed
+    assert told.message.startswith("no engine answers at engine.exmaple:9071: ")
+    assert "how the name is written" in told.message
+    assert "may have been done" not in told.message
 
 
 def test_a_throttled_call_says_which_limit_and_when_to_come_back(

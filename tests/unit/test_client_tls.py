@@ -87,6 +87,29 @@ def test_an_unknown_authority_never_gets_to_see_the_key(tls_server: Server) -> N
     assert tls_server.engine.metadata == []
 
 
+@pytest.mark.usefixtures("nobodys_environment")
+def test_a_certificate_for_another_name_never_gets_to_see_the_key(
+    tmp_path: Path,
+) -> None:
+    names = x509.SubjectAlternativeName([x509.DNSName("engine.example")])
+    chain, key = issued(names)
+    (tmp_path / "ca.pem").write_bytes(chain)
+    with Server(grpc.ssl_server_credentials([(key, chain)])) as server:
+        with (
+            Client(
+                server.address,
+                ca_file=tmp_path / "ca.pem",
+                access_key_id=OPERATOR[0],
+                secret_access_key=OPERATOR[1],
+                deadline=20,
+            ) as client,
+            pytest.raises(errors.ConnectionFailed, match="is for another name"),
+        ):
+            client.dry_run("hello")
+
+        assert server.engine.metadata == []
+
+
 def test_a_ca_file_that_is_not_there_is_named(nobodys_environment: Path) -> None:
     client = Client("grpcs://engine.example:9071", ca_file="gone.pem")
 
