@@ -447,5 +447,5 @@ async def _first_of(found: list[tuple[Lessor, Lease]]) -> bool:
 
 def _environment() -> dict[str, str]:
     """Ours may have secrets in it."""
-    kept = ("PATH", "PYTHONPATH", "LANG", *stamps.FROM_PARENT)
+    kept = ("PATH", "PYTHONPATH", "LANG", "GRPC_VERBOSITY", *stamps.FROM_PARENT)
     return {name: os.environ[name] for name in kept if name in os.environ}

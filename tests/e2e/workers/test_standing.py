@@ -1,5 +1,6 @@
 """What workers may, and what is one of them."""
 
+import socket
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ from tests.e2e import processes
 from tests.e2e.engines import Engine, Mode, new_engine
 from tests.e2e.processes import Role
 from tests.e2e.workers.callers import Tenant, deploy_answers, new_tenant, workers_of
+from tests.integration.test_grpc_server import self_signed
 
 
 def test_a_worker_can_gain_nothing_and_shows_itself_to_nobody(engine: Engine) -> None:
@@ -35,6 +37,29 @@ def test_a_taken_port_is_refused(engine: Engine, mode: Mode) -> None:
 
     assert status != 0
     assert "cannot serve HTTP" in said
+
+
+def test_a_stranger_who_does_not_speak_tls_writes_nothing_into_the_log(
+    unstarted_engine: Engine,
+) -> None:
+    folder = unstarted_engine.data.parent
+    chain, key = self_signed()
+    for name, pem in (("chain", chain), ("key", key)):
+        (folder / name).write_bytes(pem)
+        (folder / name).chmod(0o644)
+    unstarted_engine.start(
+        *("--workers", "2"),
+        *("--tls-cert", f"{folder}/chain", "--tls-key", f"{folder}/key"),
+    )
+    host, _, port = unstarted_engine.ready["grpc"].rpartition(":")
+
+    for _ in range(4):
+        with socket.create_connection((host, int(port)), timeout=30) as stranger:
+            stranger.sendall(b"GET / HTTP/1.1\r\n\r\n")
+            while stranger.recv(4096):
+                pass
+
+    assert "ssl" not in unstarted_engine.said.lower()
 
 
 def test_one_worker_is_none(unstarted_engine: Engine) -> None:
