@@ -47,6 +47,17 @@ def test_add_says_all_that_can_be_said(cli: Cli, engine: Engine) -> None:
     assert shown["cors"]["origins"] == ["https://a.test", "https://b.test"]
 
 
+def test_of_a_version_it_is_said_that_it_has_no_address(
+    cli: Cli, engine: Engine
+) -> None:
+    engine.add_function("hello")
+
+    done = cli("url", "add", "hello:3")
+
+    assert done.exit_code == 2
+    assert "`sandlot alias set hello ALIAS 3`" in done.stderr
+
+
 def test_an_alias_that_is_not_there_is_not_a_function_that_is_not_there(
     cli: Cli, engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -259,7 +259,9 @@ def rotate_master(flags: Flags) -> None:
     if flags.as_json:
         document(done)
         return
-    click.echo(f"{done['sealed']} secrets are sealed with another master.key")
+    sealed = done["sealed"]
+    what = "1 secret is" if sealed == 1 else f"{sealed} secrets are"
+    click.echo(f"{what} sealed with another master.key")
     if done["left"]:
         flags.say(
             f"{done['left']} could not be opened with the one before, nor can now"

@@ -106,6 +106,11 @@ def add(
         said["credentials"] = credentials
     for origin in origins:
         _check_origin(origin)
+    if alias.isdecimal():
+        raise click.UsageError(
+            "a version has no address: have an alias lead to it, `sandlot alias set"
+            f" {function} ALIAS {alias}`, and give {function}:ALIAS one"
+        )
     if no_cors and said:
         raise click.UsageError("--no-cors and other --cors-… options are opposites")
     with flags.client() as client:
