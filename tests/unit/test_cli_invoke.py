@@ -133,6 +133,28 @@ def test_an_event_that_is_no_json_though_python_reads_it_is_a_usage_error(
     assert engine.requests == []
 
 
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-16-le", "utf-8"])
+def test_a_file_is_read_in_the_encodings_that_json_is_written_in(
+    cli: Cli, engine: Engine, tmp_path: Path, encoding: str
+) -> None:
+    engine.add_function("echo")
+    file = tmp_path / "event.json"
+    file.write_bytes('{"name": "Ödön"}'.encode(encoding))
+
+    done = cli("invoke", "echo", "-e", str(file))
+
+    assert json.loads(done.stdout) == {"name": "Ödön"}
+
+
+def test_an_event_that_is_empty_is_told_so(cli: Cli, engine: Engine) -> None:
+    engine.add_function("echo")
+
+    done = cli("invoke", "echo", "-", stdin="\n")
+
+    assert done.exit_code == 2
+    assert "stdin is empty: an event with nothing in it is {}" in done.stderr
+
+
 @pytest.mark.parametrize(
     "named", ["@it.json", "file://it.json", "fileb://it.json", "it.json"]
 )

@@ -139,7 +139,11 @@ _AS_ELSEWHERE = re.compile(r"(?:@|fileb?://|(?=\S+\.json$))(.*)")
 
 
 def _event(text: str | None, file: Path | None) -> bytes:
-    """The event as JSON bytes, checked here so that a slip costs no invocation."""
+    """The event as JSON bytes, checked here so that a slip costs no invocation.
+
+    It is UTF-8, whatever a file is: editors of Windows put a mark in front of that, or
+    write UTF-16.
+    """
     if text is not None and file is not None:
         raise click.UsageError("give EVENT or -e FILE, not both")
     if file is not None:
@@ -148,7 +152,10 @@ def _event(text: str | None, file: Path | None) -> bytes:
         content, where = sys.stdin.buffer.read(), "stdin"
     else:
         content, where = (text or "{}").encode(), "EVENT"
+    if not content.strip():
+        raise click.UsageError(f"{where} is empty: an event with nothing in it is {{}}")
     try:
+        content = content.decode(json.detect_encoding(content)).encode()
         json.loads(content, parse_constant=no_constant)
     except ValueError as error:
         file_meant = _AS_ELSEWHERE.match(text or "")
