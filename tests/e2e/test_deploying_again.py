@@ -69,7 +69,8 @@ def test_a_function_of_another_language_gives_way_where_that_is_asked_for(
 ) -> None:
     (folder / "app.py").write_text(HANDLER)
     assert deployed(engine, folder)[0] == 0
-    (folder / "app.py").rename(folder / "bootstrap")
+    program = (folder / "app.py").rename(folder / "bootstrap")
+    program.chmod(0o755)
 
     status, said = deployed(engine, folder)
     assert (status, "--force" in said) == (2, True)
